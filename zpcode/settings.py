@@ -1,0 +1,69 @@
+"""Every setting of the authority, worker and command line. Only composition roots read it.
+
+Each is an environment variable with the prefix `ZPCODE_`; docs/settings.md lists them all, and a test
+fails where it does not. The scan service and the signer have their own, in `scanweb/` and `keys/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from zpcode.wire.link import is_base
+
+
+class Settings(BaseSettings):
+    """Where things are. Without `database_url` or `redis_url` the embedded servers under `home` are meant."""
+
+    model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore")
+
+    home: Path = Field(Path(".zpcode"), description="Directory that holds all local state.")
+    database_url: str = Field("", description="PostgreSQL ≥ 15 as `postgresql://…`; empty: the embedded one.")
+    redis_url: str = Field(
+        "", description="Redis ≥ 7 or Valkey ≥ 8 as `redis://`, `rediss://` or `unix://…`; empty: the embedded one."
+    )
+    scan_role: str = Field(
+        "zpcode_scan", description="Database role that `zpcode migrate` lets read the scan view; empty: none."
+    )
+    public_base: str = Field(
+        "http://127.0.0.1:8701",
+        description="What is printed before every code: scheme and host in lower case, no path. The seal does not cover it.",
+    )
+    api_host: str = Field("127.0.0.1", description="Address the authority's API listens on.")
+    api_port: int = Field(8700, ge=0, le=65535, description="Port of the authority's API.")
+    keyring: Path = Field(Path(), description="The public keyring (JSON); default `HOME/keyring.json`.")
+    root_public: Path = Field(
+        Path(), description="The pinned public half of the offline root key (PEM); default `HOME/root.pub.pem`."
+    )
+    signer_socket: Path = Field(Path(), description="Unix socket of the signer; default `HOME/run/signer.sock`.")
+    export_dir: Path = Field(Path(), description="Where finished code files are kept; default `HOME/exports`.")
+    log_level: str = Field("INFO", description="Least severity that is logged: DEBUG, INFO, WARNING or ERROR.")
+
+    @field_validator("public_base")
+    @classmethod
+    def _base(cls, value: str) -> str:
+        if not is_base(value):
+            raise ValueError(
+                "public_base is scheme and host in lower case, an optional port and no path: https://zpm.example"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _defaults(self) -> Self:
+        for name, place in (
+            ("keyring", "keyring.json"),
+            ("root_public", "root.pub.pem"),
+            ("signer_socket", "run/signer.sock"),
+            ("export_dir", "exports"),
+        ):
+            if getattr(self, name) == Path():
+                setattr(self, name, self.home / place)
+        return self
+
+
+def load() -> Settings:
+    """The settings of this process, from its environment."""
+    return Settings()

@@ -1,0 +1,48 @@
+"""The append-only audit log. The database refuses UPDATE, DELETE and TRUNCATE on it by trigger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, text
+
+from zpcode.rules.audit import GENESIS, Entry, digest
+from zpcode.store.tables import audit
+
+_LOCK = 7283002
+
+
+def append(
+    connection: Connection, *, at: datetime, actor: str, action: str, object_: str, detail: dict[str, Any]
+) -> int:
+    """Add one entry within the caller's transaction and return its id.
+
+    Entries are numbered without gaps in commit order: appenders take turns until each commits.
+    """
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    last = connection.execute(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1)).one_or_none()
+    number, previous = (1, GENESIS) if last is None else (last.id + 1, last.hash)
+    entry = Entry(number, at, actor, action, object_, detail)
+    connection.execute(
+        insert(audit).values(
+            id=number,
+            at=at,
+            actor=actor,
+            action=action,
+            object=object_,
+            detail=detail,
+            previous=previous,
+            hash=digest(previous, entry),
+        )
+    )
+    return number
+
+
+def entries(connection: Connection) -> Iterator[tuple[Entry, bytes, bytes]]:
+    """Every entry in order with its stored previous hash and hash, read in chunks."""
+    rows = connection.execution_options(stream_results=True, yield_per=1000).execute(select(audit).order_by(audit.c.id))
+    for row in rows:
+        entry = Entry(row.id, row.at, row.actor, row.action, row.object, row.detail)
+        yield entry, bytes(row.previous), bytes(row.hash)

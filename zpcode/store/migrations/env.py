@@ -1,0 +1,12 @@
+"""Alembic's entry point: runs the migrations on the connection that `store.session.migrate` hands over."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from zpcode.store.tables import metadata
+
+with_connection = context.config.attributes["connection"]
+context.configure(connection=with_connection, target_metadata=metadata)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,81 @@
+"""The projection's rows: the `card` table is at once what a scan reads when Redis cannot answer, and the
+outbox Redis is filled from. A card's revision grows by one with each change, in commit order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from zpcode.store.tables import card, card_head
+
+_PROJECTOR_LOCK = 7283003
+
+
+class Card(NamedTuple):
+    """One row: card key, revision, MessagePack body."""
+
+    key: str
+    revision: int
+    body: bytes
+
+
+def put_cards(connection: Connection, cards: Mapping[str, bytes]) -> int:
+    """Write those cards whose bytes differ from the stored ones; return the head revision.
+
+    Writers take turns on the head row until each commits, so revisions become visible in order and a
+    reader that has seen N has seen everything up to N.
+    """
+    head = connection.execute(select(card_head.c.revision).with_for_update()).scalar_one()
+    stored = {found.key: bytes(found.body) for found in fetch(connection, cards)}
+    changed = [(key, body) for key, body in cards.items() if stored.get(key) != body]
+    if not changed:
+        return int(head)
+    rows = [{"key": key, "revision": head + step, "body": body} for step, (key, body) in enumerate(changed, 1)]
+    statement = insert(card).values(key=bindparam("key"), revision=bindparam("revision"), body=bindparam("body"))
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[card.c.key],
+            set_={"revision": statement.excluded.revision, "body": statement.excluded.body},
+        ),
+        rows,
+    )
+    connection.execute(update(card_head).values(revision=head + len(changed)))
+    return int(head) + len(changed)
+
+
+def fetch(connection: Connection, keys: Mapping[str, bytes] | list[str]) -> list[Card]:
+    """The cards under these keys, those that exist, in any order."""
+    rows = connection.execute(select(card).where(card.c.key.in_(list(keys))))
+    return [Card(row.key, row.revision, bytes(row.body)) for row in rows]
+
+
+def head(connection: Connection) -> int:
+    """The newest revision."""
+    return int(connection.execute(select(card_head.c.revision)).scalar_one())
+
+
+def since(connection: Connection, revision: int, limit: int) -> list[Card]:
+    """Up to `limit` cards that changed after `revision`, in the order of their revisions."""
+    rows = connection.execute(select(card).where(card.c.revision > revision).order_by(card.c.revision).limit(limit))
+    return [Card(row.key, row.revision, bytes(row.body)) for row in rows]
+
+
+def everything(connection: Connection) -> Iterator[list[Card]]:
+    """All cards in chunks of 500, in the order of their revisions."""
+    options = connection.execution_options(stream_results=True, yield_per=500)
+    for chunk in options.execute(select(card).order_by(card.c.revision)).partitions():
+        yield [Card(row.key, row.revision, bytes(row.body)) for row in chunk]
+
+
+def lock_projector(connection: Connection) -> None:
+    """Wait to be the only one that writes Redis, until the transaction ends."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _PROJECTOR_LOCK})
+
+
+def try_lock_projector(connection: Connection) -> bool:
+    """As `lock_projector`, but False at once where another holds it."""
+    return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _PROJECTOR_LOCK}).scalar())

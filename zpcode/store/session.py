@@ -1,0 +1,68 @@
+"""Connections, transactions, migrations and roles: what every other room of `store` stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from zpcode.errors import Text, Unavailable
+
+STATEMENT_SECONDS = 30
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def connect(url: str, *, pool_size: int = 10) -> Engine:
+    """An engine on a libpq URL (`postgresql://…`). Nothing is opened yet.
+
+    Connections are checked before use, time out after 3 s, and no statement runs longer than 30 s.
+    """
+    return create_engine(
+        url.replace("postgresql://", "postgresql+psycopg://", 1),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_pre_ping=True,
+        pool_timeout=5,
+        connect_args={
+            "connect_timeout": 3,
+            "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC",
+        },
+    )
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction: committed at the end, rolled back by any error.
+
+    Raises Unavailable where PostgreSQL cannot be reached or goes away in the middle.
+    """
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (OperationalError, DBAPIError) as error:
+        if isinstance(error, OperationalError) or error.connection_invalidated:
+            raise Unavailable(
+                Text("数据库暂时无法访问,请稍后再试", "the database cannot be reached just now; try again shortly")
+            ) from error
+        raise
+
+
+def migrate(engine: Engine, *, scan_role: str | None = None) -> None:
+    """Bring the schema to the newest revision; let `scan_role` read the scan view and nothing else.
+
+    Two processes migrating at once wait for each other (advisory lock).
+    """
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(7283001)"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        if scan_role:
+            role = connection.dialect.identifier_preparer.quote(scan_role)
+            connection.execute(text(f"GRANT SELECT ON scan_view TO {role}"))

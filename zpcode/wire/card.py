@@ -1,0 +1,298 @@
+"""The scan projection: what a scan needs to know, its shape, and where it stands in Redis.
+
+A card is one row of PostgreSQL's `card` table and, copied, one value in Redis. Both sides name it by
+the same key, and both hold the same bytes (MessagePack), so a scan that misses Redis reads exactly what
+Redis would have said. Writer: `zpcode.services.projection`; reader: `scanweb`.
+
+    key                     body                    what it is
+    p:GTIN14                ProductCard             all four blocks of the page
+    b:NUMBER                BatchCard               one batch of codes
+    l:GTIN14:LOT            LotCard                 dates of a lot that has lot codes
+    s:SCOPE:TARGET          Timeline                standing of an enterprise, product, standard, …
+    x:NUMBER:INDEX          Timeline                standing of one item
+
+History is not a card: it is counted by the scan itself (`History`), and drained into PostgreSQL.
+
+Times are whole seconds since 1970 in UTC; dates are ISO 8601 calendar dates of Asia/Shanghai.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+
+GENERATION_FIELD: Final = "generation"
+REVISION_FIELD: Final = "revision"
+
+
+class State(enum.StrEnum):
+    """What a regulator's or an enterprise's decision makes of a code, from good to worst."""
+
+    GOOD = "good"
+    FLAGGED = "flagged"
+    ENDED = "ended"
+    SUSPENDED = "suspended"
+    RECALLED = "recalled"
+    REVOKED = "revoked"
+
+
+SEVERITY: Final = {state: rank for rank, state in enumerate(State)}
+
+
+class Scope(enum.StrEnum):
+    """What a decision reaches, from one item to everything under a signing key."""
+
+    CODE = "code"
+    RANGE = "range"
+    LOT = "lot"
+    BATCH = "batch"
+    PRODUCT = "product"
+    RECOGNITION = "recognition"
+    CERTIFICATE = "certificate"
+    STANDARD = "standard"
+    ENTERPRISE = "enterprise"
+    KEY = "key"
+
+
+class Bilingual(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A registry text in Chinese, and in English where the enterprise gave one."""
+
+    zh: str = ""
+    en: str = ""
+
+
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One decision: the state it gives from `effective_at` on, and what the consumer is told of it."""
+
+    state: State
+    effective_at: int
+    reason: str = ""
+    notice: str = ""
+    note: Bilingual = Bilingual()
+    decided_by: Bilingual = Bilingual()
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """Decisions about one target in the order in which they take effect; at least one."""
+
+    standings: tuple[Standing, ...]
+
+    def at(self, now: int) -> Standing | None:
+        """The decision in effect at `now`, or None where there is none or it is GOOD."""
+        effective = None
+        for standing in self.standings:
+            if standing.effective_at <= now:
+                effective = standing
+        return None if effective is None or effective.state is State.GOOD else effective
+
+
+class RangeStanding(msgspec.Struct, frozen=True):
+    """Decisions about the items `first` … `last` (both included) of one batch."""
+
+    first: int
+    last: int
+    timeline: Timeline
+
+
+class EnterpriseInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Who made it. `uscc` is the 统一社会信用代码 (GB 32100), `region` the GB/T 2260 code."""
+
+    uscc: str
+    name: Bilingual
+    region: str
+    region_name: Bilingual
+    industry_name: Bilingual = Bilingual()
+    address: Bilingual = Bilingual()
+    phone: str = ""
+    website: str = ""
+    story: Bilingual = Bilingual()
+
+
+class StandardInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A standard the product is made to; `registration` is its `ZZB □XXXX-YYYY` number."""
+
+    number: str
+    title: Bilingual
+    registration: str = ""
+    kind: str = "product"
+    status: str = "in_force"
+    version: str = ""
+    text_url: str = ""
+
+
+class CertificateInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A certificate; `accepted` marks one of another scheme that was accepted as evidence (采信)."""
+
+    number: str
+    kind: str
+    body: Bilingual
+    body_code: str = ""
+    rule: str = ""
+    valid_from: str = ""
+    valid_to: str = ""
+    accepted: bool = False
+
+
+class RecognitionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The brand recognition: its path, the evidence of that path, when it is in force.
+
+    `old_stock` says what becomes of goods already made when it ends: valid, warned or revoked.
+    """
+
+    number: str
+    path: str
+    valid_from: str
+    valid_to: str
+    old_stock: str = "warned"
+    certificate: str = ""
+    declaration_number: str = ""
+    declaration_url: str = ""
+    guarantee_number: str = ""
+    guarantor: Bilingual = Bilingual()
+    transferred_scheme: Bilingual = Bilingual()
+    transferred_number: str = ""
+
+
+class IndicatorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One row of the comparison table (指标对比表). Values are texts as the registry holds them.
+
+    `direction` is `ge`, `le`, `range` or `text`.
+    """
+
+    name: Bilingual
+    direction: str
+    product: Bilingual
+    standard: Bilingual
+    national: Bilingual = Bilingual()
+    benchmark: Bilingual = Bilingual()
+    unit: str = ""
+    method: str = ""
+    report: str = ""
+
+
+class CommitmentInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One quality commitment; `kind` is first_responsibility, three_guarantees, service, insurance or hotline."""
+
+    kind: str
+    text: Bilingual
+    insurer: Bilingual = Bilingual()
+    policy: str = ""
+    phone: str = ""
+
+
+class ClaimInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A typed claim with its evidence: same_line (三同), green, carbon_footprint or carbon_label."""
+
+    kind: str
+    text: Bilingual
+    value: str = ""
+    unit: str = ""
+    evidence: str = ""
+    evidence_url: str = ""
+    issuer: Bilingual = Bilingual()
+    valid_to: str = ""
+
+
+class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything the page shows of a product: the four blocks that seed 004 makes mandatory."""
+
+    gtin: str
+    name: Bilingual
+    enterprise: EnterpriseInfo
+    recognition: RecognitionInfo | None
+    standards: tuple[StandardInfo, ...]
+    certificates: tuple[CertificateInfo, ...]
+    indicators: tuple[IndicatorInfo, ...]
+    commitments: tuple[CommitmentInfo, ...]
+    claims: tuple[ClaimInfo, ...] = ()
+    brand: str = ""
+    model: str = ""
+    category: Bilingual = Bilingual()
+    tier: str = "brand"
+    image: str = ""
+
+    def standing_keys(self) -> tuple[tuple[Scope, str], ...]:
+        """The registry records whose standing reaches this product, as (scope, target).
+
+        Only the certificate its recognition rests on counts: the end of an extra one (green, CCC) is
+        shown on the page but does not end the recognition.
+        """
+        keys = [(Scope.ENTERPRISE, self.enterprise.uscc), (Scope.PRODUCT, self.gtin)]
+        keys += [(Scope.STANDARD, standard.number) for standard in self.standards]
+        if self.recognition is not None:
+            keys.append((Scope.RECOGNITION, self.recognition.number))
+            if self.recognition.certificate:
+                keys.append((Scope.CERTIFICATE, self.recognition.certificate))
+        return tuple(keys)
+
+
+class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One batch of codes. `quantity` bounds the index; keys are 16 random bytes each.
+
+    `activated_at` 0 means not activated. `exceptions` says that single items have a standing (x cards).
+    """
+
+    number: int
+    gtin: str
+    level: str
+    quantity: int
+    permutation_key: bytes
+    check_key: bytes
+    key_id: str = ""
+    lot: str = ""
+    production_date: str = ""
+    expiry_date: str = ""
+    activated_at: int = 0
+    timeline: Timeline = Timeline(())
+    ranges: tuple[RangeStanding, ...] = ()
+    exceptions: bool = False
+
+
+class LotCard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Dates of a lot, as given with its lot codes."""
+
+    gtin: str
+    lot: str
+    production_date: str = ""
+    expiry_date: str = ""
+    activated_at: int = 0
+
+
+class History(msgspec.Struct, frozen=True, array_like=True):
+    """What is known of an item's scans: how many, when and where the first was."""
+
+    scans: int
+    first_at: int
+    first_city: str = ""
+
+
+def product_key(gtin: str) -> str:
+    """The key of a product card."""
+    return f"p:{gtin}"
+
+
+def batch_key(number: int) -> str:
+    """The key of a batch card."""
+    return f"b:{number}"
+
+
+def lot_key(gtin: str, lot: str) -> str:
+    """The key of a lot card."""
+    return f"l:{gtin}:{lot}"
+
+
+def standing_key(scope: Scope, target: str) -> str:
+    """The key of a registry record's timeline. A lot's target is `GTIN14:LOT`."""
+    return f"s:{scope}:{target}"
+
+
+def item_key(number: int, index: int) -> str:
+    """The key of one item's timeline."""
+    return f"x:{number}:{index}"
+
+
+def history_key(number: int, index: int) -> str:
+    """The key of one item's history in the database view."""
+    return f"h:{number}:{index}"

@@ -1,0 +1,167 @@
+"""Code fields, the bytes that are signed over them, and their canonical text.
+
+The four kinds, as printed behind the base address (the seal does not cover the base address):
+
+    /SEAL/01/GTIN14                 product code  品类码
+    /SEAL/01/GTIN14/10/LOT          lot code      批次码
+    /SEAL/01/GTIN14/21/SERIAL       item code     单品码, serial of 12 characters
+    /01/GTIN14/21/SERIAL            compact item code, serial of 20 characters, proof online only
+
+SEAL is the key id (4 characters) and the signature (103), SERIAL is 26 bits of batch number and
+34 bits of slot, COMPACT SERIAL adds 40 bits of truncated HMAC-SHA-256 (RFC 2104, RFC 4868 style).
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import hmac
+from dataclasses import dataclass
+
+from zpcode.wire.base32 import seal_bytes, seal_text, serial_number, serial_text
+from zpcode.wire.permutation import SLOT_BITS, SLOTS
+
+DOMAIN = b"zpcode/1\n"
+COMPACT_DOMAIN = b"zpcode/1/compact\n"
+
+BATCH_BITS = 26
+MAX_BATCH = (1 << BATCH_BITS) - 1
+SERIAL_LENGTH = 12
+CHECK_LENGTH = 8
+COMPACT_LENGTH = SERIAL_LENGTH + CHECK_LENGTH
+CHECK_BITS = 5 * CHECK_LENGTH
+
+KEY_ID_LENGTH = 4
+SIGNATURE_BYTES = 64
+SIGNATURE_LENGTH = 103
+SEAL_LENGTH = KEY_ID_LENGTH + SIGNATURE_LENGTH
+
+
+class Level(enum.StrEnum):
+    """What one code stands for."""
+
+    PRODUCT = "product"
+    LOT = "lot"
+    ITEM = "item"
+    COMPACT = "compact"
+
+    @property
+    def is_item(self) -> bool:
+        """Whether each piece has a code of its own."""
+        return self in {Level.ITEM, Level.COMPACT}
+
+
+@dataclass(frozen=True, slots=True)
+class Serial:
+    """An item's number: its batch (1 … 2²⁶-1) and its slot in it (0 … 2³⁴-1)."""
+
+    batch: int
+    slot: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch <= MAX_BATCH:
+            raise ValueError("batch number")
+        if not 0 <= self.slot < SLOTS:
+            raise ValueError("slot")
+
+    @property
+    def text(self) -> str:
+        """The serial as 12 Crockford characters."""
+        return serial_text(self.batch << SLOT_BITS | self.slot, SERIAL_LENGTH)
+
+    @classmethod
+    def parse(cls, text: str) -> Serial:
+        """The serial in 12 upper-case Crockford characters. Raises ValueError on anything else."""
+        if len(text) != SERIAL_LENGTH:
+            raise ValueError("length")
+        number = serial_number(text)
+        return cls(number >> SLOT_BITS, number & (SLOTS - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a code names: a product, a lot of it, or an item of it.
+
+    At most one of `lot` and `serial` is set. `check` is set on a compact item code only: its
+    truncated HMAC as a number of 40 bits.
+    """
+
+    gtin: str
+    lot: str | None = None
+    serial: Serial | None = None
+    check: int | None = None
+
+    @property
+    def level(self) -> Level:
+        """The kind of code this is."""
+        if self.serial is not None:
+            return Level.ITEM if self.check is None else Level.COMPACT
+        return Level.PRODUCT if self.lot is None else Level.LOT
+
+    @property
+    def path(self) -> str:
+        """The canonical path, from `/01/` on: GS1 Digital Link without its stem."""
+        if self.serial is not None:
+            check = "" if self.check is None else serial_text(self.check, CHECK_LENGTH)
+            return f"/01/{self.gtin}/21/{self.serial.text}{check}"
+        return f"/01/{self.gtin}" if self.lot is None else f"/01/{self.gtin}/10/{self.lot}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A key id (4 Base32 characters) and a raw r‖s signature (64 bytes)."""
+
+    key_id: str
+    signature: bytes
+
+    @property
+    def text(self) -> str:
+        """The seal as 107 Base32 characters."""
+        return self.key_id + seal_text(self.signature)
+
+    @classmethod
+    def parse(cls, text: str) -> Seal:
+        """The seal in 107 upper-case characters. Raises ValueError on anything else."""
+        if len(text) != SEAL_LENGTH:
+            raise ValueError("length")
+        key_id = text[:KEY_ID_LENGTH]
+        seal_bytes(key_id + "AAAA", 5)  # the alphabet check; any four characters are a key id
+        return cls(key_id, seal_bytes(text[KEY_ID_LENGTH:], SIGNATURE_BYTES))
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """A whole code. `seal` is None on a compact code, and on a code someone has stripped of it."""
+
+    identity: Identity
+    seal: Seal | None = None
+
+    @property
+    def path(self) -> str:
+        """The printed path in its one canonical text."""
+        return self.identity.path if self.seal is None else f"/{self.seal.text}{self.identity.path}"
+
+
+def signed_bytes(key_id: str, path: str) -> bytes:
+    """What the signature covers: domain, key id, canonical path. ASCII throughout."""
+    return b"%b%b\n%b" % (DOMAIN, key_id.encode("ascii"), path.encode("ascii"))
+
+
+def key_id_of(spki: bytes) -> str:
+    """A key's id: the first 20 bits of SHA-256 over its DER SubjectPublicKeyInfo (RFC 5280)."""
+    return seal_text(hashlib.sha256(spki).digest()[:5])[:KEY_ID_LENGTH]
+
+
+def check_of(key: bytes, gtin: str, serial: Serial) -> int:
+    """A compact code's check: the first 40 bits of HMAC-SHA-256 under the batch's check key."""
+    message = COMPACT_DOMAIN + Identity(gtin, serial=serial).path.encode("ascii")
+    return int.from_bytes(hmac.digest(key, message, "sha256")[: CHECK_BITS // 8], "big")
+
+
+def check_matches(key: bytes, identity: Identity) -> bool:
+    """Whether a compact code's check is right, compared in constant time."""
+    if identity.serial is None or identity.check is None:
+        return False
+    expected = check_of(key, identity.gtin, identity.serial)
+    size = CHECK_BITS // 8
+    return hmac.compare_digest(expected.to_bytes(size, "big"), identity.check.to_bytes(size, "big"))

@@ -1,0 +1,63 @@
+"""The keyed permutation between an item's index in its batch and its printed slot.
+
+NIST SP 800-38G, FF1 with AES-128, radix 2, 34 digits, empty tweak: a bijection on 0 … 2³⁴-1.
+Neighbours on the packaging line do not follow each other in print, and whoever reads one serial
+cannot count a batch; the index stays dense, so that status and history per item are small.
+
+With two halves of 17 bits FF1's PRF is one AES block: P is constant and is encrypted once, Q is
+`0…0 ‖ round ‖ half`. NumPy's form for whole chunks is in `zpcode.wire.bulk`.
+"""
+
+from __future__ import annotations
+
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
+
+SLOT_BITS = 34
+SLOTS = 1 << SLOT_BITS
+HALF = 17
+MASK = (1 << HALF) - 1
+ROUNDS = 10
+KEY_BYTES = 16
+
+# P = [1][2][1][radix, 3 bytes][rounds][u mod 256][n, 4 bytes][tweak length, 4 bytes]; step 5 of FF1.
+P = bytes([1, 2, 1, 0, 0, 2, ROUNDS, HALF]) + (2 * HALF).to_bytes(4, "big") + bytes(4)
+# The PRF's first block is P, its second Q: sixteen bytes of which the last four are round ‖ half (b = 3).
+
+
+def block_cipher(key: bytes) -> CipherContext:
+    """AES-128 on single blocks, the pseudo-random permutation FF1 is built on."""
+    return Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305 - FF1 builds its own chaining out of single blocks
+
+
+class Permutation:
+    """One batch's permutation. `key` is 16 random bytes kept in the batch record.
+
+    Raises ValueError when the key is not 16 bytes.
+    """
+
+    __slots__ = ("_cipher", "_first")
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != KEY_BYTES:
+            raise ValueError("a permutation key is 16 bytes")
+        self._cipher = block_cipher(key)
+        self._first = int.from_bytes(self._cipher.update(P), "big")
+
+    def _round(self, number: int, half: int) -> int:
+        # S is the first d = 8 bytes of R; NUM(S) mod 2^17 are the low bits of byte 7 and before.
+        block = (self._first ^ (number << 24 | half)).to_bytes(16, "big")
+        return int.from_bytes(self._cipher.update(block)[:8], "big") & MASK
+
+    def slot(self, index: int) -> int:
+        """The printed slot of an item; index and slot are 0 … 2³⁴-1."""
+        a, b = index >> HALF, index & MASK
+        for number in range(ROUNDS):
+            a, b = b, (a + self._round(number, b)) & MASK
+        return a << HALF | b
+
+    def index(self, slot: int) -> int:
+        """The item's index behind a printed slot: the inverse of `slot`."""
+        a, b = slot >> HALF, slot & MASK
+        for number in reversed(range(ROUNDS)):
+            a, b = (b - self._round(number, a)) & MASK, a
+        return a << HALF | b

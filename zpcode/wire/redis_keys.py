@@ -1,0 +1,86 @@
+"""Where the projection stands in Redis. Every key carries a hash tag (Redis Cluster, section "Hash tags").
+
+    zp:{feed}:head            hash    generation (random, new at every rebuild) and revision (integer)
+    zp:{feed}:log             stream  entry REVISION-0, field k: keys of the cards changed, one a line
+    zp:{p:GTIN}               string  ProductCard
+    zp:{p:GTIN}:l:LOT         string  LotCard
+    zp:{b:NUMBER}             string  BatchCard
+    zp:{b:NUMBER}:x           hash    INDEX -> Timeline of that item
+    zp:{b:NUMBER}:h:BUCKET    hash    index within the bucket -> History; field `_` once the bucket is complete
+    zp:{b:NUMBER}:hc          string  present when every bucket of the batch is complete from birth
+    zp:{b:NUMBER}:v:VISITOR   string  ten minutes: this visitor's view of this code was counted
+    zp:{s}                    hash    SCOPE:TARGET -> Timeline of a registry record
+    zp:{scans}:stream         stream  scans on their way to PostgreSQL
+    zp:{salt}:YYYYMMDD        string  the day's visitor salt
+
+Every card and timeline is stored as its revision (8 bytes, big-endian) and then its body, and is only ever
+replaced by one of a higher revision: a write that a frozen server carries out late cannot undo a newer one.
+
+An absent head means an empty projection: then nothing in Redis is believed. A reader keeps cards in
+memory and compares the head with every round trip; the log tells which of them went stale.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+HEAD: Final = "zp:{feed}:head"
+LOG: Final = "zp:{feed}:log"
+STANDINGS: Final = "zp:{s}"
+SCANS: Final = "zp:{scans}:stream"
+SCAN_GROUP: Final = "authority"
+
+LOG_LENGTH: Final = 10_000
+BUCKET: Final = 128
+COMPLETE: Final = "_"
+VISIT_SECONDS: Final = 600
+
+
+def pack(revision: int, body: bytes) -> bytes:
+    """A card as it stands in Redis: its revision, then its body."""
+    return revision.to_bytes(8, "big") + body
+
+
+def unpack(value: bytes) -> tuple[int, bytes]:
+    """The revision and the body of a card as it stands in Redis."""
+    return int.from_bytes(value[:8], "big"), value[8:]
+
+
+def place(card_key: str) -> tuple[str, str | None]:
+    """Where a card stands: (Redis key, hash field or None), from its card key."""
+    kind, _, rest = card_key.partition(":")
+    if kind == "s":
+        return STANDINGS, rest
+    if kind == "x":
+        number, _, index = rest.partition(":")
+        return f"zp:{{b:{number}}}:x", index
+    if kind == "l":
+        gtin, _, lot = rest.partition(":")
+        return f"zp:{{p:{gtin}}}:l:{lot}", None
+    return f"zp:{{{card_key}}}", None
+
+
+def exceptions(number: int) -> str:
+    """The hash of one batch's item timelines."""
+    return f"zp:{{b:{number}}}:x"
+
+
+def history(number: int, index: int) -> tuple[str, str]:
+    """The bucket an item's history stands in, and its field there."""
+    bucket, field = divmod(index, BUCKET)
+    return f"zp:{{b:{number}}}:h:{bucket}", str(field)
+
+
+def history_complete(number: int) -> str:
+    """Present when a missing bucket of this batch means: never scanned."""
+    return f"zp:{{b:{number}}}:hc"
+
+
+def visit(number: int, index: int, visitor: str) -> str:
+    """Present for ten minutes after a visitor's view of an item was counted."""
+    return f"zp:{{b:{number}}}:v:{index}:{visitor}"
+
+
+def salt(day: str) -> str:
+    """The visitor salt of one day (YYYYMMDD in UTC)."""
+    return f"zp:{{salt}}:{day}"

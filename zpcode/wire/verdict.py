@@ -1,0 +1,210 @@
+"""From what is known of a code to what the consumer is told: one pure function.
+
+It never says "genuine": a seal proves who issued a code, not that the thing in the hand is the
+original. Whoever guesses learns nothing: malformed, forged and unknown codes have one public name.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from zpcode.wire.card import SEVERITY, BatchCard, History, LotCard, ProductCard, Scope, Standing, State, Timeline
+from zpcode.wire.payload import Level
+
+
+class Proof(enum.StrEnum):
+    """What the code itself proves, before any status is asked."""
+
+    SEALED = "sealed"
+    ONLINE = "online"
+    MISSING = "missing"
+    INVALID = "invalid"
+    MALFORMED = "malformed"
+
+
+class Verdict(enum.StrEnum):
+    """What a scan is answered with."""
+
+    VERIFIED = "verified"
+    NOT_ACTIVATED = "not_activated"
+    FLAGGED = "flagged"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+    RECALLED = "recalled"
+    EXPIRED = "expired"
+    RECOGNITION_ENDED = "recognition_ended"
+    KEY_REVOKED = "key_revoked"
+    SEAL_INVALID = "seal_invalid"
+    SEAL_MISSING = "seal_missing"
+    UNKNOWN = "unknown"
+    MALFORMED = "malformed"
+    UNCONFIRMED = "unconfirmed"
+
+    @property
+    def public(self) -> str:
+        """The name a client is given. Forged, unknown and malformed codes share one."""
+        return "not_verified" if self in _ALIKE else self.value
+
+    @property
+    def http_status(self) -> int:
+        """400 for what cannot be read, 404 for what is not ours, 200 for everything there is a page for."""
+        if self is Verdict.MALFORMED:
+            return 400
+        return 404 if self in _ALIKE else 200
+
+    @property
+    def tone(self) -> str:
+        """How bad it is, for shape and colour: good, caution, bad or neutral."""
+        return _TONES[self]
+
+
+_ALIKE = frozenset({Verdict.SEAL_INVALID, Verdict.UNKNOWN, Verdict.MALFORMED})
+_TONES = {
+    Verdict.VERIFIED: "good",
+    Verdict.NOT_ACTIVATED: "caution",
+    Verdict.FLAGGED: "caution",
+    Verdict.SUSPENDED: "bad",
+    Verdict.REVOKED: "bad",
+    Verdict.RECALLED: "bad",
+    Verdict.EXPIRED: "caution",
+    Verdict.RECOGNITION_ENDED: "caution",
+    Verdict.KEY_REVOKED: "bad",
+    Verdict.SEAL_INVALID: "bad",
+    Verdict.SEAL_MISSING: "caution",
+    Verdict.UNKNOWN: "bad",
+    Verdict.MALFORMED: "bad",
+    Verdict.UNCONFIRMED: "neutral",
+}
+_OF_STATE = {
+    State.FLAGGED: Verdict.FLAGGED,
+    State.SUSPENDED: Verdict.SUSPENDED,
+    State.RECALLED: Verdict.RECALLED,
+    State.REVOKED: Verdict.REVOKED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """All that is known of a scanned code.
+
+    `confirmed` is False when neither Redis nor PostgreSQL could say what the status is. `timelines` are
+    those of every record that reaches the code. `index` is the item's place in its batch.
+    """
+
+    level: Level
+    proof: Proof
+    confirmed: bool
+    key_revoked: bool = False
+    product: ProductCard | None = None
+    batch: BatchCard | None = None
+    lot: LotCard | None = None
+    index: int | None = None
+    timelines: tuple[tuple[Scope, Timeline], ...] = ()
+    history: History | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A verdict and what led to it: the decision in effect and its scope, where there is one."""
+
+    verdict: Verdict
+    standing: Standing | None = None
+    scope: Scope | None = None
+    old_stock: str = ""
+
+
+def worst(evidence: Evidence, now: int) -> tuple[Scope, Standing] | None:
+    """The gravest decision in effect at `now` of all that reach the code; the narrowest scope first."""
+    found: tuple[Scope, Standing] | None = None
+    for scope, timeline in (*_own_timelines(evidence), *evidence.timelines):
+        standing = timeline.at(now)
+        if standing is not None and (found is None or SEVERITY[standing.state] > SEVERITY[found[1].state]):
+            found = scope, standing
+    return found
+
+
+def _own_timelines(evidence: Evidence) -> tuple[tuple[Scope, Timeline], ...]:
+    batch, index = evidence.batch, evidence.index
+    if batch is None:
+        return ()
+    ranges = tuple(
+        (Scope.RANGE, found.timeline)
+        for found in batch.ranges
+        if index is not None and found.first <= index <= found.last
+    )
+    return (*ranges, (Scope.BATCH, batch.timeline))
+
+
+def decide(evidence: Evidence, *, now: int, today: str) -> Finding:
+    """The verdict on a code. `now` is in seconds, `today` the ISO date in Asia/Shanghai.
+
+    The order is the order of what matters to the person in the shop: is it a code of ours at all; can
+    anyone be asked; has it been withdrawn; is it in use; is it in date.
+    """
+    refusal = _refusal(evidence)
+    if refusal is not None:
+        return Finding(refusal)
+    decision = worst(evidence, now)
+    if decision is not None and decision[1].state is not State.FLAGGED and decision[1].state is not State.ENDED:
+        return Finding(_OF_STATE[decision[1].state], decision[1], decision[0])
+    if evidence.proof is Proof.MISSING:
+        return Finding(Verdict.SEAL_MISSING, *_told(decision))
+    if _activated_at(evidence, now) == 0:
+        return Finding(Verdict.NOT_ACTIVATED, *_told(decision))
+    if decision is not None and decision[1].state is State.FLAGGED:
+        return Finding(Verdict.FLAGGED, decision[1], decision[0])
+    if _expiry(evidence) and _expiry(evidence) < today:
+        return Finding(Verdict.EXPIRED, *_told(decision))
+    return _recognition(evidence, decision, today)
+
+
+def _told(decision: tuple[Scope, Standing] | None) -> tuple[Standing | None, Scope | None]:
+    return (None, None) if decision is None else (decision[1], decision[0])
+
+
+def _refusal(evidence: Evidence) -> Verdict | None:
+    if evidence.proof is Proof.MALFORMED:
+        return Verdict.MALFORMED
+    if evidence.proof is Proof.INVALID:
+        return Verdict.SEAL_INVALID
+    if evidence.key_revoked:
+        return Verdict.KEY_REVOKED
+    if not evidence.confirmed:
+        return Verdict.UNCONFIRMED
+    if evidence.product is None or _missing_item(evidence):
+        return Verdict.UNKNOWN
+    return None
+
+
+def _missing_item(evidence: Evidence) -> bool:
+    if not evidence.level.is_item:
+        return False
+    batch, index, product = evidence.batch, evidence.index, evidence.product
+    if batch is None or index is None or product is None:
+        return True
+    return index >= batch.quantity or batch.gtin != product.gtin or batch.level != evidence.level
+
+
+def _activated_at(evidence: Evidence, now: int) -> int:
+    if evidence.level.is_item and evidence.batch is not None:
+        return evidence.batch.activated_at
+    return now if evidence.lot is None else evidence.lot.activated_at
+
+
+def _expiry(evidence: Evidence) -> str:
+    if evidence.batch is not None:
+        return evidence.batch.expiry_date
+    return "" if evidence.lot is None else evidence.lot.expiry_date
+
+
+def _recognition(evidence: Evidence, decision: tuple[Scope, Standing] | None, today: str) -> Finding:
+    recognition = None if evidence.product is None else evidence.product.recognition
+    if recognition is None:
+        return Finding(Verdict.RECOGNITION_ENDED, *_told(decision), old_stock="warned")
+    if decision is None and recognition.valid_from <= today <= recognition.valid_to:
+        return Finding(Verdict.VERIFIED)
+    if recognition.old_stock == "revoked":
+        return Finding(Verdict.REVOKED, *_told(decision), old_stock="revoked")
+    verdict = Verdict.VERIFIED if recognition.old_stock == "valid" else Verdict.RECOGNITION_ENDED
+    return Finding(verdict, *_told(decision), old_stock=recognition.old_stock)
