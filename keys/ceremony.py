@@ -1,0 +1,262 @@
+"""The ceremonies on signing keys: create, rotate, retire, revoke; each publishes a new keyring.
+
+Every one of them reads the keyring in force, checks it against the root, changes it, has the root
+sign the result with the next serial and puts it in place in one step. They exclude each other by a
+lock, and a private key is on disk and proven before the keyring first speaks of it, so that
+breaking off anywhere leaves the old keyring whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from keys import es256
+from keys.document import Document, KeyRecord, KeyState, assembled, body_of, signed_bytes_of
+from keys.files import locked, make_folder, read_public, replace_file, write_secret
+from keys.keyring import FINISHING, Keyring, read_root
+from keys.signer import FileKey, decrypted, generated, key_path, open_key
+from zpcode.errors import KeyringError, Text
+
+MIN_PASSPHRASE: Final = 12
+"""Bytes. A stolen key file can be guessed at offline, without anyone counting the attempts."""
+MAX_VALIDITY: Final = timedelta(days=3660)
+MAX_REASON: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRoom:
+    """Where a ceremony finds and leaves things. `root_key` may lie on a medium that is put away afterwards."""
+
+    keys_dir: Path
+    keyring: Path
+    root_key: Path
+    root_public: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """The keys of the next keyring, and whatever the caller is told."""
+
+    keys: list[KeyRecord]
+    key_id: str
+
+
+def _refuse(zh: str, en: str) -> KeyringError:
+    return KeyringError(Text(zh, en))
+
+
+def _check_passphrase(passphrase: bytes) -> None:
+    if len(passphrase) < MIN_PASSPHRASE:
+        raise _refuse(f"口令至少 {MIN_PASSPHRASE} 字节", f"a passphrase has at least {MIN_PASSPHRASE} bytes")
+
+
+def create_root(room: KeyRoom, *, root_passphrase: bytes) -> str:
+    """Make the root key pair, once for a service, and return its id.
+
+    Raises KeyringError when either half is there already: another root would end the trust in
+    every keyring published before.
+    """
+    _check_passphrase(root_passphrase)
+    if room.root_public.exists():
+        raise _refuse(
+            f"根公钥 {room.root_public} 已存在,不会换根",
+            f"there is a root public key at {room.root_public} already; the root is not replaced",
+        )
+    root = generated()
+    make_folder(room.root_key.parent)
+    make_folder(room.root_public.parent)
+    write_secret(room.root_key, root.encrypted(root_passphrase))
+    replace_file(room.root_public, es256.public_pem(root.public), 0o644)
+    return es256.key_id(root.public)
+
+
+def create_key(room: KeyRoom, *, passphrase: bytes, root_passphrase: bytes, now: datetime, validity: timedelta) -> str:
+    """Make the signing key while there is no active one, and return its id.
+
+    Raises KeyringError when one is active: `rotate` is what replaces it.
+    """
+
+    def change(keys: Sequence[KeyRecord]) -> _Change:
+        for record in keys:
+            if record.state is KeyState.ACTIVE:
+                raise _refuse(
+                    f"密钥 {record.id} 正在使用,更换请用 zpkeys rotate",
+                    f"key {record.id} is active; to replace it use: zpkeys rotate",
+                )
+        fresh = _new_key(room, keys, passphrase, now, validity)
+        return _Change([*keys, fresh], fresh.id)
+
+    return _perform(room, root_passphrase, now, change)
+
+
+def rotate(room: KeyRoom, *, passphrase: bytes, root_passphrase: bytes, now: datetime, validity: timedelta) -> str:
+    """Make a new active key, let the one before finish its batches (`retiring`), and return the new id."""
+
+    def change(keys: Sequence[KeyRecord]) -> _Change:
+        fresh = _new_key(room, keys, passphrase, now, validity)
+        older = [
+            msgspec.structs.replace(record, state=KeyState.RETIRING) if record.state is KeyState.ACTIVE else record
+            for record in keys
+        ]
+        return _Change([*older, fresh], fresh.id)
+
+    return _perform(room, root_passphrase, now, change)
+
+
+def retire(room: KeyRoom, key_id: str, *, root_passphrase: bytes, now: datetime) -> None:
+    """End a key's signing; what it signed stays valid. A batch still running under it stays unfinished."""
+
+    def change(keys: Sequence[KeyRecord]) -> _Change:
+        record = _find(keys, key_id)
+        if record.state in {KeyState.RETIRED, KeyState.REVOKED}:
+            raise _refuse(f"密钥 {key_id} 已是 {record.state}", f"key {key_id} is {record.state} already")
+        return _Change(_with(keys, msgspec.structs.replace(record, state=KeyState.RETIRED)), key_id)
+
+    _perform(room, root_passphrase, now, change)
+
+
+def revoke(room: KeyRoom, key_id: str, *, reason: str, root_passphrase: bytes, now: datetime) -> None:
+    """Withdraw the trust in everything a key signed, for good. `reason` is published: 1 to 200 characters."""
+    if not (reason.isprintable() and reason.strip() and len(reason) <= MAX_REASON):
+        raise _refuse(
+            f"撤销须写明原因(1 至 {MAX_REASON} 字)", f"a revocation needs a reason of 1 to {MAX_REASON} characters"
+        )
+
+    def change(keys: Sequence[KeyRecord]) -> _Change:
+        record = _find(keys, key_id)
+        if record.state is KeyState.REVOKED:
+            raise _refuse(f"密钥 {key_id} 早已撤销", f"key {key_id} is revoked already")
+        revoked = msgspec.structs.replace(
+            record, state=KeyState.REVOKED, revoked_at=now.replace(microsecond=0), reason=reason.strip()
+        )
+        return _Change(_with(keys, revoked), key_id)
+
+    _perform(room, root_passphrase, now, change)
+
+
+def publish(room: KeyRoom, document: bytes) -> Keyring:
+    """Put a keyring in place that the root signed on another machine. Raises KeyringError if it is older or not right."""
+    with locked(_lock(room)):
+        root, previous = read_root(room.root_public), current(room)
+        following = previous.successor(document, root) if previous else Keyring.load(document, root)
+        _install(room, following)
+    return following
+
+
+def current(room: KeyRoom) -> Keyring | None:
+    """The keyring in force, or None before the first.
+
+    Raises KeyringError when it is not right, or older than what was last published from here: a
+    ceremony on an old copy would publish it anew and take a revocation back.
+    """
+    last = _last_serial(room)
+    if not room.keyring.exists():
+        if last:
+            raise _refuse(
+                f"{room.keyring} 不见了,而此前已发布到序号 {last};请先恢复该文件",
+                f"{room.keyring} is gone although serial {last} was published; restore it first",
+            )
+        return None
+    keyring = Keyring.load(read_public(room.keyring), read_root(room.root_public))
+    if keyring.serial < last:
+        raise _refuse(
+            f"{room.keyring} 的序号是 {keyring.serial},而此前已发布到 {last};请恢复最新的文件",
+            f"{room.keyring} has serial {keyring.serial} although {last} was published; restore the latest",
+        )
+    return keyring
+
+
+def _serial_file(room: KeyRoom) -> Path:
+    return room.keys_dir / "published.serial"
+
+
+def _last_serial(room: KeyRoom) -> int:
+    path = _serial_file(room)
+    if not path.exists():
+        return 0
+    text = read_public(path).decode("ascii", "replace").strip()
+    if not text.isdecimal():
+        raise _refuse(f"{path} 里不是序号", f"{path} does not hold a serial")
+    return int(text)
+
+
+def _lock(room: KeyRoom) -> Path:
+    make_folder(room.keyring.parent)
+    make_folder(room.keys_dir, 0o700)
+    return room.keyring.with_name(f"{room.keyring.name}.lock")
+
+
+def _perform(
+    room: KeyRoom, root_passphrase: bytes, now: datetime, change: Callable[[Sequence[KeyRecord]], _Change]
+) -> str:
+    with locked(_lock(room)):
+        previous = current(room)
+        root = decrypted(room.root_key, root_passphrase)
+        result = change(previous.content.keys if previous else ())
+        serial = previous.serial + 1 if previous else 1
+        content = Document(1, serial, now.replace(microsecond=0), result.keys)
+        _install(room, _signed(room, root, content))
+    return result.key_id
+
+
+def _signed(room: KeyRoom, root: FileKey, content: Document) -> Keyring:
+    body = body_of(content)
+    raw = assembled(body, es256.key_id(root.public), root.sign_raw(signed_bytes_of(body)))
+    return Keyring.load(raw, read_root(room.root_public))  # as every reader will see it, before one does
+
+
+def _install(room: KeyRoom, keyring: Keyring) -> None:
+    replace_file(room.keyring, keyring.document, 0o644)
+    replace_file(_serial_file(room), f"{keyring.serial}\n".encode("ascii"), 0o600)
+
+
+def _new_key(
+    room: KeyRoom, keys: Sequence[KeyRecord], passphrase: bytes, now: datetime, validity: timedelta
+) -> KeyRecord:
+    _check_passphrase(passphrase)
+    if not FINISHING < validity <= MAX_VALIDITY:
+        zh, en = "有效期须大于 1 天、不超过 3660 天", "a key is valid for more than 1 day and at most 3660"
+        raise _refuse(zh, en)
+    _check_same_passphrase(room, keys, passphrase)
+    private, key_id = _drawn(room, {record.id for record in keys})
+    path = key_path(room.keys_dir.absolute(), key_id)
+    write_secret(path, private.encrypted(passphrase))
+    open_key(path.as_uri(), passphrase, private.public)
+    begin = now.replace(microsecond=0)
+    public = es256.jwk_of(private.public)
+    return KeyRecord(key_id, es256.NAME, public, begin, begin + validity, KeyState.ACTIVE)
+
+
+def _check_same_passphrase(room: KeyRoom, keys: Sequence[KeyRecord], passphrase: bytes) -> None:
+    """The signer opens all its keys with one passphrase: another one would leave it without the new key."""
+    for record in keys:
+        path = key_path(room.keys_dir, record.id)
+        if record.state in {KeyState.ACTIVE, KeyState.RETIRING} and path.exists():
+            decrypted(path, passphrase)
+
+
+def _drawn(room: KeyRoom, taken: set[str]) -> tuple[FileKey, str]:
+    """A key whose id (20 bits) no other key has: seldom, the first one drawn will not do."""
+    while True:
+        private = generated()
+        key_id = es256.key_id(private.public)
+        if key_id not in taken and not key_path(room.keys_dir, key_id).exists():
+            return private, key_id
+
+
+def _find(keys: Sequence[KeyRecord], key_id: str) -> KeyRecord:
+    for record in keys:
+        if record.id == key_id:
+            return record
+    known = ", ".join(record.id for record in keys) or "-"
+    raise _refuse(f"公钥环里没有密钥 {key_id};已有:{known}", f"no key {key_id} in the keyring; it has: {known}")
+
+
+def _with(keys: Sequence[KeyRecord], changed: KeyRecord) -> list[KeyRecord]:
+    return [changed if record.id == changed.id else record for record in keys]

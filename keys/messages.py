@@ -1,0 +1,49 @@
+"""From the fields of a request to the bytes that are signed, every field checked first.
+
+The signer signs nothing it has not built itself, so a caller cannot have it sign a keyring, a
+message of another protocol, or an identity whose check digit is wrong.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keys.protocol import MAX_ITEMS, Items, Lot, Product
+from zpcode.errors import SignerError, Text
+from zpcode.wire.bulk import serials
+from zpcode.wire.gs1 import is_gtin14, is_lot
+from zpcode.wire.payload import MAX_BATCH, SERIAL_LENGTH, Identity, signed_bytes
+from zpcode.wire.permutation import SLOTS
+
+_SLOT_BYTES = 8
+
+
+def refusal(zh: str, en: str) -> SignerError:
+    """The signer's no: what was wrong with the request."""
+    return SignerError(Text(f"签名服务拒绝:{zh}", f"the signer refuses: {en}"))
+
+
+def messages_of(request: Product | Lot | Items) -> list[bytes]:
+    """The signed bytes of every code asked for, in order. Raises SignerError naming the field that is wrong."""
+    if not is_gtin14(request.gtin):
+        raise refusal(f"GTIN {request.gtin[:20]!r} 不对", f"GTIN {request.gtin[:20]!r} is not one")
+    if isinstance(request, Items):
+        return _items(request)
+    lot = request.lot if isinstance(request, Lot) else None
+    if lot is not None and not is_lot(lot):
+        raise refusal(f"批号 {lot[:30]!r} 不对", f"lot {lot[:30]!r} is not 1 to 20 of 0-9 A-Z . -")
+    return [signed_bytes(request.key_id, Identity(request.gtin, lot=lot).path)]
+
+
+def _items(request: Items) -> list[bytes]:
+    if not 1 <= request.batch <= MAX_BATCH:
+        raise refusal(f"批次序号须在 1 与 {MAX_BATCH} 之间", f"the batch number is not within 1 and {MAX_BATCH}")
+    count, rest = divmod(len(request.slots), _SLOT_BYTES)
+    if rest or not 1 <= count <= MAX_ITEMS:
+        raise refusal(f"一次须签 1 至 {MAX_ITEMS} 个", f"one request signs 1 to {MAX_ITEMS} items of 8 bytes each")
+    slots = np.frombuffer(request.slots, "<u8").astype(np.uint64, copy=False)
+    if int(slots.max()) >= SLOTS:
+        raise refusal("位次超出范围", f"a slot is not below {SLOTS}")
+    prefix = signed_bytes(request.key_id, f"/01/{request.gtin}/21/")
+    text = serials(request.batch, slots).tobytes()
+    return [prefix + text[at : at + SERIAL_LENGTH] for at in range(0, len(text), SERIAL_LENGTH)]

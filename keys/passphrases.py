@@ -1,0 +1,41 @@
+"""Where a passphrase comes from: a file only its owner can read, or a person at a terminal.
+
+Never a command-line argument or an environment variable: other processes can read those.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+
+from keys.files import read_secret
+from zpcode.errors import KeyringError, Text
+
+
+def from_file(path: Path) -> bytes:
+    """The passphrase in a file of mode 0600 or 0400, without a line break at its end. Raises KeyringError."""
+    passphrase = read_secret(path).removesuffix(b"\n").removesuffix(b"\r")
+    if not passphrase:
+        raise KeyringError(Text(f"口令文件 {path} 是空的", f"the passphrase file {path} is empty"))
+    return passphrase
+
+
+def obtained(path: Path | None, name: Text, setting: str, *, twice: bool = False) -> bytes:
+    """The passphrase from its file if one is set, else from the terminal, asked `twice` for a new one.
+
+    Raises KeyringError naming the setting when there is neither, or when the two differ.
+    """
+    if path is not None:
+        return from_file(path)
+    if not sys.stdin.isatty():
+        raise KeyringError(
+            Text(
+                f"需要{name.zh}口令:请在终端运行,或设置 {setting}",
+                f"the {name.en} passphrase is needed: run this in a terminal, or set {setting}",
+            )
+        )
+    typed = getpass.getpass(f"{name.zh}口令 / {name.en} passphrase: ")
+    if twice and getpass.getpass("再输一次 / again: ") != typed:
+        raise KeyringError(Text("两次输入不同", "the two do not agree"))
+    return typed.encode("utf-8")

@@ -1,0 +1,95 @@
+"""What signer and client say to each other over the unix socket.
+
+One connection carries one exchange: a request frame, an answer frame, then the signer closes. A
+frame is its length (4 bytes, big-endian) and MessagePack. A connection for each exchange costs some
+50 µs beside a second of signing, and in return the kernel hands each request to an idle process
+and no connection can go stale.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from typing import Final
+
+import msgspec
+
+MAX_ITEMS: Final = 65_536
+MAX_REQUEST: Final = 1 << 20
+MAX_ANSWER: Final = (4 << 20) + 4096  # 65 536 signatures of 64 bytes, and the frame around them
+MAX_SOCKET_PATH: Final = 107  # sun_path of 108 bytes with its closing zero, unix(7)
+_LENGTH = struct.Struct(">I")
+
+
+class ActiveKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="active-key"):
+    """Ask which key a new batch begins with."""
+
+
+class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="product"):
+    """Sign the product code of a GTIN (14 digits)."""
+
+    key_id: str
+    gtin: str
+
+
+class Lot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="lot"):
+    """Sign the lot code of a GTIN and a lot (1 to 20 of `[0-9A-Z.-]`)."""
+
+    key_id: str
+    gtin: str
+    lot: str
+
+
+class Items(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="items"):
+    """Sign the item codes of slots of one batch: `slots` is 1 … 65 536 numbers of 8 bytes, little-endian."""
+
+    key_id: str
+    gtin: str
+    batch: int
+    slots: bytes
+
+
+Request = ActiveKey | Product | Lot | Items
+
+
+class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What comes back: a key id, signatures (64 bytes each, in the order asked), or a refusal in two languages."""
+
+    key_id: str = ""
+    signatures: bytes = b""
+    zh: str = ""
+    en: str = ""
+
+
+def send(connection: socket.socket, message: Request | Answer) -> None:
+    """Send one frame. Raises OSError, TimeoutError among them, when the other side does not take it."""
+    body = msgspec.msgpack.encode(message)
+    connection.sendall(_LENGTH.pack(len(body)) + body)
+
+
+def _exactly(connection: socket.socket, size: int, until: float) -> bytearray:
+    data = bytearray(size)
+    view, got = memoryview(data), 0
+    while got < size:
+        left = until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        connection.settimeout(left)
+        if (count := connection.recv_into(view[got:])) == 0:
+            raise EOFError
+        got += count
+    return data
+
+
+def receive(connection: socket.socket, limit: int, seconds: float) -> bytearray:
+    """One frame's body of at most `limit` bytes, within `seconds` in all.
+
+    Raises EOFError when the other side hangs up, ValueError when the frame is too long, OSError
+    (TimeoutError among them) otherwise.
+    """
+    until = time.monotonic() + seconds
+    (size,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size, until))
+    if size > limit:
+        raise ValueError("frame too long")
+    return _exactly(connection, size, until)

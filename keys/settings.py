@@ -1,0 +1,66 @@
+"""Every setting of the signer and of the ceremonies. Only `keys.__main__` reads it.
+
+Each is an environment variable with the prefix `ZPCODE_`, and most have a flag of `zpkeys` beside
+it; docs/settings.md lists them all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class KeySettings(BaseSettings):
+    """Where keys, keyring, socket and log are. A path left empty has its place under `home`."""
+
+    model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore")
+
+    home: Path = Field(Path(".zpcode"), description="Directory that holds all local state.")
+    keys_dir: Path = Field(Path(), description="Folder of the encrypted private keys, mode 0700; default `HOME/keys`.")
+    keyring: Path = Field(Path(), description="The public keyring (JSON); default `HOME/keyring.json`.")
+    root_key: Path = Field(
+        Path(), description="The encrypted root key (PEM), needed in ceremonies only; default `HOME/root.key.pem`."
+    )
+    root_public: Path = Field(
+        Path(), description="The pinned public half of the offline root key (PEM); default `HOME/root.pub.pem`."
+    )
+    key_passphrase_file: Path | None = Field(
+        None, description="File of mode 0600 with the signing keys' passphrase; unset: asked for on the terminal."
+    )
+    root_passphrase_file: Path | None = Field(
+        None, description="File of mode 0600 with the root key's passphrase; unset: asked for on the terminal."
+    )
+    signer_socket: Path = Field(Path(), description="Unix socket of the signer; default `HOME/run/signer.sock`.")
+    signer_log: Path = Field(
+        Path(), description="The signer's own log (JSON lines, mode 0600); default `HOME/log/signer.jsonl`."
+    )
+    signer_processes: int = Field(0, ge=0, le=256, description="Signing processes; 0: as many as there are cores.")
+    signer_allowed_uids: list[int] = Field(
+        [], description="User ids that may ask the signer beside its own, as JSON: `[1001,1002]`."
+    )
+    log_level: str = Field("INFO", description="Least severity that is logged: DEBUG, INFO, WARNING or ERROR.")
+
+    @model_validator(mode="after")
+    def _defaults(self) -> Self:
+        for name, place in (
+            ("keys_dir", "keys"),
+            ("keyring", "keyring.json"),
+            ("root_key", "root.key.pem"),
+            ("root_public", "root.pub.pem"),
+            ("signer_socket", "run/signer.sock"),
+            ("signer_log", "log/signer.jsonl"),
+        ):
+            if getattr(self, name) == Path():
+                setattr(self, name, self.home / place)
+        for name in ("key_passphrase_file", "root_passphrase_file"):
+            if getattr(self, name) == Path():  # set, but to nothing
+                setattr(self, name, None)
+        return self
+
+
+def load() -> KeySettings:
+    """The settings of this process, from its environment."""
+    return KeySettings()

@@ -1,0 +1,95 @@
+"""The signer's own log: one JSON line for each request, on file before a signature leaves.
+
+It says what was signed without holding a signature or a secret, so that after a compromise of the
+authority it can be told which codes the signer really made. Entries of several processes do not
+mix: each is one write to a file opened for appending.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+
+from keys.files import check_secret, make_folder
+from keys.messages import refusal
+from keys.protocol import Items, Lot, Product
+from zpcode.errors import KeyringError, SignerError, Text
+
+_SLOT_BYTES = 8
+
+
+def entry(request: Product | Lot | Items, messages: list[bytes], now: datetime, uid: int) -> dict[str, str | int]:
+    """What the log says of one request; `sha256` is over the signed bytes of all its codes, end to end."""
+    fields: dict[str, str | int] = {
+        "time": now.isoformat(),
+        "uid": uid,
+        "key": request.key_id,
+        "kind": type(request).__name__.lower(),
+        "gtin": request.gtin,
+    }
+    if isinstance(request, Lot):
+        fields["lot"] = request.lot
+    if isinstance(request, Items):
+        fields["batch"] = request.batch
+        fields["first_slot"] = int.from_bytes(request.slots[:_SLOT_BYTES], "little")
+    fields["count"] = len(messages)
+    fields["sha256"] = hashlib.sha256(b"".join(messages)).hexdigest()
+    return fields
+
+
+class SigningLog:
+    """The log file, mode 0600. A file moved away (log rotation) is followed by a new one.
+
+    Raises KeyringError when the file cannot be opened or others can read it. What is written
+    survives the death of the process at once; it is not forced to disk for each request.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = self._open()
+
+    def _open(self) -> int:
+        make_folder(self._path.parent)
+        try:
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            zh, en = f"打不开签名日志 {self._path}", f"cannot open the signing log {self._path}"
+            raise KeyringError(Text(f"{zh}({error.strerror})", f"{en} ({error.strerror})")) from error
+        try:
+            check_secret(self._path, os.fstat(descriptor))
+        except KeyringError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _follow(self) -> None:
+        opened = os.fstat(self._descriptor)
+        try:
+            there = self._path.stat()
+        except FileNotFoundError:
+            there = None
+        if there is None or (there.st_dev, there.st_ino) != (opened.st_dev, opened.st_ino):
+            fresh = self._open()
+            os.close(self._descriptor)
+            self._descriptor = fresh
+
+    def append(self, fields: dict[str, str | int]) -> None:
+        """Write one entry. Raises SignerError when it is not wholly written: then nothing may be signed."""
+        line = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n"
+        try:
+            self._follow()
+            written = os.write(self._descriptor, line)
+        except (OSError, KeyringError) as error:
+            raise self._unwritten() from error
+        if written != len(line):
+            raise self._unwritten()
+
+    def _unwritten(self) -> SignerError:
+        return refusal("写不了签名日志,因此不签名", "it cannot write its log, and signs nothing unlogged")
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)

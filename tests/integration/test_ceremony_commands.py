@@ -1,0 +1,196 @@
+"""`zpkeys` as a person runs it: the commands end to end, in both languages, with files and without."""
+# A test's name is its sentence; a docstring stands where there is more to say.
+# ruff: noqa: D103
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+
+@dataclass
+class Desk:
+    """A folder with two passphrase files, and the command run in it."""
+
+    home: Path
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `zpkeys` without a terminal."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith("ZPCODE_")}
+        own |= {
+            "ZPCODE_HOME": str(self.home),
+            "ZPCODE_KEY_PASSPHRASE_FILE": str(self.word("key", "passphrase of the keys")),
+            "ZPCODE_ROOT_PASSPHRASE_FILE": str(self.word("root", "passphrase of the root")),
+        }
+        own |= environment
+        own = {name: value for name, value in own.items() if value}
+        return subprocess.run(
+            [sys.executable, "-m", "keys", *arguments],
+            env=own,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def word(self, name: str, text: str) -> Path:
+        """A passphrase file, made if it is not there."""
+        path = self.home.parent / f"{name}.words"
+        if not path.exists():
+            path.write_text(text + "\n")
+            path.chmod(0o600)
+        return path
+
+    def keys(self) -> dict[str, str]:
+        """What `zpkeys list --json` says: id → state."""
+        return {key["id"]: key["state"] for key in json.loads(self.run("list", "--json").stdout)["keys"]}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A desk with nothing on it."""
+    return Desk(tmp_path / "home")
+
+
+@pytest.fixture
+def begun(desk: Desk) -> Desk:
+    """A desk with a root and a first key."""
+    assert desk.run("init").returncode == 0
+    assert desk.run("create").returncode == 0
+    return desk
+
+
+def test_a_life_of_two_keys(begun: Desk) -> None:
+    (first,) = begun.keys()
+    assert begun.run("rotate", "--yes", "--validity-days", "30").returncode == 0
+    (second,) = begun.keys().keys() - {first}
+    assert begun.keys() == {first: "retiring", second: "active"}
+    assert begun.run("retire", first, "--yes").returncode == 0
+    ended = begun.run("revoke", second, "--reason", "演练", "--yes")
+    assert f"密钥 {second} 已撤销" in ended.stdout
+    assert f"Key {second} is revoked" in ended.stdout
+    assert begun.keys() == {first: "retired", second: "revoked"}
+    listed = begun.run("list").stdout
+    assert "Keyring serial 4" in listed
+    assert "演练" in listed
+
+
+def test_nothing_that_cannot_be_undone_happens_without_a_yes(begun: Desk) -> None:
+    (first,) = begun.keys()
+    for command in (["rotate"], ["retire", first], ["revoke", first, "--reason", "x"]):
+        assert begun.run(*command).returncode != 0
+    assert begun.keys() == {first: "active"}
+
+
+def test_a_refusal_is_two_sentences_and_no_traceback(begun: Desk) -> None:
+    for command in (["create"], ["init"], ["retire", "NONE", "--yes"]):
+        ended = begun.run(*command)
+        assert ended.returncode == 1
+        assert len(ended.stderr.splitlines()) == 2
+        assert ended.stdout == ""
+
+
+def test_an_empty_home_is_told_what_to_do(desk: Desk) -> None:
+    assert "zpkeys create" in desk.run("list").stdout
+    ended = desk.run("create")
+    assert ended.returncode == 1
+    assert "root.key.pem" in ended.stderr
+
+
+def test_a_passphrase_file_others_can_read_is_refused(begun: Desk) -> None:
+    begun.word("key", "").chmod(0o640)
+    ended = begun.run("rotate", "--yes")
+    assert ended.returncode == 1
+    assert f"chmod 600 {begun.word('key', '')}" in ended.stderr
+
+
+def test_a_setting_left_empty_is_not_set() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", "from keys.settings import load; print(load().key_passphrase_file)"],
+        env=os.environ | {"ZPCODE_KEY_PASSPHRASE_FILE": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == "None\n"
+
+
+def test_a_keyring_that_cannot_be_read_is_named(begun: Desk) -> None:
+    (begun.home / "keyring.json").unlink()
+    (begun.home / "keyring.json").mkdir()
+    ended = begun.run("rotate", "--yes")
+    assert ended.returncode == 1
+    assert "keyring.json (Is a directory)" in ended.stderr
+
+
+def test_an_empty_passphrase_file_is_refused(begun: Desk) -> None:
+    begun.word("root", "").write_text("\n")
+    ended = begun.run("rotate", "--yes")
+    assert ended.returncode == 1
+    assert "is empty" in ended.stderr
+
+
+def test_without_a_terminal_or_a_file_the_setting_is_named(begun: Desk) -> None:
+    ended = begun.run("rotate", "--yes", ZPCODE_KEY_PASSPHRASE_FILE="")
+    assert ended.returncode == 1
+    assert "ZPCODE_KEY_PASSPHRASE_FILE" in ended.stderr
+
+
+def test_a_passphrase_typed_at_a_terminal_is_asked_twice_and_never_shown(desk: Desk) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ZPCODE_")}
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execve(  # noqa: S606 - the child of a terminal of our own
+            sys.executable, [sys.executable, "-m", "keys", "init"], environment | {"ZPCODE_HOME": str(desk.home)}
+        )
+    shown = b""
+    for asked in (b"passphrase: ", b"again: "):
+        while not shown.endswith(asked):
+            shown += os.read(terminal, 1024)
+        os.write(terminal, b"typed by a person\n")
+    while chunk := _rest(terminal):
+        shown += chunk
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    os.close(terminal)
+    assert b"typed by a person" not in shown
+    assert (desk.home / "root.key.pem").exists()
+
+
+def _rest(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1024)
+    except OSError:  # the other side has closed
+        return b""
+
+
+def test_paths_may_be_given_as_flags(desk: Desk, tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    root = ["--root-key", str(stick / "r.pem"), "--root-public", str(stick / "r.pub.pem")]
+    place = ["--keys-dir", str(tmp_path / "k"), "--keyring", str(tmp_path / "ring.json")]
+    assert desk.run("init", *root).returncode == 0
+    assert desk.run("create", *root, *place).returncode == 0
+    assert len(list((tmp_path / "k").glob("*.key.pem"))) == 1
+    assert json.loads((tmp_path / "ring.json").read_text())["serial"] == 1
+    assert not desk.home.exists()
+
+
+def test_a_keyring_from_an_offline_machine_is_published(begun: Desk, tmp_path: Path) -> None:
+    """The offline machine works on a copy; its keyring comes back as a file."""
+    copy = tmp_path / "copy.json"
+    copy.write_bytes((begun.home / "keyring.json").read_bytes())
+    (first,) = begun.keys()
+    offline = ["--keyring", str(copy), "--keys-dir", str(tmp_path / "offline")]
+    assert begun.run("retire", first, "--yes", *offline).returncode == 0
+    assert begun.keys() == {first: "active"}
+    assert begun.run("publish", str(copy)).returncode == 0
+    assert begun.keys() == {first: "retired"}
+    ended = begun.run("publish", str(tmp_path / "key.words"))
+    assert ended.returncode == 1
+    assert "well-formed" in ended.stderr
