@@ -9,10 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from zpcode.wire.link import is_base
 
 
 class Settings(BaseSettings):
@@ -30,10 +28,9 @@ class Settings(BaseSettings):
     )
     public_base: str = Field(
         "http://127.0.0.1:8701",
+        pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$",
         description="What is printed before every code: scheme and host in lower case, no path. The seal does not cover it.",
     )
-    api_host: str = Field("127.0.0.1", description="Address the authority's API listens on.")
-    api_port: int = Field(8700, ge=0, le=65535, description="Port of the authority's API.")
     keyring: Path = Field(Path(), description="The public keyring (JSON); default `HOME/keyring.json`.")
     root_public: Path = Field(
         Path(), description="The pinned public half of the offline root key (PEM); default `HOME/root.pub.pem`."
@@ -41,15 +38,6 @@ class Settings(BaseSettings):
     signer_socket: Path = Field(Path(), description="Unix socket of the signer; default `HOME/run/signer.sock`.")
     export_dir: Path = Field(Path(), description="Where finished code files are kept; default `HOME/exports`.")
     log_level: str = Field("INFO", description="Least severity that is logged: DEBUG, INFO, WARNING or ERROR.")
-
-    @field_validator("public_base")
-    @classmethod
-    def _base(cls, value: str) -> str:
-        if not is_base(value):
-            raise ValueError(
-                "public_base is scheme and host in lower case, an optional port and no path: https://zpm.example"
-            )
-        return value
 
     @model_validator(mode="after")
     def _defaults(self) -> Self:

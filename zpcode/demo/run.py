@@ -70,10 +70,10 @@ def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) 
         stack.callback(processes.stop)
         processes.start("signer", [sys.executable, "-m", "keys", "serve"], env=environment)
         showing.step("建表,导入示例登记册", "migrating, importing the demo registry")
-        furnish.registry(plan.home, addresses)
+        furnish.registered(addresses)
         _start(processes, plan, environment)
         showing.step("签发各级码", "issuing a batch at each level")
-        shown = furnish.batches(plan.home, addresses, plan.base)
+        shown = furnish.issued(plan.home, addresses, plan.base)
         credentials = furnish.credentials(plan.home, addresses)
         _wait_until_ready(processes, plan)
         showing.ready(plan.base, plan.api, shown, credentials, home)
@@ -92,8 +92,6 @@ def _environment(plan: Plan, addresses: Addresses) -> dict[str, str]:
         "ZPCODE_SCAN_DATABASE_URL": addresses.scan_database,
         "ZPCODE_SCAN_REDIS_URL": addresses.scan_redis,
         "ZPCODE_PUBLIC_BASE": plan.base,
-        "ZPCODE_API_HOST": plan.host,
-        "ZPCODE_API_PORT": str(plan.api_port),
         "ZPCODE_KEY_PASSPHRASE_FILE": str(secret_file(home / "secrets", "signing-key")),
         "ZPCODE_ROOT_PASSPHRASE_FILE": str(secret_file(home / "secrets", "root-key")),
     }

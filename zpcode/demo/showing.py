@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import segno
+from zpcode.exports import qr
+from zpcode.wire.link import parse, path_of
 
 _NAMES = {
     "product": ("品类码", "product code"),
@@ -47,17 +47,15 @@ def moved_ports(*pairs: int) -> None:
             step(f"端口 {wanted} 被占用,改用 {got}", f"port {wanted} is taken, using {got}")
 
 
-def terminal_qr(link: str) -> str:
-    """A link as a QR code of half blocks, readable from a terminal with a dark or a light background."""
-    out = io.StringIO()
-    segno.make_qr(link, error="m").terminal(out, compact=True, border=3)
-    return out.getvalue()
+def terminal_qr(base: str, link: str) -> str:
+    """A link as the QR code that would be printed, drawn with half blocks."""
+    return qr.text(qr.symbol(base, parse(path_of(link))))
 
 
 def ready(base: str, api: str, codes: Sequence[Shown], credentials: Sequence[Credential], home: Path) -> None:
     """Everything a person needs next."""
     item = next((code for code in codes if code.level == "item"), codes[0])
-    lines = ["", terminal_qr(item.link), f"  用手机扫码 / scan with a phone: {item.product}", ""]
+    lines = ["", terminal_qr(base, item.link), f"  用手机扫码 / scan with a phone: {item.product}", ""]
     for code in codes:
         zh, en = _NAMES[code.level]
         lines.append(f"  {zh} {en}\n    {code.link}")

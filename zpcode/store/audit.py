@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,14 @@ from zpcode.store.tables import audit
 _LOCK = 7283002
 
 
+def lock(connection: Connection) -> None:
+    """Wait to be the only appender until the transaction ends. Taken twice it is still one lock.
+
+    Whoever takes it before writing other rows makes their numbers follow commits too.
+    """
+    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+
 def append(
     connection: Connection, *, at: datetime, actor: str, action: str, object_: str, detail: dict[str, Any]
 ) -> int:
@@ -21,7 +29,7 @@ def append(
 
     Entries are numbered without gaps in commit order: appenders take turns until each commits.
     """
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    lock(connection)
     last = connection.execute(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1)).one_or_none()
     number, previous = (1, GENESIS) if last is None else (last.id + 1, last.hash)
     entry = Entry(number, at, actor, action, object_, detail)
@@ -40,9 +48,22 @@ def append(
     return number
 
 
-def entries(connection: Connection) -> Iterator[tuple[Entry, bytes, bytes]]:
-    """Every entry in order with its stored previous hash and hash, read in chunks."""
-    rows = connection.execution_options(stream_results=True, yield_per=1000).execute(select(audit).order_by(audit.c.id))
-    for row in rows:
-        entry = Entry(row.id, row.at, row.actor, row.action, row.object, row.detail)
-        yield entry, bytes(row.previous), bytes(row.hash)
+def about(connection: Connection, object_: str, limit: int) -> list[Entry]:
+    """The newest entries, newest first; those about one object where `object_` is not empty."""
+    query = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if object_:
+        query = query.where(audit.c.object == object_)
+    rows = connection.execute(query)
+    return [Entry(row.id, row.at, row.actor, row.action, row.object, row.detail) for row in rows]
+
+
+def entries(connection: Connection) -> Generator[tuple[Entry, bytes, bytes], None, None]:
+    """Every entry in order with its stored previous hash and hash, read in chunks.
+
+    Whoever stops before the end closes the iterator, and with it the cursor on the server.
+    """
+    query = select(audit).order_by(audit.c.id)
+    with connection.execution_options(stream_results=True, yield_per=1000).execute(query) as rows:
+        for row in rows:
+            entry = Entry(row.id, row.at, row.actor, row.action, row.object, row.detail)
+            yield entry, bytes(row.previous), bytes(row.hash)

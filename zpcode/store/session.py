@@ -10,6 +10,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from zpcode.errors import Text, Unavailable
 
@@ -28,6 +29,7 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
         max_overflow=pool_size,
         pool_pre_ping=True,
         pool_timeout=5,
+        hide_parameters=True,  # an error's text reaches the log; keys of batches are among the parameters
         connect_args={
             "connect_timeout": 3,
             "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC",
@@ -44,8 +46,8 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.begin() as connection:
             yield connection
-    except (OperationalError, DBAPIError) as error:
-        if isinstance(error, OperationalError) or error.connection_invalidated:
+    except (DBAPIError, PoolTimeoutError) as error:
+        if isinstance(error, (OperationalError, PoolTimeoutError)) or error.connection_invalidated:
             raise Unavailable(
                 Text("数据库暂时无法访问,请稍后再试", "the database cannot be reached just now; try again shortly")
             ) from error

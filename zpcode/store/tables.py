@@ -71,7 +71,7 @@ standard_version = Table(
     Column("number", Text, primary_key=True),
     Column("version", Text, primary_key=True),
     Column("record", JSONB),
-    _moment("replaced_at"),
+    Column("replaced_at", DateTime(timezone=True), primary_key=True),
 )
 
 certification_body = Table(
@@ -255,6 +255,8 @@ status_change = Table(
     Column("notice", Text),
     _moment("effective_at"),
     Column("state", Text),
+    Column("lifts", Text),
+    Column("uscc", String(18)),
     Column("decided_by", Text),
     _bilingual("authority"),
     _moment("created_at"),

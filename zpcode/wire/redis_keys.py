@@ -1,17 +1,18 @@
 """Where the projection stands in Redis. Every key carries a hash tag (Redis Cluster, section "Hash tags").
 
     zp:{feed}:head            hash    generation (random, new at every rebuild) and revision (integer)
-    zp:{feed}:log             stream  entry REVISION-0, field k: keys of the cards changed, one a line
+    zp:{feed}:log             stream  entry REVISION-n, field k: keys of the cards changed, one a line
     zp:{p:GTIN}               string  ProductCard
     zp:{p:GTIN}:l:LOT         string  LotCard
     zp:{b:NUMBER}             string  BatchCard
     zp:{b:NUMBER}:x           hash    INDEX -> Timeline of that item
     zp:{b:NUMBER}:h:BUCKET    hash    index within the bucket -> History; field `_` once the bucket is complete
     zp:{b:NUMBER}:hc          string  present when every bucket of the batch is complete from birth
-    zp:{b:NUMBER}:v:VISITOR   string  ten minutes: this visitor's view of this code was counted
-    zp:{s}                    hash    SCOPE:TARGET -> Timeline of a registry record
+    zp:{b:NUMBER}:v:INDEX:VISITOR  string  ten minutes: this visitor's view of this item was counted; its number
+    zp:{s}                    hash    SCOPE:TARGET -> Timeline of a registry record; field `_` from the rebuild on:
+                                      without it the hash was evicted, and a missing field says nothing
     zp:{scans}:stream         stream  scans on their way to PostgreSQL
-    zp:{salt}:YYYYMMDD        string  the day's visitor salt
+    zp:{salt}:DAY             string  the day's visitor salt (days since 1970, UTC)
 
 Every card and timeline is stored as its revision (8 bytes, big-endian) and then its body, and is only ever
 replaced by one of a higher revision: a write that a frozen server carries out late cannot undo a newer one.
@@ -82,5 +83,5 @@ def visit(number: int, index: int, visitor: str) -> str:
 
 
 def salt(day: str) -> str:
-    """The visitor salt of one day (YYYYMMDD in UTC)."""
+    """The visitor salt of one day (days since 1970, in UTC)."""
     return f"zp:{{salt}}:{day}"

@@ -37,7 +37,7 @@ CREATE TABLE standard_version (                              -- what a standard 
     version         text NOT NULL,
     record          jsonb NOT NULL,
     replaced_at     timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (number, version)
+    PRIMARY KEY (number, version, replaced_at)               -- a correction may leave the version as it is
 );
 
 CREATE TABLE certification_body (
@@ -217,11 +217,15 @@ CREATE TABLE status_change (
     notice          text NOT NULL DEFAULT '',
     effective_at    timestamptz NOT NULL,
     state           text NOT NULL,                           -- wire.card.State it gives
+    lifts           text CHECK ((lifts IS NULL) = (action <> 'restore')),   -- restore: whose decision (rules.reasons.Actor)
+    uscc            varchar(18) REFERENCES enterprise,       -- whom it concerns; NULL: a standard or a key
     decided_by      text NOT NULL,                           -- role:subject:key id
     authority       jsonb NOT NULL,                          -- public name of whoever decided
     created_at      timestamptz NOT NULL
 );
-CREATE INDEX status_change_target ON status_change (scope, target, effective_at);
+CREATE INDEX status_change_target ON status_change (scope, target, effective_at, id);
+CREATE INDEX status_change_uscc ON status_change (uscc, id);
+CREATE INDEX status_change_notice ON status_change (id) WHERE notice <> '';
 
 -- Projection: a copy of this table is what Redis holds -----------------------------------------------------
 
@@ -289,6 +293,7 @@ CREATE TABLE audit (
     previous        bytea NOT NULL CHECK (length(previous) = 32),
     hash            bytea NOT NULL UNIQUE CHECK (length(hash) = 32)
 );
+CREATE INDEX audit_object ON audit (object, id);
 CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION 'audit is append-only';

@@ -1,0 +1,96 @@
+"""`zpcode import`: bring a registry file in, try it first, or get the workbook to fill in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zpcode.cli.connections import database, operator, project
+from zpcode.errors import Finding, ImportRefused
+from zpcode.rules.forms import refusal
+from zpcode.rules.registry import ImportReport
+from zpcode.rules.sheets import SHEETS
+from zpcode.services.imports.archive import MAX_FILE, too_large
+from zpcode.services.imports.template import template as blank_workbook
+from zpcode.services.registry import import_registry
+from zpcode.settings import load
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path | None, typer.Argument(help="登记文件 .xlsx 或 .json / registry file")] = None,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="只检查，不写入 / check only, write nothing")] = False,
+    template: Annotated[Path | None, typer.Option(help="写出空白工作簿 / write the blank workbook here")] = None,
+) -> None:
+    """导入登记文件:全部正确才写入。Bring in a registry file: everything or nothing."""
+    if template is not None:
+        template.write_bytes(blank_workbook())
+        typer.echo(f"模板已写入 / template written: {template}")
+    if file is None and template is None:
+        raise typer.BadParameter("FILE.xlsx, FILE.json 或 / or --template OUT.xlsx")
+    if file is not None:
+        _import(file, dry_run=dry_run)
+
+
+def _import(file: Path, *, dry_run: bool) -> None:
+    settings = load()
+    data = _contents(file)
+    with database(settings) as engine:
+        try:
+            report = import_registry(engine, data, actor=operator().name, now=datetime.now(UTC), dry_run=dry_run)
+        except ImportRefused as refused:
+            typer.echo(f"{refused.text.zh}\n{refused.text.en}", err=True)
+            for finding in refused.findings:
+                typer.echo(told(finding), err=True)
+            raise typer.Exit(1) from None
+        for line in summary(report):
+            typer.echo(line)
+        if not dry_run:
+            project(engine, settings)
+
+
+def _contents(file: Path) -> bytes:
+    try:
+        with file.open("rb") as source:
+            data = source.read(MAX_FILE + 1)
+    except OSError as error:
+        raise refusal("no_file", f"无法读取文件 {file}", f"{file} cannot be read") from error
+    if len(data) > MAX_FILE:
+        raise too_large()
+    return data
+
+
+def told(finding: Finding) -> str:
+    """One finding as a line: where, what in two languages, and the value that stood there."""
+    value = "" if finding.value is None else f" [{finding.value}]"
+    return f"- {finding.where}{value}: {finding.text.zh} / {finding.text.en}"
+
+
+def summary(report: ImportReport) -> Iterator[str]:
+    """What an import did, line by line: counts of each sheet, then every change with old and new values."""
+    if report.dry_run:
+        yield "试运行，未写入任何内容 / dry run, nothing was written"
+    for sheet in SHEETS:
+        count = report.counts[sheet.plural]
+        yield (
+            f"{sheet.title}: 新增 new {count.new}, 更改 changed {count.changed}, "
+            f"未变 unchanged {count.unchanged}, 移除 removed {count.removed}"
+        )
+    for change in report.changes:
+        if change.kind != "new":
+            yield f"  {change.entity} {change.key}: {change.kind}"
+        for name, old, new in change.fields:
+            yield f"    {name}: {_shown(old)} → {_shown(new)}"
+    yield f"扫码页面有变化的产品 / products whose page changes: {len(report.cards)}"
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,126 @@
+"""What the demo needs beyond running processes: a registry, one batch at each level, and credentials.
+
+It goes through the same services as everybody else, and does nothing twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from importlib.resources import files
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from keys.client import SignerClient
+from zpcode.demo.servers import Addresses
+from zpcode.demo.showing import Credential, Shown
+from zpcode.rules.access import Caller, Role
+from zpcode.rules.batches import Batch, BatchRequest, BatchState, today
+from zpcode.services import access, batches, issuing, projection, registry
+from zpcode.store import registry as store
+from zpcode.store.session import connect, migrate, transaction
+from zpcode.wire.card import ProductCard
+from zpcode.wire.link import path_of
+from zpcode.wire.payload import Level
+
+DEMO = Caller(Role.OPERATOR, "*", "cli:demo")
+# Four products of different trades, one for each level: what a visitor scans first.
+QUANTITIES = {Level.PRODUCT: 50_000, Level.LOT: 5_000, Level.ITEM: 1_000, Level.COMPACT: 200}
+
+
+def registered(addresses: Addresses) -> None:
+    """A migrated database with the demo registry in it."""
+    engine = connect(addresses.database, pool_size=2)
+    migrate(engine, scan_role="zpcode_scan")
+    data = files("zpcode.demo").joinpath("registry.json").read_bytes()
+    registry.import_registry(engine, data, actor=DEMO.name, now=_now())
+    engine.dispose()
+
+
+def issued(home: Path, addresses: Addresses, base: str) -> list[Shown]:
+    """One code of each level, from batches issued now or at an earlier start; and Redis brought up to date."""
+    engine = connect(addresses.database, pool_size=4)
+    with SignerClient(home / "run" / "signer.sock") as signer:
+        shown = [
+            _shown(engine, _issued(engine, signer, home, product, level, base), home, base)
+            for level, product in zip(QUANTITIES, _products(engine), strict=True)
+        ]
+    redis = projection.connect(addresses.redis)
+    projection.catch_up(engine, redis)
+    redis.close()
+    engine.dispose()
+    return shown
+
+
+def _products(engine: Engine) -> Sequence[ProductCard]:
+    """As many recognised products as there are levels, no two of one trade."""
+    with transaction(engine) as connection:
+        cards = registry.product_cards(connection, store.all_gtins(connection), today(_now()))
+    found: dict[str, ProductCard] = {}
+    for card in cards.values():
+        recognition = card.recognition
+        if recognition and recognition.valid_from <= today(_now()).isoformat() <= recognition.valid_to:
+            found.setdefault(card.enterprise.industry_name.zh, card)
+    return list(found.values())[: len(QUANTITIES)]
+
+
+def _issued(engine: Engine, signer: SignerClient, home: Path, card: ProductCard, level: Level, base: str) -> Batch:
+    """The demo's batch at this level; its idempotency key makes it one for ever."""
+    day = today(_now())
+    request = BatchRequest(
+        level=level,
+        gtin=card.gtin,
+        quantity=QUANTITIES[level],
+        lot=f"L{day:%Y%m%d}" if level is not Level.PRODUCT else "",
+        production_date=day - timedelta(days=30),
+        expiry_date=None,
+    )
+    caller = Caller(Role.OPERATOR, "*", "cli:demo")
+    earlier = [batch for batch in batches.listing(engine, caller, limit=200) if batch.created_by == caller.name]
+    reserved = next((batch for batch in earlier if batch.level is level), None)
+    if reserved is None:
+        key = f"demo-{level}"
+        reserved = batches.reserve(engine, request, caller=caller, idempotency_key=key, base=base, now=_now())
+    if reserved.state is BatchState.ISSUED:
+        return reserved
+    return issuing.issue(engine, signer, reserved.number, directory=home / "exports", clock=_now)
+
+
+def _shown(engine: Engine, batch: Batch, home: Path, base: str) -> Shown:
+    """A batch's first code, on the address this run has: the seal does not cover the address."""
+    with (home / "exports" / batch.file_name).open(newline="", encoding="ascii") as file:
+        url = next(csv.DictReader(file))["url"]
+    with transaction(engine) as connection:
+        card = registry.product_cards(connection, [batch.gtin], today(_now()))[batch.gtin]
+    return Shown(batch.level, base + path_of(url), f"{card.name.zh} / {card.name.en} · {card.enterprise.name.zh}")
+
+
+def credentials(home: Path, addresses: Addresses) -> list[Credential]:
+    """API keys for one enterprise, the province and the operator, made once and kept in a file only we can read."""
+    kept = home / "secrets" / "demo-api-keys.json"
+    if not kept.exists():
+        engine = connect(addresses.database, pool_size=2)
+        with transaction(engine) as connection:
+            cards = registry.product_cards(connection, store.all_gtins(connection), today(_now()))
+        enterprise = next(iter(cards.values())).enterprise
+        wanted = [
+            (Role.ENTERPRISE, enterprise.uscc, f"企业 {enterprise.name.zh}", f"enterprise {enterprise.name.en}"),
+            (Role.REGULATOR, "330000", "省级市场监管", "provincial regulator"),
+            (Role.OPERATOR, "*", "平台运营", "operator"),
+        ]
+        made = [
+            [zh, en, access.create(engine, role, subject, label="demo", caller=DEMO, now=_now()).token]
+            for role, subject, zh, en in wanted
+        ]
+        engine.dispose()
+        with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(made, file, ensure_ascii=False)
+    return [Credential(*entry) for entry in json.loads(kept.read_text("utf-8"))]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,166 @@
+"""The registry's use cases: bringing in a file, and keeping the products' cards true to the registry.
+
+One transaction each. What a transaction changed of the projection is in the card table when it commits;
+copying it to Redis is the caller's next step (`services.projection.catch_up`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import date, datetime
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from zpcode.errors import ImportRefused, Refused, Text
+from zpcode.rules import batches, checks, drafts
+from zpcode.rules.records import Recognition, Registry, merged
+from zpcode.rules.registry import CHANGED, ImportReport, changes, plain, product_card
+from zpcode.rules.sheets import SHEETS
+from zpcode.services.imports import document, workbook
+from zpcode.store import audit, outbox
+from zpcode.store import registry as store
+from zpcode.store.session import transaction
+from zpcode.wire.card import ProductCard, product_key
+
+_CHUNK = 500
+_AUDITED_CHANGES = 1000  # in full in the audit log; of the rest the file's hash tells
+_LISTED: Final = frozenset(sheet.plural for sheet in SHEETS if sheet.listed)
+
+
+def read_draft(data: bytes, today: date) -> tuple[drafts.Draft, drafts.ImportFindings]:
+    """A file's records and what is wrong with single cells. Raises ImportRefused for a file that is none."""
+    findings = drafts.ImportFindings()
+    try:
+        reader = document if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"["} else workbook
+        rows = reader.rows(data, findings)
+    except Refused as refused:
+        raise ImportRefused(refused.text, (*findings.all(), *refused.findings)) from refused
+    draft = drafts.draft(rows, findings, today)
+    if not rows and not findings.items:
+        findings.add("empty", "文件中没有任何记录", "there is not one record in the file")
+    return draft, findings
+
+
+def import_registry(engine: Engine, data: bytes, *, actor: str, now: datetime, dry_run: bool = False) -> ImportReport:
+    """Bring in a registry file, .xlsx or JSON: everything or nothing.
+
+    Checks it against itself and the registry, writes what is new or changed, an audit entry, and the cards
+    of all products it reaches. With `dry_run` all is done and rolled back. Raises ImportRefused with every
+    finding, Unavailable without a database.
+    """
+    today = batches.today(now)
+    draft, findings = read_draft(data, today)
+    with transaction(engine) as connection:
+        store.lock_imports(connection)
+        known = _known(connection, draft.registry)
+        drafts.complete(draft, known)
+        checks.check(checks.Checker(draft, known, merged(known, draft.registry), findings), today)
+        if findings.items:
+            raise _refused(findings)
+        report = _write(connection, known, draft.registry, now, dry_run=dry_run)
+        if dry_run:
+            connection.rollback()
+        elif report.changes or report.cards:
+            digest = hashlib.sha256(data).hexdigest()
+            audit.append(
+                connection, at=now, actor=actor, action="registry.import", object_=digest, detail=_detail(report)
+            )
+    return report
+
+
+def _refused(findings: drafts.ImportFindings) -> ImportRefused:
+    count = len(findings.items) + findings.beyond
+    return ImportRefused(
+        Text(
+            f"登记文件有 {count} 处问题，未写入任何内容；请逐条更正后重新导入",
+            f"{count} findings in the registry file, nothing was written; correct them and import it again",
+        ),
+        findings.all(),
+    )
+
+
+def _known(connection: Connection, file: Registry) -> Registry:
+    """What the registry holds of everything the file can touch: two rounds, however large the file."""
+    gtins = {*file.products, *file.indicators, *file.commitments, *file.claims}
+    gtins |= {one.gtin for one in file.recognitions.values()}
+    gtins |= store.reached_by(connection, "recognitions", file.recognitions)
+    gtins |= store.reached_by(connection, "certificates", file.certificates)
+    return store.load(connection, gtins, file)
+
+
+def _write(connection: Connection, known: Registry, file: Registry, now: datetime, *, dry_run: bool) -> ImportReport:
+    counts, found = changes(known, file)
+    touched: defaultdict[str, set[str]] = defaultdict(set)
+    for change in found:
+        touched[change.entity].add(change.key.partition("#")[0] if change.entity in _LISTED else change.key)
+    former = [known.standards[one.key] for one in found if one.entity == "standards" and one.kind == CHANGED]
+    store.keep_versions(connection, former, now)
+    for sheet in SHEETS:
+        records: dict[str, Any] = getattr(file, sheet.plural)
+        wanted = {key: record for key, record in records.items() if key in touched[sheet.plural]}
+        if sheet.listed:
+            store.replace_lists(connection, sheet.plural, wanted)
+        else:
+            store.save(connection, sheet.plural, wanted.values(), now)
+    gtins = {gtin for plural, keys in touched.items() for gtin in store.reached_by(connection, plural, keys)}
+    audit.lock(connection)  # before the card head, as everywhere: else an import and a decision wait for each other
+    cards = write_cards(connection, gtins, batches.today(now), dry_run=dry_run)
+    return ImportReport(dry_run, counts, found, cards)
+
+
+def _detail(report: ImportReport) -> dict[str, Any]:
+    shown: dict[str, Any] = plain(report)
+    return {
+        "counts": shown["counts"],
+        "changes": shown["changes"][:_AUDITED_CHANGES],
+        "changes_in_all": len(report.changes),
+        "cards": len(report.cards),
+    }
+
+
+def product_cards(connection: Connection, gtins: Collection[str], today: date) -> dict[str, ProductCard]:
+    """The cards of these products as the registry has them on a day; unknown GTINs are left out."""
+    registry = store.load(connection, gtins)
+    recognitions: defaultdict[str, list[Recognition]] = defaultdict(list)
+    for one in registry.recognitions.values():
+        recognitions[one.gtin].append(one)
+    return {
+        gtin: product_card(registry, product, recognitions[gtin], today) for gtin, product in registry.products.items()
+    }
+
+
+def write_cards(connection: Connection, gtins: Iterable[str], today: date, *, dry_run: bool = False) -> tuple[str, ...]:
+    """Write the cards of these products that differ from the stored ones; return the GTINs of those.
+
+    With `dry_run` they are only told, not written.
+    """
+    ordered, written = sorted(gtins), []
+    for start in range(0, len(ordered), _CHUNK):
+        found = product_cards(connection, ordered[start : start + _CHUNK], today)
+        bodies = {product_key(gtin): msgspec.msgpack.encode(card) for gtin, card in found.items()}
+        stored = {card.key: card.body for card in outbox.fetch(connection, list(bodies))}
+        changed = {key: body for key, body in bodies.items() if stored.get(key) != body}
+        if changed and not dry_run:
+            outbox.put_cards(connection, changed)
+        written += [gtin for gtin in found if product_key(gtin) in changed]
+    return tuple(written)
+
+
+def turn_cards(engine: Engine, *, since: date, now: datetime) -> tuple[str, ...]:
+    """Rewrite the cards of products of which a recognition began or ended after `since`; return their GTINs.
+
+    A card holds the recognition of its day, so the worker calls this once a day, with the last day it did.
+    """
+    today = batches.today(now)
+    with transaction(engine) as connection:
+        return write_cards(connection, store.gtins_turning(connection, since, today), today)
+
+
+def rebuild_cards(engine: Engine, *, now: datetime) -> tuple[str, ...]:
+    """Write the card of every product anew where it differs; return the GTINs of those that did."""
+    with transaction(engine) as connection:
+        return write_cards(connection, store.all_gtins(connection), batches.today(now))

@@ -1,0 +1,183 @@
+"""Batches of codes: their rows, the numbers they take, and which request made which batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Row, Select, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from zpcode.errors import Text, Unavailable
+from zpcode.rules.access import Caller, Role, region_prefix
+from zpcode.rules.batches import Activation, Batch, BatchState
+from zpcode.store.tables import batch, enterprise, idempotency
+from zpcode.wire.payload import Level
+
+ISSUING_LOCK: Final = 7283010  # class of the advisory locks; the object is the batch number
+_ITEM_LEVELS = (Level.ITEM.value, Level.COMPACT.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An earlier request under the same idempotency key: the digest of it, and the batch it made."""
+
+    digest: bytes
+    batch: int
+
+
+def claim(connection: Connection, owner: str, key: str, digest: bytes, now: datetime) -> Claim | None:
+    """Take an idempotency key, or find out who has it: None means that it is ours from now on.
+
+    Where another transaction has just taken it, this waits until that one ends.
+    """
+    statement = upsert(idempotency).values(caller=owner, key=key, request_hash=digest, created_at=now)
+    taken = connection.execute(statement.on_conflict_do_nothing().returning(idempotency.c.key)).one_or_none()
+    if taken is not None:
+        return None
+    where = (idempotency.c.caller == owner) & (idempotency.c.key == key)
+    row = connection.execute(select(idempotency).where(where)).one()
+    return Claim(bytes(row.request_hash), row.batch)
+
+
+def bind(connection: Connection, owner: str, key: str, number: int) -> None:
+    """Note which batch a claimed key has made."""
+    where = (idempotency.c.caller == owner) & (idempotency.c.key == key)
+    connection.execute(update(idempotency).where(where).values(batch=number))
+
+
+def quota(connection: Connection, uscc: str) -> tuple[str, int | None, int]:
+    """An enterprise's region, its quota (None: no limit) and the item codes it has had.
+
+    The row stays locked until the transaction ends, so that two requests cannot both take the last codes.
+    """
+    columns = select(enterprise.c.region, enterprise.c.code_quota).where(enterprise.c.uscc == uscc)
+    row = connection.execute(columns.with_for_update(key_share=True)).one()
+    taken = select(func.coalesce(func.sum(batch.c.quantity), 0)).where(
+        batch.c.uscc == uscc, batch.c.level.in_(_ITEM_LEVELS), batch.c.state != BatchState.FAILED.value
+    )
+    return row.region, row.code_quota, int(connection.execute(taken).scalar_one())
+
+
+def next_number(connection: Connection) -> int:
+    """A batch number nobody has had or will have; a rolled back one is lost, not used again."""
+    return int(connection.execute(text("SELECT nextval('batch_number')")).scalar_one())
+
+
+def add(connection: Connection, new: Batch) -> None:
+    """Write a reserved batch."""
+    connection.execute(
+        insert(batch).values(
+            number=new.number,
+            uscc=new.uscc,
+            gtin=new.gtin,
+            level=new.level.value,
+            quantity=new.quantity,
+            lot=new.lot,
+            production_date=new.production_date,
+            expiry_date=new.expiry_date,
+            format=new.format,
+            base=new.base,
+            permutation_key=new.permutation_key,
+            check_key=new.check_key,
+            activation=new.activation.value,
+            created_by=new.created_by,
+            created_at=new.created_at,
+        )
+    )
+
+
+def get(connection: Connection, number: int, *, lock: bool = False) -> Batch | None:
+    """A batch by its number; with `lock` nobody else changes it until the transaction ends."""
+    query = _select().where(batch.c.number == number)
+    row = connection.execute(query.with_for_update(of=batch, key_share=True) if lock else query).one_or_none()
+    return None if row is None else _batch(row)
+
+
+def listing(connection: Connection, caller: Caller, before: int | None, limit: int) -> list[Batch]:
+    """The batches within a caller's reach, newest first, those numbered below `before` where it is given."""
+    query = _select().order_by(batch.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(batch.c.number < before)
+    if caller.role is Role.ENTERPRISE:
+        query = query.where(batch.c.uscc == caller.subject)
+    elif caller.role is Role.REGULATOR:
+        query = query.where(enterprise.c.region.startswith(region_prefix(caller.subject), autoescape=True))
+    return [_batch(row) for row in connection.execute(query)]
+
+
+def change(connection: Connection, number: int, **values: Any) -> None:
+    """Set columns of one batch."""
+    connection.execute(update(batch).where(batch.c.number == number).values(**values))
+
+
+def note_problem(connection: Connection, number: int, problem: Text | None) -> None:
+    """Say why a reserved batch waits, or that nothing hinders it any more."""
+    note = "" if problem is None else json.dumps({"zh": problem.zh, "en": problem.en}, ensure_ascii=False)
+    where = (batch.c.number == number) & (batch.c.state == BatchState.RESERVED.value) & (batch.c.problem != note)
+    connection.execute(update(batch).where(where).values(problem=note))
+
+
+def waiting(connection: Connection, limit: int) -> list[int]:
+    """Reserved batches that nobody is issuing right now, the oldest first."""
+    held = text(
+        "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid = :class AND granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    busy = {int(row[0]) for row in connection.execute(held, {"class": ISSUING_LOCK})}
+    query = select(batch.c.number).where(batch.c.state == BatchState.RESERVED.value).order_by(batch.c.created_at)
+    rows = connection.execute(query.limit(limit + len(busy)))
+    return [row.number for row in rows if row.number not in busy][:limit]
+
+
+@contextmanager
+def issuing(engine: Engine, number: int) -> Iterator[bool]:
+    """Be the only one anywhere that issues this batch; False where another process is at it.
+
+    The lock is that of a connection of its own: it ends with the process, however that ends. Raises
+    Unavailable where PostgreSQL cannot be reached.
+    """
+    names = {"class": ISSUING_LOCK, "number": number}
+    with _alone(engine) as connection:
+        taken = connection.execute(text("SELECT pg_try_advisory_lock(:class, :number)"), names).scalar_one()
+        try:
+            yield bool(taken)
+        finally:
+            with suppress(DBAPIError):  # the connection is gone, and the lock with it
+                connection.execute(text("SELECT pg_advisory_unlock(:class, :number)"), names)
+
+
+@contextmanager
+def _alone(engine: Engine) -> Iterator[Connection]:
+    try:
+        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    except OperationalError as error:
+        raise Unavailable(
+            Text("数据库暂时无法访问,请稍后再试", "the database cannot be reached just now; try again shortly")
+        ) from error
+    connection.detach()  # closed at the end, not handed to anyone else
+    with connection:
+        yield connection
+
+
+def _select() -> Select[Any]:
+    return select(batch, enterprise.c.region).join(enterprise, enterprise.c.uscc == batch.c.uscc)
+
+
+def _batch(row: Row[Any]) -> Batch:
+    values = dict(row._mapping)  # noqa: SLF001 - the documented way to a row's names
+    problem = json.loads(values["problem"]) if values["problem"] else None
+    values |= {
+        "level": Level(values["level"]),
+        "activation": Activation(values["activation"]),
+        "state": BatchState(values["state"]),
+        "permutation_key": bytes(values["permutation_key"]),
+        "check_key": bytes(values["check_key"]),
+        "problem": None if problem is None else Text(problem["zh"], problem["en"]),
+    }
+    return Batch(**values)

@@ -1,0 +1,153 @@
+"""Decisions as rows: `status_change` is append-only (the database refuses UPDATE, DELETE and TRUNCATE).
+
+Also here: to whom a target belongs, which decides who may speak about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Row, Select, exists, func, insert, select, text
+
+from zpcode.rules.access import Caller, Role, region_prefix
+from zpcode.rules.reasons import Action, Actor
+from zpcode.rules.status import StatusChange, actor_of
+from zpcode.store.tables import batch, certificate, enterprise, product, recognition, standard, status_change
+from zpcode.wire.card import Bilingual, Scope, State
+
+TARGET_LOCK: Final = 7283011  # class of the advisory locks; the object is a hash of the target
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The enterprise a target belongs to."""
+
+    uscc: str
+    region: str
+    name: Bilingual
+
+
+def lock(connection: Connection, scope: Scope, target: str) -> None:
+    """Wait to be the only one who decides about this target, until the transaction ends."""
+    names = {"class": TARGET_LOCK, "target": f"{scope}:{target}"}
+    connection.execute(text("SELECT pg_advisory_xact_lock(:class, hashtext(:target))"), names)
+
+
+def owner(connection: Connection, scope: Scope, target: str) -> Owner | None:
+    """Whose a lot, product, recognition, certificate or enterprise is, or None where there is no such thing.
+
+    A lot exists once a batch of codes names it.
+    """
+    found = connection.execute(_owner_query(scope, target).limit(1)).one_or_none()
+    return None if found is None else Owner(found.uscc, found.region, msgspec.convert(found.name, Bilingual))
+
+
+def _owner_query(scope: Scope, target: str) -> Select[Any]:
+    who = select(enterprise.c.uscc, enterprise.c.region, enterprise.c.name)
+    if scope is Scope.ENTERPRISE:
+        return who.where(enterprise.c.uscc == target)
+    if scope is Scope.CERTIFICATE:
+        return who.join(certificate, certificate.c.uscc == enterprise.c.uscc).where(certificate.c.number == target)
+    who = who.join(product, product.c.uscc == enterprise.c.uscc)
+    if scope is Scope.RECOGNITION:
+        return who.join(recognition, recognition.c.gtin == product.c.gtin).where(recognition.c.number == target)
+    if scope is Scope.LOT:
+        gtin, _, lot = target.partition(":")
+        named = exists().where(batch.c.gtin == gtin, batch.c.lot == lot)
+        return who.where(product.c.gtin == gtin, named)
+    return who.where(product.c.gtin == target)
+
+
+def known(connection: Connection, scope: Scope, target: str) -> bool:
+    """Whether a standard is registered, or a key has signed for a batch."""
+    column = standard.c.number if scope is Scope.STANDARD else batch.c.key_id
+    return bool(connection.execute(select(exists().where(column == target))).scalar())
+
+
+def add(connection: Connection, change: StatusChange, decided_by: str) -> StatusChange:
+    """Write a decision and return it with its number. The caller holds the audit log's lock: numbers follow commits."""
+    number = connection.execute(
+        insert(status_change)
+        .values(
+            scope=change.scope.value,
+            target=change.target,
+            first=change.first,
+            last=change.last,
+            action=change.action.value,
+            reason=change.reason,
+            legal_basis=change.legal_basis,
+            note=msgspec.to_builtins(change.note),
+            notice=change.notice,
+            effective_at=change.effective_at,
+            state=change.state.value,
+            lifts=None if change.lifts is None else change.lifts.value,
+            uscc=change.uscc,
+            decided_by=decided_by,
+            authority=msgspec.to_builtins(change.authority),
+            created_at=change.created_at,
+        )
+        .returning(status_change.c.id)
+    ).scalar_one()
+    return replace(change, id=int(number))
+
+
+def history(connection: Connection, scope: Scope, target: str) -> list[StatusChange]:
+    """Every decision about a target, in the order in which they were made."""
+    where = (status_change.c.scope == scope.value) & (status_change.c.target == target)
+    return _changes(connection, select(status_change).where(where).order_by(status_change.c.id))
+
+
+def feed(connection: Connection, caller: Caller, after: int, limit: int) -> list[StatusChange]:
+    """Decisions within a caller's reach, and those about standards and keys, numbered above `after`."""
+    query = _page(after, limit)
+    if caller.role is Role.ENTERPRISE:
+        query = query.where((status_change.c.uscc == caller.subject) | status_change.c.uscc.is_(None))
+    elif caller.role is Role.REGULATOR:
+        seated = select(enterprise.c.uscc).where(
+            enterprise.c.region.startswith(region_prefix(caller.subject), autoescape=True)
+        )
+        query = query.where(status_change.c.uscc.in_(seated) | status_change.c.uscc.is_(None))
+    return _changes(connection, query)
+
+
+def notices(connection: Connection, after: int, limit: int) -> list[StatusChange]:
+    """Decisions of regulators that carry the number of a public notice: what anybody may read."""
+    public = (status_change.c.notice != "") & func.starts_with(status_change.c.decided_by, "enterprise:").is_(False)
+    return _changes(connection, _page(after, limit).where(public))
+
+
+def _page(after: int, limit: int) -> Select[Any]:
+    return select(status_change).where(status_change.c.id > after).order_by(status_change.c.id).limit(limit)
+
+
+def _changes(connection: Connection, query: Select[Any]) -> list[StatusChange]:
+    return [_change(row) for row in connection.execute(query)]
+
+
+def _change(row: Row[Any]) -> StatusChange:
+    return StatusChange(
+        id=row.id,
+        scope=Scope(row.scope),
+        target=row.target,
+        first=row.first,
+        last=row.last,
+        action=Action(row.action),
+        reason=row.reason,
+        state=State(row.state),
+        lifts=None if row.lifts is None else Actor(row.lifts),
+        legal_basis=row.legal_basis,
+        note=msgspec.convert(row.note, Bilingual),
+        notice=row.notice,
+        effective_at=row.effective_at,
+        actor=_actor(row.decided_by),
+        authority=msgspec.convert(row.authority, Bilingual),
+        uscc=row.uscc,
+        created_at=row.created_at,
+    )
+
+
+def _actor(decided_by: str) -> Actor:
+    role, subject, credential = decided_by.split(":", 2)
+    return actor_of(Caller(Role(role), subject, credential))
