@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from keys.client import SignerClient
 from zpcode.demo.servers import Addresses
 from zpcode.demo.showing import Credential, Shown
+from zpcode.errors import SignerUnavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches import Batch, BatchRequest, BatchState, today
 from zpcode.services import access, batches, issuing, projection, registry
@@ -39,6 +40,15 @@ def registered(addresses: Addresses) -> None:
     data = files("zpcode.demo").joinpath("registry.json").read_bytes()
     registry.import_registry(engine, data, actor=DEMO.name, now=_now())
     engine.dispose()
+
+
+def signer_answers(home: Path) -> bool:
+    """Whether the signer is up and has a key to sign with."""
+    try:
+        with SignerClient(home / "run" / "signer.sock", timeout=2) as signer:
+            return bool(signer.active_key())
+    except SignerUnavailable:
+        return False
 
 
 def issued(home: Path, addresses: Addresses, base: str) -> list[Shown]:

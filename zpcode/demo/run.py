@@ -14,9 +14,10 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -73,6 +74,7 @@ def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) 
         furnish.registered(addresses)
         _start(processes, plan, environment)
         showing.step("签发各级码", "issuing a batch at each level")
+        _wait_until(processes, lambda: furnish.signer_answers(home))
         shown = furnish.issued(plan.home, addresses, plan.base)
         credentials = furnish.credentials(plan.home, addresses)
         _wait_until_ready(processes, plan)
@@ -127,9 +129,15 @@ def _start(processes: Processes, plan: Plan, environment: dict[str, str]) -> Non
 
 
 def _wait_until_ready(processes: Processes, plan: Plan) -> None:
+    for port in (plan.scan_port, plan.api_port):
+        address = f"http://{_local(plan.host)}:{port}/readyz"
+        _wait_until(processes, partial(_answers, address))
+
+
+def _wait_until(processes: Processes, ready: Callable[[], bool]) -> None:
+    """Wait for something that a process is about to do. Raises Unavailable after a minute, or when one ended."""
     deadline = time.monotonic() + READY_SECONDS
-    waiting = [f"http://{_local(plan.host)}:{port}/readyz" for port in (plan.scan_port, plan.api_port)]
-    while waiting:
+    while not ready():
         _fail_if_ended(processes)
         if time.monotonic() > deadline:
             raise Unavailable(
@@ -137,7 +145,6 @@ def _wait_until_ready(processes: Processes, plan: Plan) -> None:
                     f"服务没有就绪,日志在 {processes.logs}", f"the services did not become ready; see {processes.logs}"
                 )
             )
-        waiting = [address for address in waiting if not _answers(address)]
         time.sleep(_POLL_SECONDS)
 
 

@@ -1,9 +1,26 @@
-"""Who is asking: the caller behind an API key or a command line, and what lies within their reach."""
+"""Who is asking: the caller behind an API key or a command line, what lies within their reach, and keys themselves."""
 
 from __future__ import annotations
 
 import enum
+import hashlib
+import re
+import unicodedata
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from zpcode.errors import Finding, Findings, Forbidden, Refused, Text
+from zpcode.rules import forms
+from zpcode.rules.regions import PROVINCE, is_region
+from zpcode.wire.base32 import seal_text, serial_text
+
+KEY_ID_BYTES: Final = 8  # 60 of these bits are the 12 characters of a key id
+SECRET_BYTES: Final = 32
+MAX_LABEL: Final = 100
+USE_NOTED_EVERY: Final = timedelta(minutes=1)
+OPERATOR_SUBJECT: Final = "*"
+_TOKEN = re.compile(r"zpk_([0-9A-HJKMNP-TV-Z]{12})_([A-Z2-7]{52})", re.ASCII)
 
 
 class Role(enum.StrEnum):
@@ -48,3 +65,99 @@ def region_prefix(region: str) -> str:
     while len(region) > 2 and region.endswith("00"):
         region = region[:-2]
     return region
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key as it is on record: everything but its secret, of which only a hash is kept."""
+
+    id: str
+    role: Role
+    subject: str
+    label: str
+    created_at: datetime
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+
+    @property
+    def caller(self) -> Caller:
+        """Whoever holds this key."""
+        return Caller(self.role, self.subject, self.id)
+
+    def use_is_news(self, now: datetime) -> bool:
+        """Whether a use at `now` is worth a write: at most one a minute is."""
+        return self.last_used_at is None or now - self.last_used_at >= USE_NOTED_EVERY
+
+
+def key_id(randomness: bytes) -> str:
+    """A key id, 12 Crockford characters, from 8 random bytes."""
+    return serial_text(int.from_bytes(randomness, "big") >> 4, 12)
+
+
+def secret_text(randomness: bytes) -> str:
+    """The secret half of a key, 52 RFC 4648 Base32 characters, from 32 random bytes."""
+    return seal_text(randomness)
+
+
+def token(id_: str, secret: str) -> str:
+    """What the holder of a key sends: `zpk_ID_SECRET`."""
+    return f"zpk_{id_}_{secret}"
+
+
+def parse_token(text: str) -> tuple[str, str] | None:
+    """The id and the secret in what a caller sent, or None where it has not the form of a key."""
+    found = _TOKEN.fullmatch(text)
+    return None if found is None else (found[1], found[2])
+
+
+def secret_hash(secret: str) -> bytes:
+    """What is kept of a secret: SHA-256. It is 256 random bits, so there is nothing to stretch."""
+    return hashlib.sha256(secret.encode("ascii")).digest()
+
+
+def may_administer(caller: Caller) -> None:
+    """Raise Forbidden unless the caller is the operator: only they bring in registries and manage keys."""
+    if caller.role is not Role.OPERATOR:
+        text = Text("只有平台运营方可以这样做", "only the operator of the service may do this")
+        raise Forbidden(text, (Finding("role", text),))
+
+
+def may_take_codes(caller: Caller) -> None:
+    """Raise Forbidden for a regulator: whoever has a file of codes can print them, so it stays with its owner."""
+    if caller.role is Role.REGULATOR:
+        text = Text("监管账号不能下载码文件", "a regulator does not download files of codes")
+        raise Forbidden(text, (Finding("role", text),))
+
+
+def key_subject(role: Role, subject: str, label: str) -> str:
+    """The subject a key is made for, in the form it is kept in. Raises Refused with every finding.
+
+    Enterprise: a USCC (GB 32100). Regulator: Zhejiang, or one of its cities or counties (GB/T 2260).
+    Operator: `*`. Whether an enterprise is registered is asked of the registry.
+    """
+    found = Findings()
+    if role is Role.ENTERPRISE:
+        try:
+            subject = forms.uscc(subject)
+        except Refused as refused:
+            found.add("subject", refused.text.zh, refused.text.en, where="/subject", value=subject)
+    elif role is Role.REGULATOR and subject != PROVINCE and not is_region(subject):
+        found.add(
+            "subject",
+            "不是浙江省或其市、县(市、区)的行政区划代码(GB/T 2260,6 位)",
+            "not the code of Zhejiang, or of a city or county of it (GB/T 2260, 6 digits)",
+            where="/subject",
+            value=subject,
+        )
+    elif role is Role.OPERATOR and subject != OPERATOR_SUBJECT:
+        found.add("subject", "运营方的主体须为 *", "the subject of an operator is *", where="/subject", value=subject)
+    if len(label) > MAX_LABEL or any(unicodedata.category(character)[0] == "C" for character in label):
+        found.add(
+            "label",
+            f"备注最多 {MAX_LABEL} 个字符,不含控制字符",
+            f"a label has at most {MAX_LABEL} characters and no control characters",
+            where="/label",
+            value=ascii(label),
+        )
+    found.refuse("不能创建这个访问密钥", "this API key is refused")
+    return subject

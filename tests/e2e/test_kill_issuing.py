@@ -1,0 +1,265 @@
+"""Issuing is killed at random moments, damaged, and gone on with: the finished file is the same to the byte."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from keys.keyring import SealVerdict
+from tests.integration import issuing_setting as setting
+from tests.integration.issuing_setting import MAKER, NOW, KeyHouse
+from zpcode.demo.servers import Addresses
+from zpcode.errors import SignerError, SignerUnavailable
+from zpcode.rules.batches import Batch, BatchState
+from zpcode.services import batches, codefile
+from zpcode.services.issuing import issue
+from zpcode.store import batches as store
+from zpcode.store.session import transaction
+from zpcode.wire.payload import Level
+
+KILLS = 12
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
+    """A key room whose signer runs for this module."""
+    found = setting.key_house(tmp_path_factory.mktemp("kh"))
+    with found.signer():
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _registered(engine: Engine) -> None:
+    setting.register(engine, setting.product_card())
+
+
+def _start(addresses: Addresses, house: KeyHouse, directory: Path, number: int) -> subprocess.Popen[bytes]:
+    arguments = [addresses.database, str(house.socket), str(directory), str(number)]
+    return subprocess.Popen([sys.executable, "-m", "tests.e2e.issue_process", *arguments], stdout=subprocess.PIPE)
+
+
+def _kill_somewhere(process: subprocess.Popen[bytes], chance: random.Random, pause: float) -> int:
+    """Kill it some way on, somewhere within a chunk; returns how many codes it had told of."""
+    done, stop_after = 0, chance.randrange(5)
+    assert process.stdout is not None
+    for step, line in enumerate(process.stdout):
+        done = int(line)
+        if step == stop_after:
+            time.sleep(chance.random() * pause)
+            break
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return done
+
+
+def _finish(engine: Engine, house: KeyHouse, directory: Path, number: int) -> Batch:
+    """Issue to the end in this process; a killed one's lock goes when PostgreSQL sees that it is gone."""
+    with house.client() as signer:
+        return issue(engine, signer, number, directory=directory, clock=lambda: NOW)
+
+
+def _wait_until_unlocked(engine: Engine, number: int) -> None:
+    for _ in range(500):
+        with store.issuing(engine, number) as ours:
+            if ours:
+                return
+        time.sleep(0.01)
+    raise AssertionError("the lock of a dead process is still held")
+
+
+# Compact codes need no signature and are written some ten times as fast: more of them, killed sooner.
+@pytest.mark.parametrize(("level", "chunks", "pause"), [(Level.ITEM, 24, 0.05), (Level.COMPACT, 80, 0.01)])
+def test_a_file_is_the_same_to_the_byte_however_often_it_was_killed(
+    engine: Engine, addresses: Addresses, house: KeyHouse, tmp_path: Path, level: Level, chunks: int, pause: float
+) -> None:
+    """SIGKILL at random moments, then to the end; the same batch written in one go is its equal."""
+    chance, codes = random.Random(20261121), chunks * codefile.CHUNK + 777
+    number = setting.reserved(engine, level=level, quantity=codes, lot="L1")
+    killed, reached = 0, []
+    while killed < KILLS:
+        process = _start(addresses, house, tmp_path / "killed", number)
+        reached.append(_kill_somewhere(process, chance, pause))
+        assert process.returncode == -signal.SIGKILL, "it had finished before it was killed: make the batch larger"
+        killed += 1
+        assert not (tmp_path / "killed" / f"batch-{number}.csv").exists()
+        _wait_until_unlocked(engine, number)
+    assert batches.get(engine, number, MAKER).state is BatchState.RESERVED
+    assert max(reached) > codefile.CHUNK, "it was never killed beyond its first chunk"
+    batch = _finish(engine, house, tmp_path / "killed", number)
+    pieces = (tmp_path / "killed" / batch.file_name).read_bytes()
+    file = _in_one_go(batch, house, tmp_path / "whole")
+    assert pieces == (tmp_path / "whole" / batch.file_name).read_bytes()
+    assert file.sha256 == batch.sha256 == hashlib.sha256(pieces).hexdigest()
+    assert len(pieces) == batch.bytes
+    assert pieces.count(b"\r\n") == codes + 1
+
+
+def _in_one_go(batch: Batch, house: KeyHouse, directory: Path) -> codefile.CodeFile:
+    with house.client() as signer:
+        file = codefile.produce(batch, signer, directory)
+    assert file is not None
+    return file
+
+
+@pytest.fixture
+def whole(engine: Engine, house: KeyHouse, tmp_path: Path) -> tuple[Batch, bytes]:
+    """An issued batch of three and a half chunks, and its bytes."""
+    number = setting.reserved(engine, quantity=3 * codefile.CHUNK + codefile.CHUNK // 2)
+    batch = _finish(engine, house, tmp_path / "whole", number)
+    return batch, (tmp_path / "whole" / batch.file_name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["empty", "header", "half a header", "one byte short", "zeros in the middle", "zeros at the end", "rubbish", "longer",
+     "another batch"],
+)  # fmt: skip
+def test_whatever_a_crash_has_left_is_found_and_written_anew(
+    house: KeyHouse, tmp_path: Path, whole: tuple[Batch, bytes], damage: str
+) -> None:
+    """Blocks that never reached the disk come back as zeros; a file may be short, long, or not ours at all."""
+    batch, good = whole
+    middle = len(good) // 2
+    left = {
+        "empty": b"",
+        "header": good[: good.index(b"\n") + 1],
+        "half a header": good[:9],
+        "one byte short": good[:-1],
+        "zeros in the middle": good[:middle] + bytes(4096) + good[middle + 4096 :],
+        "zeros at the end": good[:-5000] + bytes(5000),
+        "rubbish": random.Random(1).randbytes(middle),
+        "longer": good + good[-1000:],
+        "another batch": good.replace(b",09501101530003,", b",09501101530010,"),
+    }[damage]
+    directory = tmp_path / "damaged"
+    directory.mkdir()
+    codefile.part_path(directory, batch).write_bytes(left)
+    file = _in_one_go(batch, house, directory)
+    assert (directory / batch.file_name).read_bytes() == good
+    assert file.sha256 == batch.sha256
+
+
+def test_a_complete_file_that_was_never_noted_is_checked_and_noted(
+    engine: Engine, house: KeyHouse, tmp_path: Path
+) -> None:
+    """Killed between the renaming and the commit: no code is signed again, and the hash is that of the file."""
+    number = setting.reserved(engine, quantity=codefile.CHUNK + 1)
+    with house.client() as signer:
+        batch = batches.get(engine, number, MAKER)
+        key_id = signer.active_key()
+    with transaction(engine) as connection:
+        store.change(connection, number, key_id=key_id)
+    batch = batches.get(engine, number, MAKER)
+    file = _in_one_go(batch, house, tmp_path)
+    nobody = setting.KeyHouse(house.room, tmp_path / "nobody").client()
+    issued = issue(engine, nobody, number, directory=tmp_path, clock=lambda: NOW)
+    assert (issued.state, issued.sha256) == (BatchState.ISSUED, file.sha256)
+
+
+def test_a_signer_that_dies_half_way_costs_nothing(engine: Engine, tmp_path: Path) -> None:
+    """What is written stays, the batch says why it waits, and goes on with the next signer."""
+    house = setting.key_house(tmp_path / "own")
+    number = setting.reserved(engine, quantity=12 * codefile.CHUNK)
+    with house.signer() as signer:
+        process = next(_running_signer(house))
+
+        def end_signer(done: int) -> None:
+            if done == 2 * codefile.CHUNK:
+                os.kill(process, signal.SIGTERM)
+
+        with pytest.raises(SignerUnavailable):
+            issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=end_signer)
+    waiting = batches.get(engine, number, MAKER)
+    assert waiting.problem is not None
+    written = codefile.progress(tmp_path, waiting)
+    assert 2 * codefile.CHUNK <= written < waiting.quantity
+    told: list[int] = []
+    with house.signer() as signer:
+        batch = issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=told.append)
+    assert batch.state is BatchState.ISSUED
+    assert told[0] == written + codefile.CHUNK, "it did not go on where it was"
+
+
+def _running_signer(house: KeyHouse) -> Iterator[int]:
+    """The process id of this key room's signer."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                environment = (entry / "environ").read_bytes()
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            if f"ZPCODE_SIGNER_SOCKET={house.socket}".encode() in environment and parent == os.getpid():
+                yield int(entry.name)
+
+
+def test_a_rotation_half_way_loses_no_batch(engine: Engine, tmp_path: Path) -> None:
+    """The batch goes on with the key it began with; the next batch begins with the new one."""
+    house = setting.key_house(tmp_path / "own")
+    with house.signer() as signer:
+        began = signer.active_key()
+        number = setting.reserved(engine, quantity=6 * codefile.CHUNK)
+
+        def rotate(done: int) -> None:
+            if done == 2 * codefile.CHUNK:
+                setting.rotate_key(house)
+
+        batch = issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=rotate)
+        follows = issue(engine, signer, setting.reserved(engine, "next"), directory=tmp_path, clock=lambda: NOW)
+    assert batch.key_id == began
+    assert follows.key_id != began
+    assert house.keyring.verify(setting.last_code(tmp_path / batch.file_name)) is SealVerdict.VALID
+
+
+def test_a_key_revoked_half_way_leaves_no_code_of_it_in_the_file(engine: Engine, tmp_path: Path) -> None:
+    """No code has left the house, so all of them are signed anew under the key that is active now."""
+    house = setting.key_house(tmp_path / "own")
+    with house.signer() as signer:
+        began = signer.active_key()
+        number = setting.reserved(engine, quantity=20 * codefile.CHUNK)
+
+        def revoke(done: int) -> None:
+            if done == 2 * codefile.CHUNK and signer.active_key() == began:
+                setting.rotate_key(house)
+                setting.revoke_key(house, began)
+                while any(signer.active_key() == began for _ in range(20)):
+                    time.sleep(0.02)  # each process of the signer looks for itself
+
+        batch = issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=revoke)
+    data = (tmp_path / batch.file_name).read_bytes()
+    assert batch.key_id != began
+    assert f"/{began}".encode() not in data
+    assert data.count(f"/{batch.key_id}".encode()) == batch.quantity
+    assert house.keyring.verify(setting.last_code(tmp_path / batch.file_name)) is SealVerdict.VALID
+
+
+def test_without_any_key_that_may_sign_the_batch_waits(engine: Engine, tmp_path: Path) -> None:
+    """The signer's own words are left with the batch."""
+    house = setting.key_house(tmp_path / "own")
+    with house.signer() as signer:
+        number = setting.reserved(engine)
+        setting.revoke_key(house, signer.active_key())
+        _wait_until_no_key_is_active(house)
+        with pytest.raises(SignerError):
+            _finish(engine, house, tmp_path, number)
+    assert batches.get(engine, number, MAKER).problem is not None
+
+
+def _wait_until_no_key_is_active(house: KeyHouse) -> None:
+    """The signer looks at its keyring a few times a second."""
+    with house.client() as signer, suppress(SignerError):
+        for _ in range(200):
+            signer.active_key()
+            time.sleep(0.02)
+        raise AssertionError("the signer did not notice")

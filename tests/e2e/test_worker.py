@@ -1,0 +1,217 @@
+"""The worker as a process: it issues what is reserved, projects, drains, and may be stopped or killed anywhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, func, select, text
+
+from tests.integration import issuing_setting as setting
+from tests.integration.issuing_setting import GTIN, MAKER, KeyHouse
+from zpcode import settings, worker
+from zpcode.demo.servers import Addresses
+from zpcode.errors import Text, Unavailable
+from zpcode.rules.batches import Batch, BatchState
+from zpcode.services import batches, codefile, jobs, projection, scans
+from zpcode.store import batches as store
+from zpcode.store.session import transaction
+from zpcode.store.tables import card, scan
+from zpcode.wire import redis_keys
+from zpcode.wire.scan_event import ScanEvent, encode
+
+_PROGRAM = "from zpcode import settings, worker; worker.main(settings.load())"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
+    """A key room whose signer runs for this module."""
+    found = setting.key_house(tmp_path_factory.mktemp("kh"))
+    with found.signer():
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _registered(engine: Engine) -> None:
+    setting.register(engine, setting.product_card())
+
+
+@contextmanager
+def _running(addresses: Addresses, house: KeyHouse, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process; ended at the end of the block if it has not been before."""
+    environment = os.environ | {
+        "ZPCODE_DATABASE_URL": addresses.database,
+        "ZPCODE_REDIS_URL": addresses.redis,
+        "ZPCODE_SIGNER_SOCKET": str(house.socket),
+        "ZPCODE_EXPORT_DIR": str(directory),
+    }
+    process = subprocess.Popen([sys.executable, "-c", _PROGRAM], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _until(condition: Callable[[], Any], process: subprocess.Popen[bytes]) -> None:
+    """Wait for something the worker does; the test's own time limit is the end of patience."""
+    while not condition():
+        assert process.poll() is None, "the worker ended"
+        time.sleep(0.05)
+
+
+def _issued(engine: Engine, number: int) -> bool:
+    return batches.get(engine, number, MAKER).state is BatchState.ISSUED
+
+
+def test_a_batch_that_nobody_asked_for_is_found_issued_and_shown(
+    engine: Engine, redis: Redis, addresses: Addresses, house: KeyHouse, tmp_path: Path
+) -> None:
+    """Its process died between reservation and job: the sweep finds it, and Redis has its card as the table has it."""
+    number = setting.reserved(engine)
+    with _running(addresses, house, tmp_path) as process:
+        _until(lambda: _issued(engine, number), process)
+        batch = batches.get(engine, number, MAKER)
+        assert codefile.verify(batch, tmp_path)
+        _until(lambda: _as_in_the_table(engine, redis), process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def _as_in_the_table(engine: Engine, redis: Redis) -> bool:
+    with transaction(engine) as connection:
+        rows = connection.execute(select(card.c.key, card.c.revision, card.c.body)).all()
+    values = [redis.get(redis_keys.place(row.key)[0]) for row in rows]
+    return values == [redis_keys.pack(row.revision, bytes(row.body)) for row in rows]
+
+
+def test_scans_and_cards_are_moved_while_it_runs(
+    engine: Engine, redis: Redis, addresses: Addresses, house: KeyHouse, tmp_path: Path
+) -> None:
+    """Also after Redis was emptied."""
+    now = int(time.time() * 1000)
+    event = ScanEvent(now, GTIN, "", None, None, "verified", "", "", b"", "zh", "browser")
+    with _running(addresses, house, tmp_path) as process:
+        _until(lambda: redis.exists(redis_keys.HEAD), process)
+        redis.flushall()
+        _until(lambda: redis.exists(redis_keys.HEAD), process)
+        redis.xadd(redis_keys.SCANS, {"e": encode(event)})
+        _until(lambda: redis.xlen(redis_keys.SCANS) == 0, process)
+    with transaction(engine) as connection:
+        assert connection.execute(select(func.count()).select_from(scan)).scalar_one() == 1
+        partition = connection.execute(text("SELECT tableoid::regclass::text FROM scan")).scalar_one()
+    assert partition != "scan_default"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_batch_is_finished_by_the_next_worker(
+    engine: Engine, addresses: Addresses, house: KeyHouse, tmp_path: Path, how: signal.Signals
+) -> None:
+    """Told to stop it ends after its chunk; killed it leaves what it has; the file is whole in the end."""
+    number = setting.reserved(engine, quantity=30 * codefile.CHUNK)
+    waiting = batches.get(engine, number, MAKER)
+    with _running(addresses, house, tmp_path) as process:
+        _until(lambda: _begun(engine, number, tmp_path) > 2 * codefile.CHUNK, process)
+        process.send_signal(how)
+        assert process.wait() == (0 if how is signal.SIGTERM else -how)
+    written = _begun(engine, number, tmp_path)
+    assert 2 * codefile.CHUNK < written < waiting.quantity
+    with _running(addresses, house, tmp_path) as process:
+        _until(lambda: _issued(engine, number), process)
+    assert codefile.verify(batches.get(engine, number, MAKER), tmp_path)
+
+
+def _begun(engine: Engine, number: int, directory: Path) -> int:
+    return codefile.progress(directory, batches.get(engine, number, MAKER))
+
+
+def test_a_batch_is_queued_once_however_often_it_is_asked_for(engine: Engine, addresses: Addresses) -> None:
+    """The queueing lock is the batch's number."""
+    number = setting.reserved(engine)
+    with jobs.IssueQueue(addresses.database) as queue:
+        assert [queue.defer_issue(number) for _ in range(3)] == [True, True, True]
+    with transaction(engine) as connection:
+        jobs_ = connection.execute(text("SELECT task_name, queue_name, args FROM procrastinate_jobs")).all()
+    assert [(job.task_name, job.queue_name, job.args) for job in jobs_] == [
+        ("issue_batch", "issuing", {"number": number})
+    ]
+
+
+def test_a_queue_that_cannot_be_reached_is_no_error() -> None:
+    """The batch is reserved; the sweep will find it."""
+    with jobs.IssueQueue("postgresql://nobody@127.0.0.1:1/none") as queue:
+        assert not queue.defer_issue(1)
+
+
+def _worker(engine: Engine, addresses: Addresses, house: KeyHouse, directory: Path) -> worker.Worker:
+    return worker.Worker(
+        addresses.database,
+        engine,
+        projection.connect(addresses.redis),
+        scans.connect(addresses.redis),
+        house.client(),
+        jobs.IssueQueue(addresses.database),
+        directory,
+    )
+
+
+def test_the_sweep_leaves_alone_what_is_being_issued(
+    engine: Engine, addresses: Addresses, house: KeyHouse, tmp_path: Path
+) -> None:
+    """By whatever process, a command line among them."""
+    mine, busy = setting.reserved(engine, "a"), setting.reserved(engine, "b")
+    found = _worker(engine, addresses, house, tmp_path)
+    with store.issuing(engine, busy) as ours:
+        assert ours
+        assert found.sweep_once() == 1
+    assert found.sweep_once() == 2
+    found.issue_once(mine)
+    assert found.sweep_once() == 1
+    found.queue.close()
+
+
+def test_what_cannot_be_issued_now_is_no_failure(
+    engine: Engine, addresses: Addresses, house: KeyHouse, tmp_path: Path
+) -> None:
+    """No signer, a batch that someone else issues: the job ends, the batch waits."""
+    number = setting.reserved(engine)
+    found = _worker(engine, addresses, setting.KeyHouse(house.room, tmp_path / "nobody"), tmp_path)
+    found.issue_once(number)
+    assert batches.get(engine, number, MAKER).problem is not None
+    with store.issuing(engine, number):
+        found.issue_once(number)
+    waiting: Batch = batches.get(engine, number, MAKER)
+    assert waiting.state is BatchState.RESERVED
+
+
+def test_trouble_in_one_step_does_not_end_it(
+    engine: Engine, addresses: Addresses, house: KeyHouse, tmp_path: Path
+) -> None:
+    """Neither an outage nor a defect: the step is taken again."""
+    found = _worker(engine, addresses, house, tmp_path)
+    outcomes = iter([Unavailable(Text("停", "away")), Unavailable(Text("停", "away")), None])
+    taken: list[object] = []
+
+    def step() -> None:
+        taken.append(outcome := next(outcomes))
+        if outcome is not None:
+            raise outcome
+        found.stop.set()
+
+    found.repeat(step, 0.0)
+    assert len(taken) == 3
+
+
+def test_without_addresses_it_says_which_settings_are_missing() -> None:
+    """It starts no servers of its own."""
+    with pytest.raises(Unavailable, match="ZPCODE_DATABASE_URL"):
+        worker.main(settings.Settings(database_url="", redis_url=""))

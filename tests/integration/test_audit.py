@@ -1,0 +1,115 @@
+"""The audit log's chain, walked: whole, broken, and cut at its end; and the commands that say so."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import pytest
+from sqlalchemy import Engine, text
+from typer.testing import CliRunner
+
+from zpcode.cli.audit import app
+from zpcode.demo.servers import Addresses
+from zpcode.rules.audit import Break
+from zpcode.services.audit import show, verify
+from zpcode.store import audit
+from zpcode.store.session import transaction
+
+
+@pytest.fixture
+def chain(engine: Engine, now: datetime) -> bytes:
+    """Six entries; the hash of the last."""
+    with transaction(engine) as connection:
+        for number in range(6):
+            detail = {"n": number, "说明": "文字", "nested": {"list": [1, None, True]}}
+            audit.append(connection, at=now, actor="cli:me", action="test", object_=f"x:{number % 2}", detail=detail)
+    return verify(engine).head
+
+
+def tamper(engine: Engine, statement: str) -> None:
+    """Do what only the owner of the database can: switch the trigger off."""
+    with transaction(engine) as connection:
+        connection.execute(text("ALTER TABLE audit DISABLE TRIGGER audit_append_only"))
+        connection.execute(text(statement))
+        connection.execute(text("ALTER TABLE audit ENABLE TRIGGER audit_append_only"))
+
+
+def test_an_untouched_chain_is_whole(engine: Engine, chain: bytes) -> None:
+    """Empty, full, and grown since its head was noted."""
+    found = verify(engine, expect_head=chain, expect_count=6)
+    assert found.whole
+    assert (found.count, found.head) == (6, chain)
+    with transaction(engine) as connection:
+        later = datetime.fromisoformat("2026-11-22T00:00:00.123456+08:00")
+        audit.append(connection, at=later, actor="a", action="b", object_="c", detail={})
+    assert verify(engine, expect_head=chain, expect_count=6).whole
+    assert verify(engine, expect_head=chain).whole
+
+
+@pytest.mark.parametrize(
+    ("statement", "broken"),
+    [
+        ("UPDATE audit SET actor = 'cli:you' WHERE id = 3", Break(3, "hash")),
+        ("UPDATE audit SET at = at + interval '1 microsecond' WHERE id = 6", Break(6, "hash")),
+        ("UPDATE audit SET detail = jsonb_set(detail, '{n}', '9') WHERE id = 1", Break(1, "hash")),
+        ("UPDATE audit SET previous = decode(repeat('00', 32), 'hex') WHERE id = 4", Break(4, "previous")),
+        ("DELETE FROM audit WHERE id = 2", Break(2, "gap")),
+        ("DELETE FROM audit WHERE id = 1", Break(1, "gap")),
+    ],
+)
+def test_every_change_inside_the_chain_is_found_at_its_place(
+    engine: Engine, chain: bytes, statement: str, broken: Break
+) -> None:
+    """Whoever owns the database can change it, and cannot hide it."""
+    tamper(engine, statement)
+    found = verify(engine, expect_head=chain)
+    assert found.broken == broken
+    assert found.count == broken.id - 1
+    assert not found.whole
+
+
+def test_a_chain_cut_at_its_end_is_found_by_what_was_noted_elsewhere(engine: Engine, chain: bytes) -> None:
+    """Alone it looks whole, which is why its head belongs into another pair of hands."""
+    tamper(engine, "DELETE FROM audit WHERE id > 4")
+    assert verify(engine).whole
+    assert not verify(engine, expect_head=chain).whole
+    assert not verify(engine, expect_count=6).whole
+    assert verify(engine, expect_count=4).whole
+    assert not verify(engine, expect_head=verify(engine).head, expect_count=3).whole
+
+
+def test_entries_are_shown_newest_first_and_by_object(engine: Engine, chain: bytes) -> None:
+    """Up to a limit."""
+    assert chain
+    assert [entry.id for entry in show(engine)] == [6, 5, 4, 3, 2, 1]
+    assert [entry.id for entry in show(engine, "x:1", 2)] == [6, 4]
+    assert show(engine, "nothing") == []
+
+
+@pytest.fixture
+def here(addresses: Addresses, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """A command line that is set to this test's servers."""
+    monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
+    monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)
+    return CliRunner()
+
+
+def test_the_command_prints_what_to_note_and_exits_by_what_it_found(
+    engine: Engine, chain: bytes, here: CliRunner
+) -> None:
+    """0 for whole, 1 with the exact place for broken or cut."""
+    told = here.invoke(app, ["verify", "--expect-head", chain.hex(), "--expect-count", "6"])
+    assert told.exit_code == 0
+    assert "entries that hold: 6" in told.output
+    assert chain.hex() in told.output
+    tamper(engine, "DELETE FROM audit WHERE id = 6")
+    told = here.invoke(app, ["verify", "--expect-head", chain.hex()])
+    assert told.exit_code == 1
+    assert "no longer in the chain" in told.output
+    tamper(engine, "UPDATE audit SET object = 'y' WHERE id = 3")
+    told = here.invoke(app, ["verify"])
+    assert told.exit_code == 1
+    assert "entry 3 was changed" in told.output
+    assert here.invoke(app, ["verify", "--expect-head", "xyz"]).exit_code == 2
+    shown = here.invoke(app, ["show", "--object", "x:0", "--limit", "1"])
+    assert shown.output.startswith("5  2026-11-21 12:00:00  cli:me  test  x:0  {")

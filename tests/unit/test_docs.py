@@ -1,0 +1,58 @@
+"""What the documents promise is what the code has: settings, links, and the commands of the README."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic_settings import BaseSettings
+
+from keys.settings import KeySettings
+from scanweb.settings import Settings as ScanSettings
+from zpcode.settings import Settings
+
+READERS: dict[str, type[BaseSettings]] = {"authority": Settings, "scanweb": ScanSettings, "signer": KeySettings}
+
+
+def _documented(root: Path) -> dict[str, set[str]]:
+    """Rows of docs/settings.md: variable -> who reads it."""
+    text = (root / "docs" / "settings.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(ZPCODE_[A-Z_]+)` \|[^|]*\| ([a-z, ]+) \|", text, re.MULTILINE)
+    return {name: {reader.strip() for reader in readers.split(",")} for name, readers in rows}
+
+
+def test_every_setting_is_documented_and_every_documented_one_exists(root: Path) -> None:
+    """One table for all processes: name by name, reader by reader."""
+    existing: dict[str, set[str]] = {}
+    for reader, settings in READERS.items():
+        for field in settings.model_fields:
+            existing.setdefault(f"ZPCODE_{field.upper()}", set()).add(reader)
+    assert _documented(root) == existing
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_every_setting_says_what_it_is_for(reader: str) -> None:
+    """A setting without a description cannot be documented."""
+    undescribed = [name for name, field in READERS[reader].model_fields.items() if not field.description]
+    assert undescribed == []
+
+
+def test_every_link_between_documents_leads_somewhere(root: Path) -> None:
+    """Relative links only; anchors are not followed."""
+    broken = [
+        f"{page.relative_to(root)}: {target}"
+        for page in [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text("utf-8"))
+        if not (page.parent / target).exists()
+    ]
+    assert broken == []
+
+
+def test_the_readme_names_only_make_targets_that_exist(root: Path) -> None:
+    """`make x` in the README, CONTRIBUTING and ADRs is a target of the Makefile."""
+    targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for page in ("README.md", "CONTRIBUTING.md"):
+        named = set(re.findall(r"(?:^|`)make ((?:[a-z]+ ?)+)", (root / page).read_text("utf-8"), re.MULTILINE))
+        assert {group.split()[0] for group in named} <= targets
+        assert named

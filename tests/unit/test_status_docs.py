@@ -1,0 +1,79 @@
+"""docs/status.md says what the code does: who may do what, every reason, every action and scope."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zpcode.rules.reasons import ACTIONS, REASONS, Action, Actor, Reason
+from zpcode.rules.status import HORIZON, MAX_NOTICE, MAX_TARGET, MAX_TEXT, MAY
+from zpcode.rules.timelines import MAX_PENDING, MAX_RANGES
+from zpcode.services.status import MAX_CARD_BYTES
+from zpcode.wire.card import Scope
+
+
+@pytest.fixture
+def document(root: Path) -> str:
+    """The text."""
+    return (root / "docs" / "status.md").read_text("utf-8")
+
+
+def rows(document: str, heading: str) -> list[list[str]]:
+    """The cells of the first table under a heading, without its two header lines."""
+    section = document.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def words(cell: str) -> set[str]:
+    """The words of a cell; a dash is none."""
+    return set() if cell == "—" else {word.strip() for word in cell.split(",")}
+
+
+def test_who_may_do_what_is_documented_as_it_is(document: str) -> None:
+    """Each cell of the table, for every scope and actor."""
+    found = rows(document, "Who may do what")
+    assert [row[0] for row in found] == [scope.value for scope in Scope]
+    for row in found:
+        for actor, cell in zip(Actor, row[1:], strict=True):
+            assert words(cell) == {action.value for action in MAY[actor].get(Scope(row[0]), ())}, (row[0], actor)
+
+
+def test_every_reason_is_documented_as_it_is(document: str) -> None:
+    """Texts, actions, scopes, actors and marks."""
+    found = {row[0].strip("`"): row[1:] for row in rows(document, "Reasons")}
+    assert list(found) == list(REASONS)
+    for slug, (zh, en, actions, scopes, actors, marks) in found.items():
+        reason = REASONS[slug]
+        assert (zh, en) == (reason.text.zh, reason.text.en)
+        assert words(actions) == {action.value for action in reason.actions}
+        assert words(scopes) == {scope.value for scope in reason.scopes}
+        assert words(actors) == {actor.value for actor in reason.actors}
+        assert words(marks) == marks_of(reason)
+
+
+def marks_of(reason: Reason) -> set[str]:
+    """The notes a reason's row should have."""
+    marks = {"basis": reason.needs_basis, "ends": reason.ends, "bars": reason.bars}
+    return {name for name, holds in marks.items() if holds}
+
+
+def test_every_action_and_scope_is_explained(document: str) -> None:
+    """One row each, in the order of the code."""
+    actions = [row for row in rows(document, "Actions") if row[0] in set(Action)]
+    assert [(row[0], row[1]) for row in actions] == [(action.value, ACTIONS[action].zh) for action in Action]
+    assert [row[0] for row in rows(document, "Scopes and targets")] == [scope.value for scope in Scope]
+
+
+def test_the_limits_are_the_codes(document: str) -> None:
+    """A figure that moves in the code fails here."""
+    assert (
+        f"Target {MAX_TARGET} characters, legal basis and each language of the note {MAX_TEXT}, notice {MAX_NOTICE};"
+        in document
+    )
+    assert f"At most {MAX_RANGES} ranges" in document
+    assert f"at most {MAX_CARD_BYTES // 1024} KiB" in document
+    assert f"At most {MAX_PENDING} may wait" in document
+    assert "up to a year ahead" in document
+    assert HORIZON.days == 366

@@ -1,0 +1,201 @@
+"""What holds at which moment, for one target and for the ranges of a batch, against a naive model per item."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zpcode.errors import Conflict, Forbidden
+from zpcode.rules.reasons import STATES, Action, Actor
+from zpcode.rules.timelines import MAX_PENDING, Decision, check_pending, held_in, in_force, lifted_by, ranges, timeline
+from zpcode.wire.card import SEVERITY, Standing, State
+
+NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
+ITEMS = 12
+
+
+def decision(
+    number: int,
+    actor: Actor,
+    action: Action,
+    *,
+    at: int = 0,
+    lifts: Actor | None = None,
+    bounds: tuple[int, int] | None = None,
+    state: State | None = None,
+) -> Decision:
+    """A decision `at` seconds after NOW."""
+    moment = NOW + timedelta(seconds=at)
+    standing = Standing(state or STATES[action], int(moment.timestamp()), f"reason-{number}")
+    first, last = bounds or (None, None)
+    return Decision(number, actor, action, standing, moment, lifts, first, last)
+
+
+def state_at(found: Decision | None) -> State:
+    """The state a decision gives, GOOD for none."""
+    return State.GOOD if found is None else found.standing.state
+
+
+def naive(decisions: list[Decision], item: int | None, at: datetime) -> State:
+    """One item, straight from the rule: a slot for each actor, the worst of them."""
+    slots: dict[Actor, State] = {}
+    for found in sorted(decisions, key=lambda one: (one.effective_at, one.id)):
+        if found.effective_at > at:
+            break
+        if item is not None and not (found.first or 0) <= item <= (found.last or 0):
+            continue
+        if found.lifts is not None:
+            slots.pop(found.lifts, None)
+        else:
+            slots[found.actor] = found.standing.state
+    return max(slots.values(), key=SEVERITY.__getitem__, default=State.GOOD)
+
+
+@st.composite
+def decisions(draw: st.DrawFn) -> list[Decision]:
+    """Up to a dozen decisions about ranges of a batch of twelve, past and to come, overlapping as they like."""
+    found = []
+    for number in range(1, draw(st.integers(1, 13))):
+        actor, action = draw(st.sampled_from(Actor)), draw(st.sampled_from(Action))
+        first = draw(st.integers(0, ITEMS - 1))
+        bounds = first, draw(st.integers(first, ITEMS - 1))
+        lifts = draw(st.sampled_from(Actor)) if action is Action.RESTORE else None
+        found.append(decision(number, actor, action, at=draw(st.integers(-5, 5)), lifts=lifts, bounds=bounds))
+    return found
+
+
+@settings(max_examples=400, deadline=None)
+@given(decisions())
+def test_overlapping_ranges_say_of_each_item_what_the_rule_says(made: list[Decision]) -> None:
+    """At every moment, now and to come, for every item; and the ranges are disjoint and in order."""
+    found = ranges(made, NOW)
+    assert all(one.first <= one.last for one in found)
+    assert all(one.last < two.first for one, two in pairwise(found))
+    for item in range(ITEMS):
+        met = [one for one in found if one.first <= item <= one.last]
+        assert len(met) <= 1
+        for seconds in range(7):
+            at = NOW + timedelta(seconds=seconds)
+            standing = met[0].timeline.at(int(at.timestamp())) if met else None
+            assert (State.GOOD if standing is None else standing.state) == naive(made, item, at), (item, seconds)
+
+
+@settings(max_examples=200, deadline=None)
+@given(decisions())
+def test_a_timeline_says_at_every_moment_what_the_rule_says(made: list[Decision]) -> None:
+    """The same rule where the whole target is meant."""
+    found = timeline(made, NOW)
+    for seconds in range(7):
+        at = NOW + timedelta(seconds=seconds)
+        standing = found.at(int(at.timestamp()))
+        assert (State.GOOD if standing is None else standing.state) == naive(made, None, at)
+
+
+@settings(max_examples=200, deadline=None)
+@given(decisions(), st.integers(0, ITEMS - 1), st.integers(0, ITEMS - 1))
+def test_a_restoration_of_a_range_sees_whoever_decided_about_any_of_its_items(
+    made: list[Decision], one: int, two: int
+) -> None:
+    """Item by item, the actors with a decision in force."""
+    first, last = min(one, two), max(one, two)
+    expected = set()
+    for item in range(first, last + 1):
+        met = [found for found in made if (found.first or 0) <= item <= (found.last or 0)]
+        expected |= {found.actor for found in in_force(met, NOW)}
+    assert {found.actor for found in held_in(made, first, last, NOW)} == expected
+
+
+def test_neighbouring_ranges_that_say_the_same_are_one() -> None:
+    """A restored middle that is suspended again leaves no seams in words or bounds."""
+    whole = decision(1, Actor.CITY, Action.SUSPEND, bounds=(0, 9))
+    lifted = decision(2, Actor.CITY, Action.RESTORE, lifts=Actor.CITY, bounds=(4, 5))
+    assert [(one.first, one.last) for one in ranges([whole, lifted], NOW)] == [(0, 3), (6, 9)]
+    again = decision(3, Actor.CITY, Action.FLAG, bounds=(2, 7))
+    assert [(one.first, one.last) for one in ranges([whole, lifted, again], NOW)] == [(0, 1), (2, 7), (8, 9)]
+    nothing = decision(4, Actor.CITY, Action.RESTORE, lifts=Actor.CITY, bounds=(0, 9))
+    assert ranges([whole, lifted, again, nothing], NOW) == ()
+
+
+def test_a_lower_levels_flag_never_hides_a_higher_levels_revocation() -> None:
+    """Nor does anybody's milder word weaken another's graver one."""
+    revoked = decision(1, Actor.PROVINCE, Action.REVOKE)
+    for actor in (Actor.ENTERPRISE, Actor.COUNTY, Actor.CITY):
+        found = timeline([revoked, decision(2, actor, Action.FLAG)], NOW)
+        assert [one.state for one in found.standings] == [State.REVOKED]
+    recalled = decision(1, Actor.ENTERPRISE, Action.RECALL)
+    assert timeline([recalled, decision(2, Actor.CITY, Action.FLAG)], NOW).standings[0].state is State.RECALLED
+
+
+def test_ones_own_latest_word_counts() -> None:
+    """The same level may ease what it decided."""
+    found = timeline([decision(1, Actor.CITY, Action.SUSPEND), decision(2, Actor.CITY, Action.FLAG)], NOW)
+    assert [one.state for one in found.standings] == [State.FLAGGED]
+
+
+def test_a_timeline_keeps_what_is_in_effect_and_what_is_to_come_and_no_more() -> None:
+    """Ten past decisions leave one standing; each that is to come leaves one."""
+    past = [decision(number, Actor.CITY, Action.FLAG, at=-number) for number in range(1, 11)]
+    coming = [
+        decision(20, Actor.CITY, Action.REVOKE, at=60),
+        decision(21, Actor.CITY, Action.RESTORE, at=120, lifts=Actor.CITY),
+    ]
+    found = timeline([*past, *coming], NOW)
+    assert [one.state for one in found.standings] == [State.FLAGGED, State.REVOKED, State.GOOD]
+    assert found.standings[0].reason == "reason-1"
+    assert found.standings[1].effective_at == int(NOW.timestamp()) + 60
+
+
+def test_a_decision_that_resurfaces_keeps_its_own_words() -> None:
+    """The county's flag shows again once the province lifts its own suspension."""
+    made = [
+        decision(1, Actor.COUNTY, Action.FLAG, at=-10),
+        decision(2, Actor.PROVINCE, Action.SUSPEND, at=-5),
+        decision(3, Actor.PROVINCE, Action.RESTORE, at=5, lifts=Actor.PROVINCE),
+    ]
+    found = timeline(made, NOW)
+    assert [(one.state, one.reason) for one in found.standings] == [
+        (State.SUSPENDED, "reason-2"),
+        (State.FLAGGED, "reason-1"),
+    ]
+
+
+def test_restoring_lifts_ones_own_decision_first_then_the_highest_below() -> None:
+    """So a city that ends its suspension does not wipe out the maker's report of stolen labels."""
+    stolen = decision(1, Actor.ENTERPRISE, Action.REVOKE)
+    county = decision(2, Actor.COUNTY, Action.FLAG)
+    city = decision(3, Actor.CITY, Action.SUSPEND)
+    assert lifted_by(Actor.CITY, [stolen, county, city]) is Actor.CITY
+    assert lifted_by(Actor.CITY, [stolen, county]) is Actor.COUNTY
+    assert lifted_by(Actor.CITY, [stolen]) is Actor.ENTERPRISE
+    after = [stolen, county, city, decision(4, Actor.CITY, Action.RESTORE, lifts=Actor.CITY)]
+    assert timeline(after, NOW).standings[0].state is State.REVOKED
+
+
+def test_restoring_what_a_higher_level_decided_is_forbidden_and_nothing_is_a_conflict() -> None:
+    """The two are told apart."""
+    with pytest.raises(Forbidden) as caught:
+        lifted_by(Actor.ENTERPRISE, [decision(1, Actor.COUNTY, Action.FLAG)])
+    assert caught.value.reasons == ("higher-level",)
+    with pytest.raises(Conflict):
+        lifted_by(Actor.PROVINCE, [])
+
+
+def test_a_batch_has_at_most_a_thousand_ranges() -> None:
+    """One more is refused, with what to do instead."""
+    made = [decision(number, Actor.CITY, Action.FLAG, bounds=(number * 2, number * 2)) for number in range(1, 1001)]
+    assert len(ranges(made, NOW)) == 1000
+    with pytest.raises(Conflict, match="wider ranges"):
+        ranges([*made, decision(1001, Actor.CITY, Action.FLAG, bounds=(5000, 5001))], NOW)
+
+
+def test_what_waits_to_take_effect_is_bounded() -> None:
+    """Fifty wait; a fifty-first is refused; what has taken effect does not count."""
+    past = [decision(number, Actor.CITY, Action.FLAG, at=-1) for number in range(1, 100)]
+    coming = [decision(number, Actor.CITY, Action.FLAG, at=number) for number in range(1, MAX_PENDING + 1)]
+    check_pending([*past, *coming], NOW)
+    with pytest.raises(Conflict):
+        check_pending([*past, *coming, decision(200, Actor.CITY, Action.FLAG, at=99)], NOW)

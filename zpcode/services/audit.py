@@ -1,0 +1,63 @@
+"""The audit log, read: is the chain whole, and what was done to one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Engine
+
+from zpcode.rules.audit import Break, Entry, first_break
+from zpcode.store import audit
+from zpcode.store.session import transaction
+
+MAX_SHOWN: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """How far the chain holds: `count` entries, the last of them hashed `head` (32 bytes).
+
+    `broken` is the first place where it does not hold. `cut` says that what was noted elsewhere is no
+    longer there: entries were taken off the end, or the whole chain was written anew.
+    """
+
+    count: int
+    head: bytes
+    broken: Break | None
+    cut: bool
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is amiss."""
+        return self.broken is None and not self.cut
+
+
+def verify(engine: Engine, *, expect_head: bytes | None = None, expect_count: int = 0) -> Verification:
+    """Walk the whole chain in constant memory; it may have grown since what is expected was noted.
+
+    With both given, entry number `expect_count` must have the hash `expect_head`; with one alone, that
+    hash must occur, or there must be that many. Without them a chain cut at its end looks whole.
+    """
+    marks: set[tuple[int, bytes]] = set()
+    with transaction(engine) as connection, closing(audit.entries(connection)) as entries:
+        count, head, broken = first_break(_noting(entries, expect_head, marks))
+    missing = expect_head is not None and not any(not expect_count or at == expect_count for at, _ in marks)
+    return Verification(count, head, broken, cut=missing or count < expect_count)
+
+
+def _noting(
+    rows: Iterable[tuple[Entry, bytes, bytes]], wanted: bytes | None, marks: set[tuple[int, bytes]]
+) -> Iterator[tuple[Entry, bytes, bytes]]:
+    for row in rows:
+        if row[2] == wanted:
+            marks.add((row[0].id, row[2]))
+        yield row
+
+
+def show(engine: Engine, object_: str = "", limit: int = 20) -> list[Entry]:
+    """The newest entries (1 … 1000), newest first; about one object (`code:7:12`, `batch:7`) where it is given."""
+    with transaction(engine) as connection:
+        return audit.about(connection, object_, max(1, min(limit, MAX_SHOWN)))
