@@ -1,0 +1,182 @@
+"""`zpcode issue` and `zpcode batches list|show|activate|export`: batches of codes from a command line.
+
+Whoever has the command line is the operator; the audit log keeps the login name.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from keys.client import SignerClient
+from zpcode.cli.connections import database, operator, project
+from zpcode.errors import Finding, Refused, Text
+from zpcode.rules.batches import SHANGHAI, Activation, Batch, BatchRequest
+from zpcode.services import batches, codefile, issuing
+from zpcode.settings import load
+from zpcode.wire.gs1 import gtin14
+from zpcode.wire.payload import Level
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="码批次 / batches of codes")
+commands = typer.Typer(add_completion=False)
+
+_STATES: Final = {"reserved": "已预留", "issued": "已生成", "failed": "失败"}
+
+Number = Annotated[int, typer.Argument(min=1, help="批次序号 / batch number")]
+Folder = Annotated[Path | None, typer.Option(help="文件目录 / folder of the files (ZPCODE_EXPORT_DIR)")]
+Day = Annotated[str, typer.Option(help="YYYY-MM-DD")]
+
+
+@commands.command("issue")
+def issue(
+    level: Annotated[Level, typer.Option(help="层级 / what one code stands for")],
+    gtin: Annotated[str, typer.Option(help="商品条码 / GTIN")],
+    quantity: Annotated[
+        int, typer.Option(help="数量;品类码与批次码为标签数 / codes, or labels at product and lot level")
+    ],
+    *,
+    lot: Annotated[str, typer.Option(help="批号 / lot (AI 10)")] = "",
+    production_date: Day = "",
+    expiry_date: Day = "",
+    file_format: Annotated[str, typer.Option("--format", help="文件格式 / format of the file")] = "csv",
+    activation: Annotated[Activation, typer.Option(help="激活方式 / when codes are answered")] = Activation.ON_ISSUE,
+    key: Annotated[str, typer.Option(help="幂等键:中断后用同一键继续 / idempotency key: the same one goes on")] = "",
+    directory: Folder = None,
+) -> None:
+    """预留并生成一批码。Reserve a batch and write its file; after an interruption it goes on where it was."""
+    request = BatchRequest(
+        level=level,
+        gtin=gtin14(gtin) or gtin,
+        quantity=quantity,
+        lot=lot,
+        production_date=_day(production_date),
+        expiry_date=_day(expiry_date),
+        format=file_format,
+        activation=activation,
+    )
+    settings = load()
+    with database(settings) as engine:
+        batch = batches.reserve(
+            engine,
+            request,
+            caller=operator(),
+            idempotency_key=key or f"cli-{secrets.token_hex(12)}",
+            base=settings.public_base,
+            now=_now(),
+        )
+        typer.echo(f"批次 / batch {batch.number}")
+        folder = directory or settings.export_dir
+        with SignerClient(settings.signer_socket) as signer, _bar(batch.codes) as told:
+            batch = issuing.issue(engine, signer, batch.number, directory=folder, clock=_now, progress=told)
+        project(engine, settings)
+    typer.echo(f"{folder / batch.file_name}\nsha256 {batch.sha256}  {batch.bytes} bytes")
+
+
+@app.command("list")
+def list_(
+    *,
+    after: Annotated[int | None, typer.Option(help="从该序号之后继续 / go on after this number")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="条数 / how many")] = 50,
+) -> None:
+    """列出批次,新的在前。List batches, newest first."""
+    with database(load()) as engine:
+        for batch in batches.listing(engine, operator(), after, limit):
+            typer.echo(
+                f"{batch.number}\t{_state(batch)}\t{batch.level}\t{batch.gtin}\t{batch.quantity}\t{_time(batch.created_at)}"
+            )
+
+
+@app.command("show")
+def show(number: Number) -> None:
+    """显示一个批次。Show one batch."""
+    settings = load()
+    with database(settings) as engine:
+        batch = batches.get(engine, number, operator())
+    for name, value in _fields(batch, codefile.progress(settings.export_dir, batch)):
+        typer.echo(f"{name}: {value}")
+
+
+@app.command("activate")
+def activate(number: Number) -> None:
+    """激活一个批次。Let a batch's codes be answered from now on."""
+    settings = load()
+    with database(settings) as engine:
+        batch = batches.activate(engine, number, operator(), _now())
+        project(engine, settings)
+    typer.echo(f"批次 {number} 已激活 / batch {number} active since {_time(batch.activated_at)}")
+
+
+@app.command("export")
+def export(number: Number, *, directory: Folder = None) -> None:
+    """取得已生成批次的文件;缺失或损坏时原样重写。The file of an issued batch, written again where it is missing."""
+    settings = load()
+    with database(settings) as engine, SignerClient(settings.signer_socket) as signer:
+        batch = batches.get(engine, number, operator())
+        with _bar(batch.codes) as told:
+            path = issuing.reissue(engine, signer, number, directory=directory or settings.export_dir, progress=told)
+    typer.echo(f"{path}\nsha256 {batch.sha256}  {batch.bytes} bytes")
+
+
+@contextmanager
+def _bar(codes: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error; on a screen only, so that a log does not fill with it."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("生成 / writing", total=codes)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _fields(batch: Batch, written: int) -> Iterator[tuple[str, str]]:
+    """A batch line by line; its secret keys are not among them."""
+    yield "批次 / batch", str(batch.number)
+    yield "状态 / state", _state(batch)
+    if batch.problem is not None:
+        yield "等待原因 / waits because", f"{batch.problem.zh} / {batch.problem.en}"
+    yield "企业 / enterprise", batch.uscc
+    yield "GTIN", batch.gtin
+    yield "层级 / level", batch.level.value
+    yield "数量 / quantity", str(batch.quantity)
+    yield "已写 / written", f"{batch.codes if batch.sha256 else written} / {batch.codes}"
+    for name, value in (
+        ("批号 / lot", batch.lot),
+        ("生产日期 / production date", str(batch.production_date or "")),
+        ("有效期至 / expiry date", str(batch.expiry_date or "")),
+        ("密钥 / key id", batch.key_id),
+        ("sha256", batch.sha256),
+        ("生成 / issued", _time(batch.issued_at)),
+        ("激活 / activated", _time(batch.activated_at)),
+    ):
+        if value:
+            yield name, value
+    yield "申请 / asked for by", f"{batch.created_by}, {_time(batch.created_at)}"
+
+
+def _state(batch: Batch) -> str:
+    return f"{_STATES[batch.state.value]} / {batch.state.value}"
+
+
+def _time(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
+
+
+def _day(text: str) -> date | None:
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        words = Text(f"日期 {text!r} 须写成 YYYY-MM-DD", f"the date {text!r} is written YYYY-MM-DD")
+        raise Refused(words, (Finding("dates", words, value=text[:80]),)) from None
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,143 @@
+"""`zpcode inspect CODE` and `zpcode qr CODE`: one code explained and verified, or drawn. Neither asks a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+from keys.keyring import Keyring, SealVerdict, read_root
+from zpcode.errors import Finding, KeyringError, MalformedCode, Refused, Text
+from zpcode.exports import qr
+from zpcode.settings import load
+from zpcode.wire.link import is_base, parse, path_of
+from zpcode.wire.payload import Code, Level
+
+app = typer.Typer(add_completion=False)
+
+VALID: Final = 0
+SEAL_INVALID: Final = 1
+MALFORMED: Final = 2  # also what the shell gets for a wrong option
+KEY_REVOKED: Final = 3
+NOT_OFFLINE: Final = 4
+
+_KINDS: Final = {
+    Level.PRODUCT: ("品类码", "product code"),
+    Level.LOT: ("批次码", "lot code"),
+    Level.ITEM: ("单品码", "item code"),
+    Level.COMPACT: ("单品短码", "compact item code"),
+}
+_SEALS: Final = {
+    SealVerdict.VALID: (
+        VALID,
+        "签章有效:由公钥环中的密钥签发",
+        "the seal is valid: a key of the keyring issued this code",
+    ),
+    SealVerdict.INVALID: (
+        SEAL_INVALID,
+        "签章无效:不是本服务签发的码",
+        "the seal is invalid: this code was not issued here",
+    ),
+    SealVerdict.REVOKED: (KEY_REVOKED, "签发密钥已撤销", "the seal is right, but its key has been revoked"),
+}
+
+CodeArgument = Annotated[str, typer.Argument(help="码或其网址 / a code or its address", metavar="CODE")]
+
+
+@app.command("inspect")
+def inspect(
+    code: CodeArgument,
+    *,
+    keyring: Annotated[Path | None, typer.Option(help="公钥环文件 / keyring (ZPCODE_KEYRING)")] = None,
+    root: Annotated[Path | None, typer.Option(help="根公钥 PEM / root public key (ZPCODE_ROOT_PUBLIC)")] = None,
+) -> None:
+    """逐段说明一个码并离线验证。Explain a code part by part, and verify it offline.
+
+    Exit status: 0 seal valid, 1 seal invalid, 2 not a code, 3 key revoked, 4 cannot be told offline.
+    """
+    try:
+        found = parse(path_of(code))
+    except MalformedCode as refusal:
+        _end(MALFORMED, f"不是有效的码:{refusal.text.zh}", f"not a code: {refusal.text.en}")
+    for zh, en, value in parts(found):
+        typer.echo(f"{zh} / {en}: {value}")
+    if found.seal is None:
+        _end(NOT_OFFLINE, *_unsealed(found))
+    settings = load()
+    try:
+        ring = _keyring(keyring or settings.keyring, root or settings.root_public)
+    except KeyringError as refusal:
+        _end(NOT_OFFLINE, f"未能验证:{refusal.text.zh}", f"not verified: {refusal.text.en}")
+    _end(*_SEALS[ring.verify(found)])
+
+
+@app.command("qr")
+def draw(
+    code: CodeArgument,
+    *,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="输出 .svg 或 .png / file to write")] = None,
+) -> None:
+    """画出二维码;不给文件名时画在终端。Draw the QR symbol, into a file or the terminal."""
+    drawn = qr.symbol(_base(code), parse(path_of(code)))
+    if output is None:
+        typer.echo(qr.text(drawn), nl=False)
+        return
+    kinds = {".svg": qr.svg, ".png": qr.png}
+    if output.suffix.lower() not in kinds:
+        text = Text("文件名须以 .svg 或 .png 结尾", "the file name ends in .svg or .png")
+        raise Refused(text, (Finding("output", text, value=str(output)),))
+    output.write_bytes(kinds[output.suffix.lower()](drawn))
+    typer.echo(f"{output}: {drawn.designator}, {drawn.symbol_size()[0] - 8} × {drawn.symbol_size()[0] - 8}")
+
+
+def parts(code: Code) -> list[tuple[str, str, str]]:
+    """What each part of a code is: Chinese name, English name, value."""
+    identity, seal, serial = code.identity, code.seal, code.identity.serial
+    kind = _KINDS[identity.level]
+    found = [("种类", "kind", f"{kind[0]} / {kind[1]}")]
+    if seal is not None:
+        found += [("密钥编号", "key id", seal.key_id), ("签名 r‖s", "signature r‖s", seal.signature.hex())]
+    found.append(("商品条码", "GTIN (AI 01)", identity.gtin))
+    if identity.lot is not None:
+        found.append(("批号", "lot (AI 10)", identity.lot))
+    if serial is not None:
+        found += [
+            ("序列号", "serial (AI 21)", serial.text),
+            ("码批次", "batch number", str(serial.batch)),
+            ("位次(经置换)", "slot (permuted)", str(serial.slot)),
+        ]
+    if identity.check is not None:
+        found.append(("校验段", "check (40 bits)", f"{identity.check:010x}"))
+    return [*found, ("规范路径", "canonical path", code.path)]
+
+
+def _unsealed(code: Code) -> tuple[str, str]:
+    if code.identity.check is not None:
+        return "短码只能联机核验", "a compact code can only be verified online"
+    return "这个码没有签章,离线无法核验", "this code carries no seal: nothing can be verified offline"
+
+
+def _keyring(path: Path, root: Path) -> Keyring:
+    try:
+        document = path.read_bytes()
+    except OSError as error:
+        raise KeyringError(
+            Text(f"读不到公钥环 {path}({error.strerror})", f"cannot read the keyring {path} ({error.strerror})")
+        ) from error
+    return Keyring.load(document, read_root(root))
+
+
+def _base(text: str) -> str:
+    """The base address a code was given with, else the one that is set."""
+    scheme, separator, rest = text.strip().partition("://")
+    base = f"{scheme}://{rest.partition('/')[0]}".lower() if separator else load().public_base
+    if not is_base(base):
+        words = Text(f"网址 {base[:80]!r} 不对", f"{base[:80]!r} is no base address")
+        raise Refused(words, (Finding("base", words),))
+    return base
+
+
+def _end(status: int, zh: str, en: str) -> NoReturn:
+    typer.echo(f"{zh}\n{en}", err=status != VALID)
+    raise typer.Exit(status)

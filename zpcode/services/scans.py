@@ -1,0 +1,190 @@
+"""Scans on their way from Redis's stream into PostgreSQL: drained in bulk, each counted once.
+
+An entry is acknowledged and deleted only after the transaction that holds it has committed. Delivered
+again (a crash in between, a second worker), its id is known already and nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+import msgspec
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
+from sqlalchemy import Engine
+
+from zpcode.errors import Text, Unavailable
+from zpcode.store import scans
+from zpcode.store.session import transaction
+from zpcode.wire.payload import MAX_BATCH
+from zpcode.wire.permutation import SLOTS
+from zpcode.wire.redis_keys import SCAN_GROUP, SCANS
+from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, decode
+
+MAX_ENTRIES: Final = 1000
+ABANDONED_MS: Final = 60_000
+TIMEOUT_SECONDS: Final = 5.0
+_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
+_CLOCKS_DIFFER = timedelta(days=1)
+_TEXT_BYTES = 64
+_logger = logging.getLogger(__name__)
+
+Entry = tuple[str, Mapping[bytes, bytes]]
+
+
+def connect(url: str) -> Redis:
+    """A client for draining: a thousand entries at once may take longer than a projector waits."""
+    return Redis.from_url(
+        url,
+        socket_timeout=TIMEOUT_SECONDS,
+        socket_connect_timeout=TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+
+
+def ensure_partitions(engine: Engine, day: date) -> None:
+    """Have the partitions of this month and the next. Raises Unavailable."""
+    following = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+    for month in (day, following):
+        with transaction(engine) as connection:
+            scans.ensure_partition(connection, month)
+
+
+def drain(engine: Engine, redis: Redis, *, consumer: str, now: datetime, limit: int = MAX_ENTRIES) -> int:
+    """Move up to `limit` scans from the stream into PostgreSQL; returns how many entries are done with.
+
+    Entries that cannot be read are logged, counted and dropped, so that they never hold up the rest.
+    `consumer` names this drainer; what it took and did not finish comes first, then what another took and
+    left for a minute, then what is new. Raises Unavailable; nothing is lost then.
+    """
+    try:
+        _prepare(redis)
+        entries = _take(redis, consumer, limit)
+        if not entries:
+            return 0
+        rows = [row for entry, fields in entries if (row := row_of(entry, fields, now)) is not None]
+        if len(rows) < len(entries):
+            _logger.warning("unreadable scans dropped", extra={"dropped": len(entries) - len(rows)})
+        with transaction(engine) as connection:
+            fresh = scans.add(connection, [_columns(row) for row in rows])
+            counted = {row["entry"] for row in rows if row["counted"]}
+            scans.count(connection, histories([row for row in fresh if row["entry"] in counted]))
+        _done(redis, [entry for entry, _ in entries])
+    except RedisError as error:
+        raise Unavailable(
+            Text("缓存服务暂时无法访问,扫码记录稍后入库", "Redis does not answer; scans are stored later")
+        ) from error
+    return len(entries)
+
+
+def row_of(entry: str, fields: Mapping[bytes, bytes], now: datetime) -> dict[str, Any] | None:
+    """A stream entry as columns of `scan`, and `counted`; None where it cannot be one.
+
+    Whatever the entry claims, no more than a /24 or /48 of an address is kept.
+    """
+    try:
+        event = decode(fields[EVENT_FIELD])
+        at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
+        network = _cut(event.network)
+    except (KeyError, msgspec.MsgspecError, ValueError, OverflowError, OSError):
+        return None
+    if not _EARLIEST <= at <= now + _CLOCKS_DIFFER or not _bounded(event):
+        return None
+    return {
+        "at": at,
+        "entry": entry,
+        "gtin": event.gtin,
+        "lot": event.lot,
+        "batch": event.batch,
+        "index": event.index,
+        "verdict": event.verdict,
+        "city": event.city,
+        "network": network,
+        "visitor": event.visitor or None,
+        "language": event.language,
+        "channel": event.channel,
+        "counted": event.counted and event.batch is not None and event.index is not None,
+    }
+
+
+def histories(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Scans of items summed up by item: how many, the first and its city, the last."""
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: row["at"]):
+        history = found.setdefault(
+            (row["batch"], row["index"]),
+            {
+                "batch": row["batch"],
+                "index": row["index"],
+                "scans": 0,
+                "first_at": row["at"],
+                "first_city": row["city"],
+                "last_at": row["at"],
+            },
+        )
+        history["scans"] += 1
+        history["last_at"] = row["at"]
+    return list(found.values())
+
+
+def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "counted"}
+
+
+def _bounded(event: ScanEvent) -> bool:
+    """Whether every field fits its column: an entry that does not would take the whole chunk down with it."""
+    texts = (event.gtin, event.lot, event.verdict, event.city, event.language, event.channel)
+    return (
+        all(len(text.encode("utf-8")) <= _TEXT_BYTES and "\0" not in text for text in texts)
+        and len(event.gtin) <= 14
+        and len(event.visitor) <= _TEXT_BYTES
+        and (event.batch is None or 0 <= event.batch <= MAX_BATCH)
+        and (event.index is None or 0 <= event.index < SLOTS)
+    )
+
+
+def _cut(network: str) -> str | None:
+    if not network:
+        return None
+    found = ipaddress.ip_network(network, strict=False)
+    longest = 24 if found.version == 4 else 48
+    return str(found if found.prefixlen <= longest else found.supernet(new_prefix=longest))
+
+
+def _prepare(redis: Redis) -> None:
+    """Make the consumer group where it is missing: at the first start, and after a flush."""
+    try:
+        redis.xgroup_create(SCANS, SCAN_GROUP, id="0", mkstream=True)
+    except ResponseError as error:
+        if not str(error).startswith("BUSYGROUP"):
+            raise
+
+
+def _take(redis: Redis, consumer: str, limit: int) -> list[Entry]:
+    for start in ("0", ">"):
+        if entries := _entries(redis.xreadgroup(SCAN_GROUP, consumer, {SCANS: start}, count=limit)):
+            return entries
+        if start == "0":
+            _, abandoned, _ = redis.xautoclaim(SCANS, SCAN_GROUP, consumer, ABANDONED_MS, "0-0", count=limit)
+            if abandoned:
+                return [(entry.decode("ascii"), fields or {}) for entry, fields in abandoned]
+    return []
+
+
+def _entries(answer: Any) -> list[Entry]:
+    """The entries of one stream in an XREADGROUP answer; one deleted meanwhile has no fields."""
+    return [(entry.decode("ascii"), fields or {}) for _, found in answer for entry, fields in found]
+
+
+def _done(redis: Redis, entries: Sequence[str]) -> None:
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.xack(SCANS, SCAN_GROUP, *entries)
+    pipeline.xdel(SCANS, *entries)
+    pipeline.execute()
