@@ -1,0 +1,134 @@
+"""Puts one scan process together: `uvicorn --factory scanweb.app:create_app`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from keys.keyring import KeyringFile, read_root
+from scanweb import site, texts
+from scanweb.answers import Answers
+from scanweb.cache import Cache
+from scanweb.lookup import Lookup
+from scanweb.memory import Memory
+from scanweb.pages import Pages
+from scanweb.places import Places
+from scanweb.redis_client import RedisClient
+from scanweb.resolve import Resolver
+from scanweb.routes import Receive, ScanRoute, Scope, Send
+from scanweb.scans import ScanBuffer
+from scanweb.seals import Seals
+from scanweb.settings import Settings
+from scanweb.source import Source
+from scanweb.texts import Languages
+from scanweb.visitors import Addresses, Salts
+from scanweb.watch import Watch
+from zpcode import telemetry
+
+
+class App:
+    """The ASGI application. What it is made of is public, for tests and for whoever measures it.
+
+    Raises KeyringError where the keyring cannot be trusted: without one no scan can be answered.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.rings = KeyringFile(settings.keyring_path, read_root(settings.root_path), time.monotonic)
+        self.memory = Memory(settings.scan_cards)
+        self.source = Source(
+            settings.scan_database_url, limit=settings.scan_queries, deadline=settings.scan_database_ms / 1000
+        )
+        self.salts = Salts(time.time)
+        self.buffer = ScanBuffer(settings.scan_buffer)
+        self.watch = Watch(self.memory, self.source, self.salts)
+        self.redis = RedisClient(
+            settings.redis, seconds=settings.scan_redis_ms / 1000, connections=settings.scan_pipelines + 6
+        )
+        self.cache = Cache(
+            self.redis,
+            self.memory,
+            self.buffer,
+            wake=self.watch.wake,
+            limit=settings.scan_pipelines,
+            stream=settings.scan_stream_length,
+        )
+        self.places = Places(settings.geoip_database)
+        self.scan = self._scan_route()
+        self.site = site.create(self.scan, self.rings, self.health)
+
+    def _scan_route(self) -> ScanRoute:
+        words = texts.load()
+        lookup = Lookup(self.memory, self.cache, self.source)
+        resolver = Resolver(Seals(self.rings), lookup, self.places, clock=time.time, record=self.cache.record)
+        return ScanRoute(
+            resolver,
+            Pages(words, self.settings.public_base),
+            Answers(words),
+            Languages(tuple(words)),
+            addresses=Addresses(self.settings.trusted_proxies),
+            salts=self.salts,
+            clock=time.time,
+            floor=self.settings.refusal_floor_ms / 1000,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One connection event, as ASGI has it."""
+        if scope["type"] == "http":
+            path = scope["path"]
+            plain = path in site.PATHS or path.startswith(site.FOLDER)
+            await (self.site(scope, receive, send) if plain else self.scan(scope, receive, send))
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Compare Redis with the database once, and from then on every half second."""
+        await self.watch.start(self.cache)
+
+    async def stop(self) -> None:
+        """Send the scans that still wait and close every connection."""
+        await self.watch.stop()
+        await self.scan.resolver.lookup.close()
+        await self.cache.close()
+        await self.source.close()
+        self.places.close()
+        await asyncio.sleep(0)
+
+    def health(self) -> dict[str, Any]:
+        """What this process stands on. Ready as long as it can confirm the status of a code."""
+        ring = self.rings.current()
+        return {
+            "ready": self.watch.state != "nowhere",
+            "answers_from": self.watch.state,
+            "redis": "up" if self.memory.believed else "not believed",
+            "database": "up" if self.source.up else "down",
+            "keyring": {"serial": ring.serial, "problem": self.rings.problem is not None},
+            "projection": {"generation": self.memory.generation, "revision": self.memory.revision},
+            "cards_in_memory": len(self.memory),
+            "scans": {"waiting": len(self.buffer), "sent": self.buffer.sent, "dropped": self.buffer.dropped},
+            "redis_round_trips": self.redis.trips,
+            "database_queries": self.source.queries,
+        }
+
+
+def create(settings: Settings) -> App:
+    """A scan process from its settings."""
+    return App(settings)
+
+
+def create_app() -> App:
+    """A scan process from the environment, logging JSON lines to standard error."""
+    settings = Settings()
+    telemetry.configure("scan", level=settings.log_level)
+    return create(settings)

@@ -1,0 +1,210 @@
+"""The page: verdict first, then the four blocks every scan must show, then how it was verified.
+
+A page is put together from pieces of bytes. What depends only on a product and a language is rendered
+once for each product card; so is what depends only on a decision. A scan itself only joins them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from scanweb import wording
+from scanweb.resolve import Answer
+from scanweb.texts import Texts
+from zpcode.wire.card import BatchCard, Bilingual, LotCard, ProductCard
+from zpcode.wire.verdict import Proof
+
+SLOT: Final = "\x00"
+KEPT: Final = 2048
+# Marks that reorder what stands around them (Unicode UAX 9): no registry text has a use for them.
+_BIDI: Final = dict.fromkeys((0, 0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+_SLOT: Final = Markup(SLOT)  # noqa: S704 - our own constant
+
+
+def _plain(value: Any) -> Any:
+    """Every value a template prints goes through here: no reordering marks, no slots of our own."""
+    if not isinstance(value, str) or value is _SLOT or (value.isascii() and SLOT not in value):
+        return value
+    return value.translate(_BIDI)
+
+
+class Fill:
+    """Rendered text with slots, as bytes to join."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, rendered: str) -> None:
+        self._pieces = [piece.encode() for piece in rendered.split(SLOT)]
+
+    def __call__(self, *values: bytes) -> bytes:
+        """The text with its slots filled. Raises ValueError where there are more or fewer values than slots."""
+        pieces = self._pieces
+        joined = [pieces[0]]
+        for value, piece in zip(values, pieces[1:], strict=True):
+            joined += (value, piece)
+        return b"".join(joined)
+
+
+class Kept:
+    """The last rendered pieces, each with the objects it was rendered from (so that no id is used twice)."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self) -> None:
+        self._pieces: OrderedDict[Hashable, tuple[tuple[object, ...], Any]] = OrderedDict()
+
+    def get(self, sources: tuple[object, ...], key: Hashable, make: Callable[[], Any]) -> Any:
+        """The piece for these objects and this key, made if it is not there."""
+        full = (key, *map(id, sources))
+        found = self._pieces.get(full)
+        if found is None:
+            found = self._pieces[full] = (sources, make())
+            if len(self._pieces) > KEPT:
+                self._pieces.popitem(last=False)
+        return found[1]
+
+
+class Pages:
+    """Renders answers and the landing page. `base` is the address printed on codes."""
+
+    def __init__(self, texts: dict[str, Texts], base: str) -> None:
+        self.texts, self._base = texts, base
+        self._environment = Environment(
+            loader=FileSystemLoader(Path(__file__).parent / "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=_plain,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._plain = {language: Fill(self._frame(t)) for language, t in texts.items()}
+        self._full = {language: Fill(self._frame(t, as_json=True)) for language, t in texts.items()}
+        self._kept = Kept()
+
+    def landing(self, language: str) -> bytes:
+        """The page with the form to type a code."""
+        body = self._kept.get(
+            (), ("landing", language), lambda: self._render("landing.html", self.texts[language]).encode()
+        )
+        return self._plain[language](body)
+
+    def error(self, language: str) -> bytes:
+        """The page for a defect of ours: it says nothing about the code."""
+        t = self.texts[language]
+        body = f'<section class="block"><h1>{escape(t("error.title"))}</h1><p>{escape(t("error.text"))}</p></section>'
+        return self._plain[language](body.encode())
+
+    def answer(self, answer: Answer, language: str, typed: str = "") -> bytes:
+        """The page for an answer. `typed` is what was asked at /q, to be asked again in another language.
+
+        Not-verified answers have one page for each language, whatever the cause: nothing typed comes back.
+        """
+        t = self.texts[language]
+        alike = answer.verdict.public == "not_verified"
+        history = b"" if alike else escape(wording.scanned(answer, t)).encode()
+        parts = [self._verdict(answer, t)(history)]
+        if not alike:
+            if answer.evidence.product is not None:
+                parts.append(self._product(answer, answer.evidence.product, t))
+            parts.append(self._code(answer, t, history))
+        if alike or not typed:
+            return (self._plain if alike else self._full)[language](b"".join(parts))
+        query = f"code={quote(typed, safe='')}&amp;"
+        return Fill(self._frame(t, query, as_json=True))(b"".join(parts))
+
+    # Pieces -----------------------------------------------------------------------------------------
+
+    def _frame(self, t: Texts, query: str = "", *, as_json: bool = False) -> str:
+        """The page around its one slot. `query` goes before what the links on it add."""
+        values = {"languages": tuple(self.texts), "base": self._base, "query": Markup(query), "as_json": as_json}  # noqa: S704 - quoted by `answer`
+        return self._render("page.html", t, **values)
+
+    def _render(self, template: str, t: Texts, **values: object) -> str:
+        return self._environment.get_template(template).render(
+            t=t, slot=_SLOT, say=partial(_say, t), mark=_mark, link=_link, **values
+        )
+
+    def _verdict(self, answer: Answer, t: Texts) -> Fill:
+        finding, evidence = answer.finding, answer.evidence
+        expiry = wording.expiry(answer) if finding.verdict.value == "expired" else ""
+        key = ("verdict", t.language, finding.verdict, finding.scope, finding.old_stock, evidence.proof, expiry)
+
+        def make() -> Fill:
+            return Fill(
+                self._render(
+                    "verdict.html",
+                    t,
+                    tone=finding.verdict.tone if finding.verdict.public != "not_verified" else "bad",
+                    title=wording.title(answer, t),
+                    meaning=wording.meaning(answer, t),
+                    advice=wording.advice(answer, t),
+                    standing=finding.standing,
+                    scope=finding.scope,
+                    reason="" if finding.standing is None else wording.reason(finding.standing, t),
+                )
+            )
+
+        fill: Fill = self._kept.get((finding.standing,), key, make)
+        return fill
+
+    def _product(self, answer: Answer, product: ProductCard, t: Texts) -> bytes:
+        def make() -> Fill:
+            image = product.image if product.image.startswith("https://") else ""
+            return Fill(self._render("product.html", t, product=product, recognition=product.recognition, image=image))
+
+        fill: Fill = self._kept.get((product,), ("product", t.language), make)
+        holder = answer.evidence.batch or answer.evidence.lot
+        goods: bytes = (
+            b"" if holder is None else self._kept.get((holder,), ("goods", t.language), lambda: _goods(holder, t))
+        )
+        return fill(goods)
+
+    def _code(self, answer: Answer, t: Texts, history: bytes) -> bytes:
+        proof, level = answer.evidence.proof, answer.evidence.level
+        seal = None if answer.code is None else answer.code.seal
+        key_id = "" if seal is None else seal.key_id
+
+        def make() -> Fill:
+            shown = proof if proof in {Proof.SEALED, Proof.ONLINE} else Proof.MISSING
+            return Fill(
+                self._render("code.html", t, proof=shown.value, level=level.value, key_id=key_id, item=level.is_item)
+            )
+
+        fill: Fill = self._kept.get((), ("code", t.language, proof, level, key_id), make)
+        return fill(history, answer.path.encode(), t.moment(answer.at).encode())
+
+
+def _say(t: Texts, text: Bilingual) -> Markup | str:
+    """A registry text, with the language it is in."""
+    shown = t.pick(text)
+    return Markup('<bdi lang="{}">{}</bdi>').format(t.tag_of(text), _plain(shown)) if shown else ""
+
+
+def _mark(text: str) -> Markup | str:
+    """A number or a name that is not in any language, kept apart from the text around it."""
+    return Markup("<bdi>{}</bdi>").format(_plain(text)) if text else ""
+
+
+def _link(url: str, text: str = "") -> Markup | str:
+    """A link to a web address; nothing where the address is of any other kind."""
+    if not url.startswith(("https://", "http://")):
+        return ""
+    return Markup('<a href="{}" rel="noopener nofollow"><bdi>{}</bdi></a>').format(url, _plain(text or url))
+
+
+def _goods(holder: BatchCard | LotCard, t: Texts) -> bytes:
+    """Lot and dates of the goods, as rows of the first block."""
+    rows = (
+        ("product.lot", _mark(holder.lot)),
+        ("product.made", t.date(holder.production_date)),
+        ("product.expires", t.date(holder.expiry_date)),
+    )
+    return "".join(f"\n<dt>{escape(t(label))}</dt><dd>{escape(value)}</dd>" for label, value in rows if value).encode()

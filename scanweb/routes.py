@@ -1,0 +1,180 @@
+"""The scan route: a plain ASGI callable, because a scan must cost little more than the server itself.
+
+It reads the raw path, never a decoded one. Everything that does not belong to `scanweb.site` is a scan, so a
+mistyped code gets the answer every code gets that is not ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from scanweb import visitors
+from scanweb.answers import Answers
+from scanweb.pages import Pages
+from scanweb.resolve import Answer, Resolver
+from scanweb.texts import Languages, wants_json
+from scanweb.visitors import Addresses, Salts, Visitor
+
+_LOG = logging.getLogger(__name__)
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+HTML: Final = b"text/html; charset=utf-8"
+JSON: Final = b"application/json"
+_CSP: Final = (
+    b"default-src 'none'; style-src 'self'; img-src 'self' https:; form-action 'self'; base-uri 'none'; "
+    b"frame-ancestors 'none'"
+)
+FIXED: Final[tuple[tuple[bytes, bytes], ...]] = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", _CSP),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"vary", b"Accept, Accept-Language"),
+    (b"access-control-allow-origin", b"*"),
+    (b"link", b'<?format=json>; rel="alternate"; type="application/json"'),
+)
+_ALLOW: Final = (b"allow", b"GET, HEAD, OPTIONS")
+_PREFLIGHT: Final = (
+    (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
+    (b"access-control-allow-headers", b"Accept, Accept-Language"),
+    (b"access-control-max-age", b"86400"),
+)
+
+
+@dataclass(slots=True)
+class Request:
+    """What matters of a request: headers by name, the language and form it asks for."""
+
+    method: str
+    agent: str = ""
+    accept: str = ""
+    languages: str = ""
+    purpose: str = ""
+    forwarded: tuple[str, ...] = ()
+    asked_language: str = ""
+    asked_format: str = ""
+    typed: str = ""
+
+    @classmethod
+    def read(cls, scope: Scope) -> Request:
+        """Out of an ASGI scope. Header bytes are read as Latin-1 (RFC 9110, section 5.5)."""
+        request = cls(scope["method"])
+        for name, value in scope["headers"]:
+            field = _FIELDS.get(name)
+            if field is not None:
+                setattr(request, field, value.decode("latin-1"))
+            elif name in _PURPOSES:
+                request.purpose += value.decode("latin-1")
+            elif name == b"x-forwarded-for":
+                request.forwarded += (value.decode("latin-1"),)
+        if scope["query_string"]:
+            request._read_query(scope["query_string"])
+        return request
+
+    def _read_query(self, query: bytes) -> None:
+        try:
+            values = parse_qs(query[:2048].decode("ascii", "replace"), max_num_fields=16)
+        except ValueError:
+            return
+        self.asked_language = values.get("lang", [""])[0]
+        self.asked_format = values.get("format", [""])[0]
+        self.typed = values.get("code", [""])[0]
+
+
+_FIELDS: Final = {b"user-agent": "agent", b"accept": "accept", b"accept-language": "languages"}
+_PURPOSES: Final = frozenset({b"purpose", b"sec-purpose", b"x-purpose", b"x-moz"})
+
+
+class ScanRoute:
+    """Answers scans. `floor` is the least number of seconds a not-verified answer takes."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        pages: Pages,
+        answers: Answers,
+        languages: Languages,
+        *,
+        addresses: Addresses,
+        salts: Salts,
+        clock: Callable[[], float],
+        floor: float,
+    ) -> None:
+        self.resolver, self.pages, self.answers, self.languages = resolver, pages, answers, languages
+        self._addresses, self._salts, self._clock, self._floor = addresses, salts, clock, floor
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, as ASGI has it."""
+        del receive  # a scan has no body
+        if scope["method"] not in {"GET", "HEAD"}:
+            await refuse_method(scope["method"], send)
+            return
+        arrived = asyncio.get_running_loop().time()
+        request = Request.read(scope)
+        language = self.languages.choose(request.asked_language, request.languages)
+        try:
+            answer = await self.resolver.scan(scope["raw_path"], self.visitor(scope, request), language)
+            await self.tell(answer, request, language, arrived, send)
+        except Exception:  # noqa: BLE001 - a defect of ours must not look like a finding about the code
+            _LOG.exception("a scan failed")
+            await respond(send, 500, HTML, self.pages.error(language), head=request.method == "HEAD")
+
+    async def typed(self, scope: Scope, send: Send, text: str) -> None:
+        """The answer to a number typed at /q."""
+        arrived = asyncio.get_running_loop().time()
+        request = Request.read(scope)
+        language = self.languages.choose(request.asked_language, request.languages)
+        answer = await self.resolver.typed(text, self.visitor(scope, request), language)
+        await self.tell(answer, request, language, arrived, send, typed=text)
+
+    async def tell(
+        self, answer: Answer, request: Request, language: str, arrived: float, send: Send, *, typed: str = ""
+    ) -> None:
+        """Send an answer; one that is not verified no earlier than the floor, so that its time says nothing."""
+        as_json = wants_json(request.accept, request.asked_format)
+        body = self.answers.answer(answer, language) if as_json else self.pages.answer(answer, language, typed)
+        if answer.verdict.public == "not_verified":
+            await asyncio.sleep(arrived + self._floor - asyncio.get_running_loop().time())
+        kind = JSON if as_json else HTML
+        tongue = ((b"content-language", language.encode("ascii")),)
+        await respond(send, answer.verdict.http_status, kind, body, head=request.method == "HEAD", more=tongue)
+
+    def visitor(self, scope: Scope, request: Request) -> Visitor:
+        """Who is looking; of the address only the cut network goes any further."""
+        client = scope.get("client")
+        network = self._addresses.network_of(client[0] if client else None, request.forwarded)
+        mark = visitors.mark(self._salts.current(self._clock()), network, request.agent, request.languages)
+        return Visitor(network, _channel(request), mark)
+
+
+def _channel(request: Request) -> str:
+    if request.method == "HEAD":
+        return "head"
+    if request.purpose and visitors.is_prefetch(request.purpose):
+        return "prefetch"
+    return visitors.channel_of(request.agent)
+
+
+async def respond(
+    send: Send, status: int, kind: bytes, body: bytes, *, head: bool = False, more: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """One whole response. To HEAD the same headers go out without the body."""
+    headers = [*FIXED, *more, (b"content-type", kind), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if head else body})
+
+
+async def refuse_method(method: str, send: Send) -> None:
+    """OPTIONS is answered here, preflight or not, as a GS1 resolver should; other methods are refused."""
+    status = 204 if method == "OPTIONS" else 405
+    headers = [*FIXED, _ALLOW, *_PREFLIGHT] if status == 204 else [*FIXED, _ALLOW, (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})

@@ -1,0 +1,43 @@
+"""Scans on their way to the stream: kept in memory up to a bound, sent along with the next round trip."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+_LOG = logging.getLogger(__name__)
+_AT_ONCE = 500
+
+
+class ScanBuffer:
+    """Encoded scans that wait. Beyond `bound` the newest are dropped, and counted as dropped."""
+
+    __slots__ = ("_bound", "_waiting", "dropped", "sent")
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._waiting: deque[bytes] = deque()
+        self.dropped = 0
+        self.sent = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, event: bytes) -> None:
+        """One more scan."""
+        if len(self._waiting) < self._bound:
+            self._waiting.append(event)
+        else:
+            if self.dropped == 0:
+                _LOG.warning("the scan buffer is full; scans are being dropped", extra={"bound": self._bound})
+            self.dropped += 1
+
+    def take(self) -> list[bytes]:
+        """The oldest scans, at most 500."""
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
+
+    def give_back(self, events: list[bytes]) -> None:
+        """Those that may not have arrived, to the front again; some may arrive twice, none is lost."""
+        room = max(0, self._bound - len(self._waiting))
+        self.dropped += max(0, len(events) - room)
+        self._waiting.extendleft(reversed(events[:room]))

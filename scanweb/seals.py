@@ -1,0 +1,77 @@
+"""From a raw path to a code and what its seal proves, with the good answers of late kept at hand."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Final, Protocol
+
+from keys.keyring import Keyring, SealVerdict
+from zpcode.wire import link
+from zpcode.wire.card import Scope, batch_key, lot_key, product_key, standing_key
+from zpcode.wire.payload import Code
+
+KEPT: Final = 20_000
+
+
+def keys_of(code: Code) -> tuple[str, ...]:
+    """The cards a code names by itself. The product's and the batch's own cards name the rest."""
+    identity = code.identity
+    keys = [product_key(identity.gtin)]
+    if identity.serial is not None:
+        keys.insert(0, batch_key(identity.serial.batch))
+    if identity.lot is not None:
+        key = lot_key(identity.gtin, identity.lot)
+        keys += [key, standing_key(Scope.LOT, key[2:])]
+    if code.seal is not None:
+        keys.append(standing_key(Scope.KEY, code.seal.key_id))
+    return tuple(keys)
+
+
+class Rings(Protocol):
+    """Where the keyring in force comes from: `keys.keyring.KeyringFile`."""
+
+    def current(self) -> Keyring:
+        """The keyring in force."""
+        ...
+
+
+class Checked:
+    """A code, what its seal proves (None: it has none), the cards it names, its canonical path, and, once known, the item's index in its batch."""
+
+    __slots__ = ("code", "index", "keys", "path", "seal")
+
+    def __init__(self, code: Code, seal: SealVerdict | None) -> None:
+        self.code = code
+        self.seal = seal
+        self.keys = keys_of(code)
+        self.path = code.identity.path
+        self.index: int | None = None
+
+
+class Seals:
+    """Parses and verifies. Right seals are remembered until the keyring changes; anything else never is."""
+
+    __slots__ = ("_checked", "_ring", "_rings")
+
+    def __init__(self, rings: Rings) -> None:
+        self._rings = rings
+        self._ring = rings.current()
+        self._checked: OrderedDict[bytes, Checked] = OrderedDict()
+
+    def check(self, raw_path: bytes) -> Checked:
+        """What stands in a raw path. Raises MalformedCode."""
+        ring = self._rings.current()
+        if ring is not self._ring:
+            self._ring = ring
+            self._checked.clear()
+        known = self._checked.get(raw_path)
+        if known is not None:
+            self._checked.move_to_end(raw_path)
+            return known
+        code = link.parse(raw_path)
+        checked = Checked(code, None if code.seal is None else ring.verify(code))
+        if checked.seal is SealVerdict.VALID:
+            self._checked[raw_path] = checked
+            if len(self._checked) > KEPT:
+                self._checked.popitem(last=False)
+        return checked

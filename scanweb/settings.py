@@ -1,0 +1,108 @@
+"""Settings of the scan service, read from the environment (`ZPCODE_…`). Only `scanweb.app` looks at them."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from zpcode.wire.link import is_base
+
+Network = IPv4Network | IPv6Network
+
+
+class Settings(BaseSettings):
+    """Every setting of one scan process."""
+
+    model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore", frozen=True)
+
+    home: Path = Field(Path(".zpcode"), description="Directory below which the defaults of all file settings lie.")
+    scan_database_url: str = Field(
+        "", description="PostgreSQL as the scan role (`postgresql://…`), which may read one view. Empty: no database."
+    )
+    scan_redis_url: str = Field(
+        "",
+        description="Redis for the scan service: `redis://`, `rediss://`, `unix://`, or `redis+cluster://`. "
+        "Empty: the value of ZPCODE_REDIS_URL.",
+    )
+    redis_url: str = Field(
+        "", description="Redis for the authority; the scan service's too where it has none of its own."
+    )
+    keyring: Path | None = Field(None, description="Public keyring. Default: `keyring.json` in the home directory.")
+    root_public: Path | None = Field(
+        None, description="Pinned root public key (PEM). Default: `root.pub.pem` in the home directory."
+    )
+    public_base: str = Field(
+        "http://127.0.0.1:8701", description="Address printed on codes, shown to consumers as the only right one."
+    )
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (), description="Networks (CIDR, comma-separated) whose `X-Forwarded-For` is believed. Empty: nobody's."
+    )
+    geoip_database: Path | None = Field(
+        None,
+        description="City database in MaxMind DB format. Without it the page gives the time of the first scan only.",
+    )
+    refusal_floor_ms: int = Field(
+        50,
+        ge=0,
+        le=1000,
+        description="A not-verified answer leaves no earlier than this many ms after the request came.",
+    )
+    scan_buffer: int = Field(
+        10_000, ge=0, le=1_000_000, description="Scans kept in memory while Redis is away; more are counted as dropped."
+    )
+    scan_stream_length: int = Field(
+        1_000_000,
+        ge=1000,
+        description="Scans kept in the Redis stream while the worker is away (about 120 bytes each).",
+    )
+    scan_cards: int = Field(
+        8192,
+        ge=64,
+        le=1_000_000,
+        description="Cards of each kind (product, batch, lot) kept in memory; standings eightfold.",
+    )
+    scan_redis_ms: int = Field(
+        200,
+        ge=10,
+        le=10_000,
+        description="A scan waits so many ms for Redis, then the database is asked. Keep it at 200.",
+    )
+    scan_database_ms: int = Field(
+        280, ge=10, le=10_000, description="A scan waits so many ms for the database, then nothing can be confirmed."
+    )
+    scan_pipelines: int = Field(2, ge=1, le=16, description="Redis round trips one process has under way at a time.")
+    scan_queries: int = Field(4, ge=1, le=32, description="Database queries one process has under way at a time.")
+    log_level: str = Field("INFO", description="Least level that is logged: DEBUG, INFO, WARNING or ERROR.")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _networks(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(ip_network(part.strip()) for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("public_base")
+    @classmethod
+    def _base(cls, value: str) -> str:
+        if not is_base(value):
+            raise ValueError("scheme and host in lower case, without a path: https://example.cn")
+        return value
+
+    @property
+    def redis(self) -> str:
+        """The Redis address in force."""
+        return self.scan_redis_url or self.redis_url
+
+    @property
+    def keyring_path(self) -> Path:
+        """Where the keyring is."""
+        return self.keyring or self.home / "keyring.json"
+
+    @property
+    def root_path(self) -> Path:
+        """Where the root public key is."""
+        return self.root_public or self.home / "root.pub.pem"

@@ -1,0 +1,121 @@
+"""Everything of the scan service that is not a scan: the form, the keyring, health, the style sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
+
+from keys.keyring import KeyringFile
+from scanweb import routes
+from scanweb.routes import ScanRoute
+from zpcode.errors import MalformedCode
+from zpcode.wire import link
+
+PATHS: Final = frozenset(
+    {"/", "/q", "/healthz", "/readyz", "/robots.txt", "/favicon.ico", "/.well-known/zpcode-keyring.json"}
+)
+FOLDER: Final = "/static/"
+KEYRING_SECONDS: Final = 60
+
+
+class Typed:
+    """An answer that writes itself, so that /q and a scan send exactly the same."""
+
+    def __init__(self, scan: ScanRoute, text: str) -> None:
+        self.scan, self.text = scan, text
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, as ASGI has it."""
+        del receive
+        await self.scan.typed(scope, send, self.text)
+
+
+class _Response(Response):
+    def __init__(self, typed: Typed) -> None:
+        super().__init__()
+        self._typed = typed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._typed(scope, receive, send)
+
+
+def create(scan: ScanRoute, rings: KeyringFile, health: Callable[[], dict[str, Any]]) -> FastAPI:
+    """The app. `health` tells the state of what this process stands on."""
+    site = FastAPI(title="浙品码 scan", docs_url=None, redoc_url=None, openapi_url=None)
+    site.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
+    site.add_api_route("/", _landing(scan), methods=["GET", "HEAD"])
+    site.add_api_route("/q", _typed(scan), methods=["GET", "HEAD"])
+    site.add_api_route("/.well-known/zpcode-keyring.json", _keyring(rings), methods=["GET", "HEAD"])
+    site.add_api_route("/healthz", _alive, methods=["GET", "HEAD"])
+    site.add_api_route("/readyz", _ready(health), methods=["GET", "HEAD"])
+    site.add_api_route("/robots.txt", _robots, methods=["GET", "HEAD"])
+    site.add_api_route("/favicon.ico", _icon, methods=["GET", "HEAD"])
+    return site
+
+
+def _language(scan: ScanRoute, request: Request) -> str:
+    asked = request.query_params.get("lang", "")
+    return scan.languages.choose(asked, request.headers.get("accept-language", ""))
+
+
+def _fixed() -> dict[str, str]:
+    return {name.decode(): value.decode() for name, value in routes.FIXED if name != b"link"}
+
+
+def _landing(scan: ScanRoute) -> Callable[[Request], Any]:
+    async def landing(request: Request) -> Response:
+        return Response(scan.pages.landing(_language(scan, request)), media_type=routes.HTML.decode(), headers=_fixed())
+
+    return landing
+
+
+def _typed(scan: ScanRoute) -> Callable[[Request], Any]:
+    """A pasted link goes where it leads on this host; a number typed by hand is answered here."""
+
+    async def typed(request: Request) -> Response:
+        text = request.query_params.get("code", "").strip()
+        if not text:
+            return RedirectResponse("/?lang=" + _language(scan, request), status_code=303, headers=_fixed())
+        if "/" in text:
+            try:
+                path = link.parse(link.path_of(text)).path
+            except MalformedCode:
+                return _Response(Typed(scan, text))
+            return RedirectResponse(f"{path}?lang={_language(scan, request)}", status_code=303, headers=_fixed())
+        return _Response(Typed(scan, text))
+
+    return typed
+
+
+def _keyring(rings: KeyringFile) -> Callable[[], Any]:
+    async def keyring() -> Response:
+        headers = {"cache-control": f"public, max-age={KEYRING_SECONDS}", "access-control-allow-origin": "*"}
+        return Response(rings.current().document, media_type="application/json", headers=headers)
+
+    return keyring
+
+
+async def _alive() -> Response:
+    return PlainTextResponse("ok\n", headers=_fixed())
+
+
+def _ready(health: Callable[[], dict[str, Any]]) -> Callable[[], Any]:
+    async def ready() -> Response:
+        state = health()
+        return JSONResponse(state, status_code=200 if state["ready"] else 503, headers=_fixed())
+
+    return ready
+
+
+async def _robots() -> Response:
+    return PlainTextResponse("User-agent: *\nDisallow: /01/\nDisallow: /q\n", headers=_fixed())
+
+
+async def _icon() -> Response:
+    return RedirectResponse("/static/icon.svg", status_code=308, headers=_fixed())

@@ -1,0 +1,191 @@
+"""Who is looking, as little as possible: through what kind of program, and whether it was here just now.
+
+Nothing personal leaves this module. An address goes into `network_of` and only its /24 or /48 comes out;
+a visitor is 8 bytes of HMAC-SHA-256 under a salt that lives for a day and is then forgotten by everyone.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, Final
+
+from zpcode.wire import redis_keys
+
+Network = IPv4Network | IPv6Network
+_MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address in IPv6's clothes (RFC 4291, 2.5.5.2)
+
+# What an app or a crawler says of itself when it fetches a page for a card, an index or a check, and
+# nobody is looking. First match wins; a person's browser inside an app opens with Mozilla/5.0.
+_UNATTENDED: Final = re.compile(
+    r"bot\b|bot[/;_-]|crawl|spider|slurp|preview|externalhit|facebookcatalog|whatsapp/|skypeuripreview"
+    r"|embedly|pinterest/|vkshare|viber|snapchat|linkedin|iframely|outbrain|quora link|flipboard|tumblr"
+    r"|wechatshareextension|micromessenger client|dingtalkbot|larkurl|feishu.*preview|qq-url-manager"
+    r"|baidu-transcoder|yisou|sogou web|360spider|bytespider|petalbot|mediapartners-google|google-read-aloud"
+    r"|googleother|apis-google|feedfetcher|lighthouse|chrome-lighthouse|headlesschrome|phantomjs|prerender",
+    re.IGNORECASE,
+)
+_APPS: Final = (("MicroMessenger", "wechat"), ("AlipayClient", "alipay"), ("DingTalk", "dingtalk"))
+_PREFETCH: Final = ("prefetch", "preview", "prerender")
+CHANNELS: Final = ("wechat", "alipay", "dingtalk", "browser", "other", "typed", "preview", "prefetch", "head")
+_PEOPLE: Final = frozenset({"wechat", "alipay", "dingtalk", "browser", "other"})
+
+
+def is_person(channel: str) -> bool:
+    """Whether somebody saw a page that came through this channel by scanning a code."""
+    return channel in _PEOPLE
+
+
+@lru_cache(maxsize=4096)
+def channel_of(agent: str) -> str:
+    """The channel a User-Agent stands for. An app's name without a browser's is the app fetching a preview."""
+    if _UNATTENDED.search(agent):
+        return "preview"
+    browser = agent.startswith("Mozilla/")
+    for token, channel in _APPS:
+        if token in agent:
+            return channel if browser else "preview"
+    return "browser" if browser else "other"
+
+
+def is_prefetch(purpose: str) -> bool:
+    """Whether a Purpose, Sec-Purpose or X-Moz header says that nobody looks yet."""
+    lowered = purpose.lower()
+    return any(word in lowered for word in _PREFETCH)
+
+
+# Addresses ----------------------------------------------------------------------------------------------
+
+
+def _packed(address: str) -> bytes | None:
+    """An address as 4 or 16 bytes; one in IPv6's clothes as 4. Takes `[::1]:80` and `1.2.3.4:80` too."""
+    text = address.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    text = text.partition("%")[0]
+    try:
+        if ":" not in text:
+            return socket.inet_pton(socket.AF_INET, text)
+        raw = socket.inet_pton(socket.AF_INET6, text)
+    except (OSError, ValueError):
+        return None
+    return raw[12:] if raw.startswith(_MAPPED) else raw
+
+
+def _cut(raw: bytes) -> str:
+    if len(raw) == 4:
+        return f"{raw[0]}.{raw[1]}.{raw[2]}.0/24"
+    return socket.inet_ntop(socket.AF_INET6, raw[:6] + bytes(10)) + "/48"
+
+
+class Addresses:
+    """Reads the network a request came from. `trusted` are the proxies whose word is taken."""
+
+    __slots__ = ("_trusted",)
+
+    def __init__(self, trusted: Iterable[Network]) -> None:
+        self._trusted = tuple(
+            (found.max_prefixlen // 8, int(found.network_address), int(found.netmask)) for found in trusted
+        )
+
+    def _is_trusted(self, raw: bytes) -> bool:
+        number = int.from_bytes(raw, "big")
+        return any(size == len(raw) and number & mask == network for size, network, mask in self._trusted)
+
+    def network_of(self, peer: str | None, forwarded: Sequence[str] = ()) -> str:
+        """The /24 or /48 of the client, in CIDR notation; empty when it cannot be told.
+
+        `peer` is who is connected to us (None: a unix socket, which only a proxy of ours reaches). The
+        client is the right-most address in X-Forwarded-For that is not a trusted proxy's; what stands
+        left of it anybody can have written.
+        """
+        raw = None if peer is None else _packed(peer)
+        if not self._trusted or (raw is not None and not self._is_trusted(raw)):
+            return "" if raw is None else _cut(raw)
+        for part in reversed([part for line in forwarded for part in line.split(",")]):
+            raw = _packed(part)
+            if raw is None:
+                return ""
+            if not self._is_trusted(raw):
+                return _cut(raw)
+        return "" if raw is None else _cut(raw)
+
+
+# Visitors -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """One page view's visitor: the cut network, the channel, and the day's hash of who it is."""
+
+    network: str
+    channel: str
+    mark: bytes
+
+
+def mark(salt: bytes, network: str, agent: str, languages: str) -> bytes:
+    """8 bytes that are the same for the same visitor on the same day and mean nothing on another."""
+    message = f"{network}\n{agent}\n{languages}".encode("utf-8", "surrogatepass")
+    return hmac.digest(salt, message, "sha256")[:8]
+
+
+_SALT_BYTES = 32
+_SALT_SECONDS = 48 * 3600
+_DAY = 86400
+_AHEAD = 120
+
+
+def _day(at: float) -> str:
+    return f"{int(at) // _DAY}"
+
+
+class Salts:
+    """The day's salt: random, shared by all processes through Redis, kept nowhere else and for two days at most.
+
+    While Redis is away a process uses a salt of its own.
+    """
+
+    __slots__ = ("_asked", "_clock", "_known", "_shared")
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self._known: dict[str, bytes] = {}
+        self._shared: set[str] = set()
+        self._asked: list[str] = []
+
+    def current(self, at: float) -> bytes:
+        """The salt of the UTC day `at` (seconds) lies in."""
+        day = _day(at)
+        found = self._known.get(day)
+        if found is None:
+            found = self._known[day] = secrets.token_bytes(_SALT_BYTES)
+        return found
+
+    def asks(self) -> list[tuple[str | int | bytes, ...]]:
+        """The Redis commands that fetch, or first make, what is not shared yet: today's, and soon tomorrow's."""
+        now = self._clock()
+        days = {_day(now), _day(now + _AHEAD)}
+        self._known = {day: salt for day, salt in self._known.items() if day in days}
+        self._shared &= days
+        self._asked = sorted(days - self._shared)
+        commands: list[tuple[str | int | bytes, ...]] = []
+        for day in self._asked:
+            mine = self._known.get(day) or secrets.token_bytes(_SALT_BYTES)
+            key = redis_keys.salt(day)
+            commands += [("SET", key, mine, "EX", _SALT_SECONDS, "NX"), ("GET", key)]
+        return commands
+
+    def answer(self, replies: Sequence[Any]) -> None:
+        """The replies to `asks`."""
+        for day, salt in zip(self._asked, replies[1::2], strict=False):
+            if isinstance(salt, bytes) and len(salt) == _SALT_BYTES:
+                self._known[day] = salt
+                self._shared.add(day)

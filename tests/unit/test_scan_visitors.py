@@ -1,0 +1,145 @@
+"""Who is looking: channels, cut networks, trusted proxies, and a hash that means nothing tomorrow."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scanweb import visitors
+from scanweb.visitors import Addresses, Salts
+
+NOBODY = Addresses(())
+PEOPLE = {
+    "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126.0 Mobile MicroMessenger/8.0.49 NetType/5G": "wechat",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0) AppleWebKit/605.1 Mobile AlipayClient/10.6.0 Language/zh-Hans": "alipay",
+    "Mozilla/5.0 (Linux; Android 13) AppleWebKit/537.36 AliApp(DingTalk/7.5.0) Mobile": "dingtalk",
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) Version/18.0 Mobile/15E148 Safari/604.1": "browser",
+    "Mozilla/5.0 (Linux; Android 14; HUAWEI) AppleWebKit/537.36 HuaweiBrowser/15.0 Mobile Safari/537.36": "browser",
+    "QR Scanner/2.1 (Android)": "other",
+    "": "other",
+}
+PREVIEWS = [
+    "MicroMessenger Client",
+    "WeChatShareExtensionNew/8.0.42.33 CFNetwork/1410",
+    "AlipayClient/10.5.0 CFNetwork/1490",
+    "DingTalkBot-LinkService/1.0 (+https://open-doc.dingtalk.com/microapp/faquestions/ftpfeu)",
+    "facebookexternalhit/1.1 (+http://www.facebook.com/externalhit_uatext.php)",
+    "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)",
+    "Twitterbot/1.0",
+    "WhatsApp/2.23.20.0 A",
+    "TelegramBot (like TwitterBot)",
+    "Mozilla/5.0 (compatible; Baiduspider/2.0; +http://www.baidu.com/search/spider.html)",
+    "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+    "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+    "Mozilla/5.0 (compatible; Bytespider; spider-feedback@bytedance.com)",
+    "Sogou web spider/4.0(+http://www.sogou.com/docs/help/webmasters.htm#07)",
+    "Mozilla/5.0 AppleWebKit/537.36 (compatible; Discordbot/2.0; +https://discordapp.com)",
+    "Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/126.0 Safari/537.36",
+]
+
+
+@pytest.mark.parametrize(("agent", "channel"), PEOPLE.items())
+def test_a_person_is_told_by_the_app_they_look_through(agent: str, channel: str) -> None:
+    assert visitors.channel_of(agent) == channel
+    assert visitors.is_person(channel)
+
+
+@pytest.mark.parametrize("agent", PREVIEWS)
+def test_a_preview_or_a_crawler_is_never_a_person(agent: str) -> None:
+    assert visitors.channel_of(agent) == "preview"
+    assert not visitors.is_person("preview")
+
+
+@pytest.mark.parametrize("channel", ["preview", "prefetch", "head", "typed"])
+def test_only_page_views_are_people(channel: str) -> None:
+    assert channel in visitors.CHANNELS
+    assert not visitors.is_person(channel)
+
+
+@pytest.mark.parametrize("purpose", ["prefetch", "Preview", "prefetch;prerender", "prerender"])
+def test_a_purpose_says_that_nobody_looks_yet(purpose: str) -> None:
+    assert visitors.is_prefetch(purpose)
+
+
+@given(st.ip_addresses(v=4))
+def test_an_ipv4_address_is_cut_to_24_bits(address: object) -> None:
+    cut = ip_network(NOBODY.network_of(str(address)))
+    assert cut.prefixlen == 24
+    assert ip_address(str(address)) in cut
+
+
+@given(st.ip_addresses(v=6))
+def test_an_ipv6_address_is_cut_to_48_bits_and_a_mapped_one_is_ipv4(address: object) -> None:
+    found = ip_address(str(address))
+    mapped = getattr(found, "ipv4_mapped", None)
+    cut = ip_network(NOBODY.network_of(str(address)))
+    assert (cut.prefixlen, (mapped or found) in cut) == (24 if mapped else 48, True)
+
+
+@given(st.text(max_size=60))
+def test_what_is_no_address_gives_no_network(text: str) -> None:
+    assert isinstance(NOBODY.network_of(text), str)
+    assert isinstance(Addresses([ip_network("10.0.0.0/8")]).network_of("10.0.0.1", (text,)), str)
+
+
+PROXIES = Addresses([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "network"),
+    [
+        ("203.0.113.9", ("6.6.6.6",), "203.0.113.0/24"),
+        ("10.0.0.1", ("6.6.6.6, 198.51.100.7",), "198.51.100.0/24"),
+        ("10.0.0.1", ("6.6.6.6, 198.51.100.7, 10.9.9.9",), "198.51.100.0/24"),
+        ("10.0.0.1", ("6.6.6.6", "198.51.100.7:51234"), "198.51.100.0/24"),
+        ("fd00::1", ("[2001:db8:1:2::3]:443",), "2001:db8:1::/48"),
+        ("::ffff:10.0.0.1", ("198.51.100.7",), "198.51.100.0/24"),
+        ("10.0.0.1", ("6.6.6.6, unknown",), ""),
+        ("10.0.0.1", (), "10.0.0.0/24"),
+        (None, ("198.51.100.7",), "198.51.100.0/24"),
+    ],
+)
+def test_the_client_is_the_right_most_address_no_proxy_of_ours_has(
+    peer: str | None, forwarded: tuple[str, ...], network: str
+) -> None:
+    assert PROXIES.network_of(peer, forwarded) == network
+
+
+def test_a_header_is_nobodys_word_where_no_proxy_is_trusted() -> None:
+    assert NOBODY.network_of("203.0.113.9", ("6.6.6.6",)) == "203.0.113.0/24"
+
+
+def test_a_mark_changes_with_everything_it_is_made_of() -> None:
+    first = visitors.mark(b"s" * 32, "203.0.113.0/24", "agent", "zh")
+    others = {
+        visitors.mark(b"t" * 32, "203.0.113.0/24", "agent", "zh"),
+        visitors.mark(b"s" * 32, "203.0.114.0/24", "agent", "zh"),
+        visitors.mark(b"s" * 32, "203.0.113.0/24", "other", "zh"),
+        visitors.mark(b"s" * 32, "203.0.113.0/24", "agent", "en"),
+    }
+    assert len(first) == 8
+    assert len(others) == 4
+    assert first not in others
+
+
+def test_the_salt_changes_daily_and_the_old_one_is_forgotten() -> None:
+    now = [1_790_000_000.0]
+    salts = Salts(lambda: now[0])
+    today = salts.current(now[0])
+    assert salts.current(now[0]) == today
+    now[0] += 2 * 86400
+    salts.asks()
+    assert salts.current(now[0]) != today
+    assert salts.current(1_790_000_000.0) != today, "nobody can bring it back"
+
+
+def test_tomorrows_salt_is_fetched_before_midnight() -> None:
+    midnight = 20_000 * 86400.0
+    salts = Salts(lambda: midnight - 60)
+    assert len(salts.asks()) == 4
+    salts.answer([None, b"a" * 32, None, b"b" * 32])
+    assert (salts.current(midnight - 60), salts.current(midnight + 1)) == (b"a" * 32, b"b" * 32)
+    assert salts.asks() == []
