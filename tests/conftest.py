@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -53,6 +54,12 @@ def addresses(servers: Servers, template: str) -> Iterator[Addresses]:
     swap = ("/zpcode?", f"/{name}?")
     yield Addresses(found.database.replace(*swap), found.scan_database.replace(*swap), found.redis, found.scan_redis)
     with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # The scan role's sessions are not ours to end: they go by themselves a moment after they were closed.
+        others = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND usename = 'zpcode_scan'")
+        for _ in range(500):
+            if not connection.execute(others, {"name": name}).scalar():
+                break
+            time.sleep(0.01)
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
     superuser.dispose()
 

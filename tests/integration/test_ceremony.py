@@ -1,6 +1,5 @@
 """The ceremonies: what each leaves behind, what each refuses, and that none can undo another."""
 # A test's name is its sentence; a docstring stands where there is more to say.
-# ruff: noqa: D103
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """`zpkeys` as a person runs it: the commands end to end, in both languages, with files and without."""
 # A test's name is its sentence; a docstring stands where there is more to say.
-# ruff: noqa: D103
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """Private keys: which files are opened, which refused, and how a key proves itself."""
 # A test's name is its sentence; a docstring stands where there is more to say.
-# ruff: noqa: D103
 
 from __future__ import annotations
 

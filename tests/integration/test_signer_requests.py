@@ -1,6 +1,5 @@
 """What the signer signs, refuses and logs: the signer itself, on real files and a clock of ours."""
 # A test's name is its sentence; a docstring stands where there is more to say.
-# ruff: noqa: D103
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
 """The signer as it runs: real processes on a real socket, killed and restarted."""
 # A test's name is its sentence; a docstring stands where there is more to say.
-# ruff: noqa: D103
 
 from __future__ import annotations
 

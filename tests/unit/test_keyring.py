@@ -1,6 +1,5 @@
 """The public keyring: what it accepts of a document, and what it says of a seal."""
 # A test's name is its sentence; a docstring stands where there is more to say.
-# ruff: noqa: D103
 
 from __future__ import annotations
 

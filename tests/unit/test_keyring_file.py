@@ -1,6 +1,5 @@
 """A keyring file as a running process follows it: replaced, damaged, rolled back, gone."""
 # A test's name is its sentence; a docstring stands where there is more to say.
-# ruff: noqa: D103
 
 from __future__ import annotations
 

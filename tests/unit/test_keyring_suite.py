@@ -1,6 +1,5 @@
 """ES256 against RFC 6979's own vectors, and the two halves of the suite against each other."""
 # A test's name is its sentence; a docstring stands where there is more to say.
-# ruff: noqa: D103
 
 from __future__ import annotations
 

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 
 import typer
 from redis import Redis
-from sqlalchemy import Engine
 
 from zpcode.demo.servers import Servers
 from zpcode.errors import Unavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.services import projection
 from zpcode.settings import Settings
-from zpcode.store.session import connect
+from zpcode.store.session import Engine, connect
 
 
 @contextmanager

@@ -13,8 +13,6 @@ from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 
-from sqlalchemy import Engine
-
 from keys.client import SignerClient
 from zpcode.demo.servers import Addresses
 from zpcode.demo.showing import Credential, Shown
@@ -23,7 +21,7 @@ from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches import Batch, BatchRequest, BatchState, today
 from zpcode.services import access, batches, issuing, projection, registry
 from zpcode.store import registry as store
-from zpcode.store.session import connect, migrate, transaction
+from zpcode.store.session import Engine, connect, migrate, transaction
 from zpcode.wire.card import ProductCard
 from zpcode.wire.link import path_of
 from zpcode.wire.payload import Level

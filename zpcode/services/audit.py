@@ -7,11 +7,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Engine
-
 from zpcode.rules.audit import Break, Entry, first_break
 from zpcode.store import audit
-from zpcode.store.session import transaction
+from zpcode.store.session import Engine, transaction
 
 MAX_SHOWN: Final = 1000
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
-from sqlalchemy import Connection
-
 from zpcode.errors import Finding, NotFound, Refused, Text
 from zpcode.rules import targets
 from zpcode.rules.access import Caller
@@ -17,6 +15,7 @@ from zpcode.rules.batches import Batch
 from zpcode.rules.changes import About
 from zpcode.rules.status import NO_NOTE, StatusRequest, reaches_ownerless
 from zpcode.store import batches, status
+from zpcode.store.session import Connection
 from zpcode.wire.card import Scope
 from zpcode.wire.payload import Identity, Level, Serial, check_matches
 from zpcode.wire.permutation import Permutation

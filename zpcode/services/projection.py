@@ -13,13 +13,12 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from sqlalchemy import Engine
 
 from zpcode.errors import Text, Unavailable
 from zpcode.store import outbox
 from zpcode.store.outbox import Card
 from zpcode.store.scans import unscanned
-from zpcode.store.session import transaction
+from zpcode.store.session import Engine, transaction
 from zpcode.wire import redis_keys
 from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
 
@@ -120,6 +119,7 @@ def _forget(redis: Redis) -> None:
 
 
 def _begin(redis: Redis, revision: int) -> int:
-    """A new generation: readers drop all they remember."""
+    """A new generation: readers drop all they remember. Without its mark a hash of standings is not whole."""
+    redis.hset(redis_keys.STANDINGS, redis_keys.COMPLETE, 1)
     redis.hset(redis_keys.HEAD, mapping={GENERATION_FIELD: secrets.token_hex(8), REVISION_FIELD: revision})
     return revision

@@ -13,7 +13,6 @@ from datetime import date, datetime
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Engine
 
 from zpcode.errors import ImportRefused, Refused, Text
 from zpcode.rules import batches, checks, drafts
@@ -23,7 +22,7 @@ from zpcode.rules.sheets import SHEETS
 from zpcode.services.imports import document, workbook
 from zpcode.store import audit, outbox
 from zpcode.store import registry as store
-from zpcode.store.session import transaction
+from zpcode.store.session import Connection, Engine, transaction
 from zpcode.wire.card import ProductCard, product_key
 
 _CHUNK = 500

@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 from redis import Redis
-from sqlalchemy import Connection, Engine
 
 from zpcode.errors import Conflict, Finding, Text, Unavailable
 from zpcode.rules import changes, timelines
@@ -28,7 +27,7 @@ from zpcode.services.batches import card_of
 from zpcode.services.places import Place
 from zpcode.services.projection import catch_up
 from zpcode.store import audit, outbox, status
-from zpcode.store.session import transaction
+from zpcode.store.session import Connection, Engine, transaction
 from zpcode.wire.card import BatchCard, Scope, Standing, State, Timeline, batch_key, item_key, standing_key
 
 MAX_PAGE: Final = 200

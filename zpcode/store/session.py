@@ -14,6 +14,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from zpcode.errors import Text, Unavailable
 
+# SQLAlchemy's name stops here: what stands above the store knows these two types and no more of it.
+__all__ = ["Connection", "Engine", "connect", "migrate", "transaction"]
+
 STATEMENT_SECONDS = 30
 _MIGRATIONS = Path(__file__).parent / "migrations"
 

@@ -1,0 +1,55 @@
+"""`make bench`: every figure the project promises, measured on this machine, printed and written to build/bench.json.
+
+Rates are ratios within one run, because machines are noisy. Exit status 1 where a figure misses its bar.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from loadtests.bench_issue import issue_figures
+from loadtests.bench_scan import scan_figures
+
+# name -> (is a higher figure better, the bar)
+BARS = {
+    "issue_ratio": (True, 0.8),
+    "issue_rss_mb": (False, 200.0),
+    "revoke_visible_ms_p99": (False, 1000.0),
+    "redis_round_trips_per_scan": (False, 1.0),
+    "db_queries_per_warm_scan": (False, 0.0),
+}
+
+
+def missed(figures: dict[str, float]) -> list[str]:
+    """The figures that miss their bar, in words."""
+    found = []
+    for name, (higher, bar) in BARS.items():
+        if (figures[name] < bar) if higher else (figures[name] > bar):
+            found.append(f"{name} = {figures[name]}, bar {'≥' if higher else '≤'} {bar}")
+    return found
+
+
+def main() -> int:
+    """Measure, print and write; the exit status says whether every bar was met."""
+    figures = scan_figures() | issue_figures()
+    machine = {
+        "cores": len(os.sched_getaffinity(0)),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+    target = Path("build/bench.json")
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps({"figures": figures, "machine": machine}, indent=2) + "\n", "utf-8")
+    for name, figure in figures.items():
+        sys.stdout.write(f"{name:32} {figure}\n")
+    for line in missed(figures):
+        sys.stderr.write(f"missed: {line}\n")
+    return 1 if missed(figures) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""What a scan costs, and how soon a revocation shows.
+
+`redis_round_trips_per_scan` and `db_queries_per_warm_scan` are counted by the servers themselves: read
+events in Valkey, transactions in PostgreSQL, each less what the same time costs with nobody scanning.
+`revoke_visible_ms_p99` is from the commit of a revocation to the first scan that shows it, over all scan
+processes, without a worker.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import text
+
+from loadtests.place import Place, Visitor, running
+from zpcode.demo import furnish
+from zpcode.rules.reasons import Action
+from zpcode.rules.status import StatusRequest
+from zpcode.services import projection, status
+from zpcode.store.session import transaction
+from zpcode.wire.card import Scope
+
+SCANS = 1000
+REVOCATIONS = 60
+STATISTICS_SECONDS = 2.0  # PostgreSQL's sessions report what they did at most once a second
+
+
+def scan_figures() -> dict[str, float]:
+    """Measure: redis_round_trips_per_scan, db_queries_per_warm_scan, revoke_visible_ms_p50, revoke_visible_ms_p99."""
+    with running(codes=2000, scan_processes=2) as place:
+        return _costs(place) | _revocations(place)
+
+
+def _costs(place: Place) -> dict[str, float]:
+    paths = place.paths[:100]
+    visitor = Visitor(place.ports[0], "costs")
+    for path in paths:
+        visitor.scan(path)
+    time.sleep(STATISTICS_SECONDS)
+    before, begun = _counters(place), time.monotonic()
+    for turn in range(SCANS):
+        visitor.scan(paths[turn % len(paths)])
+    seconds = time.monotonic() - begun
+    time.sleep(STATISTICS_SECONDS)
+    busy = _difference(before, _counters(place))
+    before = _counters(place)
+    time.sleep(seconds + STATISTICS_SECONDS)
+    idle = _difference(before, _counters(place))
+    visitor.close()
+    return {
+        "redis_round_trips_per_scan": round(max(0.0, (busy["reads"] - idle["reads"]) / SCANS), 3),
+        "db_queries_per_warm_scan": round(max(0.0, (busy["transactions"] - idle["transactions"]) / SCANS), 3),
+    }
+
+
+def _counters(place: Place) -> dict[str, int]:
+    reads: Any = place.redis.info("stats")
+    with transaction(place.engine) as connection:
+        connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+        query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+        return {
+            "reads": int(reads["total_reads_processed"]),
+            "transactions": int(connection.execute(text(query)).scalar_one()),
+        }
+
+
+def _difference(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
+    return {name: after[name] - before[name] for name in before}
+
+
+def _revocations(place: Place) -> dict[str, float]:
+    delays: list[float] = []
+    for index in range(200, 200 + REVOCATIONS):
+        path = place.paths[index]
+        watches = [_Watch(port, path) for port in place.ports]
+        request = StatusRequest(
+            scope=Scope.CODE, target=f"{place.batch.number}:{index}", action=Action.REVOKE, reason="counterfeit-confirmed",
+            legal_basis="bench", notice="BENCH-1",
+        )  # fmt: skip
+        status.change(place.engine, request, caller=furnish.DEMO, now=datetime.now(UTC))
+        committed = time.monotonic()
+        projection.catch_up(place.engine, place.redis)
+        delays += [(watch.seen() - committed) * 1000 for watch in watches]
+    return {
+        "revoke_visible_ms_p50": round(statistics.median(delays), 1),
+        "revoke_visible_ms_p99": round(statistics.quantiles(delays, n=100)[98], 1),
+    }
+
+
+class _Watch(threading.Thread):
+    """Somebody who keeps scanning one code until it is shown as revoked."""
+
+    def __init__(self, port: int, path: str) -> None:
+        super().__init__()
+        self._visitor, self._path, self._at = Visitor(port, f"watch {path[-6:]}"), path, 0.0
+        if self._visitor.scan(path)["verdict"] != "verified":
+            raise SystemExit(f"{path} should be verified before it is revoked")
+        self.start()
+
+    def run(self) -> None:
+        while self._visitor.scan(self._path)["verdict"] != "revoked":
+            if self._at:
+                return
+        self._at = time.monotonic()
+
+    def seen(self) -> float:
+        """When the first scan showed it, on the monotonic clock. Ends the process after ten seconds without."""
+        self.join(10)
+        if self.is_alive():
+            self._at = -1.0
+            raise SystemExit("a revocation was not seen within ten seconds")
+        self._visitor.close()
+        return self._at

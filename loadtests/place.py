@@ -1,0 +1,159 @@
+"""A running system to measure: embedded servers, a signer, the demo registry, one issued batch, and scan processes.
+
+There is no worker and no API process on purpose: what is measured must not depend on them.
+"""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+from sqlalchemy import Engine
+
+from keys.client import SignerClient
+from zpcode.demo import furnish
+from zpcode.demo.ports import free_port
+from zpcode.demo.processes import Processes
+from zpcode.demo.servers import Addresses, Servers, secret_file
+from zpcode.errors import SignerUnavailable
+from zpcode.rules.batches import Batch, BatchRequest
+from zpcode.services import batches, issuing, projection
+from zpcode.store import registry
+from zpcode.store.session import connect, transaction
+from zpcode.wire.link import path_of
+from zpcode.wire.payload import Level
+
+READY_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where to reach what is measured. `paths` are the item codes of `batch`, in the order of their index."""
+
+    home: Path
+    addresses: Addresses
+    engine: Engine
+    redis: Redis
+    batch: Batch
+    paths: tuple[str, ...]
+    ports: tuple[int, ...]
+
+
+@contextmanager
+def running(codes: int, scan_processes: int) -> Iterator[Place]:
+    """Start everything with one batch of `codes` item codes; ended and thrown away afterwards."""
+    with tempfile.TemporaryDirectory(prefix="zpcode-bench-") as folder, ExitStack() as stack:
+        home = Path(folder)
+        home.chmod(0o711)
+        addresses = stack.enter_context(Servers(home)).addresses
+        environment = _environment(home, addresses)
+        for step in ("init", "create"):
+            subprocess.run([sys.executable, "-m", "keys", step], env=os.environ | environment, check=True,  # noqa: S603 - our own command
+                           stdout=subprocess.DEVNULL)  # fmt: skip
+        processes = Processes(home / "log")
+        stack.callback(processes.stop)
+        processes.start("signer", [sys.executable, "-m", "keys", "serve"], env=environment)
+        furnish.registered(addresses)
+        engine = connect(addresses.database)
+        stack.callback(engine.dispose)
+        redis = projection.connect(addresses.redis)
+        stack.callback(redis.close)
+        batch = _issued(engine, home, codes)
+        projection.catch_up(engine, redis)
+        ports = tuple(_scan_process(processes, number, environment) for number in range(scan_processes))
+        for port in ports:
+            _wait_until_ready(port)
+        yield Place(home, addresses, engine, redis, batch, _paths(home, batch), ports)
+
+
+def _environment(home: Path, addresses: Addresses) -> Mapping[str, str]:
+    return {
+        "ZPCODE_HOME": str(home),
+        "ZPCODE_SCAN_DATABASE_URL": addresses.scan_database,
+        "ZPCODE_SCAN_REDIS_URL": addresses.scan_redis,
+        "ZPCODE_KEY_PASSPHRASE_FILE": str(secret_file(home / "secrets", "signing-key")),
+        "ZPCODE_ROOT_PASSPHRASE_FILE": str(secret_file(home / "secrets", "root-key")),
+    }
+
+
+def _issued(engine: Engine, home: Path, codes: int) -> Batch:
+    with transaction(engine) as connection:
+        gtin = registry.all_gtins(connection)[0]
+    request = BatchRequest(Level.ITEM, gtin, codes)
+    now = datetime.now(UTC)
+    reserved = batches.reserve(
+        engine, request, caller=furnish.DEMO, idempotency_key="bench", base="http://127.0.0.1:8701", now=now
+    )
+    with SignerClient(home / "run" / "signer.sock") as signer:
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                signer.active_key()
+                break
+            except SignerUnavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        return issuing.issue(
+            engine, signer, reserved.number, directory=home / "exports", clock=lambda: datetime.now(UTC)
+        )
+
+
+def _paths(home: Path, batch: Batch) -> tuple[str, ...]:
+    with (home / "exports" / batch.file_name).open(newline="", encoding="ascii") as file:
+        return tuple(path_of(row["url"]) for row in csv.DictReader(file))
+
+
+def _scan_process(processes: Processes, number: int, environment: Mapping[str, str]) -> int:
+    port = free_port("127.0.0.1", 18701 + number)
+    command = [sys.executable, "-m", "uvicorn", "--factory", "--no-server-header", "--no-access-log", "--http",
+               "httptools", "--loop", "uvloop", "--port", str(port), "scanweb.app:create_app"]  # fmt: skip
+    processes.start(f"scanweb-{number}", command, env=environment)
+    return port
+
+
+def _wait_until_ready(port: int) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+        try:
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            time.sleep(0.05)
+        finally:
+            connection.close()
+        time.sleep(0.05)
+    raise SystemExit(f"the scan service on port {port} did not become ready")
+
+
+class Visitor:
+    """One phone: a connection kept open, and a name of its own so that its views count once."""
+
+    def __init__(self, port: int, name: str) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        self._headers = {"Accept": "application/json", "User-Agent": f"zpcode-bench {name}"}
+
+    def scan(self, path: str) -> dict[str, Any]:
+        """What the service says of a code, as JSON."""
+        self._connection.request("GET", path, headers=self._headers)
+        answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
+        return answer
+
+    def close(self) -> None:
+        """Hang up."""
+        self._connection.close()

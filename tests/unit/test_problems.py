@@ -1,0 +1,179 @@
+"""The one table from errors to problems, and how a request's findings are put into words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from starlette.requests import Request
+
+from zpcode import errors
+from zpcode.api import problems, refusals, schemas, texts, validation
+from zpcode.api.languages import preferred
+from zpcode.errors import Finding, Text, ZpError
+
+
+def _family(kind: type[ZpError]) -> Iterator[type[ZpError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _family(child)
+
+
+def _connection(language: str = "en") -> Request:
+    return Request({"type": "http", "headers": [(b"accept-language", language.encode())], "state": {"request_id": "7"}})
+
+
+def test_every_class_of_error_is_a_kind_of_problem() -> None:
+    """Also those yet to be written: one without a kind has no place in the tree."""
+    assert errors
+    assert refusals
+    ours = [kind for kind in _family(ZpError) if kind.__module__.partition(".")[0] in {"zpcode", "keys", "scanweb"}]
+    assert len(ours) > 12
+    for kind in ours:
+        assert kind.slug in problems.KINDS, kind
+
+
+def test_the_status_follows_the_class() -> None:
+    """The table the interface promises."""
+    promised: dict[type[ZpError], int] = {
+        errors.MalformedCode: 422, errors.Refused: 422, errors.ImportRefused: 422, errors.Forbidden: 403,
+        errors.NotFound: 404, errors.Conflict: 409, errors.KeyringError: 503, errors.SignerError: 502,
+        errors.SignerUnavailable: 503, errors.Unavailable: 503, errors.ZpError: 500, refusals.Unauthenticated: 401,
+        refusals.UnsupportedMedia: 415, refusals.UnsatisfiableRange: 416, refusals.Malformed: 422, refusals.NotReady: 409,
+    }  # fmt: skip
+    assert {kind: problems.KINDS[kind.slug].status for kind in promised} == promised
+
+
+def test_a_slug_is_a_stable_word() -> None:
+    """It is part of an address, and each stands for one kind."""
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", slug) for slug in problems.KINDS)
+    assert len({kind.type for kind in problems.KINDS.values()}) == len(problems.KINDS)
+
+
+def test_a_finding_in_the_body_has_a_pointer_and_any_other_a_place() -> None:
+    """RFC 6901 for the body; sheet, row and column are no pointer."""
+    text = Text("错", "wrong")
+    found = problems.document(
+        problems.KINDS["refused"], text, language="zh", request_id="7",
+        findings=(Finding("a", text, "/lot", "x"), Finding("b", text, "产品!B3"), Finding("c", text)),
+    )["errors"]  # fmt: skip
+    assert (found[0]["pointer"], found[0]["value"], found[0]["detail"]) == ("/lot", "x", "错")
+    assert found[1]["where"] == "产品!B3"
+    assert not {"pointer", "where", "value"} & set(found[2])
+
+
+def test_what_a_client_sent_goes_back_whatever_it_was() -> None:
+    """A lone surrogate is no UTF-8, and still an answer is."""
+    error = errors.Refused(Text("错", "wrong"), (Finding("a", Text("错", "wrong"), "/x", "\ud800"),))
+    answer = problems.of(_connection(), error)
+    assert b"\\ud800" in bytes(answer.body)
+
+
+def test_an_error_says_when_and_how_to_try_again() -> None:
+    """Retry-After, Content-Range, WWW-Authenticate, progress: each where it belongs."""
+    answer = problems.of(_connection(), refusals.NotReady(3, 9, Text("等", "wait")))
+    assert b'"progress": {"written": 3, "codes": 9}' in bytes(answer.body)
+    assert "retry-after" in answer.headers
+    assert problems.of(_connection(), refusals.UnsatisfiableRange(10)).headers["content-range"] == "bytes */10"
+    assert problems.of(_connection(), refusals.Unauthenticated()).headers["www-authenticate"].startswith("Bearer")
+    assert "retry-after" not in problems.of(_connection(), refusals.Unauthenticated()).headers
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        (None, "zh"), ("", "zh"), ("*", "zh"), ("zh-CN,zh;q=0.9,en;q=0.8", "zh"), ("en", "en"), ("en-GB", "en"),
+        ("EN", "en"), ("en;q=0.5, zh;q=0.9", "zh"), ("zh;q=0.5, en;q=0.9", "en"), ("fr", "en"), ("fr, zh;q=0.1", "zh"),
+        ("de,*", "zh"), ("zh;q=0, *", "en"), ("en, zh", "en"), ("zh, en", "zh"), ("zh;q=0", "en"), ("en;q=x", "zh"),
+        ("en;q=nan, zh;q=0.1", "zh"), (";;,,q=", "zh"), ("en;q=2", "zh"), ("," * 100_000, "zh"),
+    ],
+)  # fmt: skip
+def test_the_language_is_the_one_that_is_preferred(header: str | None, language: str) -> None:
+    """By weight, then by order; Chinese where nothing is said, English to whoever reads neither."""
+    assert preferred(header) == language
+
+
+def _errors(schema: Any, value: Any) -> list[Any]:
+    try:
+        TypeAdapter(schema).validate_python(value)
+    except ValidationError as error:
+        return list(error.errors())
+    return []
+
+
+HOSTILE: list[Any] = [
+    None,
+    True,
+    5,
+    1.5,
+    "",
+    "x",
+    "x" * 600,
+    "a\x00b",
+    [],
+    {},
+    {"zh": 5},
+    -1,
+    10**30,
+    "2026-1-1",
+    "2026-02-30",
+    0,
+]
+
+
+def test_whatever_a_schema_finds_has_a_sentence_of_its_own() -> None:
+    """Each request schema, each member, each wrong value: no finding is put in general words."""
+    seen = set()
+    for schema in (schemas.BatchOrder, schemas.Decision, schemas.KeyOrder):
+        for member in [*schema.model_fields, "unknown"]:
+            for value in HOSTILE:
+                for error in _errors(schema, {member: value}):
+                    assert validation.knows(error["type"]), (member, value, error)
+                    seen.add(error["type"])
+        for body in HOSTILE[:12]:
+            assert all(validation.knows(error["type"]) for error in _errors(schema, body))
+    assert {"missing", "extra_forbidden", "enum", "day", "moment", "index", "characters", "string_too_long"} <= seen
+
+
+def test_a_place_is_named_as_a_person_would_look_for_it() -> None:
+    """Pointer, parameter, header; the header as it is usually written."""
+    error = {"type": "missing", "ctx": {}}
+    for loc, where in (
+        (("body", "note", "zh"), "/note/zh"),
+        (("body", "a/b~c"), "/a~1b~0c"),
+        (("body",), ""),
+        (("query", "limit"), "?limit"),
+        (("header", "idempotency-key"), "Idempotency-Key"),
+    ):
+        assert validation.findings([error | {"loc": loc}])[0].where == where
+
+
+def test_findings_are_bounded() -> None:
+    """A body of 64 KiB can be wrong in very many places."""
+    error = {"type": "missing", "loc": ("body", "x")}
+    assert len(validation.findings([error] * 5000)) == validation.MAX_FINDINGS
+
+
+@pytest.mark.parametrize("text", ["2026-11-21", "2028-02-29"])
+def test_a_date_is_read_as_it_is_written(text: str) -> None:
+    """YYYY-MM-DD."""
+    assert str(TypeAdapter(texts.Day).validate_python(text)) == text
+
+
+@pytest.mark.parametrize("value", [0, 1.5, True, "20261121", "2026-W47-6", "2026-1-2", "2027-02-29", "二〇二六", b"2026-11-21", {}])  # fmt: skip
+def test_nothing_else_is_a_date(value: object) -> None:
+    """A number would be seconds since 1970, a week date a surprise."""
+    assert [error["type"] for error in _errors(texts.Day, value)] == ["day"]
+
+
+@pytest.mark.parametrize("value", [0, "2026-11-21T12:00:00", "2026-11-21", "now", "0001-01-01T00:00:00+23:00", {}])
+def test_a_time_has_its_offset(value: object) -> None:
+    """RFC 3339; a time without a zone is twelve different times."""
+    assert [error["type"] for error in _errors(texts.Moment, value)] == ["moment"]
+    assert (
+        TypeAdapter(texts.Moment).validate_python("2026-11-21T12:00:00+08:00").isoformat()
+        == "2026-11-21T04:00:00+00:00"
+    )

@@ -1,0 +1,63 @@
+"""What every route works with, put together once by the composition root (`zpcode.app`)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Protocol
+
+from fastapi import Depends
+from redis import Redis
+from sqlalchemy import Engine
+from starlette.requests import Request
+
+from keys.client import Signer
+from zpcode.errors import Unavailable
+from zpcode.services import projection
+
+_logger = logging.getLogger(__name__)
+
+
+class Queue(Protocol):
+    """Where a reserved batch is handed on. False means that the worker will find it by itself."""
+
+    def defer_issue(self, number: int) -> bool:
+        """Ask for a batch to be issued."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The servers and settings behind the API.
+
+    `base` is printed before every code, `exports` holds finished files, `keyring` gives the public keyring's
+    bytes (it raises KeyringError), `clock` aware times.
+    """
+
+    engine: Engine
+    redis: Redis
+    signer: Signer
+    queue: Queue
+    keyring: Callable[[], bytes]
+    exports: Path
+    base: str
+    clock: Callable[[], datetime]
+
+    def project(self) -> None:
+        """Tell Redis what was committed; where it does not answer, the worker and the scan processes catch up."""
+        try:
+            projection.catch_up(self.engine, self.redis)
+        except Unavailable:
+            _logger.warning("the projection lags; the worker will bring it up to date")
+
+
+def authority_of(request: Request) -> Authority:
+    """The authority this application serves."""
+    found: Authority = request.app.state.authority
+    return found
+
+
+Here = Annotated[Authority, Depends(authority_of)]

@@ -1,0 +1,190 @@
+"""The examples in the OpenAPI document: one fictional enterprise, its product, and what happens to it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+GTIN: Final = "09501101530003"
+USCC: Final = "91330100MA2T00001Y"
+NUMBER: Final = 4711
+
+Example = dict[str, Any]
+
+ORDER: Final[Example] = {
+    "level": "item",
+    "gtin": GTIN,
+    "quantity": 20000,
+    "lot": "L20261121",
+    "production_date": "2026-11-20",
+    "expiry_date": None,
+    "format": "csv",
+    "activation": "on_issue",
+}
+BATCH: Final[Example] = {
+    "number": NUMBER,
+    "enterprise": USCC,
+    "gtin": GTIN,
+    "level": "item",
+    "quantity": 20000,
+    "codes": 20000,
+    "lot": "L20261121",
+    "production_date": "2026-11-20",
+    "expiry_date": None,
+    "format": "csv",
+    "base": "https://zpm.example",
+    "activation": "on_issue",
+    "state": "issued",
+    "key_id": "K7QF",
+    "created_at": "2026-11-21T04:00:00Z",
+    "issued_at": "2026-11-21T04:00:03Z",
+    "activated_at": "2026-11-21T04:00:03Z",
+    "progress": {"written": 20000, "codes": 20000},
+    "file": {
+        "href": f"/v1/batches/{NUMBER}/codes",
+        "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "bytes": 4060058,
+    },
+    "problem": None,
+}
+RESERVED: Final[Example] = BATCH | {
+    "state": "reserved",
+    "key_id": "",
+    "issued_at": None,
+    "activated_at": None,
+    "progress": {"written": 0, "codes": 20000},
+    "file": None,
+}
+PRODUCT: Final[Example] = {
+    "gtin": GTIN,
+    "enterprise": USCC,
+    "name": {"zh": "双金属螺杆", "en": "Bimetallic screw"},
+    "brand": "青澄",
+    "model": "QC-45",
+    "tier": "brand",
+    "recognition": {
+        "number": "PZB-0001",
+        "path": "certification",
+        "valid_from": "2024-03-01",
+        "valid_to": "2028-02-29",
+    },
+}
+CARD: Final[Example] = {
+    "gtin": GTIN,
+    "name": {"zh": "双金属螺杆", "en": "Bimetallic screw"},
+    "enterprise": {
+        "uscc": USCC,
+        "name": {"zh": "杭州青澄机械有限公司", "en": "Hangzhou Qingcheng Machinery"},
+        "region": "330110",
+        "region_name": {"zh": "浙江省杭州市余杭区", "en": "Yuhang District, Hangzhou, Zhejiang"},
+    },
+    "recognition": {
+        "number": "PZB-0001",
+        "path": "certification",
+        "valid_from": "2024-03-01",
+        "valid_to": "2028-02-29",
+        "certificate": "ZM-0001",
+    },
+    "standards": [
+        {
+            "number": "T/ZZB 0001-2023",
+            "title": {"zh": "双金属螺杆", "en": "Bimetallic screws"},
+            "registration": "ZZB T0001-2023",
+        }
+    ],
+    "certificates": [],
+    "indicators": [
+        {
+            "name": {"zh": "表面硬度", "en": "Surface hardness"},
+            "direction": "ge",
+            "unit": "HRC",
+            "product": {"zh": "62"},
+            "standard": {"zh": "≥ 60"},
+            "national": {"zh": "≥ 55"},
+        }
+    ],
+    "commitments": [{"kind": "hotline", "text": {"zh": "工作日接听"}, "phone": "400-800-1200"}],
+}
+ENTERPRISE: Final[Example] = {
+    "uscc": USCC,
+    "name": {"zh": "杭州青澄机械有限公司", "en": "Hangzhou Qingcheng Machinery"},
+    "region": "330110",
+    "region_name": {"zh": "浙江省杭州市余杭区", "en": "Yuhang District, Hangzhou, Zhejiang"},
+    "industry": "C3523",
+    "code_quota": None,
+}
+DECISION: Final[Example] = {
+    "scope": "batch",
+    "target": str(NUMBER),
+    "action": "recall",
+    "reason": "safety-recall",
+    "legal_basis": "《消费品召回管理暂行规定》第十三条",
+    "note": {
+        "zh": "螺纹可能断裂,请停止使用并联系企业退换。",
+        "en": "The thread may break. Stop using it and return it.",
+    },
+    "notice": "浙市监召〔2026〕18号",
+    "effective_at": None,
+}
+NOTICE: Final[Example] = {
+    "id": 93,
+    "scope": "batch",
+    "target": str(NUMBER),
+    "first": None,
+    "last": None,
+    "action": "recall",
+    "reason": "safety-recall",
+    "reason_text": {"zh": "缺陷产品召回", "en": "recall of defective products"},
+    "state": "recalled",
+    "note": {
+        "zh": "螺纹可能断裂,请停止使用并联系企业退换。",
+        "en": "The thread may break. Stop using it and return it.",
+    },
+    "notice": "浙市监召〔2026〕18号",
+    "authority": {"zh": "浙江省市场监督管理局", "en": "Zhejiang Administration for Market Regulation"},
+    "effective_at": "2026-11-21T04:00:00Z",
+}
+CHANGE: Final[Example] = NOTICE | {
+    "actor": "province",
+    "lifts": None,
+    "legal_basis": "《消费品召回管理暂行规定》第十三条",
+    "enterprise": USCC,
+    "barred_until": None,
+    "created_at": "2026-11-21T04:00:00Z",
+}
+MADE: Final[Example] = CHANGE | {"repeated": False, "projected": True}
+KEY_ORDER: Final[Example] = {"role": "enterprise", "subject": USCC, "label": "MES 生产线 2"}
+KEY: Final[Example] = {
+    "id": "3T7XJ0Q4M8RA",
+    "role": "enterprise",
+    "subject": USCC,
+    "label": "MES 生产线 2",
+    "created_at": "2026-11-21T04:00:00Z",
+    "revoked_at": None,
+    "last_used_at": None,
+}
+NEW_KEY: Final[Example] = KEY | {"token": "zpk_3T7XJ0Q4M8RA_" + "EXAMPLE2" * 6 + "ABCD"}
+IMPORT: Final[Example] = {
+    "dry_run": True,
+    "counts": {"products": {"new": 0, "changed": 1, "unchanged": 19, "removed": 0}},
+    "changes": [{"entity": "products", "key": GTIN, "kind": "changed", "fields": [["model", "QC-40", "QC-45"]]}],
+    "changes_in_all": 1,
+    "products": [GTIN],
+    "products_in_all": 1,
+}
+REGISTRY: Final[Example] = {"enterprises": [{"uscc": USCC, "name": {"zh": "杭州青澄机械有限公司"}, "region": "330110", "industry": "C3523"}]}  # fmt: skip
+READY: Final[Example] = {"status": "ready", "parts": {"database": "ok", "redis": "ok", "signer": "ok", "keyring": "ok"}}
+PROBLEM_KIND: Final[Example] = {
+    "type": "/problems/not-found",
+    "status": 404,
+    "title": {"zh": "没有找到", "en": "Not found"},
+    "advice": {"zh": "没有这样的对象,或者不在您的权限之内;两者不作区分。", "en": "There is no such thing, or none within your reach; the two are not told apart."},
+}  # fmt: skip
+KEYRING: Final[Example] = {
+    "serial": 3,
+    "issued": "2026-11-01T02:00:00Z",
+    "keys": [{"id": "K7QF", "suite": "ES256-P1363-LOWS", "state": "active"}],
+}
+CODES: Final = (
+    "url,gtin,lot,serial,production_date,expiry_date\r\n"
+    f"https://zpm.example/SEAL/01/{GTIN}/21/04JQ7M2X9TBK,{GTIN},L20261121,04JQ7M2X9TBK,2026-11-20,\r\n"
+)

@@ -1,0 +1,105 @@
+"""What only the operator does over HTTP: bring in a registry file, give out API keys and take them back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Path, Query
+from starlette.requests import Request
+
+from zpcode.api import examples, views
+from zpcode.api.auth import JSON, TAKES_JSON, Operating, takes
+from zpcode.api.authority import Here
+from zpcode.api.documented import BODIED, KNOWN, answers, page
+from zpcode.api.paging import AfterText, Limit
+from zpcode.api.paging import page as paged
+from zpcode.api.schemas import ImportView, KeyOrder, KeyView, NewKeyView, Page
+from zpcode.api.texts import Short
+from zpcode.services import access, registry
+from zpcode.services.imports.archive import MAX_FILE
+
+XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+IMPORTS: Final = "/v1/registry/imports"
+LARGER: Final = {IMPORTS: MAX_FILE}
+_UPLOAD: Final = {
+    "requestBody": {
+        "required": True,
+        "description": "The registry file itself, at most 32 MiB; docs/registry.md describes both forms.",
+        "content": {
+            JSON: {"schema": {"type": "object"}, "example": examples.REGISTRY},
+            XLSX: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+router = APIRouter(prefix="/v1", tags=["operator"])
+
+
+async def _upload(request: Request, _: Operating) -> bytes:
+    """The body of a request of the operator; nobody else's is read."""
+    return await request.body()
+
+
+@router.post(
+    "/registry/imports",
+    summary="Import a registry file",
+    response_model=ImportView,
+    dependencies=[Depends(takes(JSON, XLSX))],
+    openapi_extra=_UPLOAD,
+    responses=answers(
+        200, "Imported, or tried", examples.IMPORT,
+        slugs=("body-too-large", "unsupported-media-type", "invalid-request", *KNOWN, "forbidden", "import-refused"),
+    ),
+)  # fmt: skip
+def import_registry(
+    asking: Operating,
+    here: Here,
+    file: Annotated[bytes, Depends(_upload)],
+    dry_run: Annotated[bool, Query(description="Check everything, write nothing.", examples=[True])] = False,
+) -> ImportView:
+    """Everything or nothing: one finding, and nothing is written. Records are updated by key."""
+    report = registry.import_registry(here.engine, file, actor=asking.name, now=here.clock(), dry_run=dry_run)
+    if not dry_run:
+        here.project()
+    return views.report(report)
+
+
+@router.post(
+    "/api-keys",
+    summary="Make an API key",
+    status_code=201,
+    response_model=NewKeyView,
+    dependencies=[TAKES_JSON],
+    responses=answers(201, "Made; the token is shown this once", examples.NEW_KEY,
+                      slugs=(*BODIED, *KNOWN, "forbidden", "refused")),
+)  # fmt: skip
+def make_key(order: KeyOrder, asking: Operating, here: Here) -> NewKeyView:
+    """For an enterprise, a regulator of a region, or another operator."""
+    made = access.create(here.engine, order.role, order.subject, label=order.label, caller=asking, now=here.clock())
+    return views.new_key(made)
+
+
+@router.get(
+    "/api-keys",
+    summary="List API keys",
+    response_model=Page[KeyView],
+    responses=page(examples.KEY, examples.KEY["id"], slugs=(*KNOWN, "forbidden")),
+)
+def list_keys(asking: Operating, here: Here, after: AfterText = "", limit: Limit = 50) -> Page[KeyView]:
+    """All keys, revoked ones too, by id."""
+    return paged(access.listing(here.engine, asking, after, limit), limit, views.key, lambda key: key.id)
+
+
+@router.delete(
+    "/api-keys/{key_id}",
+    summary="Revoke an API key",
+    response_model=KeyView,
+    responses=answers(200, "Revoked", examples.KEY | {"revoked_at": "2026-11-21T05:00:00Z"},
+                      slugs=(*KNOWN, "forbidden", "not-found")),
+)  # fmt: skip
+def revoke_key(
+    key_id: Annotated[Short, Path(description="The id in zpk_ID_SECRET.", examples=[examples.KEY["id"]])],
+    asking: Operating,
+    here: Here,
+) -> KeyView:
+    """It counts no more from the next request on. Doing it again changes nothing."""
+    return views.key(access.revoke(here.engine, key_id, caller=asking, now=here.clock()))

@@ -1,0 +1,294 @@
+"""What comes in over HTTP, and what goes out, as the OpenAPI document describes it.
+
+Requests refuse members they do not know. Times are UTC (RFC 3339), dates calendar dates of Asia/Shanghai.
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from zpcode.api import examples
+from zpcode.api.texts import Day, Gtin, Index, Long, Moment, Short, Whole
+from zpcode.rules.access import Role
+from zpcode.rules.batches import Activation, BatchState
+from zpcode.rules.reasons import Action, Actor
+from zpcode.wire.card import Scope, State
+from zpcode.wire.payload import Level
+
+Item = TypeVar("Item")
+
+
+def _example(value: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"example": value})
+
+
+def _request(value: dict[str, Any]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"example": value}, extra="forbid")
+
+
+class Bilingual(BaseModel):
+    """A text in Chinese, and in English where there is one."""
+
+    model_config = _example({"zh": "双金属螺杆", "en": "Bimetallic screw"})
+    zh: str = ""
+    en: str = ""
+
+
+class Page(BaseModel, Generic[Item]):
+    """One page of a list. `next` is what to send as `after` for the following one; null on the last."""
+
+    items: list[Item]
+    next: str | int | None
+
+
+# Requests --------------------------------------------------------------------------------------------------
+
+
+class BatchOrder(BaseModel):
+    """A batch of codes to be made."""
+
+    model_config = _request(examples.ORDER)
+    level: Level = Field(description="product, lot, item, or compact: an item code too short for a seal.")
+    gtin: Gtin = Field(description="The product's GTIN; 8, 12 and 13 digits are read as GTIN-14.")
+    quantity: Whole = Field(
+        description="1 … 1 000 000 000 codes. At product and lot level the number of labels to be printed: "
+        "all of them carry the same code, and the file has that one."
+    )
+    lot: Short = Field("", description="AI 10, 1 to 20 of 0-9 A-Z . -; needed at level lot.")
+    production_date: Day = Field(None, description="YYYY-MM-DD.")
+    expiry_date: Day = Field(None, description="YYYY-MM-DD.")
+    format: Short = Field("csv", description="The file's format; csv is the only one.")
+    activation: Activation = Field(
+        Activation.ON_ISSUE, description="Whether codes count as soon as the file is complete, or when you say so."
+    )
+
+
+class PublicNote(BaseModel):
+    """What the consumer is told, in Chinese and English."""
+
+    model_config = ConfigDict(extra="forbid")
+    zh: Long = ""
+    en: Long = ""
+
+
+class Decision(BaseModel):
+    """A status change to be made. docs/status.md lists scopes, actions and reasons, and who may do what."""
+
+    model_config = _request(examples.DECISION)
+    scope: Scope
+    target: Long = Field(
+        description="By scope: code, a printed code, link, serial or NUMBER:INDEX; range and batch, a batch number; "
+        "lot, GTIN:LOT; product, a GTIN; enterprise, a USCC; recognition, certificate, standard, its number; key, a key id."
+    )
+    action: Action
+    reason: Short = Field(description="The slug of one of the reasons in docs/status.md.")
+    first: Index = Field(None, description="Scope range: its first index from 0, or its first serial.")
+    last: Index = Field(None, description="Scope range: its last index or serial, included.")
+    legal_basis: Long = Field("", description="The provision it rests on; some reasons need one.")
+    note: PublicNote = Field(default_factory=PublicNote, description="Public: the consumer reads it.")
+    notice: Short = Field("", description="The number of a public notice, if there is one.")
+    effective_at: Moment = Field(None, description="RFC 3339 with offset, at most a year ahead; null: at once.")
+
+
+class KeyOrder(BaseModel):
+    """An API key to be made."""
+
+    model_config = _request(examples.KEY_ORDER)
+    role: Role
+    subject: Short = Field(description="A USCC, a GB/T 2260 region code of 6 digits, or * for an operator.")
+    label: Short = Field("", description="A note for yourselves; it counts for nothing.")
+
+
+# Answers ---------------------------------------------------------------------------------------------------
+
+
+class File(BaseModel):
+    """A finished file of codes."""
+
+    href: str = Field(description="Where to get it.")
+    sha256: str = Field(description="In hex; also the ETag of the download.")
+    bytes: int
+
+
+class Progress(BaseModel):
+    """How far a file of codes has come."""
+
+    written: int
+    codes: int
+
+
+class BatchView(BaseModel):
+    """A batch of codes. `file` is null until the batch is issued; `problem` says why a reserved one waits."""
+
+    model_config = _example(examples.BATCH)
+    number: int
+    enterprise: str = Field(description="USCC of the enterprise it belongs to.")
+    gtin: str
+    level: Level
+    quantity: int
+    codes: int = Field(description="How many codes the file has: the quantity, or one at product and lot level.")
+    lot: str
+    production_date: date | None
+    expiry_date: date | None
+    format: str
+    base: str = Field(description="The address printed before each code; the seal does not cover it.")
+    activation: Activation
+    state: BatchState
+    key_id: str = Field(description="The signing key; empty before signing begins, and at level compact.")
+    created_at: datetime
+    issued_at: datetime | None
+    activated_at: datetime | None
+    progress: Progress
+    file: File | None
+    problem: Bilingual | None
+
+
+class RecognitionView(BaseModel):
+    """The recognition a scan goes by today."""
+
+    number: str
+    path: str
+    valid_from: date
+    valid_to: date
+
+
+class ProductView(BaseModel):
+    """A product as it is listed; the whole of it is at /v1/products/{gtin}."""
+
+    model_config = _example(examples.PRODUCT)
+    gtin: str
+    enterprise: str
+    name: Bilingual
+    brand: str
+    model: str
+    tier: str
+    recognition: RecognitionView | None
+
+
+class EnterpriseView(BaseModel):
+    """An enterprise within reach. `code_quota` null is no limit on item codes."""
+
+    model_config = _example(examples.ENTERPRISE)
+    uscc: str
+    name: Bilingual
+    region: str
+    region_name: Bilingual
+    industry: str
+    code_quota: int | None
+
+
+class NoticeView(BaseModel):
+    """A public notice: a decision of a regulator or the operator that carries a notice number."""
+
+    model_config = _example(examples.NOTICE)
+    id: int
+    scope: Scope
+    target: str
+    first: int | None
+    last: int | None
+    action: Action
+    reason: str
+    reason_text: Bilingual
+    state: State
+    note: Bilingual
+    notice: str
+    authority: Bilingual
+    effective_at: datetime
+
+
+class ChangeView(NoticeView):
+    """A decision as it was recorded; it is never altered, only followed by others."""
+
+    model_config = _example(examples.CHANGE)
+    actor: Actor = Field(description="As whom it was decided.")
+    lifts: Actor | None = Field(description="A restoration: whose decision it took away.")
+    legal_basis: str
+    enterprise: str | None = Field(description="USCC of whom it concerns; null for a standard or a key.")
+    barred_until: date | None = Field(description="The first day the enterprise may apply again, where it is barred.")
+    created_at: datetime
+
+
+class MadeView(ChangeView):
+    """A decision just made. `repeated`: it was in force already and nothing was recorded anew."""
+
+    model_config = _example(examples.MADE)
+    repeated: bool
+    projected: bool = Field(description="Whether the scan service's Redis has it; if not, it follows by itself.")
+
+
+class KeyView(BaseModel):
+    """An API key on record; its secret is not."""
+
+    model_config = _example(examples.KEY)
+    id: str
+    role: Role
+    subject: str
+    label: str
+    created_at: datetime
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the minute.")
+
+
+class NewKeyView(KeyView):
+    """An API key just made. `token` is shown this once."""
+
+    model_config = _example(examples.NEW_KEY)
+    token: str
+
+
+class Count(BaseModel):
+    """What becomes of the records of one sheet."""
+
+    new: int
+    changed: int
+    unchanged: int
+    removed: int
+
+
+class RecordChange(BaseModel):
+    """One record that an import adds, changes or removes; `fields` holds [field, old, new]."""
+
+    entity: str
+    key: str
+    kind: str
+    fields: list[tuple[str, Any, Any]]
+
+
+class ImportView(BaseModel):
+    """What an import did, or with dry_run would do. The first thousand changes and products are listed."""
+
+    model_config = _example(examples.IMPORT)
+    dry_run: bool
+    counts: dict[str, Count]
+    changes: list[RecordChange]
+    changes_in_all: int
+    products: list[str] = Field(description="GTINs of products whose page changes.")
+    products_in_all: int
+
+
+class Readiness(BaseModel):
+    """What the authority can reach. `unavailable` (503): no database. `degraded`: something else is away."""
+
+    model_config = _example(examples.READY)
+    status: str
+    parts: dict[str, str]
+
+
+class Health(BaseModel):
+    """The process answers; it says nothing of what stands behind it."""
+
+    model_config = _example({"status": "ok"})
+    status: str
+
+
+class ProblemKind(BaseModel):
+    """A kind of problem, and what to do about it."""
+
+    model_config = _example(examples.PROBLEM_KIND)
+    type: str
+    status: int
+    title: Bilingual
+    advice: Bilingual

@@ -1,0 +1,119 @@
+"""The authority's HTTP API, put together: `uvicorn --factory --no-server-header --no-access-log zpcode.app:create_app`.
+
+It decides nothing: it opens what the routes work with, and closes it at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.types import Lifespan
+
+from keys.client import SignerClient
+from keys.keyring import KeyringFile, read_root
+from zpcode.api import enterprise, handlers, openapi, operator, public, regulator
+from zpcode.api.authority import Authority
+from zpcode.api.envelope import Envelope
+from zpcode.demo.servers import Servers
+from zpcode.services import projection
+from zpcode.services.jobs import IssueQueue
+from zpcode.settings import Settings, load
+from zpcode.store.session import connect
+from zpcode.telemetry import configure
+
+# Endpoints run in forty threads; a transaction rarely lasts longer than a few milliseconds.
+POOL_SIZE: Final = 15
+SIGNER_SECONDS: Final = 2.0
+ROUTERS: Final = (enterprise.router, regulator.router, operator.router, public.router)
+
+
+def create_app() -> FastAPI:
+    """The API with the settings of this process, logging as JSON lines."""
+    settings = load()
+    configure("authority", level=settings.log_level)
+    return create(settings)
+
+
+def create(settings: Settings) -> FastAPI:
+    """The API of an authority. Nothing is connected before the first request; all is closed with the lifespan."""
+    resources = ExitStack()
+    authority = _authority(settings, resources)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        with resources:
+            yield
+
+    return serve(authority, lifespan)
+
+
+def serve(authority: Authority, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+    """The API on top of what it works with."""
+    app = FastAPI(
+        title=openapi.TITLE,
+        version=openapi.VERSION,
+        docs_url=None,  # its pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.authority = authority
+    for router in ROUTERS:
+        app.include_router(router)
+    handlers.install(app)
+    openapi.install(app)
+    app.add_middleware(Envelope, larger=operator.LARGER)
+    return app
+
+
+def _authority(settings: Settings, resources: ExitStack) -> Authority:
+    database, cache = _addresses(settings)
+    engine = connect(database, pool_size=POOL_SIZE)
+    resources.callback(engine.dispose)
+    redis = projection.connect(cache)
+    resources.callback(redis.close)
+    return Authority(
+        engine=engine,
+        redis=redis,
+        signer=resources.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS)),
+        queue=resources.enter_context(IssueQueue(database)),
+        keyring=_Published(settings.keyring, settings.root_public),
+        exports=settings.export_dir,
+        base=settings.public_base,
+        clock=lambda: datetime.now(UTC),
+    )
+
+
+def _addresses(settings: Settings) -> tuple[str, str]:
+    """PostgreSQL and Redis: those of the settings, else the embedded ones."""
+    if settings.database_url and settings.redis_url:
+        return settings.database_url, settings.redis_url
+    embedded = Servers(settings.home).addresses
+    return settings.database_url or embedded.database, settings.redis_url or embedded.redis
+
+
+class _Published:
+    """The keyring's bytes as they stand in its file, its root signature checked; followed as it is replaced.
+
+    Read at the first request, so that the API runs before the first ceremony. Raises KeyringError.
+    """
+
+    def __init__(self, keyring: Path, root: Path) -> None:
+        self._paths = keyring, root
+        self._reading = Lock()
+        self._file: KeyringFile | None = None
+
+    def __call__(self) -> bytes:
+        """The document to publish."""
+        with self._reading:
+            if self._file is None:
+                keyring, root = self._paths
+                self._file = KeyringFile(keyring, read_root(root), time.monotonic)
+            return self._file.current().document

@@ -1,0 +1,71 @@
+"""`zpcode access create|list|revoke`: API keys for enterprises, regulators and operators."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from zpcode.cli.connections import database
+from zpcode.cli.connections import operator as operator_caller
+from zpcode.rules.access import OPERATOR_SUBJECT, ApiKey, Role
+from zpcode.rules.batches import SHANGHAI
+from zpcode.services import access
+from zpcode.settings import load
+
+app = typer.Typer(add_completion=False, help="访问密钥 / API keys", no_args_is_help=True)
+
+
+@app.command()
+def create(
+    *,
+    enterprise: Annotated[str, typer.Option(metavar="USCC", help="企业的统一社会信用代码 / an enterprise")] = "",
+    regulator: Annotated[str, typer.Option(metavar="REGION", help="监管区域 GB/T 2260,6 位 / a regulator")] = "",
+    operator: Annotated[bool, typer.Option("--operator", help="平台运营方 / an operator")] = False,
+    label: Annotated[str, typer.Option(help="备注 / a note")] = "",
+) -> None:
+    """创建访问密钥,只显示这一次。Make an API key; it is shown this once."""
+    given = [
+        (Role.ENTERPRISE, enterprise),
+        (Role.REGULATOR, regulator),
+        (Role.OPERATOR, OPERATOR_SUBJECT if operator else ""),
+    ]
+    wanted = [(role, subject) for role, subject in given if subject]
+    if len(wanted) != 1:
+        raise typer.BadParameter("--enterprise USCC, --regulator REGION 或 / or --operator")
+    role, subject = wanted[0]
+    with database(load()) as engine:
+        made = access.create(engine, role, subject, label=label, caller=operator_caller(), now=datetime.now(UTC))
+    typer.echo(made.token)
+    typer.echo(f"只显示这一次,请妥善保存 / shown this once; keep it safe: {told(made.key)}", err=True)
+
+
+@app.command("list")
+def list_() -> None:
+    """列出全部密钥,含已撤销的。All keys, revoked ones too."""
+    after = ""
+    with database(load()) as engine:
+        while found := access.listing(engine, operator_caller(), after, access.MAX_LISTING):
+            for key in found:
+                typer.echo(told(key))
+            after = found[-1].id
+
+
+@app.command()
+def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="zpk_ID_… 中的 ID / the ID in it")]) -> None:
+    """撤销一个密钥,立即生效。Revoke a key, from its next request on."""
+    with database(load()) as engine:
+        key = access.revoke(engine, key_id, caller=operator_caller(), now=datetime.now(UTC))
+    typer.echo(told(key))
+
+
+def told(key: ApiKey) -> str:
+    """A key as one line, without its secret: nobody has that any more."""
+    state = f"已撤销 revoked {_shown(key.revoked_at)}" if key.revoked_at else "有效 valid"
+    used = f"最近使用 last used {_shown(key.last_used_at)}" if key.last_used_at else "未使用 never used"
+    return "  ".join(filter(None, (key.id, key.role, key.subject, state, used, key.label)))
+
+
+def _shown(moment: datetime) -> str:
+    return f"{moment.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
