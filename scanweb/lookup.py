@@ -6,6 +6,7 @@ the database. Whatever cannot be confirmed by either is marked so, and never mak
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
@@ -164,6 +165,7 @@ class Lookup:
     def __init__(self, memory: Memory, cache: Cache, source: View) -> None:
         self.memory, self.cache, self.source = memory, cache, source
         self._completions = Gather(self._complete, limit=2, size=8, deadline=0.6)
+        self._filling: dict[tuple[int, int, int], asyncio.Future[None]] = {}
         self._recent: OrderedDict[tuple[int, int, str], int] = OrderedDict()
 
     async def find(self, checked: Checked, viewing: Viewing) -> Known:
@@ -268,17 +270,25 @@ class Lookup:
         """The look repeated once Redis has been given the histories it lacks; unchanged where that cannot be done."""
         batch, index = item
         try:
-            await self._completions.ask((batch.number, index // redis_keys.BUCKET, batch.quantity))
+            await self._filled((batch.number, index // redis_keys.BUCKET, batch.quantity))
             told = await self.cache.ask(Ask((), self._look(question, item)))
         except Unavailable:
             return seen
         return replace(seen, history=told.seen.history, counted=told.seen.counted)
 
+    def _filled(self, bucket: tuple[int, int, int]) -> asyncio.Future[None]:
+        """The end of the filling of a bucket, which may be under way already."""
+        flight = self._filling.get(bucket)
+        if flight is None:
+            flight = self._filling[bucket] = self._completions.ask(bucket)
+            flight.add_done_callback(lambda _: self._filling.pop(bucket, None))
+        return asyncio.shield(flight)
+
     async def _complete(self, buckets: Sequence[tuple[int, int, int]]) -> list[None]:
         """Give Redis some buckets (batch, bucket, quantity) as the database knows them."""
         entries: dict[tuple[int, int], dict[str, bytes]] = {}
         keys = []
-        for number, bucket, quantity in dict.fromkeys(buckets):
+        for number, bucket, quantity in buckets:
             entries[number, bucket] = {}
             first = bucket * redis_keys.BUCKET
             keys += [history_key(number, at) for at in range(first, min(first + redis_keys.BUCKET, quantity))]

@@ -84,7 +84,7 @@ def _authority(settings: Settings, resources: ExitStack) -> Authority:
         redis=redis,
         signer=resources.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS)),
         queue=resources.enter_context(IssueQueue(database)),
-        keyring=_Published(settings.keyring, settings.root_public),
+        keyring=PublishedKeyring(settings.keyring, settings.root_public),
         exports=settings.export_dir,
         base=settings.public_base,
         clock=lambda: datetime.now(UTC),
@@ -99,7 +99,7 @@ def _addresses(settings: Settings) -> tuple[str, str]:
     return settings.database_url or embedded.database, settings.redis_url or embedded.redis
 
 
-class _Published:
+class PublishedKeyring:
     """The keyring's bytes as they stand in its file, its root signature checked; followed as it is replaced.
 
     Read at the first request, so that the API runs before the first ceremony. Raises KeyringError.

@@ -198,7 +198,11 @@ class Registry:
 
 
 def settings(addresses: Addresses, room: KeyRoom, **changes: Any) -> Settings:
-    """Settings of a scan process on the test servers."""
+    """Settings of a scan process on the test servers.
+
+    A busy machine may stall for longer than a consumer should wait, so both waits are long here; the tests
+    of outages set them as in production.
+    """
     values: dict[str, Any] = {
         "scan_database_url": addresses.scan_database,
         "scan_redis_url": addresses.scan_redis,
@@ -206,6 +210,8 @@ def settings(addresses: Addresses, room: KeyRoom, **changes: Any) -> Settings:
         "root_public": room.root_public,
         "public_base": "https://zpm.example",
         "refusal_floor_ms": 0,
+        "scan_redis_ms": 5000,
+        "scan_database_ms": 5000,
     }
     return Settings(**(values | changes))
 

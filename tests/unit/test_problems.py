@@ -173,7 +173,5 @@ def test_nothing_else_is_a_date(value: object) -> None:
 def test_a_time_has_its_offset(value: object) -> None:
     """RFC 3339; a time without a zone is twelve different times."""
     assert [error["type"] for error in _errors(texts.Moment, value)] == ["moment"]
-    assert (
-        TypeAdapter(texts.Moment).validate_python("2026-11-21T12:00:00+08:00").isoformat()
-        == "2026-11-21T04:00:00+00:00"
-    )
+    right = TypeAdapter(texts.Moment).validate_python("2026-11-21T12:00:00+08:00")
+    assert str(right) == "2026-11-21 04:00:00+00:00"

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zpcode.api import problems
@@ -47,6 +47,8 @@ class Envelope:
         answer = _Answer(scope, send)
         try:
             await self.app(scope, self._bounded(scope, receive), answer.send)
+        except ClientDisconnect:
+            pass  # nobody is there to be answered; the log line says status 0, or how far it came
         except Exception:
             _access.exception("request failed", extra=_about(scope))
             if answer.status:

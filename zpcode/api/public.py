@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 from starlette.requests import Request
@@ -20,7 +20,6 @@ from zpcode.errors import NotFound, Text
 from zpcode.services import readiness, status
 
 router = APIRouter(tags=["public"])
-KEYRING_SECONDS: Final = 60
 
 
 @router.get(
@@ -45,7 +44,7 @@ def get_keyring(here: Here, request: Request) -> Response:
     """What a reader needs to verify seals by itself. Check its signature with the root key you have pinned."""
     document = here.keyring()
     etag = f'"{hashlib.sha256(document).hexdigest()}"'
-    headers = {"ETag": etag, "Cache-Control": f"public, max-age={KEYRING_SECONDS}"}
+    headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match", "").strip().removeprefix("W/") == etag:
         return Response(status_code=304, headers=headers)
     return Response(document, headers=headers, media_type="application/json")

@@ -10,7 +10,7 @@ import enum
 import hashlib
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from typing import Final
 
 from zpcode.errors import Text
@@ -140,8 +140,3 @@ def seconds(moment: datetime | None) -> int:
 def today(now: datetime) -> date:
     """The calendar date in Hangzhou at an aware time."""
     return now.astimezone(SHANGHAI).date()
-
-
-def moment(at: int) -> datetime:
-    """A card's time as an aware one."""
-    return datetime.fromtimestamp(at, UTC)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, exists, func, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Column, Connection, Select, Table, case, cast, exists, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from zpcode.store.tables import item_history, scan
 
@@ -22,19 +22,25 @@ def unscanned(connection: Connection, batches: Sequence[int]) -> list[int]:
 
 
 def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Insert scans and return those that were not there yet: an entry delivered twice counts once."""
+    """Insert scans and return those that were not there yet: an entry delivered twice counts once.
+
+    Each row has every column of `scan`. A whole chunk is one statement of fixed text with one array for each
+    column: twenty times as quick as a VALUES list, which is compiled anew for every length.
+    """
     if not rows:
         return []
-    statement = insert(scan).on_conflict_do_nothing().returning(scan.c.at, scan.c.entry)
-    fresh = {(row.at, row.entry) for row in connection.execute(statement.values(list(rows)))}
+    statement = insert(scan).from_select(list(scan.c.keys()), _arrays(scan, rows))
+    returning = statement.on_conflict_do_nothing().returning(scan.c.at, scan.c.entry)
+    fresh = {(row.at, row.entry) for row in connection.execute(returning)}
     return [row for row in rows if (row["at"], row["entry"]) in fresh]
 
 
 def count(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Add to items' histories; each row has batch, index, scans, first_at, first_city, last_at."""
+    """Add to items' histories; each row, one for an item, has every column of `item_history`."""
     if not rows:
         return
-    statement = insert(item_history).values(sorted(rows, key=lambda row: (row["batch"], row["index"])))
+    ordered = sorted(rows, key=lambda row: (row["batch"], row["index"]))  # two drainers then lock in the same order
+    statement = insert(item_history).from_select(list(item_history.c.keys()), _arrays(item_history, ordered))
     new = statement.excluded
     first_city = case((new.first_at < item_history.c.first_at, new.first_city), else_=item_history.c.first_city)
     connection.execute(
@@ -48,6 +54,15 @@ def count(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
             },
         )
     )
+
+
+def _arrays(table: Table, rows: Sequence[dict[str, Any]]) -> Select[Any]:
+    """Rows as a query: one array for each column of a table, taken apart side by side."""
+    arrays = [cast([row[column.name] for row in rows], ARRAY(column.type)) for column in table.c]
+    columns = (
+        func.unnest(*arrays).table_valued(*(Column(column.name, column.type) for column in table.c)).render_derived()
+    )
+    return select(*(columns.c[column.name] for column in table.c))
 
 
 def ensure_partition(connection: Connection, month: date) -> None:

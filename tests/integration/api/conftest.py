@@ -24,7 +24,7 @@ from keys.client import SignerClient
 from tests.keyroom import create, key_room
 from tests.registry_data import as_json, gtin, registry, uscc
 from zpcode.api.authority import Authority
-from zpcode.app import _Published, serve
+from zpcode.app import PublishedKeyring, serve
 from zpcode.demo.servers import Addresses
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches import Batch, BatchRequest
@@ -66,7 +66,7 @@ def here(engine: Engine, addresses: Addresses, tmp_path: Path, now: datetime) ->
             redis=redis,
             signer=SignerClient(tmp_path / "nowhere.sock", timeout=0.2),
             queue=queue,
-            keyring=_Published(room.keyring, room.root_public),
+            keyring=PublishedKeyring(room.keyring, room.root_public),
             exports=tmp_path / "exports",
             base="https://zpm.example",
             clock=lambda: now,

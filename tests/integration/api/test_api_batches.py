@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from tests.integration.api.conftest import World, as_, issued
 from zpcode.api.authority import Authority
 from zpcode.rules.access import Caller, Role
 from zpcode.services import batches
+from zpcode.store.session import transaction
 
 ORDER = {"level": "item", "quantity": 500, "lot": "L1", "production_date": "2026-11-20"}
 
@@ -31,6 +33,15 @@ def test_an_order_is_accepted_at_once_and_says_where_to_look(http: httpx.Client,
     assert batch["file"] is None
     assert answer.headers["Location"] == f"/v1/batches/{batch['number']}"
     assert http.get(answer.headers["Location"], headers=as_(world.mine)).json() == batch
+
+
+def test_an_order_is_handed_on_to_the_worker_once(http: httpx.Client, here: Authority, world: World) -> None:
+    """As a job in the same PostgreSQL; sending the order again adds none."""
+    number = _order(http, world, "order-1").json()["number"]
+    _order(http, world, "order-1")
+    with transaction(here.engine) as connection:
+        jobs = connection.execute(text("SELECT args, status FROM procrastinate_jobs")).all()
+    assert [(job.args, job.status) for job in jobs] == [({"number": number}, "todo")]
 
 
 def test_no_secret_of_a_batch_leaves_the_house(http: httpx.Client, world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from fastapi import FastAPI
 
 from tests.integration.api.conftest import World, as_
 from tests.integration.api.routes import PUBLIC, all_routes, requests, send
+from tests.keyroom import eventually
 
 NUL, SURROGATE, LONG = "a\x00b", "\ud800", "长" * 3000
 VALUES: list[Any] = [
@@ -178,6 +180,23 @@ def test_an_upload_of_a_stranger_is_not_read(base_url: str, world: World) -> Non
             )
             connection.sendall(head.encode() + b"{" * 1000)
             assert connection.recv(4096).split(b" ")[1] == status
+
+
+def test_who_hangs_up_in_the_middle_is_no_error(
+    base_url: str, http: httpx.Client, caplog: pytest.LogCaptureFixture, world: World
+) -> None:
+    """It is noted, not reported as a crash."""
+    host, port = base_url.removeprefix("http://").split(":")
+    with caplog.at_level(logging.INFO):
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            head = (
+                f"POST /v1/registry/imports HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                f"Authorization: Bearer {world.operator}\r\nContent-Length: 30000000\r\n\r\n"
+            )
+            connection.sendall(head.encode() + b"{" * 1000)
+        eventually(lambda: [one for one in caplog.records if getattr(one, "route", "").endswith("imports")])
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+    assert http.get("/healthz").status_code == 200
 
 
 def test_an_upload_is_bounded_at_32_mebibytes(http: httpx.Client, world: World) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,7 +18,7 @@ from tests.integration.api.conftest import World, as_
 from tests.integration.api.routes import all_routes, requests, send
 from zpcode.api import problems
 from zpcode.api.authority import Authority
-from zpcode.app import _Published
+from zpcode.app import PublishedKeyring
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -25,7 +27,7 @@ def test_the_keyring_is_published_as_the_root_key_signed_it(http: httpx.Client, 
     """The file's own bytes, cacheable, and not sent twice."""
     answer = http.get("/.well-known/zpcode-keyring.json")
     published = here.keyring
-    assert isinstance(published, _Published)
+    assert isinstance(published, PublishedKeyring)
     keyring, root = published._paths
     assert answer.content == keyring.read_bytes()
     assert len(list(Keyring.load(answer.content, root.read_bytes()))) == 1
@@ -36,8 +38,8 @@ def test_the_keyring_is_published_as_the_root_key_signed_it(http: httpx.Client, 
 def test_a_keyring_that_is_not_there_is_said_to_be_missing(http: httpx.Client, app: FastAPI, here: Authority) -> None:
     """503, and nothing else stops working."""
     published = here.keyring
-    assert isinstance(published, _Published)
-    app.state.authority = replace(here, keyring=_Published(here.exports / "none.json", published._paths[1]))
+    assert isinstance(published, PublishedKeyring)
+    app.state.authority = replace(here, keyring=PublishedKeyring(here.exports / "none.json", published._paths[1]))
     answer = http.get("/.well-known/zpcode-keyring.json")
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/keyring")
     assert http.get("/readyz").json()["parts"]["keyring"] == "down"
@@ -185,3 +187,12 @@ def test_what_is_answered_is_what_is_documented(http: httpx.Client, world: World
 def test_no_page_loads_scripts_from_elsewhere(http: httpx.Client, path: str) -> None:
     """FastAPI's own do; there are none."""
     assert http.get(path).status_code == 404
+
+
+def test_the_guide_names_every_route_and_every_problem(app: FastAPI, root: Path) -> None:
+    """docs/api.md: no more and no less than there is."""
+    guide = (root / "docs" / "api.md").read_text("utf-8")
+    listed = re.findall(r"^\| ([A-Z]+) \| `([^`]+)` \|", guide, re.MULTILINE)
+    assert sorted(listed) == sorted(all_routes(app))
+    kinds = re.findall(r"^\| `/problems/([a-z-]+)` \| (\d+) \|", guide, re.MULTILINE)
+    assert kinds == [(kind.slug, str(kind.status)) for kind in problems.KINDS.values()]
