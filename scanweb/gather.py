@@ -24,9 +24,9 @@ class Gather(Generic[Q, A]):
     """Bounded round trips, each for all the questions that were waiting when it began.
 
     `run` is given the questions and returns as many answers in their order, or raises Unavailable for
-    all. A late round trip is cancelled `grace` seconds after its deadline. At most `limit` run at once, each with at most `size` questions. A round trip that takes longer
-    than `deadline` seconds fails with everything that waits behind it, and as long as all of them are
-    late, being wound up, new questions fail at once: nobody queues before a dead server.
+    all. At most `limit` run at once, each with at most `size` questions. A round trip that takes longer
+    than `deadline` seconds fails with everything that waits behind it, and is cancelled `grace` seconds
+    later; as long as all of them are late, new questions fail at once: nobody queues before a dead server.
     """
 
     __slots__ = (

@@ -124,8 +124,9 @@ class Pages:
 
     def _frame(self, t: Texts, query: str = "", *, as_json: bool = False) -> str:
         """The page around its one slot. `query` goes before what the links on it add."""
-        values = {"languages": tuple(self.texts), "base": self._base, "query": Markup(query), "as_json": as_json}  # noqa: S704 - quoted by `answer`
-        return self._render("page.html", t, **values)
+        quoted = Markup(query)  # noqa: S704 - `answer` has quoted it
+        languages = tuple(self.texts)
+        return self._render("page.html", t, languages=languages, base=self._base, query=quoted, as_json=as_json)
 
     def _render(self, template: str, t: Texts, **values: object) -> str:
         return self._environment.get_template(template).render(

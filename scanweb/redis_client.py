@@ -25,8 +25,8 @@ _AWAY = Text("缓存服务没有应答", "Redis does not answer")
 class RedisClient:
     """A Redis server or cluster. Addresses: `redis://`, `rediss://`, `unix://`, `redis+cluster://`.
 
-    No round trip takes longer than `seconds`, nothing is opened before the first one, and `trips` counts them. An empty address is a Redis that
-    never answers.
+    No round trip takes longer than `seconds`, nothing is opened before the first one, and `trips` counts
+    them. An empty address is a Redis that never answers.
     """
 
     def __init__(self, url: str, *, seconds: float = 0.2, connections: int = 8) -> None:

@@ -38,7 +38,8 @@ SHANGHAI: Final = timezone(timedelta(hours=8))  # no summer time since 1991
 class Answer:
     """What a scan found. `code` is None where the text was none. `at` is in seconds since 1970.
 
-    `path` is the code's canonical path from `/01/` on. `looking` says that nobody scanned just now: a preview, a HEAD request, a number typed by hand.
+    `path` is the code's canonical path from `/01/` on. `looking` says that nobody scanned just now: a
+    preview, a HEAD request, a number typed by hand.
     """
 
     finding: Finding

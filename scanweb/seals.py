@@ -36,7 +36,10 @@ class Rings(Protocol):
 
 
 class Checked:
-    """A code, what its seal proves (None: it has none), the cards it names, its canonical path, and, once known, the item's index in its batch."""
+    """A code, what its seal proves (None: it has none), the cards it names and its canonical path.
+
+    `index` is the item's place in its batch, once that is known.
+    """
 
     __slots__ = ("code", "index", "keys", "path", "seal")
 

@@ -37,8 +37,8 @@ _AT_ONCE = 200
 class Source:
     """The view, asked in shared queries. `queries` counts them.
 
-    At most `limit` queries run at once, none longer than `deadline` seconds. After three failures in a row nobody but the watch asks, until it
-    has had an answer.
+    At most `limit` queries run at once, and nobody waits for one longer than `deadline` seconds. After three
+    failures in a row nobody but the watch asks, until it has had an answer.
     """
 
     def __init__(self, url: str, *, limit: int, deadline: float) -> None:

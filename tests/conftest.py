@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,13 +23,16 @@ _NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """PostgreSQL and Valkey, running; their data is thrown away."""
-    home = tmp_path_factory.mktemp("servers")
-    for path in (home, *home.parents[:2]):
-        path.chmod(0o711)
-    with Servers(home, durable=False) as running:
-        yield running
+def servers() -> Iterator[Servers]:
+    """PostgreSQL and Valkey, running; their data is thrown away.
+
+    Not in pytest's own temporary folder: that is closed to others again by every pytest that starts, and
+    PostgreSQL runs as another user where we are root.
+    """
+    with tempfile.TemporaryDirectory(prefix="zpcode-tests-", ignore_cleanup_errors=True) as home:
+        Path(home).chmod(0o711)
+        with Servers(Path(home), durable=False) as running:
+            yield running
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +50,7 @@ def addresses(servers: Servers, template: str) -> Iterator[Addresses]:
     name = f"test_{next(_NUMBERS)}"
     superuser = connect(servers.addresses.database.replace("/zpcode?", "/postgres?"), pool_size=1)
     with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY"))
+        connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
     client = Redis.from_url(servers.addresses.redis)
     client.flushall()
     client.close()

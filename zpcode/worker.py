@@ -22,20 +22,20 @@ from typing import Final
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
 from redis import Redis
-from sqlalchemy import Engine
 
 from keys.client import Signer, SignerClient
 from zpcode.errors import Conflict, SignerError, Text, Unavailable
 from zpcode.rules.batches import today
-from zpcode.services import issuing, jobs, projection, scans
+from zpcode.services import issuing, jobs, projection, registry, scans
 from zpcode.settings import Settings
 from zpcode.store import batches
-from zpcode.store.session import connect, transaction
+from zpcode.store.session import Engine, connect, transaction
 from zpcode.telemetry import configure
 
 PROJECT_SECONDS: Final = 0.25
 DRAIN_SECONDS: Final = 0.25
 SWEEP_SECONDS: Final = 5.0
+TURN_SECONDS: Final = 5.0
 PARTITION_SECONDS: Final = 3600.0
 RECONNECT_SECONDS: Final = 2.0
 BATCHES_AT_ONCE: Final = 2
@@ -96,6 +96,10 @@ class Worker:
             raise Unavailable(Text("任务队列暂时无法访问", "the job queue cannot be reached"))
         return len(numbers)
 
+    def turn_once(self) -> None:
+        """At midnight in Hangzhou, show the recognitions of the new day. Raises Unavailable."""
+        registry.turn_cards(self.engine, now=_clock())
+
     def partitions_once(self) -> None:
         """Have the partitions that this month's and the next month's scans go to. Raises Unavailable."""
         scans.ensure_partitions(self.engine, today(_clock()))
@@ -107,6 +111,7 @@ class Worker:
             (self.project_once, PROJECT_SECONDS),
             (self.drain_all, DRAIN_SECONDS),
             (self.sweep_once, SWEEP_SECONDS),
+            (self.turn_once, TURN_SECONDS),
         )
         threads = [threading.Thread(target=self.repeat, args=step, name=step[0].__name__) for step in steps]
         for thread in threads:

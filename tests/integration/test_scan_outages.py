@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -277,12 +278,24 @@ class Delay:
         self.target, self.path = target, folder / "slow.sock"
         self.random = random.Random(7)
         self.server: asyncio.Server | None = None
+        self.serving: set[asyncio.Task[Any]] = set()
 
     async def start(self) -> None:
         """Listen."""
         self.server = await asyncio.start_unix_server(self._serve, self.path)
 
+    async def close(self) -> None:
+        """Stop listening and let go of every connection."""
+        assert self.server is not None
+        self.server.close()
+        for task in self.serving:
+            task.cancel()
+        await asyncio.gather(*self.serving, return_exceptions=True)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.serving.add(task)
         onward, out = await asyncio.open_unix_connection(self.target)
         await asyncio.gather(self._pump(reader, out, 0), self._pump(onward, writer, 0.15))
 
@@ -342,8 +355,7 @@ def test_cancelled_requests_never_mix_replies(
         registry.item(index)
     with ScanService(make.settings(addresses, registry.room, scan_redis_url=url, **QUICK)) as service:
         assert all(service.do(all_of_them(service)))
-        assert delay.server is not None
-        delay.server.close()
+        service.do(delay.close())
 
 
 # What a scan costs --------------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from typing import Annotated, Protocol
 
 from fastapi import Depends
 from redis import Redis
-from sqlalchemy import Engine
 from starlette.requests import Request
 
 from keys.client import Signer
 from zpcode.errors import Unavailable
 from zpcode.services import projection
+from zpcode.store.session import Engine
 
 _logger = logging.getLogger(__name__)
 

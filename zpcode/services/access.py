@@ -9,13 +9,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Connection, Engine
-
 from zpcode.errors import Finding, NotFound, Refused, Text
 from zpcode.rules import access as rules
 from zpcode.rules.access import ApiKey, Caller, Role
 from zpcode.store import access, audit
-from zpcode.store.session import transaction
+from zpcode.store.session import Connection, Engine, transaction
 
 MAX_LISTING: Final = 200
 _NOBODY: Final = bytes(32)  # no SHA-256 of a secret anyone has

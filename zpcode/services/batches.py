@@ -10,14 +10,13 @@ from datetime import datetime
 from typing import Final, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Engine
 
 from zpcode.errors import Conflict, Finding, NotFound, Refused, Text
 from zpcode.rules.access import Caller
 from zpcode.rules.batches import Batch, BatchRequest, BatchState, seconds
 from zpcode.rules.issuing import Facts, may_ask, may_issue
 from zpcode.store import audit, batches, outbox
-from zpcode.store.session import transaction
+from zpcode.store.session import Connection, Engine, transaction
 from zpcode.wire.card import (
     BatchCard,
     LotCard,

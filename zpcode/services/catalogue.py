@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Engine
-
 from zpcode.errors import NotFound, Text
 from zpcode.rules.access import Caller
 from zpcode.services.batches import card_of
 from zpcode.store import catalogue
 from zpcode.store.catalogue import Enterprise
-from zpcode.store.session import transaction
+from zpcode.store.session import Engine, transaction
 from zpcode.wire.card import ProductCard, product_key
 
 __all__ = ["MAX_LISTING", "Enterprise", "enterprises", "product", "products"]

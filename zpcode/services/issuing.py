@@ -13,15 +13,13 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Engine
-
 from keys.client import Signer
 from zpcode.errors import Conflict, Finding, NotFound, SignerError, SignerUnavailable, Text, Unavailable
 from zpcode.rules.batches import Activation, Batch, BatchState
 from zpcode.services import codefile
 from zpcode.services.batches import put_batch_cards
 from zpcode.store import audit, batches
-from zpcode.store.session import transaction
+from zpcode.store.session import Engine, transaction
 
 ACTOR = "service:issuing"
 

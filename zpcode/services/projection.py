@@ -108,7 +108,8 @@ def _announce(redis: Redis, generation: bytes | str, cards: Sequence[Card]) -> N
 
 def _forget(redis: Redis) -> None:
     """Take away what an unheaded projection left behind, but not the scans that wait to be drained."""
-    redis.delete(redis_keys.HEAD, redis_keys.LOG, redis_keys.STANDINGS)
+    for key in (redis_keys.HEAD, redis_keys.LOG, redis_keys.STANDINGS):  # one by one: a cluster keeps them apart
+        redis.delete(key)
     for pattern in ("zp:{p:*", "zp:{b:*"):
         pipeline = redis.pipeline(transaction=False)
         for key in redis.scan_iter(match=pattern, count=1000):

@@ -7,12 +7,11 @@ from typing import Final
 
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import Engine
 
 from keys.client import Signer
 from zpcode.errors import KeyringError, SignerError, Unavailable
 from zpcode.store import outbox
-from zpcode.store.session import transaction
+from zpcode.store.session import Engine, transaction
 
 READY: Final = "ready"
 DEGRADED: Final = "degraded"

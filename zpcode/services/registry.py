@@ -149,14 +149,20 @@ def write_cards(connection: Connection, gtins: Iterable[str], today: date, *, dr
     return tuple(written)
 
 
-def turn_cards(engine: Engine, *, since: date, now: datetime) -> tuple[str, ...]:
-    """Rewrite the cards of products of which a recognition began or ended after `since`; return their GTINs.
+def turn_cards(engine: Engine, *, now: datetime) -> tuple[str, ...]:
+    """Bring the product cards to today, and return the GTINs of those that changed; free where that is done.
 
-    A card holds the recognition of its day, so the worker calls this once a day, with the last day it did.
+    A card holds the recognition of its day, so when the date changes in Hangzhou those products are
+    written anew of which a recognition began or ended since the day the cards stand for.
     """
     today = batches.today(now)
     with transaction(engine) as connection:
-        return write_cards(connection, store.gtins_turning(connection, since, today), today)
+        since = outbox.turned_on(connection)
+        if since >= today:
+            return ()
+        written = write_cards(connection, store.gtins_turning(connection, since, today), today)
+        outbox.turn(connection, today)
+        return written
 
 
 def rebuild_cards(engine: Engine, *, now: datetime) -> tuple[str, ...]:

@@ -17,11 +17,10 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
-from sqlalchemy import Engine
 
 from zpcode.errors import Text, Unavailable
 from zpcode.store import scans
-from zpcode.store.session import transaction
+from zpcode.store.session import Engine, transaction
 from zpcode.wire.payload import MAX_BATCH
 from zpcode.wire.permutation import SLOTS
 from zpcode.wire.redis_keys import SCAN_GROUP, SCANS

@@ -5,6 +5,7 @@ outbox Redis is filled from. A card's revision grows by one with each change, in
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, text, update
@@ -56,6 +57,17 @@ def fetch(connection: Connection, keys: Mapping[str, bytes] | list[str]) -> list
 def head(connection: Connection) -> int:
     """The newest revision."""
     return int(connection.execute(select(card_head.c.revision)).scalar_one())
+
+
+def turned_on(connection: Connection) -> date:
+    """The day the product cards stand for; other writers of cards wait until the transaction ends."""
+    day: date = connection.execute(select(card_head.c.turned_on).with_for_update()).scalar_one()
+    return day
+
+
+def turn(connection: Connection, day: date) -> None:
+    """Note that the product cards stand for `day` now."""
+    connection.execute(update(card_head).values(turned_on=day))
 
 
 def since(connection: Connection, revision: int, limit: int) -> list[Card]:

@@ -270,7 +270,13 @@ card = Table(
     Column("body", LargeBinary),
 )
 
-card_head = Table("card_head", metadata, Column("id", Integer, primary_key=True), Column("revision", BigInteger))
+card_head = Table(
+    "card_head",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("revision", BigInteger),
+    Column("turned_on", Date),
+)
 
 scan = Table(
     "scan",

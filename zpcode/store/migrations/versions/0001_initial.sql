@@ -236,7 +236,8 @@ CREATE TABLE card (
 );
 CREATE TABLE card_head (                                     -- one row
     id              int PRIMARY KEY DEFAULT 1 CHECK (id = 1),
-    revision        bigint NOT NULL
+    revision        bigint NOT NULL,
+    turned_on       date NOT NULL DEFAULT '2000-01-01'       -- the day the product cards stand for
 );
 INSERT INTO card_head (revision) VALUES (0);
 
