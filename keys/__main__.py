@@ -87,7 +87,7 @@ def init(root_key: RootKey = None, root_public: RootPublic = None, root_passphra
     room = _room(None, None, root_key, root_public)
     root = ceremony.create_root(room, root_passphrase=_root_word(root_passphrase_file, twice=True))
     _say(
-        f"根密钥 {root} 已生成。请把 {room.root_key} 移到离线介质保存;{room.root_public} 交给每个验证方。",
+        f"根密钥 {root} 已生成。请把 {room.root_key} 移到离线介质保存；{room.root_public} 交给每个验证方。",
         f"Root key {root} is made. Keep {room.root_key} offline; give {room.root_public} to every reader.",
     )
 
@@ -105,7 +105,7 @@ def create(
     """生成第一把签名密钥 / make the first signing key."""
     room = _room(keys_dir, keyring, root_key, root_public)
     key_id = ceremony.create_key(room, **_words(passphrase_file, root_passphrase_file, validity_days))
-    _say(f"签名密钥 {key_id} 已启用,公钥环已发布。", f"Signing key {key_id} is active, the keyring is published.")
+    _say(f"签名密钥 {key_id} 已启用，公钥环已发布。", f"Signing key {key_id} is active, the keyring is published.")
 
 
 @app.command()
@@ -124,7 +124,7 @@ def rotate(
     room = _room(keys_dir, keyring, root_key, root_public)
     key_id = ceremony.rotate(room, **_words(passphrase_file, root_passphrase_file, validity_days))
     _say(
-        f"新批次使用 {key_id};旧密钥只完成已开始的批次,完成后请执行 zpkeys retire。",
+        f"新批次使用 {key_id}；旧密钥只完成已开始的批次，完成后请执行 zpkeys retire。",
         f"New batches use {key_id}; the old key finishes running batches, then run: zpkeys retire.",
     )
 
@@ -142,7 +142,7 @@ def retire(
     """停用密钥,已签的码仍有效 / end a key's signing; what it signed stays valid."""
     _sure(
         yes,
-        f"停用 {key_id}?它名下未完成的批次将无法完成。",
+        f"停用 {key_id}？它名下未完成的批次将无法完成。",
         f"Retire {key_id}? A batch still running under it cannot be finished.",
     )
     room = _room(keys_dir, keyring, root_key, root_public)
@@ -164,7 +164,7 @@ def revoke(
     """撤销密钥,名下所有码立即失去信任 / withdraw the trust in every code under a key."""
     _sure(
         yes,
-        f"撤销 {key_id}?它签过的每个码都将显示为密钥已撤销,且不能恢复。",
+        f"撤销 {key_id}？它签过的每个码都将显示为密钥已撤销，且不能恢复。",
         f"Revoke {key_id}? Every code it signed will show as under a revoked key. This cannot be undone.",
     )
     room = _room(keys_dir, keyring, root_key, root_public)
@@ -182,7 +182,7 @@ def publish(
 ) -> None:
     """启用在离线机上签好的公钥环 / put a keyring in place that was signed on an offline machine."""
     published = ceremony.publish(_room(keys_dir, keyring, None, root_public), read_public(document))
-    _say(f"公钥环已启用,序号 {published.serial}。", f"The keyring is in place, serial {published.serial}.")
+    _say(f"公钥环已启用，序号 {published.serial}。", f"The keyring is in place, serial {published.serial}.")
 
 
 def _row(key: Key) -> dict[str, str]:
@@ -211,7 +211,7 @@ def list_keys(
         typer.echo(json.dumps({"serial": ring.serial if ring else 0, "keys": rows}, ensure_ascii=False))
         return
     if not ring:
-        _say("还没有公钥环,请执行 zpkeys create。", "There is no keyring yet; run: zpkeys create.")
+        _say("还没有公钥环，请执行 zpkeys create。", "There is no keyring yet; run: zpkeys create.")
         return
     _say(f"公钥环序号 {ring.serial}", f"Keyring serial {ring.serial}")
     for row in rows:

@@ -65,7 +65,7 @@ def create_root(room: KeyRoom, *, root_passphrase: bytes) -> str:
     _check_passphrase(root_passphrase)
     if room.root_public.exists():
         raise _refuse(
-            f"根公钥 {room.root_public} 已存在,不会换根",
+            f"根公钥 {room.root_public} 已存在，不会换根",
             f"there is a root public key at {room.root_public} already; the root is not replaced",
         )
     root = generated()
@@ -86,7 +86,7 @@ def create_key(room: KeyRoom, *, passphrase: bytes, root_passphrase: bytes, now:
         for record in keys:
             if record.state is KeyState.ACTIVE:
                 raise _refuse(
-                    f"密钥 {record.id} 正在使用,更换请用 zpkeys rotate",
+                    f"密钥 {record.id} 正在使用，更换请用 zpkeys rotate",
                     f"key {record.id} is active; to replace it use: zpkeys rotate",
                 )
         fresh = _new_key(room, keys, passphrase, now, validity)
@@ -125,7 +125,7 @@ def revoke(room: KeyRoom, key_id: str, *, reason: str, root_passphrase: bytes, n
     """Withdraw the trust in everything a key signed, for good. `reason` is published: 1 to 200 characters."""
     if not (reason.isprintable() and reason.strip() and len(reason) <= MAX_REASON):
         raise _refuse(
-            f"撤销须写明原因(1 至 {MAX_REASON} 字)", f"a revocation needs a reason of 1 to {MAX_REASON} characters"
+            f"撤销须写明原因（1 至 {MAX_REASON} 字）", f"a revocation needs a reason of 1 to {MAX_REASON} characters"
         )
 
     def change(keys: Sequence[KeyRecord]) -> _Change:
@@ -159,14 +159,14 @@ def current(room: KeyRoom) -> Keyring | None:
     if not room.keyring.exists():
         if last:
             raise _refuse(
-                f"{room.keyring} 不见了,而此前已发布到序号 {last};请先恢复该文件",
+                f"{room.keyring} 不见了，而此前已发布到序号 {last}；请先恢复该文件",
                 f"{room.keyring} is gone although serial {last} was published; restore it first",
             )
         return None
     keyring = Keyring.load(read_public(room.keyring), read_root(room.root_public))
     if keyring.serial < last:
         raise _refuse(
-            f"{room.keyring} 的序号是 {keyring.serial},而此前已发布到 {last};请恢复最新的文件",
+            f"{room.keyring} 的序号是 {keyring.serial}，而此前已发布到 {last}；请恢复最新的文件",
             f"{room.keyring} has serial {keyring.serial} although {last} was published; restore the latest",
         )
     return keyring
@@ -255,7 +255,7 @@ def _find(keys: Sequence[KeyRecord], key_id: str) -> KeyRecord:
         if record.id == key_id:
             return record
     known = ", ".join(record.id for record in keys) or "-"
-    raise _refuse(f"公钥环里没有密钥 {key_id};已有:{known}", f"no key {key_id} in the keyring; it has: {known}")
+    raise _refuse(f"公钥环里没有密钥 {key_id}；已有：{known}", f"no key {key_id} in the keyring; it has: {known}")
 
 
 def _with(keys: Sequence[KeyRecord], changed: KeyRecord) -> list[KeyRecord]:

@@ -74,7 +74,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def refusal(zh: str, en: str) -> KeyringError:
     """A KeyringError that opens by saying that the keyring is the matter."""
-    return KeyringError(Text(f"公钥环不可信:{zh}", f"the keyring cannot be trusted: {en}"))
+    return KeyringError(Text(f"公钥环不可信：{zh}", f"the keyring cannot be trusted: {en}"))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -137,7 +137,7 @@ def _check_signature(body: dict[str, Any], signature: RootSignature, root: ec.El
     pinned = es256.key_id(root)
     if signature.root != pinned:
         raise refusal(
-            f"由根密钥 {signature.root} 签名,而固定的根密钥是 {pinned}",
+            f"由根密钥 {signature.root} 签名，而固定的根密钥是 {pinned}",
             f"root key {signature.root} signed it, the pinned root key is {pinned}",
         )
     try:
@@ -166,4 +166,4 @@ def read_document(raw: bytes, root: bytes) -> Document:
     try:
         return msgspec.convert(body, Document)
     except msgspec.ValidationError as error:
-        raise refusal(f"内容不合规({error})", f"its content is not what it should be ({error})") from None
+        raise refusal(f"内容不合规（{error}）", f"its content is not what it should be ({error})") from None

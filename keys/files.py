@@ -35,13 +35,13 @@ def check_secret(path: Path, found: os.stat_result) -> None:
     user = os.geteuid()
     if found.st_uid != user:
         raise _refuse(
-            f"{path} 属于用户 {found.st_uid},而当前用户是 {user};请执行 chown {user} {path}",
+            f"{path} 属于用户 {found.st_uid}，而当前用户是 {user}；请执行 chown {user} {path}",
             f"{path} belongs to user {found.st_uid} and this process runs as {user}; run: chown {user} {path}",
         )
     mode = stat.S_IMODE(found.st_mode)
     if mode not in SECRET_MODES:
         raise _refuse(
-            f"{path} 的权限是 {mode:04o},必须是 0600 或 0400;请执行 chmod 600 {path}",
+            f"{path} 的权限是 {mode:04o}，必须是 0600 或 0400；请执行 chmod 600 {path}",
             f"{path} has mode {mode:04o} and must have 0600 or 0400; run: chmod 600 {path}",
         )
 
@@ -104,7 +104,7 @@ def write_secret(path: Path, content: bytes) -> None:
         _write_all(descriptor, content)
         _sync_folder(path.parent)
     except FileExistsError as error:
-        raise _refuse(f"{path} 已存在,不会覆盖", f"{path} exists already and is not overwritten") from error
+        raise _refuse(f"{path} 已存在，不会覆盖", f"{path} exists already and is not overwritten") from error
     except OSError as error:
         raise _refuse(f"写不了 {path}({error.strerror})", f"cannot write {path} ({error.strerror})") from error
 

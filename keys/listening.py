@@ -31,7 +31,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise _refuse(f"{path} 不可用({error.strerror})", f"{path} cannot be used ({error.strerror})") from error
+        raise _refuse(f"{path} 不可用（{error.strerror}）", f"{path} cannot be used ({error.strerror})") from error
 
 
 @contextlib.contextmanager
@@ -55,7 +55,7 @@ def prepare(path: Path) -> None:
     """Make the socket's folder. Raises SignerError when the path is too long or stands for something else."""
     if (size := len(os.fsencode(path))) > MAX_SOCKET_PATH:
         raise _refuse(
-            f"套接字路径 {path} 有 {size} 字节,最多 {MAX_SOCKET_PATH};请用 ZPCODE_SIGNER_SOCKET 换一个短的",
+            f"套接字路径 {path} 有 {size} 字节，最多 {MAX_SOCKET_PATH}；请用 ZPCODE_SIGNER_SOCKET 换一个短的",
             f"the socket path {path} has {size} bytes and may have {MAX_SOCKET_PATH}; "
             "set a shorter one in ZPCODE_SIGNER_SOCKET",
         )

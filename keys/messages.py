@@ -20,7 +20,7 @@ _SLOT_BYTES = 8
 
 def refusal(zh: str, en: str) -> SignerError:
     """The signer's no: what was wrong with the request."""
-    return SignerError(Text(f"签名服务拒绝:{zh}", f"the signer refuses: {en}"))
+    return SignerError(Text(f"签名服务拒绝：{zh}", f"the signer refuses: {en}"))
 
 
 def messages_of(request: Product | Lot | Items) -> list[bytes]:

@@ -31,7 +31,7 @@ def obtained(path: Path | None, name: Text, setting: str, *, twice: bool = False
     if not sys.stdin.isatty():
         raise KeyringError(
             Text(
-                f"需要{name.zh}口令:请在终端运行,或设置 {setting}",
+                f"需要{name.zh}口令：请在终端运行，或设置 {setting}",
                 f"the {name.en} passphrase is needed: run this in a terminal, or set {setting}",
             )
         )

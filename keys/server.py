@@ -134,7 +134,7 @@ def answer(signer: Signer, request: Request, uid: int) -> Answer:
     except KeyringError:
         # Its words name files of this machine: for our own log, not for whoever asked.
         _LOG.exception("a private key cannot be used")
-        return _no(refusal("私钥不可用,原因见签名服务的日志", "the private key cannot be used; its log says why"))
+        return _no(refusal("私钥不可用，原因见签名服务的日志", "the private key cannot be used; its log says why"))
     except SignerError as error:
         _LOG.warning("refused: %s", error.text.en)
         return _no(error)

@@ -90,7 +90,7 @@ def decrypted(path: Path, passphrase: bytes) -> FileKey:
     try:
         private = serialization.load_pem_private_key(pem, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        zh, en = f"{path} 解不开:口令不对或文件损坏", f"{path} does not open: wrong passphrase, or the file is damaged"
+        zh, en = f"{path} 解不开：口令不对或文件损坏", f"{path} does not open: wrong passphrase, or the file is damaged"
         raise KeyringError(Text(zh, en)) from None
     if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
         raise KeyringError(Text(f"{path} 不是 P-256 密钥", f"{path} does not hold a P-256 key"))
@@ -119,7 +119,7 @@ def open_key(uri: str, passphrase: bytes, public: ec.EllipticCurvePublicKey) -> 
     opener = SCHEMES.get(scheme)
     if opener is None:
         known = ", ".join(sorted(SCHEMES))
-        zh, en = f"不认识 {scheme}: 形式的密钥地址,已知:{known}", f"no key scheme {scheme!r} here; known: {known}"
+        zh, en = f"不认识 {scheme}: 形式的密钥地址，已知：{known}", f"no key scheme {scheme!r} here; known: {known}"
         raise KeyringError(Text(zh, en))
     key = opener(uri, passphrase)
     challenge = _CHALLENGE + os.urandom(32)
@@ -169,7 +169,7 @@ class Signer:
         key = self._ring().beginning(self._clock())
         if key is None:
             raise refusal(
-                "没有可用于新批次的密钥,请执行 zpkeys rotate", "no key may begin a new batch; run: zpkeys rotate"
+                "没有可用于新批次的密钥，请执行 zpkeys rotate", "no key may begin a new batch; run: zpkeys rotate"
             )
         return key
 
@@ -204,7 +204,7 @@ class Signer:
             raise refusal(f"没有密钥 {key_id[:8]!r}", f"there is no key {key_id[:8]!r}")
         if not key.may_sign(self._clock()):
             raise refusal(
-                f"密钥 {key_id} 现在不可签名(状态 {key.state},有效期至 {key.record.not_after:%Y-%m-%d})",
+                f"密钥 {key_id} 现在不可签名（状态 {key.state}，有效期至 {key.record.not_after:%Y-%m-%d}）",
                 f"key {key_id} may not sign now (state {key.state}, dates to {key.record.not_after:%Y-%m-%d})",
             )
         return key

@@ -88,7 +88,7 @@ class SigningLog:
             raise self._unwritten()
 
     def _unwritten(self) -> SignerError:
-        return refusal("写不了签名日志,因此不签名", "it cannot write its log, and signs nothing unlogged")
+        return refusal("写不了签名日志，因此不签名", "it cannot write its log, and signs nothing unlogged")
 
     def close(self) -> None:
         """Close the file."""

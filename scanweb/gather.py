@@ -117,10 +117,12 @@ class Gather(Generic[Q, A]):
             _fail(taken)
 
     async def close(self) -> None:
-        """Give up what is waiting or under way."""
+        """Give up what is waiting, and what is under way once its grace is over."""
         waiting, self._waiting = self._waiting, []
         _fail(waiting)
         tasks = list(self._tasks)
+        if tasks and self._grace:
+            await asyncio.wait(tasks, timeout=self._grace)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -40,7 +40,7 @@ from zpcode.wire.payload import check_matches
 
 ROUNDS: Final = 6
 _RECENT: Final = 10_000
-_UNSETTLED = Text("数据正在变动,请稍后再试", "the data is changing just now; try again shortly")
+_UNSETTLED = Text("数据正在变动，请稍后再试", "the data is changing just now; try again shortly")
 Get = Callable[[str], Held | None]
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +19,7 @@ from keys.client import SignerClient
 from keys.document import Document, assembled, body_of, signed_bytes_of
 from keys.keyring import Keyring
 from keys.signer import FileKey, decrypted, key_path
+from tests.patience import eventually
 from zpcode.errors import SignerError, SignerUnavailable
 from zpcode.wire.payload import Code, Identity, Seal, Serial, signed_bytes
 
@@ -141,15 +141,6 @@ class RunningSigner:
             self.process.send_signal(how)
         self.errors.close()
         return self.process.wait(20)
-
-
-def eventually(true: object, seconds: float = 20) -> None:
-    """Wait until a condition holds, or fail."""
-    assert callable(true)
-    until = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < until, "it never came true"
-        time.sleep(0.02)
 
 
 def is_running(pid: int) -> bool:

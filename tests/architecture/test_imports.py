@@ -46,6 +46,15 @@ def test_the_top_level_is_as_the_customer_fixed_it(root: Path) -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=root, check=True, capture_output=True, text=True).stdout
     top = {line.split("/")[0] for line in tracked.splitlines()}
     fixed = {"zpcode", "scanweb", "keys", "loadtests", "tests", "pyproject.toml"}
-    beside = {"README.md", "Makefile", "docs", "deploy", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "constraints.txt"}
+    beside = {
+        "README.md",
+        "Makefile",
+        "docs",
+        "deploy",
+        "LICENSE",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "constraints.txt",
+    }
     assert {name for name in top if not name.startswith(".")} <= fixed | beside
     assert fixed <= top

@@ -8,12 +8,10 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 
@@ -97,14 +95,3 @@ def descendants(home: Path) -> list[str]:
         if os.fsencode(home) in told:
             found.append(command_line)
     return found
-
-
-def eventually(question: Any, seconds: float = 20.0) -> Any:
-    """The first truthy answer; fails after some seconds without one."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = question()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)

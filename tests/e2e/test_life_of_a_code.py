@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.demo_running import Demo, command, demo, descendants, eventually
+from tests.e2e.demo_running import Demo, command, demo, descendants
+from tests.patience import eventually
 from zpcode.wire.link import path_of
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from keys.ceremony import KeyRoom
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
-from tests.keyroom import eventually
+from tests.patience import eventually
 from zpcode.demo.servers import Addresses
 from zpcode.wire import redis_keys
 from zpcode.wire.card import Scope, State

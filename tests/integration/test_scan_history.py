@@ -16,7 +16,7 @@ from sqlalchemy import text
 from scanweb import history as looking
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, IPHONE, WECHAT, Registry, ScanService
-from tests.keyroom import eventually
+from tests.patience import eventually
 from zpcode.demo.servers import Addresses
 from zpcode.wire import card, redis_keys, scan_event
 from zpcode.wire.payload import Identity

@@ -21,7 +21,7 @@ from redis import Redis
 from scanweb import watch
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
-from tests.keyroom import eventually
+from tests.patience import eventually
 from zpcode.demo.servers import Addresses, Servers
 from zpcode.wire import card, redis_keys
 from zpcode.wire.card import Scope, State

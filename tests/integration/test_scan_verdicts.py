@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from tests import keyroom
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
+from tests.patience import eventually
 from zpcode.demo.servers import Addresses
 from zpcode.wire import card
 from zpcode.wire.card import Scope, State
@@ -130,7 +131,7 @@ def test_a_key_revoked_in_the_keyring_turns_every_code_under_it(
         paths = [registry.item(), registry.sealed(Identity(GTIN)), registry.sealed(Identity(GTIN, lot="L2026"))]
         assert {service.verdict(path) for path in paths} == {"verified"}
         keyroom.revoke(room, key_id, datetime.now(UTC))
-        keyroom.eventually(lambda: {service.verdict(path) for path in paths} == {"key_revoked"}, seconds=5)
+        eventually(lambda: {service.verdict(path) for path in paths} == {"key_revoked"}, seconds=5)
 
 
 def test_a_key_revoked_by_a_decision_turns_every_code_under_it(service: ScanService, registry: Registry) -> None:

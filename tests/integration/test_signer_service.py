@@ -22,7 +22,8 @@ import pytest
 from keys.client import SignerClient
 from keys.keyring import SealVerdict
 from keys.protocol import MAX_REQUEST, Answer, receive
-from tests.keyroom import GTIN, PASSPHRASE, RunningSigner, eventually, is_running, retire, revoke, ring, rotate
+from tests.keyroom import GTIN, PASSPHRASE, RunningSigner, is_running, retire, revoke, ring, rotate
+from tests.patience import eventually
 from zpcode.errors import SignerError, SignerUnavailable
 from zpcode.wire.payload import Code, Identity, Seal, Serial
 

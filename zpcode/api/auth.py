@@ -18,7 +18,7 @@ JSON: Final = "application/json"
 _BEARER = HTTPBearer(
     scheme_name="ApiKey",
     bearerFormat="zpk_ID_SECRET",
-    description="API key, given out by the operator / 访问密钥,由平台运营方发放",
+    description="API key, given out by the operator / 访问密钥，由平台运营方发放",
     auto_error=False,
 )
 

@@ -70,7 +70,7 @@ def _check_there(path: Path, batch: Batch) -> None:
         number = batch.number
         raise Unavailable(
             Text(
-                f"批次 {number} 的文件不在本机;请平台运营方执行 zpcode batches export {number} 重新生成",
+                f"批次 {number} 的文件不在本机；请平台运营方执行 zpcode batches export {number} 重新生成",
                 f"the file of batch {number} is not on this machine; the operator makes it anew with "
                 f"zpcode batches export {number}",
             )

@@ -27,7 +27,7 @@ SECURITY_HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _access = logging.getLogger("zpcode.api.access")
-_CRASH = Text("服务内部错误,已记录", "internal error; it has been recorded")
+_CRASH = Text("服务内部错误，已记录", "internal error; it has been recorded")
 
 
 class Envelope:

@@ -119,7 +119,7 @@ DECISION: Final[Example] = {
     "reason": "safety-recall",
     "legal_basis": "《消费品召回管理暂行规定》第十三条",
     "note": {
-        "zh": "螺纹可能断裂,请停止使用并联系企业退换。",
+        "zh": "螺纹可能断裂，请停止使用并联系企业退换。",
         "en": "The thread may break. Stop using it and return it.",
     },
     "notice": "浙市监召〔2026〕18号",
@@ -136,7 +136,7 @@ NOTICE: Final[Example] = {
     "reason_text": {"zh": "缺陷产品召回", "en": "recall of defective products"},
     "state": "recalled",
     "note": {
-        "zh": "螺纹可能断裂,请停止使用并联系企业退换。",
+        "zh": "螺纹可能断裂，请停止使用并联系企业退换。",
         "en": "The thread may break. Stop using it and return it.",
     },
     "notice": "浙市监召〔2026〕18号",
@@ -177,7 +177,7 @@ PROBLEM_KIND: Final[Example] = {
     "type": "/problems/not-found",
     "status": 404,
     "title": {"zh": "没有找到", "en": "Not found"},
-    "advice": {"zh": "没有这样的对象,或者不在您的权限之内;两者不作区分。", "en": "There is no such thing, or none within your reach; the two are not told apart."},
+    "advice": {"zh": "没有这样的对象，或者不在您的权限之内；两者不作区分。", "en": "There is no such thing, or none within your reach; the two are not told apart."},
 }  # fmt: skip
 KEYRING: Final[Example] = {
     "serial": 3,

@@ -24,7 +24,7 @@ class Unauthenticated(ZpError):
     def __init__(self) -> None:
         super().__init__(
             Text(
-                "缺少有效的访问密钥;请在请求头写 Authorization: Bearer zpk_…",
+                "缺少有效的访问密钥；请在请求头写 Authorization: Bearer zpk_…",
                 "no valid API key; send the header Authorization: Bearer zpk_…",
             )
         )
@@ -39,7 +39,7 @@ class UnsupportedMedia(ZpError):
         known = ", ".join(accepted)
         super().__init__(
             Text(
-                f"请求体的 Content-Type 须为 {known},且未经压缩",
+                f"请求体的 Content-Type 须为 {known}，且未经压缩",
                 f"the body's Content-Type has to be {known}, without a Content-Encoding",
             )
         )
@@ -52,7 +52,7 @@ class UnsatisfiableRange(ZpError):
 
     def __init__(self, size: int) -> None:
         super().__init__(
-            Text(f"文件共 {size} 字节,所求范围在其外", f"the file has {size} bytes; the range lies outside")
+            Text(f"文件共 {size} 字节，所求范围在其外", f"the file has {size} bytes; the range lies outside")
         )
         self.size = size
 
@@ -79,7 +79,7 @@ class NotReady(Conflict):
         reason = why or Text("", "")
         super().__init__(
             Text(
-                f"码文件尚未生成完毕:{codes} 个中已写入 {written} 个。{reason.zh}",
+                f"码文件尚未生成完毕：{codes} 个中已写入 {written} 个。{reason.zh}",
                 f"the file is not finished: {written} of {codes} codes are written. {reason.en}".rstrip(),
             )
         )

@@ -22,7 +22,7 @@ from zpcode.services import catalogue, status
 from zpcode.wire.card import Bilingual, Scope
 
 router = APIRouter(prefix="/v1")
-_BOTH = Text("scope 与 target 须同时给出,且不与 after 同用", "scope and target go together, and not with after")
+_BOTH = Text("scope 与 target 须同时给出，且不与 after 同用", "scope and target go together, and not with after")
 
 
 @router.post(

@@ -16,9 +16,9 @@ MAX_FINDINGS: Final = 100
 # Pydantic's kind: (reason, zh, en); {…} is filled from the error's context.
 _SENTENCES: Final = {
     "missing": ("missing", "缺少这一项", "this is missing"),
-    "extra_forbidden": ("unknown_member", "不认识的成员,请更正名称或删去", "an unknown member; correct its name or remove it"),
+    "extra_forbidden": ("unknown_member", "不认识的成员，请更正名称或删去", "an unknown member; correct its name or remove it"),
     "string_type": ("type", "应为文本", "a text is expected"),
-    "int_type": ("type", "应为整数,不加引号", "a whole number is expected, without quotes"),
+    "int_type": ("type", "应为整数，不加引号", "a whole number is expected, without quotes"),
     "int_parsing": ("type", "应为整数", "a whole number is expected"),
     "int_parsing_size": ("range", "数字过大", "the number is too large"),
     "bool_parsing": ("type", "应为 true 或 false", "true or false is expected"),
@@ -28,14 +28,14 @@ _SENTENCES: Final = {
     "less_than_equal": ("range", "不得大于 {le}", "at most {le}"),
     "string_too_short": ("length", "至少 {min_length} 个字符", "at least {min_length} characters"),
     "string_too_long": ("length", "最多 {max_length} 个字符", "at most {max_length} characters"),
-    "enum": ("choice", "可选值:{expected}", "one of {expected}"),
+    "enum": ("choice", "可选值：{expected}", "one of {expected}"),
     "day": ("format", "应为日期 YYYY-MM-DD", "a date YYYY-MM-DD is expected"),
     "moment": (
         "format",
-        "应为带时区的时间,如 2026-11-21T12:00:00+08:00",
+        "应为带时区的时间，如 2026-11-21T12:00:00+08:00",
         "a time with its offset is expected, such as 2026-11-21T12:00:00+08:00",
     ),
-    "index": ("type", "应为从 0 起的序号,或序列号", "an index from 0 or a serial is expected"),
+    "index": ("type", "应为从 0 起的序号，或序列号", "an index from 0 or a serial is expected"),
     "characters": ("characters", "含有控制字符", "contains control characters"),
 }  # fmt: skip
 _OTHER = ("value", "这里的值不符合要求", "the value does not agree with the schema")

@@ -38,7 +38,7 @@ def create(
     with database(load()) as engine:
         made = access.create(engine, role, subject, label=label, caller=operator_caller(), now=datetime.now(UTC))
     typer.echo(made.token)
-    typer.echo(f"只显示这一次,请妥善保存 / shown this once; keep it safe: {told(made.key)}", err=True)
+    typer.echo(f"只显示这一次，请妥善保存 / shown this once; keep it safe: {told(made.key)}", err=True)
 
 
 @app.command("list")

@@ -28,7 +28,7 @@ _BREAKS = {
 @app.command()
 def verify(
     expect_head: Annotated[
-        str, typer.Option(help="以前记下的末条哈希(64 位十六进制) / head hash noted earlier, 64 hex digits")
+        str, typer.Option(help="以前记下的末条哈希（64 位十六进制） / head hash noted earlier, 64 hex digits")
     ] = "",
     expect_count: Annotated[int, typer.Option(min=0, help="当时的条数 / how many entries there were then")] = 0,
 ) -> None:
@@ -65,7 +65,7 @@ def told(broken: Break) -> str:
 @app.command()
 def show(
     object_: Annotated[
-        str, typer.Option("--object", help="只看这个对象,如 code:7:12 / only about this, as code:7:12")
+        str, typer.Option("--object", help="只看这个对象，如 code:7:12 / only about this, as code:7:12")
     ] = "",
     limit: Annotated[int, typer.Option(min=1, max=audit.MAX_SHOWN, help="最多条数 / at most")] = 20,
 ) -> None:

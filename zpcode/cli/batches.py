@@ -40,7 +40,7 @@ def issue(
     level: Annotated[Level, typer.Option(help="层级 / what one code stands for")],
     gtin: Annotated[str, typer.Option(help="商品条码 / GTIN")],
     quantity: Annotated[
-        int, typer.Option(help="数量;品类码与批次码为标签数 / codes, or labels at product and lot level")
+        int, typer.Option(help="数量；品类码与批次码为标签数 / codes, or labels at product and lot level")
     ],
     *,
     lot: Annotated[str, typer.Option(help="批号 / lot (AI 10)")] = "",
@@ -48,7 +48,7 @@ def issue(
     expiry_date: Day = "",
     file_format: Annotated[str, typer.Option("--format", help="文件格式 / format of the file")] = "csv",
     activation: Annotated[Activation, typer.Option(help="激活方式 / when codes are answered")] = Activation.ON_ISSUE,
-    key: Annotated[str, typer.Option(help="幂等键:中断后用同一键继续 / idempotency key: the same one goes on")] = "",
+    key: Annotated[str, typer.Option(help="幂等键：中断后用同一键继续 / idempotency key: the same one goes on")] = "",
     directory: Folder = None,
 ) -> None:
     """预留并生成一批码。Reserve a batch and write its file; after an interruption it goes on where it was."""

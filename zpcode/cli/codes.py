@@ -31,12 +31,12 @@ _KINDS: Final = {
 _SEALS: Final = {
     SealVerdict.VALID: (
         VALID,
-        "签章有效:由公钥环中的密钥签发",
+        "签章有效：由公钥环中的密钥签发",
         "the seal is valid: a key of the keyring issued this code",
     ),
     SealVerdict.INVALID: (
         SEAL_INVALID,
-        "签章无效:不是本服务签发的码",
+        "签章无效：不是本服务签发的码",
         "the seal is invalid: this code was not issued here",
     ),
     SealVerdict.REVOKED: (KEY_REVOKED, "签发密钥已撤销", "the seal is right, but its key has been revoked"),
@@ -59,7 +59,7 @@ def inspect(
     try:
         found = parse(path_of(code))
     except MalformedCode as refusal:
-        _end(MALFORMED, f"不是有效的码:{refusal.text.zh}", f"not a code: {refusal.text.en}")
+        _end(MALFORMED, f"不是有效的码：{refusal.text.zh}", f"not a code: {refusal.text.en}")
     for zh, en, value in parts(found):
         typer.echo(f"{zh} / {en}: {value}")
     if found.seal is None:
@@ -68,7 +68,7 @@ def inspect(
     try:
         ring = _keyring(keyring or settings.keyring, root or settings.root_public)
     except KeyringError as refusal:
-        _end(NOT_OFFLINE, f"未能验证:{refusal.text.zh}", f"not verified: {refusal.text.en}")
+        _end(NOT_OFFLINE, f"未能验证：{refusal.text.zh}", f"not verified: {refusal.text.en}")
     _end(*_SEALS[ring.verify(found)])
 
 
@@ -105,7 +105,7 @@ def parts(code: Code) -> list[tuple[str, str, str]]:
         found += [
             ("序列号", "serial (AI 21)", serial.text),
             ("码批次", "batch number", str(serial.batch)),
-            ("位次(经置换)", "slot (permuted)", str(serial.slot)),
+            ("位次（经置换）", "slot (permuted)", str(serial.slot)),
         ]
     if identity.check is not None:
         found.append(("校验段", "check (40 bits)", f"{identity.check:010x}"))
@@ -115,7 +115,7 @@ def parts(code: Code) -> list[tuple[str, str, str]]:
 def _unsealed(code: Code) -> tuple[str, str]:
     if code.identity.check is not None:
         return "短码只能联机核验", "a compact code can only be verified online"
-    return "这个码没有签章,离线无法核验", "this code carries no seal: nothing can be verified offline"
+    return "这个码没有签章，离线无法核验", "this code carries no seal: nothing can be verified offline"
 
 
 def _keyring(path: Path, root: Path) -> Keyring:

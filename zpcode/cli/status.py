@@ -29,13 +29,13 @@ TargetArgument = Annotated[
     str, typer.Argument(help="对象 / printed code, BATCH:INDEX, batch, GTIN:LOT, GTIN, USCC or number")
 ]
 Reason = Annotated[str, typer.Option(help="理由代码 / a slug that `zpcode reasons` lists")]
-First = Annotated[str, typer.Option(help="号段首:序号或序列号 / first index or serial of a range")]
-Last = Annotated[str, typer.Option(help="号段尾(含) / last index or serial, included")]
+First = Annotated[str, typer.Option(help="号段首：序号或序列号 / first index or serial of a range")]
+Last = Annotated[str, typer.Option(help="号段尾（含） / last index or serial, included")]
 Basis = Annotated[str, typer.Option(help="法律依据 / legal basis")]
-Note = Annotated[str, typer.Option(help="公开说明,消费者可见 / PUBLIC note in Chinese: consumers read it")]
-NoteEn = Annotated[str, typer.Option(help="公开说明(英文) / public note in English")]
+Note = Annotated[str, typer.Option(help="公开说明，消费者可见 / PUBLIC note in Chinese: consumers read it")]
+NoteEn = Annotated[str, typer.Option(help="公开说明（英文） / public note in English")]
 Notice = Annotated[str, typer.Option(help="公告文号 / number of the public notice")]
-Effective = Annotated[str, typer.Option(help="生效时间 ISO 8601,未写时区按北京时间 / no zone: Asia/Shanghai")]
+Effective = Annotated[str, typer.Option(help="生效时间 ISO 8601，未写时区按北京时间 / no zone: Asia/Shanghai")]
 
 
 def _command(action: Action) -> Callable[..., None]:
@@ -118,7 +118,7 @@ def summary(done: Projected) -> Iterator[str]:
     """What was decided, line by line."""
     made = done.change
     bounds = "" if made.first is None else f" [{made.first}–{made.last}]"
-    verb = "此前已有相同决定,未作更改 / already decided, nothing changed" if made.repeated else "已记录 / recorded"
+    verb = "此前已有相同决定，未作更改 / already decided, nothing changed" if made.repeated else "已记录 / recorded"
     yield f"{verb}: #{made.id} {made.action} {made.scope} {made.target}{bounds} → {made.state}"
     yield f"生效 / effective: {shown_time(made.effective_at)} (Asia/Shanghai)"
     if made.lifts is not None:
@@ -126,4 +126,4 @@ def summary(done: Projected) -> Iterator[str]:
     if made.barred_until is not None:
         yield f"该企业可重新申请之日 / may apply again from: {made.barred_until}"
     if not done.projected:
-        yield "缓存暂未更新,稍后自动同步 / Redis was not told yet; it follows by itself"
+        yield "缓存暂未更新，稍后自动同步 / Redis was not told yet; it follows by itself"

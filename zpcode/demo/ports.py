@@ -21,7 +21,7 @@ def free_port(host: str, wanted: int) -> int:
             except PermissionError:
                 raise Unavailable(
                     Text(
-                        f"没有权限使用端口 {port},请用 PORT=… 指定",
+                        f"没有权限使用端口 {port}，请用 PORT=… 指定",
                         f"port {port} is not permitted; choose one with PORT=…",
                     )
                 ) from None
@@ -29,7 +29,7 @@ def free_port(host: str, wanted: int) -> int:
                 if error.errno not in _TAKEN:
                     raise Unavailable(
                         Text(
-                            f"地址 {host} 不是本机的地址,请检查 HOST=…",
+                            f"地址 {host} 不是本机的地址，请检查 HOST=…",
                             f"{host} is no address of this machine; check HOST=…",
                         )
                     ) from None
@@ -37,7 +37,7 @@ def free_port(host: str, wanted: int) -> int:
                 return port
     raise Unavailable(
         Text(
-            f"端口 {wanted}–{wanted + TRIES - 1} 都被占用,请用 PORT=… 指定",
+            f"端口 {wanted}–{wanted + TRIES - 1} 都被占用，请用 PORT=… 指定",
             f"ports {wanted} to {wanted + TRIES - 1} are all taken; choose one with PORT=…",
         )
     )

@@ -70,7 +70,7 @@ def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) 
         processes = Processes(home / "log")
         stack.callback(processes.stop)
         processes.start("signer", [sys.executable, "-m", "keys", "serve"], env=environment)
-        showing.step("建表,导入示例登记册", "migrating, importing the demo registry")
+        showing.step("建表，导入示例登记册", "migrating, importing the demo registry")
         furnish.registered(addresses)
         _start(processes, plan, environment)
         showing.step("签发各级码", "issuing a batch at each level")
@@ -115,7 +115,7 @@ def _ceremony(environment: dict[str, str]) -> None:
         )
         if done.returncode != 0:
             reason = (done.stderr or done.stdout).strip()
-            raise Unavailable(Text(f"密钥仪式失败: {reason}", f"the key ceremony failed: {reason}"))
+            raise Unavailable(Text(f"密钥仪式失败：{reason}", f"the key ceremony failed: {reason}"))
 
 
 def _start(processes: Processes, plan: Plan, environment: dict[str, str]) -> None:
@@ -142,7 +142,7 @@ def _wait_until(processes: Processes, ready: Callable[[], bool]) -> None:
         if time.monotonic() > deadline:
             raise Unavailable(
                 Text(
-                    f"服务没有就绪,日志在 {processes.logs}", f"the services did not become ready; see {processes.logs}"
+                    f"服务没有就绪，日志在 {processes.logs}", f"the services did not become ready; see {processes.logs}"
                 )
             )
         time.sleep(_POLL_SECONDS)
@@ -166,7 +166,8 @@ def _fail_if_ended(processes: Processes) -> None:
         log = processes.log(ended.name)
         raise Unavailable(
             Text(
-                f"{ended.name} 意外结束({ended.status}),原因见 {log}", f"{ended.name} ended ({ended.status}); see {log}"
+                f"{ended.name} 意外结束（{ended.status}），原因见 {log}",
+                f"{ended.name} ended ({ended.status}); see {log}",
             )
         )
 
@@ -187,7 +188,7 @@ def _only_one(home: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Conflict(
                 Text(
-                    f"另一个 demo 正在使用 {home};先在那边按 Ctrl-C",
+                    f"另一个 demo 正在使用 {home}；先在那边按 Ctrl-C",
                     f"another demo is using {home}; end that one with Ctrl-C first",
                 )
             ) from None

@@ -174,7 +174,7 @@ class Servers:
         if self.sockets.stat().st_uid not in {os.getuid(), self.user.pw_uid if self.user else os.getuid()}:
             raise Unavailable(
                 Text(
-                    f"目录 {self.sockets} 属于别的用户,请删除后重试",
+                    f"目录 {self.sockets} 属于别的用户，请删除后重试",
                     f"{self.sockets} belongs to someone else; remove it",
                 )
             )
@@ -214,7 +214,7 @@ class Servers:
         password.unlink()
         if done.returncode != 0:
             reason = done.stderr.strip()
-            raise Unavailable(Text(f"PostgreSQL 初始化失败: {reason}", f"initdb failed: {reason}"))
+            raise Unavailable(Text(f"PostgreSQL 初始化失败：{reason}", f"initdb failed: {reason}"))
 
     def _stop_orphan(self, binaries: Path) -> None:
         """End a server that an earlier run, killed outright, left on this directory."""
@@ -270,7 +270,7 @@ class Servers:
                 if self.processes.ended() or time.monotonic() > deadline:
                     log = self.processes.log(name)
                     raise Unavailable(
-                        Text(f"{name} 没有启动,原因见 {log}", f"{name} did not start; see {log}")
+                        Text(f"{name} 没有启动，原因见 {log}", f"{name} did not start; see {log}")
                     ) from failure
                 time.sleep(0.02)
             else:

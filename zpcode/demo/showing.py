@@ -44,7 +44,7 @@ def moved_ports(*pairs: int) -> None:
     """Say so where a wanted port was taken: (wanted, got, wanted, got, …)."""
     for wanted, got in zip(pairs[::2], pairs[1::2], strict=True):
         if wanted != got:
-            step(f"端口 {wanted} 被占用,改用 {got}", f"port {wanted} is taken, using {got}")
+            step(f"端口 {wanted} 被占用，改用 {got}", f"port {wanted} is taken, using {got}")
 
 
 def terminal_qr(base: str, link: str) -> str:

@@ -144,7 +144,7 @@ def key_subject(role: Role, subject: str, label: str) -> str:
     elif role is Role.REGULATOR and subject != PROVINCE and not is_region(subject):
         found.add(
             "subject",
-            "不是浙江省或其市、县(市、区)的行政区划代码(GB/T 2260,6 位)",
+            "不是浙江省或其市、县（市、区）的行政区划代码（GB/T 2260,6 位）",
             "not the code of Zhejiang, or of a city or county of it (GB/T 2260, 6 digits)",
             where="/subject",
             value=subject,
@@ -154,7 +154,7 @@ def key_subject(role: Role, subject: str, label: str) -> str:
     if len(label) > MAX_LABEL or any(unicodedata.category(character)[0] == "C" for character in label):
         found.add(
             "label",
-            f"备注最多 {MAX_LABEL} 个字符,不含控制字符",
+            f"备注最多 {MAX_LABEL} 个字符，不含控制字符",
             f"a label has at most {MAX_LABEL} characters and no control characters",
             where="/label",
             value=ascii(label),

@@ -126,7 +126,7 @@ def read_date(raw: object) -> date:
     if not isinstance(found, date):
         found = _date_in(_code(raw))
     if not _EARLIEST <= found <= _LATEST:
-        raise refusal("date", "日期超出合理范围(1949 至 2199 年)", "the year is out of bounds (1949 to 2199)")
+        raise refusal("date", "日期超出合理范围（1949 至 2199 年）", "the year is out of bounds (1949 to 2199)")
     return found
 
 
@@ -175,7 +175,7 @@ def read_choice(field: Field, raw: object) -> str:
             return choice.code
     zh = "、".join(choice.zh for choice in field.choices)
     en = ", ".join(choice.en for choice in field.choices)
-    raise refusal("choice", f"应为以下之一:{zh}", f"has to be one of: {en}")
+    raise refusal("choice", f"应为以下之一：{zh}", f"has to be one of: {en}")
 
 
 def _folded(text: str) -> str:

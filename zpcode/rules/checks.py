@@ -190,7 +190,7 @@ def _evidence(checker: Checker, recognition: Recognition, path: str, name: str) 
         checker.note(
             at,
             "evidence_of_another_path",
-            "这是其他认定路径的证据，应留空(认定只走一条路径)",
+            "这是其他认定路径的证据，应留空（认定只走一条路径）",
             "this is evidence of another path and has to be blank: a recognition has one path",
             column=column,
             value=shown,
@@ -225,7 +225,7 @@ def _own_certificate(checker: Checker, product: Product, number: str) -> None:
             checker.note(
                 at,
                 "certificate_of_another",
-                f"该证书属于 {holder},不属于本产品的企业",
+                f"该证书属于 {holder}，不属于本产品的企业",
                 f"this certificate belongs to {holder}, not to the product's enterprise",
                 column="certificates",
                 value=number,
@@ -273,7 +273,7 @@ def _unreadable(checker: Checker, at: tuple[str, str, int], indicator: Indicator
     checker.note(
         at,
         "value",
-        f"指标“{indicator.name.zh}”的数值无法按方向读取，请写作 {signs},单位填在“单位”列；文字请用方向“文字”",
+        f"指标“{indicator.name.zh}”的数值无法按方向读取，请写作 {signs}，单位填在“单位”列；文字请用方向“文字”",
         f"the figure of “{indicator.name.zh}” cannot be read in this direction; write it as {signs}, "
         "with the unit in its own column; for words use the direction text",
         column=f"{name}.zh",
@@ -286,7 +286,7 @@ def _not_met(checker: Checker, at: tuple[str, str, int], indicator: Indicator) -
     checker.note(
         at,
         "indicator_not_met",
-        f"指标“{indicator.name.zh}”不符合本标准:产品值 {product},标准值 {standard}({unit or '无单位'})",
+        f"指标“{indicator.name.zh}”不符合本标准：产品值 {product}，标准值 {standard}（{unit or '无单位'}）",
         f"“{indicator.name.zh}” does not meet its own standard: product {product}, "
         f"standard {standard} ({unit or 'no unit'})",
         column="product_value.zh",
@@ -334,7 +334,7 @@ def _claim(checker: Checker, at: tuple[str, str, int], claim: Claim) -> None:
         checker.note(
             at,
             "carbon_footprint",
-            "碳足迹须填数值和单位(如 2.31,kg CO₂e/件)",
+            "碳足迹须填数值和单位（如 2.31,kg CO₂e/件）",
             "a carbon footprint needs a figure and its unit (2.31, kg CO₂e per piece)",
             column="value",
             value=claim.value or None,
@@ -348,7 +348,7 @@ def _recognitions(checker: Checker, product: Product) -> None:
             checker.note(
                 ("recognitions", later.number, 0),
                 "overlap",
-                f"与同一产品的认定 {earlier.number}({earlier.valid_from} 至 {earlier.valid_to})重叠",
+                f"与同一产品的认定 {earlier.number}（{earlier.valid_from} 至 {earlier.valid_to}）重叠",
                 f"overlaps with recognition {earlier.number} of the same product "
                 f"({earlier.valid_from} to {earlier.valid_to})",
                 column="valid_from",

@@ -206,7 +206,7 @@ def _repeated(found: Draft, row: Row, key: str, findings: Findings) -> None:
     first = found.places[row.sheet.plural, key, 0].where()
     findings.add(
         "repeated",
-        f"重复:同一“{row.sheet.zh}”已在 {first} 出现",
+        f"重复：同一“{row.sheet.zh}”已在 {first} 出现",
         f"repeated: the same key stands already at {first}",
         where=row.place.where(row.sheet.key),
         value=key,

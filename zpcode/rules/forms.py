@@ -43,7 +43,7 @@ def uscc(text: str) -> str:
         )
     raise refusal(
         "uscc",
-        "统一社会信用代码不正确:字符(不含 I、O、S、V、Z)或末位校验码有误，请与营业执照核对",
+        "统一社会信用代码不正确：字符（不含 I、O、S、V、Z）或末位校验码有误，请与营业执照核对",
         "not a unified social credit code: a character (I, O, S, V, Z do not occur) or the last, "
         "the check character, is wrong; compare it with the business licence",
     )
@@ -59,14 +59,14 @@ def gtin(text: str) -> str:
     if not (digits.isascii() and digits.isdigit() and 7 <= len(digits) <= 14):
         raise refusal(
             "gtin",
-            "商品条码(GTIN)应为 8、12、13 或 14 位数字",
+            "商品条码（GTIN）应为 8、12、13 或 14 位数字",
             "a GTIN has 8, 12, 13 or 14 digits",
         )
     full = gtin14(digits.rjust(14, "0"))
     if full is None or not int(full):
         raise refusal(
             "gtin",
-            "商品条码(GTIN)校验位不正确，请与条码核对",
+            "商品条码（GTIN）校验位不正确，请与条码核对",
             "the GTIN's check digit is wrong; compare it with the bar code",
         )
     return full
@@ -78,7 +78,7 @@ def registration(text: str, today: date) -> str:
     if match is None:
         raise refusal(
             "registration",
-            "标准登记号应为 ZZB □XXXX-YYYY,□ 为 D(地方)、Q(企业)或 T(团体),如 ZZB T0664-2018",
+            "标准登记号应为 ZZB □XXXX-YYYY,□ 为 D（地方）、Q（企业）或 T（团体），如 ZZB T0664-2018",
             "a registration number reads ZZB □XXXX-YYYY, □ being D (local), Q (enterprise) or T (group), "
             "for example ZZB T0664-2018",
         )
@@ -112,7 +112,7 @@ def region(text: str) -> str:
         )
     raise refusal(
         "region",
-        "不是浙江省内市、县(市、区)的行政区划代码(GB/T 2260,6 位，如 330702)",
+        "不是浙江省内市、县（市、区）的行政区划代码（GB/T 2260,6 位，如 330702）",
         "not the code of a city or county of Zhejiang (GB/T 2260, 6 digits, for example 330702)",
     )
 
@@ -123,7 +123,7 @@ def industry(text: str) -> str:
     if code is None:
         raise refusal(
             "industry",
-            "不是国民经济行业代码(GB/T 4754-2017,门类字母加 2 至 4 位数字，如 C3525)",
+            "不是国民经济行业代码（GB/T 4754-2017，门类字母加 2 至 4 位数字，如 C3525）",
             "not an industry code (GB/T 4754-2017, section letter and 2 to 4 digits, for example C3525)",
         )
     return code

@@ -19,7 +19,7 @@ from zpcode.wire.payload import Level
 # What a consumer would be warned of at once is not printed in the first place.
 STOPPING: Final = frozenset({State.ENDED, State.SUSPENDED, State.RECALLED, State.REVOKED})
 _SCOPES: Final = {
-    Scope.LOT: ("批次(批号)", "the lot"),
+    Scope.LOT: ("批次（批号）", "the lot"),
     Scope.PRODUCT: ("产品", "the product"),
     Scope.RECOGNITION: ("品牌认定", "the recognition"),
     Scope.CERTIFICATE: ("认证证书", "the certificate"),
@@ -71,7 +71,7 @@ def may_issue(request: BatchRequest, facts: Facts, now: datetime) -> None:
     if facts.product is None or not is_gtin14(request.gtin):
         found.add(
             "foreign_gtin",
-            "该商品条码(GTIN)不在您名下,请核对;产品须先登记",
+            "该商品条码（GTIN）不在您名下，请核对；产品须先登记",
             "this GTIN is not one of yours; check it, a product has to be registered first",
             where="/gtin",
             value=request.gtin,
@@ -99,7 +99,7 @@ def _check_form(request: BatchRequest, found: Findings) -> None:
         known = ", ".join(FORMATS)
         found.add(
             "format",
-            f"未知的文件格式,可选:{known}",
+            f"未知的文件格式，可选：{known}",
             f"unknown format; there is {known}",
             where="/format",
             value=request.format,
@@ -107,7 +107,7 @@ def _check_form(request: BatchRequest, found: Findings) -> None:
     if request.level is Level.PRODUCT and request.activation is Activation.MANUAL:
         found.add(
             "activation",
-            "品类码没有单独的激活,请用 on_issue",
+            "品类码没有单独的激活，请用 on_issue",
             "a product code is not activated by batch; use on_issue",
             where="/activation",
             value=request.activation,
@@ -141,7 +141,7 @@ def _check_lot(request: BatchRequest, known: LotCard | None, found: Findings) ->
     elif not is_lot(request.lot) or request.lot[0] in "-.":
         found.add(
             "lot",
-            "批号须为 1 至 20 个 0-9 A-Z . - 字符,且以字母或数字开头",
+            "批号须为 1 至 20 个 0-9 A-Z . - 字符，且以字母或数字开头",
             "a lot is 1 to 20 of 0-9 A-Z . - and begins with a letter or a digit",
             where="/lot",
             value=request.lot,
@@ -153,7 +153,7 @@ def _check_lot(request: BatchRequest, known: LotCard | None, found: Findings) ->
     ):
         found.add(
             "lot_dates",
-            f"该批号已有批次码,日期为 {known.production_date or '无'} 至 {known.expiry_date or '无'},须一致",
+            f"该批号已有批次码，日期为 {known.production_date or '无'} 至 {known.expiry_date or '无'}，须一致",
             f"this lot has codes already, dated {known.production_date or 'none'} to {known.expiry_date or 'none'}; "
             "the dates must agree",
             where="/lot",
@@ -174,7 +174,7 @@ def _check_standing(facts: Facts, now: int, found: Findings) -> None:
         notice = (f"(公告 {standing.notice})", f" (notice {standing.notice})") if standing.notice else ("", "")
         found.add(
             "not_in_force",
-            f"{zh} {target} {state_zh}{notice[0]},不能生成码",
+            f"{zh} {target} {state_zh}{notice[0]}，不能生成码",
             f"{en} {target} is {state_en}{notice[1]}: no codes",
             where="/gtin",
             value=target,
@@ -195,7 +195,7 @@ def _check_recognition(product: ProductCard, day: str, found: Findings) -> None:
     if not recognition.valid_from <= day <= recognition.valid_to:
         found.add(
             "not_in_force",
-            f"品牌认定 {recognition.number} 今天不在有效期内({recognition.valid_from} 至 {recognition.valid_to})",
+            f"品牌认定 {recognition.number} 今天不在有效期内（{recognition.valid_from} 至 {recognition.valid_to}）",
             f"recognition {recognition.number} is not in force today ({recognition.valid_from} to {recognition.valid_to})",
             where="/gtin",
             value=recognition.number,
@@ -204,7 +204,7 @@ def _check_recognition(product: ProductCard, day: str, found: Findings) -> None:
         if certificate.number == recognition.certificate and not certificate.valid_from <= day <= certificate.valid_to:
             found.add(
                 "not_in_force",
-                f"认定所依据的证书 {certificate.number} 今天不在有效期内({certificate.valid_from} 至 {certificate.valid_to})",
+                f"认定所依据的证书 {certificate.number} 今天不在有效期内（{certificate.valid_from} 至 {certificate.valid_to}）",
                 f"certificate {certificate.number}, which the recognition rests on, is not in force today "
                 f"({certificate.valid_from} to {certificate.valid_to})",
                 where="/gtin",
@@ -218,7 +218,7 @@ def _check_quota(request: BatchRequest, facts: Facts, found: Findings) -> None:
     left = max(facts.quota - facts.used, 0)
     found.add(
         "quota",
-        f"超出单品码额度:共 {facts.quota},已用 {facts.used},还剩 {left}",
+        f"超出单品码额度：共 {facts.quota}，已用 {facts.used}，还剩 {left}",
         f"over the quota of item codes: {facts.quota} in all, {facts.used} used, {left} left",
         where="/quantity",
         value=request.quantity,

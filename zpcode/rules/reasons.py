@@ -136,7 +136,7 @@ _TABLE: Final = (
     ),
     _reason(
         "cloning-suspected",
-        ("扫码异常,疑似标签被复制", "unusual scans: the label may have been copied"),
+        ("扫码异常，疑似标签被复制", "unusual scans: the label may have been copied"),
         _DOUBT,
         _ITEMS,
         _ALL,
@@ -150,7 +150,7 @@ _TABLE: Final = (
     ),
     _reason(
         "quality-check",
-        ("企业自查,暂停销售", "the maker has stopped sales for a check of its own"),
+        ("企业自查，暂停销售", "the maker has stopped sales for a check of its own"),
         _DOUBT,
         _ITEMS,
         _OWN,
@@ -229,7 +229,7 @@ _TABLE: Final = (
     ),
     _reason(
         "poor-performance",
-        ("绩效评估结果不理想,收回品牌授权", "poor performance evaluation: the brand licence was taken back"),
+        ("绩效评估结果不理想，收回品牌授权", "poor performance evaluation: the brand licence was taken back"),
         (_REVOKE,),
         (Scope.PRODUCT, Scope.RECOGNITION),
         _TOP,
@@ -246,7 +246,7 @@ _TABLE: Final = (
     ),
     _reason(
         "recognition-ended-early",
-        ("品牌认定提前终止(非违规)", "the brand recognition ended early, without fault"),
+        ("品牌认定提前终止（非违规）", "the brand recognition ended early, without fault"),
         (_REVOKE,),
         (Scope.RECOGNITION,),
         _TOP,
@@ -270,7 +270,7 @@ _TABLE: Final = (
     ),
     _reason(
         "serious-dishonesty",
-        ("严重违法失信,依法清退", "removed for serious breaches of law or trust"),
+        ("严重违法失信，依法清退", "removed for serious breaches of law or trust"),
         (_SUSPEND, _REVOKE),
         _RIGHTS,
         _UPPER,
@@ -367,7 +367,7 @@ _TABLE: Final = (
     # Why a decision is lifted.
     _reason(
         "investigation-closed",
-        ("核查结束,未发现问题", "the investigation is closed and found nothing wrong"),
+        ("核查结束，未发现问题", "the investigation is closed and found nothing wrong"),
         (_RESTORE,),
         tuple(Scope),
         _ALL,

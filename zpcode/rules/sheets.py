@@ -77,8 +77,8 @@ class Field:
         if not self.bilingual:
             return (Column(self.name, self.zh, self.en, self.required),)
         return (
-            Column(f"{self.name}.zh", f"{self.zh}(中文)", f"{self.en} (zh)", self.required),
-            Column(f"{self.name}.en", f"{self.zh}(英文)", f"{self.en} (en)", required=False),
+            Column(f"{self.name}.zh", f"{self.zh}（中文）", f"{self.en} (zh)", self.required),
+            Column(f"{self.name}.en", f"{self.zh}（英文）", f"{self.en} (en)", required=False),
         )
 
 

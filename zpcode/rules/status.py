@@ -152,7 +152,7 @@ def permit(request: StatusRequest, actor: Actor) -> None:
 
 
 def _forbid(slug: str, zh: str, en: str) -> None:
-    text = Text(f"{zh};各方权限见 docs/status.md", f"{en}; docs/status.md says who may do what")
+    text = Text(f"{zh}；各方权限见 docs/status.md", f"{en}; docs/status.md says who may do what")
     raise Forbidden(text, (Finding(slug, text),))
 
 
@@ -167,7 +167,7 @@ def check(request: StatusRequest, actor: Actor, now: datetime) -> None:
     ):
         findings.add(
             "range",
-            "号段须同时给出首尾 first 和 last,其他范围不得给出",
+            "号段须同时给出首尾 first 和 last，其他范围不得给出",
             "a range needs both first and last, and no other scope has them",
             where="/first",
             value=request.first,
@@ -180,7 +180,7 @@ def _check_reason(request: StatusRequest, actor: Actor, findings: Findings) -> N
     if reason is None:
         findings.add(
             "reason-unknown",
-            "没有这个理由,可用理由见 docs/status.md",
+            "没有这个理由，可用理由见 docs/status.md",
             "there is no such reason; docs/status.md lists them",
             where="/reason",
             value=request.reason,
@@ -227,7 +227,7 @@ def _check_time(request: StatusRequest, now: datetime, findings: Findings) -> No
             value=asked,
         )
     elif asked < now - SKEW:
-        findings.add("time-past", "生效时间不能早于现在;决定日期请写入依据或公告", "it cannot take effect in the past; the date of a document belongs to its basis or notice",
+        findings.add("time-past", "生效时间不能早于现在；决定日期请写入依据或公告", "it cannot take effect in the past; the date of a document belongs to its basis or notice",
                      where="/effective_at", value=asked)  # fmt: skip
     elif asked > now + HORIZON:
         findings.add(

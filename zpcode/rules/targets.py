@@ -65,7 +65,7 @@ def item(text: str) -> Item:
         identity = _linked(text)
         if identity.serial is None:
             _refuse(
-                "这不是单品码;品类码请用 product,批次码请用 lot",
+                "这不是单品码；品类码请用 product，批次码请用 lot",
                 "this is no item code; use scope product or lot for it",
                 text,
             )
@@ -94,7 +94,7 @@ def _typed(text: str) -> Item:
     found = _item_of(typed_serial(text))
     if found is None:
         _refuse(
-            "应为单品码、链接、序列号(12 或 20 位)或 批次:序号",
+            "应为单品码、链接、序列号（12 或 20 位）或 批次：序号",
             "an item is named by its code, link or serial (12 or 20 characters), or as BATCH:INDEX",
             text,
         )
@@ -129,7 +129,7 @@ def _lot(text: str) -> str:
     lot = lot.strip().upper()
     if not separator or not is_lot(lot):
         _refuse(
-            "批号应写成 GTIN:批号,批号为 1 至 20 位数字、大写字母、点或连字符",
+            "批号应写成 GTIN：批号，批号为 1 至 20 位数字、大写字母、点或连字符",
             "a lot is written GTIN:LOT, its lot being 1 to 20 of 0-9 A-Z . -",
             text,
         )

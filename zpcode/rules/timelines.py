@@ -132,7 +132,7 @@ def ranges(decisions: Sequence[Decision], now: datetime) -> tuple[RangeStanding,
     if len(found) > MAX_RANGES:
         raise _conflict(
             "too-many-ranges",
-            f"该批次的号段状态超过 {MAX_RANGES} 段;请改用整批或合并号段",
+            f"该批次的号段状态超过 {MAX_RANGES} 段；请改用整批或合并号段",
             f"this batch would have more than {MAX_RANGES} ranges of its own; decide on the batch, or on wider ranges",
         )
     return tuple(found)
@@ -195,13 +195,13 @@ def lifted_by(actor: Actor, held: Iterable[Decision]) -> Actor:
         return max(liftable, key=lambda found: RANK[found])
     if deciders:
         text = Text(
-            "现行决定由上级作出,只能由作出决定的级别或其上级恢复",
+            "现行决定由上级作出，只能由作出决定的级别或其上级恢复",
             "what is in force was decided by a higher level; only that level or one above it can restore",
         )
         raise Forbidden(text, (Finding("higher-level", text),))
     raise _conflict(
         "nothing-to-restore",
-        "该范围上没有生效的决定;其他范围的决定须在其原范围恢复,尚未生效的须以其生效时间恢复",
+        "该范围上没有生效的决定；其他范围的决定须在其原范围恢复，尚未生效的须以其生效时间恢复",
         "no decision is in force at this scope; one made at another scope is restored where it was made, "
         "one that is still to take effect is undone by restoring at its effective time",
     )

@@ -48,7 +48,7 @@ def create(
     key = ApiKey(rules.key_id(randomness(rules.KEY_ID_BYTES)), role, subject, label, now)
     with transaction(engine) as connection:
         if role is Role.ENTERPRISE and not access.is_registered(connection, subject):
-            text = Text("登记册中没有这家企业,请先导入", "the registry has no such enterprise; import it first")
+            text = Text("登记册中没有这家企业，请先导入", "the registry has no such enterprise; import it first")
             raise Refused(text, (Finding("not_registered", text, "/subject", subject),))
         access.add(connection, key, rules.secret_hash(secret))
         _audit(connection, key, caller, now, "access.create")

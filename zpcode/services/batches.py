@@ -96,7 +96,7 @@ def activate(engine: Engine, number: int, caller: Caller, now: datetime) -> Batc
             return batch
         if batch.state is not BatchState.ISSUED:
             text = Text(
-                f"批次 {number} 尚未生成完毕,不能激活", f"batch {number} is not issued yet and cannot be activated"
+                f"批次 {number} 尚未生成完毕，不能激活", f"batch {number} is not issued yet and cannot be activated"
             )
             raise Conflict(text, (Finding("not_issued", text),))
         audit.append(
@@ -198,7 +198,7 @@ def _timelines(connection: Connection, reaching: list[tuple[Scope, str]]) -> tup
 def _again(connection: Connection, earlier: batches.Claim, request: BatchRequest) -> Batch:
     if earlier.digest != request.digest:
         text = Text(
-            f"该幂等键已用于批次 {earlier.batch},而这次的内容不同;请换一个键",
+            f"该幂等键已用于批次 {earlier.batch}，而这次的内容不同；请换一个键",
             f"this idempotency key has made batch {earlier.batch} from another request; use a new key",
         )
         raise Conflict(text, (Finding("idempotency_key_reused", text),))
@@ -243,7 +243,7 @@ def _missing(number: int) -> NotFound:
 def _check_key(key: str) -> None:
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         text = Text(
-            "幂等键(Idempotency-Key)须为 1 至 200 个可见的 ASCII 字符",
+            "幂等键（Idempotency-Key）须为 1 至 200 个可见的 ASCII 字符",
             "an idempotency key is 1 to 200 visible ASCII characters",
         )
         raise Refused(text, (Finding("idempotency_key", text, "Idempotency-Key"),))
@@ -252,7 +252,7 @@ def _check_key(key: str) -> None:
 def _check_base(base: str) -> None:
     if not is_base(base):
         text = Text(
-            f"码前地址 {base[:80]!r} 须为小写的协议与主机,不带路径",
+            f"码前地址 {base[:80]!r} 须为小写的协议与主机，不带路径",
             f"the base address {base[:80]!r} is scheme and host in lower case without a path",
         )
         raise Refused(text, (Finding("base", text),))

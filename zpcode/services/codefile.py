@@ -230,7 +230,7 @@ def _check_space(directory: Path, needed: int) -> None:
     if free < needed + _SPARE_BYTES:
         raise Unavailable(
             Text(
-                f"{directory} 所在磁盘空间不足:还需 {_size(needed + _SPARE_BYTES)},剩余 {_size(free)};腾出空间后会接着写",
+                f"{directory} 所在磁盘空间不足：还需 {_size(needed + _SPARE_BYTES)}，剩余 {_size(free)}；腾出空间后会接着写",
                 f"the disk of {directory} is too full: {_size(needed + _SPARE_BYTES)} needed, {_size(free)} free; "
                 "make room, and writing goes on where it stopped",
             )
@@ -243,11 +243,11 @@ def _size(count: int) -> str:
 
 def _disk(directory: Path, error: OSError) -> Unavailable:
     full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-    zh = "磁盘已满" if full else f"无法读写({error.strerror})"
+    zh = "磁盘已满" if full else f"无法读写（{error.strerror}）"
     en = "the disk is full" if full else f"cannot be read or written ({error.strerror})"
     return Unavailable(
         Text(
-            f"{directory}:{zh};已写部分保留,排除故障后会接着写",
+            f"{directory}:{zh}；已写部分保留，排除故障后会接着写",
             f"{directory}: {en}; what is written stays and is gone on from",
         )
     )

@@ -24,11 +24,11 @@ _OWNERLESS: Final = frozenset({Scope.STANDARD, Scope.KEY})
 _OF_BATCH: Final = frozenset({Scope.CODE, Scope.RANGE, Scope.BATCH})
 _INSTEAD: Final = {
     Level.PRODUCT: Text(
-        "该批次印的都是同一个品类码,请改用 product 范围",
+        "该批次印的都是同一个品类码，请改用 product 范围",
         "all pieces of this batch carry the product code; use scope product",
     ),
     Level.LOT: Text(
-        "该批次印的都是同一个批次码,请改用 lot 范围", "all pieces of this batch carry the lot code; use scope lot"
+        "该批次印的都是同一个批次码，请改用 lot 范围", "all pieces of this batch carry the lot code; use scope lot"
     ),
 }
 
@@ -125,7 +125,7 @@ def _bound(batch: Batch, where: str, value: int | str) -> int:
         raise _range_refused(
             where,
             value,
-            f"不属于批次 {batch.number}(共 {batch.quantity} 件,从 0 起)",
+            f"不属于批次 {batch.number}（共 {batch.quantity} 件，从 0 起）",
             f"not an item of batch {batch.number}: it has {batch.quantity}, counted from 0",
         )
     return index
@@ -138,4 +138,4 @@ def _range_refused(where: str, value: object, zh: str, en: str) -> Refused:
 
 def _unknown(text: str) -> NotFound:
     shown = text.strip()[:80]
-    return NotFound(Text(f"没有这个对象:{shown}", f"there is no such target: {shown}"))
+    return NotFound(Text(f"没有这个对象：{shown}", f"there is no such target: {shown}"))

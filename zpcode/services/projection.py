@@ -76,7 +76,7 @@ def catch_up(engine: Engine, redis: Redis) -> int:
     except RedisError as error:
         raise Unavailable(
             Text(
-                "缓存服务暂时无法访问,更改已保存,稍后自动同步",
+                "缓存服务暂时无法访问，更改已保存，稍后自动同步",
                 "Redis does not answer; the change is saved and follows by itself",
             )
         ) from error

@@ -78,7 +78,7 @@ def drain(engine: Engine, redis: Redis, *, consumer: str, now: datetime, limit: 
         _done(redis, [entry for entry, _ in entries])
     except RedisError as error:
         raise Unavailable(
-            Text("缓存服务暂时无法访问,扫码记录稍后入库", "Redis does not answer; scans are stored later")
+            Text("缓存服务暂时无法访问，扫码记录稍后入库", "Redis does not answer; scans are stored later")
         ) from error
     return len(entries)
 

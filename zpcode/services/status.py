@@ -143,7 +143,7 @@ def _never_empty(told: Timeline, now: datetime) -> Timeline:
 def _check_size(body: bytes) -> None:
     if len(body) > MAX_CARD_BYTES:
         text = Text(
-            "该批次各号段的说明过长;请缩短公开说明,或改用整批",
+            "该批次各号段的说明过长；请缩短公开说明，或改用整批",
             "the ranges of this batch say too much; shorten their public notes, or decide on the batch",
         )
         raise Conflict(text, (Finding("card-too-large", text),))

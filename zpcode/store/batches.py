@@ -158,7 +158,7 @@ def _alone(engine: Engine) -> Iterator[Connection]:
         connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     except OperationalError as error:
         raise Unavailable(
-            Text("数据库暂时无法访问,请稍后再试", "the database cannot be reached just now; try again shortly")
+            Text("数据库暂时无法访问，请稍后再试", "the database cannot be reached just now; try again shortly")
         ) from error
     connection.detach()  # closed at the end, not handed to anyone else
     with connection:

@@ -52,7 +52,7 @@ def transaction(engine: Engine) -> Iterator[Connection]:
     except (DBAPIError, PoolTimeoutError) as error:
         if isinstance(error, (OperationalError, PoolTimeoutError)) or error.connection_invalidated:
             raise Unavailable(
-                Text("数据库暂时无法访问,请稍后再试", "the database cannot be reached just now; try again shortly")
+                Text("数据库暂时无法访问，请稍后再试", "the database cannot be reached just now; try again shortly")
             ) from error
         raise
 

@@ -23,7 +23,7 @@ REASONS: Final = {
     "encoding": Text("码里有不该有的字符", "the code contains characters that no code has"),
     "structure": Text("码的结构不对", "the parts of the code do not stand where they should"),
     "seal": Text("签章部分不完整或有误", "the seal is incomplete or mistyped"),
-    "gtin": Text("商品条码(GTIN)不对", "the GTIN is not one: 14 digits with a check digit"),
+    "gtin": Text("商品条码（GTIN）不对", "the GTIN is not one: 14 digits with a check digit"),
     "lot": Text("批号不对", "the lot is not one: 1 to 20 of 0-9 A-Z . -"),
     "serial": Text("序列号不对", "the serial is not one: 12 or 20 characters"),
     "seal-on-compact": Text("短码不带签章", "a compact code carries no seal"),

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from tests.integration.api.conftest import World, as_
 from tests.integration.api.routes import PUBLIC, all_routes, requests, send
-from tests.keyroom import eventually
+from tests.patience import eventually
 
 NUL, SURROGATE, LONG = "a\x00b", "\ud800", "长" * 3000
 VALUES: list[Any] = [

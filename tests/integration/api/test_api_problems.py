@@ -11,6 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.integration.api.conftest import World, as_, issued
+from tests.patience import eventually
 from zpcode.api import problems
 from zpcode.api.authority import Authority
 from zpcode.errors import KeyringError, SignerError, SignerUnavailable, Text, Unavailable, ZpError
@@ -114,6 +115,7 @@ def test_a_request_has_one_id_everywhere(http: httpx.Client, caplog: pytest.LogC
     """Header, problem and log line; another request has another."""
     with caplog.at_level(logging.INFO, "zpcode.api.access"):
         answer = http.get("/v1/batches/999?x=secret", headers=as_(world.mine))
+        eventually(lambda: any(record.name == "zpcode.api.access" for record in caplog.records))  # logged after it left
     id_ = answer.headers["X-Request-Id"]
     assert answer.json()["instance"] == f"urn:uuid:{id_}"
     (line,) = [vars(record) for record in caplog.records if record.name == "zpcode.api.access"]

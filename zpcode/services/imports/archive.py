@@ -57,7 +57,7 @@ def checked(data: bytes) -> Archive:
     if data.startswith(_LEGACY):
         raise refusal(
             "legacy",
-            "这是旧格式(.xls)或加了密码的工作簿，请去掉密码并另存为 .xlsx",
+            "这是旧格式（.xls）或加了密码的工作簿，请去掉密码并另存为 .xlsx",
             "an old .xls or a workbook with a password; remove the password and save it as .xlsx",
         )
     if not data.startswith(b"PK"):
@@ -81,7 +81,7 @@ def broken() -> Refused:
 
 
 def _bomb(zh: str, en: str) -> Refused:
-    return refusal("too_much", f"工作簿内容超出限制:{zh}", f"the workbook is out of bounds: {en}")
+    return refusal("too_much", f"工作簿内容超出限制：{zh}", f"the workbook is out of bounds: {en}")
 
 
 def _few_members(data: bytes) -> bytes:

@@ -25,7 +25,7 @@ _ROW_TAGS = frozenset({"row", "c", "v", "f", "is", "t", "r", "rPr", "si"})
 
 
 def _refuse(zh: str, en: str) -> Refused:
-    return refusal("too_much", f"工作簿内容超出限制:{zh}", f"the workbook is out of bounds: {en}")
+    return refusal("too_much", f"工作簿内容超出限制：{zh}", f"the workbook is out of bounds: {en}")
 
 
 def _broken() -> Refused:
@@ -69,7 +69,7 @@ class Scan:
     def _doctype(self, *_: object) -> None:
         raise refusal(
             "doctype",
-            "工作簿内含文档类型声明(可能是 XML 炸弹),已拒绝",
+            "工作簿内含文档类型声明（可能是 XML 炸弹），已拒绝",
             "the workbook declares a document type, as XML bombs do; it is refused",
         )
 

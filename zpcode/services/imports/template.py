@@ -30,7 +30,7 @@ _HELP: Final = (
         "列的次序不限；整张不用的工作表可以删去。",
         "Columns may stand in any order; a sheet that is not needed may be removed.",
     ),
-    ("日期写作 2026-01-05;多个编号用分号隔开。", "Dates as 2026-01-05; several numbers with semicolons between."),
+    ("日期写作 2026-01-05；多个编号用分号隔开。", "Dates as 2026-01-05; several numbers with semicolons between."),
     (
         "指标的单位填在“单位”列，数值写作 ≥ 30、≤ 5、30~50、±0.02。",
         "The unit of an indicator has its own column; figures as ≥ 30, ≤ 5, 30~50, ±0.02.",

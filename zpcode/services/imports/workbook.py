@@ -102,7 +102,7 @@ def _all_rows(archive: Archive, findings: Findings) -> Iterator[Row]:
     if not known:
         names = "、".join(sheet.zh for sheet in SHEETS)
         english = ", ".join(sheet.en for sheet in SHEETS)
-        raise refusal("no_sheet", f"没有可导入的工作表({names})", f"no sheet to import ({english})")
+        raise refusal("no_sheet", f"没有可导入的工作表（{names}）", f"no sheet to import ({english})")
 
 
 def _key(text: str) -> str:
@@ -127,7 +127,7 @@ def _unknown_sheet(title: str, findings: Findings) -> None:
     names = "、".join(sheet.zh for sheet in SHEETS)
     findings.add(
         "unknown_sheet",
-        f"不认识的工作表，请改名或删去；可用的有:{names}",
+        f"不认识的工作表，请改名或删去；可用的有：{names}",
         "an unknown sheet; rename or remove it. Known are: " + ", ".join(sheet.en for sheet in SHEETS),
         where=title,
     )
