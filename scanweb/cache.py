@@ -81,6 +81,7 @@ class Cache:
         self._stream = stream
         self._gather: Gather[Ask, Told] = Gather(self._trip, limit=limit, size=AT_ONCE, deadline=redis.seconds + SLACK)
         self._flush: asyncio.TimerHandle | None = None
+        self._waiting_since = 0.0
 
     def ask(self, question: Ask) -> asyncio.Future[Told]:
         """One question for the next round trip. Fails with Unavailable where Redis cannot be asked or believed."""
@@ -88,14 +89,23 @@ class Cache:
 
     def record(self, event: bytes) -> None:
         """Send a scan to the stream: with the next round trip, or with one of its own after 50 ms."""
+        loop = asyncio.get_running_loop()
+        if not len(self.buffer):
+            self._waiting_since = loop.time()
         self.buffer.add(event)
         if self._flush is None and self.memory.believed:
-            self._flush = asyncio.get_running_loop().call_later(FLUSH_SECONDS, self.flush)
+            self._flush = loop.call_later(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Begin a round trip if scans are waiting."""
+        """Begin a round trip if scans have waited for 50 ms: under load the scans' own always come sooner."""
         self._flush = None
-        if len(self.buffer) and self.memory.believed:
+        if not len(self.buffer) or not self.memory.believed:
+            return
+        loop = asyncio.get_running_loop()
+        rest = self._waiting_since + FLUSH_SECONDS - loop.time()
+        if rest > FLUSH_SECONDS / 100:
+            self._flush = loop.call_later(rest, self.flush)
+        else:
             self._gather.ask(Ask())
 
     async def close(self) -> None:
@@ -141,7 +151,7 @@ class Cache:
         try:
             replies = await self.redis.ask([*commands, *adds])
         except BaseException:
-            self.buffer.give_back(events)
+            self.buffer.lose(len(events))
             self._doubt()
             raise
         refused = sum(isinstance(reply, Exception) for reply in replies[len(commands) :])

@@ -1,30 +1,32 @@
 -- One look at one item: its own status, its history, and whether this view of it counts.
--- KEYS  1 batch card  2 history bucket  3 history complete from birth  4 visit  5 item timelines
+-- KEYS  1 history bucket  2 visit: the two it writes. The other three are in the same slot and only read, and are
+--       not among KEYS because then the scan service would need the right to write them.
 -- ARGV  1 field in the bucket  2 index  3 '1' to count this view  4 now (s)  5 city  6 seconds a visit lasts
 --       7 '1' where absence proves nothing (this Redis evicts keys)
+--       8 batch card  9 history complete from birth  10 item timelines
 -- Answer: empty where the batch card is gone (an emptied Redis is not written to), otherwise
 --   flags (1 timelines loaded, 2 history known, 4 this view was counted now), the number of this view or of
 --   the last one (u32), time of the first (u32), length of its city (u8), city, timeline as stored.
-if redis.call('EXISTS', KEYS[1]) == 0 then return '' end
+if redis.call('EXISTS', ARGV[8]) == 0 then return '' end
 local flags = 0
-local timeline = redis.call('HGET', KEYS[5], ARGV[2])
-if ARGV[7] ~= '1' and (timeline or redis.call('EXISTS', KEYS[5]) == 1) then flags = 1 end
-local found = redis.call('HMGET', KEYS[2], ARGV[1], '_')
-local known = found[2] or (ARGV[7] ~= '1' and redis.call('EXISTS', KEYS[3]) == 1)
+local timeline = redis.call('HGET', ARGV[10], ARGV[2])
+if ARGV[7] ~= '1' and (timeline or redis.call('EXISTS', ARGV[10]) == 1) then flags = 1 end
+local found = redis.call('HMGET', KEYS[1], ARGV[1], '_')
+local known = found[2] or (ARGV[7] ~= '1' and redis.call('EXISTS', ARGV[9]) == 1)
 local entry = found[1] and cmsgpack.unpack(found[1]) or {0, 0, ''}
 local number = entry[1]
 if known then
   flags = flags + 2
   if ARGV[3] == '1' then
-    local seen = redis.call('GET', KEYS[4])
+    local seen = redis.call('GET', KEYS[2])
     if seen then
       number = tonumber(seen)
     else
       number = entry[1] + 1
       if number == 1 then entry[2] = tonumber(ARGV[4]); entry[3] = ARGV[5] end
       entry[1] = number
-      redis.call('HSET', KEYS[2], ARGV[1], cmsgpack.pack(entry))
-      redis.call('SET', KEYS[4], number, 'EX', ARGV[6])
+      redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack(entry))
+      redis.call('SET', KEYS[2], number, 'EX', ARGV[6])
       flags = flags + 4
     end
   end

@@ -17,7 +17,7 @@ from zpcode.wire.card import History, batch_key
 
 SCRIPT: Final = (Path(__file__).parent / "history.lua").read_text("ascii")
 SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
-KEYS: Final = 5
+KEYS: Final = 2  # the script's writable keys
 _HEAD = struct.Struct(">BIIB")
 _LOADED, _KNOWN, _COUNTED = 1, 2, 4
 
@@ -37,11 +37,8 @@ class Look:
         """The script's keys and arguments, in order."""
         bucket, field = redis_keys.history(self.number, self.index)
         return (
-            f"zp:{{{batch_key(self.number)}}}",
             bucket,
-            redis_keys.history_complete(self.number),
             redis_keys.visit(self.number, self.index, self.visitor),
-            redis_keys.exceptions(self.number),
             field,
             self.index,
             "1" if self.count else "0",
@@ -49,6 +46,9 @@ class Look:
             self.city,
             redis_keys.VISIT_SECONDS,
             "1" if evicting else "0",
+            redis_keys.place(batch_key(self.number))[0],
+            redis_keys.history_complete(self.number),
+            redis_keys.exceptions(self.number),
         )
 
 

@@ -36,8 +36,6 @@ class ScanBuffer:
         """The oldest scans, at most 500."""
         return [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
 
-    def give_back(self, events: list[bytes]) -> None:
-        """Those that may not have arrived, to the front again; some may arrive twice, none is lost."""
-        room = max(0, self._bound - len(self._waiting))
-        self.dropped += max(0, len(events) - room)
-        self._waiting.extendleft(reversed(events[:room]))
+    def lose(self, number: int) -> None:
+        """Scans that were sent and not acknowledged: they may have arrived, and none may count twice."""
+        self.dropped += number

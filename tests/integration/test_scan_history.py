@@ -210,14 +210,15 @@ def test_a_scanned_code_costs_at_most_64_bytes_of_redis(registry: Registry, redi
     """A batch of which every item was scanned; visits are left out, they are gone after ten minutes."""
     script: Any = redis.register_script(looking.SCRIPT)
     registry.put({card.batch_key(9): make.batch(9, quantity=20_000)})
-    script(keys=looking.Look(9, 0, 1).arguments(evicting=False)[:5], args=["0", 0, "0", 1, "", 600, "0"])
+    unseen = looking.Look(9, 0, 1).arguments(evicting=False)
+    script(keys=unseen[: looking.KEYS], args=unseen[looking.KEYS :])
     before = int(redis.info("memory")["used_memory"])
     pipeline: Any = redis.pipeline(transaction=False)
     for index in range(20_000):
         look = looking.Look(9, index, 1_790_000_000, count=True, visitor="0" * 16, city="杭州|Hangzhou")
         arguments = look.arguments(evicting=False)
-        script(keys=arguments[:5], args=arguments[5:], client=pipeline)
-        pipeline.delete(arguments[3])
+        script(keys=arguments[: looking.KEYS], args=arguments[looking.KEYS :], client=pipeline)
+        pipeline.delete(arguments[1])
     pipeline.execute()
     assert (int(redis.info("memory")["used_memory"]) - before) / 20_000 <= 64
 

@@ -6,13 +6,16 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from redis import Redis
+from redis.exceptions import ResponseError
 from sqlalchemy import Engine, inspect, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
+from zpcode.demo.servers import Addresses
 from zpcode.rules.audit import Break, first_break
 from zpcode.services.projection import catch_up
 from zpcode.store import audit, outbox
-from zpcode.store.session import transaction
+from zpcode.store.session import connect, transaction
 from zpcode.store.tables import metadata
 from zpcode.wire import redis_keys
 
@@ -68,6 +71,54 @@ def test_an_older_card_never_replaces_a_newer_one(engine: Engine, redis: Any) ->
         outbox.put_cards(connection, {"p:1": b"two"})
     catch_up(engine, redis)
     assert redis_keys.unpack(redis.get("zp:{p:1}")) == (9, b"newer")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("SET", "zp:{p:1}", "forged"),
+        ("SET", "zp:{b:7}", "forged"),
+        ("HSET", redis_keys.STANDINGS, "enterprise:1", "forged"),
+        ("HSET", redis_keys.HEAD, "revision", "99"),
+        ("HSET", redis_keys.exceptions(7), "1", "forged"),
+        ("DEL", "zp:{p:1}"),
+        ("EVAL", "return redis.call('SET', KEYS[1], 'forged')", "1", "zp:{b:7}"),
+        ("EVAL", "return redis.call('SET', ARGV[1], 'forged')", "0", "zp:{b:7}"),
+        ("XRANGE", redis_keys.SCANS, "-", "+"),
+        ("FLUSHALL",),
+        ("CONFIG", "SET", "maxmemory", "1"),
+        ("ACL", "LIST"),
+    ],
+)
+def test_the_scan_service_may_count_in_redis_and_change_nothing_else(
+    addresses: Addresses, redis: Any, command: tuple[str, ...]
+) -> None:
+    """Its role writes histories, visits, salts and the stream; cards, standings and the head are not its to write."""
+    redis.set("zp:{b:7}", "card")
+    scan = Redis.from_url(addresses.scan_redis)
+    scan.hset(redis_keys.history(7, 1)[0], "1", "ok")
+    scan.xadd(redis_keys.SCANS, {"e": "ok"})
+    with pytest.raises(ResponseError, match=r"(?i)permission|NOPERM|ACL"):
+        scan.execute_command(*command)  # type: ignore[no-untyped-call]
+    scan.close()
+    assert redis.get("zp:{b:7}") == b"card"
+
+
+def test_the_scan_service_may_read_one_view_of_the_database_and_nothing_else(addresses: Addresses) -> None:
+    """Not the registry behind it, not the audit log, and no write anywhere."""
+    found = connect(addresses.scan_database, pool_size=1)
+    with transaction(found) as connection:
+        assert connection.execute(text("SELECT count(*) FROM scan_view")).scalar_one() == 1
+    for statement in (
+        "SELECT * FROM enterprise",
+        "SELECT * FROM audit",
+        "SELECT secret_hash FROM api_key",
+        "UPDATE card SET body = ''",
+        "CREATE TABLE mine (n int)",
+    ):
+        with pytest.raises(ProgrammingError, match="permission denied"), transaction(found) as connection:
+            connection.execute(text(statement))
+    found.dispose()
 
 
 def test_the_audit_log_refuses_to_be_rewritten(engine: Engine, now: datetime) -> None:

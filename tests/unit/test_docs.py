@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings
 
 from keys.settings import KeySettings
 from scanweb.settings import Settings as ScanSettings
+from zpcode.demo.servers import SCAN_ACL
 from zpcode.settings import Settings
 
 READERS: dict[str, type[BaseSettings]] = {"authority": Settings, "scanweb": ScanSettings, "signer": KeySettings}
@@ -56,3 +57,11 @@ def test_the_readme_names_only_make_targets_that_exist(root: Path) -> None:
         named = set(re.findall(r"(?:^|`)make ((?:[a-z]+ ?)+)", (root / page).read_text("utf-8"), re.MULTILINE))
         assert {group.split()[0] for group in named} <= targets
         assert named
+
+
+def test_the_role_of_the_scan_service_is_deployed_as_it_is_tested(root: Path) -> None:
+    """The ACL a production Valkey loads is the one the demo and the tests run with."""
+    users = (root / "deploy" / "valkey-users.acl").read_text("utf-8").splitlines()
+    assert [line for line in users if line.startswith("user scan ")] == [
+        f"user scan on >REPLACE-BY-ANOTHER-LONG-PASSWORD {SCAN_ACL}"
+    ]

@@ -137,12 +137,10 @@ def test_closing_ends_what_waits() -> None:
     asyncio.run(scene())
 
 
-def test_scans_given_back_keep_their_order_and_the_bound() -> None:
+def test_scans_leave_in_order_and_what_may_have_arrived_is_dropped_not_sent_again() -> None:
     buffer = ScanBuffer(4)
-    for event in (b"1", b"2", b"3"):
+    for event in (b"1", b"2", b"3", b"4", b"5"):
         buffer.add(event)
-    taken = buffer.take()
-    buffer.add(b"4")
-    buffer.give_back(taken)
-    buffer.add(b"5")
     assert (buffer.take(), buffer.dropped) == ([b"1", b"2", b"3", b"4"], 1)
+    buffer.lose(4)
+    assert (buffer.take(), buffer.dropped) == ([], 5)

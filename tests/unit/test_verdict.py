@@ -163,6 +163,16 @@ def test_of_two_decisions_the_graver_is_told(one: State, other: State) -> None:
     assert found.standing.state is graver
 
 
+def test_of_two_equal_decisions_the_narrower_is_told() -> None:
+    """The person in the shop is told about this item first, then about its batch, then about its maker."""
+    reaching = batch(ranges=(RangeStanding(0, 9, timeline((State.REVOKED, -1))),))
+    scopes = [Scope.ENTERPRISE, Scope.PRODUCT, Scope.CODE]
+    evidence = item(batch=reaching, timelines=tuple((scope, timeline((State.REVOKED, -1))) for scope in scopes))
+    assert decide(evidence, now=NOW, today=TODAY).scope is Scope.CODE
+    without = replace(evidence, timelines=evidence.timelines[:2])
+    assert decide(without, now=NOW, today=TODAY).scope is Scope.RANGE
+
+
 def test_a_range_reaches_its_items_and_no_other() -> None:
     """Both ends belong to it."""
     ranged = batch(ranges=(RangeStanding(10, 20, timeline((State.REVOKED, -1))),))

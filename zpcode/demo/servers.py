@@ -30,11 +30,13 @@ from zpcode.demo.processes import Processes
 from zpcode.errors import Text, Unavailable
 
 START_SECONDS = 60
-# What the scan service may do in Redis: read the projection, count scans, append to the stream.
+# What the scan service may do in Redis: read the projection; write histories, visits, salts and the stream.
 SCAN_ACL = (
-    "~zp:* &* -@all +ping +hello +client|setinfo +client|setname +auth +get +mget +hget +hmget +hgetall +exists"
-    " +xrange +xrevrange +xlen +info +time +command +cluster|slots +cluster|shards +readonly"
-    " +eval +evalsha +script|load +xadd +set +hset +hsetnx +hincrby +expire +config|get"
+    "%R~zp:{feed}:* %R~zp:{s} %R~zp:{p:* %R~zp:{b:*"
+    " %RW~zp:{b:*}:h:* %RW~zp:{b:*}:v:* %RW~zp:{salt}:* %W~zp:{scans}:stream resetchannels -@all"
+    " +ping +hello +auth +client|setinfo +client|setname +get +mget +hget +hmget +exists +xrange +xlen +info"
+    " +config|get +command +cluster|slots +cluster|shards +cluster|nodes +readonly +time"
+    " +eval +evalsha +xadd +set +hset +hsetnx"
 )
 
 

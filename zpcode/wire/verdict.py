@@ -84,6 +84,9 @@ _OF_STATE = {
 }
 
 
+_WIDTH = {scope: rank for rank, scope in enumerate(Scope)}
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """All that is known of a scanned code.
@@ -115,13 +118,17 @@ class Finding:
 
 
 def worst(evidence: Evidence, now: int) -> tuple[Scope, Standing] | None:
-    """The gravest decision in effect at `now` of all that reach the code; the narrowest scope first."""
+    """The gravest decision in effect at `now` of all that reach the code; of equal ones the narrowest scope's."""
     found: tuple[Scope, Standing] | None = None
     for scope, timeline in (*_own_timelines(evidence), *evidence.timelines):
         standing = timeline.at(now)
-        if standing is not None and (found is None or SEVERITY[standing.state] > SEVERITY[found[1].state]):
+        if standing is not None and (found is None or _weight(scope, standing) > _weight(*found)):
             found = scope, standing
     return found
+
+
+def _weight(scope: Scope, standing: Standing) -> tuple[int, int]:
+    return SEVERITY[standing.state], -_WIDTH[scope]
 
 
 def _own_timelines(evidence: Evidence) -> tuple[tuple[Scope, Timeline], ...]:
