@@ -9,6 +9,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -51,12 +52,12 @@ def addresses(servers: Servers, template: str) -> Iterator[Addresses]:
     superuser = connect(servers.addresses.database.replace("/zpcode?", "/postgres?"), pool_size=1)
     with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-    client = Redis.from_url(servers.addresses.redis)
+    client = Redis.from_url(servers.addresses.admin_redis)
     client.flushall()
     client.close()
     found = servers.addresses
     swap = ("/zpcode?", f"/{name}?")
-    yield Addresses(found.database.replace(*swap), found.scan_database.replace(*swap), found.redis, found.scan_redis)
+    yield replace(found, database=found.database.replace(*swap), scan_database=found.scan_database.replace(*swap))
     with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         # The scan role's sessions are not ours to end: they go by themselves a moment after they were closed.
         others = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND usename = 'zpcode_scan'")
@@ -78,8 +79,8 @@ def engine(addresses: Addresses) -> Iterator[Engine]:
 
 @pytest.fixture
 def redis(addresses: Addresses) -> Iterator[Redis]:
-    """Valkey as the authority, emptied."""
-    client = Redis.from_url(addresses.redis, socket_timeout=5)
+    """Valkey as its administrator, emptied."""
+    client = Redis.from_url(addresses.admin_redis, socket_timeout=5)
     yield client
     client.close()
 

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings
 
 from keys.settings import KeySettings
 from scanweb.settings import Settings as ScanSettings
-from zpcode.demo.servers import SCAN_ACL
+from zpcode.demo.servers import AUTHORITY_ACL, SCAN_ACL
 from zpcode.settings import Settings
 
 READERS: dict[str, type[BaseSettings]] = {"authority": Settings, "scanweb": ScanSettings, "signer": KeySettings}
@@ -59,9 +59,7 @@ def test_the_readme_names_only_make_targets_that_exist(root: Path) -> None:
         assert named
 
 
-def test_the_role_of_the_scan_service_is_deployed_as_it_is_tested(root: Path) -> None:
-    """The ACL a production Valkey loads is the one the demo and the tests run with."""
+def test_the_roles_in_valkey_are_deployed_as_they_are_tested(root: Path) -> None:
+    """The users a production Valkey loads are those that the demo and the tests run with."""
     users = (root / "deploy" / "valkey-users.acl").read_text("utf-8").splitlines()
-    assert [line for line in users if line.startswith("user scan ")] == [
-        f"user scan on >REPLACE-BY-ANOTHER-LONG-PASSWORD {SCAN_ACL}"
-    ]
+    assert [line.partition(" >")[2].partition(" ")[2] for line in users[1:]] == [AUTHORITY_ACL, SCAN_ACL]

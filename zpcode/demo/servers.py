@@ -30,6 +30,8 @@ from zpcode.demo.processes import Processes
 from zpcode.errors import Text, Unavailable
 
 START_SECONDS = 60
+# What the authority may do in Redis: everything with our keys, nothing to the server.
+AUTHORITY_ACL = "~zp:* resetchannels +@all -@dangerous +info +config|get"
 # What the scan service may do in Redis: read the projection; write histories, visits, salts and the stream.
 SCAN_ACL = (
     "%R~zp:{feed}:* %R~zp:{s} %R~zp:{p:* %R~zp:{b:*"
@@ -42,12 +44,13 @@ SCAN_ACL = (
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the servers are: for the authority, and for the scan service's lesser roles."""
+    """Where the servers are: for the authority, for the scan service's lesser roles, and for whoever runs Valkey."""
 
     database: str
     scan_database: str
     redis: str
     scan_redis: str
+    admin_redis: str
 
 
 def _wheel(package: str) -> Path:
@@ -147,7 +150,8 @@ class Servers:
     def addresses(self) -> Addresses:
         """Connection URLs with their passwords: for settings, never for a log."""
         word = {
-            name: _secret(self.home / "secrets", name) for name in ("database", "scan-database", "redis", "scan-redis")
+            name: _secret(self.home / "secrets", name)
+            for name in ("database", "scan-database", "redis", "scan-redis", "admin-redis")
         }
         database = "postgresql://{}:{}@/zpcode?host={}"
         redis = "unix://{}:{}@{}/valkey.sock"
@@ -156,6 +160,7 @@ class Servers:
             database.format("zpcode_scan", word["scan-database"], self.sockets),
             redis.format("authority", word["redis"], self.sockets),
             redis.format("scan", word["scan-redis"], self.sockets),
+            redis.format("admin", word["admin-redis"], self.sockets),
         )
 
     def __enter__(self) -> Self:
@@ -254,10 +259,11 @@ class Servers:
         redis.close()
 
     def _acl(self) -> str:
-        words = {name: _secret(self.home / "secrets", name) for name in ("redis", "scan-redis")}
+        words = {name: _secret(self.home / "secrets", name) for name in ("redis", "scan-redis", "admin-redis")}
         return (
             "user default off\n"
-            f"user authority on >{words['redis']} ~* &* +@all\n"
+            f"user admin on >{words['admin-redis']} ~* &* +@all\n"
+            f"user authority on >{words['redis']} {AUTHORITY_ACL}\n"
             f"user scan on >{words['scan-redis']} {SCAN_ACL}\n"
         )
 
