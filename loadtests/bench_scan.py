@@ -18,7 +18,7 @@ from sqlalchemy import text
 
 from loadtests.place import Place, Visitor, running
 from zpcode.demo import furnish
-from zpcode.rules.reasons import Action
+from zpcode.rules.decisions import Action
 from zpcode.rules.status import StatusRequest
 from zpcode.services import projection, status
 from zpcode.store.session import transaction

@@ -18,7 +18,8 @@ from sqlalchemy import Engine
 from tests.registry_data import as_json, gtin, registry, uscc
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches import Batch, BatchRequest, today
-from zpcode.rules.reasons import REASONS, Action
+from zpcode.rules.decisions import Action
+from zpcode.rules.reasons import REASONS
 from zpcode.rules.status import StatusRequest
 from zpcode.services import batches as services
 from zpcode.services.registry import import_registry

@@ -37,7 +37,7 @@ from tests.integration.status_setting import (
 from tests.registry_data import as_json, gtin, registry, uscc
 from zpcode.errors import Conflict, Forbidden, NotFound, Refused
 from zpcode.rules.access import Caller
-from zpcode.rules.reasons import Action, Actor
+from zpcode.rules.decisions import Action, Actor
 from zpcode.rules.status import StatusRequest
 from zpcode.services import audit
 from zpcode.services.registry import import_registry

@@ -15,7 +15,8 @@ from tests.integration.status_setting import MAKER, World, ask, decided, in_redi
 from tests.registry_data import gtin
 from zpcode.cli.status import app
 from zpcode.demo.servers import Addresses
-from zpcode.rules.reasons import REASONS, Action
+from zpcode.rules.decisions import Action
+from zpcode.rules.reasons import REASONS
 from zpcode.services import audit
 from zpcode.services.status import history
 from zpcode.wire.card import Scope

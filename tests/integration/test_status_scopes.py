@@ -31,7 +31,7 @@ from tests.integration.status_setting import (
     settle,
 )
 from tests.registry_data import gtin, uscc
-from zpcode.rules.reasons import STATES, Action
+from zpcode.rules.decisions import STATES, Action
 from zpcode.services.projection import catch_up
 from zpcode.services.projection import connect as connect_redis
 from zpcode.services.status import change, change_and_project

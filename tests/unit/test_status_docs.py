@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from zpcode.rules.reasons import ACTIONS, REASONS, Action, Actor, Reason
+from zpcode.rules.decisions import ACTIONS, Action, Actor
+from zpcode.rules.reasons import REASONS, Reason
 from zpcode.rules.status import HORIZON, MAX_NOTICE, MAX_TARGET, MAX_TEXT, MAY
 from zpcode.rules.timelines import MAX_PENDING, MAX_RANGES
 from zpcode.services.status import MAX_CARD_BYTES

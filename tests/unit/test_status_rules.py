@@ -9,7 +9,8 @@ import pytest
 
 from zpcode.errors import Forbidden, Refused
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.reasons import ACTIONS, ACTORS, REASONS, SCOPES, Action, Actor
+from zpcode.rules.decisions import ACTIONS, ACTORS, SCOPES, Action, Actor
+from zpcode.rules.reasons import REASONS
 from zpcode.rules.status import (
     StatusRequest,
     actor_of,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zpcode.errors import Conflict, Forbidden
-from zpcode.rules.reasons import STATES, Action, Actor
+from zpcode.rules.decisions import STATES, Action, Actor
 from zpcode.rules.timelines import MAX_PENDING, Decision, check_pending, held_in, in_force, lifted_by, ranges, timeline
 from zpcode.wire.card import SEVERITY, Standing, State
 

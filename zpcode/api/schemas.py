@@ -14,7 +14,7 @@ from zpcode.api import examples
 from zpcode.api.texts import Day, Gtin, Index, Long, Moment, Short, Whole
 from zpcode.rules.access import Role
 from zpcode.rules.batches import Activation, BatchState
-from zpcode.rules.reasons import Action, Actor
+from zpcode.rules.decisions import Action, Actor
 from zpcode.wire.card import Scope, State
 from zpcode.wire.payload import Level
 

@@ -14,7 +14,8 @@ import typer
 from zpcode.cli.connections import cache, database, operator
 from zpcode.errors import ZpError
 from zpcode.rules.batches import SHANGHAI
-from zpcode.rules.reasons import ACTIONS, REASONS, Action
+from zpcode.rules.decisions import ACTIONS, Action
+from zpcode.rules.reasons import REASONS
 from zpcode.rules.status import StatusRequest
 from zpcode.services.status import Projected, change_and_project
 from zpcode.settings import load

@@ -10,7 +10,8 @@ from typing import Any
 from zpcode.rules import timelines
 from zpcode.rules.access import Caller
 from zpcode.rules.batches import seconds
-from zpcode.rules.reasons import REASONS, Action
+from zpcode.rules.decisions import Action
+from zpcode.rules.reasons import REASONS
 from zpcode.rules.status import NO_NOTE, StatusChange, StatusRequest, actor_of, authority_of, effective
 from zpcode.rules.timelines import Decision
 from zpcode.wire.card import Bilingual, Scope, Standing

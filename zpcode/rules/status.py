@@ -15,7 +15,8 @@ from typing import Final
 from zpcode.errors import Finding, Findings, Forbidden, Text
 from zpcode.rules.access import Caller, Role, region_prefix
 from zpcode.rules.batches import SHANGHAI
-from zpcode.rules.reasons import ACTIONS, ACTORS, REASONS, SCOPES, Action, Actor
+from zpcode.rules.decisions import ACTIONS, ACTORS, SCOPES, Action, Actor
+from zpcode.rules.reasons import REASONS
 from zpcode.rules.regions import PROVINCE, REGIONS
 from zpcode.wire.card import Bilingual, Scope, State
 

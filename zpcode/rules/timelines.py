@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from zpcode.errors import Conflict, Finding, Forbidden, Text
-from zpcode.rules.reasons import Action, Actor
+from zpcode.rules.decisions import Action, Actor
 from zpcode.rules.status import RANK, may_lift
 from zpcode.wire.card import SEVERITY, RangeStanding, Standing, State, Timeline
 

@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, exists, func, insert, select, text
 
 from zpcode.rules.access import Caller, Role, region_prefix
-from zpcode.rules.reasons import Action, Actor
+from zpcode.rules.decisions import Action, Actor
 from zpcode.rules.status import StatusChange, actor_of
 from zpcode.store.tables import batch, certificate, enterprise, product, recognition, standard, status_change
 from zpcode.wire.card import Bilingual, Scope, State
