@@ -9,8 +9,9 @@
 --   the last one (u32), time of the first (u32), length of its city (u8), city, timeline as stored.
 if redis.call('EXISTS', ARGV[8]) == 0 then return '' end
 local flags = 0
-local timeline = redis.call('HGET', ARGV[10], ARGV[2])
-if ARGV[7] ~= '1' and (timeline or redis.call('EXISTS', ARGV[10]) == 1) then flags = 1 end
+local own = redis.call('HMGET', ARGV[10], ARGV[2], '_')
+local timeline = own[1]
+if timeline or own[2] then flags = 1 end
 local found = redis.call('HMGET', KEYS[1], ARGV[1], '_')
 local known = found[2] or (ARGV[7] ~= '1' and redis.call('EXISTS', ARGV[9]) == 1)
 local entry = found[1] and cmsgpack.unpack(found[1]) or {0, 0, ''}

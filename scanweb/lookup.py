@@ -245,6 +245,8 @@ class Lookup:
             return question.known(gathered)
         timeline = await self._item_timeline(item, seen)
         counted = seen.counted
+        if counted:  # should Redis go away before the reload
+            self._remember((item[0].number, item[1], question.viewing.visitor), question.viewing.now)
         if seen.history is None:
             seen = await self._completed(question, item, seen)
             counted = seen.counted or (seen.history is None and self._first_lately(question, gathered))
@@ -309,11 +311,14 @@ class Lookup:
         known = self._recent.get(key)
         if known is not None and question.viewing.now - known < redis_keys.VISIT_SECONDS:
             return False
-        self._recent[key] = question.viewing.now
-        self._recent.move_to_end(key)
+        self._remember(key, question.viewing.now)
+        return True
+
+    def _remember(self, view: tuple[int, int, str], now: int) -> None:
+        self._recent[view] = now
+        self._recent.move_to_end(view)
         if len(self._recent) > _RECENT:
             self._recent.popitem(last=False)
-        return True
 
     # From the database ------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ from zpcode.wire.payload import (
 from zpcode.wire.scan_event import ScanEvent, encode
 from zpcode.wire.verdict import Evidence, Finding, Proof, Verdict, decide
 
+OK: Final = 200
 SHANGHAI: Final = timezone(timedelta(hours=8))  # no summer time since 1991
 
 
@@ -79,9 +80,7 @@ class Resolver:
         except MalformedCode:
             return self._refused(Proof.MALFORMED, None, int(now))
         if checked.seal is SealVerdict.INVALID:
-            answer = self._refused(Proof.INVALID, checked.code, int(now))
-            self._note(answer, Known(), visitor, language, now)
-            return answer
+            return self._refused(Proof.INVALID, checked.code, int(now))
         return await self._answer(checked, visitor, language, now)
 
     async def typed(self, text: str, visitor: Visitor, language: str) -> Answer:
@@ -140,8 +139,8 @@ class Resolver:
         return Answer(decide(evidence, now=now, today=""), evidence, code, now)
 
     def _note(self, answer: Answer, known: Known, visitor: Visitor, language: str, now: float) -> None:
-        """Send the scan on its way to the statistics."""
-        if answer.code is None:
+        """Send the scan on its way to the statistics; not of what is none of ours, which anyone can make any number of."""
+        if answer.code is None or answer.verdict.http_status != OK:
             return
         identity = answer.code.identity
         event = ScanEvent(

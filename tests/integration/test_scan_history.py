@@ -223,17 +223,19 @@ def test_a_scanned_code_costs_at_most_64_bytes_of_redis(registry: Registry, redi
     assert (int(redis.info("memory")["used_memory"]) - before) / 20_000 <= 64
 
 
-def test_scans_of_every_kind_reach_the_stream(service: ScanService, registry: Registry, redis: Redis) -> None:
+def test_scans_of_every_kind_reach_the_stream_but_none_of_what_is_not_ours(service: ScanService, registry: Registry, redis: Redis) -> None:
     service.get(registry.item(2), agent=IPHONE)
     service.get(registry.sealed(Identity(GTIN, lot="L2026")), language="zh-CN")
     service.get("/q?code=" + GTIN)
     service.get(Identity("09501101530010").path)
+    service.get("/" + "A" * 107 + registry.item(3)[108:])
+    service.get(registry.item(4))
     found = _settled(redis, 4)
     assert [(event.verdict, event.channel, event.language, event.lot) for event in found] == [
         ("verified", "browser", "en", "L2026"),
         ("verified", "browser", "zh-CN", "L2026"),
         ("seal_missing", "typed", "en", ""),
-        ("unknown", "browser", "en", ""),
+        ("verified", "browser", "en", "L2026"),
     ]
 
 

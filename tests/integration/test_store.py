@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis import Redis
@@ -12,6 +12,7 @@ from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from zpcode.demo.servers import Addresses
+from zpcode.errors import Unavailable
 from zpcode.rules.audit import Break, first_break
 from zpcode.services.projection import catch_up
 from zpcode.store import audit, outbox
@@ -143,3 +144,68 @@ def test_a_changed_removed_or_swapped_entry_breaks_the_chain(engine: Engine, now
     forged = (rows[2][0].__class__(3, now, "cli:you", "test", "x", {"标": 2}), *rows[2][1:])
     assert first_break([*rows[:2], forged, *rows[3:]])[2] == Break(3, "hash")
     assert first_break([*rows[:2], (rows[2][0], b"\1" * 32, rows[2][2])])[2] == Break(3, "previous")
+
+
+class _Emptied:
+    """Valkey, emptied once in the middle of a rebuild: just before the first product card is written."""
+
+    def __init__(self, redis: Any) -> None:
+        self._redis = redis
+        self._left = 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._redis, name)
+
+    def pipeline(self, **options: Any) -> Any:
+        if self._left and self._redis.exists(redis_keys.BUILD):
+            self._left = 0
+            self._redis.flushall()
+        return self._redis.pipeline(**options)
+
+
+def test_a_rebuild_that_redis_was_emptied_during_does_not_begin(engine: Engine, redis: Any) -> None:
+    """Otherwise the missing decisions would read as "none", and a revoked code as good."""
+    with transaction(engine) as connection:
+        outbox.put_cards(connection, {"s:enterprise:1": b"revoked", "p:1": b"one"})
+    with pytest.raises(Unavailable, match="emptied"):
+        catch_up(engine, cast("Any", _Emptied(redis)))
+    assert not redis.exists(redis_keys.HEAD)
+    assert catch_up(engine, redis) == 2
+    assert redis_keys.unpack(redis.hget(redis_keys.STANDINGS, "enterprise:1"))[1] == b"revoked"
+
+
+def test_a_lost_hash_of_item_decisions_is_made_whole_by_the_next_decision(engine: Engine, redis: Any) -> None:
+    """The decision on item 2 must not make the lost one on item 1 look like "none"."""
+    with transaction(engine) as connection:
+        outbox.put_cards(connection, {"b:7": b"batch", "x:7:1": b"revoked", "x:77:1": b"another batch's"})
+    catch_up(engine, redis)
+    redis.delete(redis_keys.exceptions(7))
+    with transaction(engine) as connection:
+        outbox.put_cards(connection, {"x:7:2": b"flagged"})
+    catch_up(engine, redis)
+    found = redis.hgetall(redis_keys.exceptions(7))
+    assert set(found) == {b"1", b"2", b"_"}
+    assert redis_keys.unpack(found[b"1"])[1] == b"revoked"
+
+
+def test_a_rebuild_claims_no_empty_history_while_scans_wait(engine: Engine, redis: Any) -> None:
+    """The database does not know yet of the scans in the stream: nobody may be told to be the first."""
+    with transaction(engine) as connection:
+        outbox.put_cards(connection, {"b:7": b"batch"})
+    redis.xadd(redis_keys.SCANS, {"e": b"waits"})
+    catch_up(engine, redis)
+    assert not redis.exists(redis_keys.history_complete(7))
+    with transaction(engine) as connection:
+        outbox.put_cards(connection, {"b:7": b"changed", "b:8": b"new"})
+    catch_up(engine, redis)
+    assert not redis.exists(redis_keys.history_complete(7))
+    assert redis.exists(redis_keys.history_complete(8))
+
+
+def test_a_status_change_does_not_wait_for_somebody_elses_rebuild(engine: Engine, redis: Any) -> None:
+    """It is saved; what Redis lacks follows by itself."""
+    with transaction(engine) as holder:
+        outbox.lock_projector(holder)
+        with pytest.raises(Unavailable, match="another process"):
+            catch_up(engine, redis)
+    assert catch_up(engine, redis) == 0

@@ -18,9 +18,9 @@ from zpcode.errors import Text, Unavailable
 from zpcode.store import outbox
 from zpcode.store.outbox import Card
 from zpcode.store.scans import unscanned
-from zpcode.store.session import Engine, transaction
+from zpcode.store.session import Connection, Engine, transaction
 from zpcode.wire import redis_keys
-from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
+from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD, batch_key
 
 CHUNK = 500
 TIMEOUT_SECONDS = 0.2
@@ -39,6 +39,13 @@ if tonumber(redis.call('HGET', KEYS[1], 'revision')) >= tonumber(ARGV[2]) then r
 redis.call('HSET', KEYS[1], 'revision', ARGV[2])
 return 1
 """
+# Begin a generation, if the token of this rebuild is still there: an emptied Redis has lost it.
+_BEGIN = """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'generation', ARGV[1], 'revision', ARGV[2])
+redis.call('DEL', KEYS[2])
+return 1
+"""
 
 
 def connect(url: str) -> Redis:
@@ -54,25 +61,17 @@ def connect(url: str) -> Redis:
 def catch_up(engine: Engine, redis: Redis) -> int:
     """Bring Redis to the table's newest revision; rebuild it where it is empty. Returns that revision.
 
-    Raises Unavailable where either of the two does not answer; what is missing stays in the table, and
-    the next call goes on from there.
+    Raises Unavailable where either of the two does not answer, where another process is at it, and where
+    Redis was emptied meanwhile; what is missing stays in the table, and the next call goes on from there.
     """
     try:
         with transaction(engine) as connection:
             outbox.lock_projector(connection)
-            known = redis.hmget(redis_keys.HEAD, [GENERATION_FIELD, REVISION_FIELD])
+            generation, revision = redis.hmget(redis_keys.HEAD, [GENERATION_FIELD, REVISION_FIELD])
             newest = outbox.head(connection)
-            if known[0] is None or known[1] is None or int(known[1]) > newest:
-                _forget(redis)
-                for chunk in outbox.everything(connection):
-                    _write(redis, chunk, unscanned(connection, _batches(chunk)))
-                return _begin(redis, newest)
-            revision = int(known[1])
-            while cards := outbox.since(connection, revision, CHUNK):
-                _write(redis, cards, unscanned(connection, _batches(cards)))
-                revision = cards[-1].revision
-                _announce(redis, known[0], cards)
-            return revision
+            if generation is None or revision is None or int(revision) > newest:
+                return _rebuild(connection, redis, newest)
+            return _follow(connection, redis, generation, int(revision))
     except RedisError as error:
         raise Unavailable(
             Text(
@@ -82,20 +81,66 @@ def catch_up(engine: Engine, redis: Redis) -> int:
         ) from error
 
 
+def _follow(connection: Connection, redis: Redis, generation: bytes | str, revision: int) -> int:
+    """Write what changed after `revision`, chunk by chunk, each announced when it is there."""
+    while cards := outbox.since(connection, revision, CHUNK):
+        # A batch that Redis has never heard of has codes that nobody can have scanned.
+        unheard = [number for number in _batches(cards) if not redis.exists(redis_keys.place(batch_key(number))[0])]
+        _write(connection, redis, cards, unscanned(connection, unheard))
+        revision = cards[-1].revision
+        _announce(redis, generation, cards)
+    return revision
+
+
+def _rebuild(connection: Connection, redis: Redis, newest: int) -> int:
+    """Write everything under a new generation, which begins only if Redis was not emptied on the way."""
+    _forget(redis)
+    token = secrets.token_hex(8)
+    redis.set(redis_keys.BUILD, token)
+    redis.hset(redis_keys.STANDINGS, redis_keys.COMPLETE, token)
+    drained = redis.xlen(redis_keys.SCANS) == 0  # else the database does not know of every scan yet
+    for chunk in outbox.everything(connection):
+        _write(connection, redis, chunk, unscanned(connection, _batches(chunk)) if drained else [])
+    whole = redis.hget(redis_keys.STANDINGS, redis_keys.COMPLETE) == token.encode("ascii")
+    if not whole or not redis.register_script(_BEGIN)(keys=[redis_keys.HEAD, redis_keys.BUILD], args=[token, newest]):
+        raise Unavailable(
+            Text("缓存服务刚被清空，稍后自动重建", "Redis was emptied just now; it is rebuilt by itself shortly")
+        )
+    return newest
+
+
 def _batches(cards: Iterable[Card]) -> list[int]:
     return [int(found.key[2:]) for found in cards if found.key.startswith("b:")]
 
 
-def _write(redis: Redis, cards: Sequence[Card], complete: Iterable[int]) -> None:
+def _write(connection: Connection, redis: Redis, cards: Sequence[Card], complete: Iterable[int]) -> None:
     """Write cards, and mark those batches whose history is known to be empty."""
+    _put(redis, cards)
+    for number in {int(found.key.split(":")[1]) for found in cards if found.key.startswith("x:")}:
+        _make_whole(connection, redis, number)
+    pipeline = redis.pipeline(transaction=False)
+    for number in complete:
+        pipeline.set(redis_keys.history_complete(number), 1)
+    pipeline.execute()
+
+
+def _put(redis: Redis, cards: Iterable[Card]) -> None:
     newer = redis.register_script(_NEWER)
     pipeline = redis.pipeline(transaction=False)
     for found in cards:
         key, field = redis_keys.place(found.key)
         newer(keys=[key], args=[redis_keys.pack(found.revision, found.body), field or ""], client=pipeline)
-    for number in complete:
-        pipeline.set(redis_keys.history_complete(number), 1)
     pipeline.execute()
+
+
+def _make_whole(connection: Connection, redis: Redis, number: int) -> None:
+    """See that the decisions about a batch's items are all there: without its mark the hash proves nothing."""
+    key = redis_keys.exceptions(number)
+    if redis.hexists(key, redis_keys.COMPLETE):
+        return
+    for chunk in outbox.items(connection, number):
+        _put(redis, chunk)
+    redis.hset(key, redis_keys.COMPLETE, 1)
 
 
 def _announce(redis: Redis, generation: bytes | str, cards: Sequence[Card]) -> None:
@@ -117,10 +162,3 @@ def _forget(redis: Redis) -> None:
             if len(pipeline) >= CHUNK:
                 pipeline.execute()
         pipeline.execute()
-
-
-def _begin(redis: Redis, revision: int) -> int:
-    """A new generation: readers drop all they remember. Without its mark a hash of standings is not whole."""
-    redis.hset(redis_keys.STANDINGS, redis_keys.COMPLETE, 1)
-    redis.hset(redis_keys.HEAD, mapping={GENERATION_FIELD: secrets.token_hex(8), REVISION_FIELD: revision})
-    return revision

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
 
+from zpcode.errors import Text, Unavailable
 from zpcode.store.tables import card, card_head
 
 _PROJECTOR_LOCK = 7283003
@@ -83,11 +85,26 @@ def everything(connection: Connection) -> Iterator[list[Card]]:
         yield [Card(row.key, row.revision, bytes(row.body)) for row in chunk]
 
 
+def items(connection: Connection, number: int) -> Iterator[list[Card]]:
+    """The cards of single items of one batch, in chunks of 500."""
+    query = select(card).where(card.c.key.like(f"x:{number}:%"))
+    for chunk in connection.execute(query).partitions(500):
+        yield [Card(row.key, row.revision, bytes(row.body)) for row in chunk]
+
+
 def lock_projector(connection: Connection) -> None:
-    """Wait to be the only one that writes Redis, until the transaction ends."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _PROJECTOR_LOCK})
+    """Be the only one that writes Redis, until the transaction ends.
 
-
-def try_lock_projector(connection: Connection) -> bool:
-    """As `lock_projector`, but False at once where another holds it."""
-    return bool(connection.execute(text("SELECT pg_try_advisory_xact_lock(:lock)"), {"lock": _PROJECTOR_LOCK}).scalar())
+    Raises Unavailable where another has been at it for half a second: what it does not take along, the
+    worker does, and a status change must not wait for somebody's rebuild.
+    """
+    connection.execute(text("SET LOCAL lock_timeout = '500ms'"))
+    try:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _PROJECTOR_LOCK})
+    except OperationalError as error:
+        raise Unavailable(
+            Text(
+                "另一个进程正在同步缓存，更改已保存，稍后自动同步",
+                "another process is updating Redis; the change is saved and follows by itself",
+            )
+        ) from error

@@ -1,11 +1,12 @@
 """Where the projection stands in Redis. Every key carries a hash tag (Redis Cluster, section "Hash tags").
 
     zp:{feed}:head            hash    generation (random, new at every rebuild) and revision (integer)
+    zp:{feed}:build           string  token of the rebuild under way: gone where Redis was emptied during it
     zp:{feed}:log             stream  entry REVISION-n, field k: keys of the cards changed, one a line
     zp:{p:GTIN}               string  ProductCard
     zp:{p:GTIN}:l:LOT         string  LotCard
     zp:{b:NUMBER}             string  BatchCard
-    zp:{b:NUMBER}:x           hash    INDEX -> Timeline of that item
+    zp:{b:NUMBER}:x           hash    INDEX -> Timeline of that item; field `_` says that all of them are there
     zp:{b:NUMBER}:h:BUCKET    hash    index within the bucket -> History; field `_` once the bucket is complete
     zp:{b:NUMBER}:hc          string  present when every bucket of the batch is complete from birth
     zp:{b:NUMBER}:v:INDEX:VISITOR  string  ten minutes: this visitor's view of this item was counted; its number
@@ -27,6 +28,7 @@ from typing import Final
 
 HEAD: Final = "zp:{feed}:head"
 LOG: Final = "zp:{feed}:log"
+BUILD: Final = "zp:{feed}:build"
 STANDINGS: Final = "zp:{s}"
 SCANS: Final = "zp:{scans}:stream"
 SCAN_GROUP: Final = "authority"

@@ -234,6 +234,7 @@ CREATE TABLE card (
     revision        bigint NOT NULL UNIQUE,                  -- grows by one under a lock: commit order
     body            bytea NOT NULL                           -- MessagePack, zpcode.wire.card
 );
+CREATE INDEX card_prefix ON card (key text_pattern_ops); -- all items of a batch: LIKE 'x:7:%'
 CREATE TABLE card_head (                                     -- one row
     id              int PRIMARY KEY DEFAULT 1 CHECK (id = 1),
     revision        bigint NOT NULL,
