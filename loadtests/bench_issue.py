@@ -32,7 +32,7 @@ from sqlalchemy import insert
 
 from keys.ceremony import KeyRoom, create_key, create_root
 from keys.client import SignerClient
-from zpcode.demo.servers import Servers
+from zpcode.embedded.servers import Servers
 from zpcode.errors import SignerUnavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches import BatchRequest, today

@@ -26,8 +26,8 @@ from sqlalchemy import Engine
 from keys.client import SignerClient
 from zpcode.demo import furnish
 from zpcode.demo.ports import free_port
-from zpcode.demo.processes import Processes
-from zpcode.demo.servers import Addresses, Servers, secret_file
+from zpcode.embedded.processes import Processes
+from zpcode.embedded.servers import Addresses, Servers, secret_file
 from zpcode.errors import SignerUnavailable
 from zpcode.rules.batches import Batch, BatchRequest
 from zpcode.services import batches, issuing, projection

@@ -17,7 +17,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from zpcode.demo.servers import Addresses, Servers
+from zpcode.embedded.servers import Addresses, Servers
 from zpcode.store.session import connect, migrate
 
 _NUMBERS = itertools.count(1)

@@ -1,8 +1,90 @@
-"""`zpcode`, the authority's command line; also `python -m zpcode`."""
+"""`zpcode`, also `python -m zpcode`: every command in one place, and one way to tell a person what went wrong."""
 
 from __future__ import annotations
 
-from zpcode.cli.main import main
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zpcode import worker
+from zpcode.cli import access, audit, batches, codes, registry, status
+from zpcode.cli.connections import database, project
+from zpcode.demo import run
+from zpcode.errors import Finding, ZpError
+from zpcode.services.registry import rebuild_cards
+from zpcode.settings import load
+from zpcode.store.session import migrate
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="浙品码 / signed product codes: registry, batches, decisions, audit.",
+)
+for commands in (registry.app, batches.commands, codes.app, status.app):
+    app.add_typer(commands)
+app.add_typer(batches.app, name="batches")
+app.add_typer(audit.app, name="audit", help="审计日志 / the audit log")
+app.add_typer(access.app, name="access", help="接口密钥 / API keys")
+
+
+@app.command("migrate")
+def migrate_() -> None:
+    """建立或升级数据库结构。Bring the database to the newest schema; doing it again changes nothing."""
+    settings = load()
+    with database(settings) as engine:
+        migrate(engine, scan_role=settings.scan_role or None)
+    typer.echo("数据库已是最新 / the database is up to date")
+
+
+@app.command("rebuild")
+def rebuild() -> None:
+    """重写全部产品卡片并同步到缓存。Write every product card anew where it differs, and bring Redis up to date."""
+    settings = load()
+    with database(settings) as engine:
+        written = rebuild_cards(engine, now=datetime.now(UTC))
+        project(engine, settings)
+    typer.echo(f"更新的产品卡片 / product cards written: {len(written)}")
+
+
+@app.command("worker")
+def worker_() -> None:
+    """运行后台进程:生成批次、同步缓存、收取扫码记录。Run the worker until SIGTERM."""
+    worker.main(load())
+
+
+@app.command("demo")
+def demo(
+    *,
+    host: Annotated[str, typer.Option(help="监听地址 / address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="扫码服务端口 / port of the scan service")] = 8701,
+    api_port: Annotated[int, typer.Option(min=1, max=65535, help="接口端口 / port of the API")] = 8700,
+    home: Annotated[Path | None, typer.Option(help="数据目录 / directory of all state (ZPCODE_HOME)")] = None,
+    once: Annotated[bool, typer.Option("--once", help="就绪后即停止 / stop as soon as all is ready")] = False,
+) -> None:
+    """在本机启动全部服务与示例数据。Everything on this machine, from nothing to a code a phone can scan."""
+    raise typer.Exit(run.run(home or load().home, host, port, api_port, once=once))
+
+
+def told(finding: Finding) -> str:
+    """One finding as a line: where, the value that stood there, and what is wrong in two languages."""
+    where = f"{finding.where} " if finding.where else ""
+    value = "" if finding.value is None else f"[{finding.value}] "
+    return f"- {where}{value}{finding.text.zh} / {finding.text.en}"
+
+
+def main() -> None:
+    """The entry point. Ends with 1 and the reasons where a rule, a server or a file says no."""
+    try:
+        app()
+    except ZpError as error:
+        lines = [error.text.zh, error.text.en, *map(told, error.findings)]
+        print("\n".join(lines), file=sys.stderr)
+        sys.exit(1)
+
 
 if __name__ == "__main__":
     main()

@@ -21,7 +21,7 @@ from keys.keyring import KeyringFile, read_root
 from zpcode.api import enterprise, handlers, openapi, operator, public, regulator
 from zpcode.api.authority import Authority
 from zpcode.api.envelope import Envelope
-from zpcode.demo.servers import Servers
+from zpcode.embedded.servers import Servers
 from zpcode.services import projection
 from zpcode.services.jobs import IssueQueue
 from zpcode.settings import Settings, load

@@ -19,9 +19,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore")
 
     home: Path = Field(Path(".zpcode"), description="Directory that holds all local state.")
-    database_url: str = Field("", description="PostgreSQL ≥ 15 as `postgresql://…`; empty: the embedded one.")
+    database_url: str = Field(
+        "", description="PostgreSQL ≥ 15 as `postgresql://…`; empty: the one of the demo that runs on HOME."
+    )
     redis_url: str = Field(
-        "", description="Redis ≥ 7 or Valkey ≥ 8 as `redis://`, `rediss://` or `unix://…`; empty: the embedded one."
+        "",
+        description="Redis ≥ 7 or Valkey ≥ 8 as `redis://`, `rediss://` or `unix://…`; empty: the one of the demo that runs on HOME.",
     )
     scan_role: str = Field(
         "zpcode_scan", description="Database role that `zpcode migrate` lets read the scan view; empty: none."

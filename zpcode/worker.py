@@ -24,13 +24,13 @@ from procrastinate.exceptions import ConnectorException
 from redis import Redis
 
 from keys.client import Signer, SignerClient
+from zpcode.embedded.servers import Servers
 from zpcode.errors import Conflict, SignerError, Text, Unavailable
 from zpcode.rules.batches import today
 from zpcode.services import issuing, jobs, projection, registry, scans
 from zpcode.settings import Settings
 from zpcode.store import batches
 from zpcode.store.session import Engine, connect, transaction
-from zpcode.telemetry import configure
 
 PROJECT_SECONDS: Final = 0.25
 DRAIN_SECONDS: Final = 0.25
@@ -186,25 +186,19 @@ def job_app(database: str, issue: Callable[[int], None]) -> App:
 
 
 def main(settings: Settings) -> None:
-    """Run a worker with these settings until it is told to stop. Raises Unavailable where an address is missing."""
-    if not settings.database_url or not settings.redis_url:
-        raise Unavailable(
-            Text(
-                "请设置 ZPCODE_DATABASE_URL 与 ZPCODE_REDIS_URL",
-                "set ZPCODE_DATABASE_URL and ZPCODE_REDIS_URL: the worker starts no servers of its own",
-            )
-        )
-    configure("worker", level=settings.log_level)
+    """Run a worker with these settings until it is told to stop. Without addresses those of the running demo are meant."""
+    running = Servers(settings.home).addresses
+    database, cache = settings.database_url or running.database, settings.redis_url or running.redis
     with ExitStack() as stack:
-        engine = connect(settings.database_url)
+        engine = connect(database)
         stack.callback(engine.dispose)
-        redis = projection.connect(settings.redis_url)
+        redis = projection.connect(cache)
         stack.callback(redis.close)
-        stream = scans.connect(settings.redis_url)
+        stream = scans.connect(cache)
         stack.callback(stream.close)
         signer = stack.enter_context(SignerClient(settings.signer_socket))
-        queue = stack.enter_context(jobs.IssueQueue(settings.database_url))
-        Worker(settings.database_url, engine, redis, stream, signer, queue, settings.export_dir).run()
+        queue = stack.enter_context(jobs.IssueQueue(database))
+        Worker(database, engine, redis, stream, signer, queue, settings.export_dir).run()
 
 
 def _clock() -> datetime:

@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from keys.keyring import SealVerdict
 from tests.integration import issuing_setting as setting
 from tests.integration.issuing_setting import MAKER, NOW, KeyHouse
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.errors import SignerError, SignerUnavailable
 from zpcode.rules.batches import Batch, BatchState
 from zpcode.services import batches, codefile

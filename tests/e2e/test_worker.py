@@ -18,8 +18,8 @@ from sqlalchemy import Engine, func, select, text
 
 from tests.integration import issuing_setting as setting
 from tests.integration.issuing_setting import GTIN, MAKER, KeyHouse
-from zpcode import settings, worker
-from zpcode.demo.servers import Addresses
+from zpcode import worker
+from zpcode.embedded.servers import Addresses
 from zpcode.errors import Text, Unavailable
 from zpcode.rules.batches import Batch, BatchState
 from zpcode.services import batches, codefile, jobs, projection, scans
@@ -209,9 +209,3 @@ def test_trouble_in_one_step_does_not_end_it(
 
     found.repeat(step, 0.0)
     assert len(taken) == 3
-
-
-def test_without_addresses_it_says_which_settings_are_missing() -> None:
-    """It starts no servers of its own."""
-    with pytest.raises(Unavailable, match="ZPCODE_DATABASE_URL"):
-        worker.main(settings.Settings(database_url="", redis_url=""))

@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from keys.ceremony import KeyRoom
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import Registry, ScanService
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 
 
 @pytest.fixture(scope="module")

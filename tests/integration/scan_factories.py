@@ -24,7 +24,7 @@ from keys.ceremony import KeyRoom
 from scanweb.app import App, create
 from scanweb.settings import Settings
 from tests import keyroom
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.services import projection
 from zpcode.store import outbox
 from zpcode.store.session import transaction

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
 from zpcode.cli.audit import app
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.rules.audit import Break
 from zpcode.services.audit import show, verify
 from zpcode.store import audit

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from tests.integration import issuing_setting as setting
 from tests.integration.issuing_setting import GTIN, OPERATOR, KeyHouse
 from zpcode.cli import batches as commands
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.errors import NotFound, Refused
 from zpcode.rules.batches import BatchState
 from zpcode.services import batches

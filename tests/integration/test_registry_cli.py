@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from tests.registry_data import as_json, as_workbook, as_xlsx, gtin, registry
 from zpcode.cli.registry import app
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.errors import Refused
 from zpcode.services.imports.archive import MAX_FILE
 from zpcode.store import tables

@@ -18,7 +18,7 @@ from zpcode.services.registry import import_registry, product_cards, rebuild_car
 from zpcode.store import outbox, tables
 from zpcode.store import registry as store
 from zpcode.store.session import transaction
-from zpcode.wire.card import ProductCard, Scope, product_key
+from zpcode.wire.card import ProductCard, product_key
 
 Content = dict[str, list[dict[str, Any]]]
 REGISTRY_TABLES = (
@@ -240,24 +240,6 @@ def test_two_imports_at_once_both_succeed_and_leave_one_registry(engine: Engine,
     assert sorted(len(report.changes) for report in reports) == [0, 0, 0, 10]
     with transaction(engine) as connection:
         assert connection.execute(select(func.count()).select_from(tables.product)).scalar() == 1
-
-
-@pytest.mark.parametrize(
-    ("scope", "target"),
-    [
-        (Scope.ENTERPRISE, uscc()),
-        (Scope.PRODUCT, gtin()),
-        (Scope.STANDARD, "T/ZZB 0001-2023"),
-        (Scope.CERTIFICATE, "ZM-0001"),
-        (Scope.RECOGNITION, "PZB-0001"),
-    ],
-)
-def test_each_scope_reaches_its_products_and_no_other(engine: Engine, now: datetime, scope: Scope, target: str) -> None:
-    bring_in(engine, registry(), now)
-    bring_in(engine, registry(2), now)
-    with transaction(engine) as connection:
-        assert store.gtins_of(connection, scope, target) == {gtin()}
-        assert store.gtins_of(connection, scope, "nothing") == set()
 
 
 def test_a_card_turns_with_the_day_its_recognition_begins_or_ends(engine: Engine, now: datetime) -> None:

@@ -20,7 +20,7 @@ from keys.ceremony import KeyRoom
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
 from tests.patience import eventually
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.wire import redis_keys
 from zpcode.wire.card import Scope, State
 

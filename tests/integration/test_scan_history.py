@@ -17,7 +17,7 @@ from scanweb import history as looking
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, IPHONE, WECHAT, Registry, ScanService
 from tests.patience import eventually
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.wire import card, redis_keys, scan_event
 from zpcode.wire.payload import Identity
 
@@ -223,7 +223,9 @@ def test_a_scanned_code_costs_at_most_64_bytes_of_redis(registry: Registry, redi
     assert (int(redis.info("memory")["used_memory"]) - before) / 20_000 <= 64
 
 
-def test_scans_of_every_kind_reach_the_stream_but_none_of_what_is_not_ours(service: ScanService, registry: Registry, redis: Redis) -> None:
+def test_scans_of_every_kind_reach_the_stream_but_none_of_what_is_not_ours(
+    service: ScanService, registry: Registry, redis: Redis
+) -> None:
     service.get(registry.item(2), agent=IPHONE)
     service.get(registry.sealed(Identity(GTIN, lot="L2026")), language="zh-CN")
     service.get("/q?code=" + GTIN)

@@ -22,7 +22,7 @@ from scanweb import watch
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
 from tests.patience import eventually
-from zpcode.demo.servers import Addresses, Servers
+from zpcode.embedded.servers import Addresses, Servers
 from zpcode.wire import card, redis_keys
 from zpcode.wire.card import Scope, State
 from zpcode.wire.payload import Identity
@@ -386,4 +386,6 @@ def test_scans_at_the_same_time_share_their_round_trips(service: ScanService, re
     trips = service.app.redis.trips
     service.do(together())
     assert service.app.redis.trips - trips <= 40
-    assert redis.info("commandstats")["cmdstat_hmget"]["calls"] - before <= 400 + 40, "two in each look, one head a trip"
+    assert redis.info("commandstats")["cmdstat_hmget"]["calls"] - before <= 400 + 40, (
+        "two in each look, one head a trip"
+    )

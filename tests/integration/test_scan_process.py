@@ -17,7 +17,7 @@ import httpx
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import Registry
 from tests.patience import eventually
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.wire import redis_keys
 
 

@@ -14,7 +14,7 @@ from tests import keyroom
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
 from tests.patience import eventually
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.wire import card
 from zpcode.wire.card import Scope, State
 from zpcode.wire.payload import Identity

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from tests.integration.status_setting import MAKER, World, ask, decided, in_redis, item_verdict, settle
 from tests.registry_data import gtin
 from zpcode.cli.status import app
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.rules.decisions import Action
 from zpcode.rules.reasons import REASONS
 from zpcode.services import audit

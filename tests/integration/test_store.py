@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.errors import Unavailable
 from zpcode.rules.audit import Break, first_break
 from zpcode.services.projection import catch_up

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings
 
 from keys.settings import KeySettings
 from scanweb.settings import Settings as ScanSettings
-from zpcode.demo.servers import AUTHORITY_ACL, SCAN_ACL
+from zpcode.embedded.servers import AUTHORITY_ACL, SCAN_ACL
 from zpcode.settings import Settings
 
 READERS: dict[str, type[BaseSettings]] = {"authority": Settings, "scanweb": ScanSettings, "signer": KeySettings}

@@ -28,7 +28,7 @@ from zpcode.wire.payload import Level
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="码批次 / batches of codes")
 commands = typer.Typer(add_completion=False)
 
-_STATES: Final = {"reserved": "已预留", "issued": "已生成", "failed": "失败"}
+_STATES: Final = {"reserved": "已预留", "issued": "已生成"}
 
 Number = Annotated[int, typer.Argument(min=1, help="批次序号 / batch number")]
 Folder = Annotated[Path | None, typer.Option(help="文件目录 / folder of the files (ZPCODE_EXPORT_DIR)")]

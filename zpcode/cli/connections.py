@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import typer
 from redis import Redis
 
-from zpcode.demo.servers import Servers
+from zpcode.embedded.servers import Servers
 from zpcode.errors import Unavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.services import projection

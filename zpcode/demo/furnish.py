@@ -9,13 +9,13 @@ import csv
 import json
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime
 from importlib.resources import files
 from pathlib import Path
 
 from keys.client import SignerClient
-from zpcode.demo.servers import Addresses
 from zpcode.demo.showing import Credential, Shown
+from zpcode.embedded.servers import Addresses
 from zpcode.errors import SignerUnavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches import Batch, BatchRequest, BatchState, today
@@ -77,25 +77,18 @@ def _products(engine: Engine) -> Sequence[ProductCard]:
 
 
 def _issued(engine: Engine, signer: SignerClient, home: Path, card: ProductCard, level: Level, base: str) -> Batch:
-    """The demo's batch at this level; its idempotency key makes it one for ever."""
-    day = today(_now())
+    """The demo's batch at this level: the same request under the same idempotency key is the same batch for ever."""
     request = BatchRequest(
         level=level,
         gtin=card.gtin,
         quantity=QUANTITIES[level],
-        lot=f"L{day:%Y%m%d}" if level is not Level.PRODUCT else "",
-        production_date=day - timedelta(days=30),
-        expiry_date=None,
+        lot="" if level is Level.PRODUCT else "L20261008",
+        production_date=date(2026, 10, 8),
     )
-    caller = Caller(Role.OPERATOR, "*", "cli:demo")
-    earlier = [batch for batch in batches.listing(engine, caller, limit=200) if batch.created_by == caller.name]
-    reserved = next((batch for batch in earlier if batch.level is level), None)
-    if reserved is None:
-        key = f"demo-{level}"
-        reserved = batches.reserve(engine, request, caller=caller, idempotency_key=key, base=base, now=_now())
-    if reserved.state is BatchState.ISSUED:
-        return reserved
-    return issuing.issue(engine, signer, reserved.number, directory=home / "exports", clock=_now)
+    batch = batches.reserve(engine, request, caller=DEMO, idempotency_key=f"demo-{level}", base=base, now=_now())
+    if batch.state is BatchState.ISSUED:
+        return batch
+    return issuing.issue(engine, signer, batch.number, directory=home / "exports", clock=_now)
 
 
 def _shown(engine: Engine, batch: Batch, home: Path, base: str) -> Shown:

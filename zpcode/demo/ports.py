@@ -13,8 +13,12 @@ TRIES = 20
 
 def free_port(host: str, wanted: int) -> int:
     """`wanted`, or the next port after it that nobody listens on. Raises Unavailable after 20."""
+    if ":" in host:  # a code's base address has no room for brackets
+        raise Unavailable(
+            Text(f"HOST={host}：请用 IPv4 地址或主机名", f"HOST={host}: give an IPv4 address or a host name")
+        )
     for port in range(wanted, wanted + TRIES):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        with socket.socket(socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
@@ -51,7 +55,7 @@ def reachable_name(host: str, guesses: Iterable[str] = ("192.0.2.1",)) -> str:
 
     Connecting a datagram socket sends nothing: it only asks the routing table.
     """
-    if host not in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+    if host != "0.0.0.0":  # noqa: S104 - compared, not bound
         return host
     for guess in guesses:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

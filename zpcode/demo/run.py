@@ -23,8 +23,8 @@ from typing import Any, Final, NoReturn
 
 from zpcode.demo import furnish, showing
 from zpcode.demo.ports import free_port, reachable_name
-from zpcode.demo.processes import Processes
-from zpcode.demo.servers import Addresses, Servers, secret_file
+from zpcode.embedded.processes import Processes
+from zpcode.embedded.servers import Addresses, Servers, secret_file
 from zpcode.errors import Conflict, Text, Unavailable
 
 READY_SECONDS: Final = 60

@@ -27,7 +27,6 @@ class BatchState(enum.StrEnum):
 
     RESERVED = "reserved"
     ISSUED = "issued"
-    FAILED = "failed"
 
 
 class Activation(enum.StrEnum):

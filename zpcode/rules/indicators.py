@@ -17,8 +17,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from zpcode.rules.records import Indicator
-
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,6}|[0-9]{1,24})(?:\.[0-9]{1,24})?(?:[eE][+-]?[0-9]{1,2})?"
 _SIGNED = rf"[+-]?{_NUMBER}"
 _BOUND = re.compile(rf"([≥>≤<])({_SIGNED})", re.ASCII)
@@ -164,13 +162,3 @@ def grade_meets(product: str, standard: str) -> bool | None:
         if left in ladder and right in ladder:
             return ladder.index(left) < ladder.index(right)
     return None
-
-
-def shortfall(indicator: Indicator) -> bool:
-    """Whether the product's value does not meet its own standard's. Values that cannot be read are not judged."""
-    if indicator.direction == "text":
-        left, right = indicator.product_value.zh, indicator.standard_value.zh
-        return is_grade(left) and is_grade(right) and grade_meets(left, right) is False
-    product = span(indicator.product_value.zh, indicator.unit)
-    standard = span(indicator.standard_value.zh, indicator.unit)
-    return product is not None and standard is not None and not meets(indicator.direction, product, standard)

@@ -59,7 +59,7 @@ def quota(connection: Connection, uscc: str) -> tuple[str, int | None, int]:
     columns = select(enterprise.c.region, enterprise.c.code_quota).where(enterprise.c.uscc == uscc)
     row = connection.execute(columns.with_for_update(key_share=True)).one()
     taken = select(func.coalesce(func.sum(batch.c.quantity), 0)).where(
-        batch.c.uscc == uscc, batch.c.level.in_(_ITEM_LEVELS), batch.c.state != BatchState.FAILED.value
+        batch.c.uscc == uscc, batch.c.level.in_(_ITEM_LEVELS)
     )
     return row.region, row.code_quota, int(connection.execute(taken).scalar_one())
 

@@ -17,7 +17,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from zpcode.rules.records import Product, Record, Registry, Standard
 from zpcode.rules.sheets import SHEETS, Sheet
 from zpcode.store import tables
-from zpcode.wire.card import Bilingual, Scope
+from zpcode.wire.card import Bilingual
 
 _LOCK = 7283005
 TABLES: Final[Mapping[str, Table]] = {
@@ -148,23 +148,6 @@ def reached_by(connection: Connection, plural: str, keys: Collection[str]) -> se
     }
     by_gtin = [select(product.c.gtin).where(_among(product.c.gtin, keys))]
     return {gtin for query in queries.get(plural, by_gtin) for gtin in connection.execute(query).scalars()}
-
-
-def gtins_of(connection: Connection, scope: Scope, target: str) -> set[str]:
-    """The products a registry scope reaches: an enterprise, standard, certificate, recognition or product.
-
-    Scopes below a product (lot, batch, code …) are not the registry's: ValueError, a defect of the caller.
-    """
-    plurals = {
-        Scope.ENTERPRISE: "enterprises",
-        Scope.STANDARD: "standards",
-        Scope.CERTIFICATE: "certificates",
-        Scope.RECOGNITION: "recognitions",
-        Scope.PRODUCT: "products",
-    }
-    if scope not in plurals:
-        raise ValueError(scope)
-    return reached_by(connection, plurals[scope], {target})
 
 
 def all_gtins(connection: Connection) -> list[str]:

@@ -25,7 +25,7 @@ from tests.keyroom import create, key_room
 from tests.registry_data import as_json, gtin, registry, uscc
 from zpcode.api.authority import Authority
 from zpcode.app import PublishedKeyring, serve
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches import Batch, BatchRequest
 from zpcode.services import access, batches, issuing, projection

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from tests.integration.api.conftest import OPERATOR
 from tests.registry_data import as_json, registry, uscc
 from zpcode.cli import access as commands
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.errors import Forbidden, NotFound, Refused
 from zpcode.rules.access import Caller, Role, parse_token
 from zpcode.services import access

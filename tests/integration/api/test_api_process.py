@@ -22,7 +22,7 @@ from keys.client import SignerClient
 from tests.integration.api.conftest import OPERATOR, as_
 from tests.keyroom import RunningSigner
 from tests.registry_data import as_json, gtin, registry, uscc
-from zpcode.demo.servers import Addresses
+from zpcode.embedded.servers import Addresses
 from zpcode.rules.access import Role
 from zpcode.services import access, issuing
 from zpcode.services.registry import import_registry

@@ -187,7 +187,7 @@ CREATE TABLE batch (
     permutation_key bytea NOT NULL CHECK (length(permutation_key) = 16),
     check_key       bytea NOT NULL CHECK (length(check_key) = 16),
     key_id          text NOT NULL DEFAULT '',                -- signing key, fixed when the batch begins
-    state           text NOT NULL DEFAULT 'reserved' CHECK (state IN ('reserved', 'issued', 'failed')),
+    state           text NOT NULL DEFAULT 'reserved' CHECK (state IN ('reserved', 'issued')),
     sha256          text NOT NULL DEFAULT '',
     bytes           bigint NOT NULL DEFAULT 0,
     activation      text NOT NULL DEFAULT 'on_issue' CHECK (activation IN ('on_issue', 'manual')),

@@ -26,7 +26,7 @@ from psycopg import sql
 from redis import Redis
 from redis.exceptions import RedisError
 
-from zpcode.demo.processes import Processes
+from zpcode.embedded.processes import Processes
 from zpcode.errors import Text, Unavailable
 
 START_SECONDS = 60
