@@ -164,7 +164,7 @@ class Lookup:
 
     def __init__(self, memory: Memory, cache: Cache, source: View) -> None:
         self.memory, self.cache, self.source = memory, cache, source
-        self._completions = Gather(self._complete, limit=2, size=8, deadline=0.6)
+        self._completions = Gather(self._complete, limit=2, size=8, deadline=2 * source.deadline)
         self._filling: dict[tuple[int, int, int], asyncio.Future[None]] = {}
         self._recent: OrderedDict[tuple[int, int, str], int] = OrderedDict()
 

@@ -44,6 +44,7 @@ class Source:
     def __init__(self, url: str, *, limit: int, deadline: float) -> None:
         self.queries = 0
         self._failures = 0 if url else FAILURES
+        self.deadline = deadline
         self._engine = _engine(url, limit, deadline) if url else None
         self._gather: Gather[str, Row | None] = Gather(
             self._trip, limit=limit, size=_AT_ONCE, deadline=deadline, grace=GRACE
