@@ -45,7 +45,12 @@ Get = Callable[[str], Held | None]
 
 
 class View(Protocol):
-    """The database as `scanweb.source.Source` offers it; named here so that this module needs no SQL library."""
+    """The database as `scanweb.source.Source` offers it; named here so that this module needs no SQL library.
+
+    `deadline` is how long one query may take, in seconds.
+    """
+
+    deadline: float
 
     async def read(self, keys: Sequence[str]) -> dict[str, Row]:
         """The rows under these keys, those that exist. Raises Unavailable."""
