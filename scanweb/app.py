@@ -1,4 +1,4 @@
-"""Puts one scan process together: `uvicorn --factory scanweb.app:create_app`."""
+"""Puts one scan process together: `uvicorn --factory --no-proxy-headers scanweb.app:create_app`."""
 
 from __future__ import annotations
 

@@ -65,16 +65,19 @@ class Request:
 
     @classmethod
     def read(cls, scope: Scope) -> Request:
-        """Out of an ASGI scope. Header bytes are read as Latin-1 (RFC 9110, section 5.5)."""
+        """Out of an ASGI scope. Header bytes are read as Latin-1 (RFC 9110, section 5.5), at most 512 of each.
+
+        What comes here is searched and remembered, and a server may let headers of any length pass.
+        """
         request = cls(scope["method"])
         for name, value in scope["headers"]:
             field = _FIELDS.get(name)
             if field is not None:
-                setattr(request, field, value.decode("latin-1"))
+                setattr(request, field, value[:HEADER_BYTES].decode("latin-1"))
             elif name in _PURPOSES:
-                request.purpose += value.decode("latin-1")
+                request.purpose = (request.purpose + value[:HEADER_BYTES].decode("latin-1"))[:HEADER_BYTES]
             elif name == b"x-forwarded-for":
-                request.forwarded += (value.decode("latin-1"),)
+                request.forwarded += (value[-HEADER_BYTES:].decode("latin-1"),)  # the right-most address counts
         if scope["query_string"]:
             request._read_query(scope["query_string"])
         return request
@@ -89,6 +92,7 @@ class Request:
         self.typed = values.get("code", [""])[0]
 
 
+HEADER_BYTES: Final = 512
 _FIELDS: Final = {b"user-agent": "agent", b"accept": "accept", b"accept-language": "languages"}
 _PURPOSES: Final = frozenset({b"purpose", b"sec-purpose", b"x-purpose", b"x-moz"})
 

@@ -26,7 +26,7 @@ _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address in IPv6's cl
 _UNATTENDED: Final = re.compile(
     r"bot\b|bot[/;_-]|crawl|spider|slurp|preview|externalhit|facebookcatalog|whatsapp/|skypeuripreview"
     r"|embedly|pinterest/|vkshare|viber|snapchat|linkedin|iframely|outbrain|quora link|flipboard|tumblr"
-    r"|wechatshareextension|micromessenger client|dingtalkbot|larkurl|feishu.*preview|qq-url-manager"
+    r"|wechatshareextension|micromessenger client|dingtalkbot|larkurl|qq-url-manager"
     r"|baidu-transcoder|yisou|sogou web|360spider|bytespider|petalbot|mediapartners-google|google-read-aloud"
     r"|googleother|apis-google|feedfetcher|lighthouse|chrome-lighthouse|headlesschrome|phantomjs|prerender",
     re.IGNORECASE,

@@ -84,6 +84,11 @@ def main() -> None:
         lines = [error.text.zh, error.text.en, *map(told, error.findings)]
         print("\n".join(lines), file=sys.stderr)
         sys.exit(1)
+    except (OSError, ValueError) as error:  # a setting, a path or an address that cannot be meant
+        print(f"无法执行，请检查设置与路径 / check the settings and paths: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

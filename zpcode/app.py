@@ -1,4 +1,4 @@
-"""The authority's HTTP API, put together: `uvicorn --factory --no-server-header --no-access-log zpcode.app:create_app`.
+"""The authority's HTTP API, put together: `uvicorn --factory --no-proxy-headers --no-server-header --no-access-log zpcode.app:create_app`.
 
 It decides nothing: it opens what the routes work with, and closes it at the end.
 """

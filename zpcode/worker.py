@@ -158,6 +158,10 @@ class Worker:
                 await self._take_jobs(stopped)
             except ConnectorException:
                 _logger.warning("the job queue cannot be reached; trying again")
+            except Exception:
+                # A frozen PostgreSQL shows in whatever the pool, the listener or the queue was just doing. Nothing that
+                # happens to the queue may end the worker: it also copies cards and drains scans.
+                _logger.exception("the job queue failed; trying again")
             with suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), RECONNECT_SECONDS)
 

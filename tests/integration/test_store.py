@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import datetime
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -11,7 +13,7 @@ from redis.exceptions import ResponseError
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import Addresses, Servers
 from zpcode.errors import Unavailable
 from zpcode.rules.audit import Break, first_break
 from zpcode.services.projection import catch_up
@@ -209,3 +211,25 @@ def test_a_status_change_does_not_wait_for_somebody_elses_rebuild(engine: Engine
         with pytest.raises(Unavailable, match="another process"):
             catch_up(engine, redis)
     assert catch_up(engine, redis) == 0
+
+
+def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
+    """It may hold a password."""
+    with pytest.raises(Unavailable, match="ZPCODE_DATABASE_URL") as refused:
+        connect("nonsense:hunter2@")
+    assert "hunter2" not in str(refused.value)
+
+
+def test_a_cluster_whose_making_was_broken_off_is_made_anew() -> None:
+    """Ctrl-C during the very first start must not leave a directory that never starts."""
+    with tempfile.TemporaryDirectory(prefix="zpcode-tests-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        home.chmod(0o711)
+        for name in ("postgres", "postgres.new"):
+            (home / name).mkdir()
+            (home / name / "half").write_text("made")
+        with Servers(home, durable=False) as running:
+            found = connect(running.addresses.database, pool_size=1)
+            with transaction(found) as connection:
+                assert connection.execute(text("SELECT 1")).scalar_one() == 1
+            found.dispose()

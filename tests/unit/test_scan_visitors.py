@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanweb import visitors
+from scanweb.routes import Request
 from scanweb.visitors import Addresses, Salts
 
 NOBODY = Addresses(())
@@ -143,3 +144,18 @@ def test_tomorrows_salt_is_fetched_before_midnight() -> None:
     salts.answer([None, b"a" * 32, None, b"b" * 32])
     assert (salts.current(midnight - 60), salts.current(midnight + 1)) == (b"a" * 32, b"b" * 32)
     assert salts.asks() == []
+
+
+def test_of_a_header_no_more_is_looked_at_than_a_browser_sends() -> None:
+    """A pattern over a megabyte of User-Agent would hold up every other scan of the process."""
+    scope = {
+        "method": "GET",
+        "query_string": b"",
+        "headers": [
+            (name, b"feishu" * 200_000)
+            for name in (b"user-agent", b"accept", b"accept-language", b"purpose", b"x-moz", b"x-forwarded-for")
+        ],
+    }
+    request = Request.read(scope)
+    texts = (request.agent, request.accept, request.languages, request.purpose, *request.forwarded)
+    assert [len(text) for text in texts] == [512] * 5

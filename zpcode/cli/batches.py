@@ -23,14 +23,14 @@ from zpcode.rules.batches import SHANGHAI, Activation, Batch, BatchRequest
 from zpcode.services import batches, codefile, issuing
 from zpcode.settings import load
 from zpcode.wire.gs1 import gtin14
-from zpcode.wire.payload import Level
+from zpcode.wire.payload import MAX_BATCH, Level
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="码批次 / batches of codes")
 commands = typer.Typer(add_completion=False)
 
 _STATES: Final = {"reserved": "已预留", "issued": "已生成"}
 
-Number = Annotated[int, typer.Argument(min=1, help="批次序号 / batch number")]
+Number = Annotated[int, typer.Argument(min=1, max=MAX_BATCH, help="批次序号 / batch number")]
 Folder = Annotated[Path | None, typer.Option(help="文件目录 / folder of the files (ZPCODE_EXPORT_DIR)")]
 Day = Annotated[str, typer.Option(help="YYYY-MM-DD")]
 

@@ -120,7 +120,17 @@ def _ceremony(environment: dict[str, str]) -> None:
 
 def _start(processes: Processes, plan: Plan, environment: dict[str, str]) -> None:
     """The authority's API, its worker, and the scan service."""
-    serve = [sys.executable, "-m", "uvicorn", "--factory", "--no-server-header", "--no-access-log", "--host", plan.host]
+    serve = [
+        sys.executable,
+        "-m",
+        "uvicorn",
+        "--factory",
+        "--no-server-header",
+        "--no-access-log",
+        "--no-proxy-headers",
+        "--host",
+        plan.host,
+    ]
     api = [*serve, "--port", str(plan.api_port), "zpcode.app:create_app"]
     scan = [*serve, "--port", str(plan.scan_port), "--http", "httptools", "--loop", "uvloop", "scanweb.app:create_app"]
     processes.start("authority", api, env=environment)

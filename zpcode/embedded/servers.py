@@ -209,19 +209,24 @@ class Servers:
         self._make_roles(superuser)
 
     def _initdb(self, binaries: Path) -> None:
-        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Make the cluster beside its place and move it there when it is whole: broken off, it starts anew."""
+        fresh = self.data.with_name(self.data.name + ".new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700, parents=True)
         password = self.sockets / "initdb.passphrase"
         password.write_text(_secret(self.home / "secrets", "postgres"), "ascii")
         password.chmod(0o600)
         if self.user is not None:
-            for path in (self.data, password):
+            for path in (fresh, password):
                 os.chown(path, self.user.pw_uid, self.user.pw_gid)
         options = ("-U", "postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync")
-        done = _run(self.user, binaries / "initdb", "-D", self.data, "--pwfile", password, *options)
+        done = _run(self.user, binaries / "initdb", "-D", fresh, "--pwfile", password, *options)
         password.unlink()
         if done.returncode != 0:
             reason = done.stderr.strip()
             raise Unavailable(Text(f"PostgreSQL 初始化失败：{reason}", f"initdb failed: {reason}"))
+        shutil.rmtree(self.data, ignore_errors=True)  # without PG_VERSION there is nothing in it
+        fresh.rename(self.data)
 
     def _stop_orphan(self, binaries: Path) -> None:
         """End a server that an earlier run, killed outright, left on this directory."""

@@ -69,7 +69,7 @@ def catch_up(engine: Engine, redis: Redis) -> int:
             outbox.lock_projector(connection)
             generation, revision = redis.hmget(redis_keys.HEAD, [GENERATION_FIELD, REVISION_FIELD])
             newest = outbox.head(connection)
-            if generation is None or revision is None or int(revision) > newest:
+            if generation is None or revision is None or not revision.isdigit() or int(revision) > newest:
                 return _rebuild(connection, redis, newest)
             return _follow(connection, redis, generation, int(revision))
     except RedisError as error:

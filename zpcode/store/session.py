@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from zpcode.errors import Text, Unavailable
@@ -25,19 +25,28 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
     """An engine on a libpq URL (`postgresql://…`). Nothing is opened yet.
 
     Connections are checked before use, time out after 3 s, and no statement runs longer than 30 s.
+    Raises Unavailable where the URL is not one.
     """
-    return create_engine(
-        url.replace("postgresql://", "postgresql+psycopg://", 1),
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_pre_ping=True,
-        pool_timeout=5,
-        hide_parameters=True,  # an error's text reaches the log; keys of batches are among the parameters
-        connect_args={
-            "connect_timeout": 3,
-            "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC",
-        },
-    )
+    try:
+        return create_engine(
+            url.replace("postgresql://", "postgresql+psycopg://", 1),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            pool_timeout=5,
+            hide_parameters=True,  # an error's text reaches the log; keys of batches are among the parameters
+            connect_args={
+                "connect_timeout": 3,
+                "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC",
+            },
+        )
+    except ArgumentError:
+        raise Unavailable(
+            Text(
+                "ZPCODE_DATABASE_URL 不是数据库地址，应为 postgresql://用户:口令@主机/库名",
+                "ZPCODE_DATABASE_URL is no database address: postgresql://user:password@host/name",
+            )
+        ) from None  # its text holds the password
 
 
 @contextmanager
