@@ -55,6 +55,7 @@ def command(home: Path, *options: str) -> list[str]:
 @contextmanager
 def demo(home: Path, port: int) -> Iterator[Demo]:
     """A demo, ready; ended with SIGINT as by Ctrl-C."""
+    port += 400 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))  # no two workers want the same
     options = ("--port", str(port), "--api-port", str(port + 50))
     process = subprocess.Popen(
         command(home, *options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
