@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from keys.keyring import KeyringFile, read_root
@@ -12,6 +13,7 @@ from scanweb.answers import Answers
 from scanweb.cache import Cache
 from scanweb.lookup import Lookup
 from scanweb.memory import Memory
+from scanweb.metrics import Observation, Pulse
 from scanweb.pages import Pages
 from scanweb.places import Places
 from scanweb.redis_client import RedisClient
@@ -22,9 +24,11 @@ from scanweb.seals import Seals
 from scanweb.settings import Settings
 from scanweb.source import Source
 from scanweb.texts import Languages
+from scanweb.traced import traced
 from scanweb.visitors import Addresses, Salts
 from scanweb.watch import Watch
-from zpcode import telemetry
+from zpcode.telemetry import exposition, logs, metrics, tracing
+from zpcode.telemetry.exposition import Exposition
 
 
 class App:
@@ -56,7 +60,17 @@ class App:
         )
         self.places = Places(settings.geoip_database)
         self.scan = self._scan_route()
+        self.meters = self.scan.meters
+        self.spans = tracing.start("scan", settings.traces, settings.trace_ratio)
+        self.answer = traced(self.scan, self.spans)
         self.site = site.create(self.scan, self.rings, self.health)
+        self.pulse = Pulse(lambda: self.watch.looks)
+        self.observation = Observation(self.health, self.meters, self.pulse, settings.scan_stream_length)
+        self.exposition = self._exposition()
+
+    def _exposition(self) -> Exposition:
+        found = metrics.registry("scan", self.observation.measures)
+        return Exposition(self.settings.metrics_address, {exposition.METRICS: exposition.of_metrics(found)})
 
     def _scan_route(self) -> ScanRoute:
         words = texts.load()
@@ -78,7 +92,7 @@ class App:
         if scope["type"] == "http":
             path = scope["path"]
             plain = path in site.PATHS or path.startswith(site.FOLDER)
-            await (self.site(scope, receive, send) if plain else self.scan(scope, receive, send))
+            await (self.site(scope, receive, send) if plain else self.answer(scope, receive, send))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -95,25 +109,38 @@ class App:
     async def start(self) -> None:
         """Compare Redis with the database once, and from then on every half second."""
         await self.watch.start(self.cache)
+        self.pulse.start()
+        self.observation.start()
+        self.exposition.start()
 
     async def stop(self) -> None:
         """Send the scans that still wait and close every connection."""
+        self.exposition.stop()
+        self.pulse.stop()
         await self.watch.stop()
         await self.scan.resolver.lookup.close()
         await self.cache.close()
         await self.source.close()
         self.places.close()
+        await asyncio.to_thread(self.spans.close)
         await asyncio.sleep(0)
 
     def health(self) -> dict[str, Any]:
         """What this process stands on. Ready as long as it can confirm the status of a code."""
         ring = self.rings.current()
+        signing = ring.beginning(datetime.now(UTC))
         return {
-            "ready": self.watch.state != "nowhere",
+            "ready": self.watch.state != "nowhere" and self.pulse.watched,
             "answers_from": self.watch.state,
             "redis": "up" if self.memory.believed else "not believed",
             "database": "up" if self.source.up else "down",
-            "keyring": {"serial": ring.serial, "problem": self.rings.problem is not None},
+            "looks": self.watch.looks,
+            "keyring": {
+                "serial": ring.serial,
+                "issued": ring.issued.timestamp(),
+                "signs_until": 0.0 if signing is None else signing.record.not_after.timestamp(),
+                "problem": self.rings.problem is not None,
+            },
             "projection": {"generation": self.memory.generation, "revision": self.memory.revision},
             "cards_in_memory": len(self.memory),
             "scans": {"waiting": len(self.buffer), "sent": self.buffer.sent, "dropped": self.buffer.dropped},
@@ -130,5 +157,5 @@ def create(settings: Settings) -> App:
 def create_app() -> App:
     """A scan process from the environment, logging JSON lines to standard error."""
     settings = Settings()
-    telemetry.configure("scan", level=settings.log_level)
+    logs.configure("scan", level=settings.log_level)
     return create(settings)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import msgspec
@@ -23,7 +22,7 @@ from scanweb.scans import ScanBuffer
 from zpcode.errors import Text, Unavailable
 from zpcode.wire import redis_keys
 from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
-from zpcode.wire.scan_event import EVENT_FIELD
+from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, encode
 
 AT_ONCE: Final = 200
 FLUSH_SECONDS: Final = 0.05
@@ -33,16 +32,14 @@ HEAD: Final[Command] = ("HMGET", redis_keys.HEAD, GENERATION_FIELD, REVISION_FIE
 _NOT_BELIEVED = Text("缓存服务暂不可信", "Redis is not believed just now")
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """What one scan wants of a round trip besides the head: cards by key, and a look at its item."""
 
     keys: tuple[str, ...] = ()
     look: Look | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True):
     """What it was told. Cards found are in memory; `absent` ones are not in Redis.
 
     `moved` says that the projection changed meanwhile: what the look told of the item's status is to be
@@ -87,7 +84,7 @@ class Cache:
         """One question for the next round trip. Fails with Unavailable where Redis cannot be asked or believed."""
         return self._gather.ask(question)
 
-    def record(self, event: bytes) -> None:
+    def record(self, event: ScanEvent) -> None:
         """Send a scan to the stream: with the next round trip, or with one of its own after 50 ms."""
         loop = asyncio.get_running_loop()
         if not len(self.buffer):
@@ -127,37 +124,46 @@ class Cache:
         if not memory.believed:
             raise Unavailable(_NOT_BELIEVED)
         epoch, revision = memory.epoch, memory.revision
-        keys = tuple(dict.fromkeys(key for ask in asks for key in ask.keys))
+        keys = tuple(dict.fromkeys([key for ask in asks for key in ask.keys]))
         looks = [ask.look for ask in asks if ask.look is not None]
-        replies = await self._send([HEAD, *_reads(keys), *(self._look(look, "EVALSHA") for look in looks)])
+        groups = self._groups(looks)
+        reads = _reads(keys)
+        replies = await self._send([HEAD, *reads, *(self._look([looks[place] for place in group]) for group in groups)])
         head = head_of(replies[0])
-        cards, absent = _cards(keys, replies[1 : len(replies) - len(looks)])
-        seen = iter(await self._looked(looks, replies[len(replies) - len(looks) :]))
+        cards, absent = _cards(keys, replies[1 : 1 + len(reads)])
+        seen = iter(await self._looked(looks, groups, replies[1 + len(reads) :]))
         moved = await self._agree(head, epoch, revision)
         if not moved and memory.epoch == epoch:
             for key, found in cards.items():
                 memory.put(key, found)
         return [
-            Told(absent.intersection(ask.keys), next(seen) if ask.look is not None else history.UNSEEN, moved)
+            Told(
+                absent.intersection(ask.keys) if absent else absent,
+                next(seen) if ask.look is not None else history.UNSEEN,
+                moved,
+            )
             for ask in asks
         ]
 
     async def _send(self, commands: list[Command]) -> list[Any]:
-        """The replies, with the scans that wait sent along behind."""
+        """The replies, with the scans that wait sent along behind as one entry of the stream."""
         events = self.buffer.take()
-        adds: list[Command] = [
-            ("XADD", redis_keys.SCANS, "MAXLEN", "~", self._stream, "*", EVENT_FIELD, event) for event in events
-        ]
+        if events:
+            entry = encode(events)
+            add: Command = ("XADD", redis_keys.SCANS, "MAXLEN", "~", self._stream, "*", EVENT_FIELD, entry)
+            commands.append(add)
         try:
-            replies = await self.redis.ask([*commands, *adds])
+            replies = await self.redis.ask(commands)
         except BaseException:
             self.buffer.lose(len(events))
             self._doubt()
             raise
-        refused = sum(isinstance(reply, Exception) for reply in replies[len(commands) :])
-        self.buffer.dropped += refused
-        self.buffer.sent += len(events) - refused
-        return replies[: len(commands)]
+        if events:
+            if isinstance(replies.pop(), Exception):
+                self.buffer.dropped += len(events)
+            else:
+                self.buffer.sent += len(events)
+        return replies
 
     def _doubt(self) -> None:
         self.memory.doubt()
@@ -201,14 +207,27 @@ class Cache:
             self._doubt()
             raise
 
-    def _look(self, look: Look, how: str) -> Command:
-        script = history.SHA if how == "EVALSHA" else history.SCRIPT
-        return (how, script, history.KEYS, *look.arguments(evicting=self.evicting))
+    def _groups(self, looks: Sequence[Look]) -> list[list[int]]:
+        """Which looks go into one call, by their places: on a cluster those of one batch, whose keys share a slot."""
+        if not self.redis.cluster:
+            return [list(range(len(looks)))] if looks else []
+        groups: dict[int, list[int]] = {}
+        for place, look in enumerate(looks):
+            groups.setdefault(look.number, []).append(place)
+        return list(groups.values())
 
-    async def _looked(self, looks: Sequence[Look], replies: Sequence[Any]) -> list[Seen]:
+    def _look(self, looks: Sequence[Look], *, script: bool = False) -> Command:
+        return history.command(looks, evicting=self.evicting, script=script)
+
+    async def _looked(self, looks: Sequence[Look], groups: list[list[int]], replies: Sequence[Any]) -> list[Seen]:
         if any(isinstance(reply, NoScriptError) for reply in replies):  # a server that was just started
-            replies = await self.redis.ask([self._look(look, "EVAL") for look in looks])
-        return [history.read(reply) for reply in replies]
+            calls = [self._look([looks[place] for place in group], script=True) for group in groups]
+            replies = await self.redis.ask(calls)
+        seen = [history.UNSEEN] * len(looks)
+        for group, reply in zip(groups, replies, strict=True):
+            for place, found in zip(group, history.read_all(reply, len(group)), strict=True):
+                seen[place] = found
+        return seen
 
     # Histories that Redis does not have -------------------------------------------------------------
 
@@ -229,6 +248,8 @@ class Cache:
 
 def _reads(keys: Sequence[str]) -> list[Command]:
     """Commands that read cards: standings of the registry in one, each other card in one of its own."""
+    if not keys:
+        return []
     fields = [cast("str", redis_keys.place(key)[1]) for key in keys if key[0] == "s"]
     reads: list[Command] = [("GET", redis_keys.place(key)[0]) for key in keys if key[0] != "s"]
     return [*reads, ("HMGET", redis_keys.STANDINGS, redis_keys.COMPLETE, *fields)] if fields else reads
@@ -236,6 +257,8 @@ def _reads(keys: Sequence[str]) -> list[Command]:
 
 def _cards(keys: Sequence[str], replies: Sequence[Any]) -> tuple[dict[str, Any], frozenset[str]]:
     """Cards by key, and the keys Redis cannot speak for. A standing is absent from a complete hash: none."""
+    if not keys:
+        return {}, frozenset()
     values = dict(zip((key for key in keys if key[0] != "s"), replies, strict=False))
     standings = [key for key in keys if key[0] == "s"]
     found: dict[str, Any] = {}

@@ -1,35 +1,96 @@
--- One look at one item: its own status, its history, and whether this view of it counts.
--- KEYS  1 history bucket  2 visit: the two it writes. The other three are in the same slot and only read, and are
---       not among KEYS because then the scan service would need the right to write them.
--- ARGV  1 field in the bucket  2 index  3 '1' to count this view  4 now (s)  5 city  6 seconds a visit lasts
---       7 '1' where absence proves nothing (this Redis evicts keys)
---       8 batch card  9 history complete from birth  10 item timelines
--- Answer: empty where the batch card is gone (an emptied Redis is not written to), otherwise
+-- Looks at items: their own status, their history, and whether these views of them count. All looks of one call are at
+-- keys of one slot on a cluster (one batch), and at any on a single server.
+-- KEYS  one history bucket for each look: the only keys that are written. What else is read is in the same slot, and
+--       not among KEYS because then the scan service would need the right to write it.
+-- ARGV  1 now (s)  2 seconds a visit lasts  3 '1' where absence proves nothing (this Redis evicts keys)
+--       then for each look: field in the bucket, visitor (4 bytes; empty: this view does not count), city,
+--       index of the item where items of its batch have a standing of their own (otherwise empty)
+-- Answer for each look: empty where the batch card is gone (an emptied Redis is not written to), otherwise
 --   flags (1 timelines loaded, 2 history known, 4 this view was counted now), the number of this view or of
 --   the last one (u32), time of the first (u32), length of its city (u8), city, timeline as stored.
-if redis.call('EXISTS', ARGV[8]) == 0 then return '' end
-local flags = 0
-local own = redis.call('HMGET', ARGV[10], ARGV[2], '_')
-local timeline = own[1]
-if timeline or own[2] then flags = 1 end
-local found = redis.call('HMGET', KEYS[1], ARGV[1], '_')
-local known = found[2] or (ARGV[7] ~= '1' and redis.call('EXISTS', ARGV[9]) == 1)
-local entry = found[1] and cmsgpack.unpack(found[1]) or {0, 0, ''}
-local number = entry[1]
-if known then
-  flags = flags + 2
-  if ARGV[3] == '1' then
-    local seen = redis.call('GET', KEYS[2])
-    if seen then
-      number = tonumber(seen)
-    else
-      number = entry[1] + 1
-      if number == 1 then entry[2] = tonumber(ARGV[4]); entry[3] = ARGV[5] end
-      entry[1] = number
-      redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack(entry))
-      redis.call('SET', KEYS[2], number, 'EX', ARGV[6])
-      flags = flags + 4
+--
+-- A history is MessagePack of [scans, time of the first, its city, visits]. Visits are records of 9 bytes: visitor (4),
+-- when, in tens of seconds modulo 65536 (2), the number of the view (3). There are at most four, and as few as keep a
+-- history within 64 bytes: a longer one would turn its whole bucket from a compact list into a hash table.
+local VISIT, ENTRY = 9, 64
+local now, evicting = tonumber(ARGV[1]), ARGV[3] == '1'
+local tick, lasting = math.floor(now / 10) % 65536, math.ceil(tonumber(ARGV[2]) / 10)
+local batches = {}
+
+local function batch_of(bucket)
+  local name = string.match(bucket, '^(.-}):h:')
+  local batch = batches[name]
+  if batch == nil then
+    batch = { name = name, there = redis.call('EXISTS', name) == 1 }
+    batches[name] = batch
+  end
+  return batch
+end
+
+local function complete_from_birth(batch)
+  if batch.complete == nil then batch.complete = not evicting and redis.call('EXISTS', batch.name .. ':hc') == 1 end
+  return batch.complete
+end
+
+-- The visits that last, oldest first, and the number under which this visitor is among them.
+local function lately(visits, visitor)
+  local kept, number = {}, nil
+  for at = 1, #visits - VISIT + 1, VISIT do
+    local who, when, which = struct.unpack('>c4I2I3', visits, at)
+    if (tick - when) % 65536 < lasting then
+      kept[#kept + 1] = string.sub(visits, at, at + VISIT - 1)
+      if who == visitor then number = which end
     end
   end
+  return kept, number
 end
-return struct.pack('>BI4I4B', flags, number, entry[2], #entry[3]) .. entry[3] .. (timeline or '')
+
+local function count(bucket, field, entry, kept, visitor, city)
+  entry[1] = entry[1] + 1
+  if entry[1] == 1 then entry[2] = now; entry[3] = city end
+  kept[#kept + 1] = struct.pack('>c4I2I3', visitor, tick, math.min(entry[1], 16777215))
+  if #kept > 4 then table.remove(kept, 1) end
+  entry[4] = table.concat(kept)
+  local packed = cmsgpack.pack(entry)
+  while #packed > ENTRY and #kept > 1 do
+    table.remove(kept, 1)
+    entry[4] = table.concat(kept)
+    packed = cmsgpack.pack(entry)
+  end
+  redis.call('HSET', bucket, field, packed)
+end
+
+local function look(bucket, field, visitor, city, index)
+  local batch = batch_of(bucket)
+  if not batch.there then return '' end
+  local flags, timeline = 1, ''
+  if index ~= '' then
+    local own = redis.call('HMGET', batch.name .. ':x', index, '_')
+    timeline = own[1] or ''
+    if not own[1] and not own[2] then flags = 0 end
+  end
+  local found = redis.call('HMGET', bucket, field, '_')
+  local entry = found[1] and cmsgpack.unpack(found[1]) or {0, 0, ''}
+  local number = entry[1]
+  if found[2] or complete_from_birth(batch) then
+    flags = flags + 2
+    if visitor ~= '' then
+      local kept, known = lately(entry[4] or '', visitor)
+      if known then
+        number = known
+      else
+        count(bucket, field, entry, kept, visitor, city)
+        number = entry[1]
+        flags = flags + 4
+      end
+    end
+  end
+  return struct.pack('>BI4I4B', flags, number, entry[2], #entry[3]) .. entry[3] .. timeline
+end
+
+local answers = {}
+for i, bucket in ipairs(KEYS) do
+  local at = 4 * i
+  answers[i] = look(bucket, ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+end
+return answers

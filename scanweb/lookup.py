@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from scanweb.cache import Ask, Cache, Told
 from scanweb.gather import Gather
-from scanweb.history import Look, Seen
+from scanweb.history import VISITOR_BYTES, Look, Seen
 from scanweb.memory import Held, Memory, Row, held
 from scanweb.seals import Checked
 from zpcode.errors import Text, Unavailable
@@ -33,13 +33,13 @@ from zpcode.wire.card import (
     batch_key,
     history_key,
     item_key,
-    lot_key,
-    product_key,
 )
 from zpcode.wire.payload import check_matches
+from zpcode.wire.permutation import Permutation
 
 ROUNDS: Final = 6
 _RECENT: Final = 10_000
+_WHOLE: Final = 4096
 _UNSETTLED = Text("数据正在变动，请稍后再试", "the data is changing just now; try again shortly")
 Get = Callable[[str], Held | None]
 
@@ -57,111 +57,111 @@ class View(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Viewing:
-    """Who looks and when: seconds since 1970, the visitor's mark in hexadecimal, the city, whether it may count."""
+class Viewing(msgspec.Struct, frozen=True, gc=False):
+    """Who looks and when: seconds since 1970, the visitor's mark (8 bytes), the city, whether it may count."""
 
     now: int
-    visitor: str = ""
+    visitor: bytes = b""
     city: str = ""
     counts: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
-    """All that was found. `counted` says that this view belongs in the item's history."""
+class Cards:
+    """The cards at hand that a code hangs on, and the keys of those still missing. Shared by all codes with these keys.
 
-    confirmed: bool = False
-    product: ProductCard | None = None
-    batch: BatchCard | None = None
-    lot: LotCard | None = None
+    `timelines` are the standings among them, of which `keys` are those of a signing key. `settled` is room for
+    what follows from these cards alone, for whoever works it out.
+    """
+
+    __slots__ = ("batch", "keys", "lot", "missing", "permutation", "product", "settled", "timelines")
+
+    def __init__(self) -> None:
+        self.product: ProductCard | None = None
+        self.batch: BatchCard | None = None
+        self.lot: LotCard | None = None
+        self.permutation: Permutation | None = None
+        self.timelines: tuple[tuple[Scope, Timeline], ...] = ()
+        self.keys: tuple[Timeline, ...] = ()
+        self.missing: list[str] = []
+        self.settled: dict[Hashable, Any] = {}
+
+    @classmethod
+    def gather(cls, keys: Sequence[str], get: Get) -> Cards:
+        """What `get` has of these cards and of the standings they name in turn."""
+        cards = cls()
+        timelines: list[tuple[Scope, Timeline]] = []
+        for key in keys:
+            found = get(key)
+            if found is None:
+                cards.missing.append(key)
+                continue
+            cards._take(key, found, timelines)
+            for scope, needed in found.needs:
+                standing = get(needed)
+                if standing is None:
+                    cards.missing.append(needed)
+                elif type(standing.card) is Timeline:
+                    timelines.append((scope, standing.card))
+        cards.timelines = tuple(timelines)
+        cards.keys = tuple(timeline for scope, timeline in timelines if scope is Scope.KEY)
+        return cards
+
+    def _take(self, key: str, found: Held, timelines: list[tuple[Scope, Timeline]]) -> None:
+        card = found.card
+        if type(card) is ProductCard:
+            self.product = card
+        elif type(card) is BatchCard:
+            self.batch, self.permutation = card, found.permutation
+        elif type(card) is LotCard:
+            self.lot = card
+        elif type(card) is Timeline:
+            timelines.append((Scope(key.split(":", 2)[1]), card))
+
+    def item(self, checked: Checked) -> int | None:
+        """The index of an item that exists and is what it says; None otherwise."""
+        identity, batch, permutation = checked.code.identity, self.batch, self.permutation
+        serial = identity.serial
+        if serial is None or batch is None or permutation is None:
+            return None
+        index = checked.index
+        if index is None:
+            index = checked.index = permutation.index(serial.slot)
+        if index >= batch.quantity or batch.gtin != identity.gtin or batch.level != checked.level:
+            return None
+        if identity.check is not None and not check_matches(batch.check_key, identity):
+            return None
+        return index
+
+    def key_revoked(self, now: int) -> bool:
+        """Whether the key the code was signed with is revoked at `now`."""
+        states = [timeline.at(now) for timeline in self.keys]
+        return any(standing is not None and standing.state is State.REVOKED for standing in states)
+
+
+class Known(msgspec.Struct, frozen=True):
+    """All that was found. `own` is the item's own timeline; `counted` says that this view belongs in its history."""
+
+    cards: Cards
+    confirmed: bool = True
     index: int | None = None
-    timelines: tuple[tuple[Scope, Timeline], ...] = ()
-    key_revoked: bool = False
+    own: Timeline | None = None
     history: History | None = None
     counted: bool = False
 
 
-@dataclass(slots=True)
-class Gathered:
-    """The cards at hand that a code hangs on, the standings among them, and the keys of those still missing."""
-
-    found: dict[str, Held] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-    timelines: list[tuple[Scope, Timeline]] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Question:
+class Question(msgspec.Struct):
     """One code being looked up, and what is known so far not to exist."""
 
     checked: Checked
     viewing: Viewing
-    nothing: set[str] = field(default_factory=set)
+    nothing: frozenset[str] = frozenset()
 
-    def gather(self, get: Get) -> Gathered:
-        """What is at hand of the cards this code names and of the standings those name in turn."""
-        gathered = Gathered()
-        found = gathered.found
-        for key in self.checked.keys:
-            card = get(key)
-            if card is None:
-                gathered.missing.append(key)
-                continue
-            found[key] = card
-            if type(card.card) is Timeline:
-                gathered.timelines.append((Scope(key.split(":", 2)[1]), card.card))
-            for scope, needed in card.needs:
-                standing = get(needed)
-                if standing is None:
-                    gathered.missing.append(needed)
-                elif type(standing.card) is Timeline:
-                    gathered.timelines.append((scope, standing.card))
-        if gathered.missing:
-            gathered.missing = [key for key in gathered.missing if key not in self.nothing]
-        return gathered
-
-    def item(self, found: dict[str, Held]) -> tuple[BatchCard, int] | None:
-        """The batch and the index of an item that exists and is what it says; None otherwise."""
-        checked = self.checked
-        identity = checked.code.identity
-        card = found.get(checked.keys[0])
-        if identity.serial is None or card is None or card.permutation is None or type(card.card) is not BatchCard:
-            return None
-        if checked.index is None:
-            checked.index = card.permutation.index(identity.serial.slot)
-        batch = card.card
-        if checked.index >= batch.quantity or batch.gtin != identity.gtin or batch.level != identity.level:
-            return None
-        if identity.check is not None and not check_matches(batch.check_key, identity):
-            return None
-        return batch, checked.index
-
-    def known(
-        self, gathered: Gathered, own: Timeline | None = None, seen: Seen | None = None, *, counted: bool = False
-    ) -> Known:
-        """Everything put together."""
-        identity = self.checked.code.identity
-        product = gathered.found.get(product_key(identity.gtin))
-        batch = None if identity.serial is None else gathered.found.get(self.checked.keys[0])
-        lot = None if identity.lot is None else gathered.found.get(lot_key(identity.gtin, identity.lot))
-        timelines = gathered.timelines
-        return Known(
-            confirmed=True,
-            product=product.card if product is not None and type(product.card) is ProductCard else None,
-            batch=batch.card if batch is not None and type(batch.card) is BatchCard else None,
-            lot=lot.card if lot is not None and type(lot.card) is LotCard else None,
-            index=None if batch is None else self.checked.index,
-            timelines=tuple(timelines) if own is None else ((Scope.CODE, own), *timelines),
-            key_revoked=self.checked.code.seal is not None and _key_revoked(timelines, self.viewing.now),
-            history=None if seen is None else seen.history,
-            counted=counted,
-        )
-
-
-def _key_revoked(timelines: Iterable[tuple[Scope, Timeline]], now: int) -> bool:
-    states = [timeline.at(now) for scope, timeline in timelines if scope is Scope.KEY]
-    return any(standing is not None and standing.state is State.REVOKED for standing in states)
+    def gather(self, get: Get) -> Cards:
+        """The cards `get` has of this code; missing are those of which it is not known that they do not exist."""
+        cards = Cards.gather(self.checked.keys, get)
+        if cards.missing and self.nothing:
+            cards.missing = [key for key in cards.missing if key not in self.nothing]
+        return cards
 
 
 class Lookup:
@@ -171,7 +171,9 @@ class Lookup:
         self.memory, self.cache, self.source = memory, cache, source
         self._completions = Gather(self._complete, limit=2, size=8, deadline=2 * source.deadline)
         self._filling: dict[tuple[int, int, int], asyncio.Future[None]] = {}
-        self._recent: OrderedDict[tuple[int, int, str], int] = OrderedDict()
+        self._whole: dict[tuple[str, ...], Cards] = {}
+        self._changes = memory.changes
+        self._recent: OrderedDict[tuple[int, int, bytes], int] = OrderedDict()
 
     async def find(self, checked: Checked, viewing: Viewing) -> Known:
         """What is known of a code, confirmed or not. Raises nothing."""
@@ -184,10 +186,9 @@ class Lookup:
         try:
             return await self._in_database(question)
         except Unavailable:
-            gathered = question.gather(self.memory.get)
-            question.item(gathered.found)
-            counted = self._first_lately(question, gathered)
-            return replace(question.known(gathered, counted=counted), confirmed=False)
+            cards = question.gather(self.memory.get)
+            index = cards.item(checked)
+            return Known(cards, False, index, counted=self._first_lately(question, cards))
 
     async def batch(self, number: int) -> BatchCard | None:
         """The card of a batch, for a serial without its GTIN. Raises Unavailable where nobody can say."""
@@ -208,77 +209,88 @@ class Lookup:
 
     # From Redis -------------------------------------------------------------------------------------
 
-    async def _in_redis(self, question: Question) -> Known:
+    def _at_hand(self, question: Question) -> Cards:
+        """The cards in memory. Put together once for all codes that name the same ones, until one of them changes."""
         memory = self.memory
+        if self._changes != memory.changes:
+            self._changes = memory.changes
+            self._whole.clear()
+        cards = self._whole.get(question.checked.keys)
+        if cards is None:
+            cards = question.gather(memory.get)
+            if not cards.missing and not question.nothing:
+                if len(self._whole) >= _WHOLE:
+                    self._whole.clear()
+                self._whole[question.checked.keys] = cards
+        return cards
+
+    async def _in_redis(self, question: Question) -> Known:
+        memory, checked = self.memory, question.checked
         seen: Seen | None = None
         asked = moved = False
-        gathered, version = question.gather(memory.get), memory.version
+        cards, version = self._at_hand(question), memory.version
         for _ in range(ROUNDS):
-            item = question.item(gathered.found)
-            look = self._look(question, item, again=seen is not None) if item and (seen is None or moved) else None
-            if asked and not gathered.missing and look is None:
-                return await self._seen(question, gathered, item, seen)
-            told = await self.cache.ask(Ask(tuple(gathered.missing), look))
+            index = cards.item(checked)
+            look = None
+            if index is not None and cards.batch is not None and (seen is None or moved):
+                look = _look(question, cards.batch, index, again=seen is not None)
+            if asked and not cards.missing and look is None:
+                return await self._seen(question, cards, index, seen)
+            told = await self.cache.ask(Ask(tuple(cards.missing), look))
             asked, moved = True, told.moved
             if look is not None:
                 seen = told.seen if seen is None else replace(told.seen, history=seen.history, counted=seen.counted)
             if told.absent:
                 await self._fill(question, told)
             if memory.version != version or told.absent:
-                gathered, version = question.gather(memory.get), memory.version
+                cards, version = self._at_hand(question), memory.version
         raise Unavailable(_UNSETTLED)
-
-    def _look(self, question: Question, item: tuple[BatchCard, int], *, again: bool = False) -> Look:
-        viewing = question.viewing
-        counts = viewing.counts and not again
-        return Look(item[0].number, item[1], viewing.now, counts, viewing.visitor, viewing.city)
 
     async def _fill(self, question: Question, told: Told) -> None:
         """Read what Redis does not have from the database, and remember it if nothing changed meanwhile."""
         memory = self.memory
         epoch, revision = memory.epoch, memory.revision
         found = await self._read(sorted(told.absent))
-        question.nothing.update(told.absent.difference(found))
+        question.nothing |= told.absent.difference(found)
         if (memory.epoch, memory.revision) == (epoch, revision):
             for key, card in found.items():
                 memory.put(key, card)
 
-    async def _seen(
-        self, question: Question, gathered: Gathered, item: tuple[BatchCard, int] | None, seen: Seen | None
-    ) -> Known:
-        if item is None or seen is None:
-            return question.known(gathered)
-        timeline = await self._item_timeline(item, seen)
+    async def _seen(self, question: Question, cards: Cards, index: int | None, seen: Seen | None) -> Known:
+        batch = cards.batch
+        if index is None or batch is None or seen is None:
+            return Known(cards)
+        timeline = await self._item_timeline(batch, index, seen)
         counted = seen.counted
         if counted:  # should Redis go away before the reload
-            self._remember((item[0].number, item[1], question.viewing.visitor), question.viewing.now)
+            self._remember((batch.number, index, question.viewing.visitor), question.viewing.now)
         if seen.history is None:
-            seen = await self._completed(question, item, seen)
-            counted = seen.counted or (seen.history is None and self._first_lately(question, gathered))
-        return question.known(gathered, timeline, seen, counted=counted)
+            seen = await self._completed(question, batch, index, seen)
+            counted = seen.counted or (seen.history is None and self._first_lately(question, cards))
+        return Known(cards, True, index, timeline, seen.history, counted)
 
-    async def _item_timeline(self, item: tuple[BatchCard, int], seen: Seen) -> Timeline | None:
-        key = item_key(item[0].number, item[1])
-        newer = self.memory.overlay.get(key) if self.memory.overlay else None
-        if newer is not None:
-            return newer.card if isinstance(newer.card, Timeline) else None
+    async def _item_timeline(self, batch: BatchCard, index: int, seen: Seen) -> Timeline | None:
+        if self.memory.overlay:
+            newer = self.memory.overlay.get(item_key(batch.number, index))
+            if newer is not None:
+                return newer.card if isinstance(newer.card, Timeline) else None
         if seen.timeline is not None:
             try:
-                card = held(key, *redis_keys.unpack(seen.timeline)).card
+                card = held(item_key(batch.number, index), *redis_keys.unpack(seen.timeline)).card
             except msgspec.MsgspecError as error:
                 raise Unavailable(_UNSETTLED) from error
             return card if isinstance(card, Timeline) else None
-        if item[0].exceptions and not seen.loaded:
+        if batch.exceptions and not seen.loaded:
+            key = item_key(batch.number, index)
             card = (await self._read([key])).get(key, Held(None, 0)).card
             return card if isinstance(card, Timeline) else None
         return None
 
-    async def _completed(self, question: Question, item: tuple[BatchCard, int], seen: Seen) -> Seen:
+    async def _completed(self, question: Question, batch: BatchCard, index: int, seen: Seen) -> Seen:
         """The look repeated once Redis has been given the histories it lacks; unchanged where that cannot be done."""
-        batch, index = item
         try:
             await self._filled((batch.number, index // redis_keys.BUCKET, batch.quantity))
-            told = await self.cache.ask(Ask((), self._look(question, item)))
+            told = await self.cache.ask(Ask((), _look(question, batch, index)))
         except Unavailable:
             return seen
         return replace(seen, history=told.seen.history, counted=told.seen.counted)
@@ -307,19 +319,19 @@ class Lookup:
         await self.cache.complete(entries)
         return [None] * len(buckets)
 
-    def _first_lately(self, question: Question, gathered: Gathered) -> bool:
+    def _first_lately(self, question: Question, cards: Cards) -> bool:
         """While histories cannot be counted in Redis: whether this process has not counted this view just now."""
-        item = question.item(gathered.found) if question.viewing.counts else None
-        if item is None:
+        index = cards.item(question.checked) if question.viewing.counts else None
+        if index is None or cards.batch is None:
             return False
-        key = (item[0].number, item[1], question.viewing.visitor)
+        key = (cards.batch.number, index, question.viewing.visitor)
         known = self._recent.get(key)
         if known is not None and question.viewing.now - known < redis_keys.VISIT_SECONDS:
             return False
         self._remember(key, question.viewing.now)
         return True
 
-    def _remember(self, view: tuple[int, int, str], now: int) -> None:
+    def _remember(self, view: tuple[int, int, bytes], now: int) -> None:
         self._recent[view] = now
         self._recent.move_to_end(view)
         if len(self._recent) > _RECENT:
@@ -336,23 +348,26 @@ class Lookup:
             return local.get(key) or (memory.get(key) if remembered else None)
 
         for _ in range(ROUNDS):
-            gathered = question.gather(get)
-            missing, item = gathered.missing, question.item(gathered.found)
-            own = item_key(item[0].number, item[1]) if item and item[0].exceptions else None
+            cards = question.gather(get)
+            index, batch = cards.item(question.checked), cards.batch
+            missing = list(cards.missing)
+            own = (
+                item_key(batch.number, index) if index is not None and batch is not None and batch.exceptions else None
+            )
             if own is not None and own not in local:
                 missing.append(own)
             if not missing:
                 timeline = local[own].card if own is not None else None
                 own_timeline = timeline if isinstance(timeline, Timeline) else None
-                return question.known(gathered, own_timeline, counted=self._first_lately(question, gathered))
+                return Known(cards, True, index, own_timeline, counted=self._first_lately(question, cards))
             epoch = memory.epoch
-            cards = await self._read(missing)
-            local |= cards
-            question.nothing.update(key for key in missing if key not in cards)
+            found = await self._read(missing)
+            local |= found
+            question.nothing |= frozenset(key for key in missing if key not in found)
             if own is not None:
                 local.setdefault(own, Held(None, 0))
             if remembered and memory.epoch == epoch:
-                for key, card in cards.items():
+                for key, card in found.items():
                     memory.put(key, card)
         raise Unavailable(_UNSETTLED)
 
@@ -366,3 +381,9 @@ class Lookup:
             except (msgspec.MsgspecError, ValueError) as error:
                 raise Unavailable(_UNSETTLED) from error
         return found
+
+
+def _look(question: Question, batch: BatchCard, index: int, *, again: bool = False) -> Look:
+    viewing = question.viewing
+    visitor = viewing.visitor[:VISITOR_BYTES] if viewing.counts and not again else b""
+    return Look(batch.number, index, viewing.now, visitor, viewing.city, batch.exceptions)

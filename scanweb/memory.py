@@ -71,7 +71,18 @@ def held(key: str, revision: int, body: bytes | None) -> Held:
 class Memory:
     """Cards by key, least recently used ones dropped beyond `size` of each kind."""
 
-    __slots__ = ("_cards", "_fresh_until", "_size", "believed", "epoch", "generation", "overlay", "revision", "version")
+    __slots__ = (
+        "_cards",
+        "_fresh_until",
+        "_size",
+        "believed",
+        "changes",
+        "epoch",
+        "generation",
+        "overlay",
+        "revision",
+        "version",
+    )
 
     def __init__(self, size: int) -> None:
         self._size = {"p": size, "b": size, "l": size, "s": size * _STANDINGS_PER_CARD}
@@ -81,6 +92,7 @@ class Memory:
         self.revision = 0
         self.believed = False  # whether Redis is: not before it was compared with the database
         self.version = 0  # grows with every change to what `get` gives
+        self.changes = 0  # grows whenever a card that was given out may have been replaced or taken back
         self.epoch = 0  # grows whenever something under way may no longer be kept
         self._fresh_until = 0.0
 
@@ -101,8 +113,10 @@ class Memory:
         if cards is None:  # single items' timelines are read with every scan
             return
         known = cards.get(key)
-        if known is not None and known.revision > found.revision:
-            return
+        if known is not None:
+            if known.revision > found.revision:
+                return
+            self.changes += 1
         cards[key] = found
         cards.move_to_end(key)
         if len(cards) > self._size[key[0]]:
@@ -111,6 +125,7 @@ class Memory:
     def drop(self, keys: Iterable[str]) -> None:
         """Forget some cards."""
         self.version += 1
+        self.changes += 1
         for key in keys:
             cards = self._cards.get(key[:1])
             if cards is not None:
@@ -119,6 +134,7 @@ class Memory:
     def clear(self) -> None:
         """Forget everything: nothing is known to be current."""
         self.version += 1
+        self.changes += 1
         for cards in self._cards.values():
             cards.clear()
         self.overlay.clear()
@@ -145,6 +161,7 @@ class Memory:
     def advance(self, revision: int, changed: Iterable[str] | None) -> None:
         """Redis moved on to `revision`; `changed` cards are stale, or all of them (None: the log has a gap)."""
         self.version += 1
+        self.changes += 1
         if changed is None:
             for cards in self._cards.values():
                 cards.clear()
@@ -167,6 +184,7 @@ class Memory:
         elif revision < self.revision and not self.believed:
             self.revision = revision  # memory followed the database further than Redis came
         self.version += 1
+        self.changes += 1
         self.overlay = newer
         self._settle(self.revision)
         if not self.believed:
@@ -184,6 +202,7 @@ class Memory:
                 if key in self._cards.get(key[:1], ()):
                     self.put(key, found)
         self.version += 1
+        self.changes += 1
         self.overlay.clear()
         if revision != self.revision:
             self.revision = revision

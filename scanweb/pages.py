@@ -1,14 +1,14 @@
 """The page: verdict first, then the four blocks every scan must show, then how it was verified.
 
-A page is put together from pieces of bytes. What depends only on a product and a language is rendered
-once for each product card; so is what depends only on a decision. A scan itself only joins them.
+Pages of codes with the same cards differ in history, path and time alone: the whole page is rendered once for each
+set of cards and language, with slots for these, and a scan itself only joins bytes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -17,10 +17,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from scanweb import wording
-from scanweb.resolve import Answer
+from scanweb.resolve import OK, Answer
 from scanweb.texts import Texts
 from zpcode.wire.card import BatchCard, Bilingual, LotCard, ProductCard
-from zpcode.wire.verdict import Proof
+from zpcode.wire.verdict import Proof, Verdict
 
 SLOT: Final = "\x00"
 KEPT: Final = 2048
@@ -85,40 +85,65 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._plain = {language: Fill(self._frame(t)) for language, t in texts.items()}
-        self._full = {language: Fill(self._frame(t, as_json=True)) for language, t in texts.items()}
+        self._frames = {
+            (language, as_json): self._frame(t, as_json=as_json)
+            for language, t in texts.items()
+            for as_json in (False, True)
+        }
+        self._alike: dict[str, bytes] = {}
         self._kept = Kept()
 
     def landing(self, language: str) -> bytes:
         """The page with the form to type a code."""
-        body = self._kept.get(
-            (), ("landing", language), lambda: self._render("landing.html", self.texts[language]).encode()
+        body: str = self._kept.get(
+            (), ("landing", language), lambda: self._render("landing.html", self.texts[language])
         )
-        return self._plain[language](body)
+        return self._framed(language, body)
 
     def error(self, language: str) -> bytes:
         """The page for a defect of ours: it says nothing about the code."""
         t = self.texts[language]
         body = f'<section class="block"><h1>{escape(t("error.title"))}</h1><p>{escape(t("error.text"))}</p></section>'
-        return self._plain[language](body.encode())
+        return self._framed(language, body)
 
     def answer(self, answer: Answer, language: str, typed: str = "") -> bytes:
         """The page for an answer. `typed` is what was asked at /q, to be asked again in another language.
 
         Not-verified answers have one page for each language, whatever the cause: nothing typed comes back.
         """
+        if answer.finding.verdict.http_status != OK:
+            return self._not_verified(answer, language)
         t = self.texts[language]
-        alike = answer.verdict.public == "not_verified"
-        history = b"" if alike else escape(wording.scanned(answer, t)).encode()
-        parts = [self._verdict(answer, t)(history)]
-        if not alike:
-            if answer.evidence.product is not None:
-                parts.append(self._product(answer, answer.evidence.product, t))
-            parts.append(self._code(answer, t, history))
-        if alike or not typed:
-            return (self._plain if alike else self._full)[language](b"".join(parts))
+        rendered = None if typed else answer.rendered
+        page: Fill | None = None if rendered is None else rendered.get(language)
+        if page is None:
+            page = self._page(answer, t, typed)
+            if rendered is not None:
+                rendered[language] = page
+        history = _escaped(wording.scanned(answer, t))
+        return page(history, history, answer.path.encode(), t.moment(answer.at).encode())
+
+    def _not_verified(self, answer: Answer, language: str) -> bytes:
+        page = self._alike.get(language)
+        if page is None:
+            body = self._verdict(answer, self.texts[language]).replace(SLOT, "")
+            page = self._alike[language] = self._framed(language, body)
+        return page
+
+    def _page(self, answer: Answer, t: Texts, typed: str) -> Fill:
+        """A whole page with slots for the history (twice), the code's path and the time: all that is one code's own."""
+        product = answer.evidence.product
+        body = (
+            self._verdict(answer, t)
+            + ("" if product is None else self._product(answer, product, t))
+            + self._code(answer, t)
+        )
         query = f"code={quote(typed, safe='')}&amp;"
-        return Fill(self._frame(t, query, as_json=True))(b"".join(parts))
+        frame = self._frame(t, query, as_json=True) if typed else self._frames[t.language, True]
+        return Fill(frame.replace(SLOT, body))
+
+    def _framed(self, language: str, body: str) -> bytes:
+        return self._frames[language, False].replace(SLOT, body).encode()
 
     # Pieces -----------------------------------------------------------------------------------------
 
@@ -133,54 +158,55 @@ class Pages:
             t=t, slot=_SLOT, say=partial(_say, t), mark=_mark, link=_link, **values
         )
 
-    def _verdict(self, answer: Answer, t: Texts) -> Fill:
+    def _verdict(self, answer: Answer, t: Texts) -> str:
         finding, evidence = answer.finding, answer.evidence
-        expiry = wording.expiry(answer) if finding.verdict.value == "expired" else ""
+        expiry = wording.expiry(answer) if finding.verdict is Verdict.EXPIRED else ""
         key = ("verdict", t.language, finding.verdict, finding.scope, finding.old_stock, evidence.proof, expiry)
 
-        def make() -> Fill:
-            return Fill(
-                self._render(
-                    "verdict.html",
-                    t,
-                    tone=finding.verdict.tone if finding.verdict.public != "not_verified" else "bad",
-                    title=wording.title(answer, t),
-                    meaning=wording.meaning(answer, t),
-                    advice=wording.advice(answer, t),
-                    standing=finding.standing,
-                    scope=finding.scope,
-                    reason="" if finding.standing is None else wording.reason(finding.standing, t),
-                )
+        def make() -> str:
+            return self._render(
+                "verdict.html",
+                t,
+                tone=finding.verdict.tone if finding.verdict.public != "not_verified" else "bad",
+                title=wording.title(answer, t),
+                meaning=wording.meaning(answer, t),
+                advice=wording.advice(answer, t),
+                standing=finding.standing,
+                scope=finding.scope,
+                reason="" if finding.standing is None else wording.reason(finding.standing, t),
             )
 
-        fill: Fill = self._kept.get((finding.standing,), key, make)
-        return fill
+        text: str = self._kept.get((finding.standing,), key, make)
+        return text
 
-    def _product(self, answer: Answer, product: ProductCard, t: Texts) -> bytes:
-        def make() -> Fill:
-            image = product.image if product.image.startswith("https://") else ""
-            return Fill(self._render("product.html", t, product=product, recognition=product.recognition, image=image))
-
-        fill: Fill = self._kept.get((product,), ("product", t.language), make)
+    def _product(self, answer: Answer, product: ProductCard, t: Texts) -> str:
         holder = answer.evidence.batch or answer.evidence.lot
-        goods: bytes = (
-            b"" if holder is None else self._kept.get((holder,), ("goods", t.language), lambda: _goods(holder, t))
-        )
-        return fill(goods)
 
-    def _code(self, answer: Answer, t: Texts, history: bytes) -> bytes:
+        def make() -> str:
+            image = product.image if product.image.startswith("https://") else ""
+            goods = "" if holder is None else _goods(holder, t)
+            page = self._render("product.html", t, product=product, recognition=product.recognition, image=image)
+            return page.replace(SLOT, goods)
+
+        text: str = self._kept.get((product, holder), ("product", t.language), make)
+        return text
+
+    def _code(self, answer: Answer, t: Texts) -> str:
         proof, level = answer.evidence.proof, answer.evidence.level
         seal = None if answer.code is None else answer.code.seal
         key_id = "" if seal is None else seal.key_id
 
-        def make() -> Fill:
+        def make() -> str:
             shown = proof if proof in {Proof.SEALED, Proof.ONLINE} else Proof.MISSING
-            return Fill(
-                self._render("code.html", t, proof=shown.value, level=level.value, key_id=key_id, item=level.is_item)
-            )
+            return self._render("code.html", t, proof=shown.value, level=level.value, key_id=key_id, item=level.is_item)
 
-        fill: Fill = self._kept.get((), ("code", t.language, proof, level, key_id), make)
-        return fill(history, answer.path.encode(), t.moment(answer.at).encode())
+        text: str = self._kept.get((), ("code", t.language, proof, level, key_id), make)
+        return text
+
+
+@lru_cache(maxsize=8192)
+def _escaped(text: str) -> bytes:
+    return escape(text).encode()
 
 
 def _say(t: Texts, text: Bilingual) -> Markup | str:
@@ -201,11 +227,11 @@ def _link(url: str, text: str = "") -> Markup | str:
     return Markup('<a href="{}" rel="noopener nofollow"><bdi>{}</bdi></a>').format(url, _plain(text or url))
 
 
-def _goods(holder: BatchCard | LotCard, t: Texts) -> bytes:
+def _goods(holder: BatchCard | LotCard, t: Texts) -> str:
     """Lot and dates of the goods, as rows of the first block."""
     rows = (
         ("product.lot", _mark(holder.lot)),
         ("product.made", t.date(holder.production_date)),
         ("product.expires", t.date(holder.expiry_date)),
     )
-    return "".join(f"\n<dt>{escape(t(label))}</dt><dd>{escape(value)}</dd>" for label, value in rows if value).encode()
+    return "".join(f"\n<dt>{escape(t(label))}</dt><dd>{escape(value)}</dd>" for label, value in rows if value)

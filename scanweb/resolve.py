@@ -6,10 +6,11 @@ are needed to import this.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Final
+from typing import Any, Final, cast
+
+import msgspec
 
 from keys.keyring import SealVerdict
 from scanweb.lookup import Known, Lookup, Viewing
@@ -18,6 +19,7 @@ from scanweb.seals import Checked, Seals
 from scanweb.visitors import Visitor, is_person
 from zpcode.errors import MalformedCode, Unavailable
 from zpcode.wire.base32 import serial_number, typed_serial
+from zpcode.wire.card import BatchCard, Scope
 from zpcode.wire.gs1 import gtin14
 from zpcode.wire.payload import (
     COMPACT_LENGTH,
@@ -28,19 +30,36 @@ from zpcode.wire.payload import (
     Serial,
     check_matches,
 )
-from zpcode.wire.scan_event import ScanEvent, encode
-from zpcode.wire.verdict import Evidence, Finding, Proof, Verdict, decide
+from zpcode.wire.scan_event import ScanEvent
+from zpcode.wire.verdict import Evidence, Finding, Proof, Verdict, decide, holds_until
 
 OK: Final = 200
 SHANGHAI: Final = timezone(timedelta(hours=8))  # no summer time since 1991
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Settled(msgspec.Struct):
+    """What follows from a code's cards alone, from `since` until `until` (seconds) on the day `today`.
+
+    `rendered` is room for whoever shows it: nothing in it is of a single code.
+    """
+
+    finding: Finding
+    since: int
+    until: int | None
+    today: str
+    rendered: dict[Hashable, Any]
+
+    def holds(self, now: int, today: str) -> bool:
+        """Whether it is still, or already, what `decide` would say."""
+        return self.since <= now and (self.until is None or now < self.until) and self.today == today
+
+
+class Answer(msgspec.Struct, frozen=True):
     """What a scan found. `code` is None where the text was none. `at` is in seconds since 1970.
 
     `path` is the code's canonical path from `/01/` on. `looking` says that nobody scanned just now: a
-    preview, a HEAD request, a number typed by hand.
+    preview, a HEAD request, a number typed by hand. `rendered` is shared by all answers that differ in
+    nothing but path, history and time; None where this one stands alone.
     """
 
     finding: Finding
@@ -49,6 +68,7 @@ class Answer:
     at: int
     path: str = ""
     looking: bool = False
+    rendered: dict[Hashable, Any] | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -57,7 +77,7 @@ class Answer:
 
 
 class Resolver:
-    """Answers scans. `clock` gives seconds since 1970; `record` takes the encoded scan events."""
+    """Answers scans. `clock` gives seconds since 1970; `record` takes the scans that were answered."""
 
     def __init__(
         self,
@@ -66,7 +86,7 @@ class Resolver:
         places: Places,
         *,
         clock: Callable[[], float],
-        record: Callable[[bytes], None],
+        record: Callable[[ScanEvent], None],
     ) -> None:
         self.seals, self.lookup, self.places = seals, lookup, places
         self._clock, self._record = clock, record
@@ -116,48 +136,68 @@ class Resolver:
     async def _answer(
         self, checked: Checked, visitor: Visitor, language: str, now: float, *, typed: bool = False
     ) -> Answer:
-        code = checked.code
-        provable = checked.seal is not None or (code.identity.check is not None and not typed)
-        counts = provable and code.identity.serial is not None and is_person(visitor.channel)
-        city = self.places.city(visitor.network) if counts else ""
-        known = await self.lookup.find(checked, Viewing(int(now), visitor.mark.hex(), city, counts))
-        evidence = _evidence(checked, known, typed=typed)
+        code, second = checked.code, int(now)
+        counts = (
+            code.identity.serial is not None
+            and (checked.seal is not None or (code.identity.check is not None and not typed))
+            and is_person(visitor.channel)
+        )
+        city = self.places.city(visitor.network)
+        known = await self.lookup.find(checked, Viewing(second, visitor.mark, city, counts))
+        evidence = _evidence(checked, known, second, typed=typed)
+        settled = self._settled(known, evidence, second)
         answer = Answer(
-            decide(evidence, now=int(now), today=self._date(int(now))),
+            settled.finding,
             evidence,
             code,
-            int(now),
+            second,
             checked.path,
             not counts,
+            settled.rendered,
         )
-        self._note(answer, known, visitor, language, now)
+        if settled.finding.verdict.http_status == OK:
+            self._note(answer, known, visitor, language, city, now)
         return answer
+
+    def _settled(self, known: Known, evidence: Evidence, now: int) -> Settled:
+        """The verdict: worked out once for all codes with the same cards, unless this item has a say of its own."""
+        cards, today = known.cards, self._date(now)
+        batch = cards.batch
+        alone = known.own is not None or not known.confirmed or (batch is not None and batch.ranges != ())
+        key = (evidence.level, evidence.proof, evidence.key_revoked, evidence.index is None)
+        settled: Settled | None = None if alone else cards.settled.get(key)
+        if settled is None or not settled.holds(now, today):
+            finding = decide(evidence, now=now, today=today)
+            settled = Settled(finding, now, holds_until(evidence, now), today, {})
+            if not alone:
+                cards.settled[key] = settled
+        return settled
 
     def _refused(self, proof: Proof, code: Code | None, now: int) -> Answer:
         level = Level.PRODUCT if code is None else code.identity.level
         evidence = Evidence(level, proof, confirmed=True)
         return Answer(decide(evidence, now=now, today=""), evidence, code, now)
 
-    def _note(self, answer: Answer, known: Known, visitor: Visitor, language: str, now: float) -> None:
+    def _note(self, answer: Answer, known: Known, visitor: Visitor, language: str, city: str, now: float) -> None:
         """Send the scan on its way to the statistics; not of what is none of ours, which anyone can make any number of."""
-        if answer.code is None or answer.verdict.http_status != OK:
-            return
-        identity = answer.code.identity
-        event = ScanEvent(
-            at_ms=int(now * 1000),
-            gtin=identity.gtin,
-            lot=identity.lot or ("" if known.batch is None else known.batch.lot),
-            batch=None if known.batch is None else known.batch.number,
-            index=known.index,
-            verdict=answer.verdict.value,
-            city=self.places.city(visitor.network),
-            network=visitor.network,
-            visitor=visitor.mark,
-            language=language,
-            channel=visitor.channel,
-            counted=known.counted,
+        evidence = answer.evidence
+        identity, batch = cast("Code", answer.code).identity, evidence.batch
+        self._record(
+            ScanEvent(
+                int(now * 1000),
+                identity.gtin,
+                identity.lot or ("" if batch is None else batch.lot),
+                None if batch is None else batch.number,
+                evidence.index,
+                answer.finding.verdict.value,
+                city,
+                visitor.network,
+                visitor.mark,
+                language,
+                visitor.channel,
+                known.counted,
+            )
         )
-        self._record(encode(event))
 
     def _date(self, now: int) -> str:
         """Today in Shanghai, worked out once a day."""
@@ -167,28 +207,30 @@ class Resolver:
         return self._today[1]
 
 
-def _evidence(checked: Checked, known: Known, *, typed: bool) -> Evidence:
+def _evidence(checked: Checked, known: Known, now: int, *, typed: bool) -> Evidence:
+    cards = known.cards
+    timelines = cards.timelines if known.own is None else ((Scope.CODE, known.own), *cards.timelines)
     return Evidence(
-        level=checked.code.identity.level,
-        proof=_proof(checked, known, typed=typed),
-        confirmed=known.confirmed,
-        key_revoked=known.key_revoked or checked.seal is SealVerdict.REVOKED,
-        product=known.product,
-        batch=known.batch,
-        lot=known.lot,
-        index=known.index,
-        timelines=known.timelines,
-        history=known.history,
+        checked.level,
+        _proof(checked, cards.batch, typed=typed),
+        known.confirmed,
+        checked.seal is SealVerdict.REVOKED or (cards.keys != () and cards.key_revoked(now)),
+        cards.product,
+        cards.batch,
+        cards.lot,
+        known.index,
+        timelines,
+        known.history,
     )
 
 
-def _proof(checked: Checked, known: Known, *, typed: bool) -> Proof:
+def _proof(checked: Checked, batch: BatchCard | None, *, typed: bool) -> Proof:
     """What the code itself proves. A compact code's check is a secret of its batch, so the batch must be known."""
     if checked.seal is not None:
         return Proof.SEALED
     identity = checked.code.identity
     if identity.check is None:
         return Proof.MISSING
-    if known.batch is not None and not check_matches(known.batch.check_key, identity):
+    if batch is not None and not check_matches(batch.check_key, identity):
         return Proof.INVALID
     return Proof.MISSING if typed else Proof.ONLINE

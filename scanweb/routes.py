@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import parse_qs
 
+import msgspec
+
 from scanweb import visitors
 from scanweb.answers import Answers
+from scanweb.meters import Meters
 from scanweb.pages import Pages
-from scanweb.resolve import Answer, Resolver
+from scanweb.resolve import OK, Answer, Resolver
 from scanweb.texts import Languages, wants_json
 from scanweb.visitors import Addresses, Salts, Visitor
 
@@ -41,6 +44,7 @@ FIXED: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"access-control-allow-origin", b"*"),
     (b"link", b'<?format=json>; rel="alternate"; type="application/json"'),
 )
+_METHODS: Final = frozenset({"GET", "HEAD"})
 _ALLOW: Final = (b"allow", b"GET, HEAD, OPTIONS")
 _PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
@@ -49,8 +53,7 @@ _PREFLIGHT: Final = (
 )
 
 
-@dataclass(slots=True)
-class Request:
+class Request(msgspec.Struct):
     """What matters of a request: headers by name, the language and form it asks for."""
 
     method: str
@@ -71,16 +74,23 @@ class Request:
         """
         request = cls(scope["method"])
         for name, value in scope["headers"]:
-            field = _FIELDS.get(name)
-            if field is not None:
-                setattr(request, field, value[:HEADER_BYTES].decode("latin-1"))
-            elif name in _PURPOSES:
-                request.purpose = (request.purpose + value[:HEADER_BYTES].decode("latin-1"))[:HEADER_BYTES]
-            elif name == b"x-forwarded-for":
-                request.forwarded += (value[-HEADER_BYTES:].decode("latin-1"),)  # the right-most address counts
+            if name in _READ:
+                request._read_header(name, value)
         if scope["query_string"]:
             request._read_query(scope["query_string"])
         return request
+
+    def _read_header(self, name: bytes, value: bytes) -> None:
+        if name == b"user-agent":
+            self.agent = value[:HEADER_BYTES].decode("latin-1")
+        elif name == b"accept":
+            self.accept = value[:HEADER_BYTES].decode("latin-1")
+        elif name == b"accept-language":
+            self.languages = value[:HEADER_BYTES].decode("latin-1")
+        elif name == b"x-forwarded-for":
+            self.forwarded += (value[-HEADER_BYTES:].decode("latin-1"),)  # the right-most address counts
+        else:
+            self.purpose = (self.purpose + value[:HEADER_BYTES].decode("latin-1"))[:HEADER_BYTES]
 
     def _read_query(self, query: bytes) -> None:
         try:
@@ -93,8 +103,18 @@ class Request:
 
 
 HEADER_BYTES: Final = 512
-_FIELDS: Final = {b"user-agent": "agent", b"accept": "accept", b"accept-language": "languages"}
-_PURPOSES: Final = frozenset({b"purpose", b"sec-purpose", b"x-purpose", b"x-moz"})
+_READ: Final = frozenset(
+    {
+        b"user-agent",
+        b"accept",
+        b"accept-language",
+        b"x-forwarded-for",
+        b"purpose",
+        b"sec-purpose",
+        b"x-purpose",
+        b"x-moz",
+    }
+)
 
 
 class ScanRoute:
@@ -113,15 +133,16 @@ class ScanRoute:
         floor: float,
     ) -> None:
         self.resolver, self.pages, self.answers, self.languages = resolver, pages, answers, languages
+        self.meters = Meters()
         self._addresses, self._salts, self._clock, self._floor = addresses, salts, clock, floor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, as ASGI has it."""
         del receive  # a scan has no body
-        if scope["method"] not in {"GET", "HEAD"}:
+        if scope["method"] not in _METHODS:
             await refuse_method(scope["method"], send)
             return
-        arrived = asyncio.get_running_loop().time()
+        arrived = time.monotonic()
         request = Request.read(scope)
         language = self.languages.choose(request.asked_language, request.languages)
         try:
@@ -129,11 +150,12 @@ class ScanRoute:
             await self.tell(answer, request, language, arrived, send)
         except Exception:  # noqa: BLE001 - a defect of ours must not look like a finding about the code
             _LOG.exception("a scan failed")
+            self.meters.errors += 1
             await respond(send, 500, HTML, self.pages.error(language), head=request.method == "HEAD")
 
     async def typed(self, scope: Scope, send: Send, text: str) -> None:
         """The answer to a number typed at /q."""
-        arrived = asyncio.get_running_loop().time()
+        arrived = time.monotonic()
         request = Request.read(scope)
         language = self.languages.choose(request.asked_language, request.languages)
         answer = await self.resolver.typed(text, self.visitor(scope, request), language)
@@ -145,11 +167,14 @@ class ScanRoute:
         """Send an answer; one that is not verified no earlier than the floor, so that its time says nothing."""
         as_json = wants_json(request.accept, request.asked_format)
         body = self.answers.answer(answer, language) if as_json else self.pages.answer(answer, language, typed)
-        if answer.verdict.public == "not_verified":
-            await asyncio.sleep(arrived + self._floor - asyncio.get_running_loop().time())
+        verdict = answer.finding.verdict
+        status = verdict.http_status
+        if status != OK:
+            await asyncio.sleep(arrived + self._floor - time.monotonic())
         kind = JSON if as_json else HTML
         tongue = ((b"content-language", language.encode("ascii")),)
-        await respond(send, answer.verdict.http_status, kind, body, head=request.method == "HEAD", more=tongue)
+        self.meters.answered(verdict, time.monotonic() - arrived)
+        await respond(send, status, kind, body, head=request.method == "HEAD", more=tongue)
 
     def visitor(self, scope: Scope, request: Request) -> Visitor:
         """Who is looking; of the address only the cut network goes any further."""

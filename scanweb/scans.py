@@ -5,25 +5,26 @@ from __future__ import annotations
 import logging
 from collections import deque
 
+from zpcode.wire.scan_event import AT_ONCE, ScanEvent
+
 _LOG = logging.getLogger(__name__)
-_AT_ONCE = 500
 
 
 class ScanBuffer:
-    """Encoded scans that wait. Beyond `bound` the newest are dropped, and counted as dropped."""
+    """Scans that wait. Beyond `bound` the newest are dropped, and counted as dropped."""
 
     __slots__ = ("_bound", "_waiting", "dropped", "sent")
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[ScanEvent] = deque()
         self.dropped = 0
         self.sent = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, event: bytes) -> None:
+    def add(self, event: ScanEvent) -> None:
         """One more scan."""
         if len(self._waiting) < self._bound:
             self._waiting.append(event)
@@ -32,9 +33,14 @@ class ScanBuffer:
                 _LOG.warning("the scan buffer is full; scans are being dropped", extra={"bound": self._bound})
             self.dropped += 1
 
-    def take(self) -> list[bytes]:
-        """The oldest scans, at most 500."""
-        return [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
+    def take(self) -> list[ScanEvent]:
+        """The oldest scans, as many as one entry of the stream holds."""
+        waiting = self._waiting
+        if len(waiting) <= AT_ONCE:
+            taken = list(waiting)
+            waiting.clear()
+            return taken
+        return [waiting.popleft() for _ in range(AT_ONCE)]
 
     def lose(self, number: int) -> None:
         """Scans that were sent and not acknowledged: they may have arrived, and none may count twice."""

@@ -38,16 +38,18 @@ class Rings(Protocol):
 class Checked:
     """A code, what its seal proves (None: it has none), the cards it names and its canonical path.
 
-    `index` is the item's place in its batch, once that is known.
+    `index` is the item's place in its batch, once that is known; `key_id` is empty where there is no seal.
     """
 
-    __slots__ = ("code", "index", "keys", "path", "seal")
+    __slots__ = ("code", "index", "key_id", "keys", "level", "path", "seal")
 
     def __init__(self, code: Code, seal: SealVerdict | None) -> None:
         self.code = code
         self.seal = seal
         self.keys = keys_of(code)
         self.path = code.identity.path
+        self.level = code.identity.level
+        self.key_id = "" if code.seal is None else code.seal.key_id
         self.index: int | None = None
 
 

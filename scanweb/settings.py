@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from zpcode.wire.link import is_base
 
 Network = IPv4Network | IPv6Network
+ADDRESS = r"^$|^([^:\s]+:|\[[0-9A-Fa-f:]+\]:)?[0-9]{1,5}$"
+"""What `ZPCODE_METRICS_ADDRESS` may look like."""
 
 
 class Settings(BaseSettings):
@@ -51,6 +53,16 @@ class Settings(BaseSettings):
         le=1000,
         description="A not-verified answer leaves no earlier than this many ms after the request came.",
     )
+    scans_per_minute: int = Field(
+        6000,
+        ge=0,
+        description="Requests one address (an IPv6 /64) may make, of each process; 0: as many as it likes.",
+    )
+    guesses_per_minute: int = Field(
+        60,
+        ge=0,
+        description="Answers without a proof (unsealed, typed, not verified) one address may have; 0: no limit.",
+    )
     scan_buffer: int = Field(
         10_000, ge=0, le=1_000_000, description="Scans kept in memory while Redis is away; more are counted as dropped."
     )
@@ -76,6 +88,17 @@ class Settings(BaseSettings):
     )
     scan_pipelines: int = Field(2, ge=1, le=16, description="Redis round trips one process has under way at a time.")
     scan_queries: int = Field(4, ge=1, le=32, description="Database queries one process has under way at a time.")
+    metrics_address: str = Field(
+        "",
+        pattern=ADDRESS,
+        description="`PORT` (of loopback) or `HOST:PORT` of this process's metrics; one for each process. Empty: none.",
+    )
+    traces: str = Field(
+        "",
+        pattern=r"^$|^https?://\S+$",
+        description="OpenTelemetry collector (OTLP over HTTP, `http://127.0.0.1:4318/v1/traces`). Empty: nothing is traced.",
+    )
+    trace_ratio: float = Field(0.01, ge=0, le=1, description="Share of requests and turns that is traced.")
     log_level: str = Field("INFO", description="Least level that is logged: DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("trusted_proxies", mode="before")

@@ -9,6 +9,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
+from fastapi.telemetry import TelemetryConfig
 from starlette.types import Receive, Scope, Send
 
 from keys.keyring import KeyringFile
@@ -47,7 +48,8 @@ class _Response(Response):
 
 def create(scan: ScanRoute, rings: KeyringFile, health: Callable[[], dict[str, Any]]) -> FastAPI:
     """The app. `health` tells the state of what this process stands on."""
-    site = FastAPI(title="浙品码 scan", docs_url=None, redoc_url=None, openapi_url=None)
+    silent: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}  # it would note typed codes
+    site = FastAPI(title="浙品码 scan", docs_url=None, redoc_url=None, openapi_url=None, telemetry=silent)
     site.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     site.add_api_route("/", _landing(scan), methods=["GET", "HEAD"])
     site.add_api_route("/q", _typed(scan), methods=["GET", "HEAD"])

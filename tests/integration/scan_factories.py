@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import httpx
 import msgspec
@@ -28,7 +28,7 @@ from zpcode.embedded.servers import Addresses
 from zpcode.services import projection
 from zpcode.store import outbox
 from zpcode.store.session import transaction
-from zpcode.wire import card, payload
+from zpcode.wire import card, payload, redis_keys, scan_event
 from zpcode.wire.card import Bilingual, Scope, Standing, State, Timeline
 from zpcode.wire.permutation import Permutation
 
@@ -280,3 +280,9 @@ def room_in(folder: Path) -> tuple[KeyRoom, str]:
     """A key room with one active key."""
     room = keyroom.key_room(folder)
     return room, keyroom.create(room, datetime.now(UTC) - timedelta(days=1))
+
+
+def events(redis: Redis) -> list[scan_event.ScanEvent]:
+    """The scans that stand in the stream."""
+    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrange(redis_keys.SCANS))
+    return [event for _, fields in entries for event in scan_event.decode(fields[scan_event.EVENT_FIELD])]

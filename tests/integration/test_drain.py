@@ -42,7 +42,7 @@ def event(**changes: Any) -> ScanEvent:
 
 def put(redis: Redis, *events: ScanEvent | bytes) -> list[str]:
     """Append scans to the stream as the scan service does."""
-    values = [found if isinstance(found, bytes) else encode(found) for found in events]
+    values = [found if isinstance(found, bytes) else encode([found]) for found in events]
     entries: list[Any] = [redis.xadd(SCANS, {"e": value}) for value in values]
     return [entry.decode("ascii") for entry in entries]
 
@@ -69,7 +69,7 @@ def test_a_scan_is_stored_whole_and_taken_out_of_the_stream(engine: Engine, redi
     (entry,) = put(redis, event())
     assert drain(engine, redis) == 1
     (row,) = rows(engine)
-    assert (row.at, row.entry, row.gtin, row.lot, row.batch, row.index) == (NOW, entry, GTIN, "L1", 7, 5)
+    assert (row.at, row.entry, row.gtin, row.lot, row.batch, row.index) == (NOW, f"{entry}.0", GTIN, "L1", 7, 5)
     assert (row.verdict, row.city, str(row.network), bytes(row.visitor)) == (
         "verified",
         "杭州|Hangzhou",
@@ -149,20 +149,20 @@ HOSTILE = [
     b"\xff" * 50,
     msgspec.msgpack.encode({"at_ms": 1}),
     msgspec.msgpack.encode([]),
-    encode(event(gtin="9" * 15)),
-    encode(event(lot="A\0B")),
-    encode(event(city="x" * 100_000)),
-    encode(event(visitor=b"x" * 100)),
-    encode(event(at_ms=0)),
-    encode(event(at_ms=-(2**60))),
-    encode(event(at_ms=2**63 - 1)),
-    encode(event(at_ms=MS + 3 * 86_400_000)),
-    encode(event(batch=-1)),
-    encode(event(batch=2**63 - 1)),
-    encode(event(index=2**34)),
-    encode(event(index=-5)),
-    encode(event(network="not a network")),
-    encode(event(network="192.0.2.0/99")),
+    encode([event(gtin="9" * 15)]),
+    encode([event(lot="A\0B")]),
+    encode([event(city="x" * 100_000)]),
+    encode([event(visitor=b"x" * 100)]),
+    encode([event(at_ms=0)]),
+    encode([event(at_ms=-(2**60))]),
+    encode([event(at_ms=2**63 - 1)]),
+    encode([event(at_ms=MS + 3 * 86_400_000)]),
+    encode([event(batch=-1)]),
+    encode([event(batch=2**63 - 1)]),
+    encode([event(index=2**34)]),
+    encode([event(index=-5)]),
+    encode([event(network="not a network")]),
+    encode([event(network="192.0.2.0/99")]),
 ]
 
 

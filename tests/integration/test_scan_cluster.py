@@ -18,10 +18,9 @@ from sqlalchemy import Engine
 
 from keys.ceremony import KeyRoom
 from tests.integration import scan_factories as make
-from tests.integration.scan_factories import GTIN, Registry, ScanService
+from tests.integration.scan_factories import GTIN, Registry, ScanService, events
 from tests.patience import eventually
 from zpcode.embedded.servers import Addresses
-from zpcode.wire import redis_keys
 from zpcode.wire.card import Scope, State
 
 
@@ -83,4 +82,4 @@ def test_a_scan_on_a_cluster_verifies_counts_and_sees_a_revocation(
             assert service.do(together()) == {"verified"}
             registry.put({make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED)})
             assert service.verdict(registry.item()) == "revoked"
-            eventually(lambda: redis.xlen(redis_keys.SCANS) == 53, seconds=5)
+            eventually(lambda: len(events(redis)) == 53, seconds=5)

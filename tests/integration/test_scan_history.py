@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any, cast
 
 import pytest
 from mmdb_writer import MMDBWriter
@@ -15,17 +14,11 @@ from sqlalchemy import text
 
 from scanweb import history as looking
 from tests.integration import scan_factories as make
-from tests.integration.scan_factories import GTIN, IPHONE, WECHAT, Registry, ScanService
+from tests.integration.scan_factories import GTIN, IPHONE, WECHAT, Registry, ScanService, events
 from tests.patience import eventually
 from zpcode.embedded.servers import Addresses
 from zpcode.wire import card, redis_keys, scan_event
 from zpcode.wire.payload import Identity
-
-
-def events(redis: Redis) -> list[scan_event.ScanEvent]:
-    """What stands in the stream."""
-    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrange(redis_keys.SCANS))
-    return [scan_event.decode(fields[scan_event.EVENT_FIELD]) for _, fields in entries]
 
 
 def test_the_first_scan_is_told_and_the_next_hears_of_it(service: ScanService, registry: Registry) -> None:
@@ -46,14 +39,48 @@ def test_a_reload_by_the_same_visitor_within_ten_minutes_does_not_count(
     assert service.json(path, client="192.0.2.1")["history"]["scans"] == 2
 
 
-def test_after_ten_minutes_the_same_visitor_counts_again(
-    service: ScanService, registry: Registry, redis: Redis
-) -> None:
-    service.get(registry.item())
-    (visit,) = redis.keys("zp:{b:7}:v:*")
-    assert 590 < redis.ttl(visit) <= 600
-    redis.delete(visit)  # as ten minutes would
-    assert service.json(registry.item())["history"]["scans"] == 2
+def looked(redis: Redis, *looks: looking.Look) -> list[looking.Seen]:
+    replies = redis.execute_command(*looking.command(looks, evicting=False, script=True))
+    return looking.read_all(replies, len(looks))
+
+
+def view(now: int, visitor: bytes = b"anna", index: int = 5) -> looking.Look:
+    return looking.Look(7, index, now, visitor, own=False)
+
+
+def test_after_ten_minutes_the_same_visitor_counts_again(registry: Registry, redis: Redis) -> None:
+    registry.item()
+    registry.project()
+    redis.set(redis_keys.history_complete(7), 1)
+    start = 1_790_000_000
+    numbers = [looked(redis, view(start + after))[0] for after in (0, 300, 580, 620)]
+    assert [(seen.history.scans, seen.counted) for seen in numbers if seen.history] == [
+        (1, True), (1, False), (1, False), (2, True),
+    ]  # fmt: skip
+
+
+def test_visitors_who_come_and_go_count_once_each_in_ten_minutes(registry: Registry, redis: Redis) -> None:
+    """Four are remembered at a time; each reload shows the number of one's own view."""
+    registry.item()
+    registry.project()
+    redis.set(redis_keys.history_complete(7), 1)
+    visitors = [b"anna", b"bert", b"carl", b"dora"]
+    for now in (1_790_000_000, 1_790_000_060):
+        seen = [looked(redis, view(now, visitor))[0] for visitor in visitors]
+        assert [found.history.scans for found in seen if found.history] == [1, 2, 3, 4]
+
+
+def test_a_history_never_grows_beyond_what_its_bucket_holds_compactly(registry: Registry, redis: Redis) -> None:
+    registry.item()
+    registry.project()
+    redis.set(redis_keys.history_complete(7), 1)
+    for visitor in range(40):
+        for index in range(100):
+            look = looking.Look(
+                7, index, 1_790_000_000, visitor.to_bytes(4, "big"), "乌鲁木齐市|Urumqi City", own=False
+            )
+            looked(redis, look)
+    assert redis.object("encoding", redis_keys.history(7, 5)[0]) == b"listpack"
 
 
 UNATTENDED = [
@@ -81,7 +108,7 @@ def test_heads_previews_and_crawlers_never_count(
 
 
 def _settled(redis: Redis, number: int) -> list[scan_event.ScanEvent]:
-    eventually(lambda: redis.xlen(redis_keys.SCANS) >= number, seconds=5)
+    eventually(lambda: len(events(redis)) >= number, seconds=5)
     return events(redis)
 
 
@@ -207,19 +234,15 @@ def test_without_places_the_page_says_the_time_only(service: ScanService, regist
 
 
 def test_a_scanned_code_costs_at_most_64_bytes_of_redis(registry: Registry, redis: Redis) -> None:
-    """A batch of which every item was scanned; visits are left out, they are gone after ten minutes."""
-    script: Any = redis.register_script(looking.SCRIPT)
-    registry.put({card.batch_key(9): make.batch(9, quantity=20_000)})
-    unseen = looking.Look(9, 0, 1).arguments(evicting=False)
-    script(keys=unseen[: looking.KEYS], args=unseen[looking.KEYS :])
+    """One code in ten of a batch, so that buckets are thinly filled; right after the scans, visits included."""
+    registry.put({card.batch_key(9): make.batch(9, quantity=200_000)})
+    redis.set(redis_keys.history_complete(9), 1)
+    looked(redis, looking.Look(9, 1, 1))
     before = int(redis.info("memory")["used_memory"])
-    pipeline: Any = redis.pipeline(transaction=False)
-    for index in range(20_000):
-        look = looking.Look(9, index, 1_790_000_000, count=True, visitor="0" * 16, city="杭州|Hangzhou")
-        arguments = look.arguments(evicting=False)
-        script(keys=arguments[: looking.KEYS], args=arguments[looking.KEYS :], client=pipeline)
-        pipeline.delete(arguments[1])
-    pipeline.execute()
+    for first in range(0, 200_000, 2000):
+        indexes = range(first, first + 2000, 10)
+        looks = [looking.Look(9, index, 1_790_000_000, b"anna", "杭州|Hangzhou") for index in indexes]
+        assert all(seen.counted for seen in looked(redis, *looks))
     assert (int(redis.info("memory")["used_memory"]) - before) / 20_000 <= 64
 
 

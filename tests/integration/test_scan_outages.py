@@ -19,7 +19,7 @@ import pytest
 from redis import Redis
 
 from tests.integration import scan_factories as make
-from tests.integration.scan_factories import GTIN, Registry, ScanService
+from tests.integration.scan_factories import GTIN, Registry, ScanService, events
 from tests.patience import eventually
 from zpcode.embedded.servers import Addresses, Servers
 from zpcode.wire import card, redis_keys
@@ -128,7 +128,7 @@ def test_scans_made_during_an_outage_reach_the_stream_afterwards(
     with frozen(servers):
         for index in range(10):
             quick.get(registry.item(index))
-    eventually(lambda: redis.xlen(redis_keys.SCANS) == 10, seconds=5)
+    eventually(lambda: len(events(redis)) == 10, seconds=5)
 
 
 def test_beyond_its_bound_the_buffer_drops_and_counts(

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from scanweb import history
 from scanweb.settings import Settings
-from zpcode import telemetry
+from zpcode.telemetry import logs
 from zpcode.wire import scan_event
 from zpcode.wire.card import History
 from zpcode.wire.scan_event import ScanEvent
@@ -73,7 +73,7 @@ EVENTS = st.builds(
 
 @given(EVENTS)
 def test_an_event_comes_back_as_it_went(event: ScanEvent) -> None:
-    assert scan_event.decode(scan_event.encode(event)) == event
+    assert scan_event.decode(scan_event.encode([event, event])) == [event, event]
 
 
 @given(st.binary(max_size=80))
@@ -102,7 +102,7 @@ def test_a_log_line_is_one_json_object_with_its_extras() -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
-        telemetry.configure("scan", stream=stream)
+        logs.configure("scan", stream=stream)
         logging.getLogger("here").warning("码 %s", 1, extra={"bound": 3})
         try:
             raise ValueError("boom")  # noqa: TRY301 - a traceback is what is looked at

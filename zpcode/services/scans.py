@@ -26,7 +26,8 @@ from zpcode.wire.permutation import SLOTS
 from zpcode.wire.redis_keys import SCAN_GROUP, SCANS
 from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, decode
 
-MAX_ENTRIES: Final = 1000
+MAX_ENTRIES: Final = 100
+"""Entries of the stream taken at once: each holds the scans of one round trip, from one to `scan_event.AT_ONCE`."""
 ABANDONED_MS: Final = 60_000
 TIMEOUT_SECONDS: Final = 5.0
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -57,9 +58,9 @@ def ensure_partitions(engine: Engine, day: date) -> None:
 
 
 def drain(engine: Engine, redis: Redis, *, consumer: str, now: datetime, limit: int = MAX_ENTRIES) -> int:
-    """Move up to `limit` scans from the stream into PostgreSQL; returns how many entries are done with.
+    """Move the scans of up to `limit` entries from the stream into PostgreSQL; returns how many entries are done with.
 
-    Entries that cannot be read are logged, counted and dropped, so that they never hold up the rest.
+    Scans that cannot be read are logged, counted and dropped, so that they never hold up the rest.
     `consumer` names this drainer; what it took and did not finish comes first, then what another took and
     left for a minute, then what is new. Raises Unavailable; nothing is lost then.
     """
@@ -68,9 +69,10 @@ def drain(engine: Engine, redis: Redis, *, consumer: str, now: datetime, limit: 
         entries = _take(redis, consumer, limit)
         if not entries:
             return 0
-        rows = [row for entry, fields in entries if (row := row_of(entry, fields, now)) is not None]
-        if len(rows) < len(entries):
-            _logger.warning("unreadable scans dropped", extra={"dropped": len(entries) - len(rows)})
+        found = [row for entry, fields in entries for row in rows_of(entry, fields, now)]
+        rows = [row for row in found if row is not None]
+        if len(rows) < len(found):
+            _logger.warning("unreadable scans dropped", extra={"dropped": len(found) - len(rows)})
         with transaction(engine) as connection:
             fresh = scans.add(connection, [_columns(row) for row in rows])
             counted = {row["entry"] for row in rows if row["counted"]}
@@ -83,22 +85,30 @@ def drain(engine: Engine, redis: Redis, *, consumer: str, now: datetime, limit: 
     return len(entries)
 
 
-def row_of(entry: str, fields: Mapping[bytes, bytes], now: datetime) -> dict[str, Any] | None:
-    """A stream entry as columns of `scan`, and `counted`; None where it cannot be one.
+def rows_of(entry: str, fields: Mapping[bytes, bytes], now: datetime) -> list[dict[str, Any] | None]:
+    """The scans of a stream entry as columns of `scan`, and `counted`; None for each that cannot be one.
 
-    Whatever the entry claims, no more than a /24 or /48 of an address is kept.
+    A scan is named by its entry's id and its place in the entry, which is what makes a second delivery harmless.
     """
     try:
-        event = decode(fields[EVENT_FIELD])
+        events = decode(fields[EVENT_FIELD])
+    except (KeyError, msgspec.MsgspecError):
+        return [None]
+    return [_row(f"{entry}.{place}", event, now) for place, event in enumerate(events)]
+
+
+def _row(name: str, event: ScanEvent, now: datetime) -> dict[str, Any] | None:
+    """One scan; whatever it claims, no more than a /24 or /48 of an address is kept."""
+    try:
         at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
         network = _cut(event.network)
-    except (KeyError, msgspec.MsgspecError, ValueError, OverflowError, OSError):
+    except (ValueError, OverflowError, OSError):
         return None
     if not _EARLIEST <= at <= now + _CLOCKS_DIFFER or not _bounded(event):
         return None
     return {
         "at": at,
-        "entry": entry,
+        "entry": name,
         "gtin": event.gtin,
         "lot": event.lot,
         "batch": event.batch,

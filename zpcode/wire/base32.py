@@ -13,6 +13,8 @@ RFC4648 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _PYTHON = "0123456789ABCDEFGHIJKLMNOPQRSTUV"  # the digits int(…, 32) knows
 
+_PAIRS = [a + b for a in CROCKFORD for b in CROCKFORD]
+
 _FROM_RFC4648 = str.maketrans(RFC4648, _PYTHON)
 _FROM_CROCKFORD = str.maketrans(CROCKFORD, _PYTHON)
 _RFC4648_ONLY = re.compile(r"[A-Z2-7]+", re.ASCII)
@@ -25,6 +27,11 @@ def seal_text(raw: bytes) -> str:
     return base64.b32encode(raw).decode("ascii").rstrip("=")
 
 
+def is_seal_text(text: str) -> bool:
+    """Whether text is one or more upper-case RFC 4648 Base32 characters."""
+    return _RFC4648_ONLY.fullmatch(text) is not None
+
+
 def seal_bytes(text: str, size: int) -> bytes:
     """`size` bytes from upper-case RFC 4648 Base32 without padding.
 
@@ -33,7 +40,7 @@ def seal_bytes(text: str, size: int) -> bytes:
     """
     if len(text) * 5 // 8 != size or (spare := len(text) * 5 - size * 8) >= 5:
         raise ValueError("length")
-    if not _RFC4648_ONLY.fullmatch(text):
+    if not is_seal_text(text):
         raise ValueError("alphabet")
     number = int(text.translate(_FROM_RFC4648), 32)
     if number & ((1 << spare) - 1):
@@ -42,8 +49,8 @@ def seal_bytes(text: str, size: int) -> bytes:
 
 
 def serial_text(number: int, length: int) -> str:
-    """A number of at most `5 * length` bits as `length` Crockford characters, most significant first."""
-    return "".join(CROCKFORD[(number >> shift) & 31] for shift in range(5 * (length - 1), -1, -5))
+    """A number of at most `5 * length` bits as `length` Crockford characters, most significant first; `length` is even."""
+    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(5 * (length - 2), -1, -10)])
 
 
 def serial_number(text: str) -> int:

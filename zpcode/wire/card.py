@@ -64,7 +64,11 @@ class Bilingual(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One decision: the state it gives from `effective_at` on, and what the consumer is told of it."""
+    """One decision: the state it gives from `effective_at` on, and what the consumer is told of it.
+
+    `begun` says that it was in effect when the card was written, by the authority's clock. It counts at once,
+    also for a reader whose clock is behind and has `effective_at` still to come.
+    """
 
     state: State
     effective_at: int
@@ -72,6 +76,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
     notice: str = ""
     note: Bilingual = Bilingual()
     decided_by: Bilingual = Bilingual()
+    begun: bool = False
 
 
 class Timeline(msgspec.Struct, frozen=True):
@@ -80,12 +85,16 @@ class Timeline(msgspec.Struct, frozen=True):
     standings: tuple[Standing, ...]
 
     def at(self, now: int) -> Standing | None:
-        """The decision in effect at `now`, or None where there is none or it is GOOD."""
+        """The decision in effect at `now` by the reader's clock, or None where there is none or it is GOOD."""
         effective = None
         for standing in self.standings:
-            if standing.effective_at <= now:
+            if standing.begun or standing.effective_at <= now:
                 effective = standing
         return None if effective is None or effective.state is State.GOOD else effective
+
+    def next_after(self, now: int) -> int | None:
+        """When the next decision takes effect after `now`; None where none is to come."""
+        return min((standing.effective_at for standing in self.standings if standing.effective_at > now), default=None)
 
 
 class RangeStanding(msgspec.Struct, frozen=True):

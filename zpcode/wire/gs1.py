@@ -6,6 +6,7 @@ GS1 General Specifications, sections 3.2 and 7.9 (check digit); GS1 Digital Link
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from stdnum import ean
 
@@ -17,8 +18,9 @@ AI_LOT = "10"
 AI_SERIAL = "21"
 
 
+@lru_cache(maxsize=16_384)
 def is_gtin14(text: str) -> bool:
-    """Whether text is 14 ASCII digits with a right check digit."""
+    """Whether text is 14 ASCII digits with a right check digit. Answers of late are remembered: scans repeat products."""
     return _GTIN14.fullmatch(text) is not None and ean.is_valid(text)
 
 

@@ -13,9 +13,16 @@ from typing import Final
 from zpcode.errors import MalformedCode, Text
 from zpcode.wire.base32 import serial_number
 from zpcode.wire.gs1 import AI_GTIN, AI_LOT, AI_SERIAL, is_gtin14, is_lot
-from zpcode.wire.payload import COMPACT_LENGTH, SEAL_LENGTH, SERIAL_LENGTH, Code, Identity, Seal, Serial
+from zpcode.wire.payload import CHECK_LENGTH, SEAL_LENGTH, SERIAL_LENGTH, Code, Identity, Seal, Serial
 
 MAX_PATH = 256
+_SEAL = re.compile(rf"[A-Za-z2-7]{{{SEAL_LENGTH}}}", re.ASCII)
+# A long path in one step: this runs for every scan.
+_CODE = re.compile(
+    rf"(?:/({_SEAL.pattern}))?/01/([0-9]{{14}})"
+    rf"(?:/10/([0-9A-Z.-]{{1,20}})|/21/([0-9A-Za-z]{{{SERIAL_LENGTH}}}(?:[0-9A-Za-z]{{{CHECK_LENGTH}}})?))?",
+    re.ASCII,
+)
 _BASE = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 
 REASONS: Final = {
@@ -46,59 +53,61 @@ def parse(raw_path: bytes | str) -> Code:
         text = raw_path if isinstance(raw_path, str) else raw_path.decode("ascii")
     except UnicodeDecodeError:
         raise _malformed("encoding") from None
-    if not text.isascii() or not text.isprintable():
-        raise _malformed("encoding")
-    parts = text.split("/")
-    if len(parts) < 3 or parts[0] != "":
-        raise _malformed("structure")
-    if parts[1] == AI_GTIN:
-        return Code(_identity(parts[1:]))
-    return _sealed(parts)
+    found = _CODE.fullmatch(text)
+    if found is None:
+        raise _malformed(_reason(text))
+    seal, gtin, lot, serial = found.groups()
+    sealed = None if seal is None else _seal(seal)
+    identity = _identity(gtin, lot, serial)
+    if sealed is not None and identity.check is not None:
+        raise _malformed("seal-on-compact")
+    return Code(identity, sealed)
 
 
-def _sealed(parts: list[str]) -> Code:
-    if parts[2] != AI_GTIN:
-        raise _malformed("structure")
-    if len(parts[1]) != SEAL_LENGTH:
-        raise _malformed("seal")
+def _seal(text: str) -> Seal:
     try:
-        seal = Seal.parse(parts[1].upper())
+        return Seal.parse(text.upper())
     except ValueError:
         raise _malformed("seal") from None
-    identity = _identity(parts[2:])
-    if identity.check is not None:
-        raise _malformed("seal-on-compact")
-    return Code(identity, seal)
 
 
-def _identity(parts: list[str]) -> Identity:
-    if len(parts) not in {2, 4}:
-        raise _malformed("structure")
-    gtin = parts[1]
+def _identity(gtin: str, lot: str | None, serial: str | None) -> Identity:
     if not is_gtin14(gtin):
         raise _malformed("gtin")
-    if len(parts) == 2:
-        return Identity(gtin)
-    qualifier, value = parts[2], parts[3]
-    if qualifier == AI_LOT:
-        if not is_lot(value):
+    if lot is not None:
+        if not is_lot(lot):
             raise _malformed("lot")
-        return Identity(gtin, lot=value)
-    if qualifier == AI_SERIAL:
-        return _item(gtin, value.upper())
-    raise _malformed("structure")
+        return Identity(gtin, lot)
+    return Identity(gtin) if serial is None else _item(gtin, serial.upper())
 
 
 def _item(gtin: str, text: str) -> Identity:
     try:
         if len(text) == SERIAL_LENGTH:
-            return Identity(gtin, serial=Serial.parse(text))
-        if len(text) == COMPACT_LENGTH:
-            check = serial_number(text[SERIAL_LENGTH:])
-            return Identity(gtin, serial=Serial.parse(text[:SERIAL_LENGTH]), check=check)
+            return Identity(gtin, None, Serial.parse(text))
+        check = serial_number(text[SERIAL_LENGTH:])
+        return Identity(gtin, None, Serial.parse(text[:SERIAL_LENGTH]), check)
     except ValueError:
         raise _malformed("serial") from None
-    raise _malformed("serial")
+
+
+def _reason(text: str) -> str:
+    """Why a path does not have the form of a code: the first part, read from the left, that is not as it should be."""
+    if not text.isascii() or not text.isprintable():
+        return "encoding"
+    parts = text.split("/")
+    if len(parts) < 3 or parts[0] != "":
+        return "structure"
+    if parts[1] != AI_GTIN:
+        if parts[2] != AI_GTIN:
+            return "structure"
+        if _SEAL.fullmatch(parts.pop(1)) is None:
+            return "seal"
+    if len(parts) not in {3, 5}:
+        return "structure"
+    if not is_gtin14(parts[2]):
+        return "gtin"
+    return {AI_LOT: "lot", AI_SERIAL: "serial"}.get(parts[3] if len(parts) == 5 else "", "structure")
 
 
 def is_base(text: str) -> bool:

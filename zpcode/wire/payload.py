@@ -16,9 +16,10 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
-from dataclasses import dataclass
 
-from zpcode.wire.base32 import seal_bytes, seal_text, serial_number, serial_text
+import msgspec
+
+from zpcode.wire.base32 import is_seal_text, seal_bytes, seal_text, serial_number, serial_text
 from zpcode.wire.permutation import SLOT_BITS, SLOTS
 
 DOMAIN = b"zpcode/1\n"
@@ -51,8 +52,7 @@ class Level(enum.StrEnum):
         return self in {Level.ITEM, Level.COMPACT}
 
 
-@dataclass(frozen=True, slots=True)
-class Serial:
+class Serial(msgspec.Struct, frozen=True):
     """An item's number: its batch (1 … 2²⁶-1) and its slot in it (0 … 2³⁴-1)."""
 
     batch: int
@@ -78,8 +78,7 @@ class Serial:
         return cls(number >> SLOT_BITS, number & (SLOTS - 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """What a code names: a product, a lot of it, or an item of it.
 
     At most one of `lot` and `serial` is set. `check` is set on a compact item code only: its
@@ -107,8 +106,7 @@ class Identity:
         return f"/01/{self.gtin}" if self.lot is None else f"/01/{self.gtin}/10/{self.lot}"
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+class Seal(msgspec.Struct, frozen=True):
     """A key id (4 Base32 characters) and a raw r‖s signature (64 bytes)."""
 
     key_id: str
@@ -125,12 +123,12 @@ class Seal:
         if len(text) != SEAL_LENGTH:
             raise ValueError("length")
         key_id = text[:KEY_ID_LENGTH]
-        seal_bytes(key_id + "AAAA", 5)  # the alphabet check; any four characters are a key id
+        if not is_seal_text(key_id):  # any four characters of the alphabet are a key id
+            raise ValueError("alphabet")
         return cls(key_id, seal_bytes(text[KEY_ID_LENGTH:], SIGNATURE_BYTES))
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
+class Code(msgspec.Struct, frozen=True):
     """A whole code. `seal` is None on a compact code, and on a code someone has stripped of it."""
 
     identity: Identity

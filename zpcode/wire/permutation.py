@@ -18,6 +18,8 @@ HALF = 17
 MASK = (1 << HALF) - 1
 ROUNDS = 10
 KEY_BYTES = 16
+_BACKWARDS = tuple(number << 24 for number in reversed(range(ROUNDS)))
+_from_bytes = int.from_bytes
 
 # P = [1][2][1][radix, 3 bytes][rounds][u mod 256][n, 4 bytes][tweak length, 4 bytes]; step 5 of FF1.
 P = bytes([1, 2, 1, 0, 0, 2, ROUNDS, HALF]) + (2 * HALF).to_bytes(4, "big") + bytes(4)
@@ -35,18 +37,18 @@ class Permutation:
     Raises ValueError when the key is not 16 bytes.
     """
 
-    __slots__ = ("_cipher", "_first")
+    __slots__ = ("_encrypt", "_first")
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError("a permutation key is 16 bytes")
-        self._cipher = block_cipher(key)
-        self._first = int.from_bytes(self._cipher.update(P), "big")
+        self._encrypt = block_cipher(key).update
+        self._first = _from_bytes(self._encrypt(P), "big")
 
     def _round(self, number: int, half: int) -> int:
         # S is the first d = 8 bytes of R; NUM(S) mod 2^17 are the low bits of byte 7 and before.
         block = (self._first ^ (number << 24 | half)).to_bytes(16, "big")
-        return int.from_bytes(self._cipher.update(block)[:8], "big") & MASK
+        return _from_bytes(self._encrypt(block)[5:8], "big") & MASK
 
     def slot(self, index: int) -> int:
         """The printed slot of an item; index and slot are 0 … 2³⁴-1."""
@@ -58,6 +60,7 @@ class Permutation:
     def index(self, slot: int) -> int:
         """The item's index behind a printed slot: the inverse of `slot`."""
         a, b = slot >> HALF, slot & MASK
-        for number in reversed(range(ROUNDS)):
-            a, b = (b - self._round(number, a)) & MASK, a
+        first, encrypt = self._first, self._encrypt  # written out: every first scan of a code pays for ten rounds
+        for counter in _BACKWARDS:
+            a, b = (b - _from_bytes(encrypt((first ^ (counter | a)).to_bytes(16, "big"))[5:8], "big")) & MASK, a
         return a << HALF | b

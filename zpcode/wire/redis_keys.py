@@ -3,35 +3,57 @@
     zp:{feed}:head            hash    generation (random, new at every rebuild) and revision (integer)
     zp:{feed}:build           string  token of the rebuild under way: gone where Redis was emptied during it
     zp:{feed}:log             stream  entry REVISION-n, field k: keys of the cards changed, one a line
+    zp:{feed:N}:head …        the same three on every shard of a cluster, N such that they lie in its lowest slot; the
+                              head also says for which slots the shard was filled (docs/adr/0007)
     zp:{p:GTIN}               string  ProductCard
     zp:{p:GTIN}:l:LOT         string  LotCard
     zp:{b:NUMBER}             string  BatchCard
     zp:{b:NUMBER}:x           hash    INDEX -> Timeline of that item; field `_` says that all of them are there
-    zp:{b:NUMBER}:h:BUCKET    hash    index within the bucket -> History; field `_` once the bucket is complete
+    zp:{b:NUMBER}:h:BUCKET    hash    index within the bucket -> History and the visits of the last ten minutes
+                                      (scanweb/history.lua); field `_` once the bucket is complete
     zp:{b:NUMBER}:hc          string  present when every bucket of the batch is complete from birth
-    zp:{b:NUMBER}:v:INDEX:VISITOR  string  ten minutes: this visitor's view of this item was counted; its number
     zp:{s}                    hash    SCOPE:TARGET -> Timeline of a registry record; field `_` from the rebuild on:
                                       without it the hash was evicted, and a missing field says nothing
     zp:{scans}:stream         stream  scans on their way to PostgreSQL
+    zp:{scans}:drained        string  entries that were drained out of it so far: what else is gone was lost to its bound
     zp:{salt}:DAY             string  the day's visitor salt (days since 1970, UTC)
 
 Every card and timeline is stored as its revision (8 bytes, big-endian) and then its body, and is only ever
 replaced by one of a higher revision: a write that a frozen server carries out late cannot undo a newer one.
 
 An absent head means an empty projection: then nothing in Redis is believed. A reader keeps cards in
-memory and compares the head with every round trip; the log tells which of them went stale.
+memory and compares the head with every round trip; the log tells which of them went stale. A head is written after
+every card up to its revision is: on a cluster after those of all shards.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
-HEAD: Final = "zp:{feed}:head"
-LOG: Final = "zp:{feed}:log"
-BUILD: Final = "zp:{feed}:build"
+from zpcode.wire.cluster import tag_in
+
+
+class Feed(NamedTuple):
+    """The keys by which one server tells how far it is: its head, its log, and the token of a rebuild."""
+
+    head: str
+    log: str
+    build: str
+
+
+def feed(lowest_slot: int | None = None) -> Feed:
+    """The feed of a single server, or of the shard of a cluster whose lowest slot is given."""
+    tag = "feed" if lowest_slot is None else tag_in(lowest_slot, "feed")
+    return Feed(f"zp:{{{tag}}}:head", f"zp:{{{tag}}}:log", f"zp:{{{tag}}}:build")
+
+
+HEAD: Final = feed().head
+LOG: Final = feed().log
+BUILD: Final = feed().build
 STANDINGS: Final = "zp:{s}"
 SCANS: Final = "zp:{scans}:stream"
 SCAN_GROUP: Final = "authority"
+DRAINED: Final = "zp:{scans}:drained"
 
 LOG_LENGTH: Final = 10_000
 BUCKET: Final = 128
@@ -77,11 +99,6 @@ def history(number: int, index: int) -> tuple[str, str]:
 def history_complete(number: int) -> str:
     """Present when a missing bucket of this batch means: never scanned."""
     return f"zp:{{b:{number}}}:hc"
-
-
-def visit(number: int, index: int, visitor: str) -> str:
-    """Present for ten minutes after a visitor's view of an item was counted."""
-    return f"zp:{{b:{number}}}:v:{index}:{visitor}"
 
 
 def salt(day: str) -> str:

@@ -1,17 +1,20 @@
-"""One scan on its way to PostgreSQL: an entry of the stream `redis_keys.SCANS`.
+"""Scans on their way to PostgreSQL: entries of the stream `redis_keys.SCANS`.
 
-An entry has the one field `e`, MessagePack of a `ScanEvent` as an array. Writer: `scanweb.scans`;
-reader: the worker that drains the stream. Nothing in it is personal: the network was cut to /24 or /48
+An entry has the one field `e`: MessagePack of an array of `ScanEvent`s, those of one round trip. Writer:
+`scanweb.cache`; reader: the worker that drains the stream. Nothing in it is personal: the network was cut to /24 or /48
 before it came here, and the visitor is a keyed hash whose key lasts for a day.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
 EVENT_FIELD: Final = b"e"
+AT_ONCE: Final = 250
+"""Scans one entry holds at most: a reader must never be handed more than it can bear at once."""
 
 
 class ScanEvent(msgspec.Struct, frozen=True, array_like=True):
@@ -39,16 +42,16 @@ class ScanEvent(msgspec.Struct, frozen=True, array_like=True):
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(ScanEvent)
+_DECODER = msgspec.msgpack.Decoder(list[ScanEvent])
 
 
-def encode(event: ScanEvent) -> bytes:
-    """The value of field `e`."""
-    return _ENCODER.encode(event)
+def encode(events: Sequence[ScanEvent]) -> bytes:
+    """The value of field `e` for at most `AT_ONCE` scans."""
+    return _ENCODER.encode(events)
 
 
-def decode(value: bytes) -> ScanEvent:
-    """The scan in field `e`. Raises msgspec.DecodeError on anything else."""
+def decode(value: bytes) -> list[ScanEvent]:
+    """The scans in field `e`. Raises msgspec.MsgspecError on anything else."""
     return _DECODER.decode(value)
 
 

@@ -7,7 +7,8 @@ original. Whoever guesses learns nothing: malformed, forged and unknown codes ha
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+
+import msgspec
 
 from zpcode.wire.card import SEVERITY, BatchCard, History, LotCard, ProductCard, Scope, Standing, State, Timeline
 from zpcode.wire.payload import Level
@@ -49,9 +50,7 @@ class Verdict(enum.StrEnum):
     @property
     def http_status(self) -> int:
         """400 for what cannot be read, 404 for what is not ours, 200 for everything there is a page for."""
-        if self is Verdict.MALFORMED:
-            return 400
-        return 404 if self in _ALIKE else 200
+        return _STATUS.get(self, 200)
 
     @property
     def tone(self) -> str:
@@ -60,6 +59,7 @@ class Verdict(enum.StrEnum):
 
 
 _ALIKE = frozenset({Verdict.SEAL_INVALID, Verdict.UNKNOWN, Verdict.MALFORMED})
+_STATUS = {Verdict.SEAL_INVALID: 404, Verdict.UNKNOWN: 404, Verdict.MALFORMED: 400}
 _TONES = {
     Verdict.VERIFIED: "good",
     Verdict.NOT_ACTIVATED: "caution",
@@ -87,8 +87,7 @@ _OF_STATE = {
 _WIDTH = {scope: rank for rank, scope in enumerate(Scope)}
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """All that is known of a scanned code.
 
     `confirmed` is False when neither Redis nor PostgreSQL could say what the status is. `timelines` are
@@ -107,8 +106,7 @@ class Evidence:
     history: History | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """A verdict and what led to it: the decision in effect and its scope, where there is one."""
 
     verdict: Verdict
@@ -164,6 +162,13 @@ def decide(evidence: Evidence, *, now: int, today: str) -> Finding:
     if _expiry(evidence) and _expiry(evidence) < today:
         return Finding(Verdict.EXPIRED, *_told(decision))
     return _recognition(evidence, decision, today)
+
+
+def holds_until(evidence: Evidence, now: int) -> int | None:
+    """The first second after `now` at which `decide` may say something else on the same day; None: not before midnight."""
+    timelines = [timeline for _, timeline in (*_own_timelines(evidence), *evidence.timelines)]
+    coming = [moment for timeline in timelines if (moment := timeline.next_after(now)) is not None]
+    return min(coming, default=None)
 
 
 def _told(decision: tuple[Scope, Standing] | None) -> tuple[Standing | None, Scope | None]:
