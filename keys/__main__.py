@@ -18,8 +18,8 @@ from keys import ceremony, passphrases, server, settings
 from keys.ceremony import KeyRoom
 from keys.files import read_public
 from keys.keyring import Key
-from zpcode import telemetry
 from zpcode.errors import Text, ZpError
+from zpcode.telemetry import logs
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -233,7 +233,7 @@ def serve(
 ) -> None:
     """运行签名服务 / run the signer."""
     known = settings.load()
-    telemetry.configure("signer", level=known.log_level)
+    logs.configure("signer", level=known.log_level)
     room = _room(keys_dir, keyring, None, root_public)
     server.run(
         server.Service(

@@ -1,4 +1,4 @@
-"""Puts one scan process together: `uvicorn --factory --no-proxy-headers scanweb.app:create_app`."""
+"""Puts one scan process together: `uvicorn --factory --no-proxy-headers --http scanweb.server:Protocol scanweb.app:create_app`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from keys.keyring import KeyringFile, read_root
 from scanweb import site, texts
 from scanweb.answers import Answers
 from scanweb.cache import Cache
+from scanweb.hurry import Hurry
 from scanweb.lookup import Lookup
 from scanweb.memory import Memory
 from scanweb.metrics import Observation, Pulse
@@ -42,7 +43,10 @@ class App:
         self.rings = KeyringFile(settings.keyring_path, read_root(settings.root_path), time.monotonic)
         self.memory = Memory(settings.scan_cards)
         self.source = Source(
-            settings.scan_database_url, limit=settings.scan_queries, deadline=settings.scan_database_ms / 1000
+            settings.scan_database_url,
+            limit=settings.scan_queries,
+            deadline=settings.scan_database_ms / 1000,
+            floor=lambda: self.memory.floor,
         )
         self.salts = Salts(time.time)
         self.buffer = ScanBuffer(settings.scan_buffer)
@@ -60,6 +64,7 @@ class App:
         )
         self.places = Places(settings.geoip_database)
         self.scan = self._scan_route()
+        self.scan.hurry = Hurry(settings.scans_per_minute, settings.guesses_per_minute)
         self.meters = self.scan.meters
         self.spans = tracing.start("scan", settings.traces, settings.trace_ratio)
         self.answer = traced(self.scan, self.spans)
@@ -92,7 +97,10 @@ class App:
         if scope["type"] == "http":
             path = scope["path"]
             plain = path in site.PATHS or path.startswith(site.FOLDER)
-            await (self.site(scope, receive, send) if plain else self.answer(scope, receive, send))
+            if not plain:
+                await self.answer(scope, receive, send)
+            elif path in site.ALWAYS or not await self.scan.holds(scope, send):
+                await self.site(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -146,6 +154,7 @@ class App:
             "scans": {"waiting": len(self.buffer), "sent": self.buffer.sent, "dropped": self.buffer.dropped},
             "redis_round_trips": self.redis.trips,
             "database_queries": self.source.queries,
+            "database_joined": self.source.joined,
         }
 
 

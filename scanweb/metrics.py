@@ -26,6 +26,9 @@ ANSWERS_FROM: Final = Family("zpcode_scan_answers_from", "1 at the place answers
 DATABASE_UP: Final = Family("zpcode_scan_database_up", "1 where the scan view answers.")
 TRIPS: Final = Family("zpcode_scan_redis_round_trips_total", "Round trips to Redis, the watch's included.", "counter")
 QUERIES: Final = Family("zpcode_scan_database_queries_total", "Queries of the scan view, the watch's included.", "counter")  # fmt: skip
+JOINED: Final = Family(
+    "zpcode_scan_database_joined_total", "Reads that joined one of the same card under way.", "counter"
+)
 LOOKS: Final = Family("zpcode_scan_watch_looks_total", "Comparisons of Redis with the database.", "counter")
 WAITING: Final = Family("zpcode_scan_events_waiting", "Scans in memory on their way to the stream.")
 SENT: Final = Family("zpcode_scan_events_sent_total", "Scans the stream has taken.", "counter")
@@ -65,26 +68,30 @@ class Pulse:
     """Comes round every half second on the event loop, and notes how late: what blocks the loop blocks every scan.
 
     It also sees whether somebody else comes round: `looks` is a number that must have grown within five seconds.
+    `clock` gives monotonic seconds.
     """
 
-    def __init__(self, looks: Callable[[], int]) -> None:
-        self._looks = looks
-        self._seen = (-1, 0.0)
-        self._began = 0.0
+    def __init__(self, looks: Callable[[], int], clock: Callable[[], float] = time.monotonic) -> None:
+        self._looks, self._clock = looks, clock
+        self._seen = (-1, clock())
+        self._began = clock()
         self._worst = self._before = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """From now on, until `stop`."""
-        loop = asyncio.get_running_loop()
-        self._began = loop.time()
-        self._wait(loop)
+        """From now on, until `stop`. On the event loop."""
+        due = self._clock() + PERIOD
+
+        def come() -> None:
+            self.beat(max(0.0, self._clock() - due))
+            self.start()
+
+        self._timer = asyncio.get_running_loop().call_later(PERIOD, come)
 
     def stop(self) -> None:
         """No more."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
 
     @property
     def lag(self) -> float:
@@ -93,26 +100,18 @@ class Pulse:
 
     @property
     def watched(self) -> bool:
-        """Whether that number grows. A pulse that does not run cannot tell, and says yes."""
-        return self._timer is None or time.monotonic() - self._seen[1] < STALLED or self._seen[0] < 0
+        """Whether that number grew lately."""
+        return self._clock() - self._seen[1] < STALLED
 
-    def beat(self, late: float, now: float) -> None:
+    def beat(self, late: float) -> None:
         """One round, `late` seconds after its time."""
+        now = self._clock()
         if now - self._began >= WINDOW:
             self._before, self._worst, self._began = self._worst, 0.0, now
         self._worst = max(self._worst, late)
         looks = self._looks()
         if looks != self._seen[0]:
-            self._seen = looks, time.monotonic()
-
-    def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
-        due = loop.time() + PERIOD
-
-        def come() -> None:
-            self.beat(max(0.0, loop.time() - due), loop.time())
-            self._wait(loop)
-
-        self._timer = loop.call_at(due, come)
+            self._seen = looks, now
 
 
 class Observation:
@@ -171,6 +170,7 @@ def _measures(found: Look) -> Iterator[Measure]:
         (DATABASE_UP, health["database"] == "up"),
         (TRIPS, health["redis_round_trips"]),
         (QUERIES, health["database_queries"]),
+        (JOINED, health["database_joined"]),
         (LOOKS, health["looks"]),
         (WAITING, scans["waiting"]),
         (SENT, scans["sent"]),

@@ -80,11 +80,11 @@ class Settings(BaseSettings):
     scan_redis_ms: int = Field(
         200,
         ge=10,
-        le=10_000,
-        description="A scan waits so many ms for Redis, then the database is asked. Keep it at 200.",
+        le=200,
+        description="A scan waits so many ms for Redis, then the database is asked. At most 200.",
     )
     scan_database_ms: int = Field(
-        280, ge=10, le=10_000, description="A scan waits so many ms for the database, then nothing can be confirmed."
+        250, ge=10, le=10_000, description="A scan waits so many ms for the database, then nothing can be confirmed."
     )
     scan_pipelines: int = Field(2, ge=1, le=16, description="Redis round trips one process has under way at a time.")
     scan_queries: int = Field(4, ge=1, le=32, description="Database queries one process has under way at a time.")

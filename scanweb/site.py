@@ -10,11 +10,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi.telemetry import TelemetryConfig
+from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from keys.keyring import KeyringFile
 from scanweb import routes
 from scanweb.routes import ScanRoute
+from scanweb.texts import wants_json
 from zpcode.errors import MalformedCode
 from zpcode.wire import link
 
@@ -22,6 +24,8 @@ PATHS: Final = frozenset(
     {"/", "/q", "/healthz", "/readyz", "/robots.txt", "/favicon.ico", "/.well-known/zpcode-keyring.json"}
 )
 FOLDER: Final = "/static/"
+ALWAYS: Final = frozenset({"/healthz", "/readyz"})
+"""What a balancer asks for however often."""
 KEYRING_SECONDS: Final = 60
 
 
@@ -58,6 +62,7 @@ def create(scan: ScanRoute, rings: KeyringFile, health: Callable[[], dict[str, A
     site.add_api_route("/readyz", _ready(health), methods=["GET", "HEAD"])
     site.add_api_route("/robots.txt", _robots, methods=["GET", "HEAD"])
     site.add_api_route("/favicon.ico", _icon, methods=["GET", "HEAD"])
+    site.add_exception_handler(HTTPException, _refused(scan))
     return site
 
 
@@ -68,6 +73,22 @@ def _language(scan: ScanRoute, request: Request) -> str:
 
 def _fixed() -> dict[str, str]:
     return {name.decode(): value.decode() for name, value in routes.FIXED if name != b"link"}
+
+
+def _refused(scan: ScanRoute) -> Callable[[Request, Exception], Response]:
+    """What the framework itself refuses (no such file, no such method), said in the reader's language."""
+
+    def refused(request: Request, error: Exception) -> Response:
+        if not isinstance(error, HTTPException):
+            raise error
+        language = _language(scan, request)
+        as_json = wants_json(request.headers.get("accept", ""), request.query_params.get("format", ""))
+        body = scan.refusals.body(error.status_code, language, as_json=as_json)
+        media = (routes.JSON if as_json else routes.HTML).decode()
+        headers = _fixed() | {"content-language": language} | dict(error.headers or {})
+        return Response(body, error.status_code, headers, media_type=media)
+
+    return refused
 
 
 def _landing(scan: ScanRoute) -> Callable[[Request], Any]:

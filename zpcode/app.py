@@ -21,12 +21,17 @@ from keys.keyring import KeyringFile, read_root
 from zpcode.api import enterprise, handlers, openapi, operator, public, regulator
 from zpcode.api.authority import Authority
 from zpcode.api.envelope import Envelope
+from zpcode.api.meters import ApiMeters
+from zpcode.api.pace import Pace
 from zpcode.embedded.servers import Servers
-from zpcode.services import projection
+from zpcode.services import redis_client
 from zpcode.services.jobs import IssueQueue
 from zpcode.settings import Settings, load
 from zpcode.store.session import connect
-from zpcode.telemetry import configure
+from zpcode.store.traced import trace
+from zpcode.telemetry import exposition, logs, tracing
+from zpcode.telemetry.exposition import Exposition
+from zpcode.telemetry.tracing import OFF, Tracing
 
 # Endpoints run in forty threads; a transaction rarely lasts longer than a few milliseconds.
 POOL_SIZE: Final = 15
@@ -37,24 +42,34 @@ ROUTERS: Final = (enterprise.router, regulator.router, operator.router, public.r
 def create_app() -> FastAPI:
     """The API with the settings of this process, logging as JSON lines."""
     settings = load()
-    configure("authority", level=settings.log_level)
+    logs.configure("authority", level=settings.log_level)
     return create(settings)
 
 
 def create(settings: Settings) -> FastAPI:
     """The API of an authority. Nothing is connected before the first request; all is closed with the lifespan."""
     resources = ExitStack()
+    spans = tracing.start("authority", settings.traces, settings.trace_ratio)
+    resources.callback(spans.close)
     authority = _authority(settings, resources)
+    trace(authority.engine, spans)
+    meters = ApiMeters()
+    watched = Exposition(settings.metrics_address, {exposition.METRICS: exposition.of_metrics(meters.registry)})
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with resources:
+        with resources, watched:
             yield
 
-    return serve(authority, lifespan)
+    return serve(authority, lifespan, meters, spans)
 
 
-def serve(authority: Authority, lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
+def serve(
+    authority: Authority,
+    lifespan: Lifespan[FastAPI] | None = None,
+    meters: ApiMeters | None = None,
+    spans: Tracing = OFF,
+) -> FastAPI:
     """The API on top of what it works with."""
     app = FastAPI(
         title=openapi.TITLE,
@@ -62,6 +77,7 @@ def serve(authority: Authority, lifespan: Lifespan[FastAPI] | None = None) -> Fa
         docs_url=None,  # its pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # it notes whole paths
         lifespan=lifespan,
     )
     app.state.authority = authority
@@ -69,7 +85,7 @@ def serve(authority: Authority, lifespan: Lifespan[FastAPI] | None = None) -> Fa
         app.include_router(router)
     handlers.install(app)
     openapi.install(app)
-    app.add_middleware(Envelope, larger=operator.LARGER)
+    app.add_middleware(Envelope, larger=operator.LARGER, meters=meters, tracing=spans)
     return app
 
 
@@ -77,7 +93,7 @@ def _authority(settings: Settings, resources: ExitStack) -> Authority:
     database, cache = _addresses(settings)
     engine = connect(database, pool_size=POOL_SIZE)
     resources.callback(engine.dispose)
-    redis = projection.connect(cache)
+    redis = redis_client.connect(cache)
     resources.callback(redis.close)
     return Authority(
         engine=engine,
@@ -88,6 +104,7 @@ def _authority(settings: Settings, resources: ExitStack) -> Authority:
         exports=settings.export_dir,
         base=settings.public_base,
         clock=lambda: datetime.now(UTC),
+        pace=Pace(settings.api_requests_per_minute, settings.api_failures_per_minute),
     )
 
 

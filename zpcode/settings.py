@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     )
     redis_url: str = Field(
         "",
-        description="Redis ≥ 7 or Valkey ≥ 8 as `redis://`, `rediss://` or `unix://…`; empty: the one of the demo that runs on HOME.",
+        description="Redis ≥ 7 or Valkey ≥ 8 as `redis://`, `rediss://`, `unix://…`, or a cluster as `redis+cluster://HOST:PORT,HOST:PORT`; empty: the one of the demo that runs on HOME.",
     )
     scan_role: str = Field(
         "zpcode_scan", description="Database role that `zpcode migrate` lets read the scan view; empty: none."
@@ -40,6 +40,29 @@ class Settings(BaseSettings):
     )
     signer_socket: Path = Field(Path(), description="Unix socket of the signer; default `HOME/run/signer.sock`.")
     export_dir: Path = Field(Path(), description="Where finished code files are kept; default `HOME/exports`.")
+    comparison_seconds: int = Field(
+        300,
+        ge=10,
+        le=86_400,
+        description="How long the worker's round through Redis takes, card by card; 2000 a second at most.",
+    )
+    metrics_address: str = Field(
+        "",
+        pattern=r"^$|^([^:\s]+:|\[[0-9A-Fa-f:]+\]:)?[0-9]{1,5}$",
+        description="`PORT` (of loopback) or `HOST:PORT` of this process's metrics; one for each process. Empty: none.",
+    )
+    traces: str = Field(
+        "",
+        pattern=r"^$|^https?://\S+$",
+        description="OpenTelemetry collector (OTLP over HTTP, `http://127.0.0.1:4318/v1/traces`). Empty: nothing is traced.",
+    )
+    trace_ratio: float = Field(0.01, ge=0, le=1, description="Share of requests and turns that is traced.")
+    api_requests_per_minute: int = Field(
+        1200, ge=0, description="Requests one API key may make, of each process; 0: as many as it likes."
+    )
+    api_failures_per_minute: int = Field(
+        30, ge=0, description="Requests without a key that counts one address may make, of each process; 0: no limit."
+    )
     log_level: str = Field("INFO", description="Least severity that is logged: DEBUG, INFO, WARNING or ERROR.")
 
     @model_validator(mode="after")

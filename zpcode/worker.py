@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -21,41 +21,71 @@ from typing import Final
 
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
-from redis import Redis
 
 from keys.client import Signer, SignerClient
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Conflict, SignerError, Text, Unavailable
 from zpcode.rules.batches import today
-from zpcode.services import issuing, jobs, projection, registry, scans
+from zpcode.services import comparison, issuing, jobs, projection, redis_client, registry, scans
+from zpcode.services.comparison import Comparison
+from zpcode.services.redis_client import AnyRedis
+from zpcode.services.survey import Survey
 from zpcode.settings import Settings
 from zpcode.store import batches
+from zpcode.store import jobs as store_jobs
+from zpcode.store.seats import Seat
 from zpcode.store.session import Engine, connect, transaction
+from zpcode.store.traced import trace
+from zpcode.telemetry import exposition, logs, metrics, tracing
+from zpcode.telemetry.beats import Beats
+from zpcode.telemetry.exposition import Exposition
+from zpcode.telemetry.metrics import Family, Measure
+from zpcode.telemetry.tracing import OFF, Tracing
+from zpcode.wire import redis_keys
 
 PROJECT_SECONDS: Final = 0.25
 DRAIN_SECONDS: Final = 0.25
 SWEEP_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 5.0
 PARTITION_SECONDS: Final = 3600.0
+LOOK_SECONDS: Final = 1.0
+SIGNER_LOOK_SECONDS: Final = 5.0
+SIGNER_SECONDS: Final = 2.0
 RECONNECT_SECONDS: Final = 2.0
 BATCHES_AT_ONCE: Final = 2
 SWEPT_AT_ONCE: Final = 100
 _logger = logging.getLogger(__name__)
+DRAINED: Final = Family("zpcode_worker_stream_entries_drained_total", "Entries of the stream of scans this worker is done with.", "counter")  # fmt: skip
+ISSUED: Final = Family("zpcode_worker_batches_total", "Batches this worker was asked to issue.", "counter", ("outcome",))  # fmt: skip
+QUEUE: Final = Family("zpcode_worker_queue_open", "1 while this worker takes jobs from the queue.")
 
 
 @dataclass
 class Worker:
-    """One worker process. `redis` copies cards, `stream` drains scans; `stop` ends everything it does."""
+    """One worker process. `redis` copies cards, `stream` drains scans; `stop` ends everything it does.
+
+    `comparison` looks whether Redis has lost anything, `survey` is what it tells of the installation, `beats` of its own loops; `spans` is where its turns are traced.
+    """
 
     database: str
     engine: Engine
-    redis: Redis
-    stream: Redis
+    redis: AnyRedis
+    stream: AnyRedis
     signer: Signer
     queue: jobs.IssueQueue
     directory: Path
-    consumer: str = field(default_factory=socket.gethostname)
     stop: threading.Event = field(default_factory=threading.Event)
+    comparison: Comparison | None = None
+    survey: Survey | None = None
+    beats: Beats = field(default_factory=lambda: Beats(time.monotonic))
+    spans: Tracing = OFF
+    drained: int = 0
+    issued: dict[str, int] = field(default_factory=lambda: {"issued": 0, "waits": 0, "busy": 0})
+    queue_open: bool = False
+    seat: Seat = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.seat = Seat(self.engine)
 
     def issue_once(self, number: int) -> None:
         """Issue one batch and show it to the scan service; what cannot be done now is tried again by the sweep."""
@@ -64,10 +94,13 @@ class Worker:
                 self.engine, self.signer, number, directory=self.directory, clock=_clock, stop=self.stop
             )
         except Conflict:
+            self.issued["busy"] += 1
             return  # someone else is at it
         except (SignerError, Unavailable) as error:
+            self.issued["waits"] += 1
             _logger.warning("batch waits", extra={"batch": number, "reason": error.text.en})
             return
+        self.issued["issued"] += 1
         _logger.info("batch is %s", batch.state.value, extra={"batch": number, "codes": batch.codes})
         with suppress(Unavailable):
             self.project_once()
@@ -77,20 +110,28 @@ class Worker:
         return projection.catch_up(self.engine, self.redis)
 
     def drain_once(self) -> int:
-        """Move up to a thousand scans into PostgreSQL; returns how many are done with. Raises Unavailable."""
-        return scans.drain(self.engine, self.stream, consumer=self.consumer, now=_clock())
+        """Move up to a hundred entries of scans into PostgreSQL; returns how many are done with. Raises Unavailable.
+
+        Under the name of this worker's seat: what a killed one left, the next on its seat finishes at once.
+        """
+        stream = redis_client.holder(self.stream, redis_keys.SCANS)
+        done = scans.drain(self.engine, stream, consumer=f"worker-{self.seat.number()}", now=_clock())
+        self.drained += done
+        return done
 
     def drain_all(self) -> None:
         """Drain until the stream is empty. Raises Unavailable."""
         while not self.stop.is_set() and self.drain_once() > 0:
-            pass
+            self.beats.goes_on("drain_all")
 
     def sweep_once(self) -> int:
         """Queue the reserved batches that nobody is issuing; returns how many there are. Raises Unavailable.
 
-        This is what finds a batch whose process died between its reservation and its job.
+        This is what finds a batch whose process died between its reservation and its job, or at the job.
         """
         with transaction(self.engine) as connection:
+            if cleared := store_jobs.clear_abandoned(connection):
+                _logger.warning("jobs of workers that are gone were cleared", extra={"jobs": cleared})
             numbers = batches.waiting(connection, SWEPT_AT_ONCE)
         if not all(self.queue.defer_issue(number) for number in numbers):
             raise Unavailable(Text("任务队列暂时无法访问", "the job queue cannot be reached"))
@@ -99,6 +140,11 @@ class Worker:
     def turn_once(self) -> None:
         """At midnight in Hangzhou, show the recognitions of the new day. Raises Unavailable."""
         registry.turn_cards(self.engine, now=_clock())
+
+    def compare_once(self) -> None:
+        """Compare one slice of Redis with the database and put right what is wrong. Raises Unavailable."""
+        if self.comparison is not None:
+            self.comparison.step()
 
     def partitions_once(self) -> None:
         """Have the partitions that this month's and the next month's scans go to. Raises Unavailable."""
@@ -112,6 +158,8 @@ class Worker:
             (self.drain_all, DRAIN_SECONDS),
             (self.sweep_once, SWEEP_SECONDS),
             (self.turn_once, TURN_SECONDS),
+            (self.compare_once, comparison.SLICE_SECONDS),
+            *self._looks(),
         )
         threads = [threading.Thread(target=self.repeat, args=step, name=step[0].__name__) for step in steps]
         for thread in threads:
@@ -122,25 +170,55 @@ class Worker:
             self.stop.set()
             for thread in threads:
                 thread.join()
+            self.seat.leave()
+
+    def _looks(self) -> tuple[tuple[Callable[[], object], float], ...]:
+        """How the installation stands: one loop for each part, so that one that hangs hides no other."""
+        if self.survey is None:
+            return ()
+        return (
+            (self.survey.look_at_database, LOOK_SECONDS),
+            (self.survey.look_at_redis, LOOK_SECONDS),
+            (self.survey.look_at_signer, SIGNER_LOOK_SECONDS),
+        )
+
+    def measures(self) -> list[Measure]:
+        """What Prometheus hears of this worker and, through it, of the installation."""
+        found = [*self.beats.measures(), Measure(DRAINED, self.drained), Measure(QUEUE, int(self.queue_open))]
+        found += [Measure(ISSUED, number, (outcome,)) for outcome, number in self.issued.items()]
+        return found + (self.survey.measures() if self.survey is not None else [])
+
+    def pages(self) -> exposition.Pages:
+        """What whoever watches this worker may ask for."""
+        return {
+            exposition.METRICS: exposition.of_metrics(metrics.registry("worker", self.measures)),
+            exposition.HEALTHZ: exposition.of_state(self.beats.alive),
+            exposition.READYZ: exposition.of_state(self.beats.ready),
+        }
 
     def repeat(self, step: Callable[[], object], seconds: float) -> None:
         """Take a step every so many seconds until `stop`. Trouble is logged when it begins and when it is over."""
         troubled = ""
+        beat = self.beats.of(step.__name__, seconds)
         while not self.stop.is_set():
+            outcome = "done"
             try:
-                step()
+                with self.spans.span(step.__name__):
+                    step()
             except Unavailable as error:
+                outcome = "waits"
                 if troubled != error.text.en:
                     _logger.warning("%s waits", step.__name__, extra={"reason": error.text.en})
                 troubled = error.text.en
             except Exception:
+                outcome = "failed"
                 _logger.exception("%s failed and is tried again", step.__name__)
-                self.stop.wait(RECONNECT_SECONDS)
             else:
                 if troubled:
                     _logger.info("%s goes on", step.__name__)
                 troubled = ""
-            self.stop.wait(seconds)
+            beat.turn(outcome)
+            self.stop.wait(max(seconds, RECONNECT_SECONDS) if outcome == "failed" else seconds)
 
     async def _issue(self) -> None:
         """Take jobs from the queue, through restarts of PostgreSQL, until `stop`."""
@@ -172,7 +250,9 @@ class Worker:
                 queues=[jobs.QUEUE], concurrency=BATCHES_AT_ONCE, install_signal_handlers=False, delete_jobs="always"
             )
             tasks = {asyncio.create_task(work), asyncio.create_task(stopped.wait())}
+            self.queue_open = True
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            self.queue_open = False
             for task in tasks - done:
                 task.cancel()  # Procrastinate then waits for the jobs under way, which see `stop`
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -191,18 +271,36 @@ def job_app(database: str, issue: Callable[[int], None]) -> App:
 
 def main(settings: Settings) -> None:
     """Run a worker with these settings until it is told to stop. Without addresses those of the running demo are meant."""
-    running = Servers(settings.home).addresses
-    database, cache = settings.database_url or running.database, settings.redis_url or running.redis
+    logs.configure("worker", level=settings.log_level)
+    database = settings.database_url or Servers(settings.home).addresses.database
+    cache = settings.redis_url or Servers(settings.home).addresses.redis
     with ExitStack() as stack:
+        spans = tracing.start("worker", settings.traces, settings.trace_ratio)
+        stack.callback(spans.close)
         engine = connect(database)
         stack.callback(engine.dispose)
-        redis = projection.connect(cache)
+        trace(engine, spans)
+        redis = redis_client.connect(cache)
         stack.callback(redis.close)
-        stream = scans.connect(cache)
+        stream = redis_client.connect(cache, seconds=scans.TIMEOUT_SECONDS)
         stack.callback(stream.close)
         signer = stack.enter_context(SignerClient(settings.signer_socket))
         queue = stack.enter_context(jobs.IssueQueue(database))
-        Worker(database, engine, redis, stream, signer, queue, settings.export_dir).run()
+        asked = stack.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS))
+        found = Worker(
+            database,
+            engine,
+            redis,
+            stream,
+            signer,
+            queue,
+            settings.export_dir,
+            comparison=(compared := Comparison(engine, redis, settings.comparison_seconds)),
+            survey=Survey(engine, redis, asked, compared),
+            spans=spans,
+        )
+        stack.enter_context(Exposition(settings.metrics_address, found.pages()))
+        found.run()
 
 
 def _clock() -> datetime:

@@ -104,7 +104,7 @@ def test_scans_and_cards_are_moved_while_it_runs(
         _until(lambda: redis.exists(redis_keys.HEAD), process)
         redis.flushall()
         _until(lambda: redis.exists(redis_keys.HEAD), process)
-        redis.xadd(redis_keys.SCANS, {"e": encode(event)})
+        redis.xadd(redis_keys.SCANS, {"e": encode([event])})
         _until(lambda: redis.xlen(redis_keys.SCANS) == 0, process)
     with transaction(engine) as connection:
         assert connection.execute(select(func.count()).select_from(scan)).scalar_one() == 1

@@ -1,4 +1,4 @@
-"""Around every request: its id, bounds on its body, security headers, one log line, and no crash shown outside.
+"""Around every request: its id, bounds on its body, security headers, one log line, one count, no crash shown outside.
 
 A plain ASGI middleware, so that a body is bounded while it streams in, whatever its Content-Length says.
 """
@@ -17,7 +17,9 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zpcode.api import problems
+from zpcode.api.meters import ApiMeters
 from zpcode.errors import Text
+from zpcode.telemetry.tracing import OFF, Tracing
 
 JSON_BYTES: Final = 64 * 1024
 SECURITY_HEADERS: Final = {
@@ -26,6 +28,7 @@ SECURITY_HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_TRACED: Final = ("request_id", "method", "route", "status")
 _access = logging.getLogger("zpcode.api.access")
 _CRASH = Text("服务内部错误，已记录", "internal error; it has been recorded")
 
@@ -33,9 +36,13 @@ _CRASH = Text("服务内部错误，已记录", "internal error; it has been rec
 class Envelope:
     """The outermost layer. `larger` names paths whose bodies may have more than 64 KiB, with their bounds."""
 
-    def __init__(self, app: ASGIApp, larger: Mapping[str, int]) -> None:
+    def __init__(
+        self, app: ASGIApp, larger: Mapping[str, int], meters: ApiMeters | None = None, tracing: Tracing = OFF
+    ) -> None:
         self.app = app
         self.larger = dict(larger)
+        self.meters = meters or ApiMeters()
+        self.tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -46,7 +53,10 @@ class Envelope:
         began = time.perf_counter()
         answer = _Answer(scope, send)
         try:
-            await self.app(scope, self._bounded(scope, receive), answer.send)
+            with self.tracing.span("request") as span:
+                await self.app(scope, self._bounded(scope, receive), answer.send)
+                about = _about(scope) | {"status": answer.status}
+                span.note({name: about[name] for name in _TRACED}, f"{about['method']} {about['route']}")
         except ClientDisconnect:
             pass  # nobody is there to be answered; the log line says status 0, or how far it came
         except Exception:
@@ -55,8 +65,10 @@ class Envelope:
                 raise  # half an answer is on its way: let the server break off the connection
             await _crash(scope, receive, answer.send)
         finally:
-            milliseconds = round((time.perf_counter() - began) * 1000, 1)
-            _access.info("request", extra=_about(scope) | {"status": answer.status, "milliseconds": milliseconds})
+            seconds = time.perf_counter() - began
+            about = _about(scope) | {"status": answer.status, "milliseconds": round(seconds * 1000, 1)}
+            _access.info("request", extra=about)
+            self.meters.answered(scope["method"], about["route"], answer.status, seconds)
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Receive no more than the bound. Raises HTTPException 413 in whoever reads the body."""

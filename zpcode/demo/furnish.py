@@ -19,7 +19,7 @@ from zpcode.embedded.servers import Addresses
 from zpcode.errors import Conflict, SignerUnavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches import Batch, BatchRequest, BatchState, today
-from zpcode.services import access, batches, issuing, projection, registry
+from zpcode.services import access, batches, issuing, projection, redis_client, registry
 from zpcode.store import registry as store
 from zpcode.store.session import Engine, connect, migrate, transaction
 from zpcode.wire.card import ProductCard
@@ -57,7 +57,7 @@ def issued(home: Path, addresses: Addresses, base: str) -> list[Shown]:
             _shown(engine, _issued(engine, signer, home, product, level, base), home, base)
             for level, product in zip(QUANTITIES, _products(engine), strict=True)
         ]
-    redis = projection.connect(addresses.redis)
+    redis = redis_client.connect(addresses.redis)
     projection.catch_up(engine, redis)
     redis.close()
     engine.dispose()

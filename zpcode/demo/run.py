@@ -17,7 +17,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -31,7 +31,7 @@ READY_SECONDS: Final = 60
 _POLL_SECONDS: Final = 0.1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """Where this run listens. `base` is what is printed before every code."""
 
@@ -39,6 +39,14 @@ class Plan:
     host: str
     scan_port: int
     api_port: int
+
+    @cached_property
+    def watching(self) -> dict[str, str]:
+        """Where each process exposes its metrics: on loopback, whatever the others listen on."""
+        ports: dict[str, int] = {}
+        for name in ("authority", "worker", "scanweb"):
+            ports[name] = free_port("127.0.0.1", max([self.scan_port + 19, *ports.values()]) + 1)
+        return {name: f"127.0.0.1:{port}" for name, port in ports.items()}
 
     @property
     def base(self) -> str:
@@ -78,7 +86,7 @@ def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) 
         shown = furnish.issued(plan.home, addresses, plan.base)
         credentials = furnish.credentials(plan.home, addresses)
         _wait_until_ready(processes, plan)
-        showing.ready(plan.base, plan.api, shown, credentials, home)
+        showing.ready(plan.base, plan.api, shown, credentials, home, list(plan.watching.values()))
         if not once:
             _watch(processes)
     return 0
@@ -132,10 +140,19 @@ def _start(processes: Processes, plan: Plan, environment: dict[str, str]) -> Non
         plan.host,
     ]
     api = [*serve, "--port", str(plan.api_port), "zpcode.app:create_app"]
-    scan = [*serve, "--port", str(plan.scan_port), "--http", "httptools", "--loop", "uvloop", "scanweb.app:create_app"]
-    processes.start("authority", api, env=environment)
-    processes.start("worker", [sys.executable, "-m", "zpcode", "worker"], env=environment)
-    processes.start("scanweb", scan, env=environment)
+    scan = [
+        *serve,
+        "--port",
+        str(plan.scan_port),
+        "--http",
+        "scanweb.server:Protocol",
+        "--loop",
+        "uvloop",
+        "scanweb.app:create_app",
+    ]
+    worker = [sys.executable, "-m", "zpcode", "worker"]
+    for name, command in (("authority", api), ("worker", worker), ("scanweb", scan)):
+        processes.start(name, command, env=environment | {"ZPCODE_METRICS_ADDRESS": plan.watching[name]})
 
 
 def _wait_until_ready(processes: Processes, plan: Plan) -> None:

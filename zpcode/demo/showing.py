@@ -52,8 +52,15 @@ def terminal_qr(base: str, link: str) -> str:
     return qr.text(qr.symbol(base, parse(path_of(link))))
 
 
-def ready(base: str, api: str, codes: Sequence[Shown], credentials: Sequence[Credential], home: Path) -> None:
-    """Everything a person needs next."""
+def ready(
+    base: str,
+    api: str,
+    codes: Sequence[Shown],
+    credentials: Sequence[Credential],
+    home: Path,
+    watching: Sequence[str] = (),
+) -> None:
+    """Everything a person needs next. `watching` are the addresses of the processes' metrics."""
     item = next((code for code in codes if code.level == "item"), codes[0])
     lines = ["", terminal_qr(base, item.link), f"  用手机扫码 / scan with a phone: {item.product}", ""]
     for code in codes:
@@ -71,6 +78,11 @@ def ready(base: str, api: str, codes: Sequence[Shown], credentials: Sequence[Cre
         if credentials
         else "",
         f"  数据与日志 / data and logs  {home}",
+        *(
+            ["  指标 / metrics            " + "  ".join(f"http://{one}/metrics" for one in watching)]
+            if watching
+            else []
+        ),
         "  按 Ctrl-C 停止 / Ctrl-C stops everything",
         "",
     ]

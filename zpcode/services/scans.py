@@ -23,7 +23,7 @@ from zpcode.store import scans
 from zpcode.store.session import Engine, transaction
 from zpcode.wire.payload import MAX_BATCH
 from zpcode.wire.permutation import SLOTS
-from zpcode.wire.redis_keys import SCAN_GROUP, SCANS
+from zpcode.wire.redis_keys import DRAINED, SCAN_GROUP, SCANS
 from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, decode
 
 MAX_ENTRIES: Final = 100
@@ -35,6 +35,13 @@ _CLOCKS_DIFFER = timedelta(days=1)
 _TEXT_BYTES = 64
 _logger = logging.getLogger(__name__)
 
+# Done with some entries, and how many there were in all: what is gone without having been counted here was lost.
+# A Redis whose memory is full takes entries away but counts nothing: it must not keep the first from being done.
+_DONE: Final = """
+local done = redis.call('XACK', KEYS[1], unpack(ARGV))
+redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
+redis.pcall('INCRBY', KEYS[2], done)
+"""
 Entry = tuple[str, Mapping[bytes, bytes]]
 
 
@@ -65,8 +72,7 @@ def drain(engine: Engine, redis: Redis, *, consumer: str, now: datetime, limit: 
     left for a minute, then what is new. Raises Unavailable; nothing is lost then.
     """
     try:
-        _prepare(redis)
-        entries = _take(redis, consumer, limit)
+        entries = _taken(redis, consumer, limit)
         if not entries:
             return 0
         found = [row for entry, fields in entries for row in rows_of(entry, fields, now)]
@@ -167,10 +173,22 @@ def _cut(network: str) -> str | None:
     return str(found if found.prefixlen <= longest else found.supernet(new_prefix=longest))
 
 
+def _taken(redis: Redis, consumer: str, limit: int) -> list[Entry]:
+    """Entries, with the consumer group made where it turns out to be missing: a full Redis refuses even to try."""
+    try:
+        return _take(redis, consumer, limit)
+    except ResponseError as error:
+        if not str(error).startswith("NOGROUP"):
+            raise
+    _prepare(redis)
+    return _take(redis, consumer, limit)
+
+
 def _prepare(redis: Redis) -> None:
-    """Make the consumer group where it is missing: at the first start, and after a flush."""
+    """Make the consumer group: at the first start, and after a flush."""
     try:
         redis.xgroup_create(SCANS, SCAN_GROUP, id="0", mkstream=True)
+        redis.set(DRAINED, 0, nx=True)
     except ResponseError as error:
         if not str(error).startswith("BUSYGROUP"):
             raise
@@ -193,7 +211,4 @@ def _entries(answer: Any) -> list[Entry]:
 
 
 def _done(redis: Redis, entries: Sequence[str]) -> None:
-    pipeline = redis.pipeline(transaction=False)
-    pipeline.xack(SCANS, SCAN_GROUP, *entries)
-    pipeline.xdel(SCANS, *entries)
-    pipeline.execute()
+    redis.eval(_DONE, 2, SCANS, DRAINED, SCAN_GROUP, *entries)

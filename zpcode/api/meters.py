@@ -1,0 +1,37 @@
+"""What the API counts of itself. Labels are route templates and statuses, never addresses, callers or targets."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from zpcode.telemetry import metrics
+
+BOUNDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class ApiMeters:
+    """Requests by method, route and status, and their times by route; in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry: CollectorRegistry = metrics.registry("authority", tuple)
+        self._requests = Counter(
+            "zpcode_api_requests_total",
+            "Requests by method, route template (empty: no such address) and status (0: nobody waited for it).",
+            ("method", "route", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "zpcode_api_request_seconds",
+            "Time to the end of an answer.",
+            ("route",),
+            buckets=BOUNDS,
+            registry=self.registry,
+        )
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One request is over. Methods nobody has heard of are counted as one: they are the caller's own words."""
+        self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
