@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from keys import es256
 from keys.document import MAX_BYTES, Document, KeyRecord, KeyState, read_document, refusal
 from zpcode.errors import KeyringError, Text
-from zpcode.wire.payload import Code, signed_bytes
+from zpcode.wire.payload import Code, Seal, signed_bytes
 
 __all__ = ["FINISHING", "Key", "KeyState", "Keyring", "KeyringFile", "SealVerdict", "read_root"]
 
@@ -152,11 +152,15 @@ class Keyring:
 
         The suite is the key record's, never the code's, so no code can ask for a weaker one.
         """
-        seal = code.seal
-        if seal is None or (entry := self._seals.get(seal.key_id)) is None:
+        return SealVerdict.INVALID if code.seal is None else self.verify_seal(code.seal, code.identity.path)
+
+    def verify_seal(self, seal: Seal, path: str) -> SealVerdict:
+        """What this ring says of a seal over a canonical path. Never raises."""
+        entry = self._seals.get(seal.key_id)
+        if entry is None:
             return SealVerdict.INVALID
         try:
-            message = signed_bytes(seal.key_id, code.identity.path)
+            message = signed_bytes(seal.key_id, path)
         except UnicodeEncodeError:  # a code built by hand; `link.parse` lets only ASCII through
             return SealVerdict.INVALID
         public, verdict = entry

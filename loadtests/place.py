@@ -84,6 +84,7 @@ def _environment(home: Path, addresses: Addresses) -> Mapping[str, str]:
         "ZPCODE_HOME": str(home),
         "ZPCODE_SCAN_DATABASE_URL": addresses.scan_database,
         "ZPCODE_SCAN_REDIS_URL": addresses.scan_redis,
+        "ZPCODE_TRUSTED_PROXIES": "127.0.0.1/32",  # visitors have addresses of their own, as behind a balancer
         "ZPCODE_KEY_PASSPHRASE_FILE": str(secret_file(home / "secrets", "signing-key")),
         "ZPCODE_ROOT_PASSPHRASE_FILE": str(secret_file(home / "secrets", "root-key")),
     }
@@ -119,8 +120,8 @@ def _paths(home: Path, batch: Batch) -> tuple[str, ...]:
 
 def _scan_process(processes: Processes, number: int, environment: Mapping[str, str]) -> int:
     port = free_port("127.0.0.1", 18701 + number)
-    command = [sys.executable, "-m", "uvicorn", "--factory", "--no-server-header", "--no-access-log", "--http",
-               "httptools", "--loop", "uvloop", "--port", str(port), "scanweb.app:create_app"]  # fmt: skip
+    command = [sys.executable, "-m", "uvicorn", "--factory", "--no-server-header", "--no-access-log", "--no-proxy-headers",
+               "--http", "scanweb.server:Protocol", "--loop", "uvloop", "--port", str(port), "scanweb.app:create_app"]  # fmt: skip
     processes.start(f"scanweb-{number}", command, env=environment)
     return port
 

@@ -17,7 +17,8 @@ from scanweb import history
 from scanweb.gather import Gather
 from scanweb.history import Look, Seen
 from scanweb.memory import Memory, held
-from scanweb.redis_client import Command, RedisClient
+from scanweb.redis_client import RedisClient
+from scanweb.redis_connection import Command
 from scanweb.scans import ScanBuffer
 from zpcode.errors import Text, Unavailable
 from zpcode.wire import redis_keys
@@ -184,10 +185,9 @@ class Cache:
             raise Unavailable(_NOT_BELIEVED)
         if memory.epoch != epoch:
             return True
-        if head[0] != memory.generation:
-            memory.begin(*head)
-            self._wake()
-            return True
+        if head[0] != memory.generation:  # compared first: it may be a replica from before a rebuild
+            self._doubt()
+            raise Unavailable(_NOT_BELIEVED)
         if head[1] > memory.revision:
             await self._advance(head[1])
             return True
@@ -284,4 +284,10 @@ def changed(entries: Any, known: int, revision: int) -> Iterable[str] | None:
     revisions = [int(entry[0].partition(b"-")[0]) for entry in entries]
     if revisions[0] != known or revisions[-1] < revision:
         return None
-    return {name for _, fields in entries for name in fields.get(b"k", b"").decode("utf-8", "replace").split("\n")}
+    return {
+        name
+        for _, fields in entries
+        for field, value in zip(fields[::2], fields[1::2], strict=True)
+        if field == b"k"
+        for name in value.decode("utf-8", "replace").split("\n")
+    }

@@ -41,7 +41,12 @@ ROUNDS: Final = 6
 _RECENT: Final = 10_000
 _WHOLE: Final = 4096
 _UNSETTLED = Text("数据正在变动，请稍后再试", "the data is changing just now; try again shortly")
+_HOPELESS_SECONDS: Final = 1.0
 Get = Callable[[str], Held | None]
+
+
+class Unread(Unavailable):
+    """The database was asked and did not answer, or not with anything that can be believed."""
 
 
 class View(Protocol):
@@ -174,21 +179,28 @@ class Lookup:
         self._whole: dict[tuple[str, ...], Cards] = {}
         self._changes = memory.changes
         self._recent: OrderedDict[tuple[int, int, bytes], int] = OrderedDict()
+        self._completed_again = 0.0  # when a Redis that took no histories is offered some again, monotonic
 
     async def find(self, checked: Checked, viewing: Viewing) -> Known:
         """What is known of a code, confirmed or not. Raises nothing."""
         if self.memory.believed:
             try:
                 return await self._in_redis(Question(checked, viewing))
+            except Unread:
+                return self._unconfirmed(Question(checked, viewing))  # nobody waits for the database twice
             except Unavailable:
                 pass  # the database is asked instead
         question = Question(checked, viewing)
         try:
             return await self._in_database(question)
         except Unavailable:
-            cards = question.gather(self.memory.get)
-            index = cards.item(checked)
-            return Known(cards, False, index, counted=self._first_lately(question, cards))
+            return self._unconfirmed(question)
+
+    def _unconfirmed(self, question: Question) -> Known:
+        """What is still remembered, when nobody can say whether it holds."""
+        cards = question.gather(self.memory.get)
+        index = cards.item(question.checked)
+        return Known(cards, False, index, counted=self._first_lately(question, cards))
 
     async def batch(self, number: int) -> BatchCard | None:
         """The card of a batch, for a serial without its GTIN. Raises Unavailable where nobody can say."""
@@ -235,7 +247,11 @@ class Lookup:
             if index is not None and cards.batch is not None and (seen is None or moved):
                 look = _look(question, cards.batch, index, again=seen is not None)
             if asked and not cards.missing and look is None:
-                return await self._seen(question, cards, index, seen)
+                if index is None or seen is None or cards.batch is None:
+                    return Known(cards)
+                if not self._is_ordinary(cards.batch, seen):
+                    return await self._seen(question, cards.batch, cards, index, seen)
+                return self._known(question, cards, index, None, seen)
             told = await self.cache.ask(Ask(tuple(cards.missing), look))
             asked, moved = True, told.moved
             if look is not None:
@@ -256,18 +272,24 @@ class Lookup:
             for key, card in found.items():
                 memory.put(key, card)
 
-    async def _seen(self, question: Question, cards: Cards, index: int | None, seen: Seen | None) -> Known:
-        batch = cards.batch
-        if index is None or batch is None or seen is None:
-            return Known(cards)
+    def _is_ordinary(self, batch: BatchCard, seen: Seen) -> bool:
+        """Whether the look has told everything: no item of the batch has a standing of its own, the history is there."""
+        return seen.history is not None and not batch.exceptions and seen.timeline is None and not self.memory.overlay
+
+    async def _seen(self, question: Question, batch: BatchCard, cards: Cards, index: int, seen: Seen) -> Known:
         timeline = await self._item_timeline(batch, index, seen)
-        counted = seen.counted
-        if counted:  # should Redis go away before the reload
-            self._remember((batch.number, index, question.viewing.visitor), question.viewing.now)
         if seen.history is None:
-            seen = await self._completed(question, batch, index, seen)
-            counted = seen.counted or (seen.history is None and self._first_lately(question, cards))
-        return Known(cards, True, index, timeline, seen.history, counted)
+            completed = await self._completed(question, batch, index, seen)
+            counted = seen.counted or completed.counted
+            if completed.history is None:
+                counted = counted or self._first_lately(question, cards)
+            seen = replace(completed, counted=counted)
+        return self._known(question, cards, index, timeline, seen)
+
+    def _known(self, question: Question, cards: Cards, index: int, own: Timeline | None, seen: Seen) -> Known:
+        if seen.counted and cards.batch is not None:  # should Redis go away before the reload
+            self._remember((cards.batch.number, index, question.viewing.visitor), question.viewing.now)
+        return Known(cards, True, index, own, seen.history, seen.counted)
 
     async def _item_timeline(self, batch: BatchCard, index: int, seen: Seen) -> Timeline | None:
         if self.memory.overlay:
@@ -288,6 +310,8 @@ class Lookup:
 
     async def _completed(self, question: Question, batch: BatchCard, index: int, seen: Seen) -> Seen:
         """The look repeated once Redis has been given the histories it lacks; unchanged where that cannot be done."""
+        if time.monotonic() < self._completed_again:
+            return seen
         try:
             await self._filled((batch.number, index // redis_keys.BUCKET, batch.quantity))
             told = await self.cache.ask(Ask((), _look(question, batch, index)))
@@ -316,7 +340,11 @@ class Lookup:
             history = msgspec.json.decode(row.body, type=History)
             bucket, at = divmod(int(index), redis_keys.BUCKET)
             entries[int(batch), bucket][str(at)] = msgspec.msgpack.encode(history)
-        await self.cache.complete(entries)
+        try:
+            await self.cache.complete(entries)
+        except Unavailable:  # its memory is full: for a second nobody reads histories that it does not take
+            self._completed_again = time.monotonic() + _HOPELESS_SECONDS
+            raise
         return [None] * len(buckets)
 
     def _first_lately(self, question: Question, cards: Cards) -> bool:
@@ -342,30 +370,32 @@ class Lookup:
     async def _in_database(self, question: Question) -> Known:
         memory = self.memory
         local: dict[str, Held] = {}
-        remembered = memory.fresh(time.monotonic())
+        remembered = False
 
         def get(key: str) -> Held | None:
             return local.get(key) or (memory.get(key) if remembered else None)
 
         for _ in range(ROUNDS):
+            remembered = memory.fresh(time.monotonic())
             cards = question.gather(get)
             index, batch = cards.item(question.checked), cards.batch
             missing = list(cards.missing)
             own = (
                 item_key(batch.number, index) if index is not None and batch is not None and batch.exceptions else None
             )
-            if own is not None and own not in local:
+            standing = None if own is None else get(own)
+            if own is not None and standing is None:
                 missing.append(own)
             if not missing:
-                timeline = local[own].card if own is not None else None
+                timeline = None if standing is None else standing.card
                 own_timeline = timeline if isinstance(timeline, Timeline) else None
                 return Known(cards, True, index, own_timeline, counted=self._first_lately(question, cards))
             epoch = memory.epoch
             found = await self._read(missing)
+            if own is not None and standing is None:
+                found.setdefault(own, Held(None, 0))
             local |= found
             question.nothing |= frozenset(key for key in missing if key not in found)
-            if own is not None:
-                local.setdefault(own, Held(None, 0))
             if remembered and memory.epoch == epoch:
                 for key, card in found.items():
                     memory.put(key, card)
@@ -373,13 +403,16 @@ class Lookup:
 
     async def _read(self, keys: Sequence[str]) -> dict[str, Held]:
         """Cards by key; a registry record without a standing is there, as None."""
-        rows = await self.source.read(keys)
+        try:
+            rows = await self.source.read(keys)
+        except Unavailable as error:
+            raise Unread(error.text) from error
         found = {key: Held(None, 0) for key in keys if key[0] == "s"}
         for key, row in rows.items():
             try:
                 found[key] = held(key, row.revision, row.body)
             except (msgspec.MsgspecError, ValueError) as error:
-                raise Unavailable(_UNSETTLED) from error
+                raise Unread(_UNSETTLED) from error
         return found
 
 

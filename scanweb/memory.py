@@ -10,7 +10,7 @@ agrees with a revision of the database, and only for as long as the watch has lo
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -32,6 +32,7 @@ _DECODERS: Final[dict[str, msgspec.msgpack.Decoder[Card]]] = {
 FRESH_SECONDS = 0.9
 """How long a memory that follows the database is believed after the watch looked: a revocation within 1 s."""
 _STANDINGS_PER_CARD = 8
+_GENERATIONS = 64
 
 
 class Row(NamedTuple):
@@ -69,15 +70,21 @@ def held(key: str, revision: int, body: bytes | None) -> Held:
 
 
 class Memory:
-    """Cards by key, least recently used ones dropped beyond `size` of each kind."""
+    """Cards by key, least recently used ones dropped beyond `size` of each kind; of standings eightfold.
+
+    Timelines of single items are asked of Redis with every scan, and remembered only where the database was asked.
+    """
 
     __slots__ = (
         "_cards",
         "_fresh_until",
+        "_lineage",
+        "_past",
         "_size",
         "believed",
         "changes",
         "epoch",
+        "floor",
         "generation",
         "overlay",
         "revision",
@@ -85,16 +92,19 @@ class Memory:
     )
 
     def __init__(self, size: int) -> None:
-        self._size = {"p": size, "b": size, "l": size, "s": size * _STANDINGS_PER_CARD}
+        self._size = {"p": size, "b": size, "l": size, "s": size * _STANDINGS_PER_CARD, "x": size * _STANDINGS_PER_CARD}
         self._cards: dict[str, OrderedDict[str, Held]] = {kind: OrderedDict() for kind in self._size}
         self.overlay: dict[str, Held] = {}
         self.generation: str | None = None
         self.revision = 0
+        self.floor = 0  # the highest revision met in this generation: whoever answers from below it lags
         self.believed = False  # whether Redis is: not before it was compared with the database
         self.version = 0  # grows with every change to what `get` gives
         self.changes = 0  # grows whenever a card that was given out may have been replaced or taken back
         self.epoch = 0  # grows whenever something under way may no longer be kept
         self._fresh_until = 0.0
+        self._lineage = ""  # the generation the floor belongs to
+        self._past: deque[str] = deque(maxlen=_GENERATIONS)
 
     def get(self, key: str) -> Held | None:
         """What is remembered under a key."""
@@ -109,9 +119,7 @@ class Memory:
     def put(self, key: str, found: Held) -> None:
         """Remember a card, unless a newer one is remembered already."""
         self.version += 1
-        cards = self._cards.get(key[0])
-        if cards is None:  # single items' timelines are read with every scan
-            return
+        cards = self._cards[key[0]]
         known = cards.get(key)
         if known is not None:
             if known.revision > found.revision:
@@ -132,7 +140,7 @@ class Memory:
                 cards.pop(key, None)
 
     def clear(self) -> None:
-        """Forget everything: nothing is known to be current."""
+        """Forget everything but the floor: nothing is known to be current."""
         self.version += 1
         self.changes += 1
         for cards in self._cards.values():
@@ -154,9 +162,29 @@ class Memory:
             self._fresh_until = 0.0
 
     def begin(self, generation: str, revision: int) -> None:
-        """A generation not seen before: whatever is remembered belongs to another."""
+        """A generation not seen before: whatever is remembered belongs to another.
+
+        Only here may the floor sink: that is how a database restored from a backup is told from one that lags.
+        """
         self.clear()
         self.generation, self.revision = generation, revision
+        if generation != self._lineage:
+            self._past.append(self._lineage)
+            self._lineage, self.floor = generation, revision
+        self.met(revision)
+
+    def behind(self, generation: str, revision: int) -> bool:
+        """Whether such a head is one from the past: of this generation and below the floor, or of an earlier generation.
+
+        A replica that had not heard of everything has such a head after a failover.
+        """
+        if generation == self._lineage:
+            return revision < self.floor
+        return generation in self._past
+
+    def met(self, revision: int) -> None:
+        """Somebody whom this process believes stands at `revision`."""
+        self.floor = max(self.floor, revision)
 
     def advance(self, revision: int, changed: Iterable[str] | None) -> None:
         """Redis moved on to `revision`; `changed` cards are stale, or all of them (None: the log has a gap)."""
@@ -168,6 +196,7 @@ class Memory:
         else:
             self.drop(changed)
         self.revision = revision
+        self.met(revision)
         self._settle(revision)
 
     def _settle(self, revision: int) -> None:
@@ -203,6 +232,7 @@ class Memory:
                     self.put(key, found)
         self.version += 1
         self.changes += 1
+        self.met(revision)
         self.overlay.clear()
         if revision != self.revision:
             self.revision = revision

@@ -37,20 +37,21 @@ def _plain(value: Any) -> Any:
 
 
 class Fill:
-    """Rendered text with slots, as bytes to join."""
+    """Rendered text with slots, as pieces of bytes: those between the slots are the same objects every time.
+
+    A page of ten kilobytes is never put together here: its pieces go to the socket as they are.
+    """
 
     __slots__ = ("_pieces",)
 
     def __init__(self, rendered: str) -> None:
-        self._pieces = [piece.encode() for piece in rendered.split(SLOT)]
+        self._pieces = [piece for text in rendered.split(SLOT) for piece in (text.encode(), b"")][:-1]
 
-    def __call__(self, *values: bytes) -> bytes:
-        """The text with its slots filled. Raises ValueError where there are more or fewer values than slots."""
-        pieces = self._pieces
-        joined = [pieces[0]]
-        for value, piece in zip(values, pieces[1:], strict=True):
-            joined += (value, piece)
-        return b"".join(joined)
+    def __call__(self, *values: bytes) -> list[bytes]:
+        """The text in pieces, its slots filled. Raises ValueError where there are more or fewer values than slots."""
+        filled = self._pieces.copy()
+        filled[1::2] = values
+        return filled
 
 
 class Kept:
@@ -103,16 +104,19 @@ class Pages:
     def error(self, language: str) -> bytes:
         """The page for a defect of ours: it says nothing about the code."""
         t = self.texts[language]
-        body = f'<section class="block"><h1>{escape(t("error.title"))}</h1><p>{escape(t("error.text"))}</p></section>'
-        return self._framed(language, body)
+        return self.notice(language, t("error.title"), t("error.text"))
 
-    def answer(self, answer: Answer, language: str, typed: str = "") -> bytes:
-        """The page for an answer. `typed` is what was asked at /q, to be asked again in another language.
+    def notice(self, language: str, title: str, text: str) -> bytes:
+        """A page of a title and a sentence."""
+        return self._framed(language, f'<section class="block"><h1>{escape(title)}</h1><p>{escape(text)}</p></section>')
+
+    def answer(self, answer: Answer, language: str, typed: str = "") -> list[bytes]:
+        """The page for an answer, in pieces. `typed` is what was asked at /q, to be asked again in another language.
 
         Not-verified answers have one page for each language, whatever the cause: nothing typed comes back.
         """
         if answer.finding.verdict.http_status != OK:
-            return self._not_verified(answer, language)
+            return [self._not_verified(answer, language)]
         t = self.texts[language]
         rendered = None if typed else answer.rendered
         page: Fill | None = None if rendered is None else rendered.get(language)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -17,17 +19,24 @@ import msgspec
 
 from scanweb import visitors
 from scanweb.answers import Answers
+from scanweb.hurry import Hurry
 from scanweb.meters import Meters
 from scanweb.pages import Pages
+from scanweb.refusals import Refusals
 from scanweb.resolve import OK, Answer, Resolver
 from scanweb.texts import Languages, wants_json
 from scanweb.visitors import Addresses, Salts, Visitor
+from zpcode.wire.verdict import Proof
 
 _LOG = logging.getLogger(__name__)
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = tuple[tuple[bytes, bytes], ...]
 
+ANSWER: Final = "zpcode.answer"
+"""An ASGI extension and its message (`scanweb.server`): a whole answer at once. `head` is status line and headers,
+each with its line break; `body` a list of pieces."""
 HTML: Final = b"text/html; charset=utf-8"
 JSON: Final = b"application/json"
 _CSP: Final = (
@@ -44,6 +53,8 @@ FIXED: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"access-control-allow-origin", b"*"),
     (b"link", b'<?format=json>; rel="alternate"; type="application/json"'),
 )
+_UNSEALED: Final = b"/01/"
+TOO_MANY: Final = 429
 _METHODS: Final = frozenset({"GET", "HEAD"})
 _ALLOW: Final = (b"allow", b"GET, HEAD, OPTIONS")
 _PREFLIGHT: Final = (
@@ -133,7 +144,10 @@ class ScanRoute:
         floor: float,
     ) -> None:
         self.resolver, self.pages, self.answers, self.languages = resolver, pages, answers, languages
+        self._tongues = {tag: ((b"content-language", tag.encode("ascii")),) for tag in languages.tags}
         self.meters = Meters()
+        self.refusals = Refusals(pages, pages.texts)
+        self.hurry = Hurry(0, 0)  # no limits before they are set
         self._addresses, self._salts, self._clock, self._floor = addresses, salts, clock, floor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,43 +159,84 @@ class ScanRoute:
         arrived = time.monotonic()
         request = Request.read(scope)
         language = self.languages.choose(request.asked_language, request.languages)
+        path, address = scope["raw_path"], self._address(scope, request)
+        seconds = self.hurry.wait(address, arrived)
+        if not seconds and path.startswith(_UNSEALED):  # no need to look anything up for who is out of guesses
+            seconds = self.hurry.guessing(address, arrived)
+        if seconds:
+            await self._refuse(seconds, request, language, scope, send)
+            return
         try:
-            answer = await self.resolver.scan(scope["raw_path"], self.visitor(scope, request), language)
-            await self.tell(answer, request, language, arrived, send)
+            answer = await self.resolver.scan(path, self.visitor(address, request), language)
+            if not _is_proved(answer) and (seconds := self.hurry.guessed(address, arrived)):
+                await self._refuse(seconds, request, language, scope, send)
+                return
+            await self.tell(answer, request, language, arrived, scope, send)
         except Exception:  # noqa: BLE001 - a defect of ours must not look like a finding about the code
             _LOG.exception("a scan failed")
             self.meters.errors += 1
-            await respond(send, 500, HTML, self.pages.error(language), head=request.method == "HEAD")
+            await respond(scope, send, 500, HTML, [self.pages.error(language)])
 
     async def typed(self, scope: Scope, send: Send, text: str) -> None:
         """The answer to a number typed at /q."""
         arrived = time.monotonic()
         request = Request.read(scope)
         language = self.languages.choose(request.asked_language, request.languages)
-        answer = await self.resolver.typed(text, self.visitor(scope, request), language)
-        await self.tell(answer, request, language, arrived, send, typed=text)
+        address = self._address(scope, request)
+        seconds = self.hurry.guessed(address, arrived)
+        if seconds:
+            await self._refuse(seconds, request, language, scope, send)
+            return
+        answer = await self.resolver.typed(text, self.visitor(address, request), language)
+        await self.tell(answer, request, language, arrived, scope, send, text)
+
+    async def holds(self, scope: Scope, send: Send) -> bool:
+        """Whether who asks for something that is not a scan has to wait; then it has been told so."""
+        request = Request.read(scope)
+        seconds = self.hurry.wait(self._address(scope, request), time.monotonic())
+        if seconds:
+            language = self.languages.choose(request.asked_language, request.languages)
+            await self._refuse(seconds, request, language, scope, send)
+        return bool(seconds)
+
+    async def _refuse(self, seconds: int, request: Request, language: str, scope: Scope, send: Send) -> None:
+        as_json = wants_json(request.accept, request.asked_format)
+        body = [self.refusals.body(TOO_MANY, language, as_json=as_json)]
+        more = ((b"content-language", language.encode("ascii")), (b"retry-after", b"%d" % seconds))
+        await respond(scope, send, TOO_MANY, JSON if as_json else HTML, body, more=more)
 
     async def tell(
-        self, answer: Answer, request: Request, language: str, arrived: float, send: Send, *, typed: str = ""
+        self, answer: Answer, request: Request, language: str, arrived: float, scope: Scope, send: Send, typed: str = ""
     ) -> None:
         """Send an answer; one that is not verified no earlier than the floor, so that its time says nothing."""
         as_json = wants_json(request.accept, request.asked_format)
-        body = self.answers.answer(answer, language) if as_json else self.pages.answer(answer, language, typed)
+        body = [self.answers.answer(answer, language)] if as_json else self.pages.answer(answer, language, typed)
         verdict = answer.finding.verdict
         status = verdict.http_status
         if status != OK:
             await asyncio.sleep(arrived + self._floor - time.monotonic())
         kind = JSON if as_json else HTML
-        tongue = ((b"content-language", language.encode("ascii")),)
         self.meters.answered(verdict, time.monotonic() - arrived)
-        await respond(send, status, kind, body, head=request.method == "HEAD", more=tongue)
+        if ANSWER in scope.get("extensions", ()):
+            await send(_whole(scope, status, kind, body, self._tongues[language]))
+        else:
+            await respond(scope, send, status, kind, body, more=self._tongues[language])
 
-    def visitor(self, scope: Scope, request: Request) -> Visitor:
-        """Who is looking; of the address only the cut network goes any further."""
+    def _address(self, scope: Scope, request: Request) -> bytes:
         client = scope.get("client")
-        network = self._addresses.network_of(client[0] if client else None, request.forwarded)
+        return self._addresses.client_of(client[0] if client else None, request.forwarded)
+
+    def visitor(self, address: bytes, request: Request) -> Visitor:
+        """Who is looking; of the address only the cut network goes any further."""
+        network = visitors.network(address)
         mark = visitors.mark(self._salts.current(self._clock()), network, request.agent, request.languages)
         return Visitor(network, _channel(request), mark)
+
+
+def _is_proved(answer: Answer) -> bool:
+    """Whether the code itself proves what the answer says; all else can be had by guessing."""
+    proof = answer.evidence.proof
+    return proof is Proof.SEALED or (proof is Proof.ONLINE and answer.finding.verdict.http_status == OK)
 
 
 def _channel(request: Request) -> str:
@@ -192,13 +247,30 @@ def _channel(request: Request) -> str:
     return visitors.channel_of(request.agent)
 
 
-async def respond(
-    send: Send, status: int, kind: bytes, body: bytes, *, head: bool = False, more: Iterable[tuple[bytes, bytes]] = ()
-) -> None:
-    """One whole response. To HEAD the same headers go out without the body."""
-    headers = [*FIXED, *more, (b"content-type", kind), (b"content-length", b"%d" % len(body))]
+@lru_cache(maxsize=256)
+def _head(status: int, kind: bytes, more: Headers) -> bytes:
+    """Status line and headers of an answer up to the length of its body."""
+    lines = [b"%b: %b\r\n" % pair for pair in (*FIXED, *more, (b"content-type", kind))]
+    return b"".join([b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()), *lines, b"content-length: "])
+
+
+def _whole(scope: Scope, status: int, kind: bytes, body: list[bytes], more: Headers) -> dict[str, Any]:
+    length = 0
+    for piece in body:
+        length += len(piece)
+    head = b"%b%d\r\n" % (_head(status, kind, more), length)
+    return {"type": ANSWER, "status": status, "head": head, "body": [] if scope["method"] == "HEAD" else body}
+
+
+async def respond(scope: Scope, send: Send, status: int, kind: bytes, body: list[bytes], *, more: Headers = ()) -> None:
+    """One whole response, its body in pieces. To HEAD the same headers go out without the body."""
+    if ANSWER in scope.get("extensions", ()):
+        await send(_whole(scope, status, kind, body, more))
+        return
+    joined = b"".join(body)
+    headers = [*FIXED, *more, (b"content-type", kind), (b"content-length", b"%d" % len(joined))]
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if head else body})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else joined})
 
 
 async def refuse_method(method: str, send: Send) -> None:

@@ -43,11 +43,11 @@ class Checked:
 
     __slots__ = ("code", "index", "key_id", "keys", "level", "path", "seal")
 
-    def __init__(self, code: Code, seal: SealVerdict | None) -> None:
+    def __init__(self, code: Code, seal: SealVerdict | None, path: str) -> None:
         self.code = code
         self.seal = seal
         self.keys = keys_of(code)
-        self.path = code.identity.path
+        self.path = path
         self.level = code.identity.level
         self.key_id = "" if code.seal is None else code.seal.key_id
         self.index: int | None = None
@@ -73,8 +73,8 @@ class Seals:
         if known is not None:
             self._checked.move_to_end(raw_path)
             return known
-        code = link.parse(raw_path)
-        checked = Checked(code, None if code.seal is None else ring.verify(code))
+        code, path = link.read(raw_path)
+        checked = Checked(code, None if code.seal is None else ring.verify_seal(code.seal, path), path)
         if checked.seal is SealVerdict.VALID:
             self._checked[raw_path] = checked
             if len(self._checked) > KEPT:

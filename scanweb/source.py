@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import TextClause, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,38 +21,57 @@ from zpcode.errors import Text, Unavailable
 
 _LOG = logging.getLogger(__name__)
 _AWAY = Text("数据库没有应答", "the database does not answer")
+_LAGS = Text("数据库副本落后", "the database lags behind what is known already")
 _KEYS: Final = text("SELECT key, revision, body FROM scan_view WHERE key = ANY(:keys)")
 _HEAD: Final = text("SELECT revision FROM scan_view WHERE key = 'head'")
 _SINCE: Final = text(
-    "SELECT key, revision, body FROM scan_view WHERE revision > :revision AND key <> 'head' ORDER BY revision LIMIT :bound"
+    "SELECT key, revision, body FROM scan_view WHERE revision > :revision ORDER BY revision LIMIT :bound"
 )
 
 FAILURES = 3
+_HEAD_KEY: Final = "head"
+_CARDS: Final = "pbl"
+_STANDINGS: Final = "sx"
 GRACE = 2.5
 """A late query is left to end by itself, by the server's own limits, for so long: breaking off a connection that is
 just being made would leave it open at the server's end."""
+LINGER = 0.25
+"""Seconds for which what was read of a card is good for whoever asks next: when Redis has just been emptied, all the
+scans of the next moments ask for the same few. Histories never linger, nor does a batch that is not there: it is good
+the moment it is committed."""
 _AT_ONCE = 200
 
 
+class _Read(NamedTuple):
+    """What stood under a key when the database's head was `head`."""
+
+    row: Row | None
+    head: int
+
+
 class Source:
-    """The view, asked in shared queries. `queries` counts them.
+    """The view, asked in shared queries. `queries` counts them, `joined` the reads that joined one under way.
 
     At most `limit` queries run at once, and nobody waits for one longer than `deadline` seconds. After three
     failures in a row nobody but the watch asks, until it has had an answer.
+
+    `floor` tells the highest revision this process has met. A read replica that lags behind it is as good as no
+    database: what it says was overruled already.
     """
 
-    def __init__(self, url: str, *, limit: int, deadline: float) -> None:
-        self.queries = 0
+    def __init__(self, url: str, *, limit: int, deadline: float, floor: Callable[[], int] = lambda: 0) -> None:
+        self.queries = self.joined = 0
+        self._floor = floor
         self._failures = 0 if url else FAILURES
         self.deadline = deadline
         self._engine = _engine(url, limit, deadline) if url else None
-        self._gather: Gather[str, Row | None] = Gather(
+        self._gather: Gather[str, _Read] = Gather(
             self._trip, limit=limit, size=_AT_ONCE, deadline=deadline, grace=GRACE
         )
         self._probes: Gather[tuple[TextClause, dict[str, Any]], list[Row]] = Gather(
             self._probe, limit=1, size=1, deadline=deadline, grace=GRACE
         )
-        self._flights: dict[str, asyncio.Future[Row | None]] = {}
+        self._flights: dict[str, asyncio.Future[_Read]] = {}
 
     @property
     def up(self) -> bool:
@@ -62,32 +81,58 @@ class Source:
     async def read(self, keys: Sequence[str]) -> dict[str, Row]:
         """The rows under these keys, those that exist. Raises Unavailable.
 
-        A key that is being read already is not read twice.
+        A key that is being read already, or was just now, is not read twice, unless the process has met a newer
+        revision since.
         """
         if not self.up:
             raise Unavailable(_AWAY)
-        rows = await asyncio.gather(*map(self._flight, keys), return_exceptions=True)
-        for row in rows:
-            if isinstance(row, BaseException):
-                raise row
-        return {row.key: row for row in rows if isinstance(row, Row)}
+        floor = self._floor()
+        found = dict(
+            zip(keys, await self._land([self._flights.get(key) or self._start(key) for key in keys]), strict=True)
+        )
+        if stale := [key for key, read in found.items() if read.head < floor]:
+            found |= zip(stale, await self._land([self._start(key) for key in stale]), strict=True)
+        return {key: read.row for key, read in found.items() if read.row is not None}
 
-    def _flight(self, key: str) -> asyncio.Future[Row | None]:
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._gather.ask(key)
-            self._flights[key] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(key, None))
-        return asyncio.shield(flight)  # whoever goes away does not take the answer from the others
+    async def _land(self, flights: Sequence[asyncio.Future[_Read]]) -> list[_Read]:
+        """What these flights bring. Whoever goes away does not take the answer from the others."""
+        landed = await asyncio.gather(*map(asyncio.shield, flights), return_exceptions=True)
+        for read in landed:
+            if isinstance(read, BaseException):
+                raise read
+        return [read for read in landed if isinstance(read, _Read)]
+
+    def _start(self, key: str) -> asyncio.Future[_Read]:
+        flight = self._flights[key] = self._gather.ask(key)
+        flight.add_done_callback(lambda _: self._linger(key, flight))
+        return flight
+
+    def _linger(self, key: str, flight: asyncio.Future[_Read]) -> None:
+        landed = not flight.cancelled() and flight.exception() is None
+        if landed and (key[0] in _STANDINGS or (key[0] in _CARDS and flight.result().row is not None)):
+            flight.get_loop().call_later(LINGER, self._forget, key, flight)
+        else:
+            self._forget(key, flight)
+
+    def _forget(self, key: str, flight: asyncio.Future[_Read]) -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
 
     async def head(self) -> int:
         """The newest revision. Raises Unavailable. For the watch: asked even when all others may not."""
+        floor = self._floor()
         rows = await self._probes.ask((_HEAD, {}))
-        return rows[0].revision
+        return _not_below(floor, rows[0].revision)
 
-    async def since(self, revision: int, bound: int) -> list[Row]:
-        """The first `bound` cards that changed after `revision`. Raises Unavailable. For the watch."""
-        return await self._probes.ask((_SINCE, {"revision": revision, "bound": bound}))
+    async def since(self, revision: int, bound: int, *, upto: int) -> list[Row]:
+        """The first `bound` cards that changed after `revision`, of a database that has come as far as `upto`.
+
+        Raises Unavailable, also where the answer is of a replica that has not. For the watch.
+        """
+        rows = await self._probes.ask((_SINCE, {"revision": revision, "bound": bound + 1}))
+        if len(rows) <= bound:  # else there are more, and the newest of all, the head, is not among them
+            _not_below(upto, max((row.revision for row in rows), default=revision))
+        return [row for row in rows if row.key != _HEAD_KEY][:bound]
 
     async def close(self) -> None:
         """Close every connection."""
@@ -96,9 +141,11 @@ class Source:
         if self._engine is not None:
             await self._engine.dispose()
 
-    async def _trip(self, keys: Sequence[str]) -> Sequence[Row | None]:
-        rows = {row.key: row for row in await self._query(_KEYS, {"keys": list(keys)})}
-        return [rows.get(key) for key in keys]
+    async def _trip(self, keys: Sequence[str]) -> Sequence[_Read]:
+        floor = self._floor()  # as it was before the question: it may rise meanwhile
+        rows = {row.key: row for row in await self._query(_KEYS, {"keys": [*keys, _HEAD_KEY]})}
+        head = _not_below(floor, rows[_HEAD_KEY].revision)
+        return [_Read(rows.get(key), head) for key in keys]
 
     async def _probe(self, questions: Sequence[tuple[TextClause, dict[str, Any]]]) -> Sequence[list[Row]]:
         return [await self._query(*question) for question in questions]
@@ -126,8 +173,15 @@ class Source:
             _LOG.warning("the database does not answer; scans go on without it")
 
 
+def _not_below(floor: int, revision: int) -> int:
+    """The revision a database stands at. Raises Unavailable where it lags behind what is known."""
+    if revision < floor:
+        raise Unavailable(_LAGS)
+    return revision
+
+
 def _row(row: Any) -> Row:
-    return Row("head", int(row[0]), b"") if len(row) == 1 else Row(row[0], int(row[1]), bytes(row[2]))
+    return Row(_HEAD_KEY, int(row[0]), b"") if len(row) == 1 else Row(row[0], int(row[1]), bytes(row[2]))
 
 
 def _engine(url: str, limit: int, deadline: float) -> AsyncEngine:

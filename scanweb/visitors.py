@@ -1,6 +1,6 @@
 """Who is looking, as little as possible: through what kind of program, and whether it was here just now.
 
-Nothing personal leaves this module. An address goes into `network_of` and only its /24 or /48 comes out;
+Nothing personal leaves this module, except to `scanweb.hurry`, which forgets it: of an address only its /24 or /48 comes out;
 a visitor is 8 bytes of keyed BLAKE2b (RFC 7693) under a salt that lives for a day and is then forgotten by everyone.
 """
 
@@ -66,58 +66,95 @@ def is_prefetch(purpose: str) -> bool:
 
 def _packed(address: str) -> bytes | None:
     """An address as 4 or 16 bytes; one in IPv6's clothes as 4. Takes `[::1]:80` and `1.2.3.4:80` too."""
-    text = address.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    text = text.partition("%")[0]
     try:
-        if ":" not in text:
-            return socket.inet_pton(socket.AF_INET, text)
-        raw = socket.inet_pton(socket.AF_INET6, text)
+        if ":" not in address:
+            return socket.inet_pton(socket.AF_INET, address)
+        raw = socket.inet_pton(socket.AF_INET6, _bare(address))
     except (OSError, ValueError):
-        return None
+        return _loosely(address)
     return raw[12:] if raw.startswith(_MAPPED) else raw
 
 
-def _cut(raw: bytes) -> str:
+def _loosely(address: str) -> bytes | None:
+    """An address with blanks around it or a port behind it."""
+    text = _bare(address.strip())
+    if text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        return None
+
+
+def _bare(address: str) -> str:
+    text = address.strip()
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    return text.partition("%")[0]
+
+
+def network(raw: bytes) -> str:
+    """An address cut to its /24 or /48, in CIDR notation; empty for none."""
+    if not raw:
+        return ""
     if len(raw) == 4:
         return f"{raw[0]}.{raw[1]}.{raw[2]}.0/24"
     return socket.inet_ntop(socket.AF_INET6, raw[:6] + bytes(10)) + "/48"
 
 
+_PROXIES: Final = 1024
+
+
 class Addresses:
     """Reads the network a request came from. `trusted` are the proxies whose word is taken."""
 
-    __slots__ = ("_trusted",)
+    __slots__ = ("_believed", "_trusted")
 
     def __init__(self, trusted: Iterable[Network]) -> None:
         self._trusted = tuple(
             (found.max_prefixlen // 8, int(found.network_address), int(found.netmask)) for found in trusted
         )
+        self._believed: dict[str, bool] = {}  # peers that are proxies of ours: few, and the same with every request
+
+    def _is_proxy(self, peer: str | None) -> bool:
+        """Whether a peer's X-Forwarded-For is believed."""
+        if peer is None or not self._trusted:
+            return bool(self._trusted)
+        known = self._believed.get(peer)
+        if known is None:
+            raw = _packed(peer)
+            known = raw is None or self._is_trusted(raw)
+            if known and len(self._believed) < _PROXIES:
+                self._believed[peer] = known
+        return known
 
     def _is_trusted(self, raw: bytes) -> bool:
-        number = int.from_bytes(raw, "big")
-        return any(size == len(raw) and number & mask == network for size, network, mask in self._trusted)
+        number, length = int.from_bytes(raw, "big"), len(raw)
+        for size, network, mask in self._trusted:  # noqa: SIM110 - a generator costs as much again
+            if size == length and number & mask == network:
+                return True
+        return False
 
     def network_of(self, peer: str | None, forwarded: Sequence[str] = ()) -> str:
-        """The /24 or /48 of the client, in CIDR notation; empty when it cannot be told.
+        """The /24 or /48 of the client, in CIDR notation; empty when it cannot be told."""
+        return network(self.client_of(peer, forwarded))
+
+    def client_of(self, peer: str | None, forwarded: Sequence[str] = ()) -> bytes:
+        """The client's whole address, 4 or 16 bytes; none when it cannot be told. For `scanweb.hurry` alone.
 
         `peer` is who is connected to us (None: a unix socket, which only a proxy of ours reaches). The
         client is the right-most address in X-Forwarded-For that is not a trusted proxy's; what stands
         left of it anybody can have written.
         """
-        raw = None if peer is None else _packed(peer)
-        if not self._trusted or (raw is not None and not self._is_trusted(raw)):
-            return "" if raw is None else _cut(raw)
-        for part in reversed([part for line in forwarded for part in line.split(",")]):
-            raw = _packed(part)
-            if raw is None:
-                return ""
-            if not self._is_trusted(raw):
-                return _cut(raw)
-        return "" if raw is None else _cut(raw)
+        if not self._is_proxy(peer):
+            return (None if peer is None else _packed(peer)) or b""
+        raw: bytes | None = None
+        for line in reversed(forwarded):
+            for part in reversed(line.split(",")):
+                raw = _packed(part)
+                if raw is None or not self._is_trusted(raw):
+                    return raw or b""
+        return (raw if raw is not None or peer is None else _packed(peer)) or b""
 
 
 # Visitors -----------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import msgspec
 from scanweb import history
 from scanweb.cache import HEAD, Cache, head_of
 from scanweb.memory import Held, Memory, Row, held
-from scanweb.redis_client import Command
+from scanweb.redis_connection import Command
 from scanweb.source import Source
 from scanweb.visitors import Salts
 from zpcode.errors import Unavailable
@@ -107,24 +107,31 @@ class Watch:
     async def _believable(self, redis: tuple[str, int], database: int | None) -> bool:
         """Whether Redis may be believed, with what the database has newer laid over it."""
         if database is None:  # Redis alone, as always: there is nobody to ask
-            self.memory.believe(*redis, self.memory.overlay)
-            return True
+            return self._alone(redis)
         compared = (*redis, database)
         if compared == self._compared and self.memory.believed:
             return True
         newer: dict[str, Held] | None = {}
         if database > redis[1]:
-            newer = await self._since(redis[1])
+            newer = await self._since(redis[1], database)
         if newer is None:
             return False
         self.memory.believe(*redis, newer)
+        self.memory.met(database)
         self._compared = compared
         return True
 
-    async def _since(self, revision: int) -> dict[str, Held] | None:
+    def _alone(self, redis: tuple[str, int]) -> bool:
+        """Believe Redis without the database, unless it went back in time: a failover to a replica that lagged."""
+        if self.memory.behind(*redis):
+            return False
+        self.memory.believe(*redis, self.memory.overlay)
+        return True
+
+    async def _since(self, revision: int, database: int) -> dict[str, Held] | None:
         """Cards the database has newer than a revision; None where they are too many or it does not answer."""
         try:
-            rows = await self.source.since(revision, AT_MOST)
+            rows = await self.source.since(revision, AT_MOST, upto=database)
         except Unavailable:
             return None
         return None if len(rows) == AT_MOST else _held(rows)
@@ -137,7 +144,7 @@ class Watch:
         if database == memory.revision or not len(memory):
             memory.follow(database, {}, at)
         else:
-            memory.follow(database, await self._since(memory.revision), at)
+            memory.follow(database, await self._since(memory.revision, database), at)
 
 
 def _held(rows: list[Row]) -> dict[str, Held]:
@@ -151,7 +158,11 @@ def _held(rows: list[Row]) -> dict[str, Held]:
 
 
 def _evicting(memory: object, stats: object) -> bool:
-    """Whether this Redis throws keys away when memory is short, or has done so."""
-    policy = memory.get("maxmemory_policy", "") if isinstance(memory, dict) else ""
-    evicted = stats.get("evicted_keys", 0) if isinstance(stats, dict) else 0
-    return bool(evicted) or str(policy).startswith("allkeys")
+    """Whether this Redis throws keys away when memory is short, or has done so, by two sections of INFO."""
+    evicted = _told(stats, b"evicted_keys")
+    return evicted not in {b"", b"0"} or _told(memory, b"maxmemory_policy").startswith(b"allkeys")
+
+
+def _told(section: object, field: bytes) -> bytes:
+    lines = section.split(b"\r\n") if isinstance(section, bytes) else []
+    return next((line[len(field) + 1 :] for line in lines if line.startswith(field + b":")), b"")

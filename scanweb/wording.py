@@ -71,7 +71,7 @@ def _so_far(history: History, t: Texts) -> str:
 
 
 def _sentence(key: str, history: History, t: Texts) -> str:
-    when = t.moment(history.first_at)
-    if not history.first_city:
-        return t(key, n=history.scans, when=when)
-    return t(f"{key}.place", n=history.scans, when=when, where=place_name(history.first_city, t.language))
+    when, city = t.moment(history.first_at), history.first_city
+    if not city:
+        return t.words[key].format(n=history.scans, when=when)
+    return t.words[f"{key}.place"].format(n=history.scans, when=when, where=place_name(city, t.language))

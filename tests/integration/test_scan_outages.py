@@ -239,7 +239,7 @@ def test_what_is_remembered_is_shown_but_never_green_once_both_are_gone(
     service.do(service.app.source.close())
     service.app.source._engine = None
     service.do(service.app.redis.close())
-    service.app.redis._client = None
+    service.app.redis._server = None
     service.look()
     told = service.json(registry.item())
     assert told["verdict"] == "unconfirmed"

@@ -35,6 +35,10 @@ def running(environment: dict[str, str], log: Path) -> Iterator[tuple[subprocess
         "--port",
         str(port),
         "--no-access-log",
+        "--http",
+        "scanweb.server:Protocol",
+        "--loop",
+        "uvloop",
     ]
     with log.open("wb") as errors:
         process = subprocess.Popen(command, env=os.environ | environment, stderr=errors, stdout=errors)

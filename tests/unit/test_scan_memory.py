@@ -117,7 +117,7 @@ def test_a_body_that_is_not_of_its_kind_is_refused() -> None:
         held("b:1", 1, msgspec.msgpack.encode(BatchCard(1, "g", "item", 1, b"short", b"")))
 
 
-LOG = [(b"5-0", {b"k": b"a"}), (b"7-0", {b"k": b"p:1\ns:lot:1:X"}), (b"9-0", {b"k": b"b:2"})]
+LOG = [[b"5-0", [b"k", b"a"]], [b"7-0", [b"k", b"p:1\ns:lot:1:X"]], [b"9-0", [b"k", b"b:2"]]]
 
 
 def test_the_log_names_what_changed_between_two_revisions() -> None:

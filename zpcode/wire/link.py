@@ -47,6 +47,11 @@ def parse(raw_path: bytes | str) -> Code:
     Seal and serial are read without regard to case; everything else has exactly one text.
     At most 256 bytes are looked at.
     """
+    return read(raw_path)[0]
+
+
+def read(raw_path: bytes | str) -> tuple[Code, str]:
+    """As `parse`, with the canonical path from `/01/` on, which the seal covers."""
     if len(raw_path) > MAX_PATH:
         raise _malformed("length")
     try:
@@ -61,7 +66,8 @@ def parse(raw_path: bytes | str) -> Code:
     identity = _identity(gtin, lot, serial)
     if sealed is not None and identity.check is not None:
         raise _malformed("seal-on-compact")
-    return Code(identity, sealed)
+    # Only letters of seal and serial may come in lower case, so upper case is the canonical text.
+    return Code(identity, sealed), (text if seal is None else text[1 + SEAL_LENGTH :]).upper()
 
 
 def _seal(text: str) -> Seal:
