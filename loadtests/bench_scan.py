@@ -3,20 +3,26 @@
 `redis_round_trips_per_scan` and `db_queries_per_warm_scan` are counted by the servers themselves: read
 events in Valkey, transactions in PostgreSQL, each less what the same time costs with nobody scanning.
 `revoke_visible_ms_p99` is from the commit of a revocation to the first scan that shows it, over all scan
-processes, without a worker.
+processes, without a worker, while every one of them is under load. `revoke_batch_vs_code` is how much longer it takes to
+revoke ten million codes than one, decided, committed and projected.
 """
 
 from __future__ import annotations
 
+import itertools
+import multiprocessing
 import statistics
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import text
 
-from loadtests.place import Place, Visitor, running
+from loadtests.place import Place, Visitor, reserved, running
+from loadtests.pour import opened, request
 from zpcode.demo import furnish
 from zpcode.rules.decisions import Action
 from zpcode.rules.status import StatusRequest
@@ -26,13 +32,37 @@ from zpcode.wire.card import Scope
 
 SCANS = 3000
 REVOCATIONS = 60
+LOAD = 1000.0  # scans a second at each process meanwhile
+MANY = 10_000_000
 STATISTICS_SECONDS = 2.0  # PostgreSQL's sessions report what they did at most once a second
 
 
 def scan_figures() -> dict[str, float]:
-    """Measure: redis_round_trips_per_scan, db_queries_per_warm_scan, revoke_visible_ms_p50, revoke_visible_ms_p99."""
+    """Measure: redis_round_trips_per_scan, db_queries_per_warm_scan, revoke_visible_ms_p50 and _p99, revoke_batch_vs_code."""
     with running(codes=2000, scan_processes=2) as place:
-        return _costs(place) | _revocations(place)
+        figures = _costs(place)
+        with _loaded(place):
+            figures |= _revocations(place)
+        return figures | _reach(place)
+
+
+@contextmanager
+def _loaded(place: Place) -> Iterator[None]:
+    """Visitors at every scan process, as many as a busy shop has, for as long as this lasts."""
+    requests = [request(path, visitor) for visitor, path in enumerate(place.paths[:100])]
+    context = multiprocessing.get_context("spawn")
+    visitors = [context.Process(target=_visit, args=(port, requests), daemon=True) for port in place.ports]
+    for visitor in visitors:
+        visitor.start()
+    time.sleep(STATISTICS_SECONDS)
+    yield
+    for visitor in visitors:
+        visitor.terminate()
+        visitor.join()
+
+
+def _visit(port: int, requests: list[bytes]) -> None:
+    opened(port, itertools.cycle(requests), rate=LOAD, seconds=600)
 
 
 def _costs(place: Place) -> dict[str, float]:
@@ -89,6 +119,28 @@ def _revocations(place: Place) -> dict[str, float]:
         "revoke_visible_ms_p50": round(statistics.median(delays), 1),
         "revoke_visible_ms_p99": round(statistics.quantiles(delays, n=100)[98], 1),
     }
+
+
+def _reach(place: Place) -> dict[str, float]:
+    """One code against a batch of ten million, turn by turn."""
+    batch = reserved(place.engine, MANY)
+    one, many = [], []
+    for index in range(1000, 1000 + REVOCATIONS):
+        one.append(_seconds(place, Scope.CODE, f"{place.batch.number}:{index}", Action.REVOKE))
+        action = Action.RESTORE if index % 2 else Action.REVOKE
+        many.append(_seconds(place, Scope.BATCH, str(batch.number), action))
+    return {"revoke_batch_vs_code": round(statistics.median(many) / statistics.median(one), 2)}
+
+
+def _seconds(place: Place, scope: Scope, target: str, action: Action) -> float:
+    """How long one decision takes, until Redis has it."""
+    reason = "counterfeit-confirmed" if action is Action.REVOKE else "entered-in-error"
+    request = StatusRequest(
+        scope=scope, target=target, action=action, reason=reason, legal_basis="bench", notice="BENCH-1"
+    )
+    begun = time.perf_counter()
+    status.change_and_project(place.engine, place.redis, request, caller=furnish.DEMO, now=datetime.now(UTC))
+    return time.perf_counter() - begun
 
 
 class _Watch(threading.Thread):

@@ -1,13 +1,16 @@
-"""An application that does nothing: the measure against which a scan is held. `uvicorn loadtests.empty:app`.
+"""Applications that do nothing: the measure against which a scan is held. `uvicorn loadtests.empty:app`.
 
-Every answer has the headers of a scan page and a body of as many bytes, so that the server does for it exactly what it
-does for a scan. How many: `ZPCODE_EMPTY_BYTES`.
+Every answer has the headers of a scan page and a body of as many bytes, in plain ASGI messages, so that the server has
+the same to send as for a scan. How many: `ZPCODE_EMPTY_BYTES`. `verifying` verifies one signature first.
 """
 
 from __future__ import annotations
 
 import os
 from typing import Final
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from scanweb.routes import FIXED, HTML, Receive, Scope, Send
 
@@ -29,3 +32,17 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         return
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await send({"type": "http.response.body", "body": BODY})
+
+
+MESSAGE: Final = b"zpcode/1\nAAAA\n/01/09506000134352/21/0123456789AB"
+ALGORITHM: Final = ec.ECDSA(hashes.SHA256())
+_KEY: Final = ec.generate_private_key(ec.SECP256R1())
+PUBLIC: Final = _KEY.public_key()
+SIGNATURE: Final = _KEY.sign(MESSAGE, ALGORITHM)
+
+
+async def verifying(scope: Scope, receive: Receive, send: Send) -> None:
+    """Verify one signature, then answer: the least a first scan can cost on this server."""
+    if scope["type"] == "http":
+        PUBLIC.verify(SIGNATURE, MESSAGE, ALGORITHM)
+    await app(scope, receive, send)

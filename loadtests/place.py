@@ -13,12 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from redis import Redis
 from sqlalchemy import Engine
@@ -28,7 +28,7 @@ from zpcode.demo import furnish
 from zpcode.demo.ports import free_port
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import Addresses, Servers, secret_file
-from zpcode.errors import SignerUnavailable
+from zpcode.errors import Refused, SignerUnavailable
 from zpcode.rules.batches import Batch, BatchRequest
 from zpcode.services import batches, issuing, projection
 from zpcode.store import registry
@@ -37,6 +37,12 @@ from zpcode.wire.link import path_of
 from zpcode.wire.payload import Level
 
 READY_SECONDS = 60
+BASE: Final = "http://127.0.0.1:8701"
+SCAN: Final = "scanweb.app:create_app"
+UVICORN: Final = ("uvicorn", "--no-server-header", "--no-access-log", "--no-proxy-headers",
+                  "--http", "scanweb.server:Protocol", "--loop", "uvloop")  # fmt: skip
+GRANIAN: Final = ("granian", "--interface", "asgi", "--loop", "uvloop", "--runtime-mode", "st", "--no-access-log",
+                  "--log-level", "warning")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +55,18 @@ class Place:
     redis: Redis
     batch: Batch
     paths: tuple[str, ...]
-    ports: tuple[int, ...]
+    processes: Processes
+    environment: Mapping[str, str]
+    ports: list[int] = field(default_factory=list)
+
+    def serve(self, name: str, application: str, *, server: Sequence[str] = UVICORN, **environment: str) -> int:
+        """Start one server process on a port of its own; the port, once it answers."""
+        port = free_port("127.0.0.1", 18701 + len(self.ports))
+        command = [sys.executable, "-m", *server, "--port", str(port), application]
+        self.processes.start(name, command, env={**self.environment, **environment})
+        _wait_until_ready(port)
+        self.ports.append(port)
+        return port
 
 
 @contextmanager
@@ -69,14 +86,14 @@ def running(codes: int, scan_processes: int) -> Iterator[Place]:
         furnish.registered(addresses)
         engine = connect(addresses.database)
         stack.callback(engine.dispose)
-        redis = projection.connect(addresses.redis)
+        redis = Redis.from_url(addresses.redis)
         stack.callback(redis.close)
         batch = _issued(engine, home, codes)
         projection.catch_up(engine, redis)
-        ports = tuple(_scan_process(processes, number, environment) for number in range(scan_processes))
-        for port in ports:
-            _wait_until_ready(port)
-        yield Place(home, addresses, engine, redis, batch, _paths(home, batch), ports)
+        place = Place(home, addresses, engine, redis, batch, _paths(home, batch), processes, environment)
+        for number in range(scan_processes):
+            place.serve(f"scanweb-{number}", SCAN, server=(*UVICORN, "--factory"))
+        yield place
 
 
 def _environment(home: Path, addresses: Addresses) -> Mapping[str, str]:
@@ -90,14 +107,21 @@ def _environment(home: Path, addresses: Addresses) -> Mapping[str, str]:
     }
 
 
-def _issued(engine: Engine, home: Path, codes: int) -> Batch:
+def reserved(engine: Engine, codes: int) -> Batch:
+    """A batch of the first product whose enterprise may have as many codes."""
     with transaction(engine) as connection:
-        gtin = registry.all_gtins(connection)[0]
-    request = BatchRequest(Level.ITEM, gtin, codes)
-    now = datetime.now(UTC)
-    reserved = batches.reserve(
-        engine, request, caller=furnish.DEMO, idempotency_key="bench", base="http://127.0.0.1:8701", now=now
-    )
+        gtins = registry.all_gtins(connection)
+    for gtin in gtins:
+        request = BatchRequest(Level.ITEM, gtin, codes)
+        with suppress(Refused):
+            return batches.reserve(
+                engine, request, caller=furnish.DEMO, idempotency_key=f"bench-{gtin}-{codes}", base=BASE, now=datetime.now(UTC)
+            )
+    raise SystemExit(f"no enterprise of the demo registry may have {codes} codes")
+
+
+def _issued(engine: Engine, home: Path, codes: int) -> Batch:
+    number = reserved(engine, codes).number
     with SignerClient(home / "run" / "signer.sock") as signer:
         deadline = time.monotonic() + READY_SECONDS
         while True:
@@ -109,21 +133,13 @@ def _issued(engine: Engine, home: Path, codes: int) -> Batch:
                     raise
                 time.sleep(0.05)
         return issuing.issue(
-            engine, signer, reserved.number, directory=home / "exports", clock=lambda: datetime.now(UTC)
+            engine, signer, number, directory=home / "exports", clock=lambda: datetime.now(UTC)
         )
 
 
 def _paths(home: Path, batch: Batch) -> tuple[str, ...]:
     with (home / "exports" / batch.file_name).open(newline="", encoding="ascii") as file:
         return tuple(path_of(row["url"]) for row in csv.DictReader(file))
-
-
-def _scan_process(processes: Processes, number: int, environment: Mapping[str, str]) -> int:
-    port = free_port("127.0.0.1", 18701 + number)
-    command = [sys.executable, "-m", "uvicorn", "--factory", "--no-server-header", "--no-access-log", "--no-proxy-headers",
-               "--http", "scanweb.server:Protocol", "--loop", "uvloop", "--port", str(port), "scanweb.app:create_app"]  # fmt: skip
-    processes.start(f"scanweb-{number}", command, env=environment)
-    return port
 
 
 def _wait_until_ready(port: int) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, cast
@@ -20,10 +21,13 @@ import uvloop
 
 LENGTH: Final = b"content-length: "
 END: Final = b"\r\n\r\n"
+TICK: Final = 0.0005
 
 
 PHONES: Final = 997
-_PHONE: Final = "Mozilla/5.0 (Linux; Android 14; PHONE-{}) AppleWebKit/537.36 Mobile Safari/537.36 MicroMessenger/8.0.50"
+_PHONE: Final = (
+    "Mozilla/5.0 (Linux; Android 14; PHONE-{}) AppleWebKit/537.36 Mobile Safari/537.36 MicroMessenger/8.0.50"
+)
 
 
 def request(path: str, visitor: int = 0, host: str = "code.example") -> bytes:
@@ -110,7 +114,7 @@ class _Connection(asyncio.Protocol):
             self.missing = int(head[start + len(LENGTH) : head.find(b"\r", start) if b"\r" in head[start:] else None])
         self.poured.body = self.missing
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         if not self.poured.seconds:
             self.poured.broken += 1
 
@@ -155,37 +159,32 @@ async def _closed(port: int, requests: Iterator[bytes], connections: int, count:
 
 async def _open(port: int, requests: Iterator[bytes], connections: int, rate: float, seconds: float) -> Poured:
     poured = Poured()
+    done = asyncio.Event()
     free: list[_Connection] = []
-    waiting: list[float] = []
-    under_way = 0
+    waiting: deque[float] = deque()  # appointed times of requests for which no connection was free
+    total, sent = int(rate * seconds), 0
 
     def answered(connection: _Connection) -> None:
-        nonlocal under_way
-        under_way -= 1
         poured.waits.append(time.perf_counter() - connection.due)
         if waiting:
-            under_way += 1
-            connection.send(next(requests), waiting.pop(0))
+            connection.send(next(requests), waiting.popleft())
         else:
             free.append(connection)
+        if poured.answers == total:
+            done.set()
 
-    free += await _connect(port, connections, poured, answered)
-    opened = list(free)
+    opened = await _connect(port, connections, poured, answered)
+    free += opened
     begun = time.perf_counter()
-    total, sent = int(rate * seconds), 0
     while sent < total:
-        now = time.perf_counter()
-        while sent < total and begun + sent / rate <= now:
-            due = begun + sent / rate
+        while sent < total and (due := begun + sent / rate) <= time.perf_counter():
             sent += 1
             if free:
-                under_way += 1
                 free.pop().send(next(requests), due)
             else:
                 waiting.append(due)
-        await asyncio.sleep(0.0005)
-    while under_way or waiting:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(TICK)
+    await asyncio.wait_for(done.wait(), 60)
     poured.seconds = time.perf_counter() - begun
     for connection in opened:
         connection.close()

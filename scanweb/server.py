@@ -55,7 +55,7 @@ class Cycle(RequestResponseCycle):
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        self.transport.writelines([message["head"], _dated(self.default_headers) + end, *message["body"]])
+        self.transport.write(b"".join((message["head"], _dated(self.default_headers), end, *message["body"])))
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()

@@ -190,21 +190,23 @@ class Salts:
     While Redis is away a process uses a salt of its own.
     """
 
-    __slots__ = ("_asked", "_clock", "_known", "_shared")
+    __slots__ = ("_asked", "_clock", "_known", "_salt", "_shared", "_since")
 
     def __init__(self, clock: Any) -> None:
         self._clock = clock
         self._known: dict[str, bytes] = {}
         self._shared: set[str] = set()
         self._asked: list[str] = []
+        self._since, self._salt = -_DAY, b""  # the day `current` was last asked for
 
     def current(self, at: float) -> bytes:
         """The salt of the UTC day `at` (seconds) lies in."""
+        if self._since <= at < self._since + _DAY:
+            return self._salt
         day = _day(at)
-        found = self._known.get(day)
-        if found is None:
-            found = self._known[day] = secrets.token_bytes(_SALT_BYTES)
-        return found
+        self._since = int(at) // _DAY * _DAY
+        self._salt = self._known.setdefault(day, secrets.token_bytes(_SALT_BYTES))
+        return self._salt
 
     def asks(self) -> list[tuple[str | int | bytes, ...]]:
         """The Redis commands that fetch, or first make, what is not shared yet: today's, and soon tomorrow's."""
@@ -226,3 +228,4 @@ class Salts:
             if isinstance(salt, bytes) and len(salt) == _SALT_BYTES:
                 self._known[day] = salt
                 self._shared.add(day)
+                self._since = -_DAY
