@@ -110,7 +110,7 @@ class Cache:
         """Send what still waits, then let go of Redis."""
         if self._flush is not None:
             self._flush.cancel()
-        while len(self.buffer) and self.memory.believed:
+        while len(self.buffer) and self.memory.believed and self.redis.reaches(redis_keys.SCANS):
             try:
                 await self._gather.ask(Ask())
             except Unavailable:
@@ -148,7 +148,7 @@ class Cache:
 
     async def _send(self, commands: list[Command]) -> list[Any]:
         """The replies, with the scans that wait sent along behind as one entry of the stream."""
-        events = self.buffer.take()
+        events = self.buffer.take() if self.redis.reaches(redis_keys.SCANS) else []
         if events:
             entry = encode(events)
             add: Command = ("XADD", redis_keys.SCANS, "MAXLEN", "~", self._stream, "*", EVENT_FIELD, entry)
@@ -220,9 +220,12 @@ class Cache:
         return history.command(looks, evicting=self.evicting, script=script)
 
     async def _looked(self, looks: Sequence[Look], groups: list[list[int]], replies: Sequence[Any]) -> list[Seen]:
-        if any(isinstance(reply, NoScriptError) for reply in replies):  # a server that was just started
-            calls = [self._look([looks[place] for place in group], script=True) for group in groups]
-            replies = await self.redis.ask(calls)
+        anew = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if anew:  # a server that was just started; what others counted already is not counted again
+            calls = [self._look([looks[place] for place in groups[at]], script=True) for at in anew]
+            replies = list(replies)
+            for at, reply in zip(anew, await self.redis.ask(calls), strict=True):
+                replies[at] = reply
         seen = [history.UNSEEN] * len(looks)
         for group, reply in zip(groups, replies, strict=True):
             for place, found in zip(group, history.read_all(reply, len(group)), strict=True):

@@ -42,16 +42,18 @@ class Look(msgspec.Struct, frozen=True, gc=False):
 class Seen(msgspec.Struct, frozen=True):
     """What the look found. `timeline` is the item's own, as stored; `history` is None where it is not known.
 
-    `loaded` says that a missing timeline means there is none.
+    `loaded` says that a missing timeline means there is none, `away` that the server did not answer.
     """
 
     timeline: bytes | None = None
     loaded: bool = False
     history: History | None = None
     counted: bool = False
+    away: bool = False
 
 
 UNSEEN: Final = Seen()
+AWAY: Final = Seen(away=True)
 
 
 def command(looks: Sequence[Look], *, evicting: bool, script: bool = False) -> tuple[str | int | bytes, ...]:
@@ -66,7 +68,9 @@ def command(looks: Sequence[Look], *, evicting: bool, script: bool = False) -> t
 
 
 def read_all(replies: object, count: int) -> list[Seen]:
-    """The script's answers to `count` looks; `UNSEEN` throughout where the answer is none of ours."""
+    """The script's answers to `count` looks; `UNSEEN` throughout where the answer is none of ours, `AWAY` for an error."""
+    if isinstance(replies, Exception):
+        return [AWAY] * count
     if not isinstance(replies, list) or len(replies) != count:
         return [UNSEEN] * count
     return [read(reply) for reply in replies]

@@ -253,7 +253,7 @@ class Lookup:
                     return await self._seen(question, cards.batch, cards, index, seen)
                 return self._known(question, cards, index, None, seen)
             told = await self.cache.ask(Ask(tuple(cards.missing), look))
-            asked, moved = True, told.moved
+            asked, moved = True, told.moved or (moved and look is None)  # until the item was looked at anew
             if look is not None:
                 seen = told.seen if seen is None else replace(told.seen, history=seen.history, counted=seen.counted)
             if told.absent:
@@ -310,7 +310,7 @@ class Lookup:
 
     async def _completed(self, question: Question, batch: BatchCard, index: int, seen: Seen) -> Seen:
         """The look repeated once Redis has been given the histories it lacks; unchanged where that cannot be done."""
-        if time.monotonic() < self._completed_again:
+        if seen.away or time.monotonic() < self._completed_again:
             return seen
         try:
             await self._filled((batch.number, index // redis_keys.BUCKET, batch.quantity))

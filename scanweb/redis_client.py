@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from redis.asyncio import RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from scanweb.cluster import ClusterServer
 from scanweb.redis_connection import Command, Connection
 from zpcode.errors import Text, Unavailable
+from zpcode.wire import cluster
 
-_CLUSTER = "redis+cluster://"
+_SHARE = 0.9  # of the time a round trip may take: one frozen shard must not use up that of the others
 _AWAY = Text("缓存服务没有应答", "Redis does not answer")
-# Replies as the server sends them, whoever speaks to it: redis-py would turn these into shapes of its own.
-_AS_SENT = ("INFO", "XRANGE", "XADD", "SET", "SCRIPT LOAD")
 
 
 class _Server(Protocol):
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies, errors of single commands among them. Raises RedisError or OSError."""
+        """The replies, errors of single commands among them. Raises RedisError, OSError or Unavailable."""
         ...
 
     async def close(self) -> None:
@@ -35,21 +32,25 @@ class _Server(Protocol):
 
 
 class RedisClient:
-    """A Redis server or cluster. Addresses: `redis://`, `rediss://`, `unix://`, `redis+cluster://`.
+    """A Redis server or cluster. Addresses: `redis://`, `rediss://`, `unix://`, `redis+cluster://`, `rediss+cluster://`.
 
     No round trip takes longer than `seconds`, nothing is opened before the first one, and `trips` counts
     them. An empty address is a Redis that never answers. Replies are as the server sends them.
     """
 
-    def __init__(self, url: str, *, seconds: float = 0.2, connections: int = 8) -> None:
+    def __init__(self, url: str, *, seconds: float = 0.2) -> None:
         self.trips = 0
         self.seconds = seconds
-        self.cluster = url.startswith(_CLUSTER)
+        self.cluster = cluster.is_cluster(url)
         self._server: _Server | None = None
         if self.cluster:
-            self._server = _Cluster("redis://" + url.removeprefix(_CLUSTER), seconds, connections)
+            self._server = ClusterServer(url, lambda node: RedisClient(node, seconds=_SHARE * seconds))
         elif url:
             self._server = _Single(url)
+
+    def reaches(self, key: str) -> bool:
+        """Whether the server of a key is thought to answer: on a cluster one may be known to be gone."""
+        return not isinstance(self._server, ClusterServer) or self._server.reaches(key)
 
     async def ask(self, commands: Sequence[Command]) -> list[Any]:
         """The replies to some commands in one pipeline; a command that failed is answered by its error.
@@ -96,31 +97,3 @@ class _Single:
     async def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
-
-
-class _Cluster:
-    """A cluster, through redis-py, which knows where which slot is."""
-
-    def __init__(self, url: str, seconds: float, connections: int) -> None:
-        self._client = RedisCluster.from_url(
-            url,
-            socket_connect_timeout=seconds,
-            socket_timeout=seconds,
-            retry=Retry(NoBackoff(), 0),
-            max_connections=connections,
-        )
-        for command in _AS_SENT:
-            cast("Any", self._client).set_response_callback(command, _as_sent)
-
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        pipeline = cast("Any", self._client).pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return cast("list[Any]", await pipeline.execute(raise_on_error=False))
-
-    async def close(self) -> None:
-        await self._client.aclose()
-
-
-def _as_sent(reply: Any, **_: Any) -> Any:
-    return reply

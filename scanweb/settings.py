@@ -84,7 +84,7 @@ class Settings(BaseSettings):
         description="A scan waits so many ms for Redis, then the database is asked. At most 200.",
     )
     scan_database_ms: int = Field(
-        250, ge=10, le=10_000, description="A scan waits so many ms for the database, then nothing can be confirmed."
+        220, ge=10, le=10_000, description="A scan waits so many ms for the database, then nothing can be confirmed."
     )
     scan_pipelines: int = Field(2, ge=1, le=16, description="Redis round trips one process has under way at a time.")
     scan_queries: int = Field(4, ge=1, le=32, description="Database queries one process has under way at a time.")

@@ -62,6 +62,7 @@ class Source:
     def __init__(self, url: str, *, limit: int, deadline: float, floor: Callable[[], int] = lambda: 0) -> None:
         self.queries = self.joined = 0
         self._floor = floor
+        self._limit = limit
         self._failures = 0 if url else FAILURES
         self.deadline = deadline
         self._engine = _engine(url, limit, deadline) if url else None
@@ -77,6 +78,15 @@ class Source:
     def up(self) -> bool:
         """Whether it is worth asking."""
         return self._failures < FAILURES
+
+    async def open(self) -> None:
+        """Make the connections that an outage of Redis will need at once: making one takes longer than reading a card.
+
+        A database that is not there is no error: they are made when it is asked.
+        """
+        if self._engine is not None:
+            opening = asyncio.gather(*(self._query(_HEAD, {}) for _ in range(self._limit)), return_exceptions=True)
+            await asyncio.wait([opening], timeout=GRACE)
 
     async def read(self, keys: Sequence[str]) -> dict[str, Row]:
         """The rows under these keys, those that exist. Raises Unavailable.

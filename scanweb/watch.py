@@ -49,6 +49,7 @@ class Watch:
     async def start(self, cache: Cache) -> None:
         """Look once, then go on looking."""
         self.cache = cache
+        await self.source.open()
         await self.look()
         self._task = asyncio.create_task(self._go_on())
 

@@ -88,6 +88,15 @@ def test_a_decision_about_one_item_leaves_its_neighbour_alone(
     assert service.verdict(registry.item(4)) == "verified"
 
 
+def test_the_first_decision_about_an_item_of_a_batch_is_seen_by_the_very_next_scan(
+    service: ScanService, registry: Registry
+) -> None:
+    """Until then no item of this batch had a standing of its own, so nobody looked for any."""
+    assert service.verdict(registry.item(1)) == "verified"
+    registry.put({card.item_key(7, 0): make.standing(State.REVOKED), card.batch_key(7): make.batch(exceptions=True)})
+    assert service.verdict(registry.item(0)) == "revoked"
+
+
 def test_a_decision_about_a_range_reaches_both_its_ends_and_nothing_beyond(
     service: ScanService, registry: Registry
 ) -> None:

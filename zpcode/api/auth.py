@@ -26,11 +26,15 @@ _BEARER = HTTPBearer(
 def caller_of(
     request: Request, here: Here, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
 ) -> Caller:
-    """The caller behind a request's API key. Raises Unauthenticated."""
+    """The caller behind a request's API key. Raises Unauthenticated, TooMany."""
     sent = "" if credentials is None else credentials.credentials
+    address = None if request.client is None else request.client.host
+    here.pace.admit(address, sent)
     found = access.authenticate(here.engine, sent, here.clock())
     if found is None:
+        here.pace.failed(address)
         raise Unauthenticated
+    here.pace.succeeded(sent)
     request.state.caller = found.name
     return found
 

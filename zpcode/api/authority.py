@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Protocol
 
 from fastapi import Depends
-from redis import Redis
 from starlette.requests import Request
 
 from keys.client import Signer
+from zpcode.api.pace import Pace
 from zpcode.errors import Unavailable
 from zpcode.services import projection
+from zpcode.services.redis_client import AnyRedis
 from zpcode.store.session import Engine
 
 _logger = logging.getLogger(__name__)
@@ -34,28 +35,29 @@ class Authority:
     """The servers and settings behind the API.
 
     `base` is printed before every code, `exports` holds finished files, `keyring` gives the public keyring's
-    bytes (it raises KeyringError), `clock` aware times.
+    bytes (it raises KeyringError), `clock` aware times; `pace` limits how often anybody asks.
     """
 
     engine: Engine
-    redis: Redis
+    redis: AnyRedis
     signer: Signer
     queue: Queue
     keyring: Callable[[], bytes]
     exports: Path
     base: str
     clock: Callable[[], datetime]
+    pace: Pace = field(default_factory=Pace)
 
     def project(self) -> None:
         """Tell Redis what was committed; where it does not answer, the worker and the scan processes catch up."""
         try:
-            projection.catch_up(self.engine, self.redis)
+            projection.catch_up(self.engine, self.redis, fill=False)
         except Unavailable:
             _logger.warning("the projection lags; the worker will bring it up to date")
 
 
-def authority_of(request: Request) -> Authority:
-    """The authority this application serves."""
+async def authority_of(request: Request) -> Authority:
+    """The authority this application serves. Asynchronous, so that it needs none of the threads, which may all wait."""
     found: Authority = request.app.state.authority
     return found
 

@@ -9,7 +9,7 @@ from zpcode.errors import Finding, Text
 
 PROBLEM: Final = "#/components/schemas/Problem"
 ALWAYS: Final = ("unavailable", "error")
-KNOWN: Final = ("unauthenticated", *ALWAYS)
+KNOWN: Final = ("unauthenticated", "too-many-requests", *ALWAYS)
 BODIED: Final = ("malformed-request", "body-too-large", "unsupported-media-type", "invalid-request")
 _REQUEST_ID = "0d9b2d5e-6d8c-4f57-9a0e-3b1f1c2a7e55"
 _RULES: Final = {"invalid-request", "refused", "import-refused"}

@@ -23,7 +23,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from zpcode.api.languages import ENGLISH, preferred
-from zpcode.api.refusals import NotReady, UnsatisfiableRange
+from zpcode.api.refusals import NotReady, TooMany, UnsatisfiableRange
 from zpcode.errors import Finding, Text, ZpError
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -75,6 +75,10 @@ _KINDS = (
          Text("errors 列出全部原因。", "errors lists every reason there is.")),
     Kind("import-refused", 422, Text("登记文件有误", "The registry file is not right"),
          Text("errors 列出全部问题及其位置；没有写入任何内容。", "errors lists all findings and where they are; nothing was written.")),
+    Kind("too-many-requests", 429, Text("请求过于频繁", "Too many requests"),
+         Text("请按 Retry-After 稍后重试。每个密钥每分钟的请求数、每个地址每分钟的无效密钥数都有上限；轮询请放慢。",
+              "Try again after Retry-After seconds. Requests of one key and wrong keys from one address are limited by the minute; "
+              "poll less often.")),
     Kind("error", 500, Text("服务内部错误", "Internal error"),
          Text("这是我们的问题。请把 instance 告诉平台运营方。", "This is our fault. Tell the operator the instance.")),
     Kind("signer-refused", 502, Text("签名服务拒绝", "The signer refused"),
@@ -84,7 +88,8 @@ _KINDS = (
     Kind("signer-unavailable", 503, Text("签名服务没有应答", "The signer does not answer"),
          Text("请稍后重试；已预留的批次不会丢失。", "Try again later; batches that are reserved are not lost.")),
     Kind("unavailable", 503, Text("服务暂时不可用", "Temporarily unavailable"),
-         Text("请按 Retry-After 稍后重试；什么也没有改变。", "Try again after Retry-After seconds; nothing was changed.")),
+         Text("请按 Retry-After 稍后重试；除非说明另有所指，什么也没有改变。",
+              "Try again after Retry-After seconds; nothing was changed unless the detail says otherwise.")),
 )  # fmt: skip
 KINDS: Final = {kind.slug: kind for kind in _KINDS}
 
@@ -152,6 +157,8 @@ def of(connection: HTTPConnection, error: ZpError) -> Response:
     kind = of_error(error)
     if kind.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="zpcode"'
+    if isinstance(error, TooMany):
+        headers["Retry-After"] = str(error.seconds)
     if isinstance(error, UnsatisfiableRange):
         headers["Content-Range"] = f"bytes */{error.size}"
     if isinstance(error, NotReady):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from typing import Annotated
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Path
 from starlette.requests import Request
@@ -20,6 +23,7 @@ from zpcode.errors import NotFound, Text
 from zpcode.services import readiness, status
 
 router = APIRouter(tags=["public"])
+_ASKING: Final = ThreadPoolExecutor(4, "readyz")  # how things stand is told while all other threads wait for something
 
 
 @router.get(
@@ -81,7 +85,7 @@ def _explained(kind: problems.Kind) -> ProblemKind:
     response_model=Health,
     responses=answers(200, "It does", {"status": "ok"}, slugs=("error",)),
 )
-def get_health() -> Health:
+async def get_health() -> Health:
     """Says nothing of what stands behind it."""
     return Health(status="ok")
 
@@ -96,9 +100,10 @@ def get_health() -> Health:
               "content": {"application/json": {"example": examples.READY | {"status": "unavailable"}}}},
     },
 )  # fmt: skip
-def get_readiness(here: Here, response: Response) -> Readiness:
+async def get_readiness(here: Here, response: Response) -> Readiness:
     """503 only without the database. Without Redis or the signer decisions can still be made, and must be."""
-    parts = readiness.parts(here.engine, here.redis, here.signer, here.keyring)
+    ask = partial(readiness.parts, here.engine, here.redis, here.signer, here.keyring)
+    parts = await asyncio.get_running_loop().run_in_executor(_ASKING, ask)
     word = readiness.status(parts)
     if word == readiness.UNAVAILABLE:
         response.status_code = 503

@@ -2,6 +2,7 @@
 
 ZpError
 ├── Unauthenticated     no API key, or none that counts
+├── TooMany             more requests, or failures, than one key or address may make
 ├── UnsupportedMedia    a body of another media type or encoding
 ├── UnsatisfiableRange  a range that lies outside the file
 ├── Malformed           a request that does not agree with its schema: every finding
@@ -28,6 +29,21 @@ class Unauthenticated(ZpError):
                 "no valid API key; send the header Authorization: Bearer zpk_…",
             )
         )
+
+
+class TooMany(ZpError):
+    """More requests than one key may make, or more failures than one address; in `seconds` (at least 1) there is one."""
+
+    slug = "too-many-requests"
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(
+            Text(
+                f"请求过于频繁，请在 {seconds} 秒后再试；什么也没有改变",
+                f"too many requests; try again in {seconds} s. Nothing was changed",
+            )
+        )
+        self.seconds = seconds
 
 
 class UnsupportedMedia(ZpError):

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
-from redis import Redis
 
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Unavailable
 from zpcode.rules.access import Caller, Role
-from zpcode.services import projection
+from zpcode.services import projection, redis_client
+from zpcode.services.redis_client import AnyRedis
 from zpcode.settings import Settings
 from zpcode.store.session import Engine, connect
 
@@ -28,9 +28,9 @@ def database(settings: Settings) -> Iterator[Engine]:
 
 
 @contextmanager
-def cache(settings: Settings) -> Iterator[Redis]:
-    """The authority's Redis, found in the same way."""
-    redis = projection.connect(settings.redis_url or Servers(settings.home).addresses.redis)
+def cache(settings: Settings, *, seconds: float = redis_client.TIMEOUT_SECONDS) -> Iterator[AnyRedis]:
+    """The authority's Redis, found in the same way; `seconds` is how long it may take to answer."""
+    redis = redis_client.connect(settings.redis_url or Servers(settings.home).addresses.redis, seconds=seconds)
     try:
         yield redis
     finally:

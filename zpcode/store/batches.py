@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -97,6 +97,12 @@ def get(connection: Connection, number: int, *, lock: bool = False) -> Batch | N
     query = _select().where(batch.c.number == number)
     row = connection.execute(query.with_for_update(of=batch, key_share=True) if lock else query).one_or_none()
     return None if row is None else _batch(row)
+
+
+def numbered(connection: Connection, numbers: Collection[int]) -> list[Batch]:
+    """The batches of these numbers, those that exist, in order."""
+    query = _select().where(batch.c.number.in_(numbers)).order_by(batch.c.number)
+    return [_batch(row) for row in connection.execute(query)]
 
 
 def listing(connection: Connection, caller: Caller, before: int | None, limit: int) -> list[Batch]:

@@ -4,11 +4,11 @@ outbox Redis is filled from. A card's revision grows by one with each change, in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, text, update
+from sqlalchemy import Connection, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 
@@ -48,6 +48,19 @@ def put_cards(connection: Connection, cards: Mapping[str, bytes]) -> int:
     )
     connection.execute(update(card_head).values(revision=head + len(changed)))
     return int(head) + len(changed)
+
+
+def renew(connection: Connection, keys: Collection[str]) -> int:
+    """Give cards new revisions without changing them, so that they are projected and announced once more.
+
+    Returns the head revision. Writers take turns as in `put_cards`.
+    """
+    head = int(connection.execute(select(card_head.c.revision).with_for_update()).scalar_one())
+    for step, key in enumerate(sorted(set(keys)), 1):
+        connection.execute(update(card).where(card.c.key == key).values(revision=head + step))
+    newest = connection.execute(select(func.max(card.c.revision))).scalar_one() or head
+    connection.execute(update(card_head).values(revision=max(head, int(newest))))
+    return max(head, int(newest))
 
 
 def fetch(connection: Connection, keys: Mapping[str, bytes] | list[str]) -> list[Card]:

@@ -5,11 +5,12 @@ Also here: to whom a target belongs, which decides who may speak about it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, exists, func, insert, select, text
+from sqlalchemy import Connection, Row, Select, exists, func, insert, select, text, tuple_
 
 from zpcode.rules.access import Caller, Role, region_prefix
 from zpcode.rules.decisions import Action, Actor
@@ -97,6 +98,27 @@ def history(connection: Connection, scope: Scope, target: str) -> list[StatusCha
     """Every decision about a target, in the order in which they were made."""
     where = (status_change.c.scope == scope.value) & (status_change.c.target == target)
     return _changes(connection, select(status_change).where(where).order_by(status_change.c.id))
+
+
+def every(connection: Connection) -> Iterator[StatusChange]:
+    """All decisions in the order in which they were made, read 500 at a time."""
+    query = select(status_change).order_by(status_change.c.id).execution_options(yield_per=500)
+    for row in connection.execute(query):
+        yield _change(row)
+
+
+def about(connection: Connection, targets: Sequence[tuple[Scope, str]]) -> list[StatusChange]:
+    """Every decision about some targets, in the order in which they were made."""
+    pairs = [(scope.value, target) for scope, target in targets]
+    where = tuple_(status_change.c.scope, status_change.c.target).in_(pairs)
+    return _changes(connection, select(status_change).where(where).order_by(status_change.c.id))
+
+
+def batches_with_items(connection: Connection) -> set[int]:
+    """The batches of which single items have been decided about."""
+    number = func.split_part(status_change.c.target, ":", 1)
+    rows = connection.execute(select(number).where(status_change.c.scope == Scope.CODE.value).distinct())
+    return {int(found) for found in rows.scalars()}
 
 
 def feed(connection: Connection, caller: Caller, after: int, limit: int) -> list[StatusChange]:

@@ -1,0 +1,122 @@
+"""`zpcode fsck`: does everything that always holds, hold? Exit status: 0 all of it, 1 something does not, 2 wrong usage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from keys.keyring import Keyring, read_root
+from zpcode.cli.connections import cache, database
+from zpcode.errors import KeyringError, Text
+from zpcode.services.fsck import run
+from zpcode.services.fsck.ground import Ground
+from zpcode.services.fsck.report import Outcome, State
+from zpcode.settings import Settings, load
+from zpcode.store.invariants import unhurried
+
+app = typer.Typer(add_completion=False)
+
+_PATIENCE: Final = 5.0
+_STATES: Final = {
+    State.HOLDS: ("成立", "holds"),
+    State.REPAIRED: ("已修复", "repaired"),
+    State.BROKEN: ("不成立", "broken"),
+    State.UNKNOWN: ("无法检查", "could not be checked"),
+}
+
+
+@app.command("fsck")
+def fsck(
+    *,
+    deep: Annotated[bool, typer.Option("--deep", help="逐个检查每个码与每件历史 / every code, every history")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="修复可推算的部分 / put right what is derived")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="以 JSON 输出 / as one JSON object")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="只检查这一项，可重复 / only this check; may be repeated")
+    ] = None,
+    directory: Annotated[
+        Path | None, typer.Option(help="文件目录 / folder of the code files (ZPCODE_EXPORT_DIR)")
+    ] = None,
+) -> None:
+    """核对所有不变量:号段、计数、审计链、码文件、缓存、扫码。Check everything that always holds, and say what does not."""
+    settings = load()
+    with database(settings) as engine, cache(settings, seconds=_PATIENCE) as redis:
+        unhurried(engine)
+        ground = Ground(
+            engine,
+            redis,
+            directory or settings.export_dir,
+            lambda: _keyring(settings),
+            datetime.now(UTC),
+            deep=deep,
+            repair=repair,
+        )
+        report = run.check(ground, only=only or (), told=_silent if as_json else _tell)
+    if as_json:
+        outcomes = [_plain(outcome) for outcome in report.outcomes]
+        typer.echo(json.dumps({"whole": report.whole, "deep": deep, "checks": outcomes}, ensure_ascii=False, indent=1))
+    if not report.whole:
+        raise typer.Exit(1)
+
+
+def _keyring(settings: Settings) -> Keyring:
+    root = read_root(settings.root_public)
+    try:
+        document = settings.keyring.read_bytes()
+    except OSError as error:
+        zh, en = f"读不到公钥环 {settings.keyring}", f"cannot read the keyring {settings.keyring}"
+        raise KeyringError(Text(f"{zh}({error.strerror})", f"{en} ({error.strerror})")) from error
+    return Keyring.load(document, root)
+
+
+def _silent(_: Outcome) -> None:
+    """Everything is told at the end."""
+
+
+def _tell(outcome: Outcome) -> None:
+    for line in lines(outcome):
+        typer.echo(line)
+
+
+def lines(outcome: Outcome) -> Iterator[str]:
+    """One invariant for a person: whether it holds, what is wrong and where, what was repaired, what to do."""
+    title, (zh, en) = outcome.invariant.title, _STATES[outcome.state]
+    yield f"[{zh} / {en}] {outcome.invariant.name} ({outcome.examined}): {title.zh} / {title.en}"
+    if outcome.hindrance is not None:
+        yield f"    {outcome.hindrance.zh} / {outcome.hindrance.en}"
+    for found in outcome.findings:
+        value = "" if found.value is None else f" [{found.value}]"
+        yield f"  - {found.where}{value}: {found.text.zh} / {found.text.en}"
+    if outcome.wrong > len(outcome.findings):
+        yield f"  - … 共 {outcome.wrong} 处 / {outcome.wrong} in all"
+    for repair in outcome.repairs:
+        yield f"  + {repair.zh} / {repair.en}"
+    if outcome.state is State.BROKEN:
+        yield f"  → {outcome.invariant.remedy.zh}\n    {outcome.invariant.remedy.en}"
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "name": outcome.invariant.name,
+        "state": outcome.state.value,
+        "title": _both(outcome.invariant.title),
+        "examined": outcome.examined,
+        "wrong": outcome.wrong,
+        "mended": outcome.mended,
+        "hindrance": None if outcome.hindrance is None else _both(outcome.hindrance),
+        "findings": [
+            {"reason": found.reason, "where": found.where, "value": found.value, "text": _both(found.text)}
+            for found in outcome.findings
+        ],
+        "repairs": [_both(repair) for repair in outcome.repairs],
+        "remedy": _both(outcome.invariant.remedy) if outcome.state is State.BROKEN else None,
+    }
+
+
+def _both(text: Text) -> dict[str, str]:
+    return {"zh": text.zh, "en": text.en}
