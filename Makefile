@@ -1,6 +1,6 @@
 # One verb each. `make demo` and `make test` need Python ≥ 3.11, make and a package index; nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt bench clean
+.PHONY: help demo test check fmt bench load clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 HOST ?= 127.0.0.1
 PORT ?= 8701
 API_PORT ?= 8700
+PROFILE ?= ordinary
+SECONDS ?= 60
 
 help: ## what there is to do
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -44,6 +46,9 @@ fmt: $(VENV)/.dev ## format and mend what can be mended by itself
 
 bench: $(VENV)/.dev ## figures as ratios within one run, into build/bench.json
 	$(BIN)/python -m loadtests.bench
+
+load: $(VENV)/.dev ## a load test on this machine; PROFILE=ordinary|double11|recall|scraper|lines, SECONDS=…
+	$(BIN)/python -m loadtests run $(PROFILE) --seconds $(SECONDS)
 
 clean: ## throw away the virtual environment, the demo's state and what was built
 	rm -rf $(VENV) .zpcode build

@@ -15,23 +15,26 @@ from __future__ import annotations
 
 import logging
 import math
-import socket
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
 from typing import Final
 
 from zpcode.wire.budget import Budget
 
 _LOG = logging.getLogger(__name__)
 SITE_SHARE: Final = 10
-_MAPPED: Final = bytes(10) + b"\xff\xff"
-# Who stands here is a proxy, a balancer or the machine itself: loopback, private, link-local, 100.64.0.0/10 (RFC 6890).
-_INNER: Final = (
-    "127.", "10.", "192.168.", "169.254.", *(f"172.{n}." for n in range(16, 32)), *(f"100.{n}." for n in range(64, 128)),
+_INNER: Final = tuple(
+    map(
+        ip_network,
+        ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "::1",
+         "fc00::/7", "fe80::/10"),
+    )
 )  # fmt: skip
-_INNER_6: Final = ("fc", "fd", "fe8", "fe9", "fea", "feb")
+"""Loopback, private, link-local, shared (RFC 6890): a proxy, a balancer or the machine itself."""
 
 
 class Hurry:
-    """The budgets of one scan process. Addresses are whole, as texts; `now` is monotonic seconds."""
+    """The budgets of one scan process. An address is 4 or 16 bytes, or none where it is not known; `now` is monotonic."""
 
     __slots__ = ("_guesses", "_scans", "_sites", "_warned")
 
@@ -41,28 +44,26 @@ class Hurry:
         self._sites = Budget(guesses * SITE_SHARE)
         self._warned = False
 
-    def wait(self, address: str, now: float) -> int:
+    def wait(self, address: bytes, now: float) -> int:
         """One scan. 0: go on; otherwise the whole seconds to wait (at least 1), for Retry-After."""
-        seconds = self._scans.spend(_key(address) if ":" in address else address, now)
+        seconds = self._scans.spend(address if len(address) == 4 else address[:8], now)
         return self._told(address, seconds) if seconds else 0
 
-    def guessed(self, address: str, now: float) -> int:
+    def guessed(self, address: bytes, now: float) -> int:
         """One guess, found to be one. 0: it may be answered; otherwise the seconds to wait, and nothing is to be told."""
-        key = _key(address)
-        seconds = self._guesses.spend(key, now)
-        if not seconds and isinstance(key, bytes):
-            seconds = self._sites.spend(key[:6], now)
+        seconds = self._guesses.spend(address[:8], now)
+        if not seconds and len(address) == 16:
+            seconds = self._sites.spend(address[:6], now)
         return self._told(address, seconds) if seconds else 0
 
-    def guessing(self, address: str, now: float) -> int:
+    def guessing(self, address: bytes, now: float) -> int:
         """Whether a guess would have to wait, and how long; charges nothing. For whoever can tell one beforehand."""
-        key = _key(address)
-        seconds = self._guesses.wait(key, now)
-        if not seconds and isinstance(key, bytes):
-            seconds = self._sites.wait(key[:6], now)
+        seconds = self._guesses.wait(address[:8], now)
+        if not seconds and len(address) == 16:
+            seconds = self._sites.wait(address[:6], now)
         return self._told(address, seconds) if seconds else 0
 
-    def _told(self, address: str, seconds: float) -> int:
+    def _told(self, address: bytes, seconds: float) -> int:
         """Whole seconds. Nobody waits for what an address of our own did: it stands for many, whom nobody told apart."""
         if not is_inner(address):
             return math.ceil(seconds)
@@ -72,20 +73,10 @@ class Hurry:
         return 0
 
 
-def _key(address: str) -> str | bytes:
-    """What shares a budget: an IPv4 address as text, 8 bytes of an IPv6 one. IPv4 in IPv6's clothes is IPv4."""
-    if ":" not in address:
-        return address
-    try:
-        raw = socket.inet_pton(socket.AF_INET6, address.partition("%")[0])
-    except OSError:
-        return address
-    return socket.inet_ntop(socket.AF_INET, raw[12:]) if raw.startswith(_MAPPED) else raw[:8]
-
-
-def is_inner(address: str) -> bool:
+@lru_cache(maxsize=1024)
+def is_inner(address: bytes) -> bool:
     """Whether an address is none of the public network: then it is no consumer's, and many may stand behind it."""
-    key = _key(address)
-    if isinstance(key, str):
-        return not key or key.startswith(_INNER)
-    return address == "::1" or key.hex().startswith(_INNER_6)
+    if not address:
+        return True
+    found = ip_address(address)
+    return any(found in network for network in _INNER if network.version == found.version)

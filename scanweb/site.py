@@ -52,7 +52,12 @@ class _Response(Response):
 
 def create(scan: ScanRoute, rings: KeyringFile, health: Callable[[], dict[str, Any]]) -> FastAPI:
     """The app. `health` tells the state of what this process stands on."""
-    silent: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}  # it would note typed codes
+    silent: TelemetryConfig = {
+        "tracing": False,
+        "metrics": False,
+        "logs": False,
+        "auto_configure": False,
+    }  # it would note typed codes
     site = FastAPI(title="浙品码 scan", docs_url=None, redoc_url=None, openapi_url=None, telemetry=silent)
     site.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
     site.add_api_route("/", _landing(scan), methods=["GET", "HEAD"])

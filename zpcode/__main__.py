@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from zpcode import worker
-from zpcode.cli import access, audit, batches, codes, registry, status
+from zpcode.cli import access, audit, batches, codes, fsck, registry, status
 from zpcode.cli.connections import database, project
 from zpcode.demo import run
 from zpcode.errors import Finding, ZpError
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="浙品码 / signed product codes: registry, batches, decisions, audit.",
 )
-for commands in (registry.app, batches.commands, codes.app, status.app):
+for commands in (registry.app, batches.commands, codes.app, status.app, fsck.app):
     app.add_typer(commands)
 app.add_typer(batches.app, name="batches")
 app.add_typer(audit.app, name="audit", help="审计日志 / the audit log")

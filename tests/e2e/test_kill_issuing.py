@@ -1,13 +1,13 @@
-"""Issuing is killed at random moments, damaged, and gone on with: the finished file is the same to the byte."""
+"""What a crash has left of a file, and keys that change half way: the finished file is the same to the byte.
+
+Workers that are killed outright are in `test_kill_worker`.
+"""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,16 +19,12 @@ from sqlalchemy import Engine
 from keys.keyring import SealVerdict
 from tests.integration import issuing_setting as setting
 from tests.integration.issuing_setting import MAKER, NOW, KeyHouse
-from zpcode.embedded.servers import Addresses
 from zpcode.errors import SignerError, SignerUnavailable
 from zpcode.rules.batches import Batch, BatchState
 from zpcode.services import batches, codefile
 from zpcode.services.issuing import issue
 from zpcode.store import batches as store
 from zpcode.store.session import transaction
-from zpcode.wire.payload import Level
-
-KILLS = 12
 
 
 @pytest.fixture(scope="module")
@@ -44,65 +40,10 @@ def _registered(engine: Engine) -> None:
     setting.register(engine, setting.product_card())
 
 
-def _start(addresses: Addresses, house: KeyHouse, directory: Path, number: int) -> subprocess.Popen[bytes]:
-    arguments = [addresses.database, str(house.socket), str(directory), str(number)]
-    return subprocess.Popen([sys.executable, "-m", "tests.e2e.issue_process", *arguments], stdout=subprocess.PIPE)
-
-
-def _kill_somewhere(process: subprocess.Popen[bytes], chance: random.Random, pause: float) -> int:
-    """Kill it some way on, somewhere within a chunk; returns how many codes it had told of."""
-    done, stop_after = 0, chance.randrange(5)
-    assert process.stdout is not None
-    for step, line in enumerate(process.stdout):
-        done = int(line)
-        if step == stop_after:
-            time.sleep(chance.random() * pause)
-            break
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    return done
-
-
 def _finish(engine: Engine, house: KeyHouse, directory: Path, number: int) -> Batch:
-    """Issue to the end in this process; a killed one's lock goes when PostgreSQL sees that it is gone."""
+    """Issue to the end."""
     with house.client() as signer:
         return issue(engine, signer, number, directory=directory, clock=lambda: NOW)
-
-
-def _wait_until_unlocked(engine: Engine, number: int) -> None:
-    for _ in range(500):
-        with store.issuing(engine, number) as ours:
-            if ours:
-                return
-        time.sleep(0.01)
-    raise AssertionError("the lock of a dead process is still held")
-
-
-# Compact codes need no signature and are written some ten times as fast: more of them, killed sooner.
-@pytest.mark.parametrize(("level", "chunks", "pause"), [(Level.ITEM, 24, 0.05), (Level.COMPACT, 80, 0.01)])
-def test_a_file_is_the_same_to_the_byte_however_often_it_was_killed(
-    engine: Engine, addresses: Addresses, house: KeyHouse, tmp_path: Path, level: Level, chunks: int, pause: float
-) -> None:
-    """SIGKILL at random moments, then to the end; the same batch written in one go is its equal."""
-    chance, codes = random.Random(20261121), chunks * codefile.CHUNK + 777
-    number = setting.reserved(engine, level=level, quantity=codes, lot="L1")
-    killed, reached = 0, []
-    while killed < KILLS:
-        process = _start(addresses, house, tmp_path / "killed", number)
-        reached.append(_kill_somewhere(process, chance, pause))
-        assert process.returncode == -signal.SIGKILL, "it had finished before it was killed: make the batch larger"
-        killed += 1
-        assert not (tmp_path / "killed" / f"batch-{number}.csv").exists()
-        _wait_until_unlocked(engine, number)
-    assert batches.get(engine, number, MAKER).state is BatchState.RESERVED
-    assert max(reached) > codefile.CHUNK, "it was never killed beyond its first chunk"
-    batch = _finish(engine, house, tmp_path / "killed", number)
-    pieces = (tmp_path / "killed" / batch.file_name).read_bytes()
-    file = _in_one_go(batch, house, tmp_path / "whole")
-    assert pieces == (tmp_path / "whole" / batch.file_name).read_bytes()
-    assert file.sha256 == batch.sha256 == hashlib.sha256(pieces).hexdigest()
-    assert len(pieces) == batch.bytes
-    assert pieces.count(b"\r\n") == codes + 1
 
 
 def _in_one_go(batch: Batch, house: KeyHouse, directory: Path) -> codefile.CodeFile:

@@ -22,7 +22,7 @@ from zpcode import worker
 from zpcode.embedded.servers import Addresses
 from zpcode.errors import Text, Unavailable
 from zpcode.rules.batches import Batch, BatchState
-from zpcode.services import batches, codefile, jobs, projection, scans
+from zpcode.services import batches, codefile, jobs, redis_client
 from zpcode.store import batches as store
 from zpcode.store.session import transaction
 from zpcode.store.tables import card, scan
@@ -156,8 +156,8 @@ def _worker(engine: Engine, addresses: Addresses, house: KeyHouse, directory: Pa
     return worker.Worker(
         addresses.database,
         engine,
-        projection.connect(addresses.redis),
-        scans.connect(addresses.redis),
+        redis_client.connect(addresses.redis),
+        redis_client.connect(addresses.redis),
         house.client(),
         jobs.IssueQueue(addresses.database),
         directory,

@@ -141,7 +141,7 @@ def test_while_the_database_is_away_scans_wait_in_the_stream(engine: Engine, red
 def test_without_redis_it_says_so(engine: Engine) -> None:
     """An outage is one error, whatever the client raises."""
     with pytest.raises(Unavailable):
-        drain(engine, scans.connect("redis://127.0.0.1:1"))
+        drain(engine, Redis.from_url("redis://127.0.0.1:1", protocol=2))
 
 
 HOSTILE = [

@@ -18,6 +18,7 @@ from zpcode.embedded.servers import Addresses
 from zpcode.rules.decisions import Action
 from zpcode.rules.reasons import REASONS
 from zpcode.services import audit
+from zpcode.services.projection import catch_up
 from zpcode.services.status import history
 from zpcode.wire.card import Scope
 from zpcode.wire.verdict import Verdict
@@ -41,6 +42,7 @@ def test_a_revocation_typed_is_on_the_page_and_in_the_log(
     engine: Engine, redis: Redis, world: World, zpcode: Any
 ) -> None:
     """Projected at once; the system user is named."""
+    catch_up(engine, redis)
     told = zpcode(
         "revoke", "range", world.item, "--first", 3, "--last", 5, "--reason", "labels-stolen",
         "--note", "标签被盗", "--note-en", "stolen labels", "--notice", "2026-9",

@@ -33,7 +33,7 @@ from tests.integration.status_setting import (
 from tests.registry_data import gtin, uscc
 from zpcode.rules.decisions import STATES, Action
 from zpcode.services.projection import catch_up
-from zpcode.services.projection import connect as connect_redis
+from zpcode.services.redis_client import connect as connect_redis
 from zpcode.services.status import change, change_and_project
 from zpcode.wire.card import Bilingual, Scope, State
 from zpcode.wire.payload import Level
@@ -77,6 +77,7 @@ def test_a_decision_at_every_scope_reaches_the_consumer_and_is_lifted_again(
     """Every action the province may take; told by Redis and by the database alike; flushing Redis changes nothing."""
     target, bounds = targets(world)[scope]
     restore = ask(scope, target, Action.RESTORE, "entered-in-error", **bounds)
+    catch_up(engine, redis)  # the worker's: a decision fills no empty Redis
     for action in (Action.FLAG, Action.SUSPEND, Action.RECALL, Action.REVOKE):
         sanctions = {Scope.STANDARD: "", Scope.CERTIFICATE: "certificate-withdrawn"}
         allowed = not (scope is Scope.KEY and action is Action.FLAG) and not (
@@ -144,6 +145,7 @@ def test_a_decision_takes_effect_at_its_time_without_anybody_doing_anything(
     engine: Engine, redis: Redis, now: datetime, world: World
 ) -> None:
     """Neither worker nor new projection: the card knows what is to come. It can be undone beforehand."""
+    catch_up(engine, redis)
     later = now + timedelta(days=3)
     revoke = ask(
         Scope.PRODUCT, gtin(), Action.REVOKE, "poor-performance", effective_at=later, notice="浙市监公告 2026-7"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -199,3 +200,24 @@ def test_what_waits_to_take_effect_is_bounded() -> None:
     check_pending([*past, *coming], NOW)
     with pytest.raises(Conflict):
         check_pending([*past, *coming, decision(200, Actor.CITY, Action.FLAG, at=99)], NOW)
+
+
+def test_what_holds_when_a_card_is_written_holds_for_a_reader_whose_clock_is_behind() -> None:
+    """90 s behind the authority: a revocation shows at once, one to come when that clock gets there."""
+    behind = int(NOW.timestamp()) - 90
+    made = [decision(1, Actor.CITY, Action.SUSPEND), decision(2, Actor.CITY, Action.REVOKE, at=30)]
+    for found in (timeline(made, NOW), ranges([replace(one, first=0, last=9) for one in made], NOW)[0].timeline):
+        assert [state and state.state for state in (found.at(behind), found.at(behind + 119), found.at(behind + 120))] == [
+            State.SUSPENDED,
+            State.SUSPENDED,
+            State.REVOKED,
+        ]
+    resurfaced = timeline([*made, decision(3, Actor.CITY, Action.RESTORE, at=60, lifts=Actor.CITY)], NOW)
+    assert resurfaced.at(behind + 150) is None
+
+
+def test_a_decision_to_come_has_not_begun() -> None:
+    """Nor has one that is repeated word for word later on."""
+    found = timeline([decision(1, Actor.CITY, Action.REVOKE, at=30)], NOW)
+    assert [one.begun for one in found.standings] == [False]
+    assert found.at(int(NOW.timestamp())) is None

@@ -80,7 +80,7 @@ def timeline(decisions: Sequence[Decision], now: datetime) -> Timeline:
 
 def _timeline(held: InForce, coming: Sequence[Decision]) -> Timeline:
     shown = gravest(held)
-    standings = [] if shown is None else [shown.standing]
+    standings = [] if shown is None else [msgspec.structs.replace(shown.standing, begun=True)]
     for decision in coming:
         held = after(held, decision)
         standing = _shown(gravest(held), decision)
@@ -99,7 +99,7 @@ def _shown(shown: Decision | None, cause: Decision) -> Standing:
 
 
 def _same(one: Standing, other: Standing) -> bool:
-    return one == msgspec.structs.replace(other, effective_at=one.effective_at)
+    return one == msgspec.structs.replace(other, effective_at=one.effective_at, begun=one.begun)
 
 
 @dataclass(frozen=True, slots=True)

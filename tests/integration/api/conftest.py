@@ -28,7 +28,7 @@ from zpcode.app import PublishedKeyring, serve
 from zpcode.embedded.servers import Addresses
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches import Batch, BatchRequest
-from zpcode.services import access, batches, issuing, projection
+from zpcode.services import access, batches, issuing, redis_client
 from zpcode.services.jobs import IssueQueue
 from zpcode.services.registry import import_registry
 from zpcode.wire.payload import Level
@@ -59,7 +59,7 @@ def here(engine: Engine, addresses: Addresses, tmp_path: Path, now: datetime) ->
     """What the API works with."""
     room = key_room(tmp_path)
     create(room, now)
-    redis = projection.connect(addresses.redis)
+    redis = redis_client.connect(addresses.redis)
     with IssueQueue(addresses.database) as queue:
         yield Authority(
             engine=engine,

@@ -49,7 +49,15 @@ def _refusals(world: World) -> dict[str, tuple[str, str, dict[str, Any]]]:
     }  # fmt: skip
 
 
-BROUGHT_ABOUT = {"error", "malformed-code", "signer-refused", "keyring", "signer-unavailable", "unavailable"}
+BROUGHT_ABOUT = {
+    "error",
+    "malformed-code",
+    "too-many-requests",
+    "signer-refused",
+    "keyring",
+    "signer-unavailable",
+    "unavailable",
+}
 
 
 def test_every_refusal_comes_in_both_languages(http: httpx.Client, here: Authority, world: World) -> None:

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from tests.integration.api.conftest import World, as_
 from zpcode.api.authority import Authority
-from zpcode.services import projection
+from zpcode.services import projection, redis_client
 from zpcode.wire import redis_keys
 
 
@@ -19,13 +19,23 @@ def _decision(world: World, **changed: Any) -> dict[str, Any]:
     return {"scope": "batch", "target": str(world.my_batch), "action": "flag", "reason": "cloning-suspected"} | changed
 
 
-def test_a_decision_is_recorded_and_in_redis_when_it_is_answered(http: httpx.Client, redis: Any, world: World) -> None:
+def test_a_decision_is_recorded_and_in_redis_when_it_is_answered(
+    http: httpx.Client, here: Authority, redis: Any, world: World
+) -> None:
     """Without a worker."""
+    projection.catch_up(here.engine, here.redis)
     answer = http.post("/v1/status-changes", json=_decision(world), headers=as_(world.mine))
     assert answer.status_code == 201
     made = answer.json()
     assert (made["state"], made["actor"], made["projected"], made["repeated"]) == ("flagged", "enterprise", True, False)
     assert b"flagged" in redis.get(redis_keys.place(f"b:{world.my_batch}")[0])
+
+
+def test_a_decision_leaves_an_empty_redis_to_the_worker(http: httpx.Client, redis: Any, world: World) -> None:
+    """Filling it may take minutes, and nobody who revokes a code should wait for that. The answer says so."""
+    answer = http.post("/v1/status-changes", json=_decision(world), headers=as_(world.mine))
+    assert (answer.status_code, answer.json()["projected"]) == (201, False)
+    assert not redis.exists(redis_keys.HEAD)
 
 
 def test_deciding_the_same_again_is_no_new_decision(http: httpx.Client, world: World) -> None:
@@ -40,7 +50,7 @@ def test_a_decision_stands_though_redis_is_away(
     http: httpx.Client, app: FastAPI, here: Authority, world: World
 ) -> None:
     """It says that it is not projected yet."""
-    gone = projection.connect("redis://127.0.0.1:9/0")
+    gone = redis_client.connect("redis://127.0.0.1:9/0")
     app.state.authority = replace(here, redis=gone)
     answer = http.post("/v1/status-changes", json=_decision(world), headers=as_(world.mine))
     assert (answer.status_code, answer.json()["projected"]) == (201, False)

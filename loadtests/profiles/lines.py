@@ -1,0 +1,62 @@
+"""产线与监管 / packaging lines order and fetch codes, a regulator revokes and restores, and consumers scan all the while."""
+
+from __future__ import annotations
+
+from locust import task
+
+from loadtests.catalogue import PROFILES
+from loadtests.officials import Line, Regulator
+from loadtests.users import Consumer
+from loadtests.wiring import Curve, prepare
+
+PROFILE = PROFILES["lines"]
+
+
+class Shopper(Consumer):
+    """Somebody in a shop; some of the codes are those that the regulator is busy with."""
+
+    @task(60)
+    def scan_ordinary(self) -> None:
+        """Any product."""
+        self.item("ordinary")
+
+    @task(30)
+    def scan_popular(self) -> None:
+        """One that many buy."""
+        self.item("popular")
+
+    @task(10)
+    def scan_revocable(self) -> None:
+        """One of a batch of which some are revoked."""
+        self.item("revocable")
+
+
+class Packer(Line):
+    """A line that packs two hundred pieces every five seconds; one for every twenty-five scans a second."""
+
+    share = 0.04
+
+    @task
+    def pack_once(self) -> None:
+        """One batch."""
+        self.pack()
+
+
+class Office(Regulator):
+    """The office that revokes and restores codes, one after another."""
+
+    fixed_count = 1
+
+    @task
+    def revoke_and_restore(self) -> None:
+        """One code, there and back."""
+        self.revoke_one()
+
+
+class Shape(Curve):
+    """The same all the time."""
+
+    profile = PROFILE
+
+
+prepare(PROFILE)

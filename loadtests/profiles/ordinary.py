@@ -1,0 +1,39 @@
+"""平常日 / an ordinary day: a day's ups and downs in one run, a third of all scans on the popular products."""
+
+from __future__ import annotations
+
+from locust import task
+
+from loadtests.catalogue import PROFILES
+from loadtests.users import Consumer
+from loadtests.wiring import Curve, prepare
+
+PROFILE = PROFILES["ordinary"]
+
+
+class Shopper(Consumer):
+    """Somebody in a shop; now and then with another kind of code, a typed number or a forgery."""
+
+    @task(60)
+    def scan_ordinary(self) -> None:
+        """Any product."""
+        self.item("ordinary")
+
+    @task(30)
+    def scan_popular(self) -> None:
+        """One that many buy."""
+        self.item("popular")
+
+    @task(10)
+    def scan_other(self) -> None:
+        """Everything that is no item code with its seal."""
+        self.other()
+
+
+class Shape(Curve):
+    """Midnight to midnight."""
+
+    profile = PROFILE
+
+
+prepare(PROFILE)

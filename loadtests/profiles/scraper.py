@@ -1,0 +1,45 @@
+"""刷号 / a scraper guessing serials, beside ordinary consumers, who must not notice."""
+
+from __future__ import annotations
+
+from locust import task
+
+from loadtests.catalogue import PROFILES
+from loadtests.users import Consumer, Guesser
+from loadtests.wiring import Curve, prepare
+
+PROFILE = PROFILES["scraper"]
+
+
+class Shopper(Consumer):
+    """Somebody in a shop."""
+
+    @task(2)
+    def scan_ordinary(self) -> None:
+        """Any product."""
+        self.item("ordinary")
+
+    @task(1)
+    def scan_popular(self) -> None:
+        """One that many buy."""
+        self.item("popular")
+
+
+class Scraper(Guesser):
+    """A program that guesses ten times a second; one for every ten scans a second of everybody else."""
+
+    share = 0.1
+
+    @task
+    def try_one(self) -> None:
+        """One guess."""
+        self.guess()
+
+
+class Shape(Curve):
+    """The same all the time."""
+
+    profile = PROFILE
+
+
+prepare(PROFILE)

@@ -1,0 +1,18 @@
+"""What a person at the terminal is told: Chinese first, English beside it, on standard error."""
+
+from __future__ import annotations
+
+import sys
+
+from zpcode.errors import Text
+
+
+def step(zh: str, en: str) -> None:
+    """One line of progress."""
+    sys.stderr.write(f"· {zh} / {en}\n")
+    sys.stderr.flush()
+
+
+def refused(text: Text) -> None:
+    """Why nothing was done."""
+    sys.stderr.write(f"{text.zh}\n{text.en}\n")

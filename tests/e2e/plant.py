@@ -1,0 +1,183 @@
+"""An installation for tests that kill and replace its parts: registry, signer, workers, scan processes, people who scan."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+from redis import Redis
+from sqlalchemy import Engine, select
+
+from tests.e2e import worker_process
+from tests.faults.scan_processes import ScanProcess
+from tests.integration.issuing_setting import KeyHouse
+from tests.integration.status_setting import MAKER, OPERATOR
+from tests.registry_data import as_json, gtin, registry
+from zpcode.embedded.servers import Addresses
+from zpcode.rules.batches import Batch, BatchRequest
+from zpcode.services import batches, codefile, issuing, jobs, projection
+from zpcode.services.registry import import_registry
+from zpcode.settings import Settings
+from zpcode.store.session import transaction
+from zpcode.store.tables import batch
+from zpcode.wire import redis_keys
+from zpcode.wire.link import path_of
+from zpcode.wire.payload import Level
+
+
+@dataclass
+class Plant:
+    """A registered enterprise with a product, and everything that serves it; nothing runs yet but the servers."""
+
+    engine: Engine
+    redis: Redis
+    addresses: Addresses
+    house: KeyHouse
+    home: Path
+    ordered: int = 0
+    settings: Settings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.settings = Settings(
+            home=self.home,
+            database_url=self.addresses.database,
+            redis_url=self.addresses.redis,
+            signer_socket=self.house.socket,
+            keyring=self.house.room.keyring,
+            root_public=self.house.room.root_public,
+        )
+        import_registry(self.engine, as_json(registry(1)), actor=OPERATOR.name, now=datetime.now(UTC))
+
+    @property
+    def exports(self) -> Path:
+        """Where the files are."""
+        return self.settings.export_dir
+
+    def order(self, queue: jobs.IssueQueue | None, level: Level, quantity: int) -> int:
+        """Reserve a batch as an enterprise does, and ask for it to be issued, if there is whom to ask."""
+        self.ordered += 1
+        request = BatchRequest(level, gtin(1), quantity, lot="L-1" if level is Level.LOT else "")
+        made = batches.reserve(
+            self.engine, request, caller=MAKER, idempotency_key=f"{self.ordered}", base="https://zpm.example",
+            now=datetime.now(UTC),
+        )  # fmt: skip
+        if queue is not None:
+            queue.defer_issue(made.number)
+        return made.number
+
+    def batch(self, number: int) -> Batch:
+        """A batch as it stands."""
+        return batches.get(self.engine, number, MAKER)
+
+    def codes(self, quantity: int) -> list[str]:
+        """The paths of a new batch of item codes, issued here and now."""
+        number = self.order(None, Level.ITEM, quantity)
+        with self.house.client() as signer:
+            issuing.issue(self.engine, signer, number, directory=self.exports, clock=lambda: datetime.now(UTC))
+        projection.catch_up(self.engine, self.redis)
+        return self.paths(number)
+
+    def paths(self, number: int) -> list[str]:
+        """The paths of an issued batch's codes, in the order of their index."""
+        rows = (self.exports / self.batch(number).file_name).read_text("ascii").splitlines()[1:]
+        return [path_of(row.partition(",")[0]) for row in rows]
+
+    def worker(self, name: str, *, chunk: int = codefile.CHUNK, metrics: str = "") -> ForkServerProcess:
+        """A worker, running; what it says is in NAME.log."""
+        settings = self.settings.model_copy(update={"metrics_address": metrics})
+        return worker_process.started(settings, self.home / f"{name}.log", chunk=chunk)
+
+    def at_rest(self) -> bool:
+        """Whether every batch is issued and every scan drained."""
+        with transaction(self.engine) as connection:
+            waiting = connection.execute(select(batch.c.number).where(batch.c.state == "reserved")).first()
+        return waiting is None and self.redis.xlen(redis_keys.SCANS) == 0
+
+    def same_as_in_one_go(self, number: int, directory: Path) -> bool:
+        """Whether a batch's file is, to the byte, what one run without any interruption writes into `directory`."""
+        made = self.batch(number)
+        with self.house.client() as signer:
+            file = codefile.produce(made, signer, directory)
+        written = (self.exports / made.file_name).read_bytes()
+        return file is not None and file.sha256 == made.sha256 and (directory / made.file_name).read_bytes() == written
+
+    def fsck(self) -> list[dict[str, Any]]:
+        """The checks of `zpcode fsck --deep` that do not hold: as a command, on the running installation."""
+        names = ("home", "database_url", "redis_url", "keyring", "root_public")
+        environ = {f"ZPCODE_{name.upper()}": str(getattr(self.settings, name)) for name in names}
+        command = [sys.executable, "-m", "zpcode", "fsck", "--deep", "--json"]
+        done = subprocess.run(command, env=os.environ | environ, check=False, capture_output=True, text=True)
+        assert done.stdout, done.stderr
+        found = json.loads(done.stdout)
+        assert found["whole"] == (done.returncode == 0)
+        return [check for check in found["checks"] if check["state"] != "holds"]
+
+
+@dataclass
+class People:
+    """Phones that scan codes at random through these services, each view by another visitor; no two share a code.
+
+    `heard` has, for each path, the verdict and the number of the view that each answer told, in order; None for an
+    answer that was none.
+    """
+
+    services: Sequence[ScanProcess]
+    paths: Sequence[str]
+    heard: defaultdict[str, list[tuple[str, int] | None]] = field(default_factory=lambda: defaultdict(list))
+    stop: threading.Event = field(default_factory=threading.Event)
+    threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self.threads = [threading.Thread(target=self._scan, args=(place,)) for place in range(len(self.services))]
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """Everybody puts the phone away."""
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+
+    def views(self) -> dict[str, int]:
+        """How often each path was looked at."""
+        return {path: len(told) for path, told in list(self.heard.items())}
+
+    def verdicts(self, path: str) -> list[str]:
+        """What was told of a path, one after the other."""
+        return ["" if told is None else told[0] for told in list(self.heard[path])]
+
+    def _scan(self, place: int) -> None:
+        chance = random.Random(place)
+        own = self.paths[place :: len(self.services)]
+        with httpx.Client(base_url=self.services[place].base, timeout=30) as client:
+            for number in count():
+                if self.stop.wait(0.02):
+                    return
+                path = chance.choice(own)
+                self.heard[path].append(_told(client, path, f"phone {number} of {place}"))
+
+
+def _told(client: httpx.Client, path: str, who: str) -> tuple[str, int] | None:
+    try:
+        answer = client.get(path, headers={"user-agent": who, "accept": "application/json"})
+        told = answer.json()
+        return told["verdict"], (told["history"] or {}).get("scans", 0)
+    except (httpx.HTTPError, ValueError, KeyError):
+        return None

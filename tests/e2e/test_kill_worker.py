@@ -1,0 +1,137 @@
+"""Workers killed two hundred times while codes are issued and scanned: nothing twice, nothing missing, all counted once."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, func, select
+
+from tests.e2e import worker_process
+from tests.e2e.plant import People, Plant
+from tests.faults.scan_processes import environment, scan_process
+from tests.integration import issuing_setting
+from tests.integration.issuing_setting import KeyHouse
+from tests.patience import eventually
+from zpcode.embedded.servers import Addresses
+from zpcode.services import jobs
+from zpcode.store.session import transaction
+from zpcode.store.tables import item_history, scan
+from zpcode.wire import redis_keys
+from zpcode.wire.payload import Level
+
+KILLS = 200
+CHUNK = 128
+# What is ordered in turn, so that workers are killed in all parts of the work: many small files, some of many chunks.
+ORDERS = (
+    (Level.ITEM, 200), (Level.COMPACT, 400), (Level.PRODUCT, 10), (Level.ITEM, 40), (Level.LOT, 10), (Level.COMPACT, 90),
+    (Level.ITEM, 9 * CHUNK + 77), (Level.COMPACT, 20 * CHUNK + 7),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
+    """A key room whose signer runs for this module."""
+    found = issuing_setting.key_house(tmp_path_factory.mktemp("kh"))
+    with found.signer():
+        yield found
+
+
+@pytest.fixture
+def plant(engine: Engine, redis: Redis, addresses: Addresses, house: KeyHouse, tmp_path: Path) -> Plant:
+    """An installation with nothing running but the signer."""
+    return Plant(engine, redis, addresses, house, tmp_path)
+
+
+@pytest.mark.timeout(600)
+def test_two_hundred_kills_leave_no_trace(plant: Plant, tmp_path: Path) -> None:
+    """SIGKILL at random moments to one of two workers, orders and scans coming in all the while; then fsck --deep."""
+    chance, paths = random.Random(20261121), plant.codes(200)
+    large: list[int] = []
+    with (
+        scan_process(environment(plant.addresses, plant.house.room), tmp_path / "scan.log") as service,
+        jobs.IssueQueue(plant.addresses.database) as queue,
+        People([service], paths) as people,
+    ):
+        workers = [plant.worker(f"worker-{seat}", chunk=CHUNK) for seat in range(2)]
+        at_work = 0
+        for kill in range(KILLS):
+            level, quantity = ORDERS[kill % len(ORDERS)]
+            number = plant.order(queue, level, quantity)
+            large += [number] if quantity > 5 * CHUNK else []
+            time.sleep(chance.uniform(0.02, 0.2))
+            seat = chance.randrange(2)
+            assert worker_process.ended(workers[seat], signal.SIGKILL) == -signal.SIGKILL
+            at_work += any(plant.exports.glob("*.part")) or bool(plant.redis.xlen(redis_keys.SCANS))
+            workers[seat] = plant.worker(f"worker-{seat}", chunk=CHUNK)
+        people.end()
+        eventually(plant.at_rest, seconds=120)
+        assert plant.fsck() == []
+        assert [worker_process.ended(worker, signal.SIGTERM) for worker in workers] == [0, 0]
+    assert at_work > KILLS / 10, "hardly a worker was killed at work"
+    _check_scans(plant, people, paths)
+    assert all(plant.same_as_in_one_go(number, tmp_path / "again") for number in large)
+
+
+def _check_scans(plant: Plant, people: People, paths: list[str]) -> None:
+    """Each view is told as the next of its code, and is in the database, and in its item's history, exactly once."""
+    for told in people.heard.values():
+        assert told == [("verified", number) for number in range(1, len(told) + 1)]
+    views = people.views()
+    with transaction(plant.engine) as connection:
+        assert connection.execute(select(func.count()).select_from(scan)).scalar_one() == sum(views.values())
+        histories = connection.execute(select(item_history.c["index"], item_history.c.scans))
+        assert {row[0]: row[1] for row in histories} == {paths.index(path): number for path, number in views.items()}
+
+
+def _metric(port: int, name: str) -> float:
+    """What a worker tells of itself."""
+    told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    return float(re.findall(rf"^{re.escape(name)} (\S+)$", told, re.MULTILINE)[0])
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+def test_two_workers_and_two_scan_processes_share_the_work(plant: Plant, tmp_path: Path) -> None:
+    """Both issue, both drain, and no entry of the stream is done with by both."""
+    paths = plant.codes(40)
+    ports = [_free_port() for _ in range(2)]
+    settings = environment(plant.addresses, plant.house.room)
+    with ExitStack() as stack, jobs.IssueQueue(plant.addresses.database) as queue:
+        services = [stack.enter_context(scan_process(settings, tmp_path / f"scan-{seat}.log")) for seat in range(2)]
+        people = stack.enter_context(People(services, paths))
+        workers = [plant.worker(f"worker-{seat}", chunk=CHUNK, metrics=str(port)) for seat, port in enumerate(ports)]
+        for level, quantity in 3 * ORDERS:
+            plant.order(queue, level, quantity)
+        eventually(lambda: all(_drained(port) > 0 for port in ports))
+        people.end()
+        eventually(plant.at_rest, seconds=60)
+        entries: Any = plant.redis.xinfo_stream(redis_keys.SCANS)
+        eventually(lambda: sum(map(_drained, ports)) == entries["entries-added"])
+        assert all(_metric(port, 'zpcode_worker_batches_total{outcome="issued"}') > 0 for port in ports)
+        consumers: Any = plant.redis.xinfo_consumers(redis_keys.SCANS, redis_keys.SCAN_GROUP)
+        assert {found["name"] for found in consumers} == {b"worker-0", b"worker-1"}
+        assert plant.fsck() == []
+        assert [worker_process.ended(worker, signal.SIGTERM) for worker in workers] == [0, 0]
+    _check_scans(plant, people, paths)
+
+
+def _drained(port: int) -> float:
+    try:
+        return _metric(port, "zpcode_worker_stream_entries_drained_total")
+    except (httpx.TransportError, IndexError):
+        return 0

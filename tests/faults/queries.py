@@ -1,0 +1,39 @@
+"""What PostgreSQL was asked by the scan processes, by its own account: its log of statements and their parameters."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from tests.faults.world import World
+
+_ASKED = re.compile(r"^(scan-\d+) DETAIL:  [Pp]arameters: \$1 = '\{(.*)\}'$", re.MULTILINE)
+
+
+def log_them(world: World) -> None:
+    """Have every statement of the scan role logged, with the name of the process that asked; for sessions to come."""
+    world.administer(
+        "ALTER SYSTEM SET log_line_prefix = '%a '",
+        "ALTER ROLE zpcode_scan SET log_statement = 'all'",
+        "SELECT pg_reload_conf()",
+    )
+
+
+class Asked:
+    """The log from a moment on: `Asked(world)` is now."""
+
+    def __init__(self, world: World) -> None:
+        self._log = world.servers.processes.log("postgres")
+        self._from = self._log.stat().st_size
+
+    def cards(self) -> Counter[tuple[str, str]]:
+        """How many times each process asked for each card since then. Histories and the head are not counted."""
+        with self._log.open("rb") as log:
+            log.seek(self._from)
+            found = _ASKED.findall(log.read().decode("utf-8", "replace"))
+        return Counter(
+            (process, key)
+            for process, keys in found
+            for key in re.findall(r'"[^"]*"|[^,"]+', keys)
+            if key != "head" and not key.startswith("h:")
+        )

@@ -1,0 +1,74 @@
+"""A second Valkey that follows the first, and may become the primary: what a deployment keeps for a failover."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from redis import Redis
+
+from tests.faults.world import World
+from tests.patience import eventually
+from zpcode.embedded.processes import Processes
+from zpcode.embedded.servers import secret_file, valkey_program
+
+
+class Replica:
+    """The replica: its unix socket, and a client of its administrator."""
+
+    def __init__(self, socket_path: Path, redis: Redis, processes: Processes) -> None:
+        self.socket, self.redis, self._processes = socket_path, redis, processes
+
+    def lag(self) -> None:
+        """Hear of nothing more from the primary, as behind a slow line."""
+        self.redis.config_set("masterauth", "not-the-password-any-more")
+        self.redis.client_kill_filter(_type="master")
+        eventually(lambda: self._about()["master_link_status"] == "down")
+
+    def promote(self) -> None:
+        """Become the primary."""
+        self.redis.replicaof("NO", "ONE")
+        eventually(lambda: self._about()["role"] == "master")
+
+    def in_step(self) -> None:
+        """Wait until it has everything the primary has."""
+        eventually(lambda: self._about().get("master_link_status") == "up")
+
+    def _about(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.redis.info("replication")
+        return found
+
+
+@contextmanager
+def following(world: World) -> Iterator[Replica]:
+    """A replica of the world's Valkey, in step with it. Replication is over TCP on loopback, everything else as always."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    world.redis.config_set("bind", "127.0.0.1")
+    world.redis.config_set("port", port)
+    word = secret_file(world.servers.home / "secrets", "admin-redis").read_text("ascii").strip()
+    folder = world.servers.home / "replica"
+    folder.mkdir()
+    path = world.servers.sockets / "replica.sock"
+    processes = Processes(world.servers.home / "log")
+    processes.start(
+        "replica",
+        [valkey_program(), "--port", "0", "--unixsocket", path, "--dir", folder, "--save", "", "--appendonly", "no",
+         "--aclfile", world.servers.home / "valkey" / "users.acl", "--masteruser", "admin", "--masterauth", word,
+         "--replicaof", "127.0.0.1", str(port)],
+    )  # fmt: skip
+    eventually(path.exists)
+    redis = Redis.from_url(f"unix://admin:{word}@{path}", socket_timeout=5)
+    try:
+        replica = Replica(path, redis, processes)
+        replica.in_step()
+        yield replica
+    finally:
+        redis.close()
+        os.kill(processes.pid("replica"), signal.SIGCONT)
+        processes.stop()

@@ -1,0 +1,97 @@
+"""Scan processes as they are run in production: uvicorn in a process of its own, on a port of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from keys.ceremony import KeyRoom
+from tests.integration import scan_factories as make
+from tests.patience import eventually
+from zpcode.embedded.servers import Addresses
+
+APP = "scanweb.app:create_app"
+DOOR = "scanweb.server:Protocol"
+TUNED_DOOR = "tests.faults.tuned_door:Protocol"
+SHIFTED = "tests.faults.shifted_clock:create_app"
+
+
+@dataclass(frozen=True, slots=True)
+class ScanProcess:
+    """One running process: its number for signals, where it listens, and where it says what troubles it."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+
+    @property
+    def base(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str, *, visitor: str = "", **headers: str) -> httpx.Response:
+        """One request on a connection of its own, from a phone. `visitor` is the address it comes from."""
+        sent = {"user-agent": make.IPHONE, "accept-language": "en"}
+        sent |= {"x-forwarded-for": visitor} if visitor else {}
+        sent |= {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.get(self.base + path, headers=sent, timeout=30)
+
+    def verdict(self, path: str, **how: str) -> str:
+        """The public verdict."""
+        return str(self.get(path, accept="application/json", **how).json()["verdict"])
+
+    def memory_kib(self) -> int:
+        """Its resident memory in KiB (Linux)."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
+        return int(status.partition("VmRSS:")[2].split()[0])
+
+
+def environment(addresses: Addresses, room: KeyRoom, **more: str) -> dict[str, str]:
+    """Settings of a scan process on the test servers: any address may be claimed, the wait for the database is long, no floor."""
+    return {
+        "ZPCODE_SCAN_DATABASE_URL": addresses.scan_database,
+        "ZPCODE_SCAN_REDIS_URL": addresses.scan_redis,
+        "ZPCODE_KEYRING": str(room.keyring),
+        "ZPCODE_ROOT_PUBLIC": str(room.root_public),
+        "ZPCODE_PUBLIC_BASE": "https://zpm.example",
+        "ZPCODE_TRUSTED_PROXIES": "127.0.0.0/8",
+        "ZPCODE_REFUSAL_FLOOR_MS": "0",
+        "ZPCODE_SCAN_REDIS_MS": "200",
+        "ZPCODE_SCAN_DATABASE_MS": "5000",
+    } | more
+
+
+@contextmanager
+def scan_process(settings: Mapping[str, str], log: Path, *, app: str = APP, door: str = DOOR) -> Iterator[ScanProcess]:
+    """A process that answers; ended at the end."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "--factory", "--no-proxy-headers", "--no-server-header", "--no-access-log",
+               "--http", door, "--ws", "none", "--loop", "uvloop", "--backlog", "16384", "--port", str(port), app]  # fmt: skip
+    with log.open("wb") as errors:
+        process = subprocess.Popen(command, env=os.environ | settings, stderr=errors, stdout=errors)
+    found_process = ScanProcess(process, port, log)
+    try:
+        eventually(lambda: _answers(found_process))
+        yield found_process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def _answers(found: ScanProcess) -> bool:
+    assert found.process.poll() is None, found.log.read_text("utf-8", "replace")
+    try:
+        return found.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False

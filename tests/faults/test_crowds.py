@@ -1,0 +1,202 @@
+"""Slow clients, very many clients, and a crowd around one code: whoever just scans is answered as always."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.faults import tuned_door
+from tests.faults.scan_processes import TUNED_DOOR, environment, scan_process
+from tests.faults.wires import connect, many, until_closed
+from tests.integration import scan_factories as make
+from tests.integration.scan_factories import Registry, ScanService
+from tests.patience import eventually
+from zpcode.embedded.servers import Addresses
+
+SLOW, IDLE, CROWD = 100, 10_000, 500
+SPARE_FILES = 400
+IDLE_KIB = 24
+"""What one idle connection may cost at most; docs/scanning.md has what it does cost."""
+
+
+@contextmanager
+def dripping(wires: list[socket.socket], sent: bytes) -> Iterator[threading.Event]:
+    """Each connection sends one byte after the other, over and over, a few a second; those that were hung up on rest."""
+    stop, round_done = threading.Event(), threading.Event()
+
+    def drip() -> None:
+        at = 0
+        while not stop.wait(0.1):
+            for wire in wires:
+                with suppress(OSError):
+                    wire.send(sent[at % len(sent) :][:1])
+            at += 1
+            round_done.set()
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield round_done
+    finally:
+        stop.set()
+        thread.join()
+
+
+def request(path: str, *headers: bytes) -> bytes:
+    """A request's head as bytes."""
+    return b"\r\n".join((b"GET " + path.encode() + b" HTTP/1.1", b"host: scan", *headers)) + b"\r\n\r\n"
+
+
+def test_slow_clients_disturb_nobody(addresses: Addresses, registry: Registry, tmp_path: Path) -> None:
+    """A hundred each: heads byte by byte, bodies byte by byte, pages that are not read. Two hundred scans meanwhile."""
+    settings = environment(addresses, registry.room, **{tuned_door.ARRIVE: "300", tuned_door.TAKE: "300"})
+    with (
+        scan_process(settings, tmp_path / "scan.log", door=TUNED_DOOR) as scan,
+        many(scan.port, SLOW) as heads,
+        many(scan.port, SLOW) as bodies,
+        many(scan.port, SLOW, buffer=2048) as readers,
+    ):
+        for wire in bodies:
+            wire.sendall(request(registry.item(), b"content-length: 9999"))
+        for wire in readers:
+            wire.sendall(request(registry.item()) * 20)
+        with dripping(heads, request(registry.item(1))[:-1]) as drip, dripping(bodies, b"x") as other:
+            assert drip.wait(30)
+            assert other.wait(30)
+            with httpx.Client(base_url=scan.base, timeout=30, headers={"user-agent": make.IPHONE}) as phone:
+                pages = [phone.get(registry.item(n % 20)) for n in range(200)]
+        assert {page.status_code for page in pages} == {200}
+        assert all("验证通过" in page.text for page in pages)
+
+
+def test_slow_clients_are_hung_up_on(addresses: Addresses, registry: Registry, tmp_path: Path) -> None:
+    """With the door's patience cut to a second: a head byte by byte ends in 408, a body byte by byte in silence."""
+    settings = environment(addresses, registry.room, **{tuned_door.ARRIVE: "1"})
+    with (
+        scan_process(settings, tmp_path / "scan.log", door=TUNED_DOOR) as scan,
+        many(scan.port, 20) as heads,
+        many(scan.port, 20) as bodies,
+        dripping(heads, request(registry.item())[:-1]),
+        dripping(bodies, request(registry.item(), b"content-length: 9999") + b"x" * 9000),
+    ):
+        told = [until_closed(wire) for wire in (*heads, *bodies)]
+        assert all(not one or one.startswith(b"HTTP/1.1 408 ") for one in told)
+        assert scan.verdict(registry.item()) == "verified"
+
+
+@pytest.fixture
+def many_files() -> Iterator[int]:
+    """As many open files as this machine allows; how many connections that is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = IDLE + SPARE_FILES
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
+    yield limit - SPARE_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_ten_thousand_idle_connections_are_cheap(
+    addresses: Addresses, registry: Registry, tmp_path: Path, many_files: int
+) -> None:
+    """Half of them never say a word, half have scanned once. A scan is answered, and so is the next one on each."""
+    settings = environment(addresses, registry.room, **{tuned_door.ARRIVE: "300"})
+    with scan_process(settings, tmp_path / "scan.log", door=TUNED_DOOR) as scan:
+        assert scan.verdict(registry.item()) == "verified"
+        before = scan.memory_kib()
+        with many(scan.port, many_files) as wires:
+            assert scan.verdict(registry.item(1)) == "verified"
+            held = (scan.memory_kib() - before) / many_files
+            assert held < IDLE_KIB
+            for wire in wires[::100]:
+                wire.sendall(request("/healthz", b"connection: close"))
+                assert until_closed(wire).startswith(b"HTTP/1.1 200 ")
+        assert eventually(lambda: scan.verdict(registry.item(2)) == "verified")
+    (tmp_path / "held").write_text(f"{held:.1f} KiB for each of {many_files}", "utf-8")
+
+
+def crowd(port: int, path: str) -> list[dict[str, Any]]:
+    """Five hundred phones, each in a network and on a connection of its own, all at once: what each is told."""
+    with many(port, CROWD) as wires:
+        for n, wire in enumerate(wires):
+            address = f"x-forwarded-for: 60.{n // 250}.{n % 250}.1".encode()
+            agent = b"user-agent: " + make.IPHONE.encode()
+            wire.sendall(request(path, b"accept: application/json", b"connection: close", agent, address))
+        answers = [until_closed(wire).partition(b"\r\n\r\n") for wire in wires]
+    assert {head[:13] for head, _, _ in answers} == {b"HTTP/1.1 200 "}
+    return [json.loads(body) for _, _, body in answers]
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["projected", "flushed"])
+def test_a_crowd_around_one_code_meets_a_cold_process(
+    addresses: Addresses, registry: Registry, tmp_path: Path, *, flushed: bool
+) -> None:
+    """Real connections, nothing in memory, Redis there or emptied: everyone is told the same, each with its own number."""
+    path = registry.item(3)
+    with scan_process(environment(addresses, registry.room), tmp_path / "scan.log") as scan:
+        if flushed:
+            registry.redis.flushall()
+        answers = crowd(scan.port, path)
+    assert {answer["verdict"] for answer in answers} == {"verified"}
+    if not flushed:
+        told = sorted(answer["history"]["scans"] for answer in answers)
+        assert told == list(range(1, CROWD + 1)), "no two are the first, and none is left out"
+
+
+@pytest.mark.parametrize("flushed", [False, True], ids=["projected", "flushed"])
+def test_a_crowd_around_one_code_is_one_question_to_the_database(
+    addresses: Addresses, registry: Registry, *, flushed: bool
+) -> None:
+    """Each record is read at most once, however many ask for it; none at all where Redis has it."""
+    asked: Counter[str] = Counter()
+    with ScanService(make.settings(addresses, registry.room)) as service:
+        source: Any = service.app.source
+        query = source._query
+
+        async def counting(statement: Any, values: dict[str, Any]) -> Any:
+            asked.update(key for key in values.get("keys", ()) if key != "head")
+            return await query(statement, values)
+
+        source._query = counting
+        if flushed:
+            registry.redis.flushall()
+
+        async def everybody() -> list[httpx.Response]:
+            return await asyncio.gather(
+                *(
+                    service.aget(registry.item(3), client=f"60.191.{n % 250}.1", accept="application/json")
+                    for n in range(CROWD)
+                )
+            )
+
+        answers = service.do(everybody())
+    assert {answer.json()["verdict"] for answer in answers} == {"verified"}
+    assert max(asked.values(), default=0) <= 1, asked
+    assert bool(asked) == flushed
+
+
+def test_a_crowd_that_leaves_takes_nobodys_answer_along(
+    addresses: Addresses, registry: Registry, tmp_path: Path
+) -> None:
+    """Half of them hang up while the code is being looked up; the other half, and everybody later, is answered."""
+    with scan_process(environment(addresses, registry.room), tmp_path / "scan.log") as scan:
+        registry.redis.flushall()
+        with many(scan.port, 100) as leaving, many(scan.port, 100) as staying:
+            for pair in zip(leaving, staying, strict=True):
+                for wire in pair:
+                    wire.sendall(request(registry.item(4), b"connection: close"))
+                pair[0].close()
+            assert all(until_closed(wire).startswith(b"HTTP/1.1 200 ") for wire in staying)
+        with connect(scan.port) as wire:
+            wire.sendall(request(registry.item(4), b"connection: close"))
+            assert "验证通过" in until_closed(wire).decode()

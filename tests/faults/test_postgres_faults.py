@@ -1,0 +1,148 @@
+"""PostgreSQL falls in every way it can: warm scans go on, nobody is told what nobody can vouch for, the API says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.faults.load import Load, firsts, good, neutral
+from tests.faults.world import World
+from tests.integration import scan_factories as make
+from tests.integration import status_setting as setting
+from tests.patience import eventually
+from zpcode.errors import Unavailable
+from zpcode.rules.access import Caller, Role
+from zpcode.rules.decisions import Action
+from zpcode.rules.status import StatusRequest
+from zpcode.services import access, audit
+from zpcode.wire import card, redis_keys
+from zpcode.wire.card import Scope
+
+PATIENCE = 20
+"""How long a client of the API waits before it calls that for ever."""
+
+
+def test_killed_and_started_again(world: World) -> None:
+    """Warm codes as always; what nobody has read before cannot be confirmed; afterwards everything can be."""
+    cold = [world.registry.item(index, 42) for index in range(10)]
+    with Load(world.ports, world.codes) as load:
+        load.more()
+        world.servers.processes.kill("postgres")
+        with Load(world.ports, cold, clients=1) as newcomers:
+            newcomers.until_each(neutral)
+            assert all(map(neutral, newcomers.more(20)))
+            assert {told.verdict for told in load.more()} == {"verified", "revoked"}
+            assert {world.stands_on(port) for port in world.ports} == {"redis"}
+            world.servers.start_postgres()
+            world.registry.put({card.batch_key(42): make.batch(42)})
+            newcomers.until_each(lambda told: told.verdict == "verified")
+        fresh = world.revoke(0)
+        seen = load.until_each(lambda told: told.path == fresh and told.verdict == "revoked")
+        world.scans_drained()
+        load.more()
+    assert good(load.told, world.revoked) == []
+    assert good(load.since(seen), [fresh]) == []
+    assert max(firsts(load.told).values()) == 1
+
+
+# The API ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def api(bare: World) -> Iterator[httpx.Client]:
+    """An operator's client of a running API."""
+    operator = Caller(Role.OPERATOR, "*", "cli:test")
+    token = access.create(bare.engine, Role.OPERATOR, "*", caller=operator, now=datetime.now(UTC)).token
+    headers = {"Authorization": f"Bearer {token}", "Accept-Language": "en"}
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # none that is being closed as it is used
+    with httpx.Client(base_url=bare.start_api(), headers=headers, timeout=PATIENCE, limits=limits) as client:
+        yield client
+
+
+def asked(api: httpx.Client, number: int) -> httpx.Response:
+    """Requests of all kinds: lists, one thing, a decision."""
+    decision = {"scope": "batch", "target": "7", "action": "flag", "reason": "cloning-suspected"}
+    kinds: tuple[dict[str, Any], ...] = (
+        {"method": "GET", "url": "/v1/batches"},
+        {"method": "GET", "url": "/v1/products/09501101530003"},
+        {"method": "POST", "url": "/v1/status-changes", "json": decision},
+        {"method": "GET", "url": "/v1/notices"},
+    )
+    return api.request(**kinds[number % len(kinds)])
+
+
+def test_a_frozen_database_makes_the_api_say_so_and_holds_nobody(bare: World, api: httpx.Client) -> None:
+    """More requests than it has threads and connections, begun before and after: 503 with Retry-After for each.
+
+    Meanwhile it says that it lives and that it has no database; afterwards it works as before.
+    """
+    assert asked(api, 0).status_code == 200
+    with ThreadPoolExecutor(120) as clients, bare.frozen_postgres():
+        answers = list(clients.map(lambda number: asked(api, number), range(120)))
+        assert {answer.status_code for answer in answers} == {503}
+        assert {answer.headers["Retry-After"] for answer in answers} == {"5"}
+        assert {answer.json()["type"] for answer in answers} == {"/problems/unavailable"}
+        waiting = [clients.submit(asked, api, number) for number in range(100)]
+        assert api.get("/healthz").status_code == 200
+        told = api.get("/readyz")
+        assert (told.status_code, told.json()["status"], told.json()["parts"]["database"]) == (
+            503,
+            "unavailable",
+            "down",
+        )
+        assert {one.result().status_code for one in waiting} == {503}
+    eventually(lambda: asked(api, 0).status_code == 200)
+    assert api.get("/readyz").json()["parts"]["database"] == "ok"
+
+
+# The disk -----------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_keeps_decisions_and_scans_out_whole_and_shows_what_is_there(world: World) -> None:
+    """No file may grow: decisions are refused, scans wait in the stream, everybody is answered; then all goes on."""
+    placed = setting.settle(world.engine, datetime.now(UTC))
+    world.fill_tables()
+    asked = [setting.ask(Scope.CODE, f"{placed.item}:{index}", Action.REVOKE) for index in range(100)]
+    with Load(world.ports, world.codes) as load:
+        load.more()
+        world.scans_drained()
+        with world.full_disk():
+            made = refused_from(world, asked)
+            assert {told.verdict for told in load.more()} == {"verified", "revoked"}
+            waiting = eventually(lambda: world.redis.xlen(redis_keys.SCANS))
+            load.more()
+            assert world.redis.xlen(redis_keys.SCANS) > waiting, "the worker cannot store them"
+            assert decisions(world, placed.item) == made
+        for request in asked[made : made + 3]:
+            setting.decided(world.engine, setting.MAKER, datetime.now(UTC), request)
+        load.more()
+    assert decisions(world, placed.item) == made + 3
+    assert audit.verify(world.engine).whole
+    assert good(load.told, world.revoked) == []
+    eventually(lambda: world.count("scan", "city = ''") == len(load.told), seconds=60)
+
+
+def refused_from(world: World, asked: list[StatusRequest]) -> int:
+    """How many decisions were recorded before the first that could not be."""
+    for number, request in enumerate(asked):
+        try:
+            setting.decided(world.engine, setting.MAKER, datetime.now(UTC), request)
+        except Unavailable:
+            return number
+    raise AssertionError("the disk is not full")
+
+
+def decisions(world: World, batch: int) -> int:
+    """How many decisions there are about items of a batch; each has its audit entry and its card."""
+    found = {
+        world.count("status_change"),
+        world.count("audit", "action LIKE 'status.%'"),
+        world.count("card", f"key LIKE 'x:{batch}:%'"),
+    }
+    assert len(found) == 1
+    return found.pop()

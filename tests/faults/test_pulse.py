@@ -1,0 +1,128 @@
+"""How long the authority waits for PostgreSQL: as long as the server lives, and no longer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import Engine, text
+
+from tests.faults.proxy import Proxy
+from zpcode.embedded.servers import Addresses, Servers
+from zpcode.errors import Unavailable
+from zpcode.store import pulse
+from zpcode.store.pulse import Pulse
+from zpcode.store.session import connect, session_class, transaction
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask after a tenth of a second of silence, not after one."""
+    monkeypatch.setattr(pulse, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(pulse, "AGAIN_SECONDS", 0.0)
+
+
+@pytest.fixture
+def line(servers: Servers) -> Iterator[Proxy]:
+    """A line to PostgreSQL that can be frozen."""
+    folder = servers.sockets / "line"
+    folder.mkdir()
+    with Proxy(servers.sockets / ".s.PGSQL.5432", folder / ".s.PGSQL.5432") as proxy:
+        yield proxy
+    proxy.path.unlink()
+    folder.rmdir()
+
+
+@pytest.fixture
+def distant(addresses: Addresses, line: Proxy, impatient: None) -> Iterator[Engine]:
+    """An engine at the other end of the line, with a table to write to."""
+    del impatient
+    found = connect(at(addresses, line.path), pool_size=2)
+    with transaction(found) as connection:
+        connection.execute(text("CREATE TABLE note (what text)"))
+    yield found
+    found.dispose()
+
+
+def at(addresses: Addresses, path: Path) -> str:
+    """The authority's database by way of another socket."""
+    return f"{addresses.database.rpartition('=')[0]}={path.parent}"
+
+
+def write(engine: Engine) -> None:
+    with transaction(engine) as connection:
+        connection.execute(text("INSERT INTO note VALUES ('written')"))
+
+
+def test_a_slow_statement_of_a_server_that_lives_is_waited_for(distant: Engine) -> None:
+    """Ten times as long as the patience: the server is asked in between, and answers."""
+    with transaction(distant) as connection:
+        assert connection.execute(text("SELECT 'there' FROM pg_sleep(1)")).scalar_one() == "there"
+
+
+def test_a_frozen_line_is_given_up_by_all_who_wait_and_found_again(distant: Engine, line: Proxy) -> None:
+    line.freeze()
+    with ThreadPoolExecutor(12) as waiting:
+        errors = [one.exception() for one in [waiting.submit(write, distant) for _ in range(12)]]
+    assert {type(error) for error in errors} == {Unavailable}
+    line.thaw()
+    write(distant)
+    with transaction(distant) as connection:
+        assert connection.execute(text("SELECT count(*) FROM note")).scalar_one() == 1
+
+
+def test_where_the_commit_was_lost_sight_of_the_error_says_that_nobody_knows(distant: Engine, line: Proxy) -> None:
+    def write_and_lose_sight() -> None:
+        with transaction(distant) as connection:
+            connection.execute(text("INSERT INTO note VALUES ('perhaps')"))
+            line.freeze()
+
+    with pytest.raises(Unavailable, match="not known"):
+        write_and_lose_sight()
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        write(distant)
+    line.thaw()
+    write(distant)
+
+
+def test_once_gone_nobody_waits_and_one_at_a_time_asks() -> None:
+    asked: list[int] = []
+
+    def probe() -> None:
+        asked.append(len(asked))
+        if len(asked) < 3:
+            raise psycopg.errors.ConnectionTimeout
+
+    found = Pulse(probe, statement=1)
+    assert not found.beats()
+    for _ in range(5):
+        with pytest.raises(psycopg.OperationalError):
+            found.check()
+    assert asked == [0], "not again within the second"
+    found._asked -= pulse.AGAIN_SECONDS
+    with pytest.raises(psycopg.OperationalError):
+        found.check()
+    found._asked -= pulse.AGAIN_SECONDS
+    found.check()
+    assert (asked, found.gone) == ([0, 1, 2], False)
+
+
+def test_a_refusal_is_an_answer() -> None:
+    """Too many connections, starting up, no such database: the server lives, and a session that waits goes on waiting."""
+
+    def probe() -> None:
+        raise psycopg.OperationalError("FATAL: sorry, too many clients already")
+
+    assert Pulse(probe, statement=1).beats()
+
+
+def test_the_queue_s_connections_are_as_bounded(addresses: Addresses, line: Proxy, impatient: None) -> None:
+    del impatient
+    with session_class(at(addresses, line.path)).connect(at(addresses, line.path), autocommit=True) as session:
+        line.freeze()
+        with pytest.raises(psycopg.OperationalError, match="answers nobody"):
+            session.execute("SELECT 1")
+        assert session.closed

@@ -1,0 +1,316 @@
+"""A world that may fall apart: servers of its own, an authority's cards, and the service's processes.
+
+`running` is PostgreSQL, Valkey and everything a scan hangs on, thrown away afterwards. Scan processes, the worker
+and the API are the real commands with settings from the environment, as in production.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from redis import Redis
+from sqlalchemy import Engine, text
+
+from tests.faults.scan_processes import DOOR
+from tests.integration import scan_factories as make
+from tests.integration.scan_factories import Registry
+from tests.patience import eventually
+from zpcode.embedded.processes import Processes
+from zpcode.embedded.servers import Addresses, Servers, secret_file
+from zpcode.store import outbox
+from zpcode.store.session import connect, migrate, transaction
+from zpcode.wire import card, redis_keys
+from zpcode.wire.card import State
+
+FILE_BYTES = 16 * 1024 * 1024
+GOOD, SCRAPPED, WITHDRAWN = 7, 7, 9
+"""Batches: of 7 the items from 900 on were revoked one by one, all of 9 together."""
+
+
+@dataclass
+class World:
+    """What is running. `ports` are the scan processes', `registry` plays the authority."""
+
+    servers: Servers
+    addresses: Addresses
+    engine: Engine
+    redis: Redis
+    registry: Registry
+    processes: Processes
+    ports: list[int] = field(default_factory=list)
+
+    @property
+    def good(self) -> list[str]:
+        """Codes with nothing against them."""
+        return [self.registry.item(index, GOOD) for index in range(30)]
+
+    @property
+    def revoked(self) -> list[str]:
+        """Codes revoked before anything fell: single items, and a batch."""
+        single = [self.registry.item(index, SCRAPPED) for index in range(900, 906)]
+        return single + [self.registry.item(index, WITHDRAWN) for index in range(4)]
+
+    @property
+    def codes(self) -> list[str]:
+        """All of them."""
+        return [*self.good, *self.revoked]
+
+    # Processes --------------------------------------------------------------------------------------
+
+    def start_scans(self, number: int = 2, **settings: str) -> None:
+        """Scan processes, each ready. `settings` stand beside those of the addresses."""
+        fresh = []
+        for _ in range(number):
+            name, port = f"scan-{len(self.ports)}", _free_port()
+            command = [sys.executable, "-m", "uvicorn", "--factory", "--no-proxy-headers", "--no-access-log", "--http", DOOR,
+                       "--loop", "uvloop", "--port", str(port), "scanweb.app:create_app"]  # fmt: skip
+            self.processes.start(name, command, env=self._scan_environment() | settings | {"PGAPPNAME": name})
+            self.ports.append(port)
+            fresh.append(port)
+        for port in fresh:
+            self._until_stands_on(port, "redis")
+
+    def _scan_environment(self) -> dict[str, str]:
+        room = self.registry.room
+        return {
+            "ZPCODE_SCAN_DATABASE_URL": self.addresses.scan_database,
+            "ZPCODE_SCAN_REDIS_URL": self.addresses.scan_redis,
+            "ZPCODE_KEYRING": str(room.keyring),
+            "ZPCODE_ROOT_PUBLIC": str(room.root_public),
+            "ZPCODE_TRUSTED_PROXIES": "127.0.0.0/8",
+        }
+
+    def authority_environment(self) -> Mapping[str, str]:
+        """What the authority's processes need."""
+        room = self.registry.room
+        return {
+            "ZPCODE_HOME": str(self.servers.home),
+            "ZPCODE_DATABASE_URL": self.addresses.database,
+            "ZPCODE_REDIS_URL": self.addresses.redis,
+            "ZPCODE_KEYRING": str(room.keyring),
+            "ZPCODE_ROOT_PUBLIC": str(room.root_public),
+            "ZPCODE_SIGNER_SOCKET": str(self.servers.home / "nobody.sock"),
+        }
+
+    def start_worker(self) -> None:
+        """The worker: copies cards, drains scans."""
+        program = "from zpcode import settings, worker; worker.main(settings.load())"
+        self.processes.start("worker", [sys.executable, "-c", program], env=self.authority_environment())
+
+    def start_api(self) -> str:
+        """The authority's API; returns its address."""
+        port = _free_port()
+        command = [sys.executable, "-m", "uvicorn", "--factory", "--no-proxy-headers", "--no-access-log", "--port", str(port),
+                   "zpcode.app:create_app"]  # fmt: skip
+        self.processes.start("api", command, env=self.authority_environment())
+        base = f"http://127.0.0.1:{port}"
+        eventually(lambda: _status(f"{base}/readyz") == 200, seconds=60)
+        return base
+
+    def ready(self, port: int) -> dict[str, Any]:
+        """What a scan process says it stands on; empty where it does not answer."""
+        try:
+            found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30).json()
+        except httpx.TransportError:
+            return {}
+        return found
+
+    def stands_on(self, port: int) -> str:
+        """Where a scan process's answers come from."""
+        return str(self.ready(port).get("answers_from", ""))
+
+    def until_all_stand_on(self, word: str) -> None:
+        """Wait until every scan process answers from there."""
+        for port in self.ports:
+            self._until_stands_on(port, word)
+
+    def _until_stands_on(self, port: int, word: str) -> None:
+        def there() -> bool:
+            assert self.processes.ended() is None, self.processes.ended()
+            return self.stands_on(port) == word
+
+        eventually(there, seconds=60)
+
+    # Servers ----------------------------------------------------------------------------------------
+
+    @contextmanager
+    def frozen_valkey(self) -> Iterator[None]:
+        """Valkey takes connections and answers nothing."""
+        pid = self.servers.processes.pid("valkey")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    @contextmanager
+    def frozen_postgres(self) -> Iterator[None]:
+        """PostgreSQL takes connections and answers nothing, in none of its processes."""
+        server = self.servers.processes.pid("postgres")
+        os.kill(server, signal.SIGSTOP)  # first: then it has no new children
+        family = [server, *_children(server)]
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in reversed(family):
+                os.kill(pid, signal.SIGCONT)
+
+    def fill_tables(self) -> None:
+        """Make the files of cards and scans longer than `FILE_BYTES`, so that `full_disk` is one for them."""
+        # Rows shorter than any of ours, so that no page has room for one of those.
+        self.administer(
+            "INSERT INTO card SELECT 'z:' || n, -n, decode(md5(n::text), 'hex')" + _numbers(FILE_BYTES // 70),
+            "INSERT INTO scan (at, entry, gtin, lot, verdict, city, language, channel)"
+            " SELECT now(), n::text, '', '', '', 'filler', '', ''" + _numbers(FILE_BYTES // 60),
+            "CHECKPOINT",
+        )
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """No file of PostgreSQL's may grow beyond `FILE_BYTES`: the kernel refuses as it does on a full disk (EFBIG).
+
+        Its log of 16 MiB segments still fits, as on a disk of its own.
+        """
+        self._bound_files(FILE_BYTES)
+        try:
+            yield
+        finally:
+            self._bound_files(resource.RLIM_INFINITY)
+
+    def _bound_files(self, most: int) -> None:
+        """Bound the files of every PostgreSQL process, as the user it runs as: nobody else may."""
+        server, user = self.servers.processes.pid("postgres"), self.servers.user
+        for pid in (server, *_children(server)):
+            subprocess.run(
+                ["/bin/true"],
+                check=True,
+                user=None if user is None else user.pw_uid,
+                group=None if user is None else user.pw_gid,
+                preexec_fn=partial(_bound, pid, most),
+            )
+
+    def reach_redis_at(self, path: Path) -> None:
+        """From now on processes are started with this socket for Redis's."""
+
+        def moved(url: str) -> str:
+            return url.rpartition("@")[0] + f"@{path}"
+
+        found = self.addresses
+        self.addresses = replace(found, redis=moved(found.redis), scan_redis=moved(found.scan_redis))
+
+    def newest(self) -> int:
+        """The revision the database stands at."""
+        with transaction(self.engine) as connection:
+            return outbox.head(connection)
+
+    def count(self, table: str, where: str = "true") -> int:
+        """How many rows of a table there are."""
+        with transaction(self.engine) as connection:
+            return int(connection.execute(text(f"SELECT count(*) FROM {table} WHERE {where}")).scalar_one())  # noqa: S608
+
+    def administer(self, *statements: str) -> None:
+        """Statements as PostgreSQL's superuser, each by itself."""
+        word = secret_file(self.servers.home / "secrets", "postgres").read_text("ascii").strip()
+        with psycopg.connect(
+            f"postgresql://postgres:{word}@/zpcode?host={self.servers.sockets}", autocommit=True
+        ) as session:
+            for statement in statements:
+                session.execute(statement.encode())
+
+    def scans_drained(self) -> None:
+        """Wait until the stream is empty: the database knows of every scan."""
+        eventually(lambda: self.redis.xlen(redis_keys.SCANS) == 0, seconds=60)
+
+    # Decisions --------------------------------------------------------------------------------------
+
+    def revoke(self, index: int) -> str:
+        """Revoke an item of batch 7 in the database and, where that can be done now, in Redis; returns its code."""
+        self.registry.commit({card.item_key(GOOD, index): make.standing(State.REVOKED)})
+        return self.registry.item(index, GOOD)
+
+
+def _numbers(most: int) -> str:
+    return f" FROM generate_series(1, {most}) n"
+
+
+def _status(url: str) -> int:
+    try:
+        return httpx.get(url, timeout=30).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def _bound(pid: int, most: int) -> None:
+    try:
+        hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, hard))
+    except ProcessLookupError:
+        return  # a session that has just ended
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == parent:
+                found.append(int(entry.name))
+    return found
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+    return port
+
+
+@contextmanager
+def running() -> Iterator[World]:
+    """The servers and the cards; no process of ours yet."""
+    with (
+        tempfile.TemporaryDirectory(prefix="zpcode-faults-", ignore_cleanup_errors=True) as folder,
+        ExitStack() as stack,
+    ):
+        home = Path(folder)
+        home.chmod(0o711)
+        servers = stack.enter_context(Servers(home, durable=False))
+        engine = connect(servers.addresses.database, pool_size=5)
+        stack.callback(engine.dispose)
+        migrate(engine, scan_role="zpcode_scan")
+        redis = Redis.from_url(servers.addresses.admin_redis, socket_timeout=5)
+        stack.callback(redis.close)
+        projector = Redis.from_url(servers.addresses.redis, socket_timeout=5)
+        stack.callback(projector.close)
+        registry = Registry(engine, projector, *make.room_in(home / "room"))
+        world = World(servers, servers.addresses, engine, redis, registry, Processes(home / "log"))
+        stack.callback(world.processes.stop)
+        _furnish(registry)
+        yield world
+
+
+def _furnish(registry: Registry) -> None:
+    registry.everything()
+    revoked = make.standing(State.REVOKED)
+    cards: dict[str, Any] = {card.item_key(SCRAPPED, index): revoked for index in range(900, 906)}
+    cards[card.batch_key(SCRAPPED)] = make.batch(SCRAPPED, exceptions=True)
+    cards[card.batch_key(WITHDRAWN)] = make.batch(WITHDRAWN, timeline=revoked)
+    registry.put(cards)

@@ -1,0 +1,84 @@
+"""The comparison on a Valkey Cluster of three primaries: a card is missed on whichever shard it was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from sqlalchemy import Engine
+
+from zpcode.embedded.cluster import Cluster
+from zpcode.errors import KeyringError, Text
+from zpcode.services import projection, redis_client
+from zpcode.services.comparison import Comparison
+from zpcode.services.fsck import run
+from zpcode.services.fsck.ground import Ground
+from zpcode.services.fsck.report import State
+from zpcode.services.redis_client import AnyRedis
+from zpcode.store import outbox
+from zpcode.store.session import transaction
+from zpcode.wire import redis_keys
+
+CARDS = {f"p:{number:014d}": b"product" for number in range(40)} | {
+    "s:enterprise:X": b"standing",
+    "b:7": b"batch",
+    "x:7:1": b"item",
+}
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three primaries without replicas."""
+    with Cluster(tmp_path_factory.mktemp("cluster"), timeout_ms=1000) as running:
+        yield running
+
+
+@pytest.fixture
+def redis(cluster: Cluster, engine: Engine) -> Iterator[AnyRedis]:
+    """The cluster with all cards, as the authority sees it."""
+    with closing(redis_client.connect(cluster.addresses.redis, seconds=2)) as found:
+        with transaction(engine) as connection:
+            outbox.put_cards(connection, CARDS)
+        projection.catch_up(engine, found)
+        yield found
+
+
+def _at(redis: AnyRedis, key: str) -> tuple[redis_client.Shard, str, str | None]:
+    where, name = redis_keys.place(key)
+    shard = redis_client.layout(redis).of(where)
+    assert shard is not None
+    return shard, where, name
+
+
+def _lose(redis: AnyRedis, key: str) -> None:
+    shard, where, name = _at(redis, key)
+    assert (shard.redis.delete(where) if name is None else shard.redis.hdel(where, name)) == 1
+
+
+def test_what_any_shard_has_lost_or_too_many_is_put_right(engine: Engine, redis: AnyRedis, tmp_path: Path) -> None:
+    """Cards of all three shards, one in each kind of place, and one that nobody has written."""
+    lost = ["p:00000000000000", "p:00000000000001", "p:00000000000002", "s:enterprise:X", "x:7:1"]
+    assert len({id(_at(redis, key)[0].redis) for key in lost}) == 3
+    for key in lost:
+        _lose(redis, key)
+    shard, where, _ = _at(redis, "p:99999999999999")
+    shard.redis.set(where, redis_keys.pack(1, b"x"))
+    ground = Ground(engine, redis, tmp_path, _no_keyring, datetime.now(UTC), patience=0)
+    found = run.check(ground, only=["projection"]).of("projection")
+    assert {finding.where for finding in found.findings} == {*lost, "p:99999999999999"}
+    round_ = Comparison(engine, redis, 60)
+    while round_.rounds == 0:
+        round_.step()
+    assert round_.by_kind == {"missing": len(lost), "stray": 1}
+    assert round_.mended == round_.wrong
+    report = run.check(ground, only=["projection-head", "projection", "card-head"])
+    assert [outcome.state for outcome in report.outcomes] == [State.HOLDS] * 3
+    assert report.of("projection-head").examined == 3
+
+
+def _no_keyring() -> NoReturn:
+    raise KeyringError(Text("用不着", "not needed"))

@@ -1,0 +1,89 @@
+"""The audit log: its hash chain, and every decision in it word for word."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any, Final
+
+from zpcode.errors import Text
+from zpcode.rules.audit import Entry
+from zpcode.rules.changes import audit_detail
+from zpcode.rules.status import StatusChange
+from zpcode.services import audit
+from zpcode.services.fsck.ground import Ground
+from zpcode.services.fsck.report import Invariant, Outcome
+from zpcode.store import invariants, status
+
+CHAIN: Final = Invariant(
+    "audit-chain",
+    Text("审计日志的哈希链完整", "the audit log's hash chain is whole"),
+    Text(
+        "有人改动过日志：保全数据库与备份，与外部记下的条数和末条哈希比对（zpcode audit verify --expect-head）",
+        "somebody has altered the log: secure the database and its backups, and compare with count and head noted"
+        " elsewhere (zpcode audit verify --expect-head)",
+    ),
+)
+DECISIONS: Final = Invariant(
+    "decisions",
+    Text("每项状态决定都与审计日志逐字相符", "each decision about a status is in the audit log word for word"),
+    Text(
+        "审计日志为准：zpcode audit show --object 范围:对象；从备份恢复被改动的决定",
+        "the audit log is right: zpcode audit show --object SCOPE:TARGET; restore the altered decision from a backup",
+    ),
+)
+_CHUNK: Final = 500
+
+
+def chain(ground: Ground, outcome: Outcome) -> None:
+    """The whole chain from its first entry; a cut at its end shows only against what was noted elsewhere."""
+    found = audit.verify(ground.engine)
+    outcome.examined = found.count
+    if found.broken is not None:
+        zh, en = {
+            "gap": ("此处缺一条", "the entry is missing"),
+            "previous": ("与前一条不相连", "it does not follow the one before it"),
+            "hash": ("内容被改动", "it was altered"),
+        }[found.broken.kind]
+        outcome.find(found.broken.kind, zh, en, where=f"audit:{found.broken.id}")
+
+
+def decisions(ground: Ground, outcome: Outcome) -> None:
+    """As many entries as decisions, and each with the detail that follows from its decision."""
+    with invariants.snapshot(ground.engine) as connection:
+        made = status.every(connection)
+        while chunk := list(islice(made, _CHUNK)):
+            outcome.examined += len(chunk)
+            said = {entry.detail.get("change"): entry for entry in _said(connection, chunk)}
+            for one in chunk:
+                _compare(outcome, one, said.get(one.id))
+        entries = invariants.count_of(connection, "status.")
+    if entries != outcome.examined:
+        outcome.find(
+            "count",
+            f"决定 {outcome.examined} 项，审计日志中 {entries} 条",
+            f"{outcome.examined} decisions, and {entries} entries in the audit log",
+        )
+
+
+def _said(connection: Any, chunk: list[StatusChange]) -> list[Entry]:
+    objects = sorted({f"{one.scope}:{one.target}" for one in chunk})
+    return invariants.said_of(connection, objects, sorted({f"status.{one.action}" for one in chunk}))
+
+
+def _compare(outcome: Outcome, made: StatusChange, said: Entry | None) -> None:
+    where = f"{made.scope}:{made.target} #{made.id}"
+    if said is None:
+        outcome.find("unlogged", "这项决定不在审计日志里", "this decision is not in the audit log", where=where)
+        return
+    detail = audit_detail(made)
+    differing = [name for name, value in detail.items() if said.detail.get(name) != value]
+    if said.at != made.created_at:
+        differing.append("created_at")
+    if differing:
+        names = ", ".join(differing)
+        outcome.find(
+            "altered",
+            f"与审计日志第 {said.id} 条不符：{names}",
+            f"differs from entry {said.id} of the audit log in {names}",
+            where=where,
+        )

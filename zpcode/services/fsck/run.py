@@ -1,0 +1,66 @@
+"""Everything that always holds, in the order in which it is looked at: the truth first, then what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from zpcode.errors import Finding, Refused, Text, ZpError
+from zpcode.services.fsck import cards, chain, files, numbers, projection, queue, scans
+from zpcode.services.fsck.ground import Check, Ground
+from zpcode.services.fsck.report import Invariant, Outcome, Report
+
+CHECKS: Final[tuple[tuple[Invariant, Check], ...]] = (
+    (numbers.NUMBERS, numbers.numbers),
+    (numbers.RECORDS, numbers.records),
+    (chain.CHAIN, chain.chain),
+    (numbers.LOGGED, numbers.logged),
+    (chain.DECISIONS, chain.decisions),
+    (numbers.QUOTAS, numbers.quotas),
+    (numbers.ORDERS, numbers.orders),
+    (queue.JOBS, queue.queue),
+    (files.FILES, files.files),
+    (files.CONTENTS, files.contents),
+    (cards.HEAD, cards.head),
+    (cards.CARDS, cards.cards),
+    (projection.HEAD, projection.head),
+    (projection.CARDS, projection.cards),
+    (scans.PARTITIONS, scans.partitions),
+    (scans.STREAM, scans.stream),
+    (scans.COUNTS, scans.counts),
+    (scans.HISTORIES, scans.histories),
+)
+NAMES: Final = tuple(invariant.name for invariant, _ in CHECKS)
+
+
+def check(ground: Ground, *, only: Collection[str] = (), told: Callable[[Outcome], None] = lambda _: None) -> Report:
+    """Check every invariant, or those named by `only`; `told` hears of each as soon as it is done.
+
+    What cannot be looked at just now is said of its invariant and hinders no other. Raises Refused on a name there is
+    not.
+    """
+    for name in only:
+        if name not in NAMES:
+            text = Text(
+                f"没有检查项 {name[:80]}；可选：{', '.join(NAMES)}",
+                f"there is no check {name[:80]}: {', '.join(NAMES)}",
+            )
+            raise Refused(text, (Finding("check", text),))
+    outcomes = []
+    for invariant, look in CHECKS:
+        if only and invariant.name not in only:
+            continue
+        outcome = Outcome(invariant)
+        try:
+            look(ground, outcome)
+        except ZpError as error:
+            outcome.hindrance = error.text
+        except RedisError as error:
+            outcome.hindrance = Text(f"缓存服务没有应答：{error}", f"Redis does not answer: {error}")
+        except OSError as error:
+            outcome.hindrance = Text(f"读不到文件：{error}", f"a file cannot be read: {error}")
+        told(outcome)
+        outcomes.append(outcome)
+    return Report(tuple(outcomes))

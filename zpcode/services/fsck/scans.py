@@ -1,0 +1,226 @@
+"""Drained scans, items' histories in both places, the partitions, the stream."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Any, Final
+
+import msgspec
+from redis import Redis
+from redis.exceptions import ResponseError
+
+from zpcode.errors import Text
+from zpcode.rules.batches import seconds, today
+from zpcode.services import copies, redis_client
+from zpcode.services.fsck.ground import Ground
+from zpcode.services.fsck.report import SHOWN, Invariant, Outcome
+from zpcode.services.scans import ABANDONED_MS, ensure_partitions
+from zpcode.store import invariants
+from zpcode.store.invariants import Counted
+from zpcode.store.session import Connection
+from zpcode.wire import redis_keys
+from zpcode.wire.card import History, batch_key
+
+COUNTS: Final = Invariant(
+    "scan-counts",
+    Text("历史记录所计的次数不超过实际入库的扫码", "histories count no more scans than there are"),
+    Text(
+        "有扫码被计了两次，或扫码记录被删：查看该件的 scan 行，从备份恢复 item_history",
+        "a scan was counted twice, or scans were deleted: look at the item's rows of scan, restore item_history from a"
+        " backup",
+    ),
+)
+HISTORIES: Final = Invariant(
+    "histories",
+    Text("缓存中的扫码历史不少于数据库的", "histories in Redis count no less than the database's"),
+    Text(
+        "缓存可能由旧备份恢复，会误报“首次扫码”：zpcode fsck --deep --repair",
+        "Redis was perhaps restored from an old copy and would say “first scan” wrongly: zpcode fsck --deep --repair",
+    ),
+)
+PARTITIONS: Final = Invariant(
+    "partitions",
+    Text(
+        "本月与下月的扫码分区都在，没有散落的扫码",
+        "this month's and the next month's partitions are there, no scan lies elsewhere",
+    ),
+    Text(
+        "zpcode fsck --repair 建立缺少的分区；散落的扫码须移入其月份的分区",
+        "zpcode fsck --repair makes missing partitions; scans elsewhere have to be moved into their month's",
+    ),
+)
+STREAM: Final = Invariant(
+    "stream",
+    Text("扫码流有人收取，没有滞留的条目", "the scan stream is being drained, nothing is stuck in it"),
+    Text(
+        "让后台进程运行：zpcode worker；看它的日志里 drain 的错误",
+        "let a worker run: zpcode worker; look for errors of drain in its log",
+    ),
+)
+_SAMPLE: Final = 10_000
+_SLICE: Final = 500
+_STUCK_MS: Final = 10 * ABANDONED_MS
+
+# Raise a history to what the database knows of it; one that counts more is right, and stays.
+_RAISE: Final = """
+local old = redis.call('HGET', KEYS[1], ARGV[1])
+local entry = old and cmsgpack.unpack(old) or {0, 0, ''}
+if entry[1] >= tonumber(ARGV[2]) then return 0 end
+entry[1] = tonumber(ARGV[2]); entry[2] = tonumber(ARGV[3]); entry[3] = ARGV[4]
+redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack(entry))
+return 1
+"""
+
+
+def counts(ground: Ground, outcome: Outcome) -> None:
+    """All together; with `deep` item by item, with their first and last times."""
+    with invariants.snapshot(ground.engine) as connection:
+        counted, scans = invariants.totals(connection)
+        outcome.examined = scans
+        if counted > scans:
+            outcome.find(
+                "total",
+                f"历史共计 {counted} 次，单品扫码只有 {scans} 条",
+                f"histories count {counted} scans together, there are {scans} of items",
+            )
+        for batch, item in invariants.histories_astray(connection, SHOWN + 1):
+            outcome.find("astray", "没有这一件", "there is no such item", where=f"{batch}:{item}")
+        for found in invariants.overcounted(connection, SHOWN + 1) if ground.deep else ():
+            outcome.find(
+                "item",
+                f"计 {found.counted} 次，扫码 {found.scans} 条，或首末时间不符",
+                f"counts {found.counted}, there are {found.scans} scans, or its first or last time is none of them",
+                where=f"{found.batch}:{found.item}",
+            )
+
+
+def histories(ground: Ground, outcome: Outcome) -> None:
+    """Redis counts first and the database follows, so Redis is never behind; ten thousand items, with `deep` all."""
+    with invariants.snapshot(ground.engine) as connection:
+        for found in _histories(connection, ground):
+            _compare(ground, outcome, found)
+            outcome.examined += len(found)
+            if outcome.examined >= _SAMPLE and not ground.deep:
+                break
+
+
+def _histories(connection: Connection, ground: Ground) -> Iterator[list[Counted]]:
+    """All histories, from a batch on that is another one every day, and round to that batch again."""
+    day = hashlib.sha256(f"{ground.now:%Y-%m-%d}".encode()).digest()[0] / 256
+    start = int(invariants.last_number(connection) * day)
+    batch, index = start, -1
+    while found := invariants.histories_after(connection, batch, index, _SLICE):
+        yield found
+        batch, index = found[-1].batch, found[-1].item
+    batch, index = 0, -1
+    while found := invariants.histories_after(connection, batch, index, _SLICE):
+        yield [one for one in found if one.batch < start]
+        batch, index = found[-1].batch, found[-1].item
+        if batch >= start:
+            return
+
+
+def _compare(ground: Ground, outcome: Outcome, found: Sequence[Counted]) -> None:
+    layout = redis_client.layout(ground.redis)
+    parts: defaultdict[int, list[Counted]] = defaultdict(list)
+    servers: dict[int, Redis] = {}
+    for one in found:
+        shard = copies.shard_of(layout, batch_key(one.batch))
+        parts[id(shard)].append(one)
+        servers[id(shard)] = shard.redis
+    for name, part in parts.items():
+        wrong = _behind(servers[name], outcome, part)
+        if ground.repair and wrong:
+            _raise(servers[name], outcome, wrong)
+
+
+def _behind(redis: Redis, outcome: Outcome, part: Sequence[Counted]) -> list[Counted]:
+    """Those of which a server that says it knows them counts less than the database."""
+    pipeline = redis.pipeline(transaction=False)
+    for one in part:
+        where, name = redis_keys.history(one.batch, one.item)
+        pipeline.hmget(where, [name, redis_keys.COMPLETE])
+        pipeline.exists(redis_keys.history_complete(one.batch))
+    replies = pipeline.execute(raise_on_error=False)
+    wrong: list[Counted] = []
+    for one, told, born in zip(part, replies[::2], replies[1::2], strict=True):
+        where = f"{one.batch}:{one.item}"
+        if isinstance(told, Exception):
+            outcome.find(
+                "unreadable", "缓存里这个位置不是历史", "what stands in Redis there is no history", where=where
+            )
+        elif (told[1] is not None or born) and (scans := _scans(told[0])) < one.scans:
+            zh, en = f"缓存计 {scans} 次，数据库 {one.scans} 次", f"Redis counts {scans}, the database {one.scans}"
+            outcome.find("behind", zh, en, where=where)
+            wrong.append(one)
+    return wrong
+
+
+def _scans(value: bytes | None) -> int:
+    if value is None:
+        return 0
+    try:
+        return msgspec.msgpack.decode(value, type=History).scans
+    except msgspec.MsgspecError:
+        return 0
+
+
+def _raise(redis: Redis, outcome: Outcome, wrong: Sequence[Counted]) -> None:
+    script = redis.register_script(_RAISE)
+    for one in wrong:
+        where, name = redis_keys.history(one.batch, one.item)
+        script(keys=[where], args=[name, one.scans, seconds(one.first_at), one.first_city])
+        outcome.mend(f"已补齐 {one.batch}:{one.item} 的历史", f"raised the history of {one.batch}:{one.item}")
+
+
+def partitions(ground: Ground, outcome: Outcome) -> None:
+    """The worker makes them ahead; scans that found none lie in the one for everything else, and block their month's."""
+    day = today(ground.now)
+    wanted = [_name(day), _name(day.replace(day=1) + timedelta(days=32))]
+    with invariants.snapshot(ground.engine) as connection:
+        there = invariants.partitions(connection)
+        outcome.examined = len(there)
+        unplaced = invariants.unplaced_scans(connection)
+    missing = [name for name in wanted if name not in there]
+    for name in missing:
+        outcome.find("missing", "缺少分区", "the partition is missing", where=name)
+    for month, count in unplaced:
+        outcome.find("unplaced", f"{count} 条扫码没有分区", f"{count} scans have no partition", where=month)
+    if ground.repair and missing and not unplaced:
+        ensure_partitions(ground.engine, day)
+        for name in missing:
+            outcome.mend(f"已建立分区 {name}", f"made partition {name}")
+
+
+def _name(day: date) -> str:
+    return f"scan_{day:%Y_%m}"
+
+
+def stream(ground: Ground, outcome: Outcome) -> None:
+    """Every entry waits for a drainer, or a drainer has it and will soon be done with it."""
+    redis = redis_client.holder(ground.redis, redis_keys.SCANS)
+    try:
+        outcome.examined = int(redis.xlen(redis_keys.SCANS))
+        if not redis.exists(redis_keys.SCANS):
+            return
+        pending: Any = redis.xpending_range(
+            redis_keys.SCANS, redis_keys.SCAN_GROUP, "-", "+", SHOWN + 1, idle=_STUCK_MS
+        )
+    except ResponseError as error:
+        if "WRONGTYPE" in str(error):
+            outcome.find("unreadable", "这个位置不是扫码流", "what stands there is no stream", where=redis_keys.SCANS)
+        elif outcome.examined:
+            zh, en = "没有消费组：没有后台进程收取过", "it has no consumer group: no worker has ever drained it"
+            outcome.find("undrained", zh, en, where=redis_keys.SCANS)
+        return
+    for entry in pending:
+        minutes = entry["time_since_delivered"] // 60_000
+        outcome.find(
+            "stuck",
+            f"{entry['consumer'].decode()} 取走已 {minutes} 分钟",
+            f"{entry['consumer'].decode()} took it {minutes} minutes ago",
+            where=entry["message_id"].decode(),
+        )
