@@ -210,6 +210,11 @@ class KeyringFile:
             self._look()
         return self._keyring
 
+    def look(self) -> Keyring:
+        """The keyring in force, the file looked at now: for whoever meets a key that the one at hand does not have."""
+        self._look()
+        return self._keyring
+
     def _look(self) -> None:
         self._next = self._clock() + _LOOK_EVERY
         try:

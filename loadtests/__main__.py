@@ -21,7 +21,7 @@ from loadtests.seeding import Plan, Seeding
 from loadtests.telling import refused, step
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Refused, Text, ZpError
-from zpcode.services import projection
+from zpcode.services import projection, redis_client
 from zpcode.settings import Settings, load
 from zpcode.store.session import connect
 
@@ -117,7 +117,7 @@ def _seed(settings: Settings, sample: Path, plan: Plan, threads: int) -> None:
         stack.callback(engine.dispose)
         signer = stack.enter_context(SignerClient(settings.signer_socket))
         Seeding(engine, signer, settings.export_dir, settings.public_base, plan, step, threads).run(sample)
-        redis = projection.connect(settings.redis_url or demo.redis)
+        redis = redis_client.connect(settings.redis_url or demo.redis)
         stack.callback(redis.close)
         projection.catch_up(engine, redis)
 

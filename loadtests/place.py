@@ -115,7 +115,12 @@ def reserved(engine: Engine, codes: int) -> Batch:
         request = BatchRequest(Level.ITEM, gtin, codes)
         with suppress(Refused):
             return batches.reserve(
-                engine, request, caller=furnish.DEMO, idempotency_key=f"bench-{gtin}-{codes}", base=BASE, now=datetime.now(UTC)
+                engine,
+                request,
+                caller=furnish.DEMO,
+                idempotency_key=f"bench-{gtin}-{codes}",
+                base=BASE,
+                now=datetime.now(UTC),
             )
     raise SystemExit(f"no enterprise of the demo registry may have {codes} codes")
 
@@ -132,9 +137,7 @@ def _issued(engine: Engine, home: Path, codes: int) -> Batch:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
-        return issuing.issue(
-            engine, signer, number, directory=home / "exports", clock=lambda: datetime.now(UTC)
-        )
+        return issuing.issue(engine, signer, number, directory=home / "exports", clock=lambda: datetime.now(UTC))
 
 
 def _paths(home: Path, batch: Batch) -> tuple[str, ...]:

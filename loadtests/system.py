@@ -22,7 +22,7 @@ from loadtests.seeding import Plan, Seeding
 from loadtests.telling import step
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Text, Unavailable
-from zpcode.services import projection
+from zpcode.services import projection, redis_client
 from zpcode.store.session import connect
 
 SCAN_PORT: Final = 18701
@@ -99,6 +99,6 @@ def _seed(home: Path, plan: Plan, base: str, sample: Path) -> None:
         stack.callback(engine.dispose)
         signer = stack.enter_context(SignerClient(home / "run" / "signer.sock"))
         Seeding(engine, signer, home / "exports", base, plan, step).run(sample)
-        redis = projection.connect(addresses.redis)
+        redis = redis_client.connect(addresses.redis)
         stack.callback(redis.close)
         projection.catch_up(engine, redis)

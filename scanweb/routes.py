@@ -200,6 +200,7 @@ class ScanRoute:
         return bool(seconds)
 
     async def _refuse(self, seconds: int, request: Request, language: str, scope: Scope, send: Send) -> None:
+        self.meters.refused += 1
         as_json = wants_json(request.accept, request.asked_format)
         body = [self.refusals.body(TOO_MANY, language, as_json=as_json)]
         more = ((b"content-language", language.encode("ascii")), (b"retry-after", b"%d" % seconds))

@@ -31,7 +31,11 @@ class Rings(Protocol):
     """Where the keyring in force comes from: `keys.keyring.KeyringFile`."""
 
     def current(self) -> Keyring:
-        """The keyring in force."""
+        """The keyring in force, as of a quarter of a second ago at most."""
+        ...
+
+    def look(self) -> Keyring:
+        """The keyring in force now."""
         ...
 
 
@@ -65,18 +69,22 @@ class Seals:
 
     def check(self, raw_path: bytes) -> Checked:
         """What stands in a raw path. Raises MalformedCode."""
-        ring = self._rings.current()
-        if ring is not self._ring:
-            self._ring = ring
-            self._checked.clear()
+        self._follow(self._rings.current())
         known = self._checked.get(raw_path)
         if known is not None:
             self._checked.move_to_end(raw_path)
             return known
         code, path = link.read(raw_path)
-        checked = Checked(code, None if code.seal is None else ring.verify_seal(code.seal, path), path)
+        if code.seal is not None and self._ring.get(code.seal.key_id) is None:
+            self._follow(self._rings.look())  # a key may be younger than the last look
+        checked = Checked(code, None if code.seal is None else self._ring.verify_seal(code.seal, path), path)
         if checked.seal is SealVerdict.VALID:
             self._checked[raw_path] = checked
             if len(self._checked) > KEPT:
                 self._checked.popitem(last=False)
         return checked
+
+    def _follow(self, ring: Keyring) -> None:
+        if ring is not self._ring:
+            self._ring = ring
+            self._checked.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mmdb_writer import MMDBWriter
@@ -40,7 +41,8 @@ def test_a_reload_by_the_same_visitor_within_ten_minutes_does_not_count(
 
 
 def looked(redis: Redis, *looks: looking.Look) -> list[looking.Seen]:
-    replies = redis.execute_command(*looking.command(looks, evicting=False, script=True))
+    speak: Any = redis.execute_command
+    replies = speak(*looking.command(looks, evicting=False, script=True))
     return looking.read_all(replies, len(looks))
 
 

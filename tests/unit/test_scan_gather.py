@@ -10,6 +10,7 @@ import pytest
 from scanweb.gather import Gather
 from scanweb.scans import ScanBuffer
 from zpcode.errors import Text, Unavailable
+from zpcode.wire.scan_event import ScanEvent
 
 
 class Doubler:
@@ -139,8 +140,9 @@ def test_closing_ends_what_waits() -> None:
 
 def test_scans_leave_in_order_and_what_may_have_arrived_is_dropped_not_sent_again() -> None:
     buffer = ScanBuffer(4)
-    for event in (b"1", b"2", b"3", b"4", b"5"):
+    events = [ScanEvent(at, "", "", None, None, "", "", "", b"", "", "") for at in range(5)]
+    for event in events:
         buffer.add(event)
-    assert (buffer.take(), buffer.dropped) == ([b"1", b"2", b"3", b"4"], 1)
+    assert (buffer.take(), buffer.dropped) == (events[:4], 1)
     buffer.lose(4)
     assert (buffer.take(), buffer.dropped) == ([], 5)

@@ -207,7 +207,9 @@ def test_what_holds_when_a_card_is_written_holds_for_a_reader_whose_clock_is_beh
     behind = int(NOW.timestamp()) - 90
     made = [decision(1, Actor.CITY, Action.SUSPEND), decision(2, Actor.CITY, Action.REVOKE, at=30)]
     for found in (timeline(made, NOW), ranges([replace(one, first=0, last=9) for one in made], NOW)[0].timeline):
-        assert [state and state.state for state in (found.at(behind), found.at(behind + 119), found.at(behind + 120))] == [
+        assert [
+            state and state.state for state in (found.at(behind), found.at(behind + 119), found.at(behind + 120))
+        ] == [
             State.SUSPENDED,
             State.SUSPENDED,
             State.REVOKED,

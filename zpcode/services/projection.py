@@ -17,7 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from zpcode.errors import Text, Unavailable
-from zpcode.services.redis_client import AnyRedis, Layout, Shard, connect, layout
+from zpcode.services.redis_client import AnyRedis, Layout, Shard, layout
 from zpcode.store import outbox
 from zpcode.store.outbox import Card
 from zpcode.store.scans import unscanned
@@ -25,7 +25,6 @@ from zpcode.store.session import Connection, Engine, transaction
 from zpcode.wire import redis_keys
 from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD, batch_key
 
-__all__ = ["catch_up", "connect"]
 P = ParamSpec("P")
 CHUNK: Final = 500
 _SLOTS_FIELD: Final = "slots"

@@ -63,7 +63,7 @@ def entries(connection: Connection) -> Generator[tuple[Entry, bytes, bytes], Non
     Whoever stops before the end closes the iterator, and with it the cursor on the server.
     """
     query = select(audit).order_by(audit.c.id)
-    with connection.execution_options(stream_results=True, yield_per=1000).execute(query) as rows:
+    with connection.execute(query.execution_options(yield_per=1000)) as rows:
         for row in rows:
             entry = Entry(row.id, row.at, row.actor, row.action, row.object, row.detail)
             yield entry, bytes(row.previous), bytes(row.hash)

@@ -93,8 +93,8 @@ def since(connection: Connection, revision: int, limit: int) -> list[Card]:
 
 def everything(connection: Connection) -> Iterator[list[Card]]:
     """All cards in chunks of 500, in the order of their revisions."""
-    options = connection.execution_options(stream_results=True, yield_per=500)
-    for chunk in options.execute(select(card).order_by(card.c.revision)).partitions():
+    query = select(card).order_by(card.c.revision).execution_options(yield_per=500)
+    for chunk in connection.execute(query).partitions():
         yield [Card(row.key, row.revision, bytes(row.body)) for row in chunk]
 
 

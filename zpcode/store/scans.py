@@ -11,6 +11,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from zpcode.store.tables import item_history, scan
 
+_PARTITIONS = 7283006
+"""The advisory lock of whoever makes partitions."""
+
 
 def unscanned(connection: Connection, batches: Sequence[int]) -> list[int]:
     """Those of these batches of which no item has a history."""
@@ -70,6 +73,7 @@ def ensure_partition(connection: Connection, month: date) -> None:
     first = month.replace(day=1)
     following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
     name = f"scan_{first:%Y_%m}"
+    connection.execute(select(func.pg_advisory_xact_lock(_PARTITIONS)))  # two workers at the turn of a month
     if connection.execute(select(func.to_regclass(name))).scalar() is None:
         connection.execute(
             text(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF scan FOR VALUES FROM ('{first}') TO ('{following}')")
