@@ -83,7 +83,7 @@ def _words(key_word: Path | None, root_word: Path | None, days: int) -> dict[str
 
 @app.command()
 def init(root_key: RootKey = None, root_public: RootPublic = None, root_passphrase_file: RootWord = None) -> None:
-    """生成根密钥(一次) / make the root key, once."""
+    """生成根密钥（一次） / make the root key, once."""
     room = _room(None, None, root_key, root_public)
     root = ceremony.create_root(room, root_passphrase=_root_word(root_passphrase_file, twice=True))
     _say(
@@ -119,8 +119,8 @@ def rotate(
     validity_days: Days = 365,
     yes: Yes = False,
 ) -> None:
-    """更换签名密钥,旧的只收尾 / a new signing key; the old one only finishes its batches."""
-    _sure(yes, "更换签名密钥?", "Rotate the signing key?")
+    """更换签名密钥，旧的只收尾 / a new signing key; the old one only finishes its batches."""
+    _sure(yes, "更换签名密钥？", "Rotate the signing key?")
     room = _room(keys_dir, keyring, root_key, root_public)
     key_id = ceremony.rotate(room, **_words(passphrase_file, root_passphrase_file, validity_days))
     _say(
@@ -139,7 +139,7 @@ def retire(
     root_passphrase_file: RootWord = None,
     yes: Yes = False,
 ) -> None:
-    """停用密钥,已签的码仍有效 / end a key's signing; what it signed stays valid."""
+    """停用密钥，已签的码仍有效 / end a key's signing; what it signed stays valid."""
     _sure(
         yes,
         f"停用 {key_id}？它名下未完成的批次将无法完成。",
@@ -161,7 +161,7 @@ def revoke(
     root_passphrase_file: RootWord = None,
     yes: Yes = False,
 ) -> None:
-    """撤销密钥,名下所有码立即失去信任 / withdraw the trust in every code under a key."""
+    """撤销密钥，名下所有码立即失去信任 / withdraw the trust in every code under a key."""
     _sure(
         yes,
         f"撤销 {key_id}？它签过的每个码都将显示为密钥已撤销，且不能恢复。",

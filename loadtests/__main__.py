@@ -35,7 +35,7 @@ def run(  # noqa: PLR0913 - one option each
     profile: Annotated[str, typer.Argument(help=_NAMES)] = "ordinary",
     *,
     seconds: Annotated[float, typer.Option(min=2, help="持续秒数 / how long")] = 60,
-    rate: Annotated[float, typer.Option(help="满载时每秒扫码；0:按场景 / scans a second; 0: the profile's own")] = 0,
+    rate: Annotated[float, typer.Option(help="满载时每秒扫码；0 为按场景 / scans a second; 0: the profile's own")] = 0,
     host: Annotated[str, typer.Option(help="目标；默认自启一套 / the target; default: a system of our own")] = "",
     api: Annotated[str, typer.Option(help="目标的业务接口 / the target's API")] = "",
     sample: Annotated[Path | None, typer.Option(help="目标的样本 / the target's sample")] = None,
@@ -97,7 +97,7 @@ def seed(
     threads: Annotated[int, typer.Option(min=1, max=64, help="同时签发的批次 / batches at a time")] = 4,
     confirmed: Annotated[bool, typer.Option("--yes-seed-that-database", help="写入指定的库 / it is meant")] = False,
 ) -> None:
-    """备数:虚构的登记册、真实签发的批次、样本。Seed the system that the settings (ZPCODE_…) name, or the demo on HOME."""
+    """备数：虚构的登记册、真实签发的批次、样本。Seed the system that the settings (ZPCODE_…) name, or the demo on HOME."""
     settings = load()
     if settings.database_url and not confirmed:
         raise Refused(

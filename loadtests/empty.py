@@ -12,7 +12,7 @@ from typing import Final
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from scanweb.routes import FIXED, HTML, Receive, Scope, Send
+from scanweb.routes import ANSWER, FIXED, HTML, Receive, Scope, Send
 
 BODY: Final = b"x" * int(os.environ.get("ZPCODE_EMPTY_BYTES", "8000"))
 HEADERS: Final = [
@@ -32,6 +32,17 @@ async def app(scope: Scope, receive: Receive, send: Send) -> None:
         return
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await send({"type": "http.response.body", "body": BODY})
+
+
+_HEAD: Final = b"HTTP/1.1 200 OK\r\n" + b"".join(b"%b: %b\r\n" % pair for pair in HEADERS)
+
+
+async def whole(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer in one ready-made message, as scans are answered (`scanweb.server`)."""
+    if scope["type"] == "http":
+        await send({"type": ANSWER, "head": _HEAD, "body": [BODY]})
+    else:
+        await app(scope, receive, send)
 
 
 MESSAGE: Final = b"zpcode/1\nAAAA\n/01/09506000134352/21/0123456789AB"

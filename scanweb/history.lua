@@ -37,7 +37,8 @@ local function lately(visits, visitor)
   local kept, number = {}, nil
   for at = 1, #visits - VISIT + 1, VISIT do
     local who, when, which = struct.unpack('>c4I2I3', visits, at)
-    if (tick - when) % 65536 < lasting then
+    local age = (tick - when) % 65536
+    if age < lasting or age > 65536 - lasting then -- the second: stamped by a process whose clock is ahead
       kept[#kept + 1] = string.sub(visits, at, at + VISIT - 1)
       if who == visitor then number = which end
     end

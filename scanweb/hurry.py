@@ -26,11 +26,12 @@ SITE_SHARE: Final = 10
 _INNER: Final = tuple(
     map(
         ip_network,
-        ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "::1",
-         "fc00::/7", "fe80::/10"),
+        ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7",
+         "fe80::/10"),
     )
 )  # fmt: skip
-"""Loopback, private, link-local, shared (RFC 6890): a proxy, a balancer or the machine itself."""
+"""Loopback, private, link-local, shared (RFC 6890): a proxy, a balancer or the machine itself. All within two bytes."""
+_LOOPBACK: Final = bytes(15) + b"\1"
 
 
 class Hurry:
@@ -73,10 +74,13 @@ class Hurry:
         return 0
 
 
-@lru_cache(maxsize=1024)
 def is_inner(address: bytes) -> bool:
     """Whether an address is none of the public network: then it is no consumer's, and many may stand behind it."""
-    if not address:
-        return True
-    found = ip_address(address)
+    return not address or address == _LOOPBACK or _begins_inner(address[:2], len(address))
+
+
+@lru_cache(maxsize=1024)
+def _begins_inner(first: bytes, length: int) -> bool:
+    """By the first two bytes alone, which decide it: whole addresses are remembered nowhere but in the budgets."""
+    found = ip_address(first.ljust(length, b"\0"))
     return any(found in network for network in _INNER if network.version == found.version)

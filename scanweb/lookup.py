@@ -253,7 +253,8 @@ class Lookup:
                     return await self._seen(question, cards.batch, cards, index, seen)
                 return self._known(question, cards, index, None, seen)
             told = await self.cache.ask(Ask(tuple(cards.missing), look))
-            asked, moved = True, told.moved or (moved and look is None)  # until the item was looked at anew
+            # A round trip that met a change confirms nothing: memory may not have come as far as the head it read.
+            asked, moved = not told.moved, told.moved or (moved and look is None)  # until the item was looked at anew
             if look is not None:
                 seen = told.seen if seen is None else replace(told.seen, history=seen.history, counted=seen.counted)
             if told.absent:

@@ -46,6 +46,8 @@ class _Replies(asyncio.Protocol):
                 found.append(reply)
                 self.missing -= 1
         except Disconnected as error:
+            if self.transport is not None:
+                self.transport.abort()
             self.connection_lost(error)
             return
         if not self.missing and self.waiting is not None and not self.waiting.done():
@@ -83,6 +85,8 @@ class Connection:
     async def _exchange(self, replies: _Replies, commands: Sequence[Command]) -> list[Any]:
         if replies.transport is None:
             raise Disconnected("closed")
+        if replies.reader.has_data():  # it would be taken for the first of these answers
+            raise Disconnected("a reply that nobody asked for")
         waiting: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         replies.waiting, replies.found, replies.missing = waiting, [], len(commands)
         replies.transport.write(b"".join([hiredis.pack_command(cast("Any", command)) for command in commands]))

@@ -69,7 +69,8 @@ class Settings(BaseSettings):
     scan_stream_length: int = Field(
         1_000_000,
         ge=1000,
-        description="Scans kept in the Redis stream while the worker is away (about 120 bytes each).",
+        description="Entries kept in the Redis stream while the worker is away: one holds the scans of a round trip, 1 to 250, "
+        "of about 100 bytes each.",
     )
     scan_cards: int = Field(
         8192,

@@ -52,7 +52,7 @@ def rebuild() -> None:
 
 @app.command("worker")
 def worker_() -> None:
-    """运行后台进程:生成批次、同步缓存、收取扫码记录。Run the worker until SIGTERM."""
+    """运行后台进程：生成批次、同步缓存、收取扫码记录。Run the worker until SIGTERM."""
     worker.main(load())
 
 

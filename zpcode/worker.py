@@ -80,6 +80,7 @@ class Worker:
     beats: Beats = field(default_factory=lambda: Beats(time.monotonic))
     spans: Tracing = OFF
     drained: int = 0
+    partitioned: bool = False  # whether this process has seen to the partitions
     issued: dict[str, int] = field(default_factory=lambda: {"issued": 0, "waits": 0, "busy": 0})
     queue_open: bool = False
     seat: Seat = field(init=False)
@@ -121,6 +122,8 @@ class Worker:
 
     def drain_all(self) -> None:
         """Drain until the stream is empty. Raises Unavailable."""
+        if not self.partitioned:  # what lands in the default partition keeps its month from getting one of its own
+            self.partitions_once()
         while not self.stop.is_set() and self.drain_once() > 0:
             self.beats.goes_on("drain_all")
 
@@ -149,6 +152,7 @@ class Worker:
     def partitions_once(self) -> None:
         """Have the partitions that this month's and the next month's scans go to. Raises Unavailable."""
         scans.ensure_partitions(self.engine, today(_clock()))
+        self.partitioned = True
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; a batch under way stops after its current chunk and is gone on with later."""

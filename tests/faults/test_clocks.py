@@ -125,7 +125,6 @@ def test_what_is_decided_for_later_is_early_or_late_by_the_difference_and_no_mor
     assert [one.verdict(code) for one in (behind, ahead)] == ["revoked", "revoked"], "by then it had begun"
 
 
-@pytest.mark.xfail(strict=True, reason="history.lua takes a visit that is ahead of a slower clock for one long past")
 def test_a_visitor_who_meets_both_clocks_counts_once(
     registry: Registry, behind: ScanProcess, ahead: ScanProcess
 ) -> None:

@@ -234,8 +234,10 @@ class World:
                 session.execute(statement.encode())
 
     def scans_drained(self) -> None:
-        """Wait until the stream is empty: the database knows of every scan."""
-        eventually(lambda: self.redis.xlen(redis_keys.SCANS) == 0, seconds=60)
+        """Wait until the database knows of every scan that is in the stream now; more may be coming all the time."""
+        newest = self.redis.xrevrange(redis_keys.SCANS, count=1)
+        if newest:
+            eventually(lambda: not self.redis.xrange(redis_keys.SCANS, max=newest[0][0], count=1), seconds=60)
 
     # Decisions --------------------------------------------------------------------------------------
 

@@ -438,6 +438,13 @@ def test_the_command_says_where_what_and_what_to_do_and_ends_with_1(world: World
     assert check["findings"][0]["where"] == f"batch-{world.item}.csv"
 
 
+def test_the_command_ends_with_2_on_a_check_there_is_not(command: Any) -> None:
+    """So that who watches its exit status does not take a slip of the pen for damage."""
+    told = command("--only", "cards", "--only", "everything")
+    assert told.exit_code == 2
+    assert "everything" in told.output
+
+
 def test_the_command_repairs_and_says_each_repair(world: World, command: Any) -> None:
     """And ends with 0 where nothing is left."""
     world.redis.hdel(redis_keys.STANDINGS, f"enterprise:{uscc(1)}")

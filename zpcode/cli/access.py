@@ -25,7 +25,7 @@ def create(
     operator: Annotated[bool, typer.Option("--operator", help="平台运营方 / an operator")] = False,
     label: Annotated[str, typer.Option(help="备注 / a note")] = "",
 ) -> None:
-    """创建访问密钥,只显示这一次。Make an API key; it is shown this once."""
+    """创建访问密钥，只显示这一次。Make an API key; it is shown this once."""
     given = [
         (Role.ENTERPRISE, enterprise),
         (Role.REGULATOR, regulator),
@@ -43,7 +43,7 @@ def create(
 
 @app.command("list")
 def list_() -> None:
-    """列出全部密钥,含已撤销的。All keys, revoked ones too."""
+    """列出全部密钥，含已撤销的。All keys, revoked ones too."""
     after = ""
     with database(load()) as engine:
         while found := access.listing(engine, operator_caller(), after, access.MAX_LISTING):
@@ -54,7 +54,7 @@ def list_() -> None:
 
 @app.command()
 def revoke(key_id: Annotated[str, typer.Argument(metavar="ID", help="zpk_ID_… 中的 ID / the ID in it")]) -> None:
-    """撤销一个密钥,立即生效。Revoke a key, from its next request on."""
+    """撤销一个密钥，立即生效。Revoke a key, from its next request on."""
     with database(load()) as engine:
         key = access.revoke(engine, key_id, caller=operator_caller(), now=datetime.now(UTC))
     typer.echo(told(key))

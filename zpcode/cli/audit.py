@@ -69,7 +69,7 @@ def show(
     ] = "",
     limit: Annotated[int, typer.Option(min=1, max=audit.MAX_SHOWN, help="最多条数 / at most")] = 20,
 ) -> None:
-    """查看审计日志,新的在前。Show the newest entries of the audit log."""
+    """查看审计日志，新的在前。Show the newest entries of the audit log."""
     with database(load()) as engine:
         entries = audit.show(engine, object_, limit)
     for entry in entries:

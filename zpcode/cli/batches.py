@@ -86,7 +86,7 @@ def list_(
     after: Annotated[int | None, typer.Option(help="从该序号之后继续 / go on after this number")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="条数 / how many")] = 50,
 ) -> None:
-    """列出批次,新的在前。List batches, newest first."""
+    """列出批次，新的在前。List batches, newest first."""
     with database(load()) as engine:
         for batch in batches.listing(engine, operator(), after, limit):
             typer.echo(
@@ -116,7 +116,7 @@ def activate(number: Number) -> None:
 
 @app.command("export")
 def export(number: Number, *, directory: Folder = None) -> None:
-    """取得已生成批次的文件;缺失或损坏时原样重写。The file of an issued batch, written again where it is missing."""
+    """取得已生成批次的文件；缺失或损坏时原样重写。The file of an issued batch, written again where it is missing."""
     settings = load()
     with database(settings) as engine, SignerClient(settings.signer_socket) as signer:
         batch = batches.get(engine, number, operator())

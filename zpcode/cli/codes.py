@@ -78,7 +78,7 @@ def draw(
     *,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="输出 .svg 或 .png / file to write")] = None,
 ) -> None:
-    """画出二维码;不给文件名时画在终端。Draw the QR symbol, into a file or the terminal."""
+    """画出二维码；不给文件名时画在终端。Draw the QR symbol, into a file or the terminal."""
     drawn = qr.symbol(_base(code), parse(path_of(code)))
     if output is None:
         typer.echo(qr.text(drawn), nl=False)

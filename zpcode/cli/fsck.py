@@ -43,7 +43,12 @@ def fsck(
         Path | None, typer.Option(help="文件目录 / folder of the code files (ZPCODE_EXPORT_DIR)")
     ] = None,
 ) -> None:
-    """核对所有不变量:号段、计数、审计链、码文件、缓存、扫码。Check everything that always holds, and say what does not."""
+    """核对所有不变量：号段、计数、审计链、码文件、缓存、扫码。Check everything that always holds, and say what does not."""
+    if unknown := sorted(set(only or ()) - set(run.NAMES)):
+        names = ", ".join(run.NAMES)
+        raise typer.BadParameter(
+            f"没有检查项 {unknown[0][:80]}；可选 / there is no such check; there are: {names}", param_hint="--only"
+        )
     settings = load()
     with database(settings) as engine, cache(settings, seconds=_PATIENCE) as redis:
         unhurried(engine)
@@ -70,7 +75,7 @@ def _keyring(settings: Settings) -> Keyring:
         document = settings.keyring.read_bytes()
     except OSError as error:
         zh, en = f"读不到公钥环 {settings.keyring}", f"cannot read the keyring {settings.keyring}"
-        raise KeyringError(Text(f"{zh}({error.strerror})", f"{en} ({error.strerror})")) from error
+        raise KeyringError(Text(f"{zh}（{error.strerror}）", f"{en} ({error.strerror})")) from error
     return Keyring.load(document, root)
 
 

@@ -30,7 +30,7 @@ def import_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="只检查，不写入 / check only, write nothing")] = False,
     template: Annotated[Path | None, typer.Option(help="写出空白工作簿 / write the blank workbook here")] = None,
 ) -> None:
-    """导入登记文件:全部正确才写入。Bring in a registry file: everything or nothing."""
+    """导入登记文件：全部正确才写入。Bring in a registry file: everything or nothing."""
     if template is not None:
         template.write_bytes(blank_workbook())
         typer.echo(f"模板已写入 / template written: {template}")

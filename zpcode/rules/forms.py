@@ -158,7 +158,7 @@ def phone(text: str) -> str:
         return text
     raise refusal(
         "phone",
-        "电话只能含数字、空格、连字符、括号和开头的 +,如 0571-8888 0000",
+        "电话只能含数字、空格、连字符、括号和开头的 +，如 0571-8888 0000",
         "a telephone number has only digits, blanks, hyphens, brackets and a leading +, such as 0571-8888 0000",
     )
 

@@ -171,7 +171,7 @@ def _check_standing(facts: Facts, now: int, found: Findings) -> None:
         if standing is None or standing.state not in STOPPING:
             continue
         (zh, en), (state_zh, state_en) = _SCOPES[scope], _STATES[standing.state]
-        notice = (f"(公告 {standing.notice})", f" (notice {standing.notice})") if standing.notice else ("", "")
+        notice = (f"（公告 {standing.notice}）", f" (notice {standing.notice})") if standing.notice else ("", "")
         found.add(
             "not_in_force",
             f"{zh} {target} {state_zh}{notice[0]}，不能生成码",

@@ -221,8 +221,12 @@ class _Projector:
         self._each(copies, self._begin, token, generation, newest)
 
     def _announce_filling(self, copy: _Copy, token: str) -> None:
-        """Leave a token that only an emptied or evicting server loses."""
+        """Leave a token that only an emptied or evicting server loses.
+
+        The head is about to leap over what the log does not name: so the log goes, and readers forget everything.
+        """
         copy.redis.set(copy.shard.feed.build, token)
+        copy.redis.delete(copy.shard.feed.log)
         if self._has_standings(copy):
             copy.redis.hset(redis_keys.STANDINGS, redis_keys.COMPLETE, token)
 
