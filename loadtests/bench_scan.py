@@ -1,6 +1,7 @@
 """What a scan costs, and how soon a revocation shows.
 
-`redis_round_trips_per_scan` and `db_queries_per_warm_scan` are counted by the servers themselves: read
+`redis_round_trips_per_scan` (of codes whose cards the process has; one that has not asks a second time) and
+`db_queries_per_warm_scan` are counted by the servers themselves: read
 events in Valkey, transactions in PostgreSQL, each less what the same time costs with nobody scanning.
 `revoke_visible_ms_p99` is from the commit of a revocation to the first scan that shows it, over all scan
 processes, without a worker, while every one of them is under load. `revoke_batch_vs_code` is how much longer it takes to
@@ -10,10 +11,12 @@ revoke ten million codes than one, decided, committed and projected.
 from __future__ import annotations
 
 import itertools
+import json
 import multiprocessing
 import statistics
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -55,10 +58,25 @@ def _loaded(place: Place) -> Iterator[None]:
     for visitor in visitors:
         visitor.start()
     time.sleep(STATISTICS_SECONDS)
+    before = [_answered(port) for port in place.ports]
+    begun = time.monotonic()
     yield
+    seconds = time.monotonic() - begun
     for visitor in visitors:
         visitor.terminate()
         visitor.join()
+    for port, answers in zip(place.ports, before, strict=True):
+        if (_answered(port) - answers) / seconds < LOAD / 2:
+            raise SystemExit(
+                f"the load on port {port} did not come: {_answered(port) - answers} answers in {seconds:.0f} s"
+            )
+
+
+def _answered(port: int) -> int:
+    """Scans a process has sent to the stream so far: what it says of itself."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:  # noqa: S310 - our own server
+        told: dict[str, Any] = json.load(answer)
+    return int(told["scans"]["sent"])
 
 
 def _visit(port: int, requests: list[bytes]) -> None:

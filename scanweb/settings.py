@@ -67,7 +67,7 @@ class Settings(BaseSettings):
         10_000, ge=0, le=1_000_000, description="Scans kept in memory while Redis is away; more are counted as dropped."
     )
     scan_stream_length: int = Field(
-        1_000_000,
+        100_000,
         ge=1000,
         description="Entries kept in the Redis stream while the worker is away: one holds the scans of a round trip, 1 to 250, "
         "of about 100 bytes each.",

@@ -73,7 +73,7 @@ def visitor() -> str:
 
 
 class Load:
-    """Several consumers on every port, over all these codes in random order, until the block ends.
+    """Several consumers on every port, each over all these codes in an order of its own, until the block ends.
 
     `told` grows meanwhile. A consumer who is not answered at all ends the test: `check` raises what they met.
     """
@@ -100,10 +100,13 @@ class Load:
             self.check()
 
     def _scan(self, port: int, number: int) -> None:
-        chance, consumer = random.Random(f"{port}/{number}"), Consumer(port)
+        paths, consumer = list(self._paths), Consumer(port)
+        random.Random(f"{port}/{number}").shuffle(paths)
         try:
-            while not self._end.wait(self._pause):
-                self.told.append(consumer.scan(chance.choice(self._paths), visitor()))
+            for path in itertools.cycle(paths):
+                if self._end.wait(self._pause):
+                    break
+                self.told.append(consumer.scan(path, visitor()))
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._failures.append(error)
         finally:

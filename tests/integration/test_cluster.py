@@ -13,6 +13,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from keys.client import SignerClient
+from scanweb.cache import changed
 from tests.patience import eventually
 from zpcode.embedded.cluster import Cluster
 from zpcode.errors import Unavailable
@@ -163,6 +164,26 @@ def test_slots_that_moved_without_their_keys_are_filled_where_they_are(
     finally:
         at(cluster, 0).flushall()
         _give(cluster, _slot(gtin), names[2], 2)
+
+
+def test_a_shard_that_was_filled_names_no_change_across_what_it_was_filled_with(
+    cluster: Cluster, filled: redis_client.AnyRedis, engine: Engine
+) -> None:
+    """Its head leapt over a change its log does not name: who stands before that has to forget everything."""
+    first, missed, last = list(PRODUCTS)[:3]
+    put(engine, {first: b"at 61, where a scan process stands"})
+    projection.catch_up(engine, filled)
+    at(cluster, 0).hset(feed(0).head, "slots", "0-1")
+    put(engine, {missed: b"revoked, at 62"})
+    with pytest.raises(Unavailable, match="filled anew"):
+        projection.catch_up(engine, filled, fill=False)
+    projection.catch_up(engine, filled)
+    put(engine, {last: b"at 63"})
+    projection.catch_up(engine, filled)
+    for number in range(3):
+        log = at(cluster, number).xrange(feed(number).log, "61-0", "+")
+        named = changed([(entry, [b"k", fields[b"k"]]) for entry, fields in log], 61, 63)
+        assert named is None or missed in set(named)
 
 
 def _slot(card: str) -> int:

@@ -132,6 +132,15 @@ def test_where_everybody_hammers_the_memory_is_still_bounded() -> None:
     assert len(budget) <= 100
 
 
+def test_who_has_paid_is_forgotten_within_a_minute_though_there_is_room() -> None:
+    """A key is a whole address: it stays for as long as it is needed, and no longer."""
+    budget = Budget(60)
+    for n in range(100):
+        budget.spend(str(n), BEGIN)
+    budget.spend("later", BEGIN + 61)
+    assert len(budget) == 1
+
+
 def test_who_has_paid_is_forgotten_first() -> None:
     budget = Budget(60, kept=10)
     for n in range(10):

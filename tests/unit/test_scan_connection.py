@@ -1,0 +1,57 @@
+"""A connection to Redis on which something went wrong is hung up: nobody is answered with another's reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from redis.exceptions import ConnectionError as Disconnected
+
+from scanweb.redis_connection import Connection
+
+
+async def _with_server(replies: list[bytes], use: Callable[[Connection], Awaitable[None]]) -> None:
+    """Use a connection to a server that answers one write after the other with these bytes, then see it hang up."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for reply in replies:
+            await reader.read(4096)
+            writer.write(reply)
+        await reader.read()
+        ended.set()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    connection = Connection(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    await use(connection)
+    connection.close()
+    await asyncio.wait_for(ended.wait(), 10)
+    server.close()
+
+
+def test_what_is_no_redis_is_hung_up_on() -> None:
+    async def use(connection: Connection) -> None:
+        with pytest.raises(Disconnected):
+            await connection.ask([("PING",)])
+
+    asyncio.run(_with_server([b"HTTP/1.1 400 Bad Request\r\n\r\n"], use))
+
+
+def test_a_reply_that_nobody_asked_for_is_not_taken_for_the_next_answer() -> None:
+    async def use(connection: Connection) -> None:
+        assert await connection.ask([("GET", "a")]) == [b"a"]
+        with pytest.raises(Disconnected):
+            await connection.ask([("GET", "b")])
+
+    asyncio.run(_with_server([b"+a\r\n+stray\r\n"], use))
+
+
+def test_after_a_broken_connection_the_next_question_opens_another() -> None:
+    async def use(connection: Connection) -> None:
+        assert await connection.ask([("GET", "a")]) == [b"a"]
+        connection.close()
+        assert await connection.ask([("GET", "a")]) == [b"a"]
+
+    asyncio.run(_with_server([b"+a\r\n"], use))
