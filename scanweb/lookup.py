@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from scanweb.cache import Ask, Cache, Told
 from scanweb.gather import Gather
 from scanweb.history import VISITOR_BYTES, Look, Seen
-from scanweb.memory import Held, Memory, Row, held
+from scanweb.memory import Held, Memory, Rows, held
 from scanweb.seals import Checked
 from zpcode.errors import Text, Unavailable
 from zpcode.wire import redis_keys
@@ -39,7 +39,7 @@ from zpcode.wire.permutation import Permutation
 
 ROUNDS: Final = 6
 _RECENT: Final = 10_000
-_WHOLE: Final = 4096
+_WHOLE: Final = 1024
 _UNSETTLED = Text("数据正在变动，请稍后再试", "the data is changing just now; try again shortly")
 _HOPELESS_SECONDS: Final = 1.0
 Get = Callable[[str], Held | None]
@@ -57,7 +57,7 @@ class View(Protocol):
 
     deadline: float
 
-    async def read(self, keys: Sequence[str]) -> dict[str, Row]:
+    async def read(self, keys: Sequence[str]) -> Rows:
         """The rows under these keys, those that exist. Raises Unavailable."""
         ...
 
@@ -129,7 +129,8 @@ class Cards:
         if serial is None or batch is None or permutation is None:
             return None
         index = checked.index
-        if index is None:
+        if index is None or checked.permutation is not permutation:
+            checked.permutation = permutation
             index = checked.index = permutation.index(serial.slot)
         if index >= batch.quantity or batch.gtin != identity.gtin or batch.level != checked.level:
             return None
@@ -391,19 +392,23 @@ class Lookup:
                 timeline = None if standing is None else standing.card
                 own_timeline = timeline if isinstance(timeline, Timeline) else None
                 return Known(cards, True, index, own_timeline, counted=self._first_lately(question, cards))
-            epoch = memory.epoch
-            found = await self._read(missing)
+            generation = memory.generation
+            found, head = await self._read_at(missing)
             if own is not None and standing is None:
                 found.setdefault(own, Held(None, 0))
             local |= found
             question.nothing |= frozenset(key for key in missing if key not in found)
-            if remembered and memory.epoch == epoch:
-                for key, card in found.items():
+            if memory.generation == generation and head >= memory.revision:
+                for key, card in found.items():  # what changed since will be told when memory moves on
                     memory.put(key, card)
         raise Unavailable(_UNSETTLED)
 
     async def _read(self, keys: Sequence[str]) -> dict[str, Held]:
-        """Cards by key; a registry record without a standing is there, as None."""
+        """Cards by key; a registry record without a standing is there, as None. Raises Unread."""
+        return (await self._read_at(keys))[0]
+
+    async def _read_at(self, keys: Sequence[str]) -> tuple[dict[str, Held], int]:
+        """The same, and the database's newest revision at that time."""
         try:
             rows = await self.source.read(keys)
         except Unavailable as error:
@@ -414,7 +419,7 @@ class Lookup:
                 found[key] = held(key, row.revision, row.body)
             except (msgspec.MsgspecError, ValueError) as error:
                 raise Unread(_UNSETTLED) from error
-        return found
+        return found, rows.head
 
 
 def _look(question: Question, batch: BatchCard, index: int, *, again: bool = False) -> Look:

@@ -43,6 +43,16 @@ class Row(NamedTuple):
     body: bytes
 
 
+class Rows(dict[str, Row]):
+    """Rows by key, those that exist. When the oldest of them was read, the database's newest revision was `head`."""
+
+    __slots__ = ("head",)
+
+    def __init__(self, rows: Iterable[tuple[str, Row]], head: int) -> None:
+        super().__init__(rows)
+        self.head = head
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """One card as read: None where a registry record has no standing. `needs` are the standings it hangs on."""

@@ -197,14 +197,15 @@ class Pages:
 
     def _code(self, answer: Answer, t: Texts) -> str:
         proof, level = answer.evidence.proof, answer.evidence.level
+        known = proof is Proof.SEALED or (proof is Proof.ONLINE and answer.evidence.index is not None)
+        shown = proof if known else Proof.MISSING  # a check nobody could look at proves nothing
         seal = None if answer.code is None else answer.code.seal
         key_id = "" if seal is None else seal.key_id
 
         def make() -> str:
-            shown = proof if proof in {Proof.SEALED, Proof.ONLINE} else Proof.MISSING
             return self._render("code.html", t, proof=shown.value, level=level.value, key_id=key_id, item=level.is_item)
 
-        text: str = self._kept.get((), ("code", t.language, proof, level, key_id), make)
+        text: str = self._kept.get((), ("code", t.language, shown, level, key_id), make)
         return text
 
 

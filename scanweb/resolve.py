@@ -155,7 +155,9 @@ class Resolver:
             not counts,
             settled.rendered,
         )
-        if settled.finding.verdict.http_status == OK:
+        # Without any of these anybody can have made it up.
+        ours = known.confirmed or checked.seal is not None or known.index is not None
+        if settled.finding.verdict.http_status == OK and ours:
             self._note(answer, known, visitor, language, city, now)
         return answer
 

@@ -75,7 +75,6 @@ class Request(msgspec.Struct):
     forwarded: tuple[str, ...] = ()
     asked_language: str = ""
     asked_format: str = ""
-    typed: str = ""
 
     @classmethod
     def read(cls, scope: Scope) -> Request:
@@ -110,7 +109,6 @@ class Request(msgspec.Struct):
             return
         self.asked_language = values.get("lang", [""])[0]
         self.asked_format = values.get("format", [""])[0]
-        self.typed = values.get("code", [""])[0]
 
 
 HEADER_BYTES: Final = 512
@@ -173,9 +171,7 @@ class ScanRoute:
                 return
             await self.tell(answer, request, language, arrived, scope, send)
         except Exception:  # noqa: BLE001 - a defect of ours must not look like a finding about the code
-            _LOG.exception("a scan failed")
-            self.meters.errors += 1
-            await respond(scope, send, 500, HTML, [self.pages.error(language)])
+            await self._failed(language, scope, send)
 
     async def typed(self, scope: Scope, send: Send, text: str) -> None:
         """The answer to a number typed at /q."""
@@ -187,8 +183,16 @@ class ScanRoute:
         if seconds:
             await self._refuse(seconds, request, language, scope, send)
             return
-        answer = await self.resolver.typed(text, self.visitor(address, request), language)
-        await self.tell(answer, request, language, arrived, scope, send, text)
+        try:
+            answer = await self.resolver.typed(text, self.visitor(address, request), language)
+            await self.tell(answer, request, language, arrived, scope, send, text)
+        except Exception:  # noqa: BLE001 - as with a scan
+            await self._failed(language, scope, send)
+
+    async def _failed(self, language: str, scope: Scope, send: Send) -> None:
+        _LOG.exception("a scan failed")
+        self.meters.errors += 1
+        await respond(scope, send, 500, HTML, [self.pages.error(language)])
 
     async def holds(self, scope: Scope, send: Send) -> bool:
         """Whether who asks for something that is not a scan has to wait; then it has been told so."""

@@ -45,7 +45,7 @@ class Checked:
     `index` is the item's place in its batch, once that is known; `key_id` is empty where there is no seal.
     """
 
-    __slots__ = ("code", "index", "key_id", "keys", "level", "path", "seal")
+    __slots__ = ("code", "index", "key_id", "keys", "level", "path", "permutation", "seal")
 
     def __init__(self, code: Code, seal: SealVerdict | None, path: str) -> None:
         self.code = code
@@ -55,6 +55,7 @@ class Checked:
         self.level = code.identity.level
         self.key_id = "" if code.seal is None else code.seal.key_id
         self.index: int | None = None
+        self.permutation: object = None  # the one `index` was worked out with
 
 
 class Seals:

@@ -8,6 +8,7 @@ answers in plain ASGI messages: `scanweb.routes.respond` knows both.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -35,7 +36,32 @@ class _Dated:
         return self._text
 
 
+class _Outgoing:
+    """Answers on their way out. Those of one turn of the event loop are written one after another at its end.
+
+    A write puts a page through the kernel as far as the reader's socket and wakes the reader. Between two pages' worth
+    of Python that costs four times as much as in a row.
+    """
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[asyncio.Transport, bytes]] = []
+
+    def put(self, transport: asyncio.Transport, answer: bytes) -> None:
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._write)
+        self._waiting.append((transport, answer))
+
+    def _write(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for transport, answer in waiting:
+            if not transport.is_closing():
+                transport.write(answer)
+
+
 _dated = _Dated()
+_outgoing = _Outgoing()
 
 
 class Cycle(RequestResponseCycle):
@@ -55,9 +81,12 @@ class Cycle(RequestResponseCycle):
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        self.transport.write(b"".join((message["head"], _dated(self.default_headers), end, *message["body"])))
+        answer = b"".join((message["head"], _dated(self.default_headers), end, *message["body"]))
         self.message_event.set()
-        if not self.keep_alive:
+        if self.keep_alive:
+            _outgoing.put(self.transport, answer)
+        else:
+            self.transport.write(answer)
             self.transport.close()
         self.on_response()
 

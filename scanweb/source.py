@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from scanweb.gather import Gather
-from scanweb.memory import Row
+from scanweb.memory import Row, Rows
 from zpcode.errors import Text, Unavailable
 
 _LOG = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ class Source:
             opening = asyncio.gather(*(self._query(_HEAD, {}) for _ in range(self._limit)), return_exceptions=True)
             await asyncio.wait([opening], timeout=GRACE)
 
-    async def read(self, keys: Sequence[str]) -> dict[str, Row]:
+    async def read(self, keys: Sequence[str]) -> Rows:
         """The rows under these keys, those that exist. Raises Unavailable.
 
         A key that is being read already, or was just now, is not read twice, unless the process has met a newer
@@ -102,7 +102,8 @@ class Source:
         )
         if stale := [key for key, read in found.items() if read.head < floor]:
             found |= zip(stale, await self._land([self._start(key) for key in stale]), strict=True)
-        return {key: read.row for key, read in found.items() if read.row is not None}
+        rows = ((key, read.row) for key, read in found.items() if read.row is not None)
+        return Rows(rows, min((read.head for read in found.values()), default=floor))
 
     async def _land(self, flights: Sequence[asyncio.Future[_Read]]) -> list[_Read]:
         """What these flights bring. Whoever goes away does not take the answer from the others."""

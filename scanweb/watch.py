@@ -145,7 +145,8 @@ class Watch:
         if database == memory.revision or not len(memory):
             memory.follow(database, {}, at)
         else:
-            memory.follow(database, await self._since(memory.revision, database), at)
+            # What a memory that was cleared holds again was all read at its floor or above.
+            memory.follow(database, await self._since(memory.revision or memory.floor, database), at)
 
 
 def _held(rows: list[Row]) -> dict[str, Held]:
@@ -160,10 +161,11 @@ def _held(rows: list[Row]) -> dict[str, Held]:
 
 def _evicting(memory: object, stats: object) -> bool:
     """Whether this Redis throws keys away when memory is short, or has done so, by two sections of INFO."""
+    if not isinstance(memory, bytes) or not isinstance(stats, bytes):
+        return True  # nobody can tell, so what is missing proves nothing
     evicted = _told(stats, b"evicted_keys")
     return evicted not in {b"", b"0"} or _told(memory, b"maxmemory_policy").startswith(b"allkeys")
 
 
-def _told(section: object, field: bytes) -> bytes:
-    lines = section.split(b"\r\n") if isinstance(section, bytes) else []
-    return next((line[len(field) + 1 :] for line in lines if line.startswith(field + b":")), b"")
+def _told(section: bytes, field: bytes) -> bytes:
+    return next((line[len(field) + 1 :] for line in section.split(b"\r\n") if line.startswith(field + b":")), b"")

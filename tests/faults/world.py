@@ -235,7 +235,7 @@ class World:
 
     def scans_drained(self) -> None:
         """Wait until the database knows of every scan that is in the stream now; more may be coming all the time."""
-        newest: list[Any] = self.redis.xrevrange(redis_keys.SCANS, count=1)
+        newest: Any = self.redis.xrevrange(redis_keys.SCANS, count=1)
         if newest:
             last: bytes = newest[0][0]
             eventually(lambda: not self.redis.xrange(redis_keys.SCANS, max=last, count=1), seconds=60)

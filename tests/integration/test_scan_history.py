@@ -79,7 +79,7 @@ def test_a_history_never_grows_beyond_what_its_bucket_holds_compactly(registry: 
     for visitor in range(40):
         for index in range(100):
             look = looking.Look(
-                7, index, 1_790_000_000, visitor.to_bytes(4, "big"), "乌鲁木齐市|Urumqi City", own=False
+                7, index, 1_790_000_000, visitor.to_bytes(4, "big"), "巴音郭楞蒙古自治州库尔勒", own=False
             )
             looked(redis, look)
     assert redis.object("encoding", redis_keys.history(7, 5)[0]) == b"listpack"

@@ -232,6 +232,18 @@ def test_without_both_the_seal_is_checked_and_no_verdict_is_green(addresses: Add
         assert service.get("/healthz").status_code == 200
 
 
+def test_without_both_what_anybody_can_have_made_up_takes_no_room_of_the_scans_that_wait(
+    addresses: Addresses, registry: Registry
+) -> None:
+    gone = make.settings(addresses, registry.room, scan_database_url=NOBODY, scan_redis_url="unix:///nonexistent.sock")
+    with ScanService(gone) as lonely:
+        made_up = [make.compact_identity(3, wrong=True), make.item_identity(3), Identity(GTIN)]
+        assert [lonely.verdict(code.path) for code in made_up] == ["unconfirmed"] * 3
+        assert len(lonely.app.buffer) == 0
+        lonely.get(registry.item())
+        assert len(lonely.app.buffer) == 1, "a seal is proof enough"
+
+
 def test_what_is_remembered_is_shown_but_never_green_once_both_are_gone(
     service: ScanService, registry: Registry
 ) -> None:

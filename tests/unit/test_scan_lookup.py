@@ -12,7 +12,7 @@ import msgspec
 from keys.keyring import SealVerdict
 from scanweb.cache import Cache
 from scanweb.lookup import Known, Lookup, Viewing
-from scanweb.memory import Held, Memory, Row, held
+from scanweb.memory import Held, Memory, Rows, held
 from scanweb.redis_client import RedisClient
 from scanweb.redis_connection import Command
 from scanweb.scans import ScanBuffer
@@ -66,7 +66,7 @@ class Away:
 
     deadline = 1.0
 
-    async def read(self, keys: Sequence[str]) -> dict[str, Row]:
+    async def read(self, keys: Sequence[str]) -> Rows:
         """Nothing."""
         raise Unavailable(Text("没有应答", f"no answer about {len(keys)} keys"))
 

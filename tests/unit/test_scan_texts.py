@@ -105,7 +105,7 @@ def test_no_header_upsets_the_choice(accept: str, asked: str) -> None:
 
 @given(st.text(), st.text())
 def test_a_place_stays_small_and_comes_back(zh: str, en: str) -> None:
-    assert len(place_text(zh, en).encode("utf-8", "surrogatepass")) <= 40
+    assert len(place_text(zh, en).encode("utf-8", "surrogatepass")) <= 36
 
 
 def test_a_place_is_named_in_the_readers_language() -> None:

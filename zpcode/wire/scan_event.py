@@ -58,13 +58,14 @@ def decode(value: bytes) -> list[ScanEvent]:
 def place_text(zh: str, en: str) -> str:
     """A city in both languages as histories and events carry it: `杭州|Hangzhou`, empty when unknown.
 
-    At most 40 bytes, so that a history stays small; where both do not fit the Chinese name stands alone.
+    At most 28 bytes for both, so that a history has room for the visits of ten minutes; where both do not fit the
+    Chinese name stands alone, in at most 36.
     """
     zh, en = zh.replace("|", " ").strip(), en.replace("|", " ").strip()
     both = f"{zh or en}|{en or zh}" if zh or en else ""
-    if len(both.encode()) <= 40:
+    if len(both.encode()) <= 28:
         return both
-    return (zh or en).encode()[:40].decode("utf-8", "ignore")
+    return (zh or en).encode()[:36].decode("utf-8", "ignore")
 
 
 def place_name(text: str, language: str) -> str:
