@@ -18,12 +18,20 @@ from zpcode.embedded.servers import Servers
 MIB = 1024
 
 
+NOBODY = {"ZPCODE_SCAN_DATABASE_URL": "", "ZPCODE_SCAN_REDIS_URL": "redis://127.0.0.1:1"}
+
+
 @pytest.fixture(scope="module")
 def running(
     servers: Servers, scan_keys: tuple[KeyRoom, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ScanProcess]:
-    """One scan process for all of this. It has no database: what it says of a code does not matter here."""
-    settings = environment(servers.addresses, scan_keys[0], ZPCODE_SCAN_DATABASE_URL="", ZPCODE_SCANS_PER_MINUTE="0")
+    """One scan process for all of this. It reaches neither server, whatever others left there: all it says is unconfirmed."""
+    nobody = {
+        "ZPCODE_SCAN_DATABASE_URL": "",
+        "ZPCODE_SCAN_REDIS_URL": "redis://127.0.0.1:1",
+        "ZPCODE_SCANS_PER_MINUTE": "0",
+    }
+    settings = environment(servers.addresses, scan_keys[0], **nobody)
     with scan_process(settings, tmp_path_factory.mktemp("scan") / "log") as found:
         yield found
 
@@ -194,7 +202,7 @@ def impatient(
     servers: Servers, scan_keys: tuple[KeyRoom, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ScanProcess]:
     """A scan process whose door waits for a fifth of a second only."""
-    more = {"ZPCODE_SCAN_DATABASE_URL": "", tuned_door.ARRIVE: "0.2", tuned_door.TAKE: "0.2"}
-    settings = environment(servers.addresses, scan_keys[0], **more)
+    more = {tuned_door.ARRIVE: "0.2", tuned_door.TAKE: "0.2"}
+    settings = environment(servers.addresses, scan_keys[0], **NOBODY, **more)
     with scan_process(settings, tmp_path_factory.mktemp("scan") / "log", door=TUNED_DOOR) as found:
         yield found
