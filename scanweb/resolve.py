@@ -113,7 +113,7 @@ class Resolver:
             evidence = Evidence(Level.ITEM, Proof.MISSING, confirmed=identity is not Verdict.UNCONFIRMED)
             return Answer(Finding(identity), evidence, None, int(now))
         typed = Visitor(visitor.network, "typed", visitor.mark)
-        return await self._answer(Checked(Code(identity), None, identity.path), typed, language, now, typed=True)
+        return await self._answer(Checked.of(Code(identity), None, identity.path), typed, language, now, typed=True)
 
     async def _typed_identity(self, text: str) -> Identity | Verdict | None:
         gtin = gtin14(text.strip()) if text.strip().isascii() else None

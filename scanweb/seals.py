@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final, Protocol
 
+import msgspec
+
 from keys.keyring import Keyring, SealVerdict
 from zpcode.wire import link
 from zpcode.wire.card import Scope, batch_key, lot_key, product_key, standing_key
-from zpcode.wire.payload import Code
+from zpcode.wire.payload import Code, Level
 
 KEPT: Final = 20_000
 
@@ -39,23 +41,27 @@ class Rings(Protocol):
         ...
 
 
-class Checked:
-    """A code, what its seal proves (None: it has none), the cards it names and its canonical path.
+class Checked(msgspec.Struct, gc=False):
+    """A code, what its seal proves (None: it has none), its canonical path, and the cards it names.
 
-    `index` is the item's place in its batch, once that is known; `key_id` is empty where there is no seal.
+    `index` is the item's place in its batch, once that is known, worked out with `permutation`; `key_id` is empty where
+    there is no seal. Thousands are remembered, so none is anything for the garbage collector to walk.
     """
 
-    __slots__ = ("code", "index", "key_id", "keys", "level", "path", "permutation", "seal")
+    code: Code
+    seal: SealVerdict | None
+    path: str
+    keys: tuple[str, ...]
+    level: Level
+    key_id: str
+    index: int | None = None
+    permutation: object = None
 
-    def __init__(self, code: Code, seal: SealVerdict | None, path: str) -> None:
-        self.code = code
-        self.seal = seal
-        self.keys = keys_of(code)
-        self.path = path
-        self.level = code.identity.level
-        self.key_id = "" if code.seal is None else code.seal.key_id
-        self.index: int | None = None
-        self.permutation: object = None  # the one `index` was worked out with
+    @classmethod
+    def of(cls, code: Code, seal: SealVerdict | None, path: str) -> Checked:
+        """What is known of a code before any card is."""
+        key_id = "" if code.seal is None else code.seal.key_id
+        return cls(code, seal, path, keys_of(code), code.identity.level, key_id)
 
 
 class Seals:
@@ -78,7 +84,7 @@ class Seals:
         code, path = link.read(raw_path)
         if code.seal is not None and self._ring.get(code.seal.key_id) is None:
             self._follow(self._rings.look())  # a key may be younger than the last look
-        checked = Checked(code, None if code.seal is None else self._ring.verify_seal(code.seal, path), path)
+        checked = Checked.of(code, None if code.seal is None else self._ring.verify_seal(code.seal, path), path)
         if checked.seal is SealVerdict.VALID:
             self._checked[raw_path] = checked
             if len(self._checked) > KEPT:

@@ -19,7 +19,7 @@ from zpcode.wire.card import product_key
 from zpcode.wire.payload import Code, Identity, Seal
 
 KEY = product_key(make.GTIN)
-CODE = Checked(Code(Identity(make.GTIN), Seal("ABCD", bytes(64))), SealVerdict.VALID, Identity(make.GTIN).path)
+CODE = Checked.of(Code(Identity(make.GTIN), Seal("ABCD", bytes(64))), SealVerdict.VALID, Identity(make.GTIN).path)
 
 
 def test_the_floor_outlasts_an_emptied_redis_and_sinks_only_with_a_generation_never_met() -> None:

@@ -26,7 +26,7 @@ from zpcode.wire.payload import Code, Identity, Seal
 PRODUCT: Final = make.product()
 DECIDED: Final = make.s(Scope.PRODUCT, make.GTIN)
 REVOKED: Final = msgspec.msgpack.encode(make.standing(State.REVOKED))
-CODE: Final = Checked(
+CODE: Final = Checked.of(
     Code(Identity(make.GTIN), Seal("ABCD", bytes(64))), SealVerdict.VALID, Identity(make.GTIN).path
 )  # fmt: skip
 

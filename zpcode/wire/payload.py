@@ -52,7 +52,7 @@ class Level(enum.StrEnum):
         return self in {Level.ITEM, Level.COMPACT}
 
 
-class Serial(msgspec.Struct, frozen=True):
+class Serial(msgspec.Struct, frozen=True, gc=False):
     """An item's number: its batch (1 … 2²⁶-1) and its slot in it (0 … 2³⁴-1)."""
 
     batch: int
@@ -78,7 +78,7 @@ class Serial(msgspec.Struct, frozen=True):
         return cls(number >> SLOT_BITS, number & (SLOTS - 1))
 
 
-class Identity(msgspec.Struct, frozen=True):
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """What a code names: a product, a lot of it, or an item of it.
 
     At most one of `lot` and `serial` is set. `check` is set on a compact item code only: its
@@ -106,7 +106,7 @@ class Identity(msgspec.Struct, frozen=True):
         return f"/01/{self.gtin}" if self.lot is None else f"/01/{self.gtin}/10/{self.lot}"
 
 
-class Seal(msgspec.Struct, frozen=True):
+class Seal(msgspec.Struct, frozen=True, gc=False):
     """A key id (4 Base32 characters) and a raw r‖s signature (64 bytes)."""
 
     key_id: str
@@ -128,7 +128,7 @@ class Seal(msgspec.Struct, frozen=True):
         return cls(key_id, seal_bytes(text[KEY_ID_LENGTH:], SIGNATURE_BYTES))
 
 
-class Code(msgspec.Struct, frozen=True):
+class Code(msgspec.Struct, frozen=True, gc=False):
     """A whole code. `seal` is None on a compact code, and on a code someone has stripped of it."""
 
     identity: Identity
