@@ -9,6 +9,7 @@ import itertools
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from zpcode.embedded.servers import Addresses, Servers
 from zpcode.store.session import connect, migrate
@@ -65,7 +67,11 @@ def addresses(servers: Servers, template: str) -> Iterator[Addresses]:
             if not connection.execute(others, {"name": name}).scalar():
                 break
             time.sleep(0.01)
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+        for _ in range(50):  # nor is autovacuum's; a database that is still looked at is thrown away with its server
+            with suppress(DBAPIError):
+                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
+                break
+            time.sleep(0.1)
     superuser.dispose()
 
 
