@@ -132,13 +132,25 @@ def test_where_everybody_hammers_the_memory_is_still_bounded() -> None:
     assert len(budget) <= 100
 
 
-def test_who_has_paid_is_forgotten_within_a_minute_though_there_is_room() -> None:
-    """A key is a whole address: it stays for as long as it is needed, and no longer."""
+def test_who_has_paid_is_forgotten_though_there_is_room() -> None:
+    """A key is a whole address: it stays for as long as it is needed, and no longer. A new one makes 64 of them go."""
     budget = Budget(60)
     for n in range(100):
         budget.spend(str(n), BEGIN)
-    budget.spend("later", BEGIN + 61)
-    assert len(budget) == 1
+    for n in range(4):
+        budget.spend(f"later {n}", BEGIN + 61)
+    assert len(budget) == 4
+
+
+def test_whoever_never_stops_keeps_nobody_else_from_being_forgotten() -> None:
+    budget = Budget(60)
+    for second in range(300):
+        for _ in range(2):
+            budget.spend("hammer", BEGIN + second)
+        for n in range(10):
+            budget.spend(f"{second} {n}", BEGIN + second)
+    assert len(budget) <= 12, "a second's visitors have paid a second later"
+    assert budget.spend("hammer", BEGIN + 299) > 0
 
 
 def test_who_has_paid_is_forgotten_first() -> None:
