@@ -11,7 +11,7 @@ from random import Random
 from typing import ClassVar, Final
 
 import gevent
-from locust import FastHttpUser
+from locust import FastHttpUser, task
 from locust.contrib.fasthttp import ResponseContextManager
 
 from loadtests import figures, people
@@ -98,6 +98,22 @@ class Consumer(Somebody):
             case _:
                 sent = people.headers(self.luck) | {"User-Agent": people.PREVIEWER}
                 return self.scan(path, what=What.PREVIEW, name="preview", method="HEAD", headers=sent)
+
+
+class Shopper(Consumer):
+    """Somebody in a shop: one scan of three is of a popular product. `abstract` for profiles to add to, up to 100."""
+
+    abstract = True
+
+    @task(60)
+    def scan_ordinary(self) -> None:
+        """Any product."""
+        self.item("ordinary")
+
+    @task(30)
+    def scan_popular(self) -> None:
+        """One that many buy."""
+        self.item("popular")
 
 
 class Guesser(Somebody):

@@ -6,24 +6,14 @@ from locust import task
 
 from loadtests.catalogue import PROFILES
 from loadtests.officials import Line, Regulator
-from loadtests.users import Consumer
+from loadtests.users import Shopper
 from loadtests.wiring import Curve, prepare
 
 PROFILE = PROFILES["lines"]
 
 
-class Shopper(Consumer):
+class Customer(Shopper):
     """Somebody in a shop; some of the codes are those that the regulator is busy with."""
-
-    @task(60)
-    def scan_ordinary(self) -> None:
-        """Any product."""
-        self.item("ordinary")
-
-    @task(30)
-    def scan_popular(self) -> None:
-        """One that many buy."""
-        self.item("popular")
 
     @task(10)
     def scan_revocable(self) -> None:

@@ -5,24 +5,14 @@ from __future__ import annotations
 from locust import task
 
 from loadtests.catalogue import PROFILES
-from loadtests.users import Consumer
+from loadtests.users import Shopper
 from loadtests.wiring import Curve, prepare
 
 PROFILE = PROFILES["ordinary"]
 
 
-class Shopper(Consumer):
+class Customer(Shopper):
     """Somebody in a shop; now and then with another kind of code, a typed number or a forgery."""
-
-    @task(60)
-    def scan_ordinary(self) -> None:
-        """Any product."""
-        self.item("ordinary")
-
-    @task(30)
-    def scan_popular(self) -> None:
-        """One that many buy."""
-        self.item("popular")
 
     @task(10)
     def scan_other(self) -> None:

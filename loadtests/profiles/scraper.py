@@ -5,24 +5,14 @@ from __future__ import annotations
 from locust import task
 
 from loadtests.catalogue import PROFILES
-from loadtests.users import Consumer, Guesser
+from loadtests.users import Guesser, Shopper
 from loadtests.wiring import Curve, prepare
 
 PROFILE = PROFILES["scraper"]
 
 
-class Shopper(Consumer):
+class Customer(Shopper):
     """Somebody in a shop."""
-
-    @task(2)
-    def scan_ordinary(self) -> None:
-        """Any product."""
-        self.item("ordinary")
-
-    @task(1)
-    def scan_popular(self) -> None:
-        """One that many buy."""
-        self.item("popular")
 
 
 class Scraper(Guesser):

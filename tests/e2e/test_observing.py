@@ -22,6 +22,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from tests.exposed import Exposed
+from tests.frozen import frozen
 from tests.integration import scan_factories as make
 from tests.integration.api.conftest import OPERATOR, as_
 from tests.integration.scan_factories import Registry
@@ -119,20 +120,6 @@ def environment(addresses: Addresses, signer: RunningSigner, tmp_path: Path) -> 
 WORKER = [sys.executable, "-m", "zpcode", "worker"]
 
 
-@contextmanager
-def _frozen(servers: Servers, name: str) -> Iterator[None]:
-    """A server and its children accept connections and answer nothing."""
-    parent = servers.processes.pid(name)
-    pids = [parent, *map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text("ascii").split())]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-
-
 def test_a_worker_says_within_bounds_that_its_database_stands_still(
     environment: dict[str, str], servers: Servers, tmp_path: Path
 ) -> None:
@@ -140,7 +127,7 @@ def test_a_worker_says_within_bounds_that_its_database_stands_still(
     with _running("worker", WORKER, environment, tmp_path) as worker:
         eventually(lambda: worker.page("/readyz").status_code == 200)
         eventually(lambda: sum(worker.exposed().value("zpcode_part_up", part=part) for part in ("database", "redis", "signer")) == 3)  # fmt: skip
-        with _frozen(servers, "postgres"):
+        with frozen(servers.processes.pid("postgres")):
             eventually(lambda: worker.page("/readyz").status_code == 503, seconds=60)
             assert "project_once" in eventually(lambda: worker.page("/readyz").json()["waiting"])
             eventually(lambda: worker.exposed().value("zpcode_part_up", part="database") == 0, seconds=60)
@@ -176,7 +163,7 @@ def test_no_log_and_no_metric_tells_who_scanned_what(
         _ask(api, token)
         for found in (scan, api):
             _insult(found.port)
-        with _frozen(servers, "valkey"):
+        with frozen(servers.processes.pid("valkey")):
             _scan_through(scan, authority)
         exposed = [found.exposed() for found in (scan, api, worker)]
     logs = {found.log.name: found.log.read_text("utf-8") for found in (scan, api, worker)}

@@ -6,15 +6,13 @@ and the API are the real commands with settings from the environment, as in prod
 
 from __future__ import annotations
 
-import os
 import resource
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +24,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from tests.faults.scan_processes import DOOR
+from tests.frozen import children, frozen
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import Registry
 from tests.patience import eventually
@@ -147,29 +146,13 @@ class World:
 
     # Servers ----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def frozen_valkey(self) -> Iterator[None]:
+    def frozen_valkey(self) -> AbstractContextManager[None]:
         """Valkey takes connections and answers nothing."""
-        pid = self.servers.processes.pid("valkey")
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            os.kill(pid, signal.SIGCONT)
+        return frozen(self.servers.processes.pid("valkey"))
 
-    @contextmanager
-    def frozen_postgres(self) -> Iterator[None]:
+    def frozen_postgres(self) -> AbstractContextManager[None]:
         """PostgreSQL takes connections and answers nothing, in none of its processes."""
-        server = self.servers.processes.pid("postgres")
-        os.kill(server, signal.SIGSTOP)  # first: then it has no new children
-        family = [server, *_children(server)]
-        for pid in family:
-            os.kill(pid, signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for pid in reversed(family):
-                os.kill(pid, signal.SIGCONT)
+        return frozen(self.servers.processes.pid("postgres"))
 
     def fill_tables(self) -> None:
         """Make the files of cards and scans longer than `FILE_BYTES`, so that `full_disk` is one for them."""
@@ -198,7 +181,7 @@ class World:
     def _bound_files(self, most: int) -> None:
         """Bound the files of every PostgreSQL process, as the user it runs as: nobody else may."""
         server, user = self.servers.processes.pid("postgres"), self.servers.user
-        for pid in (server, *_children(server)):
+        for pid in (server, *children(server)):
             subprocess.run(
                 ["/bin/true"],
                 check=True,
@@ -267,19 +250,6 @@ def _bound(pid: int, most: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, hard))
     except ProcessLookupError:
         return  # a session that has just ended
-
-
-def _children(parent: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[1]) == parent:
-                found.append(int(entry.name))
-    return found
 
 
 def _free_port() -> int:

@@ -16,11 +16,12 @@ from redis import Redis
 from sqlalchemy import Connection, Engine, text
 
 from tests.integration.issuing_setting import KeyHouse
-from tests.integration.status_setting import MAKER, OPERATOR, ask, decided, reserved
+from tests.integration.status_setting import LOT, MAKER, OPERATOR, ask, decided, reserved
 from tests.registry_data import as_json, gtin, registry, uscc
 from zpcode.rules.batches import Batch, today
 from zpcode.rules.decisions import Action
-from zpcode.services import issuing, projection, scans
+from zpcode.rules.journey import EventRequest, Subject
+from zpcode.services import issuing, journey, projection, scans
 from zpcode.services.fsck import run
 from zpcode.services.fsck.ground import Ground
 from zpcode.services.fsck.report import Outcome, Report, State
@@ -70,10 +71,10 @@ class World:
     def tampering(self) -> Iterator[Connection]:
         """The database as its owner may treat it: the append-only tables are open."""
         with self.engine.begin() as connection:
-            for table in ("audit", "status_change"):
+            for table in ("audit", "status_change", "trace_event"):
                 connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
             yield connection
-            for table in ("audit", "status_change"):
+            for table in ("audit", "status_change", "trace_event"):
                 connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
 
     def sql(self, statement: str, **values: Any) -> None:
@@ -107,6 +108,7 @@ def settle(engine: Engine, redis: Redis, house: KeyHouse, directory: Path) -> Wo
     waiting = reserved(engine, Level.ITEM, 1, MAKER, datetime.now(UTC), "waiting").number
     item, compact, product, lot = (batch.number for batch in made)
     _decided(engine, item, compact, now + timedelta(minutes=1))
+    _travelled(engine, item, now)
     scans.ensure_partitions(engine, today(datetime.now(UTC)))
     projection.catch_up(engine, redis)
     _scanned(engine, redis, item, now)
@@ -138,11 +140,22 @@ def _decided(engine: Engine, item: int, compact: int, now: datetime) -> None:
         ask(Scope.RANGE, item, Action.RESTORE, first=15, last=16),
         ask(Scope.BATCH, compact, Action.FLAG),
         ask(Scope.BATCH, compact, Action.REVOKE, effective_at=later),
-        ask(Scope.LOT, f"{batch.gtin}:{batch.lot}", Action.RECALL),
+        ask(Scope.LOT, f"{batch.gtin}:{batch.lot}", Action.RECALL, notice="浙市监召〔2026〕1号"),
         ask(Scope.ENTERPRISE, batch.uscc, Action.FLAG),
         ask(Scope.KEY, batch.key_id, Action.SUSPEND),
         ask(Scope.KEY, batch.key_id, Action.RESTORE),
     )
+
+
+def _travelled(engine: Engine, item: int, now: datetime) -> None:
+    """Events of the lot and of the batch, one withdrawn and one superseded."""
+    lot, own = Subject(gtin=gtin(1), lot=LOT), Subject(item)
+    for subject, kind in ((lot, "produced"), (lot, "inspected"), (own, "packed"), (own, "shipped")):
+        journey.record(engine, subject, [EventRequest(kind, "2026-10-08")], caller=MAKER, now=now)
+    wrong, late = journey.events(engine, own, MAKER)
+    journey.withdraw(engine, own, wrong.id, "另一批次", caller=MAKER, now=now)
+    again = EventRequest("shipped", "2026-10-09", document="YD-1", supersedes=late.id)
+    journey.record(engine, own, [again], caller=MAKER, now=now)
 
 
 def _scanned(engine: Engine, redis: Redis, item: int, now: datetime) -> None:

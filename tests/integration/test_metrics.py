@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +17,7 @@ from sqlalchemy import Engine, text
 
 from keys.client import SignerClient
 from tests.exposed import Exposed
+from tests.frozen import frozen
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
 from tests.patience import eventually
@@ -45,24 +43,6 @@ def watched(addresses: Addresses, registry: Registry) -> Iterator[ScanService]:
 
 def _scrape(service: ScanService) -> Exposed:
     return Exposed.at(service.app.exposition.port)
-
-
-@contextmanager
-def _frozen(servers: Servers, name: str) -> Iterator[None]:
-    """A server accepts connections and answers nothing."""
-    pids = [servers.processes.pid(name)]
-    pids += [int(line) for line in _children(pids[0])]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-
-
-def _children(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
 
 
 # The scan process -------------------------------------------------------------------------------------------
@@ -133,7 +113,8 @@ def test_while_both_servers_stand_still_the_process_says_so_and_is_not_ready(
     addresses: Addresses, registry: Registry, servers: Servers
 ) -> None:
     quick = make.settings(addresses, registry.room, metrics_address="0", scan_redis_ms=200, scan_database_ms=280)
-    with ScanService(quick) as service, _frozen(servers, "valkey"), _frozen(servers, "postgres"):
+    valkey, postgres = (servers.processes.pid(name) for name in ("valkey", "postgres"))
+    with ScanService(quick) as service, frozen(valkey), frozen(postgres):
         eventually(lambda: _scrape(service).value("zpcode_scan_answers_from", place="nowhere") == 1)
         assert _scrape(service).value("zpcode_scan_ready") == 0
         assert service.get("/readyz").status_code == 503

@@ -10,6 +10,7 @@ import pytest
 
 from keys.ceremony import KeyRoom
 from keys.keyring import KeyringFile, read_root
+from tests.clock import Clock
 from tests.keyroom import create, key_room, revoke, ring
 from zpcode.errors import KeyringError
 
@@ -27,22 +28,6 @@ def room(tmp_path: Path) -> KeyRoom:
 def revoked(room: KeyRoom) -> None:
     """Publish a second keyring, in which the only key is revoked."""
     revoke(room, ring(room).content.keys[0].id, NOW)
-
-
-class Clock:
-    """A monotonic clock that goes when it is told to."""
-
-    seconds = 100.0
-
-    def __call__(self) -> float:
-        """The time it shows."""
-        return self.seconds
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """A clock at a hundred seconds."""
-    return Clock()
 
 
 @pytest.fixture

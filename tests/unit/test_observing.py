@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from scanweb.metrics import STALLED, Pulse
+from tests.clock import Clock
 from zpcode.services.lag import Lag
 from zpcode.telemetry import exposition, metrics
 from zpcode.telemetry.beats import ALIVE_SECONDS, READY_SECONDS, Beats
@@ -19,33 +20,16 @@ from zpcode.telemetry.exposition import Exposition, address_of
 from zpcode.telemetry.logs import AT_MOST, WINDOW_SECONDS, Repeats
 from zpcode.telemetry.metrics import Family, Measure, Spread
 
-
-class Clock:
-    """Seconds that pass only when they are told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """The time it is."""
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
 # Lag --------------------------------------------------------------------------------------------------------
 
 
 def test_a_follower_that_is_level_has_no_lag(clock: Clock) -> None:
     lag = Lag(clock)
     lag.leads(7)
-    clock.now += 100
+    clock.seconds += 100
     lag.follows(7)
     assert (lag.steps, lag.seconds) == (0, 0.0)
-    clock.now += 50
+    clock.seconds += 50
     lag.leads(8)
     assert (lag.steps, lag.seconds) == (1, 0.0), "the time it was level does not count"
 
@@ -55,7 +39,7 @@ def test_the_lag_is_that_of_the_oldest_number_that_is_missing(clock: Clock) -> N
     lag.leads(1)
     lag.follows(1)
     for number in (2, 5, 9):
-        clock.now += 10
+        clock.seconds += 10
         lag.leads(number)
     assert (lag.steps, lag.seconds) == (8, 20.0)
     lag.follows(4)
@@ -68,9 +52,9 @@ def test_a_follower_that_was_emptied_lags_from_that_moment(clock: Clock) -> None
     lag = Lag(clock)
     lag.leads(9)
     lag.follows(9)
-    clock.now += 3600
+    clock.seconds += 3600
     lag.follows(0)
-    clock.now += 2
+    clock.seconds += 2
     lag.follows(0)
     assert (lag.steps, lag.seconds) == (9, 2.0)
 
@@ -82,7 +66,7 @@ def test_a_loop_that_only_waits_is_alive_and_not_ready(clock: Clock) -> None:
     beats = Beats(clock)
     beat = beats.of("drain", 1)
     for _ in range(20):
-        clock.now += 1
+        clock.seconds += 1
         beat.turn("waits")
     assert beats.alive() == (True, {"stopped": []})
     assert beats.ready() == (False, {"waiting": ["drain"]})
@@ -94,9 +78,9 @@ def test_a_loop_that_does_not_come_round_is_stopped(clock: Clock) -> None:
     beats = Beats(clock)
     beats.of("drain", 1).turn("done")
     beats.of("project", 1)
-    clock.now += READY_SECONDS + 2
+    clock.seconds += READY_SECONDS + 2
     assert beats.ready() == (False, {"waiting": ["drain", "project"]})
-    clock.now += ALIVE_SECONDS
+    clock.seconds += ALIVE_SECONDS
     beats.goes_on("project")
     assert beats.alive() == (False, {"stopped": ["drain"]})
     found = {(one.family.name, one.labels): one.value for one in beats.measures()}
@@ -118,10 +102,10 @@ def test_the_pulse_keeps_the_longest_delay_of_two_windows(clock: Clock) -> None:
     pulse.beat(0.4)
     pulse.beat(0.1)
     assert pulse.lag == 0.4
-    clock.now += 16
+    clock.seconds += 16
     pulse.beat(0.0)
     assert pulse.lag == 0.4
-    clock.now += 16
+    clock.seconds += 16
     pulse.beat(0.2)
     assert pulse.lag == 0.2
 
@@ -131,7 +115,7 @@ def test_the_pulse_sees_whether_the_watch_goes_on_looking(clock: Clock) -> None:
     pulse = Pulse(lambda: looks, clock)
     assert pulse.watched, "nothing is known yet"
     pulse.beat(0.0)
-    clock.now += STALLED + 1
+    clock.seconds += STALLED + 1
     pulse.beat(0.0)
     assert not pulse.watched
     looks = 2
@@ -180,7 +164,7 @@ def test_what_repeats_itself_is_bounded_and_said_how_often(clock: Clock) -> None
     assert all(repeats.filter(_record("request", logging.INFO)) for _ in range(1000)), (
         "what is asked for is not bounded"
     )
-    clock.now += WINDOW_SECONDS
+    clock.seconds += WINDOW_SECONDS
     late = _record("Invalid HTTP request received.")
     assert repeats.filter(late)
     assert vars(late)["suppressed"] == 1000 - AT_MOST

@@ -11,7 +11,8 @@ import msgspec
 
 from keys.keyring import SealVerdict
 from scanweb.cache import Cache
-from scanweb.lookup import Lookup, Viewing
+from scanweb.cards import Viewing
+from scanweb.lookup import Lookup
 from scanweb.memory import Memory, Row, Rows
 from scanweb.seals import Checked
 from tests.integration import scan_factories as make

@@ -11,7 +11,8 @@ import msgspec
 
 from keys.keyring import SealVerdict
 from scanweb.cache import Cache
-from scanweb.lookup import Known, Lookup, Viewing
+from scanweb.cards import Known, Viewing
+from scanweb.lookup import Lookup
 from scanweb.memory import Held, Memory, Rows, held
 from scanweb.redis_client import RedisClient
 from scanweb.redis_connection import Command

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import event
 
+from tests.clock import Clock
 from tests.integration.api.conftest import World, as_
 from zpcode.api.authority import Authority
 from zpcode.api.pace import Pace
@@ -16,23 +17,6 @@ from zpcode.api.pace import Pace
 REQUESTS, FAILURES = 5, 3
 ATTACKER, OFFICE = "60.191.0.1", "60.191.0.2"
 WRONG = f"zpk_{'0' * 12}_{'A' * 52}"
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.seconds = 1000.0
-
-    def __call__(self) -> float:
-        """Seconds."""
-        return self.seconds
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """What the limits go by."""
-    return Clock()
 
 
 @pytest.fixture

@@ -1,0 +1,37 @@
+"""Servers that stand still: they accept connections and answer nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def frozen(server: int) -> Iterator[None]:
+    """A process and its children stand still."""
+    os.kill(server, signal.SIGSTOP)  # first: then it has no new children
+    family = [server, *children(server)]
+    for pid in family:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in reversed(family):
+            os.kill(pid, signal.SIGCONT)
+
+
+def children(parent: int) -> list[int]:
+    """The processes that this one started. Its own list in /proc may leave some out while others of them end."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == parent:
+                found.append(int(entry.name))
+    return found
