@@ -28,7 +28,7 @@ class Refusals:
             for language, t in words.items():
                 told = {"error": name, "title": t(title), "text": t(text)}
                 self._bodies[status, language, True] = msgspec.json.encode(told)
-                self._bodies[status, language, False] = pages.notice(language, t(title), t(text))
+                self._bodies[status, language, False] = b"".join(pages.notice(language, t(title), t(text)).plain(()))
 
     def body(self, status: int, language: str, *, as_json: bool) -> bytes:
         """What is said with one of the statuses above; with any other of the 4xx, as with 404."""

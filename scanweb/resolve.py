@@ -13,7 +13,8 @@ from typing import Any, Final, cast
 import msgspec
 
 from keys.keyring import SealVerdict
-from scanweb.lookup import Known, Lookup, Viewing
+from scanweb.cards import Known, Viewing
+from scanweb.lookup import Lookup
 from scanweb.places import Places
 from scanweb.seals import Checked, Seals
 from scanweb.visitors import Visitor, is_person
@@ -57,8 +58,8 @@ class Settled(msgspec.Struct):
 class Answer(msgspec.Struct, frozen=True):
     """What a scan found. `code` is None where the text was none. `at` is in seconds since 1970.
 
-    `path` is the code's canonical path from `/01/` on. `looking` says that nobody scanned just now: a
-    preview, a HEAD request, a number typed by hand. `rendered` is shared by all answers that differ in
+    `path` is the code's canonical path from `/01/` on, `printed` the same with its seal. `looking` says that nobody
+    scanned just now: a preview, a HEAD request, a number typed by hand. `rendered` is shared by all answers that differ in
     nothing but path, history and time; None where this one stands alone.
     """
 
@@ -69,6 +70,7 @@ class Answer(msgspec.Struct, frozen=True):
     path: str = ""
     looking: bool = False
     rendered: dict[Hashable, Any] | None = None
+    printed: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -154,6 +156,7 @@ class Resolver:
             checked.path,
             not counts,
             settled.rendered,
+            checked.printed,
         )
         # Without any of these anybody can have made it up.
         ours = known.confirmed or checked.seal is not None or known.index is not None

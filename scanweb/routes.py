@@ -17,14 +17,14 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from scanweb import visitors
+from scanweb import sheet, visitors
 from scanweb.answers import Answers
 from scanweb.hurry import Hurry
 from scanweb.meters import Meters
 from scanweb.pages import Pages
 from scanweb.refusals import Refusals
 from scanweb.resolve import OK, Answer, Resolver
-from scanweb.texts import Languages, wants_json
+from scanweb.texts import Languages, takes_gzip, wants_json
 from scanweb.visitors import Addresses, Salts, Visitor
 from zpcode.wire.verdict import Proof
 
@@ -39,17 +39,16 @@ ANSWER: Final = "zpcode.answer"
 each with its line break; `body` a list of pieces."""
 HTML: Final = b"text/html; charset=utf-8"
 JSON: Final = b"application/json"
-_CSP: Final = (
-    b"default-src 'none'; style-src 'self'; img-src 'self' https:; form-action 'self'; base-uri 'none'; "
-    b"frame-ancestors 'none'"
-)
 FIXED: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"cache-control", b"no-store"),
-    (b"content-security-policy", _CSP),
+    (b"content-security-policy", sheet.POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
+    (b"strict-transport-security", b"max-age=31536000"),
     (b"referrer-policy", b"no-referrer"),
-    (b"vary", b"Accept, Accept-Language"),
+    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"vary", b"Accept, Accept-Language, Accept-Encoding"),
     (b"access-control-allow-origin", b"*"),
     (b"link", b'<?format=json>; rel="alternate"; type="application/json"'),
 )
@@ -71,10 +70,12 @@ class Request(msgspec.Struct):
     agent: str = ""
     accept: str = ""
     languages: str = ""
+    encodings: str = ""
     purpose: str = ""
     forwarded: tuple[str, ...] = ()
     asked_language: str = ""
     asked_format: str = ""
+    large: bool = False
 
     @classmethod
     def read(cls, scope: Scope) -> Request:
@@ -97,6 +98,8 @@ class Request(msgspec.Struct):
             self.accept = value[:HEADER_BYTES].decode("latin-1")
         elif name == b"accept-language":
             self.languages = value[:HEADER_BYTES].decode("latin-1")
+        elif name == b"accept-encoding":
+            self.encodings = value[:HEADER_BYTES].decode("latin-1")
         elif name == b"x-forwarded-for":
             self.forwarded += (value[-HEADER_BYTES:].decode("latin-1"),)  # the right-most address counts
         else:
@@ -109,6 +112,7 @@ class Request(msgspec.Struct):
             return
         self.asked_language = values.get("lang", [""])[0]
         self.asked_format = values.get("format", [""])[0]
+        self.large = values.get("size") == ["large"]
 
 
 HEADER_BYTES: Final = 512
@@ -117,6 +121,7 @@ _READ: Final = frozenset(
         b"user-agent",
         b"accept",
         b"accept-language",
+        b"accept-encoding",
         b"x-forwarded-for",
         b"purpose",
         b"sec-purpose",
@@ -142,7 +147,7 @@ class ScanRoute:
         floor: float,
     ) -> None:
         self.resolver, self.pages, self.answers, self.languages = resolver, pages, answers, languages
-        self._tongues = {tag: ((b"content-language", tag.encode("ascii")),) for tag in languages.tags}
+        self._tongues = {(tag, zipped): _told(tag, zipped=zipped) for tag in languages.tags for zipped in (False, True)}
         self.meters = Meters()
         self.refusals = Refusals(pages, pages.texts)
         self.hurry = Hurry(0, 0)  # no limits before they are set
@@ -192,7 +197,7 @@ class ScanRoute:
     async def _failed(self, language: str, scope: Scope, send: Send) -> None:
         _LOG.exception("a scan failed")
         self.meters.errors += 1
-        await respond(scope, send, 500, HTML, [self.pages.error(language)])
+        await respond(scope, send, 500, HTML, self.pages.error(language).plain(()))
 
     async def holds(self, scope: Scope, send: Send) -> bool:
         """Whether who asks for something that is not a scan has to wait; then it has been told so."""
@@ -215,7 +220,12 @@ class ScanRoute:
     ) -> None:
         """Send an answer; one that is not verified no earlier than the floor, so that its time says nothing."""
         as_json = wants_json(request.accept, request.asked_format)
-        body = [self.answers.answer(answer, language)] if as_json else self.pages.answer(answer, language, typed)
+        zipped = not as_json and takes_gzip(request.encodings)
+        if as_json:
+            body = [self.answers.answer(answer, language)]
+        else:
+            page, values = self.pages.answer(answer, language, typed, large=request.large)
+            body = page.gzipped(values) if zipped else page.plain(values)
         verdict = answer.finding.verdict
         status = verdict.http_status
         if status != OK:
@@ -223,9 +233,9 @@ class ScanRoute:
         kind = JSON if as_json else HTML
         self.meters.answered(verdict, time.monotonic() - arrived)
         if ANSWER in scope.get("extensions", ()):
-            await send(_whole(scope, status, kind, body, self._tongues[language]))
+            await send(_whole(scope, status, kind, body, self._tongues[language, zipped]))
         else:
-            await respond(scope, send, status, kind, body, more=self._tongues[language])
+            await respond(scope, send, status, kind, body, more=self._tongues[language, zipped])
 
     def _address(self, scope: Scope, request: Request) -> bytes:
         client = scope.get("client")
@@ -236,6 +246,11 @@ class ScanRoute:
         network = visitors.network(address)
         mark = visitors.mark(self._salts.current(self._clock()), network, request.agent, request.languages)
         return Visitor(network, _channel(request), mark)
+
+
+def _told(language: str, *, zipped: bool) -> Headers:
+    told: Headers = ((b"content-language", language.encode("ascii")),)
+    return (*told, (b"content-encoding", b"gzip")) if zipped else told
 
 
 def _is_proved(answer: Answer) -> bool:

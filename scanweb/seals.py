@@ -42,7 +42,7 @@ class Rings(Protocol):
 
 
 class Checked(msgspec.Struct, gc=False):
-    """A code, what its seal proves (None: it has none), its canonical path, and the cards it names.
+    """A code, what its seal proves (None: it has none), its canonical path (and with its seal), and the cards it names.
 
     `index` is the item's place in its batch, once that is known, worked out with `permutation`; `key_id` is empty where
     there is no seal. Thousands are remembered, so none is anything for the garbage collector to walk.
@@ -51,6 +51,7 @@ class Checked(msgspec.Struct, gc=False):
     code: Code
     seal: SealVerdict | None
     path: str
+    printed: str
     keys: tuple[str, ...]
     level: Level
     key_id: str
@@ -58,10 +59,10 @@ class Checked(msgspec.Struct, gc=False):
     permutation: object = None
 
     @classmethod
-    def of(cls, code: Code, seal: SealVerdict | None, path: str) -> Checked:
-        """What is known of a code before any card is."""
+    def of(cls, code: Code, seal: SealVerdict | None, path: str, printed: str = "") -> Checked:
+        """What is known of a code before any card is. `printed` is `path` where there is nothing before it."""
         key_id = "" if code.seal is None else code.seal.key_id
-        return cls(code, seal, path, keys_of(code), code.identity.level, key_id)
+        return cls(code, seal, path, printed or path, keys_of(code), code.identity.level, key_id)
 
 
 class Seals:
@@ -84,7 +85,8 @@ class Seals:
         code, path = link.read(raw_path)
         if code.seal is not None and self._ring.get(code.seal.key_id) is None:
             self._follow(self._rings.look())  # a key may be younger than the last look
-        checked = Checked.of(code, None if code.seal is None else self._ring.verify_seal(code.seal, path), path)
+        verdict = None if code.seal is None else self._ring.verify_seal(code.seal, path)
+        checked = Checked.of(code, verdict, path, raw_path.decode("ascii").upper())
         if checked.seal is SealVerdict.VALID:
             self._checked[raw_path] = checked
             if len(self._checked) > KEPT:

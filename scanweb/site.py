@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
@@ -14,19 +14,44 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from keys.keyring import KeyringFile
-from scanweb import routes
+from scanweb import routes, sheet
+from scanweb.fill import Fill
+from scanweb.pages import LARGE
 from scanweb.routes import ScanRoute
-from scanweb.texts import wants_json
+from scanweb.texts import takes_gzip, wants_json
 from zpcode.errors import MalformedCode
 from zpcode.wire import link
+from zpcode.wire.card import NoticesCard
 
 PATHS: Final = frozenset(
-    {"/", "/q", "/healthz", "/readyz", "/robots.txt", "/favicon.ico", "/.well-known/zpcode-keyring.json"}
-)
+    {
+        "/", "/q", "/healthz", "/readyz", "/robots.txt", "/favicon.ico",
+        "/.well-known/zpcode-keyring.json", "/.well-known/security.txt",
+    }
+)  # fmt: skip
 FOLDER: Final = "/static/"
 ALWAYS: Final = frozenset({"/healthz", "/readyz"})
 """What a balancer asks for however often."""
 KEYRING_SECONDS: Final = 60
+ROBOTS: Final = "User-agent: *\nAllow: /$\nAllow: /static/\nDisallow: /\n"
+"""The front page may be found; what a code says is for whoever holds it, and a crawler's visit is no scan (RFC 9309)."""
+SECURITY_DAYS: Final = 180
+
+
+class Static(StaticFiles):
+    """The style sheet's neighbours. An address that names a version is good for ever, any other for an hour."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """A file, or that it has not changed."""
+        response = super().file_response(*args, **kwargs)
+        scope: Scope = args[2] if len(args) > 2 else kwargs["scope"]
+        versioned = scope["query_string"].startswith(b"v=")
+        for name, value in _fixed().items():
+            response.headers[name] = value
+        response.headers["cache-control"] = (
+            "public, max-age=31536000, immutable" if versioned else "public, max-age=3600"
+        )
+        return response
 
 
 class Typed:
@@ -50,8 +75,18 @@ class _Response(Response):
         await self._typed(scope, receive, send)
 
 
-def create(scan: ScanRoute, rings: KeyringFile, health: Callable[[], dict[str, Any]]) -> FastAPI:
-    """The app. `health` tells the state of what this process stands on."""
+def create(
+    scan: ScanRoute,
+    rings: KeyringFile,
+    health: Callable[[], dict[str, Any]],
+    notices: Callable[[], NoticesCard | None],
+    security: str,
+    base: str,
+) -> FastAPI:
+    """The app. `health` tells the state of what this process stands on, `notices` what was published last.
+
+    `security` is where a weakness of the service is to be reported (RFC 9116), a URI; empty: nowhere is said.
+    """
     silent: TelemetryConfig = {
         "tracing": False,
         "metrics": False,
@@ -59,13 +94,15 @@ def create(scan: ScanRoute, rings: KeyringFile, health: Callable[[], dict[str, A
         "auto_configure": False,
     }  # it would note typed codes
     site = FastAPI(title="浙品码 scan", docs_url=None, redoc_url=None, openapi_url=None, telemetry=silent)
-    site.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"))
-    site.add_api_route("/", _landing(scan), methods=["GET", "HEAD"])
+    site.mount("/static", Static(directory=sheet.STATIC))
+    site.add_api_route("/", _landing(scan, notices), methods=["GET", "HEAD"])
     site.add_api_route("/q", _typed(scan), methods=["GET", "HEAD"])
     site.add_api_route("/.well-known/zpcode-keyring.json", _keyring(rings), methods=["GET", "HEAD"])
     site.add_api_route("/healthz", _alive, methods=["GET", "HEAD"])
     site.add_api_route("/readyz", _ready(health), methods=["GET", "HEAD"])
     site.add_api_route("/robots.txt", _robots, methods=["GET", "HEAD"])
+    if security:
+        site.add_api_route("/.well-known/security.txt", _security(security, base), methods=["GET", "HEAD"])
     site.add_api_route("/favicon.ico", _icon, methods=["GET", "HEAD"])
     site.add_exception_handler(HTTPException, _refused(scan))
     return site
@@ -96,9 +133,18 @@ def _refused(scan: ScanRoute) -> Callable[[Request, Exception], Response]:
     return refused
 
 
-def _landing(scan: ScanRoute) -> Callable[[Request], Any]:
+def _page(page: Fill, request: Request, language: str) -> Response:
+    zipped = takes_gzip(request.headers.get("accept-encoding", ""))
+    headers = _fixed() | {"content-language": language} | ({"content-encoding": "gzip"} if zipped else {})
+    body = b"".join(page.gzipped(()) if zipped else page.plain(()))
+    return Response(body, media_type=routes.HTML.decode(), headers=headers)
+
+
+def _landing(scan: ScanRoute, notices: Callable[[], NoticesCard | None]) -> Callable[[Request], Any]:
     async def landing(request: Request) -> Response:
-        return Response(scan.pages.landing(_language(scan, request)), media_type=routes.HTML.decode(), headers=_fixed())
+        language = _language(scan, request)
+        page = scan.pages.landing(language, notices(), large=request.query_params.get("size") == "large")
+        return _page(page, request, language)
 
     return landing
 
@@ -108,14 +154,17 @@ def _typed(scan: ScanRoute) -> Callable[[Request], Any]:
 
     async def typed(request: Request) -> Response:
         text = request.query_params.get("code", "").strip()
+        looks = "?lang=" + _language(scan, request)
+        if request.query_params.get("size") == "large":
+            looks += LARGE
         if not text:
-            return RedirectResponse("/?lang=" + _language(scan, request), status_code=303, headers=_fixed())
+            return RedirectResponse("/" + looks, status_code=303, headers=_fixed())
         if "/" in text:
             try:
                 path = link.parse(link.path_of(text)).path
             except MalformedCode:
                 return _Response(Typed(scan, text))
-            return RedirectResponse(f"{path}?lang={_language(scan, request)}", status_code=303, headers=_fixed())
+            return RedirectResponse(path + looks, status_code=303, headers=_fixed())
         return _Response(Typed(scan, text))
 
     return typed
@@ -123,7 +172,7 @@ def _typed(scan: ScanRoute) -> Callable[[Request], Any]:
 
 def _keyring(rings: KeyringFile) -> Callable[[], Any]:
     async def keyring() -> Response:
-        headers = {"cache-control": f"public, max-age={KEYRING_SECONDS}", "access-control-allow-origin": "*"}
+        headers = _fixed() | {"cache-control": f"public, max-age={KEYRING_SECONDS}"}
         return Response(rings.current().document, media_type="application/json", headers=headers)
 
     return keyring
@@ -142,7 +191,21 @@ def _ready(health: Callable[[], dict[str, Any]]) -> Callable[[], Any]:
 
 
 async def _robots() -> Response:
-    return PlainTextResponse("User-agent: *\nDisallow: /01/\nDisallow: /q\n", headers=_fixed())
+    return PlainTextResponse(ROBOTS, headers=_fixed())
+
+
+def _security(contact: str, base: str) -> Callable[[], Any]:
+    async def security() -> Response:
+        until = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=SECURITY_DAYS)
+        lines = (
+            f"Contact: {contact}",
+            f"Expires: {until:%Y-%m-%dT%H:%M:%SZ}",
+            "Preferred-Languages: zh, en",
+            f"Canonical: {base}/.well-known/security.txt",
+        )
+        return PlainTextResponse("\n".join(lines) + "\n", headers=_fixed())
+
+    return security
 
 
 async def _icon() -> Response:

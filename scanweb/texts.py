@@ -1,12 +1,11 @@
 """The words of the page, one file for each language, and which language a reader gets.
 
-Adding a language is adding `i18n/TAG.json` with the same keys; `date` and `moment` below know how dates read.
+Adding a language is adding `i18n/TAG.json` with the same keys; those below `format.` say how dates and numbers read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -17,33 +16,13 @@ from zpcode.wire.card import Bilingual
 
 DEFAULT: Final = "zh-CN"
 _FOLDER = Path(__file__).parent / "i18n"
-_MONTHS = (
-    "January February March April May June July August September October November December".split()  # noqa: SIM905 - reads better
-)
-
-
-def _zh_date(day: datetime) -> str:
-    return f"{day.year}年{day.month}月{day.day}日"
-
-
-def _en_date(day: datetime) -> str:
-    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
-
-
-def _iso_date(day: datetime) -> str:
-    return day.date().isoformat()
-
-
-_DATES: Final[dict[str, Callable[[datetime], str]]] = {"zh": _zh_date, "en": _en_date}
-
-
 class Texts:
     """One language's words by key."""
 
     def __init__(self, language: str, words: dict[str, str]) -> None:
         self.language = language
         self.words = words
-        self._date = _DATES.get(language[:2], _iso_date)
+        self._months = words["format.months"].split("|")
         self._moment = lru_cache(maxsize=4096)(self._minute)
 
     def __call__(self, key: str, **values: object) -> str:
@@ -71,13 +50,24 @@ class Texts:
         except ValueError:
             return text
 
+    def day(self, at: int) -> str:
+        """The calendar day of a time (seconds since 1970) in Shanghai."""
+        return self._date(_local(at))
+
+    def _date(self, day: datetime) -> str:
+        return self.words["format.date"].format(year=day.year, month=self._months[day.month - 1], day=day.day)
+
     def moment(self, at: int) -> str:
         """A time (seconds since 1970) in Shanghai, to the minute."""
         return self._moment(at - at % 60)
 
     def _minute(self, at: int) -> str:
-        local = datetime.fromtimestamp(at, UTC).astimezone(SHANGHAI)
-        return f"{self._date(local)} {local:%H:%M}"
+        local = _local(at)
+        return self.words["format.moment"].format(date=self._date(local), time=f"{local:%H:%M}")
+
+
+def _local(at: int) -> datetime:
+    return datetime.fromtimestamp(at, UTC).astimezone(SHANGHAI)
 
 
 def load(folder: Path = _FOLDER) -> dict[str, Texts]:
@@ -139,3 +129,9 @@ def wants_json(accept: str, asked: str) -> bool:
         weights[value.lower()] = max(quality, weights.get(value.lower(), 0.0))
     page = max(weights.get("text/html", 0.0), weights.get("application/xhtml+xml", 0.0))
     return weights.get("application/json", 0.0) > page
+
+
+@lru_cache(maxsize=256)
+def takes_gzip(accept: str) -> bool:
+    """Whether a compressed answer may be sent, by Accept-Encoding (RFC 9110, section 12.5.3)."""
+    return "gzip" in {value.lower() for value, _ in _weighted(accept)}

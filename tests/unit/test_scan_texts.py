@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scanweb import texts
 from scanweb.texts import Languages, wants_json
-from zpcode.rules import sheets
+from zpcode.rules import journey, sheets
 from zpcode.rules.reasons import REASONS
 from zpcode.wire.card import Bilingual, Scope, State
 from zpcode.wire.payload import Level
@@ -21,6 +21,7 @@ from zpcode.wire.verdict import Verdict
 
 WORDS = texts.load()
 SCANWEB = Path(texts.__file__).parent
+VERIFY = SCANWEB / "templates" / "verify.html"
 CHOICES = {
     "standard.kind": sheets.STANDARD_KINDS,
     "standard.status": sheets.STANDARD_STATUSES,
@@ -43,6 +44,8 @@ def needed() -> set[str]:
     keys |= {f"state.{state}" for state in State if state is not State.GOOD} | {f"scope.{scope}" for scope in Scope}
     keys |= {f"reason.{slug}" for slug in REASONS} | {f"level.{level}" for level in Level}
     keys |= {f"how.{proof}" for proof in ("sealed", "online", "missing")} | {f"language.{tag}" for tag in WORDS}
+    keys |= {f"journey.kind.{kind}" for kind in journey.KINDS} | {f"tone.{verdict.tone}" for verdict in Verdict}
+    keys |= {f"verify.said.{outcome}" for outcome in re.findall(r"\('([a-z]+)', '", VERIFY.read_text("utf-8"))}
     keys |= {f"{key}.place" for key in ("history.nth", "history.so_far")}
     sources = [*SCANWEB.glob("templates/*.html"), *SCANWEB.glob("*.py")]
     literal = re.compile(r"""["']([a-z_]+(?:\.[a-z_]+)+)["']""")
@@ -88,7 +91,7 @@ def test_dates_read_as_the_language_writes_them() -> None:
 def test_times_are_shown_in_shanghai() -> None:
     noon_in_hangzhou = 1_795_233_630  # 2026-11-21 04:00:30 UTC
     assert WORDS["zh-CN"].moment(noon_in_hangzhou) == "2026年11月21日 12:00"
-    assert WORDS["en"].moment(noon_in_hangzhou) == "21 November 2026 12:00"
+    assert WORDS["en"].moment(noon_in_hangzhou) == "21 November 2026, 12:00"
 
 
 def test_a_text_given_in_one_language_only_is_shown_and_marked_as_such() -> None:
