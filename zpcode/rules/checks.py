@@ -16,9 +16,10 @@ from itertools import pairwise
 from zpcode.errors import Findings
 from zpcode.rules.drafts import Draft
 from zpcode.rules.forms import registration_letter
-from zpcode.rules.indicators import fits_direction, grade_meets, is_grade, meets, span
+from zpcode.rules.indicators import grade_meets, is_grade
 from zpcode.rules.records import Certificate, Claim, Commitment, Indicator, Product, Recognition, Registry, Standard
 from zpcode.wire.card import Bilingual
+from zpcode.wire.quantity import fits_direction, meets, span
 
 PATH_EVIDENCE = {
     "certification": ("certificate",),
