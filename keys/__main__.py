@@ -17,7 +17,7 @@ from typer import Option
 from keys import ceremony, passphrases, server, settings
 from keys.ceremony import KeyRoom
 from keys.files import read_public
-from keys.keyring import Key
+from keys.keyring import Key, fingerprint, read_root
 from zpcode.errors import Text, ZpError
 from zpcode.telemetry import logs
 
@@ -218,6 +218,12 @@ def list_keys(
         typer.echo(
             f"{row['id']}  {row['state']:<9} {row['not_before'][:10]} … {row['not_after'][:10]}  {row['reason']}"
         )
+
+
+@app.command("fingerprint")
+def root_fingerprint(root_public: RootPublic = None) -> None:
+    """根公钥的指纹，供公布和核对 / the root key's fingerprint, to publish and to compare."""
+    typer.echo(fingerprint(read_root(_room(None, None, None, root_public).root_public)))
 
 
 @app.command()

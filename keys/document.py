@@ -148,15 +148,20 @@ def _check_signature(body: dict[str, Any], signature: RootSignature, root: ec.El
         raise refusal("根签名不对", "its root signature is not right")
 
 
+def root_key(root: bytes) -> ec.EllipticCurvePublicKey:
+    """The root public key in a PEM file. Raises KeyringError when it holds anything but a P-256 key."""
+    try:
+        return es256.public_from_pem(root)
+    except ValueError:
+        raise refusal("根公钥不是 P-256 的 PEM", "the root public key is not a P-256 key in PEM") from None
+
+
 def read_document(raw: bytes, root: bytes) -> Document:
     """The document in a file's bytes, once the pinned root (PEM of a public key) has vouched for it.
 
     Raises KeyringError on anything else; nothing of the content is believed before the signature is.
     """
-    try:
-        public = es256.public_from_pem(root)
-    except ValueError:
-        raise refusal("根公钥不是 P-256 的 PEM", "the root public key is not a P-256 key in PEM") from None
+    public = root_key(root)
     body = _members(raw)
     try:
         signature = msgspec.convert(body.pop("signature", None), RootSignature)

@@ -8,6 +8,7 @@ trusts it through one pinned root public key only.
 from __future__ import annotations
 
 import enum
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,11 +19,21 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from keys import es256
-from keys.document import MAX_BYTES, Document, KeyRecord, KeyState, read_document, refusal
+from keys.document import MAX_BYTES, Document, KeyRecord, KeyState, read_document, refusal, root_key
 from zpcode.errors import KeyringError, Text
 from zpcode.wire.payload import Code, Seal, signed_bytes
 
-__all__ = ["FINISHING", "Key", "KeyState", "Keyring", "KeyringFile", "SealVerdict", "read_root"]
+__all__ = [
+    "FINISHING",
+    "Key",
+    "KeyState",
+    "Keyring",
+    "KeyringFile",
+    "SealVerdict",
+    "fingerprint",
+    "read_root",
+    "root_spki",
+]
 
 FINISHING: Final = timedelta(days=1)
 """How long before its end a key begins no more batches, so that every one it began can finish."""
@@ -179,6 +190,21 @@ def read_root(path: Path) -> bytes:
     except OSError as error:
         zh, en = f"读不到根公钥 {path}({error.strerror})", f"cannot read the root public key {path} ({error.strerror})"
         raise KeyringError(Text(zh, en)) from error
+
+
+def root_spki(root: bytes) -> bytes:
+    """The DER SubjectPublicKeyInfo in the root public key's PEM: 91 bytes. Raises KeyringError on anything else."""
+    return es256.spki(root_key(root))
+
+
+def fingerprint(root: bytes) -> str:
+    """What people compare to know a root by, given its PEM: SHA-256 of its SPKI, hex in eight groups of eight.
+
+    The four characters of its id are too few for that: others can make a key with the same ones.
+    Raises KeyringError when it is not a P-256 key.
+    """
+    digits = hashlib.sha256(root_spki(root)).hexdigest()
+    return " ".join(digits[at : at + 8] for at in range(0, len(digits), 8))
 
 
 class KeyringFile:

@@ -205,6 +205,7 @@ class Pages:
         shown = proof if known else Proof.MISSING  # a check nobody could look at proves nothing
         seal = None if answer.code is None else answer.code.seal
         key_id = "" if seal is None else seal.key_id
+        revoked = answer.finding.verdict is Verdict.KEY_REVOKED  # by decision: the keyring need not know yet
 
         def make() -> str:
             return self._render(
@@ -213,6 +214,7 @@ class Pages:
                 proof=shown.value,
                 level=level.value,
                 key_id=key_id,
+                revoked=revoked,
                 verifier=sheet.VERIFIER,
                 item=level.is_item,
                 history=HISTORY,
@@ -221,7 +223,7 @@ class Pages:
                 time=TIME,
             )
 
-        text: str = self._kept.get((), ("code", language, shown, level, key_id), make)
+        text: str = self._kept.get((), ("code", language, shown, level, key_id, revoked), make)
         return text
 
     def _complain(self, language: str, printed: str) -> str:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from keys.keyring import fingerprint
+
 
 @dataclass
 class Desk:
@@ -79,6 +81,14 @@ def test_a_life_of_two_keys(begun: Desk) -> None:
     listed = begun.run("list").stdout
     assert "Keyring serial 4" in listed
     assert "演练" in listed
+
+
+def test_the_fingerprint_of_the_root_stays_when_keys_change(begun: Desk) -> None:
+    before = begun.run("fingerprint").stdout
+    assert begun.run("rotate", "--yes").returncode == 0
+    assert begun.run("fingerprint").stdout == before == fingerprint((begun.home / "root.pub.pem").read_bytes()) + "\n"
+    (begun.home / "root.pub.pem").write_text("nothing")
+    assert "root public key is not" in begun.run("fingerprint").stderr
 
 
 def test_nothing_that_cannot_be_undone_happens_without_a_yes(begun: Desk) -> None:
