@@ -7,7 +7,7 @@ registry are left out.
 from __future__ import annotations
 
 from collections import OrderedDict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from scanweb import wording
 from scanweb.resolve import Answer
 from scanweb.texts import Texts
-from zpcode.wire.card import Bilingual, ProductCard
+from zpcode.wire.card import Bilingual, ProductCard, TraceEvent
 from zpcode.wire.scan_event import place_name
 
 _ENCODER = msgspec.json.Encoder()
@@ -88,7 +88,7 @@ class Answers:
 
 
 _BLOCKS = ("product", "enterprise", "standards", "certificates", "recognition", "indicators", "commitments", "claims")
-_OF_PRODUCT = ("gtin", "name", "brand", "model", "category", "tier", "image")
+_OF_PRODUCT = ("gtin", "name", "brand", "model", "category", "tier", "picture", "mark")
 
 
 def _blocks(product: ProductCard) -> dict[str, Any]:
@@ -109,11 +109,29 @@ def _code(answer: Answer) -> dict[str, Any] | None:
     }
 
 
-def _goods(answer: Answer) -> dict[str, str] | None:
+def _goods(answer: Answer) -> dict[str, Any] | None:
     holder = answer.evidence.batch or answer.evidence.lot
     if holder is None:
         return None
-    return {"lot": holder.lot, "production_date": holder.production_date, "expiry_date": holder.expiry_date}
+    return {
+        "lot": holder.lot,
+        "production_date": holder.production_date,
+        "expiry_date": holder.expiry_date,
+        "journey": [_step(event) for event in holder.journey],
+    }
+
+
+def _step(event: TraceEvent) -> dict[str, Any]:
+    """One event of the journey: a day as the date it was in Shanghai, a time in UTC."""
+    day = (datetime.fromtimestamp(event.at, UTC) + timedelta(hours=8)).date()
+    return {
+        "kind": event.kind,
+        "at": day.isoformat() if event.precision == "day" else _time(event.at),
+        "place": _both(event.place),
+        "by": _both(event.by),
+        "note": _both(event.note),
+        "document": event.document,
+    }
 
 
 def _history(answer: Answer, t: Texts) -> dict[str, Any] | None:

@@ -17,17 +17,18 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from zpcode.wire.card import BatchCard, LotCard, ProductCard, Scope, Timeline, lot_key, standing_key
+from zpcode.wire.card import BatchCard, LotCard, NoticesCard, ProductCard, Scope, Timeline, lot_key, standing_key
 from zpcode.wire.payload import Level
 from zpcode.wire.permutation import Permutation
 
-Card = ProductCard | BatchCard | LotCard | Timeline
+Card = ProductCard | BatchCard | LotCard | Timeline | NoticesCard
 _DECODERS: Final[dict[str, msgspec.msgpack.Decoder[Card]]] = {
     "p": msgspec.msgpack.Decoder(ProductCard),
     "b": msgspec.msgpack.Decoder(BatchCard),
     "l": msgspec.msgpack.Decoder(LotCard),
     "s": msgspec.msgpack.Decoder(Timeline),
     "x": msgspec.msgpack.Decoder(Timeline),
+    "n": msgspec.msgpack.Decoder(NoticesCard),
 }
 FRESH_SECONDS = 0.9
 """How long a memory that follows the database is believed after the watch looked: a revocation within 1 s."""
@@ -102,7 +103,14 @@ class Memory:
     )
 
     def __init__(self, size: int) -> None:
-        self._size = {"p": size, "b": size, "l": size, "s": size * _STANDINGS_PER_CARD, "x": size * _STANDINGS_PER_CARD}
+        self._size = {
+            "p": size,
+            "b": size,
+            "l": size,
+            "s": size * _STANDINGS_PER_CARD,
+            "x": size * _STANDINGS_PER_CARD,
+            "n": 1,
+        }
         self._cards: dict[str, OrderedDict[str, Held]] = {kind: OrderedDict() for kind in self._size}
         self.overlay: dict[str, Held] = {}
         self.generation: str | None = None

@@ -10,17 +10,20 @@ from datetime import date, datetime
 
 import msgspec
 
-from zpcode.rules import timelines
+from zpcode.rules import journey, timelines
 from zpcode.rules.batches import Batch, iso, seconds
 from zpcode.rules.changes import decision
+from zpcode.rules.journey import Event
 from zpcode.rules.status import StatusChange
 from zpcode.wire.card import BatchCard, LotCard, Scope, Standing, State, Timeline
 
 
-def batch_card(batch: Batch, made: Sequence[StatusChange], *, exceptions: bool) -> BatchCard:
+def batch_card(
+    batch: Batch, made: Sequence[StatusChange], *, exceptions: bool, events: Sequence[Event] = ()
+) -> BatchCard:
     """A batch's card from its row and all decisions about it and its ranges, in the order they were made.
 
-    `exceptions` says whether single items of it have been decided about.
+    `exceptions` says whether single items of it have been decided about; `events` are all of the batch and its lot.
     """
     whole = [found for found in made if found.scope is Scope.BATCH]
     ranges = [found for found in made if found.scope is Scope.RANGE]
@@ -29,6 +32,7 @@ def batch_card(batch: Batch, made: Sequence[StatusChange], *, exceptions: bool) 
         timeline=timelines.timeline([decision(one) for one in whole], whole[-1].created_at) if whole else Timeline(()),
         ranges=timelines.ranges([decision(one) for one in ranges], ranges[-1].created_at) if ranges else (),
         exceptions=exceptions,
+        journey=journey.told(events),
     )
 
 
@@ -39,6 +43,13 @@ def standing(made: Sequence[StatusChange]) -> Timeline:
     return told if told.standings else Timeline((Standing(State.GOOD, seconds(now)),))
 
 
-def lot_card(gtin: str, lot: str, produced: date | None, expires: date | None, activated: datetime | None) -> LotCard:
-    """The card of a lot that has lot codes: active from the first of its batches that is."""
-    return LotCard(gtin, lot, iso(produced), iso(expires), seconds(activated))
+def lot_card(
+    gtin: str,
+    lot: str,
+    produced: date | None,
+    expires: date | None,
+    activated: datetime | None,
+    events: Sequence[Event] = (),
+) -> LotCard:
+    """The card of a lot that has lot codes: active from the first of its batches that is, with all its `events`."""
+    return LotCard(gtin, lot, iso(produced), iso(expires), seconds(activated), journey.told(events))

@@ -12,15 +12,29 @@ import msgspec
 from zpcode.errors import Text
 from zpcode.rules import derived
 from zpcode.rules.batches import BatchState, today
+from zpcode.rules.journey import Subject
 from zpcode.rules.status import StatusChange
+from zpcode.services import notices
 from zpcode.services.fsck import chain
+from zpcode.services.fsck import journey as travel
 from zpcode.services.fsck.ground import Ground
 from zpcode.services.fsck.report import SHOWN, Invariant, Outcome, State
 from zpcode.services.registry import product_cards
-from zpcode.store import audit, batches, invariants, outbox, status
+from zpcode.store import audit, batches, invariants, journey, outbox, status
 from zpcode.store.outbox import Card
 from zpcode.store.session import Connection, transaction
-from zpcode.wire.card import BatchCard, LotCard, ProductCard, Scope, Timeline, batch_key, lot_key, product_key
+from zpcode.wire.card import (
+    BatchCard,
+    LotCard,
+    NoticesCard,
+    ProductCard,
+    Scope,
+    Timeline,
+    batch_key,
+    lot_key,
+    notices_key,
+    product_key,
+)
 
 HEAD: Final = Invariant(
     "card-head",
@@ -39,14 +53,15 @@ CARDS: Final = Invariant(
         " has to be looked into",
     ),
 )
-_KINDS: Final[dict[str, type[ProductCard | BatchCard | LotCard | Timeline]]] = {
+_KINDS: Final[dict[str, type[ProductCard | BatchCard | LotCard | Timeline | NoticesCard]]] = {
     "p": ProductCard,
     "b": BatchCard,
     "l": LotCard,
     "s": Timeline,
     "x": Timeline,
+    "n": NoticesCard,
 }
-Derived = ProductCard | BatchCard | LotCard | Timeline
+Derived = ProductCard | BatchCard | LotCard | Timeline | NoticesCard
 
 
 def head(ground: Ground, outcome: Outcome) -> None:
@@ -136,17 +151,29 @@ def _derived(
         found |= _batch_cards(connection, numbers, excepted)
     lots = [(gtin, lot) for gtin, _, lot in (key[2:].partition(":") for key in keys if key.startswith("l:"))]
     if lots:
-        found |= {lot_key(one.gtin, one.lot): derived.lot_card(*one) for one in invariants.lots(connection, lots)}
+        events = journey.of(connection, [Subject(gtin=gtin, lot=lot) for gtin, lot in lots])
+        found |= {
+            lot_key(one.gtin, one.lot): derived.lot_card(*one, events.get(Subject(gtin=one.gtin, lot=one.lot), ()))
+            for one in invariants.lots(connection, lots)
+        }
+    if notices_key() in keys and (told := notices.card(connection)) is not None:
+        found[notices_key()] = told
     return found | _standings(connection, [key for key in keys if key[0] in "sx"])
 
 
 def _batch_cards(connection: Connection, numbers: Sequence[int], excepted: Collection[int]) -> dict[str, Derived]:
     made = _by_target(connection, [(scope, str(one)) for one in numbers for scope in (Scope.BATCH, Scope.RANGE)])
     found: dict[str, Derived] = {}
-    for batch in batches.numbered(connection, numbers):
+    known = batches.numbered(connection, numbers)
+    lots = {batch.number: Subject(gtin=batch.gtin, lot=batch.lot) for batch in known if batch.lot}
+    events = journey.of(connection, {*lots.values(), *(Subject(batch.number) for batch in known)})
+    for batch in known:
+        whole = [*events.get(Subject(batch.number), ())]
+        if batch.lot:
+            whole += events.get(lots[batch.number], ())
         target = str(batch.number)
         decided = [*made.get((Scope.BATCH, target), ()), *made.get((Scope.RANGE, target), ())]
-        card = derived.batch_card(batch, decided, exceptions=batch.number in excepted)
+        card = derived.batch_card(batch, decided, exceptions=batch.number in excepted, events=whole)
         if batch.state is BatchState.RESERVED:  # the key is put on the card with the batch's issue
             card = msgspec.structs.replace(card, key_id="")
         found[batch_key(batch.number)] = card
@@ -173,8 +200,9 @@ def _by_target(
 
 
 def _repair(ground: Ground, outcome: Outcome, wrong: Sequence[str]) -> None:
-    """Write cards anew, but only from decisions that the audit log bears out."""
-    for invariant, check in ((chain.CHAIN, chain.chain), (chain.DECISIONS, chain.decisions)):
+    """Write cards anew, but only from decisions and events that the audit log bears out."""
+    grounds = (chain.CHAIN, chain.chain), (chain.DECISIONS, chain.decisions), (travel.JOURNEY, travel.events)
+    for invariant, check in grounds:
         trusted = Outcome(invariant)
         check(ground, trusted)
         if trusted.state is not State.HOLDS:

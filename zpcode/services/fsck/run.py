@@ -8,7 +8,7 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from zpcode.errors import Finding, Refused, Text, ZpError
-from zpcode.services.fsck import cards, chain, files, numbers, projection, queue, scans
+from zpcode.services.fsck import cards, chain, complaints, files, journey, numbers, projection, queue, scans
 from zpcode.services.fsck.ground import Check, Ground
 from zpcode.services.fsck.report import Invariant, Outcome, Report
 
@@ -18,6 +18,7 @@ CHECKS: Final[tuple[tuple[Invariant, Check], ...]] = (
     (chain.CHAIN, chain.chain),
     (numbers.LOGGED, numbers.logged),
     (chain.DECISIONS, chain.decisions),
+    (journey.JOURNEY, journey.events),
     (numbers.QUOTAS, numbers.quotas),
     (numbers.ORDERS, numbers.orders),
     (queue.JOBS, queue.queue),
@@ -27,6 +28,8 @@ CHECKS: Final[tuple[tuple[Invariant, Check], ...]] = (
     (cards.CARDS, cards.cards),
     (projection.HEAD, projection.head),
     (projection.CARDS, projection.cards),
+    (complaints.COMPLAINTS, complaints.steps),
+    (complaints.FORGOTTEN, complaints.forgotten),
     (scans.PARTITIONS, scans.partitions),
     (scans.STREAM, scans.stream),
     (scans.COUNTS, scans.counts),

@@ -1,0 +1,121 @@
+"""Which decisions are public notices, what each is about, and when one is over."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from zpcode.rules import notices
+from zpcode.rules.decisions import STATES, Action, Actor
+from zpcode.rules.notices import Names
+from zpcode.rules.status import StatusChange
+from zpcode.wire.card import Bilingual, Scope
+
+START = datetime(2026, 11, 1, tzinfo=UTC)
+GTIN = "09501101530003"
+NAMES = Names(
+    products={GTIN: Bilingual("双金属螺杆", "Bimetallic screw")},
+    enterprises={"U1": Bilingual("青澄机械", "")},
+    standards={"T/ZZB 1-2023": Bilingual("螺杆", "Screws")},
+    batches={"7": (GTIN, "L-1"), "8": (GTIN, "")},
+    recognitions={"PZB-1": GTIN},
+    certificates={"ZM-1": "U1"},
+)
+
+
+def made(number: int, action: Action = Action.SUSPEND, actor: Actor = Actor.CITY, **changes: Any) -> StatusChange:
+    """A decision some days after the first, with a notice."""
+    found = StatusChange(
+        id=number, scope=Scope.RANGE, target="7", first=0, last=9, action=action, reason="sample-test-failed",
+        state=STATES[action], lifts=actor if action is Action.RESTORE else None, legal_basis="", note=Bilingual(),
+        notice=f"N{number}", effective_at=START + timedelta(days=number), actor=actor, authority=Bilingual("局"),
+        uscc="U1", created_at=START,
+    )  # fmt: skip
+    return replace(found, **changes)
+
+
+def day(number: int) -> int:
+    """When the decision of that number takes effect."""
+    return int((START + timedelta(days=number)).timestamp())
+
+
+def test_an_enterprises_own_decision_and_a_restoration_are_no_notices() -> None:
+    """Nor is one without a number."""
+    assert notices.is_notice(made(1))
+    assert not notices.is_notice(made(1, actor=Actor.ENTERPRISE))
+    assert not notices.is_notice(made(1, Action.RESTORE))
+    assert not notices.is_notice(made(1, notice=""))
+
+
+def test_a_notice_is_over_when_its_authoritys_decision_is_lifted() -> None:
+    """By whomever; not when another authority's is."""
+    first = made(1)
+    other = made(2, Action.RESTORE, Actor.PROVINCE)
+    lifted = made(3, Action.RESTORE, actor=Actor.PROVINCE, lifts=Actor.CITY)
+    assert notices.ended_at(first, [first, other]) == 0
+    assert notices.ended_at(first, [first, other, lifted]) == day(3)
+
+
+def test_a_milder_decision_of_the_same_authority_ends_a_notice_and_a_graver_one_does_not() -> None:
+    """A flag after a suspension takes it back; a revocation after it does not make it untrue."""
+    first = made(1)
+    assert notices.ended_at(first, [first, made(2, Action.FLAG)]) == day(2)
+    assert notices.ended_at(first, [first, made(2, Action.REVOKE)]) == 0
+    assert notices.ended_at(first, [first, made(2)]) == 0, "the same once more"
+    assert notices.ended_at(first, [first, made(2, Action.FLAG, Actor.PROVINCE)]) == 0
+
+
+def test_a_range_is_over_when_the_last_of_its_items_is_let_go() -> None:
+    """Piece by piece, in the order in which the decisions take effect."""
+    first = made(1)
+    parts = [
+        made(2, Action.RESTORE, first=5, last=20),
+        made(3, Action.RESTORE, first=2, last=3),
+        made(4, Action.RESTORE, first=0, last=1),
+        made(5, Action.RESTORE, first=4, last=4),
+    ]
+    for known in range(4):
+        assert notices.ended_at(first, [first, *parts[:known]]) == 0
+    assert notices.ended_at(first, [first, *reversed(parts)]) == day(5)
+
+
+def test_what_was_decided_before_it_ends_nothing() -> None:
+    """A notice about what was lifted once is in force again."""
+    earlier, again = made(1, Action.RESTORE), made(2)
+    assert notices.ended_at(again, [earlier, again]) == 0
+
+
+@pytest.mark.parametrize(
+    ("scope", "target", "bounds", "zh", "en", "gtin"),
+    [
+        (Scope.PRODUCT, GTIN, (None, None), "双金属螺杆", "Bimetallic screw", GTIN),
+        (Scope.LOT, f"{GTIN}:L-9", (None, None), "双金属螺杆 · 批号 L-9", "Bimetallic screw · lot L-9", GTIN),
+        (Scope.BATCH, "7", (None, None), "双金属螺杆 · 批号 L-1", "Bimetallic screw · lot L-1", GTIN),
+        (Scope.BATCH, "8", (None, None), "双金属螺杆 · 第 8 码批次", "Bimetallic screw · batch of codes 8", GTIN),
+        (Scope.CODE, "7:3", (None, None), "双金属螺杆 · 批号 L-1 · 其中 1 件", "Bimetallic screw · lot L-1 · 1 item of it", GTIN),
+        (Scope.RANGE, "7", (0, 9), "双金属螺杆 · 批号 L-1 · 其中 10 件", "Bimetallic screw · lot L-1 · 10 items of it", GTIN),
+        (Scope.RECOGNITION, "PZB-1", (None, None), "双金属螺杆 · 品牌认定 PZB-1", "Bimetallic screw · recognition PZB-1", GTIN),
+        (Scope.CERTIFICATE, "ZM-1", (None, None), "青澄机械 · 认证证书 ZM-1", "青澄机械 · certificate ZM-1", ""),
+        (Scope.STANDARD, "T/ZZB 1-2023", (None, None), "T/ZZB 1-2023 · 螺杆", "T/ZZB 1-2023 · Screws", ""),
+        (Scope.ENTERPRISE, "U1", (None, None), "青澄机械", "", ""),
+        (Scope.KEY, "ABCD", (None, None), "签名密钥 ABCD", "signing key ABCD", ""),
+    ],
+)  # fmt: skip
+def test_what_a_notice_is_about_is_said_in_words(
+    scope: Scope, target: str, bounds: tuple[int | None, int | None], zh: str, en: str, gtin: str
+) -> None:
+    """A name where the registry has one; the number of an item is nobody's business."""
+    decision = made(1, scope=scope, target=target, first=bounds[0], last=bounds[1])
+    (found,) = notices.card([decision], [decision], NAMES).notices
+    assert (found.about, found.gtin) == (Bilingual(zh, en), gtin)
+    assert (found.number, found.scope, found.ended_at) == ("N1", scope, 0)
+
+
+def test_what_the_registry_does_not_know_keeps_its_number() -> None:
+    """Nothing is left blank."""
+    decision = made(1, scope=Scope.PRODUCT, target=GTIN, first=None, last=None)
+    (found,) = notices.card([decision], [decision], Names()).notices
+    assert found.about == Bilingual(GTIN, GTIN)

@@ -1,0 +1,263 @@
+"""The goods' journey: what may be recorded of a batch or a lot, and what of it a scan shows.
+
+Kinds stand for the business steps of EPCIS 2.0 (GS1 Core Business Vocabulary 2.0, `bizStep`):
+
+    produced    commissioning      also assembling, creating_class_instance
+    inspected   inspecting         also sampling
+    packed      packing            also repackaging
+    stored      storing            also stocking, holding
+    shipped     shipping           also departing, consigning, transporting, loading
+    received    receiving          also arriving, accepting, unloading
+    other       other              everything else
+
+An event is of a whole batch of codes or of a whole lot of goods, never of a single item: what happened to one piece
+would need a row for each code. It is never altered or deleted; a wrong one is followed by one that supersedes it, or
+is withdrawn with a reason, and then no longer shown.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
+from typing import Any, Final
+
+from zpcode.errors import Finding, Findings, Forbidden, Text
+from zpcode.rules.access import Caller, Role
+from zpcode.rules.batches import SHANGHAI, seconds, today
+from zpcode.wire.card import MAX_JOURNEY, Bilingual, TraceEvent
+
+MAX_TEXT: Final = 200
+MAX_DOCUMENT: Final = 100
+MAX_AT_ONCE: Final = 100
+MAX_EVENTS: Final = 500
+SKEW: Final = timedelta(minutes=10)
+EARLIEST: Final = date(2000, 1, 1)
+DAY, MINUTE = "day", "minute"
+NO_TEXT: Final = Bilingual()
+KINDS: Final[dict[str, Text]] = {
+    "produced": Text("生产", "produced"),
+    "inspected": Text("检验", "inspected"),
+    "packed": Text("包装", "packed"),
+    "stored": Text("入库", "stored"),
+    "shipped": Text("发货", "shipped"),
+    "received": Text("收货", "received"),
+    "other": Text("其他", "other"),
+}
+BIZ_STEPS: Final = {
+    "produced": "commissioning",
+    "inspected": "inspecting",
+    "packed": "packing",
+    "stored": "storing",
+    "shipped": "shipping",
+    "received": "receiving",
+    "other": "other",
+}
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_MOMENT = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
+_UNSEEN: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+Where = Callable[[int, str], str]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Subject:
+    """Whose journey: a batch by its number, or a lot by GTIN-14 and AI 10 (then `batch` is 0)."""
+
+    batch: int = 0
+    gtin: str = ""
+    lot: str = ""
+
+    @property
+    def name(self) -> str:
+        """How the audit log names it."""
+        return f"batch:{self.batch}" if self.batch else f"lot:{self.gtin}:{self.lot}"
+
+
+@dataclass(frozen=True, slots=True)
+class EventRequest:
+    """An event as it is reported. `at` is YYYY-MM-DD, or a time with its offset (RFC 3339), kept to the minute.
+
+    `supersedes` is the number of an event of the same batch or lot that this one takes the place of.
+    """
+
+    kind: str
+    at: str
+    place: Bilingual = NO_TEXT
+    by: Bilingual = NO_TEXT
+    note: Bilingual = NO_TEXT
+    document: str = ""
+    supersedes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as it was recorded. `withdrawn_at` None: it counts, unless another supersedes it."""
+
+    id: int
+    subject: Subject
+    uscc: str
+    kind: str
+    at: datetime
+    precision: str
+    place: Bilingual
+    by: Bilingual
+    note: Bilingual
+    document: str
+    supersedes: int | None
+    recorded_by: str
+    recorded_at: datetime
+    withdrawn_at: datetime | None = None
+    withdrawn_by: str = ""
+    withdrawal: str = ""
+
+    @property
+    def content(self) -> tuple[Any, ...]:
+        """What it says: two events of one subject that say the same are one."""
+        return (self.kind, self.at, self.precision, self.place, self.by, self.note, self.document, self.supersedes)
+
+    def told(self) -> TraceEvent:
+        """The event as a card has it."""
+        return TraceEvent(self.kind, seconds(self.at), self.precision, self.place, self.by, self.note, self.document)
+
+
+def moment(text: str) -> tuple[datetime, str] | None:
+    """When something happened and how precisely that is known; None where the text says neither day nor time.
+
+    A day is its midnight in Asia/Shanghai.
+    """
+    try:
+        if _DAY.fullmatch(text):
+            return datetime.combine(date.fromisoformat(text), time(), SHANGHAI).astimezone(UTC), DAY
+        if _MOMENT.fullmatch(text):
+            return datetime.fromisoformat(text).astimezone(UTC).replace(second=0, microsecond=0), MINUTE
+    except (OverflowError, ValueError):
+        pass
+    return None
+
+
+def may_record(caller: Caller) -> None:
+    """Raise Forbidden unless the caller may report events at all: an enterprise of its own goods, or the operator."""
+    if caller.role is Role.REGULATOR:
+        text = Text("监管账号不能填报流转事件", "a regulator does not report events of the journey")
+        raise Forbidden(text, (Finding("role", text),))
+
+
+def examine(requests: Sequence[EventRequest], now: datetime, where: Where) -> Findings:
+    """Everything that is wrong with some requests; `where` names the place of a field of the n-th, from 0."""
+    findings = Findings()
+    for number, request in enumerate(requests):
+        _check(request, now, findings, partial(where, number))
+    return findings
+
+
+def _check(request: EventRequest, now: datetime, findings: Findings, where: Callable[[str], str]) -> None:
+    if request.kind not in KINDS:
+        known = ", ".join(KINDS)
+        findings.add("kind", f"没有这种环节，请用 {known}", f"there is no such kind; use {known}",
+                     where=where("kind"), value=request.kind)  # fmt: skip
+    _check_time(request.at, now, findings, where("at"))
+    for name, told in (("place", request.place), ("by", request.by), ("note", request.note)):
+        _check_text(told.zh, MAX_TEXT, findings, where(f"{name}/zh"))
+        _check_text(told.en, MAX_TEXT, findings, where(f"{name}/en"))
+        if told.en.strip() and not told.zh.strip():
+            findings.add(
+                "chinese", "有英文就须有中文", "a text in English needs its Chinese", where=where(f"{name}/zh")
+            )
+    _check_text(request.document, MAX_DOCUMENT, findings, where("document"))
+
+
+def _check_time(text: str, now: datetime, findings: Findings, where: str) -> None:
+    found = moment(text)
+    if found is None:
+        findings.add("time", "须写成 2026-10-08，或带时区的时间 2026-10-08T14:30:00+08:00",
+                     "write 2026-10-08, or a time with its offset, 2026-10-08T14:30:00+08:00", where=where, value=text)  # fmt: skip
+        return
+    at, precision = found
+    if (at.astimezone(SHANGHAI).date() > today(now)) if precision == DAY else at > now + SKEW:
+        findings.add("time-future", "尚未发生，请在发生后填报", "it has not happened yet; report it when it has",
+                     where=where, value=text)  # fmt: skip
+    elif at.astimezone(SHANGHAI).date() < EARLIEST:
+        findings.add("time-past", "早于 2000-01-01，请核对年份", "it is before 2000-01-01; look at the year",
+                     where=where, value=text)  # fmt: skip
+
+
+def _check_text(text: str, most: int, findings: Findings, where: str) -> None:
+    if len(text) > most:
+        findings.add("too-long", f"最多 {most} 个字符", f"at most {most} characters", where=where, value=text)
+    if any(unicodedata.category(character) in _UNSEEN for character in text):
+        findings.add("characters", "含有控制字符，请删去", "contains control characters; take them out",
+                     where=where, value=ascii(text))  # fmt: skip
+
+
+def check_reason(reason: str) -> None:
+    """Raise Refused where an event is withdrawn without a reason, or with one that cannot be kept."""
+    findings = Findings()
+    if not reason.strip():
+        findings.add("reason", "撤回须写明原因", "a withdrawal needs its reason", where="/reason")
+    _check_text(reason, MAX_TEXT, findings, "/reason")
+    findings.refuse("撤回申请有误", "the withdrawal is not right")
+
+
+def draft(request: EventRequest, subject: Subject, uscc: str, recorded_by: str, now: datetime) -> Event:
+    """A request that passed `check`, as a record without its number."""
+    found = moment(request.at)
+    if found is None:
+        raise ValueError(request.at)
+    return Event(
+        id=0,
+        subject=subject,
+        uscc=uscc,
+        kind=request.kind,
+        at=found[0],
+        precision=found[1],
+        place=_stripped(request.place),
+        by=_stripped(request.by),
+        note=_stripped(request.note),
+        document=request.document.strip(),
+        supersedes=request.supersedes,
+        recorded_by=recorded_by,
+        recorded_at=now,
+    )
+
+
+def _stripped(text: Bilingual) -> Bilingual:
+    return Bilingual(text.zh.strip(), text.en.strip())
+
+
+def standing(events: Iterable[Event]) -> list[Event]:
+    """Those of all events of some subjects that still count, in order of time."""
+    known = list(events)
+    followed = {event.supersedes for event in known}
+    kept = [event for event in known if event.withdrawn_at is None and event.id not in followed]
+    return sorted(kept, key=lambda event: (event.at, event.id))
+
+
+def told(events: Iterable[Event]) -> tuple[TraceEvent, ...]:
+    """What a card shows of all events of a batch and its lot: the newest 30, and always the first production."""
+    kept = standing(events)
+    shown = kept[-MAX_JOURNEY:]
+    first = next((event for event in kept if event.kind == "produced"), None)
+    if first is not None and first not in shown:
+        shown = [first, *shown[1:]]
+    return tuple(event.told() for event in shown)
+
+
+def audit_detail(event: Event) -> dict[str, Any]:
+    """The whole event as the audit log keeps it."""
+    return {
+        "event": event.id,
+        "kind": event.kind,
+        "at": event.at.isoformat(),
+        "precision": event.precision,
+        "place": {"zh": event.place.zh, "en": event.place.en},
+        "by": {"zh": event.by.zh, "en": event.by.en},
+        "note": {"zh": event.note.zh, "en": event.note.en},
+        "document": event.document,
+        "supersedes": event.supersedes,
+        "uscc": event.uscc,
+    }

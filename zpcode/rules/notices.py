@@ -1,0 +1,150 @@
+"""The public notices: which decisions are published, what each is about in words, and when one is over.
+
+A notice is a decision of a regulator or the operator that carries a notice number and takes something from its
+target: a restoration is the end of one. It is over when its authority's decision was lifted, or gave way to a milder
+one of the same authority; a graver one leaves it standing, and is a notice of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from zpcode.rules.batches import seconds
+from zpcode.rules.decisions import Action, Actor
+from zpcode.rules.status import StatusChange
+from zpcode.wire.card import SEVERITY, Bilingual, NoticeInfo, NoticesCard, Scope
+
+_ANY: Final = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the registry says of what notices are about, by its key; what it does not have is left out.
+
+    `batches` gives GTIN and lot of a batch number, `recognitions` a GTIN, `certificates` an enterprise's USCC.
+    """
+
+    products: Mapping[str, Bilingual] = field(default_factory=dict)
+    enterprises: Mapping[str, Bilingual] = field(default_factory=dict)
+    standards: Mapping[str, Bilingual] = field(default_factory=dict)
+    batches: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    recognitions: Mapping[str, str] = field(default_factory=dict)
+    certificates: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_notice(change: StatusChange) -> bool:
+    """Whether a decision stands in the list of notices."""
+    return bool(change.notice) and change.actor is not Actor.ENTERPRISE and change.action is not Action.RESTORE
+
+
+def card(published: Sequence[StatusChange], made: Sequence[StatusChange], names: Names) -> NoticesCard:
+    """The card of these notices, in their order; `made` are all decisions about their targets."""
+    about: dict[tuple[Scope, str], list[StatusChange]] = {}
+    for one in made:
+        about.setdefault((one.scope, one.target), []).append(one)
+    return NoticesCard(tuple(_notice(one, about.get((one.scope, one.target), ()), names) for one in published))
+
+
+def _notice(change: StatusChange, made: Sequence[StatusChange], names: Names) -> NoticeInfo:
+    gtin = gtin_of(change, names)
+    return NoticeInfo(
+        number=change.notice,
+        state=change.state,
+        scope=change.scope,
+        effective_at=seconds(change.effective_at),
+        about=_about(change, gtin, names),
+        reason=change.reason,
+        note=change.note,
+        decided_by=change.authority,
+        gtin=gtin,
+        ended_at=ended_at(change, made),
+    )
+
+
+def ended_at(change: StatusChange, made: Sequence[StatusChange]) -> int:
+    """When the last of what a decision reached was let go of; 0 while any of it is held, or will be for all that is known."""
+    left = [_reach(change)]
+    order = (change.effective_at, change.id)
+    for one in sorted(made, key=lambda found: (found.effective_at, found.id)):
+        if (one.effective_at, one.id) <= order or not _frees(one, change):
+            continue
+        left = [part for held in left for part in _without(held, _reach(one))]
+        if not left:
+            return seconds(one.effective_at)
+    return 0
+
+
+def _reach(change: StatusChange) -> tuple[int, int]:
+    return _ANY if change.first is None or change.last is None else (change.first, change.last)
+
+
+def _frees(later: StatusChange, change: StatusChange) -> bool:
+    """Whether a later decision takes what it reaches out of an earlier one."""
+    if later.lifts is not None:
+        return later.lifts is change.actor
+    return later.actor is change.actor and SEVERITY[later.state] < SEVERITY[change.state]
+
+
+def _without(held: tuple[int, int], freed: tuple[int, int]) -> list[tuple[int, int]]:
+    """What is left of a stretch of items once another is taken out; both ends are included."""
+    parts = [(held[0], min(held[1], freed[0] - 1)), (max(held[0], freed[1] + 1), held[1])]
+    return [part for part in parts if part[0] <= part[1]]
+
+
+def gtin_of(change: StatusChange, names: Names) -> str:
+    """The product a decision is about; empty where it is about something else, or more than one."""
+    if change.scope is Scope.PRODUCT:
+        return change.target
+    if change.scope is Scope.LOT:
+        return change.target.partition(":")[0]
+    if change.scope is Scope.RECOGNITION:
+        return names.recognitions.get(change.target, "")
+    return names.batches.get(number_of(change), ("", ""))[0]
+
+
+def number_of(change: StatusChange) -> str:
+    """The number of the batch a decision is within; empty where it is not."""
+    within = change.scope in {Scope.CODE, Scope.RANGE, Scope.BATCH}
+    return change.target.partition(":")[0] if within else ""
+
+
+def _about(change: StatusChange, gtin: str, names: Names) -> Bilingual:
+    match change.scope:
+        case Scope.ENTERPRISE:
+            return names.enterprises.get(change.target, Bilingual(change.target, change.target))
+        case Scope.STANDARD:
+            return _joined(Bilingual(change.target, change.target), names.standards.get(change.target))
+        case Scope.CERTIFICATE:
+            named = f"认证证书 {change.target}", f"certificate {change.target}"
+            return _joined(names.enterprises.get(names.certificates.get(change.target, "")), Bilingual(*named))
+        case Scope.KEY:
+            return Bilingual(f"签名密钥 {change.target}", f"signing key {change.target}")
+    return _joined(names.products.get(gtin, Bilingual(gtin, gtin)), *_part(change, names))
+
+
+def _part(change: StatusChange, names: Names) -> list[Bilingual]:
+    """Which part of a product a decision is about."""
+    if change.scope is Scope.RECOGNITION:
+        return [Bilingual(f"品牌认定 {change.target}", f"recognition {change.target}")]
+    lot = (
+        change.target.partition(":")[2]
+        if change.scope is Scope.LOT
+        else names.batches.get(number_of(change), ("", ""))[1]
+    )
+    parts = [Bilingual(f"批号 {lot}", f"lot {lot}")] if lot else []
+    if number_of(change) and not lot:
+        parts.append(Bilingual(f"第 {number_of(change)} 码批次", f"batch of codes {number_of(change)}"))
+    if change.scope is Scope.CODE:
+        parts.append(Bilingual("其中 1 件", "1 item of it"))
+    if change.first is not None and change.last is not None:
+        count = change.last - change.first + 1
+        parts.append(Bilingual(f"其中 {count} 件", f"{count} items of it" if count > 1 else "1 item of it"))
+    return parts
+
+
+def _joined(*texts: Bilingual | None) -> Bilingual:
+    """Texts side by side; what has no English stands in Chinese there, so that nothing is left out."""
+    given = [text for text in texts if text is not None and text.zh]
+    return Bilingual(" · ".join(text.zh for text in given), " · ".join(text.en or text.zh for text in given))

@@ -1,0 +1,76 @@
+"""Events of the goods' journey against the audit log: each as it was reported, each withdrawal with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any, Final
+
+from zpcode.errors import Text
+from zpcode.rules.journey import Event, audit_detail
+from zpcode.services.fsck.ground import Ground
+from zpcode.services.fsck.report import Invariant, Outcome
+from zpcode.store import invariants, journey
+from zpcode.store.session import Connection
+
+JOURNEY: Final = Invariant(
+    "journey",
+    Text("每个流转事件与其撤回都与审计日志相符", "each event of a journey, and its withdrawal, is in the audit log"),
+    Text(
+        "审计日志为准：zpcode audit show --object batch:序号 或 lot:GTIN:批号；从备份恢复被改动的行",
+        "the audit log is right: zpcode audit show --object batch:N or lot:GTIN:LOT; restore the altered row from a"
+        " backup",
+    ),
+)
+_CHUNK: Final = 500
+Told = Mapping[int, dict[str, Any]]
+
+
+def events(ground: Ground, outcome: Outcome) -> None:
+    """Each event word for word, no withdrawal in the log that the event does not have, and no event that is gone."""
+    with invariants.snapshot(ground.engine) as connection:
+        every = journey.every(connection)
+        while chunk := list(islice(every, _CHUNK)):
+            outcome.examined += len(chunk)
+            recorded, withdrawn = _said(connection, chunk)
+            for event in chunk:
+                _compare(outcome, event, recorded.get(event.id), withdrawn.get(event.id))
+        said = invariants.events_said(connection)
+    if said != outcome.examined:
+        outcome.find(
+            "count",
+            f"流转事件 {outcome.examined} 个，审计日志中 {said} 个",
+            f"{outcome.examined} events, and {said} in the audit log",
+        )
+
+
+def _said(connection: Connection, chunk: Sequence[Event]) -> tuple[Told, Told]:
+    """What the log says by event: as it was recorded, and of its withdrawal."""
+    objects = sorted({event.subject.name for event in chunk})
+    recorded: dict[int, dict[str, Any]] = {}
+    for entry in invariants.said_of(connection, objects, ["journey.record"]):
+        for detail in entry.detail.get("events", ()):
+            recorded[detail.get("event")] = {"object": entry.object, "by": entry.actor, "said": detail}
+    withdrawn: dict[int, dict[str, Any]] = {
+        entry.detail.get("event", 0): entry.detail | {"by": entry.actor}
+        for entry in invariants.said_of(connection, objects, ["journey.withdraw"])
+    }
+    return recorded, withdrawn
+
+
+def _compare(outcome: Outcome, event: Event, said: dict[str, Any] | None, gone: dict[str, Any] | None) -> None:
+    where = f"{event.subject.name} #{event.id}"
+    if said is None or said["object"] != event.subject.name:
+        outcome.find("unlogged", "这个事件不在审计日志里", "this event is not in the audit log", where=where)
+        return
+    detail = audit_detail(event)
+    differing = [name for name, value in detail.items() if said["said"].get(name) != value]
+    if said["by"] != event.recorded_by:
+        differing.append("recorded_by")
+    if (gone is None) != (event.withdrawn_at is None) or (
+        gone is not None and (gone["reason"], gone["by"]) != (event.withdrawal, event.withdrawn_by)
+    ):
+        differing.append("withdrawal")
+    if differing:
+        names = ", ".join(differing)
+        outcome.find("altered", f"与审计日志不符：{names}", f"differs from the audit log in {names}", where=where)

@@ -1,0 +1,111 @@
+"""Events of the goods' journey as rows: `trace_event` is append-only; the database lets an event only be withdrawn."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, tuple_, update
+
+from zpcode.rules.journey import Event, Subject
+from zpcode.store.tables import batch, trace_event
+from zpcode.wire.card import Bilingual
+
+
+def add(connection: Connection, drafts: Sequence[Event]) -> list[Event]:
+    """Write events and return them with their numbers, in the same order."""
+    if not drafts:
+        return []
+    statement = insert(trace_event).returning(trace_event.c.id, sort_by_parameter_order=True)
+    numbers = connection.execute(statement, [_values(draft) for draft in drafts]).scalars()
+    return [replace(draft, id=number) for draft, number in zip(drafts, numbers, strict=True)]
+
+
+def _values(event: Event) -> dict[str, Any]:
+    return {
+        "batch": event.subject.batch or None,
+        "gtin": event.subject.gtin or None,
+        "lot": event.subject.lot,
+        "uscc": event.uscc,
+        "kind": event.kind,
+        "at": event.at,
+        "precision": event.precision,
+        "place": msgspec.to_builtins(event.place),
+        "done_by": msgspec.to_builtins(event.by),
+        "note": msgspec.to_builtins(event.note),
+        "document": event.document,
+        "supersedes": event.supersedes,
+        "recorded_by": event.recorded_by,
+        "recorded_at": event.recorded_at,
+    }
+
+
+def withdraw(connection: Connection, number: int, *, by: str, reason: str, at: datetime) -> None:
+    """Note that an event no longer counts, and why."""
+    values = {"withdrawn_at": at, "withdrawn_by": by, "withdrawal": reason}
+    connection.execute(update(trace_event).where(trace_event.c.id == number).values(values))
+
+
+def of(connection: Connection, subjects: Collection[Subject]) -> Mapping[Subject, list[Event]]:
+    """Every event of some subjects in the order in which they were recorded, withdrawn and superseded ones too."""
+    found: defaultdict[Subject, list[Event]] = defaultdict(list)
+    if subjects:
+        query = select(trace_event).where(_among(subjects)).order_by(trace_event.c.id)
+        for row in connection.execute(query):
+            event = _event(row)
+            found[event.subject].append(event)
+    return found
+
+
+def _among(subjects: Collection[Subject]) -> ColumnElement[bool]:
+    numbers = [one.batch for one in subjects if one.batch]
+    lots = [(one.gtin, one.lot) for one in subjects if not one.batch]
+    columns = trace_event.c
+    parts = [columns.batch.in_(numbers)] if numbers else []
+    return or_(*parts, tuple_(columns.gtin, columns.lot).in_(lots)) if lots else parts[0]
+
+
+def of_lot(connection: Connection, gtin: str, lot: str) -> list[Event]:
+    """Every event of one lot, as `of`."""
+    subject = Subject(gtin=gtin, lot=lot)
+    return of(connection, [subject]).get(subject, [])
+
+
+def batches_of(connection: Connection, lots: Collection[Subject]) -> list[int]:
+    """The numbers of the batches that name these lots, in order."""
+    if not lots:
+        return []
+    named = tuple_(batch.c.gtin, batch.c.lot).in_([(one.gtin, one.lot) for one in lots])
+    return list(connection.execute(select(batch.c.number).where(named).order_by(batch.c.number)).scalars())
+
+
+def every(connection: Connection) -> Iterator[Event]:
+    """All events in the order in which they were recorded, read 500 at a time."""
+    query = select(trace_event).order_by(trace_event.c.id).execution_options(yield_per=500)
+    for row in connection.execute(query):
+        yield _event(row)
+
+
+def _event(row: Row[Any]) -> Event:
+    return Event(
+        id=row.id,
+        subject=Subject(row.batch or 0, row.gtin or "", row.lot),
+        uscc=row.uscc,
+        kind=row.kind,
+        at=row.at,
+        precision=row.precision,
+        place=msgspec.convert(row.place, Bilingual),
+        by=msgspec.convert(row.done_by, Bilingual),
+        note=msgspec.convert(row.note, Bilingual),
+        document=row.document,
+        supersedes=row.supersedes,
+        recorded_by=row.recorded_by,
+        recorded_at=row.recorded_at,
+        withdrawn_at=row.withdrawn_at,
+        withdrawn_by=row.withdrawn_by,
+        withdrawal=row.withdrawal,
+    )

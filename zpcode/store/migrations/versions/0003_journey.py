@@ -1,0 +1,20 @@
+"""Events of the goods' journey, as the SQL file beside this one tells them.
+
+Revision ID: 0003
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create the table, in the migration's one transaction."""
+    op.get_bind().connection.cursor().execute(Path(__file__).with_suffix(".sql").read_text("utf-8"))

@@ -1,0 +1,20 @@
+"""Complaints, their steps, contacts and photos, as the SQL file beside this one tells it.
+
+Revision ID: 0004
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create everything, in the migration's one transaction."""
+    op.get_bind().connection.cursor().execute(Path(__file__).with_suffix(".sql").read_text("utf-8"))

@@ -1,0 +1,57 @@
+"""What the card of public notices is made from: the newest of them, and the names of what they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Column, Connection, Table, exists, select
+
+from zpcode.rules.decisions import Action
+from zpcode.rules.notices import Names, number_of
+from zpcode.rules.status import StatusChange
+from zpcode.store import status
+from zpcode.store.tables import batch, card, certificate, enterprise, product, recognition, standard, status_change
+from zpcode.wire.card import MAX_NOTICES, Bilingual, Scope, notices_key
+
+
+def published(connection: Connection) -> list[StatusChange]:
+    """The newest notices, newest first, as many as the card takes."""
+    taking = status.PUBLIC & (status_change.c.action != Action.RESTORE.value)
+    query = select(status_change).where(taking).order_by(status_change.c.id.desc()).limit(MAX_NOTICES)
+    return status.changes(connection, query)
+
+
+def are_missing(connection: Connection) -> bool:
+    """Whether there are notices and no card of them: a database from before there was one."""
+    taking = exists().where(status.PUBLIC, status_change.c.action != Action.RESTORE.value)
+    there = exists().where(card.c.key == notices_key())
+    return bool(connection.execute(select(taking & ~there)).scalar())
+
+
+def names(connection: Connection, made: Sequence[StatusChange]) -> Names:
+    """What the registry says of what these decisions are about."""
+    targets: dict[Scope, set[str]] = {scope: {one.target for one in made if one.scope is scope} for scope in Scope}
+    numbers = {int(number) for number in map(number_of, made) if number}
+    batches = {str(row.number): (row.gtin, row.lot) for row in _rows(connection, batch, batch.c.number, numbers)}
+    rows = _rows(connection, recognition, recognition.c.number, targets[Scope.RECOGNITION])
+    recognitions = {row.number: row.gtin for row in rows}
+    rows = _rows(connection, certificate, certificate.c.number, targets[Scope.CERTIFICATE])
+    certificates = {row.number: row.uscc for row in rows}
+    gtins = {*targets[Scope.PRODUCT], *recognitions.values(), *(gtin for gtin, _ in batches.values())}
+    gtins |= {target.partition(":")[0] for target in targets[Scope.LOT]}
+    usccs = {*targets[Scope.ENTERPRISE], *certificates.values()}
+    products = {row.gtin: _text(row.name) for row in _rows(connection, product, product.c.gtin, gtins)}
+    enterprises = {row.uscc: _text(row.name) for row in _rows(connection, enterprise, enterprise.c.uscc, usccs)}
+    rows = _rows(connection, standard, standard.c.number, targets[Scope.STANDARD])
+    standards = {row.number: _text(row.title) for row in rows}
+    return Names(products, enterprises, standards, batches, recognitions, certificates)
+
+
+def _rows(connection: Connection, table: Table, key: Column[Any], keys: Collection[Any]) -> Sequence[Any]:
+    return connection.execute(select(table).where(key.in_(keys))).all() if keys else ()
+
+
+def _text(value: Any) -> Bilingual:
+    return msgspec.convert(value, Bilingual)
