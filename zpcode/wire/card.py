@@ -10,6 +10,7 @@ Redis would have said. Writer: `zpcode.services.projection`; reader: `scanweb`.
     l:GTIN14:LOT            LotCard                 dates of a lot that has lot codes
     s:SCOPE:TARGET          Timeline                standing of an enterprise, product, standard, …
     x:NUMBER:INDEX          Timeline                standing of one item
+    n:                      NoticesCard             the public notices, newest first
 
 History is not a card: it is counted by the scan itself (`History`), and drained into PostgreSQL.
 
@@ -25,6 +26,12 @@ import msgspec
 
 GENERATION_FIELD: Final = "generation"
 REVISION_FIELD: Final = "revision"
+PICTURES: Final = "/pictures/"
+"""The folder of the scan host below which pictures are served."""
+PICTURE_NAME: Final = "([0-9a-f]{32})-([1-9][0-9]{0,4})[.](webp|jpg)"
+"""What every name of `picture_name` looks like, as a regular expression: digest, width, form."""
+MAX_JOURNEY: Final = 30
+MAX_NOTICES: Final = 50
 
 
 class State(enum.StrEnum):
@@ -103,6 +110,19 @@ class RangeStanding(msgspec.Struct, frozen=True):
     first: int
     last: int
     timeline: Timeline
+
+
+class Picture(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A picture as it is served: each of `widths` (pixels, ascending) is there as WebP and as JPEG, see `picture_name`.
+
+    `digest` is the first 128 bits of SHA-256 over the largest WebP, in lower-case hex; `width` and `height` are those
+    of the largest.
+    """
+
+    digest: str
+    width: int
+    height: int
+    widths: tuple[int, ...]
 
 
 class EnterpriseInfo(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -205,7 +225,10 @@ class ClaimInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Everything the page shows of a product: the four blocks that seed 004 makes mandatory."""
+    """Everything the page shows of a product: the four blocks that seed 004 makes mandatory.
+
+    `mark` is the brand's own small sign; it stands beside the name and says nothing about the product.
+    """
 
     gtin: str
     name: Bilingual
@@ -220,7 +243,8 @@ class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str = ""
     category: Bilingual = Bilingual()
     tier: str = "brand"
-    image: str = ""
+    picture: Picture | None = None
+    mark: Picture | None = None
 
     def standing_keys(self) -> tuple[tuple[Scope, str], ...]:
         """The registry records whose standing reaches this product, as (scope, target).
@@ -237,10 +261,28 @@ class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(keys)
 
 
+class TraceEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One step of the goods' journey, of a whole batch or lot; never of a single item.
+
+    `kind` is produced, inspected, packed, stored, shipped, received or other; `at` is in seconds. `precision` says
+    how much of `at` was given: `day` (midnight of Asia/Shanghai; show no time) or `minute`. `by` is who did it,
+    `document` the number of a report or waybill.
+    """
+
+    kind: str
+    at: int
+    precision: str = "day"
+    place: Bilingual = Bilingual()
+    by: Bilingual = Bilingual()
+    note: Bilingual = Bilingual()
+    document: str = ""
+
+
 class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True):
     """One batch of codes. `quantity` bounds the index; keys are 16 random bytes each.
 
     `activated_at` 0 means not activated. `exceptions` says that single items have a standing (x cards).
+    `journey` is in order of time, at most `MAX_JOURNEY`, with the events of its lot.
     """
 
     number: int
@@ -257,16 +299,43 @@ class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True):
     timeline: Timeline = Timeline(())
     ranges: tuple[RangeStanding, ...] = ()
     exceptions: bool = False
+    journey: tuple[TraceEvent, ...] = ()
 
 
 class LotCard(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Dates of a lot, as given with its lot codes."""
+    """Dates of a lot, as given with its lot codes; `journey` as in `BatchCard`."""
 
     gtin: str
     lot: str
     production_date: str = ""
     expiry_date: str = ""
     activated_at: int = 0
+    journey: tuple[TraceEvent, ...] = ()
+
+
+class NoticeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A regulator's decision that was published under a notice number.
+
+    `number` is the notice's, `about` what it concerns in words (a product's name, an enterprise's, a standard's
+    number, a lot's text); `gtin` is empty where it is not about one product. `ended_at` is 0 while it stands.
+    """
+
+    number: str
+    state: State
+    scope: Scope
+    effective_at: int
+    about: Bilingual
+    reason: str = ""
+    note: Bilingual = Bilingual()
+    decided_by: Bilingual = Bilingual()
+    gtin: str = ""
+    ended_at: int = 0
+
+
+class NoticesCard(msgspec.Struct, frozen=True):
+    """The public notices, newest first, at most `MAX_NOTICES`; an empty one says that there are none."""
+
+    notices: tuple[NoticeInfo, ...] = ()
 
 
 class History(msgspec.Struct, frozen=True, array_like=True):
@@ -302,6 +371,16 @@ def item_key(number: int, index: int) -> str:
     return f"x:{number}:{index}"
 
 
+def notices_key() -> str:
+    """The key of the one card of public notices."""
+    return "n:"
+
+
 def history_key(number: int, index: int) -> str:
     """The key of one item's history in the database view."""
     return f"h:{number}:{index}"
+
+
+def picture_name(digest: str, width: int, form: str) -> str:
+    """The name of one file of a picture; `form` is `webp` or `jpg`. On the shelf and in the address alike."""
+    return f"{digest}-{width}.{form}"
