@@ -83,7 +83,7 @@ def running(codes: int, scan_processes: int) -> Iterator[Place]:
         processes = Processes(home / "log")
         stack.callback(processes.stop)
         processes.start("signer", [sys.executable, "-m", "keys", "serve"], env=environment)
-        furnish.registered(addresses)
+        furnish.registered(home, addresses)
         engine = connect(addresses.database)
         stack.callback(engine.dispose)
         redis = Redis.from_url(addresses.redis)

@@ -9,14 +9,17 @@ from datetime import UTC, datetime
 from typing import Any
 
 from keys.keyring import KeyringFile, read_root
-from scanweb import site, texts
+from scanweb import picture_files, site, texts
 from scanweb.answers import Answers
 from scanweb.cache import Cache
 from scanweb.hurry import Hurry
 from scanweb.lookup import Lookup
 from scanweb.memory import Memory
 from scanweb.metrics import Observation, Pulse
+from scanweb.notices import Notices
+from scanweb.official import Official
 from scanweb.pages import Pages
+from scanweb.picture_files import PictureFiles
 from scanweb.places import Places
 from scanweb.redis_client import RedisClient
 from scanweb.resolve import Resolver
@@ -41,7 +44,9 @@ class App:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.rings = KeyringFile(settings.keyring_path, read_root(settings.root_path), time.monotonic)
+        root = read_root(settings.root_path)
+        self.official = Official.of(settings.public_base, root)
+        self.rings = KeyringFile(settings.keyring_path, root, time.monotonic)
         self.memory = Memory(settings.scan_cards)
         self.source = Source(
             settings.scan_database_url,
@@ -61,13 +66,17 @@ class App:
             limit=settings.scan_pipelines,
             stream=settings.scan_stream_length,
         )
+        self.notices = Notices(self.memory, self.cache, self.source, lambda: self.watch.state != "nowhere")
         self.places = Places(settings.geoip_database)
         self.scan = self._scan_route()
         self.scan.hurry = Hurry(settings.scans_per_minute, settings.guesses_per_minute)
         self.meters = self.scan.meters
         self.spans = tracing.start("scan", settings.traces, settings.trace_ratio)
         self.answer = traced(self.scan, self.spans)
-        self.site = site.create(self.scan, self.rings, self.health)
+        self.site = site.create(
+            self.scan, self.rings, self.health, self.notices.current, settings.security_contact, settings.public_base
+        )
+        self.pictures = PictureFiles(settings.pictures_url, self.site)
         self.pulse = Pulse(lambda: self.watch.looks)
         self.observation = Observation(self.health, self.meters, self.pulse, settings.scan_stream_length)
         self.exposition = self._exposition()
@@ -82,7 +91,7 @@ class App:
         resolver = Resolver(Seals(self.rings), lookup, self.places, clock=time.time, record=self.cache.record)
         return ScanRoute(
             resolver,
-            Pages(words, self.settings.public_base),
+            Pages(words, self.official, self.settings.authority_url),
             Answers(words),
             Languages(tuple(words)),
             addresses=Addresses(self.settings.trusted_proxies),
@@ -95,11 +104,12 @@ class App:
         """One connection event, as ASGI has it."""
         if scope["type"] == "http":
             path = scope["path"]
-            plain = path in site.PATHS or path.startswith(site.FOLDER)
+            picture = path.startswith(picture_files.FOLDER)
+            plain = picture or path in site.PATHS or path.startswith(site.FOLDER)
             if not plain:
                 await self.answer(scope, receive, send)
             elif path in site.ALWAYS or not await self.scan.holds(scope, send):
-                await self.site(scope, receive, send)
+                await (self.pictures if picture else self.site)(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -114,8 +124,9 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def start(self) -> None:
-        """Compare Redis with the database once, and from then on every half second."""
+        """Compare Redis with the database once, and from then on every half second; read the notices."""
         await self.watch.start(self.cache)
+        await self.notices.start()
         self.pulse.start()
         self.observation.start()
         self.exposition.start()
@@ -124,6 +135,7 @@ class App:
         """Send the scans that still wait and close every connection."""
         self.exposition.stop()
         self.pulse.stop()
+        await self.notices.stop()
         await self.watch.stop()
         await self.scan.resolver.lookup.close()
         await self.cache.close()

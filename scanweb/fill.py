@@ -98,7 +98,7 @@ def _appending(count: int) -> Rows:
 
 
 def _power(exponent: int) -> int:
-    """x to a power, modulo the CRC's polynomial; bits in reversed order, as CRC-32 has them."""
+    """A power of x, modulo the CRC's polynomial; bits in reversed order, as CRC-32 has them."""
     found, square = 1 << 31, 1 << 30
     while exponent:
         if exponent & 1:

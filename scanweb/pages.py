@@ -71,7 +71,9 @@ class Pages:
         """A page of a title and a sentence."""
         return self._framed(language, self._render("notice.html", language, title=title, text=text))
 
-    def answer(self, answer: Answer, language: str, typed: str = "", *, large: bool = False) -> tuple[Fill, tuple[bytes, ...]]:
+    def answer(
+        self, answer: Answer, language: str, typed: str = "", *, large: bool = False
+    ) -> tuple[Fill, tuple[bytes, ...]]:
         """The page for an answer, and what fills its slots. `typed` is what was asked at /q, to be asked again elsewhere.
 
         Not-verified answers have one page for each language, whatever the cause: nothing typed comes back.
@@ -148,7 +150,14 @@ class Pages:
     def _render(self, template: str, language: str, *, large: bool = False, **values: object) -> str:
         t = self.texts[language]
         return self._environment.get_template(template).render(
-            t=t, say=partial(_say, t), plain=t.pick, mark=_mark, link=_link, official=self._official, large=large, **values
+            t=t,
+            say=partial(_say, t),
+            plain=t.pick,
+            mark=_mark,
+            link=_link,
+            official=self._official,
+            large=large,
+            **values,
         )
 
     def _verdict(self, answer: Answer, language: str, history: str) -> str:
@@ -178,7 +187,9 @@ class Pages:
 
     def _tools(self, answer: Answer, language: str) -> str:
         item = answer.evidence.level.is_item
-        text: str = self._kept.get((), ("tools", language, item), lambda: self._render("tools.html", language, item=item))
+        text: str = self._kept.get(
+            (), ("tools", language, item), lambda: self._render("tools.html", language, item=item)
+        )
         return text
 
     def _product(self, answer: Answer, product: ProductCard, language: str) -> str:
@@ -247,7 +258,11 @@ def _say(t: Texts, text: Bilingual) -> Markup | str:
     shown, tag = plain(t.pick(text)), t.tag_of(text)
     if not shown:
         return ""
-    return Markup("<bdi>{}</bdi>").format(shown) if tag == t.language else Markup('<bdi lang="{}">{}</bdi>').format(tag, shown)
+    return (
+        Markup("<bdi>{}</bdi>").format(shown)
+        if tag == t.language
+        else Markup('<bdi lang="{}">{}</bdi>').format(tag, shown)
+    )
 
 
 def _mark(text: str) -> Markup | str:

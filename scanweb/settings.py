@@ -40,12 +40,28 @@ class Settings(BaseSettings):
     public_base: str = Field(
         "http://127.0.0.1:8701", description="Address printed on codes, shown to consumers as the only right one."
     )
+    authority_url: str = Field(
+        "",
+        pattern=r"^$|^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$",
+        description="Address of the authority's public pages, where complaints go. Empty: the page names 12315 alone.",
+    )
+    security_contact: str = Field(
+        "",
+        pattern=r"^$|^(mailto:|https://|tel:)\S+$",
+        description="Where weaknesses of the service are reported (`mailto:…`, `https://…`): /.well-known/security.txt. "
+        "Empty: there is none.",
+    )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
         (), description="Networks (CIDR, comma-separated) whose `X-Forwarded-For` is believed. Empty: nobody's."
     )
     geoip_database: Path | None = Field(
         None,
         description="City database in MaxMind DB format. Without it the page gives the time of the first scan only.",
+    )
+    pictures: str = Field(
+        "",
+        pattern=r"^$|^(file:///|s3://|gs://|az://)\S+$",
+        description="Where pictures of products lie: `file:///…` or `s3://BUCKET/PREFIX`. Empty: the folder `HOME/pictures`.",
     )
     refusal_floor_ms: int = Field(
         50,
@@ -130,3 +146,8 @@ class Settings(BaseSettings):
     def root_path(self) -> Path:
         """Where the root public key is."""
         return self.root_public or self.home / "root.pub.pem"
+
+    @property
+    def pictures_url(self) -> str:
+        """Where pictures lie."""
+        return self.pictures or (self.home / "pictures").absolute().as_uri()

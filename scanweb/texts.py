@@ -16,6 +16,8 @@ from zpcode.wire.card import Bilingual
 
 DEFAULT: Final = "zh-CN"
 _FOLDER = Path(__file__).parent / "i18n"
+
+
 class Texts:
     """One language's words by key."""
 

@@ -19,6 +19,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from tests.clock import Clock
 from zpcode.embedded.servers import Addresses, Servers
 from zpcode.store.session import connect, migrate
 
@@ -95,6 +96,12 @@ def redis(addresses: Addresses) -> Iterator[Redis]:
 def now() -> datetime:
     """The moment tests take for now: Saturday noon in Hangzhou."""
     return datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until it is moved."""
+    return Clock()
 
 
 @pytest.fixture

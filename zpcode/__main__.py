@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from zpcode import worker
-from zpcode.cli import access, audit, batches, codes, fsck, registry, status
+from zpcode.cli import access, audit, batches, codes, complaints, fsck, journey, pictures, registry, status
 from zpcode.cli.connections import database, project
 from zpcode.demo import run
 from zpcode.errors import Finding, ZpError
+from zpcode.services import notices
 from zpcode.services.registry import rebuild_cards
 from zpcode.settings import load
 from zpcode.store.session import migrate
@@ -27,7 +28,10 @@ app = typer.Typer(
 for commands in (registry.app, batches.commands, codes.app, status.app, fsck.app):
     app.add_typer(commands)
 app.add_typer(batches.app, name="batches")
+app.add_typer(journey.app, name="journey", help="产品历程 / the goods' journey")
+app.add_typer(complaints.app, name="complaints", help="投诉 / complaints")
 app.add_typer(audit.app, name="audit", help="审计日志 / the audit log")
+app.add_typer(pictures.app, name="pictures")
 app.add_typer(access.app, name="access", help="接口密钥 / API keys")
 
 
@@ -37,6 +41,7 @@ def migrate_() -> None:
     settings = load()
     with database(settings) as engine:
         migrate(engine, scan_role=settings.scan_role or None)
+        notices.begin(engine)
     typer.echo("数据库已是最新 / the database is up to date")
 
 

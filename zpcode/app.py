@@ -17,15 +17,23 @@ from fastapi import FastAPI
 from starlette.types import Lifespan
 
 from keys.client import SignerClient
-from keys.keyring import KeyringFile, read_root
-from zpcode.api import enterprise, handlers, openapi, operator, public, regulator
+from keys.keyring import Keyring, KeyringFile, read_root
+from zpcode.api import complaints as api_complaints
+from zpcode.api import enterprise, handlers, journey, openapi, operator, pictures, public, regulator
 from zpcode.api.authority import Authority
 from zpcode.api.envelope import Envelope
 from zpcode.api.meters import ApiMeters
 from zpcode.api.pace import Pace
 from zpcode.embedded.servers import Servers
+from zpcode.portal import complaints
+from zpcode.portal.complaints import Complaints
+from zpcode.portal.desk import Desk
+from zpcode.portal.gate import Gate
+from zpcode.portal.meters import Meters
 from zpcode.services import redis_client
 from zpcode.services.jobs import IssueQueue
+from zpcode.services.pictures.darkroom import Darkroom
+from zpcode.services.pictures.shelf import Shelf
 from zpcode.settings import Settings, load
 from zpcode.store.session import connect
 from zpcode.store.traced import trace
@@ -36,7 +44,15 @@ from zpcode.telemetry.tracing import OFF, Tracing
 # Endpoints run in forty threads; a transaction rarely lasts longer than a few milliseconds.
 POOL_SIZE: Final = 15
 SIGNER_SECONDS: Final = 2.0
-ROUTERS: Final = (enterprise.router, regulator.router, operator.router, public.router)
+ROUTERS: Final = (
+    enterprise.router,
+    api_complaints.router,
+    journey.router,
+    pictures.router,
+    regulator.router,
+    operator.router,
+    public.router,
+)
 
 
 def create_app() -> FastAPI:
@@ -61,7 +77,7 @@ def create(settings: Settings) -> FastAPI:
         with resources, watched:
             yield
 
-    return serve(authority, lifespan, meters, spans)
+    return serve(authority, lifespan, meters, spans, _portal(settings, authority, resources, meters))
 
 
 def serve(
@@ -69,8 +85,9 @@ def serve(
     lifespan: Lifespan[FastAPI] | None = None,
     meters: ApiMeters | None = None,
     spans: Tracing = OFF,
+    portal: Complaints | None = None,
 ) -> FastAPI:
-    """The API on top of what it works with."""
+    """The API on top of what it works with, and beside it the pages for people where there are any."""
     app = FastAPI(
         title=openapi.TITLE,
         version=openapi.VERSION,
@@ -83,9 +100,13 @@ def serve(
     app.state.authority = authority
     for router in ROUTERS:
         app.include_router(router)
+    if portal is not None:
+        app.mount(complaints.PREFIX, portal)
     handlers.install(app)
     openapi.install(app)
-    app.add_middleware(Envelope, larger=operator.LARGER, meters=meters, tracing=spans)
+    app.add_middleware(
+        Envelope, larger=operator.LARGER | pictures.LARGER | complaints.LARGER, meters=meters, tracing=spans
+    )
     return app
 
 
@@ -102,10 +123,18 @@ def _authority(settings: Settings, resources: ExitStack) -> Authority:
         queue=resources.enter_context(IssueQueue(database)),
         keyring=PublishedKeyring(settings.keyring, settings.root_public),
         exports=settings.export_dir,
+        shelf=Shelf(settings.pictures_url),
         base=settings.public_base,
         clock=lambda: datetime.now(UTC),
         pace=Pace(settings.api_requests_per_minute, settings.api_failures_per_minute),
     )
+
+
+def _portal(settings: Settings, authority: Authority, resources: ExitStack, meters: ApiMeters) -> Complaints:
+    keyring = PublishedKeyring(settings.keyring, settings.root_public)
+    desk = Desk(authority.engine, keyring.current, authority.clock, resources.enter_context(Darkroom()))
+    gate = Gate(settings.complaints_per_hour, settings.complaints_per_code)
+    return Complaints(desk, gate, Meters(meters.registry))
 
 
 def _addresses(settings: Settings) -> tuple[str, str]:
@@ -129,8 +158,12 @@ class PublishedKeyring:
 
     def __call__(self) -> bytes:
         """The document to publish."""
+        return self.current().document
+
+    def current(self) -> Keyring:
+        """The keyring in force."""
         with self._reading:
             if self._file is None:
                 keyring, root = self._paths
                 self._file = KeyringFile(keyring, read_root(root), time.monotonic)
-            return self._file.current().document
+            return self._file.current()

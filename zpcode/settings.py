@@ -39,6 +39,11 @@ class Settings(BaseSettings):
         Path(), description="The pinned public half of the offline root key (PEM); default `HOME/root.pub.pem`."
     )
     signer_socket: Path = Field(Path(), description="Unix socket of the signer; default `HOME/run/signer.sock`.")
+    pictures: str = Field(
+        "",
+        pattern=r"^$|^(file:///|s3://|gs://|az://)\S+$",
+        description="Where pictures of products lie: `file:///…` or `s3://BUCKET/PREFIX`. Empty: the folder `HOME/pictures`.",
+    )
     export_dir: Path = Field(Path(), description="Where finished code files are kept; default `HOME/exports`.")
     comparison_seconds: int = Field(
         300,
@@ -63,6 +68,14 @@ class Settings(BaseSettings):
     api_failures_per_minute: int = Field(
         30, ge=0, description="Requests without a key that counts one address may make, of each process; 0: no limit."
     )
+    complaints_per_hour: int = Field(
+        10, ge=0, description="Complaints one address (an IPv6 /64) may make, of each process; 0: no limit."
+    )
+    complaints_per_code: int = Field(
+        30,
+        ge=0,
+        description="Complaints an hour about one item code, twentyfold about a product or lot code, of each process; 0: no limit.",
+    )
     log_level: str = Field("INFO", description="Least severity that is logged: DEBUG, INFO, WARNING or ERROR.")
 
     @model_validator(mode="after")
@@ -76,6 +89,11 @@ class Settings(BaseSettings):
             if getattr(self, name) == Path():
                 setattr(self, name, self.home / place)
         return self
+
+    @property
+    def pictures_url(self) -> str:
+        """Where pictures lie."""
+        return self.pictures or (self.home / "pictures").absolute().as_uri()
 
 
 def load() -> Settings:

@@ -26,7 +26,7 @@ from keys.client import Signer, SignerClient
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Conflict, SignerError, Text, Unavailable
 from zpcode.rules.batches import today
-from zpcode.services import comparison, issuing, jobs, projection, redis_client, registry, scans
+from zpcode.services import comparison, complaints, issuing, jobs, notices, projection, redis_client, registry, scans
 from zpcode.services.comparison import Comparison
 from zpcode.services.redis_client import AnyRedis
 from zpcode.services.survey import Survey
@@ -48,6 +48,7 @@ DRAIN_SECONDS: Final = 0.25
 SWEEP_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 5.0
 PARTITION_SECONDS: Final = 3600.0
+FORGET_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 1.0
 SIGNER_LOOK_SECONDS: Final = 5.0
 SIGNER_SECONDS: Final = 2.0
@@ -141,8 +142,12 @@ class Worker:
         return len(numbers)
 
     def turn_once(self) -> None:
-        """At midnight in Hangzhou, show the recognitions of the new day. Raises Unavailable."""
+        """At midnight in Hangzhou, show the recognitions of the new day. Raises Unavailable.
+
+        And see that a database from before there was a card of public notices gets one.
+        """
         registry.turn_cards(self.engine, now=_clock())
+        notices.begin(self.engine)
 
     def compare_once(self) -> None:
         """Compare one slice of Redis with the database and put right what is wrong. Raises Unavailable."""
@@ -154,6 +159,12 @@ class Worker:
         scans.ensure_partitions(self.engine, today(_clock()))
         self.partitioned = True
 
+    def forget_once(self) -> None:
+        """Delete contacts and photos of complaints that ended 180 days ago. Raises Unavailable."""
+        contacts, photos = complaints.forget(self.engine, _clock())
+        if contacts or photos:
+            _logger.info("ended complaints were forgotten", extra={"contacts": contacts, "photos": photos})
+
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; a batch under way stops after its current chunk and is gone on with later."""
         steps: tuple[tuple[Callable[[], object], float], ...] = (
@@ -163,6 +174,7 @@ class Worker:
             (self.sweep_once, SWEEP_SECONDS),
             (self.turn_once, TURN_SECONDS),
             (self.compare_once, comparison.SLICE_SECONDS),
+            (self.forget_once, FORGET_SECONDS),
             *self._looks(),
         )
         threads = [threading.Thread(target=self.repeat, args=step, name=step[0].__name__) for step in steps]

@@ -69,6 +69,25 @@ def test_every_level_is_verified_on_the_page_and_in_json(running: Demo) -> None:
     ]
 
 
+def test_the_goods_journey_and_the_public_notices_are_shown(running: Demo) -> None:
+    """Production to shipment on lot and item codes, none on a product code; one notice of three is over."""
+    told = [_scan(link)["goods"] for link in running.links[-4:]]
+    assert told[0] is None
+    for goods in told[1:]:
+        kinds = [event["kind"] for event in goods["journey"]]
+        assert kinds == ["produced", "inspected", "stored", "shipped", "shipped"]
+    listed = running.api.get("/v1/notices").json()["items"]
+    numbers = [one["notice"] for one in listed if one["action"] != "restore"]
+    page = eventually(lambda: _front(running, "浙市监召〔2026〕18号"))
+    assert all(number in page for number in numbers)
+    assert "浙市监质〔2026〕52号" not in page, "a restoration ends a notice and is none"
+
+
+def _front(running: Demo, word: str) -> str:
+    page = httpx.get(running.scan + "/", headers={"Accept-Language": "zh-CN"}).text
+    return page if word in page else ""
+
+
 def test_from_the_order_to_the_revocation(running: Demo) -> None:
     """An enterprise orders over HTTP, the worker issues, a consumer scans, a regulator revokes and restores."""
     api, mine = running.api, running.tokens["enterprise"]

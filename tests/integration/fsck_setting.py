@@ -19,9 +19,11 @@ from tests.integration.issuing_setting import KeyHouse
 from tests.integration.status_setting import LOT, MAKER, OPERATOR, ask, decided, reserved
 from tests.registry_data import as_json, gtin, registry, uscc
 from zpcode.rules.batches import Batch, today
+from zpcode.rules.complaints import Kind, Step, StepRequest, Told
 from zpcode.rules.decisions import Action
 from zpcode.rules.journey import EventRequest, Subject
-from zpcode.services import issuing, journey, projection, scans
+from zpcode.services import complaints, issuing, journey, projection, scans
+from zpcode.services.complaints import About
 from zpcode.services.fsck import run
 from zpcode.services.fsck.ground import Ground
 from zpcode.services.fsck.report import Outcome, Report, State
@@ -109,6 +111,7 @@ def settle(engine: Engine, redis: Redis, house: KeyHouse, directory: Path) -> Wo
     item, compact, product, lot = (batch.number for batch in made)
     _decided(engine, item, compact, now + timedelta(minutes=1))
     _travelled(engine, item, now)
+    _complained(engine, now)
     scans.ensure_partitions(engine, today(datetime.now(UTC)))
     projection.catch_up(engine, redis)
     _scanned(engine, redis, item, now)
@@ -156,6 +159,13 @@ def _travelled(engine: Engine, item: int, now: datetime) -> None:
     journey.withdraw(engine, own, wrong.id, "另一批次", caller=MAKER, now=now)
     again = EventRequest("shipped", "2026-10-09", document="YD-1", supersedes=late.id)
     journey.record(engine, own, [again], caller=MAKER, now=now)
+
+
+def _complained(engine: Engine, now: datetime) -> None:
+    """A complaint with a contact, closed."""
+    told = Told(Kind.QUALITY, "It broke", contact="13800000000")
+    number = complaints.receive(engine, told, About(), (), ticket=bytes(16), now=now).number
+    complaints.take(engine, number, StepRequest(Step.CLOSE, "Replaced"), caller=OPERATOR, now=now)
 
 
 def _scanned(engine: Engine, redis: Redis, item: int, now: datetime) -> None:

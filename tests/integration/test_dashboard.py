@@ -19,6 +19,7 @@ from tests.integration.scan_factories import Registry, ScanService
 from tests.promql import names
 from zpcode.api.meters import ApiMeters
 from zpcode.embedded.servers import Addresses
+from zpcode.portal.meters import Meters
 from zpcode.services import jobs, redis_client
 from zpcode.services.comparison import Comparison
 from zpcode.services.survey import Survey
@@ -40,6 +41,7 @@ def exposed(
     redis.set(redis_keys.DRAINED, 0)
     api = ApiMeters()
     api.answered("GET", "/v1/batches", 200, 0.01)
+    Meters(api.registry)
     scan = metrics.registry("scan", service.app.observation.measures)
     worker = metrics.registry("worker", _worker(engine, addresses, tmp_path).measures)
     found: dict[str, set[str]] = {}

@@ -208,6 +208,7 @@ def test_an_english_figure_is_the_chinese_one_where_none_is_given() -> None:
 def test_every_field_of_every_record_has_a_column() -> None:
     for one in SHEETS:
         assert [field.name for field in one.fields] == sorted(
-            one.record.__struct_fields__, key=[field.name for field in one.fields].index
+            (name for name in one.record.__struct_fields__ if not name.endswith("_developed")),  # made of their files
+            key=[field.name for field in one.fields].index,
         )
     assert PRODUCTS.key == INDICATORS.key == "gtin"

@@ -16,6 +16,7 @@ from keys.client import Signer
 from zpcode.api.pace import Pace
 from zpcode.errors import Unavailable
 from zpcode.services import projection
+from zpcode.services.pictures.shelf import Shelf
 from zpcode.services.redis_client import AnyRedis
 from zpcode.store.session import Engine
 
@@ -34,7 +35,7 @@ class Queue(Protocol):
 class Authority:
     """The servers and settings behind the API.
 
-    `base` is printed before every code, `exports` holds finished files, `keyring` gives the public keyring's
+    `base` is printed before every code, `exports` holds finished files, `shelf` pictures, `keyring` gives the public keyring's
     bytes (it raises KeyringError), `clock` aware times; `pace` limits how often anybody asks.
     """
 
@@ -44,6 +45,7 @@ class Authority:
     queue: Queue
     keyring: Callable[[], bytes]
     exports: Path
+    shelf: Shelf
     base: str
     clock: Callable[[], datetime]
     pace: Pace = field(default_factory=Pace)

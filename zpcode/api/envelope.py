@@ -6,6 +6,7 @@ A plain ASGI middleware, so that a body is bounded while it streams in, whatever
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -34,13 +35,13 @@ _CRASH = Text("服务内部错误，已记录", "internal error; it has been rec
 
 
 class Envelope:
-    """The outermost layer. `larger` names paths whose bodies may have more than 64 KiB, with their bounds."""
+    """The outermost layer. `larger` has patterns of paths whose bodies may have more than 64 KiB, with their bounds."""
 
     def __init__(
         self, app: ASGIApp, larger: Mapping[str, int], meters: ApiMeters | None = None, tracing: Tracing = OFF
     ) -> None:
         self.app = app
-        self.larger = dict(larger)
+        self.larger = {re.compile(pattern): bound for pattern, bound in larger.items()}
         self.meters = meters or ApiMeters()
         self.tracing = tracing
 
@@ -70,9 +71,12 @@ class Envelope:
             _access.info("request", extra=about)
             self.meters.answered(scope["method"], about["route"], answer.status, seconds)
 
+    def _bound(self, path: str) -> int:
+        return next((bound for pattern, bound in self.larger.items() if pattern.fullmatch(path)), JSON_BYTES)
+
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """Receive no more than the bound. Raises HTTPException 413 in whoever reads the body."""
-        bound, taken = self.larger.get(scope["path"], JSON_BYTES), 0
+        bound, taken = self._bound(scope["path"]), 0
         declared = Headers(scope=scope).get("content-length", "")
         too_large = declared.isdecimal() and (len(declared) > 12 or int(declared) > bound)
 

@@ -104,6 +104,15 @@ CARD: Final[Example] = {
     ],
     "commitments": [{"kind": "hotline", "text": {"zh": "工作日接听"}, "phone": "400-800-1200"}],
 }
+_DIGEST: Final = "9f86d081884c7d659a2feaa0c55ad015"
+PICTURE: Final[Example] = {
+    "digest": _DIGEST,
+    "width": 320,
+    "height": 320,
+    "files": [
+        f"https://zpm.example/pictures/{_DIGEST}-{name}" for name in ("160.webp", "320.webp", "160.jpg", "320.jpg")
+    ],
+}
 ENTERPRISE: Final[Example] = {
     "uscc": USCC,
     "name": {"zh": "杭州青澄机械有限公司", "en": "Hangzhou Qingcheng Machinery"},
@@ -111,6 +120,25 @@ ENTERPRISE: Final[Example] = {
     "region_name": {"zh": "浙江省杭州市余杭区", "en": "Yuhang District, Hangzhou, Zhejiang"},
     "industry": "C3523",
     "code_quota": None,
+}
+EVENT_ORDER: Final[Example] = {
+    "kind": "inspected",
+    "at": "2026-11-20",
+    "place": {"zh": "浙江杭州", "en": "Hangzhou, Zhejiang"},
+    "by": {"zh": "企业中心实验室", "en": "Central laboratory of the plant"},
+    "note": {"zh": "全项合格", "en": "All tests passed"},
+    "document": "QC-2026-1120-07",
+    "supersedes": None,
+}
+EVENT: Final[Example] = EVENT_ORDER | {
+    "id": 812,
+    "biz_step": "inspecting",
+    "at": "2026-11-19T16:00:00Z",
+    "precision": "day",
+    "shown": True,
+    "recorded_at": "2026-11-21T04:00:00Z",
+    "withdrawn_at": None,
+    "withdrawal": "",
 }
 DECISION: Final[Example] = {
     "scope": "batch",

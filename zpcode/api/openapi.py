@@ -27,8 +27,10 @@ JSON bodies have at most 64 KiB, registry files at most 32 MiB.
 """
 TAGS: Final = [
     {"name": "batches", "description": "批次码的生成、下载与激活 / making, fetching and activating codes"},
+    {"name": "journey", "description": "产品历程 / what happened to the goods: production, inspection, shipping"},
     {"name": "status", "description": "标记、冻结、召回、撤销、恢复 / decisions about codes"},
     {"name": "registry", "description": "企业与产品 / enterprises and products"},
+    {"name": "complaints", "description": "投诉的办理 / complaints: read, assigned, answered, closed"},
     {"name": "operator", "description": "平台运营 / only for the operator"},
     {"name": "public", "description": "公开 / for anybody"},
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Path, Query
-from starlette.requests import Request
 
 from zpcode.api import examples, views
 from zpcode.api.auth import JSON, TAKES_JSON, Operating, takes
@@ -13,51 +12,59 @@ from zpcode.api.authority import Here
 from zpcode.api.documented import BODIED, KNOWN, answers, page
 from zpcode.api.paging import AfterText, Limit
 from zpcode.api.paging import page as paged
+from zpcode.api.pictures import MAX_UPLOAD, MULTIPART, Upload, upload
 from zpcode.api.schemas import ImportView, KeyOrder, KeyView, NewKeyView, Page
 from zpcode.api.texts import Short
 from zpcode.services import access, registry
-from zpcode.services.imports.archive import MAX_FILE
+from zpcode.services.pictures.supply import supplied
 
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 IMPORTS: Final = "/v1/registry/imports"
-LARGER: Final = {IMPORTS: MAX_FILE}
+LARGER: Final = {IMPORTS: MAX_UPLOAD}
 _UPLOAD: Final = {
     "requestBody": {
         "required": True,
-        "description": "The registry file itself, at most 32 MiB; docs/registry.md describes both forms.",
+        "description": "The registry file itself, at most 32 MiB; docs/registry.md describes both forms. With pictures, "
+        "a form: the registry file as the part `registry`, a ZIP of at most 500 MB as the part `pictures`.",
         "content": {
             JSON: {"schema": {"type": "object"}, "example": examples.REGISTRY},
             XLSX: {"schema": {"type": "string", "format": "binary"}},
+            MULTIPART: {
+                "schema": {
+                    "type": "object",
+                    "required": ["registry"],
+                    "properties": {name: {"type": "string", "format": "binary"} for name in ("registry", "pictures")},
+                }
+            },
         },
     }
 }
 router = APIRouter(prefix="/v1", tags=["operator"])
 
 
-async def _upload(request: Request, _: Operating) -> bytes:
-    """The body of a request of the operator; nobody else's is read."""
-    return await request.body()
-
-
 @router.post(
     "/registry/imports",
     summary="Import a registry file",
     response_model=ImportView,
-    dependencies=[Depends(takes(JSON, XLSX))],
+    dependencies=[Depends(takes(JSON, XLSX, MULTIPART))],
     openapi_extra=_UPLOAD,
     responses=answers(
         200, "Imported, or tried", examples.IMPORT,
-        slugs=("body-too-large", "unsupported-media-type", "invalid-request", *KNOWN, "forbidden", "import-refused"),
+        slugs=("malformed-request", "body-too-large", "unsupported-media-type", "invalid-request", *KNOWN, "forbidden",
+               "refused", "import-refused"),
     ),
 )  # fmt: skip
 def import_registry(
     asking: Operating,
     here: Here,
-    file: Annotated[bytes, Depends(_upload)],
+    sent: Annotated[Upload, Depends(upload)],
     dry_run: Annotated[bool, Query(description="Check everything, write nothing.", examples=[True])] = False,
 ) -> ImportView:
     """Everything or nothing: one finding, and nothing is written. Records are updated by key."""
-    report = registry.import_registry(here.engine, file, actor=asking.name, now=here.clock(), dry_run=dry_run)
+    with supplied(here.shelf, sent.pictures) as pictures:
+        report = registry.import_registry(
+            here.engine, sent.registry, actor=asking.name, now=here.clock(), dry_run=dry_run, pictures=pictures
+        )
     if not dry_run:
         here.project()
     return views.report(report)

@@ -11,12 +11,11 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 from threading import Lock
 from typing import Final
 
 from zpcode.api.refusals import TooMany
-from zpcode.wire.budget import Budget
+from zpcode.wire.budget import Budget, payer
 
 REQUESTS: Final = 1200
 FAILURES: Final = 30
@@ -40,20 +39,20 @@ class Pace:
 
     def admit(self, address: str | None, token: str) -> None:
         """One request, before its key is looked up. Raises TooMany."""
-        key, payer, now = _digest(token), _payer(address), self._clock()
+        key, whose, now = _digest(token), payer(address), self._clock()
         with self._lock:
             seconds = self._requests.spend(key, now) if token else 0.0
-            if not seconds and payer is not None and key not in self._right:
-                seconds = self._failures.wait(payer, now)
+            if not seconds and whose is not None and key not in self._right:
+                seconds = self._failures.wait(whose, now)
         if seconds:
             raise TooMany(math.ceil(seconds))
 
     def failed(self, address: str | None) -> None:
         """The key of a request that was admitted turned out not to count."""
-        payer = _payer(address)
-        if payer is not None:
+        whose = payer(address)
+        if whose is not None:
             with self._lock:
-                self._failures.spend(payer, self._clock())
+                self._failures.spend(whose, self._clock())
 
     def succeeded(self, token: str) -> None:
         """The key of a request that was admitted turned out to be right."""
@@ -68,16 +67,3 @@ class Pace:
 def _digest(token: str) -> bytes:
     """What stands for a key in memory, which is no place for the key itself."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-
-
-def _payer(address: str | None) -> bytes | None:
-    """What shares a budget; None for an address that cannot be read, and for one of our own."""
-    try:
-        found = ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return None
-    if isinstance(found, IPv6Address):
-        found = found.ipv4_mapped or found
-    if not found.is_global:
-        return None
-    return found.packed if found.version == 4 else found.packed[:8]

@@ -93,6 +93,46 @@ class Decision(BaseModel):
     effective_at: Moment = Field(None, description="RFC 3339 with offset, at most a year ahead; null: at once.")
 
 
+class EventText(BaseModel):
+    """A text of an event, in Chinese and, where there is one, English; 200 characters each."""
+
+    model_config = ConfigDict(extra="forbid")
+    zh: Long = ""
+    en: Long = ""
+
+
+class EventOrder(BaseModel):
+    """One event of the goods' journey."""
+
+    model_config = _request(examples.EVENT_ORDER)
+    kind: Short = Field(description="produced, inspected, packed, stored, shipped, received or other.")
+    at: Short = Field(
+        description="When: YYYY-MM-DD in Asia/Shanghai, or a time with its offset (RFC 3339), to the minute."
+    )
+    place: EventText = Field(default_factory=EventText, description="Where, as the consumer is to read it.")
+    by: EventText = Field(default_factory=EventText, description="Who did it: a plant, a laboratory, a carrier.")
+    note: EventText = Field(default_factory=EventText, description="Public.")
+    document: Short = Field("", description="The number of a report or a waybill.")
+    supersedes: int | None = Field(
+        None, strict=True, ge=1, le=2**63 - 1,
+        description="The id of an event of the same batch or lot that was wrong and that this one takes the place of.",
+    )  # fmt: skip
+
+
+class EventsOrder(BaseModel):
+    """Events of one batch or lot: all of them are recorded, or none."""
+
+    model_config = _request({"events": [examples.EVENT_ORDER]})
+    events: list[EventOrder] = Field(min_length=1, max_length=100)
+
+
+class Withdrawal(BaseModel):
+    """Why an event is taken back."""
+
+    model_config = _request({"reason": "录入有误，检验报告属于另一批次"})
+    reason: Long = Field(description="Kept in the audit log; 200 characters.")
+
+
 class KeyOrder(BaseModel):
     """An API key to be made."""
 
@@ -219,6 +259,34 @@ class MadeView(ChangeView):
     projected: bool = Field(description="Whether the scan service's Redis has it; if not, it follows by itself.")
 
 
+class EventView(BaseModel):
+    """An event as it was recorded. It is shown while it is neither withdrawn nor superseded."""
+
+    model_config = _example(examples.EVENT)
+    id: int
+    kind: str
+    biz_step: str = Field(description="The kind in the words of EPCIS 2.0 (GS1 CBV 2.0).")
+    at: datetime
+    precision: str = Field(description="`day`: `at` is midnight of that day in Asia/Shanghai; or `minute`.")
+    place: Bilingual
+    by: Bilingual
+    note: Bilingual
+    document: str
+    supersedes: int | None
+    shown: bool
+    recorded_at: datetime
+    withdrawn_at: datetime | None
+    withdrawal: str
+
+
+class EventsView(BaseModel):
+    """All events of one batch or lot, or those just reported; `recorded` counts those that were not on record before."""
+
+    model_config = _example({"items": [examples.EVENT], "recorded": 1})
+    items: list[EventView]
+    recorded: int
+
+
 class KeyView(BaseModel):
     """An API key on record; its secret is not."""
 
@@ -237,6 +305,18 @@ class NewKeyView(KeyView):
 
     model_config = _example(examples.NEW_KEY)
     token: str
+
+
+class PictureView(BaseModel):
+    """A picture as it is shown: every width as WebP and as JPEG."""
+
+    model_config = _example(examples.PICTURE)
+    digest: str = Field(
+        description="First 128 bits of SHA-256 over the largest WebP: another picture has other addresses."
+    )
+    width: int = Field(description="Of the largest.")
+    height: int
+    files: list[str] = Field(description="Addresses on the scan service.")
 
 
 class Count(BaseModel):

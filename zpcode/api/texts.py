@@ -17,12 +17,18 @@ MAX_PAGE: Final = 200
 MAX_INDEX: Final = 10**9
 MAX_SERIAL: Final = 64
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+MAX_WORDS: Final = 2000
 _FORBIDDEN: Final = {"Cc", "Cs"}  # NUL and lone surrogates: PostgreSQL stores neither
 
 
 def _printable(text: str) -> str:
     if any(unicodedata.category(character) in _FORBIDDEN for character in text):
         raise PydanticCustomError("characters", "contains control characters")
+    return text
+
+
+def _paragraphs(text: str) -> str:
+    _printable(text.translate({ord(one): None for one in "\r\n\t"}))
     return text
 
 
@@ -66,6 +72,7 @@ def _gtin(text: str) -> str:
 # Bounds come before the check of characters, so that a long text is found too long and not looked through.
 Short = Annotated[str, StringConstraints(strict=True, max_length=100), AfterValidator(_printable)]
 Long = Annotated[str, StringConstraints(strict=True, max_length=512), AfterValidator(_printable)]
+Words = Annotated[str, StringConstraints(strict=True, max_length=MAX_WORDS), AfterValidator(_paragraphs)]
 Key = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=200), AfterValidator(_printable)]
 Gtin = Annotated[str, StringConstraints(strict=True, max_length=20), AfterValidator(_printable), AfterValidator(_gtin)]
 Day = Annotated[date | None, BeforeValidator(_day, json_schema_input_type=str | None)]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from zpcode.api import schemas
+from zpcode.rules import journey
 from zpcode.rules.access import ApiKey
 from zpcode.rules.batches import Batch, BatchState
+from zpcode.rules.journey import BIZ_STEPS, Event
 from zpcode.rules.reasons import REASONS
 from zpcode.rules.regions import region_name
 from zpcode.rules.registry import ImportReport
@@ -22,6 +25,20 @@ MAX_LISTED: Final = 1000
 
 def _bilingual(text: card.Bilingual) -> schemas.Bilingual:
     return schemas.Bilingual(zh=text.zh, en=text.en)
+
+
+def picture(found: card.Picture, base: str) -> schemas.PictureView:
+    """A picture, and where the scan service has it."""
+    return schemas.PictureView(
+        digest=found.digest,
+        width=found.width,
+        height=found.height,
+        files=[
+            base + card.PICTURES + card.picture_name(found.digest, width, form)
+            for form in ("webp", "jpg")
+            for width in found.widths
+        ],
+    )
 
 
 def batch(found: Batch, exports: Path) -> schemas.BatchView:
@@ -115,6 +132,32 @@ def change(found: StatusChange) -> schemas.ChangeView:
 def made(found: StatusChange, *, projected: bool) -> schemas.MadeView:
     """A decision as whoever made it is answered."""
     return schemas.MadeView(**dict(change(found)), repeated=found.repeated, projected=projected)
+
+
+def event(found: Event, *, shown: bool) -> schemas.EventView:
+    """An event of the goods' journey."""
+    return schemas.EventView(
+        id=found.id,
+        kind=found.kind,
+        biz_step=BIZ_STEPS[found.kind],
+        at=found.at,
+        precision=found.precision,
+        place=_bilingual(found.place),
+        by=_bilingual(found.by),
+        note=_bilingual(found.note),
+        document=found.document,
+        supersedes=found.supersedes,
+        shown=shown,
+        recorded_at=found.recorded_at,
+        withdrawn_at=found.withdrawn_at,
+        withdrawal=found.withdrawal,
+    )
+
+
+def events(found: Sequence[Event], known: Sequence[Event], recorded: int = 0) -> schemas.EventsView:
+    """Some events of a batch or lot, of which `known` are all."""
+    standing = {one.id for one in journey.standing(known)}
+    return schemas.EventsView(items=[event(one, shown=one.id in standing) for one in found], recorded=recorded)
 
 
 def key(found: ApiKey) -> schemas.KeyView:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from zpcode.cli.connections import database, operator, project
-from zpcode.errors import Finding, ImportRefused
+from zpcode.errors import Finding, ImportRefused, Refused
 from zpcode.rules.forms import refusal
 from zpcode.rules.registry import ImportReport
 from zpcode.rules.sheets import SHEETS
 from zpcode.services.imports.archive import MAX_FILE, too_large
 from zpcode.services.imports.template import template as blank_workbook
+from zpcode.services.pictures.shelf import Shelf
+from zpcode.services.pictures.supply import Supply, supplied
 from zpcode.services.registry import import_registry
 from zpcode.settings import load
 
@@ -28,6 +31,9 @@ def import_(
     file: Annotated[Path | None, typer.Argument(help="登记文件 .xlsx 或 .json / registry file")] = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="只检查，不写入 / check only, write nothing")] = False,
+    pictures: Annotated[
+        Path | None, typer.Option(help="随表的图片 ZIP / ZIP with the pictures that the file names")
+    ] = None,
     template: Annotated[Path | None, typer.Option(help="写出空白工作簿 / write the blank workbook here")] = None,
 ) -> None:
     """导入登记文件：全部正确才写入。Bring in a registry file: everything or nothing."""
@@ -37,15 +43,17 @@ def import_(
     if file is None and template is None:
         raise typer.BadParameter("FILE.xlsx, FILE.json 或 / or --template OUT.xlsx")
     if file is not None:
-        _import(file, dry_run=dry_run)
+        _import(file, pictures, dry_run=dry_run)
 
 
-def _import(file: Path, *, dry_run: bool) -> None:
+def _import(file: Path, pictures: Path | None, *, dry_run: bool) -> None:
     settings = load()
     data = _contents(file)
-    with database(settings) as engine:
+    with database(settings) as engine, _supply(pictures, Shelf(settings.pictures_url)) as supply:
         try:
-            report = import_registry(engine, data, actor=operator().name, now=datetime.now(UTC), dry_run=dry_run)
+            report = import_registry(
+                engine, data, actor=operator().name, now=datetime.now(UTC), dry_run=dry_run, pictures=supply
+            )
         except ImportRefused as refused:
             typer.echo(f"{refused.text.zh}\n{refused.text.en}", err=True)
             for finding in refused.findings:
@@ -57,12 +65,30 @@ def _import(file: Path, *, dry_run: bool) -> None:
             project(engine, settings)
 
 
+@contextmanager
+def _supply(pictures: Path | None, shelf: Shelf) -> Iterator[Supply]:
+    """The pictures beside the file: those of the ZIP, or none."""
+    if pictures is None:
+        yield Supply(shelf)
+        return
+    try:
+        file = pictures.open("rb")
+    except OSError as error:
+        raise _no_file(pictures) from error
+    with file, supplied(shelf, file) as found:
+        yield found
+
+
+def _no_file(file: Path) -> Refused:
+    return refusal("no_file", f"无法读取文件 {file}", f"{file} cannot be read")
+
+
 def _contents(file: Path) -> bytes:
     try:
         with file.open("rb") as source:
             data = source.read(MAX_FILE + 1)
     except OSError as error:
-        raise refusal("no_file", f"无法读取文件 {file}", f"{file} cannot be read") from error
+        raise _no_file(file) from error
     if len(data) > MAX_FILE:
         raise too_large()
     return data

@@ -8,18 +8,24 @@ from __future__ import annotations
 import csv
 import json
 import os
+import zipfile
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 from keys.client import SignerClient
+from zpcode.demo import events
 from zpcode.demo.showing import Credential, Shown
 from zpcode.embedded.servers import Addresses
 from zpcode.errors import Conflict, SignerUnavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches import Batch, BatchRequest, BatchState, today
 from zpcode.services import access, batches, issuing, projection, redis_client, registry
+from zpcode.services.pictures.shelf import Shelf
+from zpcode.services.pictures.supply import supplied
 from zpcode.store import registry as store
 from zpcode.store.session import Engine, connect, migrate, transaction
 from zpcode.wire.card import ProductCard
@@ -31,13 +37,23 @@ DEMO = Caller(Role.OPERATOR, "*", "cli:demo")
 QUANTITIES = {Level.PRODUCT: 50_000, Level.LOT: 5_000, Level.ITEM: 1_000, Level.COMPACT: 200}
 
 
-def registered(addresses: Addresses) -> None:
-    """A migrated database with the demo registry in it."""
+def registered(home: Path, addresses: Addresses) -> None:
+    """A migrated database with the demo registry in it, and the pictures it names on their shelf."""
     engine = connect(addresses.database, pool_size=2)
     migrate(engine, scan_role="zpcode_scan")
     data = files("zpcode.demo").joinpath("registry.json").read_bytes()
-    registry.import_registry(engine, data, actor=DEMO.name, now=_now())
+    with supplied(Shelf((home / "pictures").absolute().as_uri()), _album()) as pictures:
+        registry.import_registry(engine, data, actor=DEMO.name, now=_now(), pictures=pictures)
     engine.dispose()
+
+
+def _album() -> IO[bytes]:
+    """The pictures as an enterprise sends them: a ZIP. Drawn for this demo; their sources are in `drawings`."""
+    album = BytesIO()
+    with zipfile.ZipFile(album, "w") as archive:
+        for picture in files("zpcode.demo").joinpath("pictures").iterdir():
+            archive.writestr(picture.name, picture.read_bytes())
+    return album
 
 
 def signer_answers(home: Path) -> bool:
@@ -50,13 +66,14 @@ def signer_answers(home: Path) -> bool:
 
 
 def issued(home: Path, addresses: Addresses, base: str) -> list[Shown]:
-    """One code of each level, from batches issued now or at an earlier start; and Redis brought up to date."""
+    """One code of each level, from batches issued now or at an earlier start; notices; and Redis brought up to date."""
     engine = connect(addresses.database, pool_size=4)
     with SignerClient(home / "run" / "signer.sock") as signer:
         shown = [
             _shown(engine, _issued(engine, signer, home, product, level, base), home, base)
             for level, product in zip(QUANTITIES, _products(engine), strict=True)
         ]
+    events.announced(engine, now=_now())
     redis = redis_client.connect(addresses.redis)
     projection.catch_up(engine, redis)
     redis.close()
@@ -90,6 +107,7 @@ def _issued(engine: Engine, signer: SignerClient, home: Path, card: ProductCard,
     except Conflict:  # the state of an earlier version, or the registry has changed since: show what it issued
         kept = batches.listing(engine, DEMO, limit=batches.MAX_LISTING)
         batch = next(one for one in kept if one.created_by == DEMO.name and one.level is level)
+    events.travelled(engine, batch, card, caller=DEMO, now=_now())
     if batch.state is BatchState.ISSUED:
         return batch
     return issuing.issue(engine, signer, batch.number, directory=home / "exports", clock=_now)

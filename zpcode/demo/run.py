@@ -79,7 +79,7 @@ def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) 
         stack.callback(processes.stop)
         processes.start("signer", [sys.executable, "-m", "keys", "serve"], env=environment)
         showing.step("建表，导入示例登记册", "migrating, importing the demo registry")
-        furnish.registered(addresses)
+        furnish.registered(home, addresses)
         _start(processes, plan, environment)
         showing.step("签发各级码", "issuing a batch at each level")
         _wait_until(processes, lambda: furnish.signer_answers(home))
@@ -102,6 +102,7 @@ def _environment(plan: Plan, addresses: Addresses) -> dict[str, str]:
         "ZPCODE_SCAN_DATABASE_URL": addresses.scan_database,
         "ZPCODE_SCAN_REDIS_URL": addresses.scan_redis,
         "ZPCODE_PUBLIC_BASE": plan.base,
+        "ZPCODE_AUTHORITY_URL": plan.api,
         "ZPCODE_KEY_PASSPHRASE_FILE": str(secret_file(home / "secrets", "signing-key")),
         "ZPCODE_ROOT_PASSPHRASE_FILE": str(secret_file(home / "secrets", "root-key")),
     }

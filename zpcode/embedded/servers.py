@@ -34,7 +34,7 @@ START_SECONDS = 60
 AUTHORITY_ACL = "~zp:* resetchannels +@all -@dangerous +info +config|get"
 # What the scan service may do in Redis: read the projection; write histories, visits, salts and the stream.
 SCAN_ACL = (
-    "%R~zp:{feed}:* %R~zp:{feed:* %R~zp:{s} %R~zp:{p:* %R~zp:{b:*"
+    "%R~zp:{feed}:* %R~zp:{feed:* %R~zp:{s} %R~zp:{n:} %R~zp:{p:* %R~zp:{b:*"
     " %RW~zp:{b:*}:h:* %RW~zp:{salt}:* %W~zp:{scans}:stream resetchannels -@all"
     " +ping +hello +auth +client|setinfo +client|setname +get +mget +hget +hmget +exists +xrange +xlen +info"
     " +config|get +command +cluster|slots +cluster|shards +cluster|nodes +readonly +time"

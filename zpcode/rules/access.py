@@ -129,6 +129,13 @@ def may_take_codes(caller: Caller) -> None:
         raise Forbidden(text, (Finding("role", text),))
 
 
+def may_describe(caller: Caller) -> None:
+    """Raise Forbidden for a regulator: what a product looks like is said by whoever makes it."""
+    if caller.role is Role.REGULATOR:
+        text = Text("监管账号不能更换产品图片", "a regulator does not change the pictures of products")
+        raise Forbidden(text, (Finding("role", text),))
+
+
 def key_subject(role: Role, subject: str, label: str) -> str:
     """The subject a key is made for, in the form it is kept in. Raises Refused with every finding.
 

@@ -18,8 +18,8 @@ from typing import Final
 
 from zpcode.rules import forms
 from zpcode.rules.forms import refusal
-from zpcode.rules.indicators import is_nothing
 from zpcode.rules.sheets import Field, Kind
+from zpcode.wire.quantity import is_nothing
 
 MAX_CHARACTERS: Final = 10_000
 MAX_QUOTA: Final = 10**12
@@ -191,6 +191,7 @@ _READERS: Final[dict[Kind, Callable[[object], object]]] = {
     Kind.REGION: lambda raw: forms.region(_code(raw)),
     Kind.INDUSTRY: lambda raw: forms.industry(_code(raw)),
     Kind.URL: lambda raw: forms.url(_code(raw)),
+    Kind.FILE: lambda raw: forms.file_name(clean(as_text(raw))),
     Kind.PHONE: lambda raw: forms.phone(_code(raw)),
     Kind.EMAIL: lambda raw: forms.email(_code(raw)),
     Kind.DATE: read_date,

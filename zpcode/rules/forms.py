@@ -152,6 +152,19 @@ def _is_web_address(text: str) -> bool:
     return parts.scheme in {"http", "https"} and _HOST.fullmatch(host) is not None
 
 
+def file_name(text: str) -> str:
+    """The name of a file in the ZIP beside a registry file, with or without its folders, `/` between them."""
+    steps = text.replace("\\", "/").split("/")
+    if "://" in text or text.startswith(("/", "\\")) or not all(step.strip(". ") for step in steps):
+        raise refusal(
+            "file_name",
+            "这里填随表 ZIP 中的文件名，如 保温杯.jpg；不能填网址或本机路径，请把图片放进 ZIP",
+            "the name of a file in the ZIP beside this file is expected, such as flask.jpg, neither a web address "
+            "nor a path of your computer; put the picture into the ZIP",
+        )
+    return "/".join(steps)
+
+
 def phone(text: str) -> str:
     """A telephone number: digits, blanks, hyphens and brackets, with or without +country; also 12315."""
     if _PHONE.fullmatch(text):

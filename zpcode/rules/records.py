@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from zpcode.wire.card import Bilingual
+from zpcode.wire.card import Bilingual, Picture
 
 
 class Enterprise(msgspec.Struct, frozen=True):
@@ -67,8 +67,19 @@ class Certificate(msgspec.Struct, frozen=True):
     accepted: bool = False
 
 
+class Developed(msgspec.Struct, frozen=True):
+    """A picture on the shelf, and what it was made of: `source` is `services.pictures.develop.source_of` its file."""
+
+    source: str
+    picture: Picture
+
+
 class Product(msgspec.Struct, frozen=True):
-    """A product; key `gtin` (14 digits). Its standards and certificates in the order they are shown."""
+    """A product; key `gtin` (14 digits). Its standards and certificates in the order they are shown.
+
+    `image` and `mark` are names of files as the registry file has them; what became of those files stands in
+    `image_developed` and `mark_developed`, which no column of a registry file fills.
+    """
 
     gtin: str
     uscc: str
@@ -80,6 +91,9 @@ class Product(msgspec.Struct, frozen=True):
     category: Bilingual = Bilingual()
     tier: str = "brand"
     image: str = ""
+    mark: str = ""
+    image_developed: Developed | None = None
+    mark_developed: Developed | None = None
 
 
 class Recognition(msgspec.Struct, frozen=True):

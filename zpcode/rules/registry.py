@@ -131,7 +131,8 @@ def product_card(registry: Registry, product: Product, recognitions: Sequence[Re
         model=product.model,
         category=product.category,
         tier=product.tier,
-        image=product.image,
+        picture=None if product.image_developed is None else product.image_developed.picture,
+        mark=None if product.mark_developed is None else product.mark_developed.picture,
     )
 
 

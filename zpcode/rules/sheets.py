@@ -28,6 +28,7 @@ class Kind(enum.StrEnum):
     INDUSTRY = "industry"
     REGISTRATION = "registration"
     URL = "url"
+    FILE = "file"
     PHONE = "phone"
     EMAIL = "email"
     DATE = "date"
@@ -244,6 +245,8 @@ CERTIFICATES: Final = Sheet(
         Field("accepted", "采信", "Accepted", Kind.YES_NO, zh_note="其他制度的证书被采信为证据"),
     ),
 )
+_FILE_ZH: Final = "随表 ZIP 中的文件名（JPEG、PNG 或 WebP），如 保温杯.jpg"
+_FILE_EN: Final = "name of a file (JPEG, PNG or WebP) in the ZIP beside the workbook, such as flask.jpg"
 PRODUCTS: Final = Sheet(
     "products",
     "产品",
@@ -258,7 +261,8 @@ PRODUCTS: Final = Sheet(
         Field("model", "型号", "Model", Kind.CODE, limit=80),
         Field("category", "类别", "Category", bilingual=True, limit=80),
         Field("tier", "层级", "Tier", Kind.CHOICE, choices=TIERS),
-        Field("image", "图片", "Image", Kind.URL, limit=500),
+        Field("image", "图片", "Image", Kind.FILE, zh_note=_FILE_ZH, en_note=_FILE_EN),
+        Field("mark", "商标图", "Brand mark", Kind.FILE, zh_note=_FILE_ZH, en_note=_FILE_EN),
         Field("standards", "执行标准", "Standards", Kind.CODES, True, limit=1000, zh_note="标准号，多个用分号隔开"),
         Field("certificates", "证书编号", "Certificates", Kind.CODES, limit=1000, zh_note="多个用分号隔开"),
     ),

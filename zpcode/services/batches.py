@@ -15,7 +15,8 @@ from zpcode.errors import Conflict, Finding, NotFound, Refused, Text
 from zpcode.rules.access import Caller
 from zpcode.rules.batches import Batch, BatchRequest, BatchState, seconds
 from zpcode.rules.issuing import Facts, may_ask, may_issue
-from zpcode.store import audit, batches, outbox
+from zpcode.rules.journey import told
+from zpcode.store import audit, batches, journey, outbox, status
 from zpcode.store.session import Connection, Engine, transaction
 from zpcode.wire.card import (
     BatchCard,
@@ -23,6 +24,7 @@ from zpcode.wire.card import (
     ProductCard,
     Scope,
     Timeline,
+    TraceEvent,
     batch_key,
     lot_key,
     product_key,
@@ -63,12 +65,13 @@ def reserve(
         if earlier is not None:
             return _again(connection, earlier, request)
         batch = _reserved(connection, request, caller, base, now, randomness)
+        if batch.lot:  # whoever reports events of the lot waits, or is waited for: this batch's card shows them too
+            status.lock(connection, Scope.LOT, f"{batch.gtin}:{batch.lot}")
         batches.add(connection, batch)
         batches.bind(connection, owner, idempotency_key, batch.number)
         _audit_reserved(connection, batch, caller)
-        outbox.put_cards(
-            connection, {batch_key(batch.number): msgspec.msgpack.encode(batch.card())} | _lot(connection, batch)
-        )
+        card = msgspec.structs.replace(batch.card(), journey=_journey(connection, batch))
+        outbox.put_cards(connection, {batch_key(batch.number): msgspec.msgpack.encode(card)} | _lot(connection, batch))
         return batch
 
 
@@ -134,8 +137,14 @@ def _lot(connection: Connection, batch: Batch) -> dict[str, bytes]:
     known = card_of(connection, key, LotCard)
     begun = {moment for moment in (known and known.activated_at, seconds(batch.activated_at)) if moment}
     own = batch.card()
-    card = LotCard(batch.gtin, batch.lot, own.production_date, own.expiry_date, min(begun, default=0))
+    active = min(begun, default=0)
+    card = LotCard(batch.gtin, batch.lot, own.production_date, own.expiry_date, active, _journey(connection, batch))
     return {key: msgspec.msgpack.encode(card)}
+
+
+def _journey(connection: Connection, batch: Batch) -> tuple[TraceEvent, ...]:
+    """The events of a batch's lot."""
+    return told(journey.of_lot(connection, batch.gtin, batch.lot)) if batch.lot else ()
 
 
 def _reserved(

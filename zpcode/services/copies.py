@@ -126,13 +126,13 @@ def _digest(seen: Copy) -> str:
     return hashlib.sha1(seen, usedforsecurity=False).hexdigest() if seen else ""
 
 
-_CARD = re.compile(rb"zp:\{([pb]:[^}]+)\}(?::(l:.+|x))?", re.DOTALL)
+_CARD = re.compile(rb"zp:\{([pb]:[^}]+|n:)\}(?::(l:.+|x))?", re.DOTALL)
 
 
 def keys(layout: Layout) -> Iterator[str]:
     """The card keys of everything in Redis that stands where a card does; some may come twice, as SCAN has it."""
     for shard in layout.shards:
-        for pattern in ("zp:{[pb]:*}", "zp:{p:*}:l:*", "zp:{b:*}:x"):
+        for pattern in ("zp:{[pbn]:*}", "zp:{p:*}:l:*", "zp:{b:*}:x"):
             for found in shard.redis.scan_iter(match=pattern, count=1000):
                 yield from _card_keys(shard.redis, found)
     standings = layout.of(redis_keys.STANDINGS)

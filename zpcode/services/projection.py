@@ -246,7 +246,7 @@ class _Projector:
         feed = copy.shard.feed
         for key in (feed.head, feed.log, *([redis_keys.STANDINGS] if self._has_standings(copy) else [])):
             copy.redis.delete(key)  # one by one: on a cluster a call has keys of one slot
-        for pattern in ("zp:{p:*", "zp:{b:*"):
+        for pattern in ("zp:{p:*", "zp:{b:*", "zp:{n:*"):
             pipeline = copy.redis.pipeline(transaction=False)
             for key in copy.redis.scan_iter(match=pattern, count=1000):
                 pipeline.unlink(key)

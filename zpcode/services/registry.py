@@ -19,7 +19,9 @@ from zpcode.rules import batches, checks, drafts
 from zpcode.rules.records import Recognition, Registry, merged
 from zpcode.rules.registry import CHANGED, ImportReport, changes, plain, product_card
 from zpcode.rules.sheets import SHEETS
+from zpcode.services import notices
 from zpcode.services.imports import document, workbook
+from zpcode.services.pictures import supply
 from zpcode.store import audit, outbox
 from zpcode.store import registry as store
 from zpcode.store.session import Connection, Engine, transaction
@@ -44,19 +46,30 @@ def read_draft(data: bytes, today: date) -> tuple[drafts.Draft, drafts.ImportFin
     return draft, findings
 
 
-def import_registry(engine: Engine, data: bytes, *, actor: str, now: datetime, dry_run: bool = False) -> ImportReport:
-    """Bring in a registry file, .xlsx or JSON: everything or nothing.
+def import_registry(
+    engine: Engine,
+    data: bytes,
+    *,
+    actor: str,
+    now: datetime,
+    dry_run: bool = False,
+    pictures: supply.Supply | None = None,
+) -> ImportReport:
+    """Bring in a registry file, .xlsx or JSON, with the pictures it names: everything or nothing.
 
     Checks it against itself and the registry, writes what is new or changed, an audit entry, and the cards
-    of all products it reaches. With `dry_run` all is done and rolled back. Raises ImportRefused with every
-    finding, Unavailable without a database.
+    of all products it reaches. With `dry_run` all is done and rolled back. Without `pictures` every picture it
+    names has to be known already. Raises ImportRefused with every finding, Unavailable without a database, or
+    without the place for pictures.
     """
     today = batches.today(now)
     draft, findings = read_draft(data, today)
+    prints = _prints(engine, draft, pictures, keep=not dry_run and not findings.items)
     with transaction(engine) as connection:
         store.lock_imports(connection)
         known = _known(connection, draft.registry)
         drafts.complete(draft, known)
+        supply.assign(draft, known, prints, findings)
         checks.check(checks.Checker(draft, known, merged(known, draft.registry), findings), today)
         if findings.items:
             raise _refused(findings)
@@ -69,6 +82,16 @@ def import_registry(engine: Engine, data: bytes, *, actor: str, now: datetime, d
                 connection, at=now, actor=actor, action="registry.import", object_=digest, detail=_detail(report)
             )
     return report
+
+
+def _prints(engine: Engine, draft: drafts.Draft, source: supply.Supply | None, *, keep: bool) -> supply.Prints:
+    """The file's pictures, before the transaction: developing takes its time, and nobody shall wait for it."""
+    names = supply.named(draft.registry.products.values())
+    if source is None or not names:
+        return supply.Prints()
+    with transaction(engine) as connection:
+        known = store.developed(connection, draft.registry.products)
+    return supply.prints(names, source, known, keep=keep)
 
 
 def _refused(findings: drafts.ImportFindings) -> ImportRefused:
@@ -108,6 +131,8 @@ def _write(connection: Connection, known: Registry, file: Registry, now: datetim
     gtins = {gtin for plural, keys in touched.items() for gtin in store.reached_by(connection, plural, keys)}
     audit.lock(connection)  # before the card head, as everywhere: else an import and a decision wait for each other
     cards = write_cards(connection, gtins, batches.today(now), dry_run=dry_run)
+    if not dry_run:
+        notices.write(connection)  # they name products, enterprises and standards
     return ImportReport(dry_run, counts, found, cards)
 
 

@@ -23,6 +23,7 @@ from zpcode.rules.batches import seconds
 from zpcode.rules.status import StatusChange, StatusRequest
 from zpcode.services import places
 from zpcode.services.batches import card_of
+from zpcode.services.notices import cards as notice_cards
 from zpcode.services.places import Place
 from zpcode.services.projection import catch_up
 from zpcode.services.redis_client import AnyRedis
@@ -63,6 +64,8 @@ def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datet
         audit.lock(connection)  # from here on everybody else waits: what takes long is done
         made = status.add(connection, draft, caller.name)
         _audit(connection, made, caller)
+        if any(found.notice for found in (*earlier, made)):  # it is one, or may have ended one
+            cards |= notice_cards(connection)
         outbox.put_cards(connection, cards)
         return made
 

@@ -99,10 +99,11 @@ def get(connection: Connection, number: int, *, lock: bool = False) -> Batch | N
     return None if row is None else _batch(row)
 
 
-def numbered(connection: Connection, numbers: Collection[int]) -> list[Batch]:
-    """The batches of these numbers, those that exist, in order."""
+def numbered(connection: Connection, numbers: Collection[int], *, lock: bool = False) -> list[Batch]:
+    """The batches of these numbers, those that exist, in order; with `lock` as `get`, in that order too."""
     query = _select().where(batch.c.number.in_(numbers)).order_by(batch.c.number)
-    return [_batch(row) for row in connection.execute(query)]
+    rows = connection.execute(query.with_for_update(of=batch, key_share=True) if lock else query)
+    return [_batch(row) for row in rows]
 
 
 def listing(connection: Connection, caller: Caller, before: int | None, limit: int) -> list[Batch]:

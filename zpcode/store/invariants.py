@@ -72,6 +72,12 @@ def count_of(connection: Connection, prefix: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def events_said(connection: Connection) -> int:
+    """How many events of journeys the audit log has."""
+    query = "SELECT coalesce(sum(jsonb_array_length(detail -> 'events')), 0) FROM audit WHERE action = 'journey.record'"
+    return int(connection.execute(text(query)).scalar_one())
+
+
 class Overdrawn(NamedTuple):
     """An enterprise that had more item codes than its quota allowed when it asked for the last of them."""
 
@@ -146,13 +152,18 @@ def known_cards(connection: Connection, keys: Sequence[str]) -> set[str]:
     return set(connection.execute(select(card.c.key).where(among)).scalars())
 
 
-_WANTED = """
+_NOTICED = (
+    "EXISTS (SELECT FROM status_change WHERE notice <> '' AND action <> 'restore'"
+    " AND NOT starts_with(decided_by, 'enterprise:'))"
+)
+_WANTED = f"""
     SELECT 'p:' || gtin AS key FROM product
     UNION ALL SELECT 'b:' || number FROM batch
     UNION ALL SELECT DISTINCT 'l:' || gtin || ':' || lot FROM batch WHERE level = 'lot'
     UNION ALL SELECT DISTINCT 's:' || scope || ':' || target FROM status_change WHERE scope NOT IN ('code', 'range', 'batch')
     UNION ALL SELECT DISTINCT 'x:' || target FROM status_change WHERE scope = 'code'
-"""
+    UNION ALL SELECT 'n:' WHERE {_NOTICED}
+"""  # noqa: S608 - the text above
 
 
 def wanted_cards(connection: Connection) -> Iterator[list[str]]:
@@ -203,6 +214,7 @@ _GROUNDLESS = {
     "s": "NOT EXISTS (SELECT FROM status_change s WHERE s.scope = split_part(c.key, ':', 2)"
     " AND s.target = substr(c.key, 4 + length(s.scope)))",
     "x": "NOT EXISTS (SELECT FROM status_change s WHERE s.scope = 'code' AND s.target = substr(c.key, 3))",
+    "n": f"(c.key <> 'n:' OR NOT {_NOTICED})",
 }
 
 
@@ -212,7 +224,7 @@ def groundless_cards(connection: Connection, limit: int) -> list[str]:
     for kind, missing in _GROUNDLESS.items():
         query = text(f"SELECT c.key FROM card c WHERE c.key LIKE '{kind}:%' AND {missing} ORDER BY 1 LIMIT :limit")  # noqa: S608 - the texts above
         found += connection.execute(query, {"limit": limit}).scalars()
-    unheard = text("SELECT key FROM card WHERE key !~ '^[pblsx]:' ORDER BY 1 LIMIT :limit")
+    unheard = text("SELECT key FROM card WHERE key !~ '^[pblsxn]:' ORDER BY 1 LIMIT :limit")
     return [*found, *connection.execute(unheard, {"limit": limit}).scalars()][:limit]
 
 

@@ -8,16 +8,15 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import ARRAY, CHAR, Column, Connection, Table, any_, delete, or_, select, text
+from sqlalchemy import ARRAY, CHAR, Column, Connection, Table, any_, delete, or_, select, text, update
 from sqlalchemy import Text as SqlText
 from sqlalchemy import literal as sql_literal
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.elements import ColumnElement
 
-from zpcode.rules.records import Product, Record, Registry, Standard
+from zpcode.rules.records import Developed, Product, Record, Registry, Standard
 from zpcode.rules.sheets import SHEETS, Sheet
 from zpcode.store import tables
-from zpcode.wire.card import Bilingual
 
 _LOCK = 7283005
 TABLES: Final[Mapping[str, Table]] = {
@@ -150,6 +149,26 @@ def reached_by(connection: Connection, plural: str, keys: Collection[str]) -> se
     return {gtin for query in queries.get(plural, by_gtin) for gtin in connection.execute(query).scalars()}
 
 
+def developed(connection: Connection, gtins: Collection[str] | None = None) -> list[Developed]:
+    """The pictures these products have, or all products."""
+    columns = (tables.product.c.image_developed, tables.product.c.mark_developed)
+    found: list[Developed] = []
+    for column in columns:
+        query = select(column).where(column.is_not(None))
+        if gtins is not None:
+            query = query.where(_among(tables.product.c.gtin, gtins))
+        found += [msgspec.convert(value, Developed) for value in connection.execute(query).scalars()]
+    return found
+
+
+def set_developed(connection: Connection, gtin: str, column: str, developed: Developed | None, now: datetime) -> None:
+    """Give one product the picture of its column `image` or `mark`, or take it away together with its file's name."""
+    values: dict[str, Any] = {f"{column}_developed": _column(developed), "updated_at": now}
+    if developed is None:
+        values[column] = ""
+    connection.execute(update(tables.product).where(tables.product.c.gtin == gtin).values(values))
+
+
 def all_gtins(connection: Connection) -> list[str]:
     """Every product's GTIN, in order."""
     return list(connection.execute(select(tables.product.c.gtin).order_by(tables.product.c.gtin)).scalars())
@@ -174,7 +193,7 @@ def _row(record: Any, **more: Any) -> dict[str, Any]:
 
 
 def _column(value: Any) -> Any:
-    return msgspec.to_builtins(value) if isinstance(value, Bilingual) else value
+    return msgspec.to_builtins(value) if isinstance(value, msgspec.Struct) else value
 
 
 def save(connection: Connection, plural: str, records: Iterable[Any], now: datetime) -> None:

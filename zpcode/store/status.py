@@ -18,6 +18,8 @@ from zpcode.rules.status import StatusChange, actor_of
 from zpcode.store.tables import batch, certificate, enterprise, product, recognition, standard, status_change
 from zpcode.wire.card import Bilingual, Scope, State
 
+PUBLIC: Final = (status_change.c.notice != "") & func.starts_with(status_change.c.decided_by, "enterprise:").is_(False)
+"""Decisions of regulators and the operator that carry the number of a public notice: what anybody may read."""
 TARGET_LOCK: Final = 7283011  # class of the advisory locks; the object is a hash of the target
 
 
@@ -97,7 +99,7 @@ def add(connection: Connection, change: StatusChange, decided_by: str) -> Status
 def history(connection: Connection, scope: Scope, target: str) -> list[StatusChange]:
     """Every decision about a target, in the order in which they were made."""
     where = (status_change.c.scope == scope.value) & (status_change.c.target == target)
-    return _changes(connection, select(status_change).where(where).order_by(status_change.c.id))
+    return changes(connection, select(status_change).where(where).order_by(status_change.c.id))
 
 
 def every(connection: Connection) -> Iterator[StatusChange]:
@@ -111,7 +113,7 @@ def about(connection: Connection, targets: Sequence[tuple[Scope, str]]) -> list[
     """Every decision about some targets, in the order in which they were made."""
     pairs = [(scope.value, target) for scope, target in targets]
     where = tuple_(status_change.c.scope, status_change.c.target).in_(pairs)
-    return _changes(connection, select(status_change).where(where).order_by(status_change.c.id))
+    return changes(connection, select(status_change).where(where).order_by(status_change.c.id))
 
 
 def batches_with_items(connection: Connection) -> set[int]:
@@ -131,20 +133,20 @@ def feed(connection: Connection, caller: Caller, after: int, limit: int) -> list
             enterprise.c.region.startswith(region_prefix(caller.subject), autoescape=True)
         )
         query = query.where(status_change.c.uscc.in_(seated) | status_change.c.uscc.is_(None))
-    return _changes(connection, query)
+    return changes(connection, query)
 
 
 def notices(connection: Connection, after: int, limit: int) -> list[StatusChange]:
     """Decisions of regulators that carry the number of a public notice: what anybody may read."""
-    public = (status_change.c.notice != "") & func.starts_with(status_change.c.decided_by, "enterprise:").is_(False)
-    return _changes(connection, _page(after, limit).where(public))
+    return changes(connection, _page(after, limit).where(PUBLIC))
 
 
 def _page(after: int, limit: int) -> Select[Any]:
     return select(status_change).where(status_change.c.id > after).order_by(status_change.c.id).limit(limit)
 
 
-def _changes(connection: Connection, query: Select[Any]) -> list[StatusChange]:
+def changes(connection: Connection, query: Select[Any]) -> list[StatusChange]:
+    """The decisions a query over whole rows gives, in its order."""
     return [_change(row) for row in connection.execute(query)]
 
 

@@ -95,6 +95,9 @@ product = Table(
     _bilingual("category"),
     Column("tier", Text),
     Column("image", Text),
+    Column("mark", Text),
+    Column("image_developed", JSONB(none_as_null=True)),
+    Column("mark_developed", JSONB(none_as_null=True)),
     _moment("updated_at"),
 )
 
@@ -317,4 +320,84 @@ audit = Table(
     Column("detail", JSONB),
     Column("previous", LargeBinary),
     Column("hash", LargeBinary),
+)
+
+complaint = Table(
+    "complaint",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("number", Text),
+    _moment("received_at"),
+    Column("kind", Text),
+    Column("description", Text),
+    Column("place", Text),
+    Column("code", Text),
+    Column("language", Text),
+    Column("proof", Text),
+    Column("gtin", String(14)),
+    Column("uscc", String(18)),
+    Column("region", String(6)),
+    Column("state", Text),
+    _moment("ended_at"),
+    Column("follow_hash", LargeBinary),
+    Column("ticket", LargeBinary),
+    Column("likeness", LargeBinary),
+)
+
+complaint_event = Table(
+    "complaint_event",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("complaint", BigInteger),
+    Column("step", Text),
+    _moment("at"),
+    Column("taken_by", Text),
+    Column("authority", JSONB),
+    Column("text", Text),
+    Column("region", String(6)),
+)
+
+complaint_contact = Table(
+    "complaint_contact",
+    metadata,
+    Column("complaint", BigInteger, primary_key=True),
+    Column("contact", Text),
+)
+
+complaint_photo = Table(
+    "complaint_photo",
+    metadata,
+    Column("complaint", BigInteger, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("jpeg", LargeBinary),
+)
+
+complaint_secret = Table(
+    "complaint_secret",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("secret", LargeBinary),
+)
+
+trace_event = Table(
+    "trace_event",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("batch", BigInteger),
+    Column("gtin", String(14)),
+    Column("lot", Text),
+    Column("uscc", String(18)),
+    Column("kind", Text),
+    _moment("at"),
+    Column("precision", Text),
+    _bilingual("place"),
+    _bilingual("done_by"),
+    _bilingual("note"),
+    Column("document", Text),
+    Column("supersedes", BigInteger),
+    Column("recorded_by", Text),
+    _moment("recorded_at"),
+    _moment("withdrawn_at"),
+    Column("withdrawn_by", Text),
+    Column("withdrawal", Text),
 )

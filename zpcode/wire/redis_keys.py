@@ -8,6 +8,7 @@
     zp:{p:GTIN}               string  ProductCard
     zp:{p:GTIN}:l:LOT         string  LotCard
     zp:{b:NUMBER}             string  BatchCard
+    zp:{n:}                   string  NoticesCard
     zp:{b:NUMBER}:x           hash    INDEX -> Timeline of that item; field `_` says that all of them are there
     zp:{b:NUMBER}:h:BUCKET    hash    index within the bucket -> History and the visits of the last ten minutes
                                       (scanweb/history.lua); field `_` once the bucket is complete

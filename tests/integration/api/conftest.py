@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import pytest
@@ -28,13 +29,18 @@ from zpcode.app import PublishedKeyring, serve
 from zpcode.embedded.servers import Addresses
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches import Batch, BatchRequest
-from zpcode.services import access, batches, issuing, redis_client
+from zpcode.rules.complaints import Kind, Told
+from zpcode.rules.journey import EventRequest, Subject
+from zpcode.services import access, batches, complaints, issuing, journey, redis_client
 from zpcode.services.jobs import IssueQueue
+from zpcode.services.pictures.shelf import Shelf
 from zpcode.services.registry import import_registry
+from zpcode.wire.card import Bilingual
 from zpcode.wire.payload import Level
 
 OPERATOR = Caller(Role.OPERATOR, "*", "cli:test")
 MINE, THEIRS = 1, 2
+LOT = "L-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,10 @@ class World:
     operator: str
     my_batch: int
     their_batch: int
+    my_complaint: str
+    their_complaint: str
+    my_events: tuple[int, int]
+    their_events: tuple[int, int]
     my_gtin: str = gtin(MINE)
     their_gtin: str = gtin(THEIRS)
     my_uscc: str = uscc(MINE)
@@ -68,6 +78,7 @@ def here(engine: Engine, addresses: Addresses, tmp_path: Path, now: datetime) ->
             queue=queue,
             keyring=PublishedKeyring(room.keyring, room.root_public),
             exports=tmp_path / "exports",
+            shelf=Shelf((tmp_path / "pictures").as_uri()),
             base="https://zpm.example",
             clock=lambda: now,
         )
@@ -106,22 +117,47 @@ def world(here: Authority, now: datetime) -> World:
     def key(role: Role, subject: str) -> str:
         return access.create(engine, role, subject, caller=OPERATOR, now=now).token
 
+    mine, theirs = (reserved(here, gtin(number)) for number in (MINE, THEIRS))
     return World(
         mine=key(Role.ENTERPRISE, uscc(MINE)),
         theirs=key(Role.ENTERPRISE, uscc(THEIRS)),
         hangzhou=key(Role.REGULATOR, "330100"),
         ningbo=key(Role.REGULATOR, "330200"),
         operator=key(Role.OPERATOR, "*"),
-        my_batch=reserved(here, gtin(MINE)).number,
-        their_batch=reserved(here, gtin(THEIRS)).number,
+        my_batch=mine.number,
+        their_batch=theirs.number,
+        my_complaint=complained(here, gtin(MINE)),
+        their_complaint=complained(here, gtin(THEIRS)),
+        my_events=travelled(here, mine),
+        their_events=travelled(here, theirs),
     )
 
 
 def reserved(here: Authority, product: str, quantity: int = 100, level: Level = Level.COMPACT) -> Batch:
     """A reserved batch of a product, ordered by the operator."""
-    request = BatchRequest(level, product, quantity)
+    request = BatchRequest(level, product, quantity, lot=LOT)
     key = f"{product}-{quantity}-{level}"
     return batches.reserve(here.engine, request, caller=OPERATOR, idempotency_key=key, base=here.base, now=here.clock())
+
+
+def travelled(here: Authority, batch: Batch) -> tuple[int, int]:
+    """The numbers of an event of a batch and of one of its lot."""
+    subjects = Subject(batch.number), Subject(gtin=batch.gtin, lot=batch.lot)
+    event = EventRequest("produced", "2026-10-08", Bilingual("宁波" if batch.region == "330203" else "杭州"))
+    found = [journey.record(here.engine, one, [event], caller=OPERATOR, now=here.clock()) for one in subjects]
+    return found[0].events[0].id, found[1].events[0].id
+
+
+def complained(here: Authority, product: str) -> str:
+    """The number of a complaint about a product, with a contact and a photo."""
+    named = complaints.about(here.engine, _no_keyring, product)
+    told = Told(Kind.QUALITY, "The thread broke", contact="13800000000", code=product)
+    nonce = product.encode().ljust(16)
+    return complaints.receive(here.engine, told, named, (b"a photo",), ticket=nonce, now=here.clock()).number
+
+
+def _no_keyring() -> NoReturn:
+    raise AssertionError("a GTIN has no seal")
 
 
 def issued(here: Authority, number: int) -> Batch:

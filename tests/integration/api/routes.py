@@ -14,9 +14,10 @@ from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 
 from tests.integration.api.conftest import World
+from tests.pictures import jpeg
 from tests.registry_data import as_json, registry
 
-PUBLIC, ANYBODY, OPERATOR = "public", "anybody", "operator"
+PUBLIC, ANYBODY, OPERATOR, OFFICE = "public", "anybody", "operator", "office"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,10 @@ def all_routes(app: FastAPI) -> set[tuple[str, str]]:
 def requests(world: World, *, theirs: bool = False) -> dict[tuple[str, str], Sent]:
     """A right request for every route; with `theirs` it names what belongs to the second enterprise."""
     gtin, uscc = (world.their_gtin, world.their_uscc) if theirs else (world.my_gtin, world.my_uscc)
+    complaint = world.their_complaint if theirs else world.my_complaint
     batch = world.their_batch if theirs else world.my_batch
+    of_batch, of_lot = world.their_events if theirs else world.my_events
+    events = {"events": [{"kind": "inspected", "at": "2026-10-09", "document": "QC-1"}]}
     order = {"level": "item", "gtin": gtin, "quantity": 5}
     decision = {"scope": "batch", "target": str(batch), "action": "flag", "reason": "cloning-suspected"}
     return {
@@ -67,7 +71,29 @@ def requests(world: World, *, theirs: bool = False) -> dict[tuple[str, str], Sen
         ("GET", "/v1/batches/{number}"): Sent(ANYBODY, f"/v1/batches/{batch}", True),
         ("GET", "/v1/batches/{number}/codes"): Sent(ANYBODY, f"/v1/batches/{batch}/codes", True),
         ("POST", "/v1/batches/{number}/activation"): Sent(ANYBODY, f"/v1/batches/{batch}/activation", True),
+        ("GET", "/v1/complaints"): Sent(ANYBODY, "/v1/complaints"),
+        ("GET", "/v1/complaints/{number}"): Sent(ANYBODY, f"/v1/complaints/{complaint}", True),
+        ("POST", "/v1/complaints/{number}/steps"): Sent(
+            OFFICE, f"/v1/complaints/{complaint}/steps", True, {"step": "start"}
+        ),
+        ("GET", "/v1/complaints/{number}/photos/{position}"): Sent(
+            OFFICE, f"/v1/complaints/{complaint}/photos/1", True
+        ),
+        ("POST", "/v1/batches/{number}/events"): Sent(ANYBODY, f"/v1/batches/{batch}/events", True, events),
+        ("GET", "/v1/batches/{number}/events"): Sent(ANYBODY, f"/v1/batches/{batch}/events", True),
+        ("POST", "/v1/batches/{number}/events/{event}/withdraw"): Sent(
+            ANYBODY, f"/v1/batches/{batch}/events/{of_batch}/withdraw", True, {"reason": "another batch"}
+        ),
+        ("POST", "/v1/lots/{gtin}/{lot}/events"): Sent(ANYBODY, f"/v1/lots/{gtin}/L-1/events", True, events),
+        ("GET", "/v1/lots/{gtin}/{lot}/events"): Sent(ANYBODY, f"/v1/lots/{gtin}/L-1/events", True),
+        ("POST", "/v1/lots/{gtin}/{lot}/events/{event}/withdraw"): Sent(
+            ANYBODY, f"/v1/lots/{gtin}/L-1/events/{of_lot}/withdraw", True, {"reason": "another lot"}
+        ),
         ("GET", "/v1/products"): Sent(ANYBODY, "/v1/products"),
+        ("PUT", "/v1/products/{gtin}/{which}"): Sent(
+            ANYBODY, f"/v1/products/{gtin}/picture", True, content=jpeg(), headers={"Content-Type": "image/jpeg"}
+        ),
+        ("DELETE", "/v1/products/{gtin}/{which}"): Sent(ANYBODY, f"/v1/products/{gtin}/mark", True),
         ("GET", "/v1/products/{gtin}"): Sent(ANYBODY, f"/v1/products/{gtin}", True),
         ("GET", "/v1/enterprises"): Sent(ANYBODY, "/v1/enterprises"),
         ("POST", "/v1/status-changes"): Sent(ANYBODY, "/v1/status-changes", True, decision),

@@ -96,7 +96,7 @@ def test_no_path_or_parameter_breaks_anything(http: httpx.Client, world: World, 
         if "{" in template:
             path = template[: template.index("{")] + value + template[template.index("}") + 1 :]
             answer = http.request(method, path, headers=as_(world.operator))
-            assert answer.status_code in {200, 404, 405}, path
+            assert answer.status_code in {200, 404, 405, 415}, path  # a body of no type, where one is needed
             assert answer.status_code == 200 or _is_a_problem(answer), path
         elif method == "GET":
             for name in ("after", "limit", "target", "scope"):

@@ -71,6 +71,7 @@ DAMAGES: dict[str, dict[str, tuple[str, str]]] = {
             "UPDATE trace_event SET withdrawn_at = NULL, withdrawal = '' WHERE withdrawn_at IS NOT NULL",
             "altered",
         ),
+        "an event taken back": ("DELETE FROM trace_event WHERE id = 2", "count"),
         "an event never reported": (
             (
                 "INSERT INTO trace_event (batch, uscc, kind, at, precision, recorded_by, recorded_at)"

@@ -66,8 +66,8 @@ def forgotten(ground: Ground, outcome: Outcome) -> None:
     """Nothing that the worker should have deleted is left; `--repair` deletes it now."""
     bound = ground.now - rules.KEPT_AFTER_END - _GRACE
     with invariants.snapshot(ground.engine) as connection:
+        outcome.examined = complaints.keeping(connection)
         kept = complaints.overdue(connection, bound)
-    outcome.examined = len(kept)
     for number in kept:
         outcome.find("kept", "联系方式或照片尚未删除", "its contact or photos are still kept", where=number)
     if kept and ground.repair:

@@ -1,0 +1,88 @@
+"""How often one address may complain, how often one code may be complained about, and how many forms are read at once.
+
+Budgets of this process (`zpcode.wire.budget`), by the hour. Only what is recorded counts against the strict ones; a
+wider one bounds attempts, wrong follow keys among them. What one code may draw depends on what it stands for: an item
+is one thing in one hand, while a product code stands on every piece, and who wants complaints about it silenced
+must not be able to use them up.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Final
+
+from zpcode.wire.budget import Budget, payer
+
+HOUR: Final = 3600.0
+AN_ADDRESS: Final = 10
+A_CODE: Final = 30
+ATTEMPTS: Final = 6
+"""Attempts for each complaint an address may make."""
+SHARED: Final = 20
+"""How many times as many a code may draw that stands on many pieces."""
+OPEN_FORMS: Final = 8
+_KEPT: Final = 20_000
+
+
+class Busy(Exception):
+    """As many forms are being read as may be: in a moment there is room."""
+
+
+class Gate:
+    """`address` complaints an hour for each address (an IPv6 /64), `code` for each item code; 0: no limit.
+
+    Loopback and private addresses are proxies that do not say who stands behind them, and are never refused.
+    `clock` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self, address: int = AN_ADDRESS, code: int = A_CODE, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._address = Budget(address, _KEPT, HOUR)
+        self._attempts = Budget(address * ATTEMPTS, _KEPT, HOUR)
+        self._item = Budget(code, _KEPT, HOUR)
+        self._shared = Budget(code * SHARED, _KEPT, HOUR)
+        self._lock = Lock()
+        self._open = 0
+
+    def attempt(self, address: str | None) -> int:
+        """One attempt: 0 where it may be made, otherwise the whole seconds until it may."""
+        whose = payer(address)
+        if whose is None:
+            return 0
+        with self._lock:
+            return math.ceil(self._attempts.spend(whose, self._clock()))
+
+    def complain(self, address: str | None, code: str, *, item: bool) -> int:
+        """One complaint about a code (empty: about none): 0 where it may be made, otherwise the whole seconds until then."""
+        whose, now = payer(address), self._clock()
+        of_code = self._item if item else self._shared
+        with self._lock:
+            seconds = 0.0 if whose is None else self._address.wait(whose, now)
+            if code:
+                seconds = max(seconds, of_code.wait(code, now))
+            if seconds:
+                return math.ceil(seconds)
+            if whose is not None:
+                self._address.spend(whose, now)
+            if code:
+                of_code.spend(code, now)
+        return 0
+
+    @contextmanager
+    def form(self) -> Iterator[None]:
+        """Hold one of the eight places for reading a form. Raises Busy."""
+        with self._lock:
+            if self._open >= OPEN_FORMS:
+                raise Busy
+            self._open += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open -= 1

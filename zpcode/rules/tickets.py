@@ -1,0 +1,111 @@
+"""A complaint's number, the key it is followed with, and the ticket of the form it was written in.
+
+A number is `TS-YYYYMMDD-` and seven characters: six of Crockford's Base32 drawn at random and a check character
+(ISO 7064, MOD 37,36), so that one misheard on the telephone is found out. It opens nothing: that takes the follow
+key, 128 bits of which only a hash is kept.
+
+A ticket is what keeps programs from sending forms nobody opened: a nonce and the second it was given out, under an
+HMAC. It is good from 3 s to 24 h after that, for one complaint. The follow key is derived from its nonce, so that a
+form sent twice (a double tap, a reload) is answered alike both times.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import hashlib
+import hmac
+import re
+from datetime import date
+from typing import Final
+
+from stdnum.iso7064 import mod_37_36
+
+from zpcode.wire.base32 import CROCKFORD, serial_text, typed_serial
+
+DRAWN: Final = 6
+NONCE_BYTES: Final = 16
+SECRET_BYTES: Final = 32
+SOONEST_SECONDS: Final = 3
+LATEST_SECONDS: Final = 24 * 3600
+_MAC_BYTES: Final = 16
+_TIME_BYTES: Final = 6
+_KEY_LENGTH: Final = 26
+_NUMBER = re.compile(r"TS-?([0-9]{8})-?([0-9A-HJKMNP-TV-Z]{7})", re.ASCII)
+_KEY = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}", re.ASCII)
+
+
+class Fault(enum.StrEnum):
+    """Why a ticket is not taken."""
+
+    FORGED = "forged"
+    EARLY = "early"
+    LATE = "late"
+
+
+def number(day: date, randomness: int) -> str | None:
+    """A complaint's number from its day in Shanghai and 30 random bits; None where the check character is I, L, O or U.
+
+    Those are read as others: whoever draws, draws again. One in nine is drawn in vain.
+    """
+    stem = f"{day:%Y%m%d}{serial_text(randomness % (1 << (5 * DRAWN)), DRAWN)}"
+    check = mod_37_36.calc_check_digit(stem)
+    return f"TS-{stem[:8]}-{stem[8:]}{check}" if check in CROCKFORD else None
+
+
+def read_number(text: str) -> str | None:
+    """The number somebody typed or pasted, in its one form; None where it is none, or its check character is wrong."""
+    plain = re.sub(r"\s", "", text[:100]).upper()
+    if not plain.startswith("TS"):
+        return None
+    found = _NUMBER.fullmatch("TS" + typed_serial(plain[2:]))
+    if found is None or not mod_37_36.is_valid(found[1] + found[2]):
+        return None
+    return f"TS-{found[1]}-{found[2]}"
+
+
+def ticket(secret: bytes, nonce: bytes, at: int) -> str:
+    """A ticket given out at `at` (seconds since 1970): nonce (16 bytes), time and MAC as URL-safe Base64."""
+    head = nonce + at.to_bytes(_TIME_BYTES, "big")
+    return base64.urlsafe_b64encode(head + _mac(secret, b"ticket", head)).decode("ascii").rstrip("=")
+
+
+def read_ticket(secret: bytes, text: str, now: int) -> bytes | Fault:
+    """The nonce of a ticket that is ours and neither too young nor too old at `now`; otherwise what is wrong with it."""
+    try:
+        raw = base64.urlsafe_b64decode(text[:100].encode("ascii") + b"==")
+    except (UnicodeEncodeError, binascii.Error):
+        return Fault.FORGED
+    head, mac = raw[: NONCE_BYTES + _TIME_BYTES], raw[NONCE_BYTES + _TIME_BYTES :]
+    if not hmac.compare_digest(mac, _mac(secret, b"ticket", head)):
+        return Fault.FORGED
+    age = now - int.from_bytes(head[NONCE_BYTES:], "big")
+    if age < SOONEST_SECONDS:
+        return Fault.EARLY
+    return Fault.LATE if age > LATEST_SECONDS else head[:NONCE_BYTES]
+
+
+def follow_key(secret: bytes, nonce: bytes) -> str:
+    """The key to follow the complaint that a ticket was used for: 128 bits as 26 Crockford characters."""
+    return serial_text(int.from_bytes(_mac(secret, b"follow", nonce), "big"), _KEY_LENGTH)
+
+
+def read_key(text: str) -> str:
+    """A follow key as it was typed or pasted, in its one form; empty where it is none."""
+    plain = typed_serial(re.sub(r"\s", "", text[:100]))
+    return plain if _KEY.fullmatch(plain) else ""
+
+
+def key_hash(key: str) -> bytes:
+    """What is kept of a follow key: SHA-256. It is 128 random bits, so there is nothing to stretch."""
+    return hashlib.sha256(key.encode("ascii")).digest()
+
+
+def likeness(secret: bytes, *parts: bytes) -> bytes:
+    """What tells the same complaint sent again: an HMAC over all of it, which says nothing without the secret."""
+    return hmac.digest(secret, b"likeness" + b"".join(len(part).to_bytes(8, "big") + part for part in parts), "sha256")
+
+
+def _mac(secret: bytes, purpose: bytes, message: bytes) -> bytes:
+    return hmac.digest(secret, purpose + message, "sha256")[:_MAC_BYTES]

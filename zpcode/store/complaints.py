@@ -1,0 +1,261 @@
+"""Complaints as rows: what was said, the steps taken (append-only), and apart from both who said it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, Select, Subquery, delete, func, insert, select, text, update
+
+from zpcode.rules.access import Caller, Role, region_prefix
+from zpcode.rules.complaints import Complaint, Event, Kind, Proof, State, Step, Told
+from zpcode.store.tables import (
+    complaint,
+    complaint_contact,
+    complaint_event,
+    complaint_photo,
+    complaint_secret,
+    enterprise,
+    product,
+)
+from zpcode.wire.card import Bilingual
+
+_LIKENESS_LOCK = 7283021
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """The registered product a complaint names, and whose it is."""
+
+    gtin: str
+    uscc: str
+    region: str
+    name: Bilingual
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What tells a complaint apart: hash of its follow key (32 bytes), its ticket's nonce (16), likeness (32)."""
+
+    follow_hash: bytes
+    ticket: bytes
+    likeness: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Same:
+    """A complaint that is there already: made with the same `ticket`, or `alike` in all it says, or both."""
+
+    number: str
+    at: datetime
+    ticket: bool
+    alike: bool
+
+
+def secret(connection: Connection) -> bytes:
+    """What tickets and follow keys are derived from, 32 bytes; made by the migration."""
+    return bytes(connection.execute(select(complaint_secret.c.secret)).scalar_one())
+
+
+def concerned(connection: Connection, gtin: str) -> Concerned | None:
+    """The product of a GTIN and its enterprise, or None where there is none on record."""
+    query = select(product.c.gtin, product.c.uscc, product.c.name, enterprise.c.region)
+    query = query.join(enterprise, enterprise.c.uscc == product.c.uscc).where(product.c.gtin == gtin)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else Concerned(row.gtin, row.uscc, row.region, msgspec.convert(row.name, Bilingual))
+
+
+def lock(connection: Connection, likeness: bytes) -> None:
+    """Wait to be the only one who sends this very complaint, until the transaction ends."""
+    names = {"class": _LIKENESS_LOCK, "object": int.from_bytes(likeness[:4], "big", signed=True)}
+    connection.execute(text("SELECT pg_advisory_xact_lock(:class, :object)"), names)
+
+
+def same(connection: Connection, marks: Marks, since: datetime) -> Same | None:
+    """The complaint made with this ticket, or else the one with this likeness made since then."""
+    columns = (complaint.c.number, complaint.c.received_at, complaint.c.likeness)
+    row = connection.execute(select(*columns).where(complaint.c.ticket == marks.ticket)).one_or_none()
+    if row is not None:
+        return Same(row.number, row.received_at, ticket=True, alike=row.likeness == marks.likeness)
+    like = (complaint.c.likeness == marks.likeness) & (complaint.c.received_at > since)
+    row = connection.execute(select(*columns).where(like).order_by(complaint.c.id).limit(1)).one_or_none()
+    return None if row is None else Same(row.number, row.received_at, ticket=False, alike=True)
+
+
+def taken(connection: Connection, number: str) -> bool:
+    """Whether a number is in use."""
+    return connection.execute(select(complaint.c.id).where(complaint.c.number == number)).one_or_none() is not None
+
+
+def add(connection: Connection, new: Complaint, marks: Marks, photos: Sequence[bytes]) -> Complaint:
+    """Write a complaint with contact and photos, without any step; returns it with its id."""
+    told = new.told
+    written = insert(complaint).values(
+        number=new.number,
+        received_at=new.received_at,
+        kind=told.kind.value,
+        description=told.description,
+        place=told.place,
+        code=told.code,
+        language=told.language,
+        proof=new.proof.value,
+        gtin=new.gtin,
+        uscc=new.uscc,
+        region=new.region,
+        state=new.state.value,
+        follow_hash=marks.follow_hash,
+        ticket=marks.ticket,
+        likeness=marks.likeness,
+    )
+    id_ = int(connection.execute(written.returning(complaint.c.id)).scalar_one())
+    if told.contact:
+        connection.execute(insert(complaint_contact).values(complaint=id_, contact=told.contact))
+    for position, jpeg in enumerate(photos, 1):
+        connection.execute(insert(complaint_photo).values(complaint=id_, position=position, jpeg=jpeg))
+    return replace(new, id=id_, photos=len(photos))
+
+
+def add_event(connection: Connection, complaint_id: int, event: Event, taken_by: str) -> int:
+    """Write a step and return its number."""
+    written = insert(complaint_event).values(
+        complaint=complaint_id,
+        step=event.step.value,
+        at=event.at,
+        taken_by=taken_by,
+        authority=msgspec.to_builtins(event.authority),
+        text=event.text,
+        region=event.region,
+    )
+    return int(connection.execute(written.returning(complaint_event.c.id)).scalar_one())
+
+
+def change(connection: Connection, complaint_id: int, state: State, region: str, ended_at: datetime | None) -> None:
+    """Let a complaint stand where its last step left it."""
+    values = {"state": state.value, "region": region, "ended_at": ended_at}
+    connection.execute(update(complaint).where(complaint.c.id == complaint_id).values(values))
+
+
+def get(connection: Connection, number: str, *, lock: bool = False) -> Complaint | None:
+    """One complaint with its contact and steps, or None; `lock` keeps others from changing it."""
+    query = select(complaint).where(complaint.c.number == number)
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        return None
+    contact = select(complaint_contact.c.contact).where(complaint_contact.c.complaint == row.id)
+    found = _complaint(row, _counts(connection, [row.id]).get(row.id, 0))
+    return replace(
+        found,
+        told=replace(found.told, contact=connection.execute(contact).scalar() or ""),
+        events=tuple(events(connection, row.id)),
+    )
+
+
+def follow_hash(connection: Connection, number: str) -> bytes | None:
+    """The hash of a complaint's follow key, or None where there is no such complaint."""
+    found = connection.execute(select(complaint.c.follow_hash).where(complaint.c.number == number)).scalar()
+    return None if found is None else bytes(found)
+
+
+def events(connection: Connection, complaint_id: int) -> list[Event]:
+    """Every step of a complaint, in the order in which they were taken."""
+    query = select(complaint_event).where(complaint_event.c.complaint == complaint_id).order_by(complaint_event.c.id)
+    return [_event(row) for row in connection.execute(query)]
+
+
+def listing(
+    connection: Connection, caller: Caller, state: State | None, before: int | None, limit: int
+) -> list[Complaint]:
+    """Up to `limit` complaints within a caller's reach, newest first, without contacts and steps."""
+    query = _within_reach(select(complaint), caller).order_by(complaint.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(complaint.c.state == state.value)
+    if before is not None:
+        query = query.where(complaint.c.id < before)
+    rows = connection.execute(query).all()
+    counts = _counts(connection, [row.id for row in rows])
+    return [_complaint(row, counts.get(row.id, 0)) for row in rows]
+
+
+def photo(connection: Connection, complaint_id: int, position: int) -> bytes | None:
+    """One photo of a complaint (1 … 3) as JPEG, or None."""
+    where = (complaint_photo.c.complaint == complaint_id) & (complaint_photo.c.position == position)
+    found = connection.execute(select(complaint_photo.c.jpeg).where(where)).scalar()
+    return None if found is None else bytes(found)
+
+
+def forget(connection: Connection, ended_before: datetime, received_before: datetime) -> tuple[int, int]:
+    """Delete contacts and photos of complaints that ended before then, and likenesses; how many of the first two."""
+    ended = select(complaint.c.id).where(complaint.c.ended_at < ended_before)
+    contacts = connection.execute(delete(complaint_contact).where(complaint_contact.c.complaint.in_(ended)))
+    photos = connection.execute(delete(complaint_photo).where(complaint_photo.c.complaint.in_(ended)))
+    old = complaint.c.likeness.is_not(None) & (complaint.c.received_at < received_before)
+    connection.execute(update(complaint).where(old).values(likeness=None))
+    return contacts.rowcount, photos.rowcount
+
+
+def keeping(connection: Connection) -> int:
+    """How many complaints have a contact or photos."""
+    return int(connection.execute(select(func.count()).select_from(_kept())).scalar_one())
+
+
+def _kept() -> Subquery:
+    return select(complaint_contact.c.complaint).union(select(complaint_photo.c.complaint)).subquery()
+
+
+def overdue(connection: Connection, ended_before: datetime) -> list[str]:
+    """Numbers of complaints that ended before then and still have a contact or photos; a hundred at most."""
+    query = select(complaint.c.number).where(complaint.c.ended_at < ended_before, complaint.c.id.in_(select(_kept())))
+    return list(connection.execute(query.order_by(complaint.c.id).limit(100)).scalars())
+
+
+def every(connection: Connection) -> Iterator[tuple[str, State, str, bool, list[tuple[Step, str, str]]]]:
+    """Each complaint's number, state, region, whether it has ended, and its steps with region and who took them."""
+    columns = (complaint.c.id, complaint.c.number, complaint.c.state, complaint.c.region, complaint.c.ended_at)
+    steps = (complaint_event.c.step, complaint_event.c.region.label("to"), complaint_event.c.taken_by)
+    query = select(*columns, *steps).outerjoin(complaint_event, complaint_event.c.complaint == complaint.c.id)
+    rows = connection.execute(query.order_by(complaint.c.id, complaint_event.c.id).execution_options(yield_per=500))
+    for _, group in groupby(rows, key=lambda row: row.id):
+        found = list(group)
+        first = found[0]
+        taken_steps = [(Step(row.step), row.to, row.taken_by) for row in found if row.step is not None]
+        yield first.number, State(first.state), first.region, first.ended_at is not None, taken_steps
+
+
+def _within_reach(query: Select[Any], caller: Caller) -> Select[Any]:
+    if caller.role is Role.ENTERPRISE:
+        return query.where(complaint.c.uscc == caller.subject)
+    if caller.role is Role.REGULATOR:
+        return query.where(complaint.c.region.startswith(region_prefix(caller.subject), autoescape=True))
+    return query
+
+
+def _counts(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    query = select(complaint_photo.c.complaint, func.count()).where(complaint_photo.c.complaint.in_(ids))
+    rows = connection.execute(query.group_by(complaint_photo.c.complaint))
+    return {int(id_): int(count) for id_, count in rows}
+
+
+def _complaint(row: Row[Any], photos: int) -> Complaint:
+    told = Told(Kind(row.kind), row.description, row.place, "", row.code, row.language)
+    return Complaint(
+        id=row.id,
+        number=row.number,
+        received_at=row.received_at,
+        told=told,
+        proof=Proof(row.proof),
+        gtin=row.gtin,
+        uscc=row.uscc,
+        region=row.region,
+        state=State(row.state),
+        ended_at=row.ended_at,
+        photos=photos,
+    )
+
+
+def _event(row: Row[Any]) -> Event:
+    authority = msgspec.convert(row.authority, Bilingual)
+    return Event(Step(row.step), row.at, authority, row.text, row.region, row.id)
