@@ -1,6 +1,6 @@
-# One verb each. `make demo` and `make test` need Python ≥ 3.11, make and a package index; nothing else.
+# One verb each. `make demo` needs Python ≥ 3.11, make and a package index; `make test` Chromium and npm besides.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt bench load clean
+.PHONY: help demo test check fmt bench load browser gallery lighthouse clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
@@ -31,7 +31,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 demo: $(VENV)/.local ## everything running on this machine; HOST=… binds another address
 	@exec $(BIN)/zpcode demo --host $(HOST) --port $(PORT) --api-port $(API_PORT)
 
-test: $(VENV)/.dev ## all tests, against a real PostgreSQL and a real Valkey
+browser: ## Chromium, fonts and npm tools for the browser tests, where they are missing (Debian; as root)
+	@sh tests/browser/install.sh
+
+test: $(VENV)/.dev browser ## all tests, against a real PostgreSQL, a real Valkey and a real Chromium
 	$(BIN)/pytest -n auto
 
 check: $(VENV)/.dev ## ruff, mypy --strict, import rules
@@ -50,5 +53,11 @@ bench: $(VENV)/.dev ## figures as ratios within one run, into build/bench.json
 load: $(VENV)/.dev ## a load test on this machine; PROFILE=ordinary|double11|recall|scraper|lines, SECONDS=…
 	$(BIN)/python -m loadtests run $(PROFILE) --seconds $(SECONDS)
 
+gallery: $(VENV)/.dev browser ## every page in both languages, two sizes, two themes, into build/gallery/index.html; PICTURES=1: the README's too
+	$(BIN)/python -m tests.browser.gallery $(if $(PICTURES),--pictures)
+
+lighthouse: $(VENV)/.dev browser ## three pages on a simulated slow 4G phone, into build/lighthouse.json; fails where a bar is missed
+	$(BIN)/python -m tests.browser.lighthouse
+
 clean: ## throw away the virtual environment, the demo's state and what was built
-	rm -rf $(VENV) .zpcode build
+	rm -rf $(VENV) .zpcode build tests/browser/node_modules

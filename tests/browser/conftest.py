@@ -1,0 +1,49 @@
+"""One browser and one stage for all the modules here, in each pytest worker.
+
+They end with the last test of this package: Playwright keeps an event loop in the main thread, where other tests run
+loops of their own. No test here may ask for `redis` or `addresses`: these empty the Valkey that the stage stands on.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+from redis import Redis
+from sqlalchemy import text
+
+from tests.browser import stage as theatre
+from tests.browser.chromium import chromium
+from tests.browser.stage import Stage
+from zpcode.embedded.servers import Servers
+from zpcode.store.session import connect
+
+
+@pytest.fixture(scope="package")
+def stage(servers: Servers, template: str) -> Iterator[Stage]:
+    """Every verdict, running, on a database of its own and on the worker's Valkey, emptied."""
+    superuser = connect(servers.addresses.database.replace("/zpcode?", "/postgres?"), pool_size=1)
+    with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE stage TEMPLATE {template}"))
+    superuser.dispose()
+    addresses = theatre.of_database(servers.addresses, "stage")
+    home = Path(tempfile.mkdtemp(prefix="zp-"))
+    engine = connect(addresses.database, pool_size=5)
+    with closing(Redis.from_url(addresses.admin_redis, socket_timeout=5)) as redis:
+        redis.flushall()
+        with theatre.stage(addresses, engine, redis, home) as running:
+            yield running
+    engine.dispose()
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """Chromium, running."""
+    with chromium() as running:
+        yield running

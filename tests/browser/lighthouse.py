@@ -1,0 +1,88 @@
+"""`make lighthouse`: what Lighthouse says of three pages on a simulated slow 4G phone, into build/lighthouse.json.
+
+Each page is measured three times; of each figure the median counts. Exits with 1 where a bar is missed. Times depend on
+the machine, which is why this is no test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from tests.browser.chromium import HERE, needed
+from tests.browser.gallery import ROOT, running
+
+RUNS: Final = 3
+PAGES: Final = (("verified-again", "zh-CN"), ("recalled", "en"), ("landing", "zh-CN"))
+PROGRAM: Final = HERE / "node_modules" / "lighthouse" / "cli" / "index.js"
+CATEGORIES: Final = ("performance", "accessibility", "best-practices")
+AT_LEAST: Final = dict.fromkeys(CATEGORIES, 98)
+AT_MOST: Final = {"largest_contentful_paint_ms": 1500, "cumulative_layout_shift": 0, "total_blocking_ms": 0}
+_AUDITS: Final = {
+    "largest_contentful_paint_ms": "largest-contentful-paint",
+    "cumulative_layout_shift": "cumulative-layout-shift",
+    "total_blocking_ms": "total-blocking-time",
+    "first_contentful_paint_ms": "first-contentful-paint",
+    "bytes": "total-byte-weight",
+}
+
+
+def measure(url: str) -> dict[str, float]:
+    """One run. Raises RuntimeError where Lighthouse does not end well."""
+    command = [
+        needed(shutil.which("node"), "node"), needed(PROGRAM, "Lighthouse"), url, "--quiet", "--output=json",
+        f"--only-categories={','.join(CATEGORIES)}", "--chrome-flags=--headless=new --no-sandbox --disable-dev-shm-usage",
+    ]  # fmt: skip
+    environment = {**os.environ, "CHROME_PATH": needed(shutil.which("chromium"), "Chromium")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=180)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip() or f"Lighthouse ended with {done.returncode}")
+    return figures(json.loads(done.stdout))
+
+
+def figures(report: dict[str, Any]) -> dict[str, float]:
+    """What we look at in a report. Raises RuntimeError where the page itself could not be measured."""
+    if "runtimeError" in report:
+        raise RuntimeError(report["runtimeError"]["message"])
+    scores = {name: round(100 * report["categories"][name]["score"], 1) for name in CATEGORIES}
+    return scores | {name: round(report["audits"][audit]["numericValue"], 3) for name, audit in _AUDITS.items()}
+
+
+def median(runs: list[dict[str, float]]) -> dict[str, float]:
+    """The median of each figure."""
+    return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+
+
+def missed(found: dict[str, float]) -> list[str]:
+    """The bars that a page's figures miss, as sentences."""
+    low = [f"{name} {found[name]} < {bar}" for name, bar in AT_LEAST.items() if found[name] < bar]
+    return low + [f"{name} {found[name]} > {bar}" for name, bar in AT_MOST.items() if found[name] > bar]
+
+
+def main() -> int:
+    """Measure all pages; 1 where a bar is missed."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--into", type=Path, default=ROOT / "build" / "lighthouse.json")
+    asked.add_argument("--runs", type=int, default=RUNS)
+    options = asked.parse_args()
+    told: dict[str, Any] = {}
+    with running() as stage:
+        for name, language in PAGES:
+            runs = [measure(stage.url(name, language)) for _ in range(options.runs)]
+            found = median(runs)
+            told[f"{name} {language}"] = {"median": found, "missed": missed(found), "runs": runs}
+            print(f"{name} {language}: {found} {missed(found) or 'ok'}")  # noqa: T201 - a command says what it found
+    options.into.parent.mkdir(parents=True, exist_ok=True)
+    options.into.write_text(json.dumps(told, indent=1), "utf-8")
+    return int(any(page["missed"] for page in told.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

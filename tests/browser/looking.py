@@ -1,0 +1,113 @@
+"""A page that is looked at: opened in a window of its own, with the probes in it and everything it does noted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, Response
+
+from tests.browser.chromium import AXE, HERE, PHONE, needed, window
+
+PROBES: Final = (HERE / "probes.js").read_text("utf-8")
+WITNESS: Final = (HERE / "witness.js").read_text("utf-8")
+AXE_RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+COLOUR_RULES: Final = ("color-contrast", "link-in-text-block")
+"""Of axe's rules those that a theme can change."""
+
+
+@dataclass
+class Look:
+    """One opened page. `requests` are the addresses asked for, `errors` what the console and scripts complained of.
+
+    `shift` is how much moved while it was loaded and scrolled through (Cumulative Layout Shift).
+    """
+
+    page: Page
+    status: int = 0
+    shift: float = 0.0
+    requests: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def dress(self, size: tuple[int, int] = PHONE, theme: str = "light", *, root: str = "") -> None:
+        """Show it at another size, in another theme, with another size of the root's letters (`200%`)."""
+        self.page.set_viewport_size({"width": size[0], "height": size[1]})
+        self.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
+        self.page.evaluate("size => { document.documentElement.style.fontSize = size }", root)
+
+    def probe(self, question: str) -> Any:
+        """The answer to one of the questions in probes.js."""
+        return self.page.evaluate(f"probe.{question}()")
+
+    def witness(self) -> dict[str, Any]:
+        """What witness.js has noted."""
+        found: dict[str, Any] = self.page.evaluate("witness()")
+        return found
+
+    def axe(self, *, colours_only: bool = False) -> list[str]:
+        """Violations found by axe-core, as sentences."""
+        if not self.page.evaluate("!!window.axe"):
+            self.page.evaluate(_axe())
+        only = {"type": "rule", "values": COLOUR_RULES} if colours_only else {"type": "tag", "values": AXE_RULES}
+        options = {"runOnly": only, "resultTypes": ["violations"], "elementRef": False}
+        found = self.page.evaluate("options => axe.run(document, options)", options)
+        return [
+            f"{each['id']}: {each['help']} {[node['target'] for node in each['nodes']][:4]}"
+            for each in found["violations"]
+        ]
+
+    def foreign(self) -> list[str]:
+        """Requests to any host but the page's own."""
+        own = urlsplit(self.page.url).netloc
+        return [url for url in self.requests if urlsplit(url).netloc != own and not url.startswith("data:")]
+
+
+def _axe() -> str:
+    with open(needed(AXE, "axe-core"), encoding="utf-8") as file:  # noqa: PTH123 - a path as text
+        return file.read()
+
+
+@contextmanager
+def look(browser: Browser, url: str, size: tuple[int, int] = PHONE, **how: Any) -> Iterator[Look]:
+    """Open an address. `how` as in `window`; without JavaScript there is no witness, and probes work all the same."""
+    with window(browser, size, **how) as context:
+        page = context.new_page()
+        if how.get("java_script_enabled", True):
+            page.add_init_script(WITNESS)
+        found = Look(page)
+        page.on("request", lambda request: _note_request(found, request))
+        page.on("console", lambda message: _note(found, message))
+        page.on("pageerror", lambda error: _complain(found, str(error)))
+        page.on("dialog", lambda dialog: _dismiss(found, dialog))
+        answer = page.goto(url, wait_until="load")
+        assert isinstance(answer, Response)
+        found.status = answer.status
+        page.evaluate(PROBES)
+        page.evaluate("probe.scrolled()")
+        found.shift = found.witness()["shift"] if how.get("java_script_enabled", True) else 0.0
+        yield found
+
+
+def _complain(found: Look, text: str) -> None:
+    found.errors.append(text)
+
+
+def _dismiss(found: Look, dialog: Dialog) -> None:
+    found.errors.append(f"dialog: {dialog.message}")
+    dialog.dismiss()
+
+
+def _note_request(found: Look, request: Request) -> None:
+    found.requests.append(request.url)
+
+
+def _note(found: Look, message: ConsoleMessage) -> None:
+    """A status of its own is no fault of the page: Chromium reports 404, 429 and 500 of the page itself as errors."""
+    itself = message.location.get("url") == found.page.url or found.page.url == "about:blank"
+    if message.type in {"error", "warning"} and not (
+        itself and "the server responded with a status of" in message.text
+    ):
+        found.errors.append(message.text)

@@ -1,0 +1,352 @@
+"""A scan service in which every public verdict, and every other page, can be opened: for the tests and the gallery.
+
+Four instances of the real application, on the real server class, in a thread: one in good health, one that has lost both
+its stores after it had met some codes, one for which every address has asked too much, one with a defect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import msgspec
+import uvicorn
+import uvloop
+from redis import Redis
+from sqlalchemy import Engine
+from stdnum import ean
+
+from scanweb.app import App, create
+from scanweb.hurry import Hurry
+from scanweb.resolve import Answer
+from scanweb.server import Protocol
+from scanweb.visitors import Visitor
+from tests import keyroom
+from tests.browser import goods
+from tests.faults.proxy import Proxy
+from tests.integration import scan_factories as make
+from tests.integration.scan_factories import GTIN, OTHER_GTIN, Registry
+from tests.patience import eventually
+from zpcode.embedded.servers import Addresses
+from zpcode.wire import card, redis_keys
+from zpcode.wire.card import Bilingual, Scope, State
+from zpcode.wire.payload import Identity
+
+KEPT_GTIN: Final = "09501101530010"
+HOSTILE_GTINS: Final = {
+    name: f"095011020000{number}" + ean.calc_check_digit(f"095011020000{number}")
+    for number, name in enumerate(goods.TEXTS)
+}
+LANGUAGES: Final = ("zh-CN", "en")
+_ENDED: Final = card.RecognitionInfo("PZB-1", "certification", make.day(-800), make.day(-1))
+_DECIDED: Final = (State.FLAGGED, State.SUSPENDED, State.REVOKED, State.RECALLED)
+_FIRST: Final = 100
+"""Items from this index on are for verdicts of their own; below are those in good standing."""
+_RECALL: Final = Bilingual(
+    "同批次部分茶壶壶柄粘接不牢，注入沸水时可能脱落。请停止使用，凭此页到原购买处退款。",
+    "The handles of some pots of this lot may come off when filled with boiling water. Stop using it; the shop refunds it.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A page to look at. `public` is the verdict's public name, or the name of a page that tells none."""
+
+    name: str
+    public: str
+    status: int = 200
+    has_product: bool = True
+
+
+SCENES: Final = (
+    Scene("verified-first", "verified"),
+    Scene("verified-again", "verified"),
+    Scene("verified-lot", "verified"),
+    Scene("verified-product", "verified"),
+    Scene("verified-online", "verified"),
+    Scene("verified-old-stock", "verified"),
+    Scene("flagged", "flagged"),
+    Scene("suspended", "suspended"),
+    Scene("revoked", "revoked"),
+    Scene("recalled", "recalled"),
+    Scene("expired", "expired"),
+    Scene("recognition-ended", "recognition_ended"),
+    Scene("not-activated", "not_activated"),
+    Scene("key-revoked", "key_revoked"),
+    Scene("seal-missing", "seal_missing"),
+    Scene("typed", "seal_missing"),
+    Scene("unconfirmed", "unconfirmed"),
+    Scene("unconfirmed-unknown", "unconfirmed", has_product=False),
+    Scene("not-verified", "not_verified", 404, has_product=False),
+    Scene("unreadable", "not_verified", 400, has_product=False),
+    Scene("landing", "landing", has_product=False),
+    Scene("nowhere", "error", 404, has_product=False),
+    Scene("too-many", "error", 429, has_product=False),
+    Scene("defect", "error", 500, has_product=False),
+)
+BY_NAME: Final = {scene.name: scene for scene in SCENES}
+
+
+class _Exhausted(Hurry):
+    """Every address has asked too much."""
+
+    def guessing(self, address: bytes, now: float) -> int:
+        """Half a minute to wait."""
+        del address, now
+        return 30
+
+
+class _Defect:
+    """A resolver with a defect of ours."""
+
+    async def scan(self, raw_path: bytes, visitor: Visitor, language: str) -> Answer:
+        """Fails."""
+        del raw_path, visitor, language
+        raise RuntimeError("a defect, for a test")
+
+
+class House:
+    """Applications behind real sockets of loopback, on one event loop in a thread."""
+
+    def __init__(self) -> None:
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="stage")
+        self._servers: list[tuple[uvicorn.Server, Any]] = []
+        self._thread.start()
+
+    def open(self, make_app: Callable[[str], App]) -> tuple[App, str]:
+        """Serve what is made for an address; both."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        app = make_app(base)
+        configuration = uvicorn.Config(
+            app, http=Protocol, log_config=None, access_log=False, proxy_headers=False, server_header=False, lifespan="on"
+        )  # fmt: skip
+        server = uvicorn.Server(configuration)
+        self._servers.append((server, asyncio.run_coroutine_threadsafe(server.serve([listening]), self._loop)))
+        eventually(lambda: server.started)
+        return app, base
+
+    def close(self) -> None:
+        """End them all."""
+        for server, done in self._servers:
+            server.should_exit = True
+            done.result(20)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@dataclass
+class Stage:
+    """What is running: the authority, and the addresses of the four services by name."""
+
+    registry: Registry
+    apps: dict[str, App]
+    bases: dict[str, str]
+    paths: dict[str, Callable[[], tuple[str, str]]] = field(default_factory=dict)
+
+    def url(self, name: str, language: str = "zh-CN") -> str:
+        """Where a scene is to be seen in a language. Every call for a first scan gives a code nobody has scanned."""
+        base, path = self.paths[name]()
+        return f"{self.bases[base]}{path}{'&' if '?' in path else '?'}lang={language}"
+
+    def get(self, name: str, language: str = "zh-CN", **headers: str) -> httpx.Response:
+        """A scene as it is sent."""
+        return httpx.get(self.url(name, language), headers=headers, timeout=20)
+
+    def put(self, cards: dict[str, msgspec.Struct]) -> None:
+        """Change what the authority says; seen by the very next scan."""
+        self.registry.put(cards)
+
+
+def of_database(addresses: Addresses, name: str) -> Addresses:
+    """The same servers, another database."""
+    swap = ("/zpcode?", f"/{name}?")
+    return replace(
+        addresses, database=addresses.database.replace(*swap), scan_database=addresses.scan_database.replace(*swap)
+    )
+
+
+@contextmanager
+def stage(addresses: Addresses, engine: Engine, redis: Redis, home: Path) -> Iterator[Stage]:
+    """Everything, on servers that are there; `home` is an empty folder with a short name (sockets lie in it)."""
+    room, lost = make.room_in(home)
+    now = datetime.now(UTC)
+    keyroom.retire(room, lost, now)
+    key_id = keyroom.create(room, now)
+    registry = Registry(engine, redis, room, key_id)
+    registry.put(_cards(lost))
+    registry.remember(0, 2, "杭州|Hangzhou", 13)
+    redis.delete(redis_keys.history_complete(13))  # so that it is asked of the database
+    with ExitStack() as stack:
+        house = House()
+        stack.callback(house.close)
+        proxies = [stack.enter_context(proxy) for proxy in _lines(addresses, home)]
+        services = {
+            "open": partial(_app, addresses, registry),
+            "busy": partial(_busy, addresses, registry),
+            "broken": partial(_broken, addresses, registry),
+            "away": partial(_app, _by_way_of(addresses, home), registry),
+        }
+        opened = {name: house.open(service) for name, service in services.items()}
+        found = Stage(
+            registry, {name: app for name, (app, _) in opened.items()}, {name: at for name, (_, at) in opened.items()}
+        )
+        found.paths.update(_paths(registry, Registry(engine, redis, room, lost)))
+        _lose(found, proxies)
+        yield found
+
+
+def _app(addresses: Addresses, registry: Registry, base: str) -> App:
+    """A scan process behind a proxy that names the visitor; it limits nobody."""
+    return create(
+        make.settings(
+            addresses,
+            registry.room,
+            public_base=base,
+            trusted_proxies="127.0.0.0/8",
+            scans_per_minute=0,
+            guesses_per_minute=0,
+            authority_url="https://authority.example",
+            security_contact="mailto:security@authority.example",
+        )
+    )
+
+
+def _busy(addresses: Addresses, registry: Registry, base: str) -> App:
+    app = _app(addresses, registry, base)
+    app.scan.hurry = _Exhausted(0, 0)
+    return app
+
+
+def _broken(addresses: Addresses, registry: Registry, base: str) -> App:
+    app = _app(addresses, registry, base)
+    app.scan.resolver.scan = _Defect().scan  # type: ignore[method-assign]
+    return app
+
+
+def _lines(addresses: Addresses, home: Path) -> Iterator[Proxy]:
+    """Lines to both stores that can be cut; they begin in `home`."""
+    for target in (_database_socket(addresses), _redis_socket(addresses)):
+        yield Proxy(target, home / target.name)
+
+
+def _by_way_of(addresses: Addresses, home: Path) -> Addresses:
+    """The same servers at the other end of those lines."""
+    redis = _redis_socket(addresses)
+    return replace(
+        addresses,
+        scan_database=f"{addresses.scan_database.rpartition('=')[0]}={home}",
+        scan_redis=addresses.scan_redis.replace(str(redis), str(home / redis.name)),
+    )
+
+
+def _database_socket(addresses: Addresses) -> Path:
+    return Path(addresses.scan_database.rpartition("=")[2]) / ".s.PGSQL.5432"
+
+
+def _redis_socket(addresses: Addresses) -> Path:
+    return Path(addresses.scan_redis.rpartition("@")[2])
+
+
+def _lose(found: Stage, proxies: list[Proxy]) -> None:
+    """Show the service that will be alone one code, then cut its lines for good."""
+    httpx.get(found.url("unconfirmed"), timeout=20)
+    for proxy in proxies:
+        proxy.lead_to(Path("/nonexistent"))
+    eventually(lambda: not found.apps["away"].health()["ready"])
+
+
+def _cards(lost: str) -> dict[str, msgspec.Struct]:
+    """The registry: three products, batches of every kind, and decisions about single items."""
+    old = {"recognition": _ENDED}
+    kept = {"recognition": msgspec.structs.replace(_ENDED, old_stock="valid")}
+    told: dict[str, msgspec.Struct] = {
+        card.product_key(GTIN): goods.rich(),
+        card.product_key(OTHER_GTIN): goods.rich(OTHER_GTIN, **old),
+        card.product_key(KEPT_GTIN): goods.rich(KEPT_GTIN, **kept),
+        card.lot_key(GTIN, "L2026"): card.LotCard(GTIN, "L2026", make.day(-30), make.day(300), 1_700_000_000),
+        card.batch_key(7): make.batch(exceptions=True, journey=goods.journey()),
+        card.batch_key(8): make.batch(8, level="compact"),
+        card.batch_key(9): make.batch(9, expiry_date=make.day(-3)),
+        card.batch_key(10): make.batch(10, activated_at=0),
+        card.batch_key(11): make.batch(11, gtin=OTHER_GTIN),
+        card.batch_key(12): make.batch(12, gtin=KEPT_GTIN),
+        card.batch_key(13): make.batch(13, journey=goods.journey()),
+        make.s(Scope.KEY, lost): make.standing(State.REVOKED, reason="key-compromised"),
+        card.notices_key(): goods.notices("BG-7"),
+    }
+    for number, state in enumerate(_DECIDED):
+        told[card.item_key(7, _FIRST + number)] = make.standing(state)
+    recall = make.standing(State.RECALLED, reason="safety-recall", note=_RECALL)
+    told[card.item_key(7, _FIRST + _DECIDED.index(State.RECALLED))] = recall
+    return told | _hostile_cards()
+
+
+def _hostile_cards() -> dict[str, msgspec.Struct]:
+    """A flagged product and a batch for each hostile text, and one of plain words to compare them with."""
+    told: dict[str, msgspec.Struct] = {}
+    for number, (name, text) in enumerate(goods.TEXTS.items()):
+        gtin = HOSTILE_GTINS[name]
+        said = Bilingual(text, text)
+        told[card.product_key(gtin)] = goods.hostile(text, gtin)
+        told[card.batch_key(20 + number)] = make.batch(
+            20 + number, gtin=gtin, journey=goods.filled(goods.journey(), text)
+        )
+        told[make.s(Scope.PRODUCT, gtin)] = make.standing(State.FLAGGED, notice=text, note=said, decided_by=said)
+    return told
+
+
+def _paths(registry: Registry, lost: Registry) -> dict[str, Callable[[], tuple[str, str]]]:
+    """Where each scene is: the service's name and the path."""
+    fresh = itertools.count(200)
+
+    def fixed(path: str, base: str = "open") -> Callable[[], tuple[str, str]]:
+        return lambda: (base, path)
+
+    def old(number: int, gtin: str) -> str:
+        return registry.sealed(make.item_identity(0, number, gtin))
+
+    good = registry.item()
+    forged = "/" + good[1:40] + ("A" if good[40] != "A" else "B") + good[41:]
+    decided = {state.value: fixed(registry.item(_FIRST + number)) for number, state in enumerate(_DECIDED)}
+    hostile = {
+        f"hostile-{name}": fixed(old(20 + number, gtin)) for number, (name, gtin) in enumerate(HOSTILE_GTINS.items())
+    }
+    return (
+        decided
+        | hostile
+        | {
+            "verified-first": lambda: ("open", registry.item(next(fresh))),
+            "verified-again": fixed(registry.item(0, 13)),
+            "verified-lot": fixed(registry.sealed(Identity(GTIN, lot="L2026"))),
+            "verified-product": fixed(registry.sealed(Identity(GTIN))),
+            "verified-online": fixed(make.compact_identity().path),
+            "verified-old-stock": fixed(old(12, KEPT_GTIN)),
+            "expired": fixed(registry.item(0, 9)),
+            "recognition-ended": fixed(old(11, OTHER_GTIN)),
+            "not-activated": fixed(registry.item(0, 10)),
+            "key-revoked": fixed(lost.item()),
+            "seal-missing": fixed(make.item_identity().path),
+            "typed": fixed(f"/q?code={GTIN}"),
+            "unconfirmed": fixed(good, "away"),
+            "unconfirmed-unknown": fixed(old(11, OTHER_GTIN), "away"),
+            "not-verified": fixed(forged),
+            "unreadable": fixed("/01/123"),
+            "landing": fixed("/"),
+            "nowhere": fixed("/static/nothing.txt"),
+            "too-many": fixed(make.item_identity().path, "busy"),
+            "defect": fixed(good, "broken"),
+        }
+    )
