@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import cached_property
@@ -27,7 +28,8 @@ _POLYNOMIAL: Final = 0xEDB88320
 MAX_VALUE: Final = 0xFFFF
 KEPT: Final = 2048
 
-Rows = tuple[list[int], list[int], list[int], list[int]]
+Rows = tuple["array[int]", "array[int]", "array[int]", "array[int]"]
+"""Four kilobytes for each slot of each page that is kept; as lists of numbers they would be ten times that."""
 
 
 class Fill:
@@ -87,8 +89,8 @@ def _appending(count: int) -> Rows:
     power = _power(8 * count)
     bits = [_product(power, 1 << bit) for bit in range(32)]
 
-    def table(first: int) -> list[int]:
-        row = [0] * 256
+    def table(first: int) -> array[int]:
+        row = array("I", bytes(4 * 256))
         for bit in range(8):
             for number in range(1 << bit, 2 << bit):
                 row[number] = row[number ^ 1 << bit] ^ bits[first + bit]
@@ -119,11 +121,12 @@ def _product(one: int, other: int) -> int:
 
 
 class Kept:
-    """The last rendered pieces, each with the objects it was rendered from (so that no id is used twice)."""
+    """The last `most` rendered pieces, each with the objects it was rendered from (so that no id is used twice)."""
 
-    __slots__ = ("_pieces",)
+    __slots__ = ("_most", "_pieces")
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = KEPT) -> None:
+        self._most = most
         self._pieces: OrderedDict[Hashable, tuple[tuple[object, ...], Any]] = OrderedDict()
 
     def get(self, sources: tuple[object, ...], key: Hashable, make: Callable[[], Any]) -> Any:
@@ -132,6 +135,6 @@ class Kept:
         found = self._pieces.get(full)
         if found is None:
             found = self._pieces[full] = (sources, make())
-            if len(self._pieces) > KEPT:
+            if len(self._pieces) > self._most:
                 self._pieces.popitem(last=False)
         return found[1]

@@ -26,6 +26,8 @@ from zpcode.wire.verdict import Proof, Verdict
 HISTORY, PATH, PRINTED, TIME = map(Markup, SLOTS)
 """The slots of a page: what is a single code's own, in the order in which `Pages.answer` gives the values."""
 LARGE: Final = "&size=large"
+WHOLE: Final = 128
+"""Whole pages at hand for answers that share nothing else: of items or ranges with a decision of their own."""
 
 
 def _printable(value: Any) -> Any:
@@ -49,8 +51,9 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._environment.filters["dialled"] = _dialled
         self._alike: dict[tuple[str, bool], Fill] = {}
-        self._kept = Kept()
+        self._kept, self._whole = Kept(), Kept(WHOLE)
 
     def landing(self, language: str, notices: NoticesCard | None, *, large: bool = False) -> Fill:
         """The page with the form to type a code and the public notices; None: they cannot be had now."""
@@ -62,14 +65,14 @@ class Pages:
         page: Fill = self._kept.get((notices,), ("landing", language, large), make)
         return page
 
-    def error(self, language: str) -> Fill:
+    def error(self, language: str, *, large: bool = False) -> Fill:
         """The page for a defect of ours: it says nothing about the code."""
         t = self.texts[language]
-        return self.notice(language, t("error.title"), t("error.text"))
+        return self.notice(language, t("error.title"), t("error.text"), large=large)
 
-    def notice(self, language: str, title: str, text: str) -> Fill:
+    def notice(self, language: str, title: str, text: str, *, large: bool = False) -> Fill:
         """A page of a title and a sentence."""
-        return self._framed(language, self._render("notice.html", language, title=title, text=text))
+        return self._framed(language, self._render("notice.html", language, title=title, text=text), large=large)
 
     def answer(
         self, answer: Answer, language: str, typed: str = "", *, large: bool = False
@@ -105,15 +108,20 @@ class Pages:
     def _page(self, answer: Answer, language: str, typed: str, *, large: bool) -> Fill:
         """A whole page with slots for the history (twice), the code and the time: all that is one code's own."""
         product = answer.evidence.product
-        body = (
-            self._verdict(answer, language, history=HISTORY)
-            + self._tools(answer, language)
-            + ("" if product is None else self._product(answer, product, language))
-            + self._code(answer, language)
-            + self._complain(language, PRINTED)
+        pieces = (
+            self._verdict(answer, language, history=HISTORY),
+            self._tools(answer, language),
+            "" if product is None else self._product(answer, product, language),
+            self._code(answer, language),
+            self._complain(language, PRINTED),
         )
         query = f"code={quote(typed, safe='')}&" if typed else ""
-        return self._framed(language, body, query, large=large, as_json=True)
+
+        def make() -> Fill:
+            return self._framed(language, "".join(pieces), query, large=large, as_json=True)
+
+        page: Fill = make() if query else self._whole.get(pieces, ("page", language, large), make)
+        return page
 
     # Pieces -----------------------------------------------------------------------------------------
 
@@ -165,7 +173,9 @@ class Pages:
         expiry = wording.expiry(answer) if finding.verdict is Verdict.EXPIRED else ""
         told = finding.verdict.public != "not_verified"
         level = evidence.level.value if told else ""
-        key = ("verdict", language, finding.verdict, finding.scope, finding.old_stock, evidence.proof, expiry, level)
+        # The decision by its value: an item's own is another object with every scan.
+        found = (finding.verdict, finding.standing, finding.scope, finding.old_stock, evidence.proof, expiry, level)
+        key = ("verdict", language, *found)
 
         def make() -> str:
             return self._render(
@@ -182,7 +192,7 @@ class Pages:
                 reason="" if finding.standing is None else wording.reason(finding.standing, t),
             )
 
-        text: str = self._kept.get((finding.standing,), key, make)
+        text: str = self._kept.get((), key, make)
         return text
 
     def _tools(self, answer: Answer, language: str) -> str:
@@ -268,6 +278,11 @@ def _say(t: Texts, text: Bilingual) -> Markup | str:
 def _mark(text: str) -> Markup | str:
     """A number or a name that is not in any language, kept apart from the text around it."""
     return Markup("<bdi>{}</bdi>").format(plain(text)) if text else ""
+
+
+def _dialled(number: str) -> str:
+    """A telephone number as a `tel` URI has it (RFC 3966): without the blanks that people read it by."""
+    return "".join(sign for sign in number if sign in "+-0123456789")
 
 
 def _link(url: str, text: str = "", kind: str = "") -> Markup | str:

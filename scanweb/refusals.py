@@ -23,13 +23,17 @@ class Refusals:
     """Pages and JSON, made once: whoever is refused must cost nothing."""
 
     def __init__(self, pages: Pages, words: dict[str, Texts]) -> None:
-        self._bodies: dict[tuple[int, str, bool], bytes] = {}
+        self._told: dict[tuple[int, str], bytes] = {}
+        self._pages: dict[tuple[int, str, bool], bytes] = {}
         for status, (name, title, text) in _WORDS.items():
             for language, t in words.items():
                 told = {"error": name, "title": t(title), "text": t(text)}
-                self._bodies[status, language, True] = msgspec.json.encode(told)
-                self._bodies[status, language, False] = b"".join(pages.notice(language, t(title), t(text)).plain(()))
+                self._told[status, language] = msgspec.json.encode(told)
+                for large in (False, True):
+                    page = pages.notice(language, t(title), t(text), large=large)
+                    self._pages[status, language, large] = b"".join(page.plain(()))
 
-    def body(self, status: int, language: str, *, as_json: bool) -> bytes:
+    def body(self, status: int, language: str, *, as_json: bool, large: bool = False) -> bytes:
         """What is said with one of the statuses above; with any other of the 4xx, as with 404."""
-        return self._bodies[status if status in _WORDS else 404, language, as_json]
+        known = status if status in _WORDS else 404
+        return self._told[known, language] if as_json else self._pages[known, language, large]

@@ -176,7 +176,7 @@ class ScanRoute:
                 return
             await self.tell(answer, request, language, arrived, scope, send)
         except Exception:  # noqa: BLE001 - a defect of ours must not look like a finding about the code
-            await self._failed(language, scope, send)
+            await self._failed(request, language, scope, send)
 
     async def typed(self, scope: Scope, send: Send, text: str) -> None:
         """The answer to a number typed at /q."""
@@ -192,12 +192,13 @@ class ScanRoute:
             answer = await self.resolver.typed(text, self.visitor(address, request), language)
             await self.tell(answer, request, language, arrived, scope, send, text)
         except Exception:  # noqa: BLE001 - as with a scan
-            await self._failed(language, scope, send)
+            await self._failed(request, language, scope, send)
 
-    async def _failed(self, language: str, scope: Scope, send: Send) -> None:
+    async def _failed(self, request: Request, language: str, scope: Scope, send: Send) -> None:
         _LOG.exception("a scan failed")
         self.meters.errors += 1
-        await respond(scope, send, 500, HTML, self.pages.error(language).plain(()))
+        page = self.pages.error(language, large=request.large)
+        await respond(scope, send, 500, HTML, page.plain(()), more=self._tongues[language, False])
 
     async def holds(self, scope: Scope, send: Send) -> bool:
         """Whether who asks for something that is not a scan has to wait; then it has been told so."""
@@ -211,7 +212,7 @@ class ScanRoute:
     async def _refuse(self, seconds: int, request: Request, language: str, scope: Scope, send: Send) -> None:
         self.meters.refused += 1
         as_json = wants_json(request.accept, request.asked_format)
-        body = [self.refusals.body(TOO_MANY, language, as_json=as_json)]
+        body = [self.refusals.body(TOO_MANY, language, as_json=as_json, large=request.large)]
         more = ((b"content-language", language.encode("ascii")), (b"retry-after", b"%d" % seconds))
         await respond(scope, send, TOO_MANY, JSON if as_json else HTML, body, more=more)
 
@@ -231,11 +232,13 @@ class ScanRoute:
         if status != OK:
             await asyncio.sleep(arrived + self._floor - time.monotonic())
         kind = JSON if as_json else HTML
+        # Only a GET would have been the next scan: how long its answer had been, HEAD cannot know (RFC 9110, 8.6).
+        sized = scope["method"] == "GET" or status != OK or not answer.evidence.level.is_item
         self.meters.answered(verdict, time.monotonic() - arrived)
         if ANSWER in scope.get("extensions", ()):
-            await send(_whole(scope, status, kind, body, self._tongues[language, zipped]))
+            await send(_whole(scope, status, kind, body, self._tongues[language, zipped], sized=sized))
         else:
-            await respond(scope, send, status, kind, body, more=self._tongues[language, zipped])
+            await respond(scope, send, status, kind, body, more=self._tongues[language, zipped], sized=sized)
 
     def _address(self, scope: Scope, request: Request) -> bytes:
         client = scope.get("client")
@@ -271,24 +274,35 @@ def _channel(request: Request) -> str:
 def _head(status: int, kind: bytes, more: Headers) -> bytes:
     """Status line and headers of an answer up to the length of its body."""
     lines = [b"%b: %b\r\n" % pair for pair in (*FIXED, *more, (b"content-type", kind))]
-    return b"".join([b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()), *lines, b"content-length: "])
+    return b"".join([b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()), *lines, _LENGTH])
 
 
-def _whole(scope: Scope, status: int, kind: bytes, body: list[bytes], more: Headers) -> dict[str, Any]:
+_LENGTH: Final = b"content-length: "
+
+
+def _whole(
+    scope: Scope, status: int, kind: bytes, body: list[bytes], more: Headers, *, sized: bool = True
+) -> dict[str, Any]:
     length = 0
     for piece in body:
         length += len(piece)
     head = b"%b%d\r\n" % (_head(status, kind, more), length)
+    if not sized:
+        head = _head(status, kind, more).removesuffix(_LENGTH)
     return {"type": ANSWER, "status": status, "head": head, "body": [] if scope["method"] == "HEAD" else body}
 
 
-async def respond(scope: Scope, send: Send, status: int, kind: bytes, body: list[bytes], *, more: Headers = ()) -> None:
-    """One whole response, its body in pieces. To HEAD the same headers go out without the body."""
+async def respond(
+    scope: Scope, send: Send, status: int, kind: bytes, body: list[bytes], *, more: Headers = (), sized: bool = True
+) -> None:
+    """One whole response, its body in pieces. To HEAD the same headers go out without the body; the length if `sized`."""
     if ANSWER in scope.get("extensions", ()):
-        await send(_whole(scope, status, kind, body, more))
+        await send(_whole(scope, status, kind, body, more, sized=sized))
         return
     joined = b"".join(body)
-    headers = [*FIXED, *more, (b"content-type", kind), (b"content-length", b"%d" % len(joined))]
+    headers = [*FIXED, *more, (b"content-type", kind)]
+    if sized:
+        headers.append((b"content-length", b"%d" % len(joined)))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else joined})
 

@@ -19,6 +19,7 @@ def _address(name: str) -> str:
 
 SCRIPT: Final = _address("page.js")
 VERIFIER: Final = _address("verify.js")
+VERSIONED: Final = frozenset({SCRIPT, VERIFIER})
 _HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY: Final = (
     f"default-src 'none'; style-src 'sha256-{_HASH}'; script-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -39,13 +39,16 @@ SECURITY_DAYS: Final = 180
 
 
 class Static(StaticFiles):
-    """The style sheet's neighbours. An address that names a version is good for ever, any other for an hour."""
+    """The style sheet's neighbours. An address that names this version is good for ever, any other for an hour.
+
+    Of several servers some are older while a new version comes in: what they have under its address must not be kept.
+    """
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """A file, or that it has not changed."""
         response = super().file_response(*args, **kwargs)
         scope: Scope = args[2] if len(args) > 2 else kwargs["scope"]
-        versioned = scope["query_string"].startswith(b"v=")
+        versioned = f"{scope['path']}?{scope['query_string'].decode('latin-1')}" in sheet.VERSIONED
         for name, value in _fixed().items():
             response.headers[name] = value
         response.headers["cache-control"] = (
@@ -125,7 +128,8 @@ def _refused(scan: ScanRoute) -> Callable[[Request, Exception], Response]:
             raise error
         language = _language(scan, request)
         as_json = wants_json(request.headers.get("accept", ""), request.query_params.get("format", ""))
-        body = scan.refusals.body(error.status_code, language, as_json=as_json)
+        large = request.query_params.get("size") == "large"
+        body = scan.refusals.body(error.status_code, language, as_json=as_json, large=large)
         media = (routes.JSON if as_json else routes.HTML).decode()
         headers = _fixed() | {"content-language": language} | dict(error.headers or {})
         return Response(body, error.status_code, headers, media_type=media)

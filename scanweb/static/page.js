@@ -41,6 +41,7 @@
         var href = each.getAttribute('href').split('?');
         each.setAttribute('href', href[0] + resized('?' + href[1], each === link ? !large : large));
       });
+      all('[name=size]').forEach(function (each) { each.disabled = !large; });
       if (other) {
         link.setAttribute('data-other', link.textContent);
         link.textContent = other;

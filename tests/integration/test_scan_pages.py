@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
+from scanweb import sheet
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
 from zpcode.wire import card
@@ -219,11 +220,15 @@ def test_headers_keep_the_answer_fresh_and_the_page_shut(service: ScanService, r
 
 
 def test_head_is_answered_like_get_without_its_body(service: ScanService, registry: Registry) -> None:
-    got = service.get(registry.item(), agent="MicroMessenger Client")
+    """Of an item, whose next GET would be the next scan, without the length too (RFC 9110, 8.6)."""
+    for path, status in ((f"/01/{GTIN}", 200), ("/01/1", 400), ("/", 200), ("/static/page.js", 200)):
+        got, head = service.get(path), service.get(path, method="HEAD")
+        assert (head.status_code, head.content) == (status, b"")
+        assert set(head.headers) == set(got.headers)
+        assert head.headers["content-length"] == got.headers["content-length"]
     head = service.get(registry.item(), method="HEAD")
     assert (head.status_code, head.content) == (200, b"")
-    assert head.headers["content-length"] == got.headers["content-length"]
-    assert service.get("/01/1", method="HEAD").status_code == 400
+    assert set(service.get(registry.item()).headers) - set(head.headers) == {"content-length"}
 
 
 def test_options_is_answered_as_a_resolver_should(service: ScanService, registry: Registry) -> None:
@@ -261,6 +266,26 @@ def test_the_form_and_the_style_sheet_are_there(service: ScanService) -> None:
     assert service.get("/q").status_code == 303
 
 
+def test_only_this_version_of_a_script_is_good_for_ever(service: ScanService) -> None:
+    """While a new version comes in, an older server may be asked for it: what it has must not be kept under that name."""
+    for address in sheet.VERSIONED:
+        assert "immutable" in service.get(address).headers["cache-control"]
+        assert service.get(address[:-1]).headers["cache-control"] == "public, max-age=3600"
+
+
+def test_large_text_stays_large_on_every_page_there_is(service: ScanService, registry: Registry) -> None:
+    for path in ("/", "/static/none", "/01/1", f"/q?code={GTIN}", registry.item()):
+        page = service.get(f"{path}{'&' if '?' in path else '?'}size=large&lang=en").text
+        assert '<html lang="en" class="large">' in page
+        assert 'href="/?lang=en&amp;size=large"' in page
+
+
+def test_a_telephone_number_is_one_a_phone_can_dial(service: ScanService, registry: Registry) -> None:
+    page = service.get(registry.item()).text
+    assert (found := re.findall(r'href="(tel:[^"]*)"', page))
+    assert all(re.fullmatch(r"tel:\+?[0-9-]+", number) for number in found)
+
+
 def test_the_raw_path_is_parsed_not_the_decoded_one(service: ScanService, registry: Registry) -> None:
     good = registry.item()
     assert service.get(good.replace("/21/", "/%32%31/")).status_code == 400
@@ -269,3 +294,21 @@ def test_the_raw_path_is_parsed_not_the_decoded_one(service: ScanService, regist
 
 def test_the_query_does_not_change_the_answer(service: ScanService, registry: Registry) -> None:
     assert service.verdict(registry.item() + "?linkType=all&x=%00%ff") == "verified"
+
+
+def test_a_decision_on_one_item_stands_on_its_page_and_on_no_other(service: ScanService, registry: Registry) -> None:
+    """Their pages are kept too, though each of them is rendered from a decision of its own."""
+    registry.put(
+        {
+            card.item_key(7, 0): make.standing(State.FLAGGED, notice="NOTICE-0"),
+            card.item_key(7, 1): make.standing(State.FLAGGED, notice="NOTICE-1"),
+            card.batch_key(7): make.batch(exceptions=True),
+        }
+    )
+    for _ in range(2):
+        for index, told in ((0, {"NOTICE-0"}), (1, {"NOTICE-1"}), (2, set[str]())):
+            page = service.get(registry.item(index)).text
+            assert set(re.findall("NOTICE-[0-9]", page)) == told
+            assert make.item_identity(index).path in page
+    registry.put({card.item_key(7, 0): make.standing(State.REVOKED, notice="NOTICE-2")})
+    assert set(re.findall("NOTICE-[0-9]", service.get(registry.item()).text)) == {"NOTICE-2"}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import gzip
+from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanweb.fill import MAX_VALUE, SLOTS, Fill
+from scanweb.fill import MAX_VALUE, SLOTS, Fill, Kept
 from scanweb.texts import takes_gzip
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters=SLOTS), max_size=300)
@@ -38,3 +39,17 @@ def test_gzip_goes_to_who_takes_it_and_to_nobody_else() -> None:
         assert takes_gzip(yes)
     for no in ("", "identity", "br", "gzip;q=0", "deflate, gzip;q=0.0", "notgzip"):
         assert not takes_gzip(no)
+
+
+def test_of_rendered_pieces_the_last_ones_are_kept() -> None:
+    kept, made = Kept(2), []
+
+    def make(name: str) -> str:
+        made.append(name)
+        return name
+
+    source = object()
+    for name in ("a", "a", "b", "c", "a", "c"):
+        assert kept.get((source,), name, partial(make, name)) == name
+    assert made == ["a", "b", "c", "a"]
+    assert kept.get((object(),), "c", lambda: "of another") == "of another"

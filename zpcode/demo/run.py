@@ -102,6 +102,7 @@ def _environment(plan: Plan, addresses: Addresses) -> dict[str, str]:
         "ZPCODE_SCAN_DATABASE_URL": addresses.scan_database,
         "ZPCODE_SCAN_REDIS_URL": addresses.scan_redis,
         "ZPCODE_PUBLIC_BASE": plan.base,
+        "ZPCODE_SECURITY_CONTACT": "mailto:security@zpm.example",
         "ZPCODE_AUTHORITY_URL": plan.api,
         "ZPCODE_KEY_PASSPHRASE_FILE": str(secret_file(home / "secrets", "signing-key")),
         "ZPCODE_ROOT_PASSPHRASE_FILE": str(secret_file(home / "secrets", "root-key")),
