@@ -6,6 +6,7 @@ cd "$(dirname "$0")"
 missing=
 command -v chromium >/dev/null || missing="$missing chromium"
 command -v node >/dev/null && command -v npm >/dev/null || missing="$missing nodejs npm"
+for tool in openssl curl; do command -v $tool >/dev/null || missing="$missing $tool"; done
 fonts=$(fc-list : family 2>/dev/null || true)
 case $fonts in *"Noto Sans CJK SC"*) ;; *) missing="$missing fonts-noto-cjk" ;; esac
 case $fonts in *"Noto Color Emoji"*) ;; *) missing="$missing fonts-noto-color-emoji" ;; esac
