@@ -102,6 +102,7 @@ def serve(
         app.include_router(router)
     if portal is not None:
         app.mount(complaints.PREFIX, portal)
+        app.add_route(complaints.PREFIX, complaints.with_slash, ["GET"], include_in_schema=False)
     handlers.install(app)
     openapi.install(app)
     app.add_middleware(

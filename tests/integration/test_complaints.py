@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -165,6 +166,20 @@ def test_what_a_code_names(registered: Engine) -> None:
         assert (found.proof, found.level, found.product is not None) == (proof, level, known)
 
 
+def test_a_code_has_one_path_however_it_is_typed(registered: Engine) -> None:
+    """What is counted by code is counted together."""
+    short = gtin()[1:]
+    wide = "".join(chr(ord(digit) + 0xFEE0) for digit in short)
+    typed = (
+        gtin(), short, f" {short[0]} {short[1:7]}\t{short[7:]} ", wide, f"{short[:7]}\u3000{short[7:]}", f"/01/{gtin()}",
+        f"https://zpm.example/01/{gtin()}?lang=en", f"/{'A' * 103}QAAA/01/{gtin()}",
+    )  # fmt: skip
+    assert {complaints.about(registered, no_keyring, text).path for text in typed} == {f"/01/{gtin()}"}
+    item = f"/01/{gtin()}/21/00000G000000"
+    assert complaints.about(registered, no_keyring, item.lower()).path == item
+    assert complaints.about(registered, no_keyring, "nonsense").path == ""
+
+
 def test_a_forged_seal_is_told_from_a_right_one(registered: Engine, scan_keys: Any) -> None:
     room, _ = scan_keys
 
@@ -246,7 +261,61 @@ def test_fsck_holds_where_nobody_meddled_and_finds_who_did(ground: Ground) -> No
         assert found in reasons(ground)
         with ground.engine.begin() as connection:
             connection.execute(text(undo))
-    assert reasons(ground) == {"chain", "count"}
+    assert reasons(ground) == {"chain", "count", "unlogged"}
+
+
+MEDDLED = [
+    ("UPDATE complaint SET description = 'It works'", "text"),
+    ("UPDATE complaint SET kind = 'other'", "kind"),
+    ("UPDATE complaint SET proof = 'forged'", "proof"),
+    ("UPDATE complaint SET gtin = NULL", "gtin"),
+    ("UPDATE complaint SET received_at = received_at - interval '1 day'", "received_at"),
+    ("UPDATE complaint_event SET text = 'All is well' WHERE step = 'answer'", "text"),
+    ("UPDATE complaint_event SET text = 'x' WHERE step = 'receive'", "words"),
+    ("UPDATE complaint_event SET taken_by = 'regulator:330203:k' WHERE step = 'answer'", "by"),
+    ("UPDATE complaint_event SET taken_by = 'x' WHERE step = 'receive'", "by"),
+    ("UPDATE complaint_event SET region = '330110' WHERE step = 'assign'", "region"),
+    ("UPDATE complaint_event SET at = at + interval '1 day' WHERE step = 'start'", "at"),
+    ("UPDATE complaint_event SET step = 'start' WHERE step = 'answer'", "unlogged"),
+]
+
+
+def differing(ground: Ground) -> Counter[str]:
+    """What differs from the audit log, by name, and what is not in it at all."""
+    findings = run.check(ground, only=["complaints"]).of("complaints").findings
+    names = [name for one in findings if one.reason == "altered" for name in one.text.en.split(" in ")[1].split(", ")]
+    return Counter([*names, *(one.reason for one in findings if one.reason == "unlogged")])
+
+
+def test_fsck_compares_each_word_with_the_audit_log(ground: Ground) -> None:
+    """Whoever gets round the trigger is found out as well."""
+    complaints.take(ground.engine, unassigned(ground), StepRequest(Step.START), caller=CITY, now=ground.now)
+    assert reasons(ground) == set()
+    before = differing(ground)
+    for statement, name in MEDDLED:
+        with ground.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE complaint_event DISABLE TRIGGER USER"))
+            connection.execute(text(statement))
+        after = differing(ground)
+        assert set(after - before) == {name}, statement
+        before = after
+
+
+def unassigned(ground: Ground) -> str:
+    """A second complaint, which still lies with its first office."""
+    return received(ground.engine, ground.now, replace(TOLD, place="elsewhere"), nonce=2).number
+
+
+def test_fsck_knows_where_a_complaint_lay_first_and_when_it_ended(ground: Ground) -> None:
+    unassigned(ground)
+    assert reasons(ground) == set()
+    with ground.engine.begin() as connection:
+        connection.execute(text("UPDATE complaint SET region = '330203' WHERE state = 'received'"))
+    assert reasons(ground) == {"altered"}
+    with ground.engine.begin() as connection:
+        connection.execute(text("UPDATE complaint SET region = '330110' WHERE state = 'received'"))
+        connection.execute(text("UPDATE complaint SET ended_at = ended_at + interval '9 years' WHERE state = 'closed'"))
+    assert reasons(ground) == {"ended"}
 
 
 def test_fsck_finds_and_deletes_what_was_kept_too_long(ground: Ground) -> None:

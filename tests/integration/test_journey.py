@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -322,3 +323,19 @@ def test_what_is_no_file_of_events_is_told_so(engine: Engine, now: datetime, dat
         brought_in(engine, data, now)
     assert [finding.reason for finding in refused.value.findings] == [reason]
     assert batches.listing(engine, OPERATOR) == []
+
+
+def test_what_a_withdrawn_correction_replaced_may_be_reported_again(
+    engine: Engine, world: World, now: datetime
+) -> None:
+    """And is then shown; while the correction counts, the old report sent once more changes nothing."""
+    subject, key = Subject(world.item), batch_key(world.item)
+    (first,) = report(engine, subject, PRODUCED, now=now)
+    (second,) = report(engine, subject, replace(PRODUCED, at="2026-10-09", supersedes=first), now=now)
+    assert report(engine, subject, PRODUCED, now=now) == [first]
+    journey.withdraw(engine, subject, second, "not so", caller=MAKER, now=now)
+    assert kinds(engine, key) == []
+    again = report(engine, subject, PRODUCED, now=now)
+    assert again not in ([first], [second])
+    assert kinds(engine, key) == ["produced"]
+    assert report(engine, subject, PRODUCED, now=now) == again

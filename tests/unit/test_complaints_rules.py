@@ -184,3 +184,12 @@ def test_what_is_alike_is_alike_in_every_part() -> None:
         tickets.likeness(SECRET, *parts) for parts in ((b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"a", b"b", b""))
     }
     assert len(found) == 4
+
+
+def test_number_and_key_are_read_as_an_input_method_leaves_them() -> None:
+    """Full-width, or with a dash for a hyphen. The example that people are shown is a number, too."""
+    for typed in ("TS-20261121-7K3Q9D2", "ＴＳ－２０２６１１２１－７Ｋ３Ｑ９Ｄ２", "TS–20261121—7k3q9d2"):
+        assert tickets.read_number(typed) == "TS-20261121-7K3Q9D2"
+    key = tickets.follow_key(SECRET, NONCE)
+    wide = "".join(chr(ord(one) + 0xFEE0) for one in key)
+    assert tickets.read_key(wide) == key

@@ -93,6 +93,18 @@ def test_a_directory_that_lies_about_its_length_is_not_read() -> None:
     assert _reason(BytesIO(bytes(data))) == "zip_too_many"
 
 
+def test_zip64_is_refused_however_long_the_comment_behind_it() -> None:
+    """Its locator stands before all that a comment of 65 535 bytes leaves of the last 64 KiB."""
+    whole = zipped({"a.jpg": b"x"}).getvalue()
+    head, end = whole[:-22], whole[-22:]
+    at = int.from_bytes(end[16:20], "little")
+    record = struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, 3000, 3000, len(head) - at, at)
+    locator = struct.pack("<4sIQI", b"PK\x06\x07", 0, len(head), 1)
+    for comment in (0, 65_500, 65_535):
+        file = BytesIO(head + record + locator + end[:-2] + struct.pack("<H", comment) + b" " * comment)
+        assert _reason(file) == "zip_method"
+
+
 def _sized(size: int, packed: int, count: int = 1) -> BytesIO:
     """A ZIP whose directory says of each entry that it has this size."""
     file = zipped({f"{number}.jpg": b"x" for number in range(count)}, zipfile.ZIP_STORED)

@@ -15,7 +15,7 @@ from starlette.types import Message
 
 from tests.clock import Clock
 from zpcode.portal.forms import MAX_FIELD, read
-from zpcode.portal.gate import HOUR, OPEN_FORMS, SHARED, Busy, Gate
+from zpcode.portal.gate import HOUR, OPEN_EACH, OPEN_FORMS, SHARED, Busy, Gate
 from zpcode.portal.texts import choose, load
 from zpcode.rules.complaints import Kind, State, Step
 from zpcode.wire.budget import Budget
@@ -35,7 +35,8 @@ def rules_of(sheet: str) -> dict[str, set[str]]:
 
 def colours(sheet: str, *, dark: bool) -> set[str]:
     """The colours of one half of a sheet."""
-    light, _, rest = sheet.partition("@media (prefers-color-scheme:dark)")
+    light, _, rest = sheet.partition("@media screen and (prefers-color-scheme:dark)")
+    assert rest
     return set(re.findall(r"#[0-9a-f]{3,6}\b", rest if dark else light))
 
 
@@ -117,6 +118,8 @@ def asked(body: bytes, media: str, *, ends: bool = True) -> Request:
         (b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\n" + b"x" * (MAX_FIELD + 1), "multipart/form-data; boundary=b", True, 413),
         (b"x", "multipart/form-data", True, 400),
         (b"nonsense", "multipart/form-data; boundary=b", True, 400),
+        (b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\n-" + b"b" * 9999 + b"\r\n--b--", "multipart/form-data; boundary=b; charset=punycode", True, 400),
+        (b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\nx\r\n--b--", "multipart/form-data; boundary=b; charset=undefined", True, 400),
         (b"a=1", "application/x-www-form-urlencoded", False, 408),
     ],
 )  # fmt: skip
@@ -168,4 +171,19 @@ def test_so_many_forms_are_read_at_a_time_and_a_place_comes_back(clock: Clock) -
         pass
     places[0].__exit__(None, None, None)
     with gate.form():
+        pass
+
+
+def test_one_address_does_not_hold_every_place(clock: Clock) -> None:
+    """Half of them; whose address is not known may hold them all."""
+    gate = Gate(0, 0, clock)
+    places = [gate.form("60.191.0.1") for _ in range(OPEN_EACH)]
+    for place in places:
+        place.__enter__()
+    with pytest.raises(Busy), gate.form("60.191.0.1"):
+        pass
+    with gate.form("60.191.0.2"), gate.form():
+        pass
+    places[0].__exit__(None, None, None)
+    with gate.form("60.191.0.1"):
         pass

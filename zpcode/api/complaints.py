@@ -21,7 +21,7 @@ from zpcode.rules.complaints import Complaint, Event, Kind, Proof, State, Step, 
 from zpcode.rules.regions import region_name
 from zpcode.services import complaints
 
-NUMBER: Final = "TS-20261121-7K3Q9D0"
+NUMBER: Final = "TS-20261121-7K3Q9D2"
 _EVENT: Final[dict[str, Any]] = {
     "step": "answer",
     "at": "2026-11-22T03:00:00Z",

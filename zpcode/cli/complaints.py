@@ -21,7 +21,7 @@ from zpcode.settings import load
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-Number = Annotated[str, typer.Argument(metavar="NUMBER", help="编号 / number, as TS-20261121-7K3Q9D0")]
+Number = Annotated[str, typer.Argument(metavar="NUMBER", help="编号 / number, as TS-20261121-7K3Q9D2")]
 Public = Annotated[
     str, typer.Option("--text", help="公开答复，投诉人可见 / PUBLIC words: whoever complained reads them")
 ]

@@ -30,10 +30,11 @@ from zpcode.portal.desk import HONEYPOT, Desk
 from zpcode.portal.forms import Sent
 from zpcode.portal.gate import Busy, Gate
 from zpcode.portal.meters import Meters
-from zpcode.portal.pages import Pages, see_other, unsealed
+from zpcode.portal.pages import HEADERS, Pages, see_other
 from zpcode.portal.texts import Texts, choose
 from zpcode.rules import complaints as rules
 from zpcode.rules import tickets
+from zpcode.rules.regions import office_of
 from zpcode.services.complaints import Received
 
 PREFIX: Final = "/complaints"
@@ -68,8 +69,7 @@ class Complaints:
         self._router = Router(
             [
                 Route("/", self._way_back, methods=["GET"]),
-                Route("/new", self._new, methods=["GET"]),
-                Route("/new", self._send, methods=["POST"]),
+                Route("/new", self._new, methods=["GET", "POST"]),
                 Route("/find", self._find, methods=["GET"]),
                 Route("/static/{name}", self._static, methods=["GET"]),
                 Route("/{number}", self._progress, methods=["GET"]),
@@ -129,19 +129,20 @@ class Complaints:
         return found
 
     async def _new(self, request: Request) -> Response:
-        """An empty form about a code, or about none."""
+        """An empty form about a code, or about none; or one that was sent."""
         _name(request, "/new")
+        if request.method == "POST":
+            return await self._send(request)
         code = request.query_params.get("code", "")[: rules.MAX_CODE]
         return await self._form(self._texts(request), {"code": code})
 
     async def _send(self, request: Request) -> Response:
         """A form that was sent."""
-        _name(request, "/new")
         seconds = self.gate.attempt(_address(request))
         if seconds:
             self.meters.count("too_often")
             return self._too_often(self._texts(request), seconds)
-        with self.gate.form():
+        with self.gate.form(_address(request)):
             sent = await forms.read(request)
             texts = choose(self.pages.languages, sent.get("lang"), request.headers.get("accept-language", ""))
             try:
@@ -155,8 +156,8 @@ class Complaints:
         told, nonce = await run_in_threadpool(self.desk.read, sent, texts.language)
         photos = await self._developed(sent.files)
         named = await run_in_threadpool(self.desk.about, told.code)
-        # By the path without its seal, whoever copied it in whichever form.
-        seconds = self.gate.complain(_address(request), unsealed(named.code), item=named.level in _ITEMS)
+        # By what it stands for, in whichever form it was scanned, copied or typed.
+        seconds = self.gate.complain(_address(request), named.path or named.code, item=named.level in _ITEMS)
         if seconds:
             self.meters.count("too_often")
             return await self._form(texts, sent.fields, wait=seconds)
@@ -169,9 +170,9 @@ class Complaints:
         return await asyncio.get_running_loop().run_in_executor(self._developing, self.desk.develop, files)
 
     def _answer(self, texts: Texts, received: Received) -> Response:
-        self.meters.count("repeated" if received.repeated else "received")
         if received.other:
             raise Refused(_USED, (Finding("used", _USED, "ticket"),))
+        self.meters.count("repeated" if received.repeated else "received")
         if not received.key:
             return self.pages.answer("same.html", texts, number=received.number, at=received.at)
         query = urlencode({"key": received.key, "new": "1", "lang": texts.language})
@@ -226,6 +227,7 @@ class Complaints:
             texts,
             found=found,
             key=key,
+            office=office_of,
             fresh=request.query_params.get("new") == "1",
             query={"key": key},
         )
@@ -256,6 +258,13 @@ class Complaints:
     def _texts(self, request: Request) -> Texts:
         asked = request.query_params.get("lang", "")
         return choose(self.pages.languages, asked, request.headers.get("accept-language", ""))
+
+
+async def with_slash(request: Request) -> Response:
+    """`/complaints`, as people type it: sent on to the pages with whatever stood behind it (308)."""
+    query = request.url.query
+    location = f"{PREFIX}/?{query}" if query else f"{PREFIX}/"
+    return Response(status_code=308, headers=HEADERS | {"Location": location})
 
 
 def _address(request: Request) -> str | None:

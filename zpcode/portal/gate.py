@@ -1,7 +1,8 @@
 """How often one address may complain, how often one code may be complained about, and how many forms are read at once.
 
-Budgets of this process (`zpcode.wire.budget`), by the hour. Only what is recorded counts against the strict ones; a
-wider one bounds attempts, wrong follow keys among them. What one code may draw depends on what it stands for: an item
+Budgets of this process (`zpcode.wire.budget`), by the hour. The strict ones are charged for a form that reads right and
+that both of them let through, just before it is recorded: one sent twice counts twice, one with a fault in it not at
+all. A wider one bounds attempts, wrong follow keys among them. What one code may draw depends on what it stands for: an item
 is one thing in one hand, while a product code stands on every piece, and who wants complaints about it silenced
 must not be able to use them up.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -25,6 +27,8 @@ ATTEMPTS: Final = 6
 SHARED: Final = 20
 """How many times as many a code may draw that stands on many pieces."""
 OPEN_FORMS: Final = 8
+OPEN_EACH: Final = 4
+"""Of these, what one address may hold: nobody who sends slowly keeps everybody else out."""
 _KEPT: Final = 20_000
 
 
@@ -48,7 +52,7 @@ class Gate:
         self._item = Budget(code, _KEPT, HOUR)
         self._shared = Budget(code * SHARED, _KEPT, HOUR)
         self._lock = Lock()
-        self._open = 0
+        self._open: Counter[bytes | None] = Counter()
 
     def attempt(self, address: str | None) -> int:
         """One attempt: 0 where it may be made, otherwise the whole seconds until it may."""
@@ -75,14 +79,17 @@ class Gate:
         return 0
 
     @contextmanager
-    def form(self) -> Iterator[None]:
+    def form(self, address: str | None = None) -> Iterator[None]:
         """Hold one of the eight places for reading a form. Raises Busy."""
+        whose = payer(address)
         with self._lock:
-            if self._open >= OPEN_FORMS:
+            if self._open.total() >= OPEN_FORMS or (whose is not None and self._open[whose] >= OPEN_EACH):
                 raise Busy
-            self._open += 1
+            self._open[whose] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._open -= 1
+                self._open[whose] -= 1
+                if not self._open[whose]:
+                    del self._open[whose]

@@ -7,12 +7,13 @@ closed or refused. Its state is never stored apart from its steps: it is what th
 from __future__ import annotations
 
 import enum
+import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from zpcode.errors import Conflict, Finding, Findings, Forbidden, Text
 from zpcode.rules.access import Caller, Role, region_prefix
@@ -270,6 +271,27 @@ def state_of(steps: Iterable[Step]) -> State | None:
         else:
             state = FOLLOWING[step][1]
     return state
+
+
+def logged(made: Complaint) -> dict[str, Any]:
+    """What the audit log keeps of a complaint as it came in: nothing that tells who wrote it or what."""
+    return {
+        "kind": made.told.kind.value,
+        "gtin": made.gtin,
+        "region": made.region,
+        "proof": made.proof.value,
+        "photos": made.photos,
+        "text": _digest(made.told.description),
+    }
+
+
+def logged_step(event: Event, state: State) -> dict[str, Any]:
+    """What the audit log keeps of a later step and the state it led to: of its words the SHA-256."""
+    return {"event": event.id, "state": state.value, "text": _digest(event.text), "region": event.region}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
 STATES: Final = {

@@ -237,6 +237,21 @@ def standing(events: Iterable[Event]) -> list[Event]:
     return sorted(kept, key=lambda event: (event.at, event.id))
 
 
+def on_record(events: Iterable[Event]) -> list[Event]:
+    """Those that still count, and those that gave way to one that does: told again, they are nothing new.
+
+    What a correction took the place of is not among them once the correction is withdrawn: it may be reported again.
+    """
+    known = {event.id: event for event in events}
+    kept: list[Event] = []
+    for last in standing(known.values()):
+        event: Event | None = last
+        while event is not None:
+            kept.append(event)
+            event = known.get(event.supersedes or 0)
+    return [event for event in kept if event.withdrawn_at is None]
+
+
 def told(events: Iterable[Event]) -> tuple[TraceEvent, ...]:
     """What a card shows of all events of a batch and its lot: the newest 30, and always the first production."""
     kept = standing(events)

@@ -161,3 +161,11 @@ def region_name(code: str) -> Bilingual:
     if code == city_of(code):
         return Bilingual(f"浙江省{city.zh}", f"{city.en}, Zhejiang")
     return Bilingual(f"浙江省{city.zh}{place.zh}", f"{place.en}, {city.en}, Zhejiang")
+
+
+def office_of(code: str) -> Bilingual:
+    """The public name of a region's office (市场监督管理局)."""
+    if code == PROVINCE:
+        return Bilingual("浙江省市场监督管理局", "Zhejiang Administration for Market Regulation")
+    place = REGIONS.get(code, Bilingual(code, code))
+    return Bilingual(f"{place.zh}市场监督管理局", f"{place.en} Administration for Market Regulation")

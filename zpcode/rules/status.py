@@ -17,7 +17,7 @@ from zpcode.rules.access import Caller, Role, region_prefix
 from zpcode.rules.batches import SHANGHAI
 from zpcode.rules.decisions import ACTIONS, ACTORS, SCOPES, Action, Actor
 from zpcode.rules.reasons import REASONS
-from zpcode.rules.regions import PROVINCE, REGIONS
+from zpcode.rules.regions import PROVINCE, office_of
 from zpcode.wire.card import Bilingual, Scope, State
 
 MAX_TARGET = 512
@@ -263,7 +263,4 @@ def authority_of(caller: Caller, enterprise_name: Bilingual) -> Bilingual:
         return enterprise_name
     if caller.role is Role.OPERATOR:
         return Bilingual("浙品码平台运营方", "the operator of 浙品码")
-    if caller.subject == PROVINCE:
-        return Bilingual("浙江省市场监督管理局", "Zhejiang Administration for Market Regulation")
-    place = REGIONS.get(caller.subject, Bilingual(caller.subject, caller.subject))
-    return Bilingual(f"{place.zh}市场监督管理局", f"{place.en} Administration for Market Regulation")
+    return office_of(caller.subject)

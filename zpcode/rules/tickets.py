@@ -17,6 +17,7 @@ import enum
 import hashlib
 import hmac
 import re
+import unicodedata
 from datetime import date
 from typing import Final
 
@@ -56,13 +57,18 @@ def number(day: date, randomness: int) -> str | None:
 
 def read_number(text: str) -> str | None:
     """The number somebody typed or pasted, in its one form; None where it is none, or its check character is wrong."""
-    plain = re.sub(r"\s", "", text[:100]).upper()
+    plain = _plain(text).upper()
     if not plain.startswith("TS"):
         return None
     found = _NUMBER.fullmatch("TS" + typed_serial(plain[2:]))
     if found is None or not mod_37_36.is_valid(found[1] + found[2]):
         return None
     return f"TS-{found[1]}-{found[2]}"
+
+
+def _plain(text: str) -> str:
+    """Without blanks, and with full-width letters, digits and hyphens, as an input method leaves them, made plain."""
+    return re.sub(r"\s|[\u2010-\u2015\u2212]", "", unicodedata.normalize("NFKC", text[:100]))
 
 
 def ticket(secret: bytes, nonce: bytes, at: int) -> str:
@@ -93,7 +99,7 @@ def follow_key(secret: bytes, nonce: bytes) -> str:
 
 def read_key(text: str) -> str:
     """A follow key as it was typed or pasted, in its one form; empty where it is none."""
-    plain = typed_serial(re.sub(r"\s", "", text[:100]))
+    plain = typed_serial(_plain(text))
     return plain if _KEY.fullmatch(plain) else ""
 
 

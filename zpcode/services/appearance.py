@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import enum
 from datetime import datetime
+from threading import BoundedSemaphore
+from typing import Final
 
 from zpcode.errors import NotFound, Text
 from zpcode.rules import batches
 from zpcode.rules.access import Caller, may_describe
 from zpcode.rules.records import Developed
 from zpcode.services.catalogue import product as card_of
-from zpcode.services.pictures.darkroom import Darkroom
-from zpcode.services.pictures.develop import source_of
+from zpcode.services.pictures import develop
+from zpcode.services.pictures.darkroom import Darkroom, busy
 from zpcode.services.pictures.shelf import Shelf
 from zpcode.services.registry import write_cards
 from zpcode.store import audit
 from zpcode.store import registry as store
 from zpcode.store.session import Engine, transaction
 from zpcode.wire.card import Picture
+
+WAITING: Final = 8
+"""Pictures under way or waiting to be, in this process; whoever comes then is asked to come again."""
+_waiting = BoundedSemaphore(WAITING)
 
 
 class Which(enum.StrEnum):
@@ -41,10 +47,9 @@ def place(
     file of that name replaces it. Raises NotFound, Forbidden, Refused, Unavailable.
     """
     _check(engine, gtin, caller)
-    with Darkroom() as darkroom:
-        made = darkroom.develop(data)
+    made = _developed(data)
     shelf.put(made.files)
-    _write(engine, gtin, which, Developed(source_of(data), made.picture), caller=caller, now=now)
+    _write(engine, gtin, which, Developed(develop.source_of(data), made.picture), caller=caller, now=now)
     return made.picture
 
 
@@ -52,6 +57,17 @@ def remove(engine: Engine, gtin: str, which: Which, *, caller: Caller, now: date
     """Show a product without this picture; where it has none, nothing changes. Raises NotFound, Forbidden, Unavailable."""
     _check(engine, gtin, caller)
     _write(engine, gtin, which, None, caller=caller, now=now)
+
+
+def _developed(data: bytes) -> develop.Developed:
+    """The picture, where not too many wait for theirs: each holds one of the forty threads everybody's requests need."""
+    if not _waiting.acquire(blocking=False):
+        raise busy()
+    try:
+        with Darkroom() as darkroom:
+            return darkroom.develop(data)
+    finally:
+        _waiting.release()
 
 
 def _check(engine: Engine, gtin: str, caller: Caller) -> None:

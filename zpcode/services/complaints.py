@@ -1,7 +1,8 @@
 """Complaints: received from anybody, handled by the office they lie with, followed by whoever holds the key.
 
-One transaction each. The audit log has who did what and the SHA-256 of every text, never a text: it keeps everything
-for ever, and what people write is not for ever.
+One transaction each. The description, the place of purchase and the answers stay on record. Contact and photos are
+deleted 180 days after the complaint has ended; one that nobody ends keeps them until somebody does. The audit log has
+who did what and the SHA-256 of description and answers, never a text.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -27,8 +29,9 @@ from zpcode.store import audit, complaints
 from zpcode.store.complaints import Concerned, Marks
 from zpcode.store.session import Connection, Engine, transaction
 from zpcode.wire.card import Bilingual
-from zpcode.wire.gs1 import gtin14
-from zpcode.wire.link import parse, path_of
+from zpcode.wire.gs1 import AI_GTIN, gtin14
+from zpcode.wire.link import path_of
+from zpcode.wire.link import read as read_code
 
 MAX_PAGE: Final = 200
 LIKENESS_KEPT: Final = timedelta(days=1)
@@ -40,13 +43,15 @@ _WORKER: Final = "system:*:worker"
 class About:
     """What a code says it is: `level` of a readable code, the product on record, and what its seal is worth.
 
-    The product is what the code *claims*: a copied or forged code claims one as well.
+    The product is what the code *claims*: a copied or forged code claims one as well. `path` is the one form of what
+    a readable code stands for, from `/01/` on without a seal, however it was typed.
     """
 
     code: str = ""
     proof: Proof = Proof.NONE
     level: str = ""
     product: Concerned | None = None
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +82,11 @@ def about(engine: Engine, keyring: Callable[[], Keyring], text: str) -> About:
     text = text.strip()[: rules.MAX_CODE]
     if not text:
         return About()
-    gtin = gtin14(text.replace(" ", ""))
+    gtin = gtin14("".join(unicodedata.normalize("NFKC", text).split()))
     if gtin is not None:
-        return About(text, Proof.UNSEALED, "product", _product(engine, gtin))
+        return About(text, Proof.UNSEALED, "product", _product(engine, gtin), f"/{AI_GTIN}/{gtin}")
     try:
-        code = parse(path_of(text))
+        code, path = read_code(path_of(text))
     except MalformedCode:
         return About(text, Proof.UNREADABLE)
     proof = Proof.UNSEALED
@@ -90,7 +95,7 @@ def about(engine: Engine, keyring: Callable[[], Keyring], text: str) -> About:
             proof = Proof.FORGED if keyring().verify(code) is SealVerdict.INVALID else Proof.SEALED
         except KeyringError:
             proof = Proof.UNCHECKED
-    return About(code.path, proof, str(code.identity.level), _product(engine, code.identity.gtin))
+    return About(code.path, proof, str(code.identity.level), _product(engine, code.identity.gtin), path)
 
 
 def _product(engine: Engine, gtin: str) -> Concerned | None:
@@ -138,7 +143,7 @@ def receive(
         )
         made = complaints.add(connection, new, marks, photos)
         complaints.add_event(connection, made.id, Event(Step.RECEIVE, now, _SYSTEM), rules.PUBLIC)
-        _audit(connection, made, Step.RECEIVE, rules.PUBLIC, now, _said(made))
+        _audit(connection, made, Step.RECEIVE, rules.PUBLIC, now, rules.logged(made))
         return Received(made.number, now, repeated=False, key=key)
 
 
@@ -216,8 +221,7 @@ def take(engine: Engine, number: str, request: StepRequest, *, caller: Caller, n
         ended = now if state in rules.ENDED else None
         region = request.region or found.region
         complaints.change(connection, found.id, state, region, ended)
-        detail = {"event": event.id, "state": state.value, "text": _digest(request.text), "region": request.region}
-        _audit(connection, found, request.step, caller.name, now, detail)
+        _audit(connection, found, request.step, caller.name, now, rules.logged_step(event, state))
     return replace(found, state=state, region=region, ended_at=ended, events=(*found.events, event))
 
 
@@ -242,22 +246,6 @@ def _reached(connection: Connection, number: str, caller: Caller, *, lock: bool 
 
 def _unknown() -> NotFound:
     return NotFound(Text("没有这件投诉", "there is no such complaint"))
-
-
-def _said(made: Complaint) -> dict[str, Any]:
-    """What the audit log keeps of a complaint: nothing that tells who wrote it or what."""
-    return {
-        "kind": made.told.kind.value,
-        "gtin": made.gtin,
-        "region": made.region,
-        "proof": made.proof.value,
-        "photos": made.photos,
-        "text": _digest(made.told.description),
-    }
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
 def _audit(

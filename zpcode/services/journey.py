@@ -136,9 +136,7 @@ def _record(
         draft = rules.draft(request, subject, goods.owners[subject], caller.name, now)
         order.append((subject, *draft.content))
         drafts.setdefault(order[-1], draft)
-    there = {
-        (event.subject, *event.content): event for found in known.values() for event in found if not event.withdrawn_at
-    }
+    there = {(event.subject, *event.content): event for found in known.values() for event in rules.on_record(found)}
     missing = {content: draft for content, draft in drafts.items() if content not in there}
     _check_superseded(
         known, [(number, drafts[content]) for number, content in enumerate(order) if content in missing], where

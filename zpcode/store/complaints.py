@@ -212,17 +212,21 @@ def overdue(connection: Connection, ended_before: datetime) -> list[str]:
     return list(connection.execute(query.order_by(complaint.c.id).limit(100)).scalars())
 
 
-def every(connection: Connection) -> Iterator[tuple[str, State, str, bool, list[tuple[Step, str, str]]]]:
-    """Each complaint's number, state, region, whether it has ended, and its steps with region and who took them."""
-    columns = (complaint.c.id, complaint.c.number, complaint.c.state, complaint.c.region, complaint.c.ended_at)
-    steps = (complaint_event.c.step, complaint_event.c.region.label("to"), complaint_event.c.taken_by)
-    query = select(*columns, *steps).outerjoin(complaint_event, complaint_event.c.complaint == complaint.c.id)
+def every(connection: Connection) -> Iterator[tuple[Complaint, list[str]]]:
+    """Each complaint with its steps, and who took each of them; without contact, photos and authorities."""
+    steps = [
+        complaint_event.c[name].label(f"step_{name}") for name in ("id", "step", "at", "taken_by", "text", "region")
+    ]
+    query = select(complaint, *steps).outerjoin(complaint_event, complaint_event.c.complaint == complaint.c.id)
     rows = connection.execute(query.order_by(complaint.c.id, complaint_event.c.id).execution_options(yield_per=500))
     for _, group in groupby(rows, key=lambda row: row.id):
         found = list(group)
-        first = found[0]
-        taken_steps = [(Step(row.step), row.to, row.taken_by) for row in found if row.step is not None]
-        yield first.number, State(first.state), first.region, first.ended_at is not None, taken_steps
+        taken_steps = [row for row in found if row.step_id is not None]
+        events = tuple(
+            Event(Step(row.step_step), row.step_at, Bilingual(), row.step_text, row.step_region, row.step_id)
+            for row in taken_steps
+        )
+        yield replace(_complaint(found[0], 0), events=events), [row.step_taken_by for row in taken_steps]
 
 
 def _within_reach(query: Select[Any], caller: Caller) -> Select[Any]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
+from threading import Event
+
 import httpx
 import pytest
 
@@ -9,8 +13,10 @@ from tests.integration.api.conftest import World, as_
 from tests.pictures import drawn, encoded, jpeg, zipped
 from tests.registry_data import as_json, as_xlsx, registry
 from zpcode.api.authority import Authority
-from zpcode.services import audit
-from zpcode.services.pictures.develop import MAX_BYTES
+from zpcode.services import appearance, audit
+from zpcode.services.appearance import WAITING
+from zpcode.services.pictures.darkroom import Darkroom
+from zpcode.services.pictures.develop import MAX_BYTES, Developed
 from zpcode.store import outbox
 from zpcode.store.session import transaction
 
@@ -66,6 +72,28 @@ def test_it_is_audited_once_and_the_same_again_changes_nothing(
     entries = audit.show(here.engine, f"product:{world.my_gtin}")
     assert {one.action for one in entries} == {"product.picture"}
     assert sorted(bool(one.detail["new"]) for one in entries) == [False, True]
+
+
+def test_pictures_that_take_long_do_not_hold_up_everybody_else(
+    http: httpx.Client, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than so many at once are asked to come again: each would hold a thread that all requests share."""
+    over, told = Event(), []
+
+    class Slow(Darkroom):
+        def develop(self, data: bytes) -> Developed:
+            over.wait(20)
+            return super().develop(data)
+
+    monkeypatch.setattr(appearance, "Darkroom", Slow)
+    with ThreadPoolExecutor(WAITING + 2) as threads:
+        sent = [threads.submit(put, http, world.mine, world.my_gtin, jpeg()) for _ in range(WAITING + 2)]
+        try:
+            told = [one.result(10).status_code for one in islice(as_completed(sent, 10), 2)]
+        finally:
+            over.set()
+    assert told == [503, 503]
+    assert [one.result().status_code for one in sent].count(200) == WAITING
 
 
 def test_nobody_else_s_product_and_no_regulator(http: httpx.Client, world: World) -> None:

@@ -25,7 +25,7 @@ from zpcode.api.authority import Authority
 from zpcode.app import PublishedKeyring, serve
 from zpcode.portal.complaints import Complaints
 from zpcode.portal.desk import Desk
-from zpcode.portal.gate import Gate
+from zpcode.portal.gate import SHARED, Gate
 from zpcode.services.pictures.darkroom import Darkroom
 from zpcode.store.session import connect, transaction
 
@@ -318,6 +318,33 @@ def test_one_item_draws_only_so_many_and_a_product_more(http: httpx.Client, worl
     assert send(http, opened(http, wall, item), description="one more").status_code == 429
 
 
+def test_a_product_is_counted_in_whichever_form_it_is_typed(http: httpx.Client, world: World, wall: Wall) -> None:
+    path, short = f"/01/{world.my_gtin}", world.my_gtin.lstrip("0")
+    forms = (path, world.my_gtin, short, f"{short[:3]} {short[3:]}", f"https://zpm.example{path}")
+    for turn in range(CODES * SHARED):
+        answer = send(http, opened(http, wall, forms[turn % len(forms)]), description=f"{turn}")
+        assert answer.status_code == 303
+    for form in forms:
+        assert send(http, opened(http, wall, form), description="one more").status_code == 429
+
+
+def test_a_method_the_form_does_not_know_is_told_which_it_does(http: httpx.Client, world: World) -> None:
+    for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+        answer = http.request(method, FORM)
+        assert answer.status_code == 405
+        assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "POST"}
+    assert world
+
+
+def test_the_address_without_its_slash_leads_to_the_pages(http: httpx.Client, world: World) -> None:
+    for query in ("", "?lang=en", "?lang=en&x=%0d%0aSet-Cookie:a"):
+        answer = http.get(f"/complaints{query}")
+        assert (answer.status_code, answer.headers["Location"]) == (308, f"/complaints/{query}")
+        assert "set-cookie" not in answer.headers
+    assert http.get("/complaints?lang=en", follow_redirects=True).url.path == "/complaints/find"
+    assert world
+
+
 def test_a_code_nobody_knows_is_taken_as_it_is(http: httpx.Client, world: World, wall: Wall, here: Authority) -> None:
     """Complaints are about such codes; the province's office gets it."""
     number = ""
@@ -329,6 +356,16 @@ def test_a_code_nobody_knows_is_taken_as_it_is(http: httpx.Client, world: World,
     assert kept == {("330000", None, "unreadable")}
     assert http.get(f"/v1/complaints/{number}", headers=as_(world.hangzhou)).status_code == 404
     assert http.get(f"/v1/complaints/{number}", headers=as_(world.operator)).status_code == 200
+
+
+def test_whoever_complained_reads_where_it_went(http: httpx.Client, world: World, wall: Wall) -> None:
+    """And not who sent it there, as if that were the office that has it now."""
+    number, key = number_and_key(send(http, opened(http, wall, world.my_gtin)))
+    step = {"step": "assign", "region": "330110"}
+    assert http.post(f"/v1/complaints/{number}/steps", json=step, headers=as_(world.hangzhou)).status_code == 201
+    shown = http.get(f"/complaints/{number}", params={"key": key, "lang": "zh-CN"}).text
+    assert "余杭区市场监督管理局" in shown
+    assert "杭州市市场监督管理局" not in shown
 
 
 def test_a_wrong_key_an_unknown_number_and_nonsense_are_one_answer(http: httpx.Client, world: World) -> None:

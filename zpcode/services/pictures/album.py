@@ -92,7 +92,7 @@ def opened(file: IO[bytes]) -> Iterator[Album]:
 def _few_entries(file: IO[bytes]) -> None:
     """Before `zipfile` reads the directory, each entry of which costs memory: how long it says it is (APPNOTE, 4.3.16)."""
     end = file.seek(0, SEEK_END)
-    file.seek(max(0, end - _END.size - 2**16))
+    file.seek(max(0, end - _LOCATOR - _END.size - 2**16))
     tail = file.read()
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < _END.size:

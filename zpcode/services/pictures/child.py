@@ -20,7 +20,10 @@ _LENGTH = struct.Struct(">Q")
 
 
 def confine() -> None:
-    """Give up, for good, all that developing a picture does not need."""
+    """Bound memory and open files, and give up writing files and core dumps, for good.
+
+    Nothing else is given up: reading files and connecting stay what the user of the process may.
+    """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,9 +1,13 @@
-"""Where pictures are developed: a process of its own, bounded, with nothing in it worth taking.
+"""Where pictures are developed: a process of its own, bounded in memory, time and files.
 
 The decoders are C that reads bytes from anywhere. A file that crashes one, or makes it allocate or compute without
 end, must not take the API, with its keys and everybody else's requests, along. So the work is done by a child with
 1 GiB of address space, 20 s of processor time a picture, no environment and no way to write a file; what does not
 answer within 30 s is killed. Starting one costs 0.2 s, so an import keeps its children for all its pictures.
+
+That bounds accidents and decoding bombs; it is no sandbox. The child is the same user on the same host: code that took
+it over could still read what that user may, `/proc/PPID/environ` among it, and open connections. To keep it from that,
+run the API as a user of its own in a container or systemd unit that reaches no more than it needs.
 
 The two speak over pipes: eight bytes of length and the file in, eight bytes of length and MessagePack out.
 """
@@ -92,7 +96,7 @@ class Darkroom:
 def _seat() -> Iterator[None]:
     """A turn to develop one picture: an import of thousands takes turns with everybody else."""
     if not _seats.acquire(timeout=_WAIT_SECONDS):
-        raise Unavailable(Text("图片处理繁忙，请稍后再试", "too many pictures are being developed; try again shortly"))
+        raise busy()
     try:
         yield
     finally:
@@ -164,6 +168,11 @@ def _wait(reading: list[int], writing: list[int], deadline: float) -> None:
         poll.register(pipe, select.POLLOUT)
     if not poll.poll(max(0, deadline - time.monotonic()) * 1000):
         raise _Gone
+
+
+def busy() -> Unavailable:
+    """What is said where too many wait for their turn."""
+    return Unavailable(Text("图片处理繁忙，请稍后再试", "too many pictures are being developed; try again shortly"))
 
 
 def _gone() -> Refused:
