@@ -26,10 +26,14 @@ _STORED: Final = struct.Struct("<BHH")
 _TAIL: Final = struct.Struct("<II")
 _POLYNOMIAL: Final = 0xEDB88320
 MAX_VALUE: Final = 0xFFFF
+LITTLE: Final = 256
+"""Bytes between two slots from which on they are worth compressing."""
 KEPT: Final = 2048
 
 Rows = tuple["array[int]", "array[int]", "array[int]", "array[int]"]
-"""Four kilobytes for each slot of each page that is kept; as lists of numbers they would be ten times that."""
+"""Four tables of 256. Four kilobytes for each slot of each page that is kept; as lists of numbers they would be ten times that."""
+Run = tuple[bytes, Callable[[tuple[bytes, ...]], tuple[bytes, ...]], int, int, Rows]
+"""How its values stand in it, which these are; length and checksum of what follows, and what that does to one before it."""
 
 
 class Fill:
@@ -39,10 +43,10 @@ class Fill:
     """
 
     def __init__(self, rendered: str) -> None:
-        order = [SLOTS.index(slot) for slot in _SLOT.findall(rendered)]
+        self._order = [SLOTS.index(slot) for slot in _SLOT.findall(rendered)]
         self._between = [text.encode() for text in _SLOT.split(rendered)]
         self._pieces = [piece for text in self._between for piece in (text, b"")][:-1]
-        self._values = itemgetter(*order) if len(order) > 1 else lambda values: tuple(values[n] for n in order)
+        self._values = _chosen(self._order)
 
     def plain(self, values: tuple[bytes, ...]) -> list[bytes]:
         """The text in pieces, each slot filled with the value of its number."""
@@ -51,37 +55,54 @@ class Fill:
         return filled
 
     def gzipped(self, values: tuple[bytes, ...]) -> list[bytes]:
-        """The same compressed. A value is at most 65 535 bytes long."""
-        compressed, length, crc, parts = self._compressed
+        """The same compressed. Values, with what little is between some of them, are at most 65 535 bytes long."""
+        compressed, length, crc, runs = self._compressed
         filled = compressed.copy()
-        for place, (value, (size, own, rows)) in enumerate(zip(self._values(values), parts, strict=True)):
+        place = 1
+        for form, chosen, size, own, rows in runs:
+            value = form % chosen(values)
             count = len(value)
-            filled[2 * place + 1] = _STORED.pack(0, count, count ^ 0xFFFF) + value
-            crc = _append(zlib.crc32(value, crc), rows) ^ own
+            filled[place] = _STORED.pack(0, count, count ^ 0xFFFF) + value
+            crc = zlib.crc32(value, crc)
+            crc = rows[0][crc & 255] ^ rows[1][crc >> 8 & 255] ^ rows[2][crc >> 16 & 255] ^ rows[3][crc >> 24] ^ own
             length += count + size
+            place += 2
         filled.append(_TAIL.pack(crc, length & 0xFFFFFFFF))
         return filled
 
     @cached_property
-    def _compressed(self) -> tuple[list[bytes], int, int, list[tuple[int, int, Rows]]]:
-        """The compressed pieces with room between them; length and checksum of the first, of each of the others."""
+    def _compressed(self) -> tuple[list[bytes], int, int, list[Run]]:
+        """The compressed pieces with room for the runs between them; length and checksum of the first; the runs.
+
+        A run is one slot, or several with so little between them that compressing it would cost more than it saves.
+        """
         first, *others = self._between
-        last = len(others)
-        blocks = [_block(text, last=place == last) for place, text in enumerate(self._between)]
+        pieces, runs = [first], list[Run]()
+        form, slots, last = b"", list[int](), len(others) - 1
+        for place, (slot, text) in enumerate(zip(self._order, others, strict=True)):
+            form, slots = form + b"%b", [*slots, slot]
+            if len(text) < LITTLE and place < last:
+                form += text.replace(b"%", b"%%")
+                continue
+            runs.append((form, _chosen(slots), len(text), zlib.crc32(text), _appending(len(text))))
+            pieces.append(text)
+            form, slots = b"", []
+        blocks = [_block(text, last=place == len(pieces) - 1) for place, text in enumerate(pieces)]
         blocks[0] = _HEAD + blocks[0]
-        parts = [(len(text), zlib.crc32(text), _appending(len(text))) for text in others]
-        return [piece for block in blocks for piece in (block, b"")][:-1], len(first), zlib.crc32(first), parts
+        return [piece for block in blocks for piece in (block, b"")][:-1], len(first), zlib.crc32(first), runs
+
+
+def _chosen(slots: list[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
+    """What takes the values of these slots out of all."""
+    if len(slots) > 1:
+        return itemgetter(*slots)
+    return lambda values: tuple([values[slot] for slot in slots])
 
 
 def _block(text: bytes, *, last: bool) -> bytes:
     """Text as deflate blocks that refer to nothing before them and end at a whole byte."""
     deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     return deflate.compress(text) + deflate.flush(zlib.Z_FINISH if last else zlib.Z_FULL_FLUSH)
-
-
-def _append(crc: int, rows: Rows) -> int:
-    """What a checksum contributes once the bytes `rows` were made for have followed."""
-    return rows[0][crc & 255] ^ rows[1][crc >> 8 & 255] ^ rows[2][crc >> 16 & 255] ^ rows[3][crc >> 24]
 
 
 def _appending(count: int) -> Rows:

@@ -238,7 +238,6 @@ class Pages:
                 revoked=revoked,
                 verifier=sheet.VERIFIER,
                 item=level.is_item,
-                history=HISTORY,
                 path=PATH,
                 printed=PRINTED,
                 time=TIME,

@@ -40,7 +40,10 @@ _BODY: Final = {
 }
 router = APIRouter(prefix="/v1", tags=["registry"])
 Gtin = Annotated[Short, Path(description="The product's GTIN.", examples=[examples.GTIN])]
-Kind = Annotated[Which, Path(description="The product's picture, or its brand's mark.", openapi_examples={"picture": {"value": "picture"}})]
+Kind = Annotated[
+    Which,
+    Path(description="The product's picture, or its brand's mark.", openapi_examples={"picture": {"value": "picture"}}),
+]
 
 
 async def _file(request: Request, _: Asking) -> bytes:
