@@ -69,7 +69,7 @@ def _enterprise(demo: Record, number: int, maker: Record, made: list[Record], wa
 
 
 def _product(model: Record, number: int, maker: str, renamed: dict[str, str]) -> Record:
-    made = copy.deepcopy(model)
+    made = copy.deepcopy({key: value for key, value in model.items() if key not in {"image", "mark"}})  # no ZIP here
     recognition = made["recognitions"][0] | _ALWAYS
     recognition |= {"number": f"LOAD-{number:06d}", "certificate": renamed[recognition["certificate"]]}
     return made | {

@@ -67,6 +67,7 @@ class Proxy:
         assert self._server is not None
         self._server.close()
         await self._let_go()
+        await asyncio.sleep(0.01)  # transports close in a later turn of the loop, which must still be there
 
     async def _let_go(self) -> None:
         tasks = list(self._serving)
@@ -81,7 +82,7 @@ class Proxy:
         try:
             await self._join(reader, writer)
         except asyncio.CancelledError:
-            pass  # cut: the task has nobody to tell
+            writer.transport.abort()  # cut: the task has nobody to tell, and nobody reads what is still to be sent
         finally:
             writer.close()
             self._serving.discard(task)
@@ -93,6 +94,9 @@ class Proxy:
             return
         try:
             await asyncio.gather(self._pump(reader, out, late=False), self._pump(onward, writer, late=True))
+        except asyncio.CancelledError:
+            out.transport.abort()
+            raise
         finally:
             out.close()
 
