@@ -11,7 +11,7 @@ PORT ?= 8701
 API_PORT ?= 8700
 PROFILE ?= ordinary
 SECONDS ?= 60
-# Half of a test's time is waiting for servers that were stopped on purpose: three workers for two cores.
+# Half of a test's time is waiting for servers that were stopped on purpose: three workers for two cores, and whoever is idle takes over.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2)
 
 help: ## what there is to do
@@ -37,7 +37,7 @@ browser: ## Chromium, fonts and npm tools for the browser tests, where they are 
 	@sh tests/browser/install.sh
 
 test: $(VENV)/.dev browser ## all tests, against a real PostgreSQL, a real Valkey and a real Chromium
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 check: $(VENV)/.dev ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
