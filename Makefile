@@ -50,7 +50,7 @@ fmt: $(VENV)/.dev ## format and mend what can be mended by itself
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.dev ## figures as ratios within one run, into build/bench.json
-	$(BIN)/python -m loadtests.bench
+	$(BIN)/python -m loadtests.bench.run
 
 load: $(VENV)/.dev ## a load test on this machine; PROFILE=ordinary|double11|recall|scraper|lines, SECONDS=…
 	$(BIN)/python -m loadtests run $(PROFILE) --seconds $(SECONDS)

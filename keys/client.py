@@ -23,26 +23,26 @@ from keys.protocol import (
     MAX_ITEMS,
     MAX_SOCKET_PATH,
     ActiveKey,
-    Answer,
     Items,
-    Lot,
-    Product,
     Request,
+    SignerReply,
+    SignLotCode,
+    SignProductCode,
     receive,
     send,
 )
 from zpcode.errors import SignerError, SignerUnavailable, Text
 
-__all__ = ["MAX_ITEMS", "Signer", "SignerClient"]
+__all__ = ["MAX_ITEMS", "SignerClient", "SigningService"]
 
 _QUEUE_FULL_PAUSE = 0.01
 _SIGNATURE = 64
-_ANSWERS = msgspec.msgpack.Decoder(Answer)
+_ANSWERS = msgspec.msgpack.Decoder(SignerReply)
 
 Slots = bytes | npt.NDArray[np.uint64]
 
 
-class Signer(Protocol):
+class SigningService(Protocol):
     """Whoever signs codes. Every method raises SignerUnavailable (try later) or SignerError (it refused)."""
 
     def active_key(self) -> str:
@@ -92,11 +92,11 @@ class SignerClient:
 
     def sign_product(self, key_id: str, gtin: str) -> bytes:
         """The signature of a product code. Raises as `Signer` says."""
-        return self._signed(Product(key_id, gtin), 1)
+        return self._signed(SignProductCode(key_id, gtin), 1)
 
     def sign_lot(self, key_id: str, gtin: str, lot: str) -> bytes:
         """The signature of a lot code. Raises as `Signer` says."""
-        return self._signed(Lot(key_id, gtin, lot), 1)
+        return self._signed(SignLotCode(key_id, gtin, lot), 1)
 
     def sign_items(self, key_id: str, gtin: str, batch: int, slots: Slots) -> bytes:
         """The signatures of up to 65 536 item codes: a uint64 array, or its bytes little-endian."""
@@ -109,7 +109,7 @@ class SignerClient:
             raise self._unavailable("unexpected answer")
         return signatures
 
-    def _ask(self, request: Request) -> Answer:
+    def _ask(self, request: Request) -> SignerReply:
         until = time.monotonic() + self._timeout
         try:
             with self._connected(until) as connection:

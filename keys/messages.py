@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keys.protocol import MAX_ITEMS, Items, Lot, Product
+from keys.protocol import MAX_ITEMS, Items, SignLotCode, SignProductCode
 from zpcode.errors import SignerError, Text
 from zpcode.wire.bulk import serials
 from zpcode.wire.gs1 import is_gtin14, is_lot
@@ -23,13 +23,13 @@ def refusal(zh: str, en: str) -> SignerError:
     return SignerError(Text(f"签名服务拒绝：{zh}", f"the signer refuses: {en}"))
 
 
-def messages_of(request: Product | Lot | Items) -> list[bytes]:
+def messages_of(request: SignProductCode | SignLotCode | Items) -> list[bytes]:
     """The signed bytes of every code asked for, in order. Raises SignerError naming the field that is wrong."""
     if not is_gtin14(request.gtin):
         raise refusal(f"GTIN {request.gtin[:20]!r} 不对", f"GTIN {request.gtin[:20]!r} is not one")
     if isinstance(request, Items):
         return _items(request)
-    lot = request.lot if isinstance(request, Lot) else None
+    lot = request.lot if isinstance(request, SignLotCode) else None
     if lot is not None and not is_lot(lot):
         raise refusal(f"批号 {lot[:30]!r} 不对", f"lot {lot[:30]!r} is not 1 to 20 of 0-9 A-Z . -")
     return [signed_bytes(request.key_id, Identity(request.gtin, lot=lot).path)]

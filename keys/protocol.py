@@ -26,14 +26,14 @@ class ActiveKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     """Ask which key a new batch begins with."""
 
 
-class Product(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="product"):
+class SignProductCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="product"):
     """Sign the product code of a GTIN (14 digits)."""
 
     key_id: str
     gtin: str
 
 
-class Lot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="lot"):
+class SignLotCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="lot"):
     """Sign the lot code of a GTIN and a lot (1 to 20 of `[0-9A-Z.-]`)."""
 
     key_id: str
@@ -50,10 +50,10 @@ class Items(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     slots: bytes
 
 
-Request = ActiveKey | Product | Lot | Items
+Request = ActiveKey | SignProductCode | SignLotCode | Items
 
 
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
+class SignerReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """What comes back: a key id, signatures (64 bytes each, in the order asked), or a refusal in two languages."""
 
     key_id: str = ""
@@ -62,7 +62,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     en: str = ""
 
 
-def send(connection: socket.socket, message: Request | Answer) -> None:
+def send(connection: socket.socket, message: Request | SignerReply) -> None:
     """Send one frame. Raises OSError, TimeoutError among them, when the other side does not take it."""
     body = msgspec.msgpack.encode(message)
     connection.sendall(_LENGTH.pack(len(body)) + body)

@@ -24,8 +24,8 @@ from keys.keyring import KeyringFile, read_root
 from keys.listening import peer_uid
 from keys.messages import refusal
 from keys.prefork import Prefork
-from keys.protocol import MAX_REQUEST, ActiveKey, Answer, Request, receive, send
-from keys.signer import Signer
+from keys.protocol import MAX_REQUEST, ActiveKey, Request, SignerReply, receive, send
+from keys.signer import KeySigner
 from keys.signing_log import SigningLog
 from zpcode.errors import KeyringError, SignerError
 
@@ -61,10 +61,10 @@ class Service:
         """The socket's mode: our own user only, or our group too when other users are let in."""
         return 0o600 if self.uids == {os.geteuid()} else 0o660
 
-    def signer(self) -> Signer:
+    def signer(self) -> KeySigner:
         """A signer on these files. Raises KeyringError when keyring or log cannot be used."""
         ring = KeyringFile(self.keyring, read_root(self.root_public), time.monotonic)
-        return Signer(ring, self.keys_dir, self.passphrase, SigningLog(self.log), lambda: datetime.now(UTC))
+        return KeySigner(ring, self.keys_dir, self.passphrase, SigningLog(self.log), lambda: datetime.now(UTC))
 
 
 def run(service: Service) -> None:
@@ -81,14 +81,14 @@ def run(service: Service) -> None:
     Prefork(service.socket, service.mode, service.processes or os.cpu_count() or 1, child).run()
 
 
-def _prove(signer: Signer) -> None:
+def _prove(signer: KeySigner) -> None:
     try:
         signer.load_active()
     except SignerError as error:  # none is active now; one may be created while this runs
         _LOG.warning("%s", error.text.en)
 
 
-def _serve(listener: socket.socket, parent_gone: int, signer: Signer, uids: frozenset[int]) -> None:
+def _serve(listener: socket.socket, parent_gone: int, signer: KeySigner, uids: frozenset[int]) -> None:
     while True:
         ready, _, _ = select.select([listener.fileno(), parent_gone], [], [])
         if parent_gone in ready:
@@ -105,7 +105,7 @@ def _serve(listener: socket.socket, parent_gone: int, signer: Signer, uids: froz
                 _LOG.info("whoever asked went away or stalled: %s", type(error).__name__)
 
 
-def _exchange(connection: socket.socket, signer: Signer, uids: frozenset[int]) -> None:
+def _exchange(connection: socket.socket, signer: KeySigner, uids: frozenset[int]) -> None:
     uid = peer_uid(connection)
     if uid not in uids:
         _LOG.warning("user %d is not let in", uid)
@@ -116,7 +116,7 @@ def _exchange(connection: socket.socket, signer: Signer, uids: frozenset[int]) -
     send(connection, reply)
 
 
-def _reply(connection: socket.socket, signer: Signer, uid: int) -> Answer:
+def _reply(connection: socket.socket, signer: KeySigner, uid: int) -> SignerReply:
     try:
         request = _REQUESTS.decode(receive(connection, MAX_REQUEST, REQUEST_SECONDS))
     except (ValueError, msgspec.MsgspecError):
@@ -125,12 +125,12 @@ def _reply(connection: socket.socket, signer: Signer, uid: int) -> Answer:
     return answer(signer, request, uid)
 
 
-def answer(signer: Signer, request: Request, uid: int) -> Answer:
+def answer(signer: KeySigner, request: Request, uid: int) -> SignerReply:
     """What the signer says to one request of user `uid`; everything it refuses becomes a refusal in words."""
     try:
         if isinstance(request, ActiveKey):
-            return Answer(key_id=signer.active_key())
-        return Answer(signatures=signer.sign(request, uid))
+            return SignerReply(key_id=signer.active_key())
+        return SignerReply(signatures=signer.sign(request, uid))
     except KeyringError:
         # Its words name files of this machine: for our own log, not for whoever asked.
         _LOG.exception("a private key cannot be used")
@@ -140,5 +140,5 @@ def answer(signer: Signer, request: Request, uid: int) -> Answer:
         return _no(error)
 
 
-def _no(error: SignerError) -> Answer:
-    return Answer(zh=error.text.zh, en=error.text.en)
+def _no(error: SignerError) -> SignerReply:
+    return SignerReply(zh=error.text.zh, en=error.text.en)

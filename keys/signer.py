@@ -23,7 +23,7 @@ from keys import es256
 from keys.files import read_secret
 from keys.keyring import Key, Keyring, KeyringFile
 from keys.messages import messages_of, refusal
-from keys.protocol import Items, Lot, Product
+from keys.protocol import Items, SignLotCode, SignProductCode
 from keys.signing_log import SigningLog, entry
 from zpcode.errors import KeyringError, Text
 
@@ -142,7 +142,7 @@ def key_uri(folder: Path, key_id: str) -> str:
     return key_path(folder.absolute(), key_id).as_uri()
 
 
-class Signer:
+class KeySigner:
     """Signs what the keyring allows now, and logs it first.
 
     `clock` gives aware UTC times. Keys are loaded when first needed and dropped with the keyring
@@ -173,7 +173,7 @@ class Signer:
             )
         return key
 
-    def sign(self, request: Product | Lot | Items, uid: int) -> bytes:
+    def sign(self, request: SignProductCode | SignLotCode | Items, uid: int) -> bytes:
         """The signatures of a request, 64 bytes each. Raises SignerError, or KeyringError if the key does not load."""
         key = self._permitted(request.key_id)
         messages = messages_of(request)

@@ -15,13 +15,15 @@ from pathlib import Path
 
 from keys.files import check_secret, make_folder
 from keys.messages import refusal
-from keys.protocol import Items, Lot, Product
+from keys.protocol import Items, SignLotCode, SignProductCode
 from zpcode.errors import KeyringError, SignerError, Text
 
 _SLOT_BYTES = 8
 
 
-def entry(request: Product | Lot | Items, messages: list[bytes], now: datetime, uid: int) -> dict[str, str | int]:
+def entry(
+    request: SignProductCode | SignLotCode | Items, messages: list[bytes], now: datetime, uid: int
+) -> dict[str, str | int]:
     """What the log says of one request; `sha256` is over the signed bytes of all its codes, end to end."""
     fields: dict[str, str | int] = {
         "time": now.isoformat(),
@@ -30,7 +32,7 @@ def entry(request: Product | Lot | Items, messages: list[bytes], now: datetime, 
         "kind": type(request).__name__.lower(),
         "gtin": request.gtin,
     }
-    if isinstance(request, Lot):
+    if isinstance(request, SignLotCode):
         fields["lot"] = request.lot
     if isinstance(request, Items):
         fields["batch"] = request.batch

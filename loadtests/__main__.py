@@ -14,16 +14,16 @@ from typing import Annotated
 import typer
 
 from keys.client import SignerClient
-from loadtests import system, targets, thresholds
-from loadtests.catalogue import PROFILES, Profile, find
-from loadtests.report import LOCUST, PAGE
-from loadtests.seeding import Plan, Seeding
-from loadtests.telling import refused, step
+from loadtests.load import system, targets, thresholds
+from loadtests.load.catalogue import PROFILES, Profile, find
+from loadtests.load.report import LOCUST, PAGE
+from loadtests.load.seeding import Plan, Seeding
+from loadtests.load.terminal import refused, step
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Refused, Text, ZpError
-from zpcode.services import projection, redis_client
-from zpcode.settings import Settings, load
-from zpcode.store.session import connect
+from zpcode.projection import client, projector
+from zpcode.settings import AuthoritySettings, load
+from zpcode.store.database.session import connect
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="压力测试 / load tests")
 TOP = Path(__file__).resolve().parents[1]
@@ -110,16 +110,16 @@ def seed(
     _seed(settings, sample.absolute(), Plan(products, codes, sampled=min(codes, sampled)), threads)
 
 
-def _seed(settings: Settings, sample: Path, plan: Plan, threads: int) -> None:
+def _seed(settings: AuthoritySettings, sample: Path, plan: Plan, threads: int) -> None:
     with ExitStack() as stack:
         demo = Servers(settings.home).addresses
         engine = connect(settings.database_url or demo.database, pool_size=2 * threads + 2)
         stack.callback(engine.dispose)
         signer = stack.enter_context(SignerClient(settings.signer_socket))
         Seeding(engine, signer, settings.export_dir, settings.public_base, plan, step, threads).run(sample)
-        redis = redis_client.connect(settings.redis_url or demo.redis)
+        redis = client.connect(settings.redis_url or demo.redis)
         stack.callback(redis.close)
-        projection.catch_up(engine, redis)
+        projector.catch_up(engine, redis)
 
 
 def main() -> None:

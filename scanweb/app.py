@@ -9,29 +9,31 @@ from datetime import UTC, datetime
 from typing import Any
 
 from keys.keyring import KeyringFile, read_root
-from scanweb import picture_files, site, texts
-from scanweb.answers import Answers
-from scanweb.cache import Cache
-from scanweb.hurry import Hurry
-from scanweb.lookup import Lookup
-from scanweb.memory import Memory
-from scanweb.metrics import Observation, Pulse
-from scanweb.notices import Notices
-from scanweb.official import Official
-from scanweb.pages import Pages
-from scanweb.picture_files import PictureFiles
-from scanweb.places import Places
-from scanweb.redis_client import RedisClient
-from scanweb.resolve import Resolver
-from scanweb.routes import Receive, ScanRoute, Scope, Send
-from scanweb.scans import ScanBuffer
-from scanweb.seals import Seals
-from scanweb.settings import Settings
-from scanweb.source import Source
-from scanweb.texts import Languages
-from scanweb.traced import traced
-from scanweb.visitors import Addresses, Salts
-from scanweb.watch import Watch
+from scanweb.http import pictures, site
+from scanweb.http.exchange import Receive, Scope, Send
+from scanweb.http.pictures import PictureFiles
+from scanweb.http.rate_limits import ScanRateLimits
+from scanweb.http.scan_route import ScanRoute
+from scanweb.http.tracing import traced
+from scanweb.lookup.database import Database
+from scanweb.lookup.freshness import Freshness
+from scanweb.lookup.lookup import Lookup
+from scanweb.lookup.memory import Memory
+from scanweb.lookup.notices import Notices
+from scanweb.lookup.redis_reader import RedisReader
+from scanweb.lookup.seals import Seals
+from scanweb.metrics.metrics import LoopLag, Observation
+from scanweb.page import texts
+from scanweb.page.html import ScanPages
+from scanweb.page.identity import SiteIdentity
+from scanweb.page.json import JsonAnswers
+from scanweb.page.texts import Languages
+from scanweb.redis.client import RedisClient
+from scanweb.scan.resolver import Resolver
+from scanweb.settings import ScanSettings
+from scanweb.visits.buffer import ScanBuffer
+from scanweb.visits.geoip import GeoIP
+from scanweb.visits.visitors import ClientAddresses, Salts
 from zpcode.telemetry import exposition, logs, metrics, tracing
 from zpcode.telemetry.exposition import Exposition
 
@@ -42,13 +44,13 @@ class App:
     Raises KeyringError where the keyring cannot be trusted: without one no scan can be answered.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ScanSettings) -> None:
         self.settings = settings
         root = read_root(settings.root_path)
-        self.official = Official.of(settings.public_base, root)
+        self.official = SiteIdentity.of(settings.public_base, root)
         self.rings = KeyringFile(settings.keyring_path, root, time.monotonic)
         self.memory = Memory(settings.scan_cards)
-        self.source = Source(
+        self.source = Database(
             settings.scan_database_url,
             limit=settings.scan_queries,
             deadline=settings.scan_database_ms / 1000,
@@ -56,9 +58,9 @@ class App:
         )
         self.salts = Salts(time.time)
         self.buffer = ScanBuffer(settings.scan_buffer)
-        self.watch = Watch(self.memory, self.source, self.salts)
+        self.watch = Freshness(self.memory, self.source, self.salts)
         self.redis = RedisClient(settings.redis, seconds=settings.scan_redis_ms / 1000)
-        self.cache = Cache(
+        self.cache = RedisReader(
             self.redis,
             self.memory,
             self.buffer,
@@ -67,9 +69,9 @@ class App:
             stream=settings.scan_stream_length,
         )
         self.notices = Notices(self.memory, self.cache, self.source, lambda: self.watch.state != "nowhere")
-        self.places = Places(settings.geoip_database)
+        self.places = GeoIP(settings.geoip_database)
         self.scan = self._scan_route()
-        self.scan.hurry = Hurry(settings.scans_per_minute, settings.guesses_per_minute)
+        self.scan.hurry = ScanRateLimits(settings.scans_per_minute, settings.guesses_per_minute)
         self.meters = self.scan.meters
         self.spans = tracing.start("scan", settings.traces, settings.trace_ratio)
         self.answer = traced(self.scan, self.spans)
@@ -77,7 +79,7 @@ class App:
             self.scan, self.rings, self.health, self.notices.current, settings.security_contact, settings.public_base
         )
         self.pictures = PictureFiles(settings.pictures_url, self.site)
-        self.pulse = Pulse(lambda: self.watch.looks)
+        self.pulse = LoopLag(lambda: self.watch.looks)
         self.observation = Observation(self.health, self.meters, self.pulse, settings.scan_stream_length)
         self.exposition = self._exposition()
 
@@ -91,10 +93,10 @@ class App:
         resolver = Resolver(Seals(self.rings), lookup, self.places, clock=time.time, record=self.cache.record)
         return ScanRoute(
             resolver,
-            Pages(words, self.official, self.settings.authority_url),
-            Answers(words),
+            ScanPages(words, self.official, self.settings.authority_url),
+            JsonAnswers(words),
             Languages(tuple(words)),
-            addresses=Addresses(self.settings.trusted_proxies),
+            addresses=ClientAddresses(self.settings.trusted_proxies),
             salts=self.salts,
             clock=time.time,
             floor=self.settings.refusal_floor_ms / 1000,
@@ -104,7 +106,7 @@ class App:
         """One connection event, as ASGI has it."""
         if scope["type"] == "http":
             path = scope["path"]
-            picture = path.startswith(picture_files.FOLDER)
+            picture = path.startswith(pictures.FOLDER)
             plain = picture or path in site.PATHS or path.startswith(site.FOLDER)
             if not plain:
                 await self.answer(scope, receive, send)
@@ -179,14 +181,14 @@ def _collect_seldom() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
-def create(settings: Settings) -> App:
+def create(settings: ScanSettings) -> App:
     """A scan process from its settings."""
     return App(settings)
 
 
 def create_app() -> App:
     """A scan process from the environment, logging JSON lines to standard error."""
-    settings = Settings()
+    settings = ScanSettings()
     logs.configure("scan", level=settings.log_level)
     app = create(settings)
     _collect_seldom()

@@ -1,9 +1,9 @@
-"""uvicorn, with two things added: bounds (`scanweb.door`), and a whole answer in one message. `uvicorn --http scanweb.server:Protocol …`.
+"""uvicorn, with two things added: bounds (`scanweb.http.bounds`), and a whole answer in one message. `uvicorn --http scanweb.server:Protocol …`.
 
 uvicorn checks and copies every header of every answer in Python, and takes head and body apart in two messages. The
 head of a scan page is the same for thousands of scans: so the ASGI extension `zpcode.answer` (announced in
 `scope["extensions"]`, as ASGI 3.0 has it) takes it ready-made. Under a server without it the same application
-answers in plain ASGI messages: `scanweb.routes.respond` knows both.
+answers in plain ASGI messages: `scanweb.http.scan_route.respond` knows both.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from scanweb.door import Door
-from scanweb.routes import ANSWER
+from scanweb.http.bounds import RequestBounds
+from scanweb.http.responses import ANSWER
 
 _EXTENSIONS: Final[dict[str, dict[object, object]]] = {ANSWER: {}}
 
@@ -91,7 +91,7 @@ class Cycle(RequestResponseCycle):
         self.on_response()
 
 
-class Protocol(Door):
+class Protocol(RequestBounds):
     """uvicorn's httptools protocol behind a door, whose requests can be answered whole."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Callable[..., Any]) -> None:

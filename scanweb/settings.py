@@ -16,7 +16,7 @@ ADDRESS = r"^$|^([^:\s]+:|\[[0-9A-Fa-f:]+\]:)?[0-9]{1,5}$"
 """What `ZPCODE_METRICS_ADDRESS` may look like."""
 
 
-class Settings(BaseSettings):
+class ScanSettings(BaseSettings):
     """Every setting of one scan process."""
 
     model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore", frozen=True)

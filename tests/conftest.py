@@ -20,8 +20,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.clock import Clock
-from zpcode.embedded.servers import Addresses, Servers
-from zpcode.store.session import connect, migrate
+from zpcode.embedded.servers import ServerAddresses, Servers
+from zpcode.store.database.session import connect, migrate
 
 _NUMBERS = itertools.count(1)
 
@@ -49,7 +49,7 @@ def template(servers: Servers) -> str:
 
 
 @pytest.fixture
-def addresses(servers: Servers, template: str) -> Iterator[Addresses]:
+def addresses(servers: Servers, template: str) -> Iterator[ServerAddresses]:
     """Where this test's own database and the emptied Valkey are."""
     name = f"test_{next(_NUMBERS)}"
     superuser = connect(servers.addresses.database.replace("/zpcode?", "/postgres?"), pool_size=1)
@@ -77,7 +77,7 @@ def addresses(servers: Servers, template: str) -> Iterator[Addresses]:
 
 
 @pytest.fixture
-def engine(addresses: Addresses) -> Iterator[Engine]:
+def engine(addresses: ServerAddresses) -> Iterator[Engine]:
     """An engine on this test's own database, as the authority."""
     found = connect(addresses.database, pool_size=5)
     yield found
@@ -85,7 +85,7 @@ def engine(addresses: Addresses) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def redis(addresses: Addresses) -> Iterator[Redis]:
+def redis(addresses: ServerAddresses) -> Iterator[Redis]:
     """Valkey as its administrator, emptied."""
     client = Redis.from_url(addresses.admin_redis, socket_timeout=5)
     yield client

@@ -10,7 +10,7 @@ from openpyxl import Workbook
 from stdnum import ean
 from stdnum.cn import uscc as stdnum_uscc
 
-from zpcode.rules.sheets import SHEETS, Sheet
+from zpcode.rules.registry.layout import SHEETS, Sheet
 
 BODY = "ZJ-01"
 

@@ -15,9 +15,9 @@ from zpcode.cli.connections import database, project
 from zpcode.demo import run
 from zpcode.errors import Finding, ZpError
 from zpcode.services import notices
-from zpcode.services.registry import rebuild_cards
+from zpcode.services.registry.product_cards import rebuild_cards
 from zpcode.settings import load
-from zpcode.store.session import migrate
+from zpcode.store.database.session import migrate
 
 app = typer.Typer(
     add_completion=False,

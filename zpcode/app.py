@@ -18,25 +18,26 @@ from starlette.types import Lifespan
 
 from keys.client import SignerClient
 from keys.keyring import Keyring, KeyringFile, read_root
-from zpcode.api import complaints as api_complaints
-from zpcode.api import enterprise, handlers, journey, openapi, operator, pictures, public, regulator
-from zpcode.api.authority import Authority
-from zpcode.api.envelope import Envelope
-from zpcode.api.meters import ApiMeters
-from zpcode.api.pace import Pace
+from zpcode.api.http import error_handlers, openapi
+from zpcode.api.http.context import Authority
+from zpcode.api.http.metrics import ApiMeters
+from zpcode.api.http.middleware import RequestMiddleware
+from zpcode.api.http.rate_limits import ApiRateLimits
+from zpcode.api.routes import complaints as api_complaints
+from zpcode.api.routes import enterprise, journey, operator, pictures, public, regulator
 from zpcode.embedded.servers import Servers
-from zpcode.portal import complaints
-from zpcode.portal.complaints import Complaints
-from zpcode.portal.desk import Desk
-from zpcode.portal.gate import Gate
-from zpcode.portal.meters import Meters
-from zpcode.services import redis_client
-from zpcode.services.jobs import IssueQueue
-from zpcode.services.pictures.darkroom import Darkroom
-from zpcode.services.pictures.shelf import Shelf
-from zpcode.settings import Settings, load
-from zpcode.store.session import connect
-from zpcode.store.traced import trace
+from zpcode.portal.complaints import routes
+from zpcode.portal.complaints.desk import Desk
+from zpcode.portal.complaints.metrics import FormCounters
+from zpcode.portal.complaints.rate_limits import FormRateLimits
+from zpcode.portal.complaints.routes import Complaints
+from zpcode.projection import client
+from zpcode.services.batches.queue import IssueQueue
+from zpcode.services.pictures.decoder import PictureDecoder
+from zpcode.services.pictures.storage import PictureStorage
+from zpcode.settings import AuthoritySettings, load
+from zpcode.store.database.session import connect
+from zpcode.store.database.tracing import trace
 from zpcode.telemetry import exposition, logs, tracing
 from zpcode.telemetry.exposition import Exposition
 from zpcode.telemetry.tracing import OFF, Tracing
@@ -62,7 +63,7 @@ def create_app() -> FastAPI:
     return create(settings)
 
 
-def create(settings: Settings) -> FastAPI:
+def create(settings: AuthoritySettings) -> FastAPI:
     """The API of an authority. Nothing is connected before the first request; all is closed with the lifespan."""
     resources = ExitStack()
     spans = tracing.start("authority", settings.traces, settings.trace_ratio)
@@ -101,21 +102,21 @@ def serve(
     for router in ROUTERS:
         app.include_router(router)
     if portal is not None:
-        app.mount(complaints.PREFIX, portal)
-        app.add_route(complaints.PREFIX, complaints.with_slash, ["GET"], include_in_schema=False)
-    handlers.install(app)
+        app.mount(routes.PREFIX, portal)
+        app.add_route(routes.PREFIX, routes.with_slash, ["GET"], include_in_schema=False)
+    error_handlers.install(app)
     openapi.install(app)
     app.add_middleware(
-        Envelope, larger=operator.LARGER | pictures.LARGER | complaints.LARGER, meters=meters, tracing=spans
+        RequestMiddleware, larger=operator.LARGER | pictures.LARGER | routes.LARGER, meters=meters, tracing=spans
     )
     return app
 
 
-def _authority(settings: Settings, resources: ExitStack) -> Authority:
+def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
     database, cache = _addresses(settings)
     engine = connect(database, pool_size=POOL_SIZE)
     resources.callback(engine.dispose)
-    redis = redis_client.connect(cache)
+    redis = client.connect(cache)
     resources.callback(redis.close)
     return Authority(
         engine=engine,
@@ -124,21 +125,21 @@ def _authority(settings: Settings, resources: ExitStack) -> Authority:
         queue=resources.enter_context(IssueQueue(database)),
         keyring=PublishedKeyring(settings.keyring, settings.root_public),
         exports=settings.export_dir,
-        shelf=Shelf(settings.pictures_url),
+        shelf=PictureStorage(settings.pictures_url),
         base=settings.public_base,
         clock=lambda: datetime.now(UTC),
-        pace=Pace(settings.api_requests_per_minute, settings.api_failures_per_minute),
+        pace=ApiRateLimits(settings.api_requests_per_minute, settings.api_failures_per_minute),
     )
 
 
-def _portal(settings: Settings, authority: Authority, resources: ExitStack, meters: ApiMeters) -> Complaints:
+def _portal(settings: AuthoritySettings, authority: Authority, resources: ExitStack, meters: ApiMeters) -> Complaints:
     keyring = PublishedKeyring(settings.keyring, settings.root_public)
-    desk = Desk(authority.engine, keyring.current, authority.clock, resources.enter_context(Darkroom()))
-    gate = Gate(settings.complaints_per_hour, settings.complaints_per_code)
-    return Complaints(desk, gate, Meters(meters.registry))
+    desk = Desk(authority.engine, keyring.current, authority.clock, resources.enter_context(PictureDecoder()))
+    gate = FormRateLimits(settings.complaints_per_hour, settings.complaints_per_code)
+    return Complaints(desk, gate, FormCounters(meters.registry))
 
 
-def _addresses(settings: Settings) -> tuple[str, str]:
+def _addresses(settings: AuthoritySettings) -> tuple[str, str]:
     """PostgreSQL and Redis: those of the settings, else the embedded ones."""
     if settings.database_url and settings.redis_url:
         return settings.database_url, settings.redis_url

@@ -144,3 +144,8 @@ class Findings:
         """Raise `Refused` if anything was found."""
         if self.items:
             raise Refused(Text(zh, en), tuple(self.items))
+
+
+def refusal(reason: str, zh: str, en: str) -> Refused:
+    """A refusal of one value; where it stands is added by whoever read it."""
+    return Refused(Text(zh, en), (Finding(reason, Text(zh, en)),))

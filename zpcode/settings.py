@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
-class Settings(BaseSettings):
+class AuthoritySettings(BaseSettings):
     """Where things are. Without `database_url` or `redis_url` the embedded servers under `home` are meant."""
 
     model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore")
@@ -96,6 +96,6 @@ class Settings(BaseSettings):
         return self.pictures or (self.home / "pictures").absolute().as_uri()
 
 
-def load() -> Settings:
+def load() -> AuthoritySettings:
     """The settings of this process, from its environment."""
-    return Settings()
+    return AuthoritySettings()

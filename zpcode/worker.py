@@ -22,26 +22,30 @@ from typing import Final
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
 
-from keys.client import Signer, SignerClient
+from keys.client import SignerClient, SigningService
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Conflict, SignerError, Text, Unavailable
-from zpcode.rules.batches import today
-from zpcode.services import comparison, complaints, issuing, jobs, notices, projection, redis_client, registry, scans
-from zpcode.services.comparison import Comparison
-from zpcode.services.redis_client import AnyRedis
-from zpcode.services.survey import Survey
-from zpcode.settings import Settings
+from zpcode.projection import client, comparison, projector
+from zpcode.projection.client import AnyRedis
+from zpcode.projection.comparison import ProjectionComparison
+from zpcode.services import complaints, notices, scans
+from zpcode.services.batches import issue as issuing
+from zpcode.services.batches import queue as jobs
+from zpcode.services.monitoring.statistics import InstallationStatistics
+from zpcode.services.registry import product_cards
+from zpcode.settings import AuthoritySettings
 from zpcode.store import batches
 from zpcode.store import jobs as store_jobs
-from zpcode.store.seats import Seat
-from zpcode.store.session import Engine, connect, transaction
-from zpcode.store.traced import trace
+from zpcode.store.database.session import Engine, connect, transaction
+from zpcode.store.database.tracing import trace
+from zpcode.store.monitoring.worker_slots import WorkerSlot
 from zpcode.telemetry import exposition, logs, metrics, tracing
-from zpcode.telemetry.beats import Beats
 from zpcode.telemetry.exposition import Exposition
 from zpcode.telemetry.metrics import Family, Measure
 from zpcode.telemetry.tracing import OFF, Tracing
+from zpcode.telemetry.worker_loops import WorkerLoops
 from zpcode.wire import redis_keys
+from zpcode.wire.calendar import today
 
 PROJECT_SECONDS: Final = 0.25
 DRAIN_SECONDS: Final = 0.25
@@ -72,22 +76,22 @@ class Worker:
     engine: Engine
     redis: AnyRedis
     stream: AnyRedis
-    signer: Signer
+    signer: SigningService
     queue: jobs.IssueQueue
     directory: Path
     stop: threading.Event = field(default_factory=threading.Event)
-    comparison: Comparison | None = None
-    survey: Survey | None = None
-    beats: Beats = field(default_factory=lambda: Beats(time.monotonic))
+    comparison: ProjectionComparison | None = None
+    survey: InstallationStatistics | None = None
+    beats: WorkerLoops = field(default_factory=lambda: WorkerLoops(time.monotonic))
     spans: Tracing = OFF
     drained: int = 0
     partitioned: bool = False  # whether this process has seen to the partitions
     issued: dict[str, int] = field(default_factory=lambda: {"issued": 0, "waits": 0, "busy": 0})
     queue_open: bool = False
-    seat: Seat = field(init=False)
+    seat: WorkerSlot = field(init=False)
 
     def __post_init__(self) -> None:
-        self.seat = Seat(self.engine)
+        self.seat = WorkerSlot(self.engine)
 
     def issue_once(self, number: int) -> None:
         """Issue one batch and show it to the scan service; what cannot be done now is tried again by the sweep."""
@@ -109,14 +113,14 @@ class Worker:
 
     def project_once(self) -> int:
         """Copy the cards that Redis has not got yet. Raises Unavailable."""
-        return projection.catch_up(self.engine, self.redis)
+        return projector.catch_up(self.engine, self.redis)
 
     def drain_once(self) -> int:
         """Move up to a hundred entries of scans into PostgreSQL; returns how many are done with. Raises Unavailable.
 
         Under the name of this worker's seat: what a killed one left, the next on its seat finishes at once.
         """
-        stream = redis_client.holder(self.stream, redis_keys.SCANS)
+        stream = client.holder(self.stream, redis_keys.SCANS)
         done = scans.drain(self.engine, stream, consumer=f"worker-{self.seat.number()}", now=_clock())
         self.drained += done
         return done
@@ -146,7 +150,7 @@ class Worker:
 
         And see that a database from before there was a card of public notices gets one.
         """
-        registry.turn_cards(self.engine, now=_clock())
+        product_cards.turn_cards(self.engine, now=_clock())
         notices.begin(self.engine)
 
     def compare_once(self) -> None:
@@ -285,7 +289,7 @@ def job_app(database: str, issue: Callable[[int], None]) -> App:
     return app
 
 
-def main(settings: Settings) -> None:
+def main(settings: AuthoritySettings) -> None:
     """Run a worker with these settings until it is told to stop. Without addresses those of the running demo are meant."""
     logs.configure("worker", level=settings.log_level)
     database = settings.database_url or Servers(settings.home).addresses.database
@@ -296,9 +300,9 @@ def main(settings: Settings) -> None:
         engine = connect(database)
         stack.callback(engine.dispose)
         trace(engine, spans)
-        redis = redis_client.connect(cache)
+        redis = client.connect(cache)
         stack.callback(redis.close)
-        stream = redis_client.connect(cache, seconds=scans.TIMEOUT_SECONDS)
+        stream = client.connect(cache, seconds=scans.TIMEOUT_SECONDS)
         stack.callback(stream.close)
         signer = stack.enter_context(SignerClient(settings.signer_socket))
         queue = stack.enter_context(jobs.IssueQueue(database))
@@ -311,8 +315,8 @@ def main(settings: Settings) -> None:
             signer,
             queue,
             settings.export_dir,
-            comparison=(compared := Comparison(engine, redis, settings.comparison_seconds)),
-            survey=Survey(engine, redis, asked, compared),
+            comparison=(compared := ProjectionComparison(engine, redis, settings.comparison_seconds)),
+            survey=InstallationStatistics(engine, redis, asked, compared),
             spans=spans,
         )
         stack.enter_context(Exposition(settings.metrics_address, found.pages()))

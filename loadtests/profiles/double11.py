@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from locust import task
 
-from loadtests.catalogue import PROFILES
-from loadtests.users import Consumer
-from loadtests.wiring import Curve, prepare
+from loadtests.load.catalogue import PROFILES
+from loadtests.users.consumers import Consumer
+from loadtests.users.locust_wiring import Curve, prepare
 
 PROFILE = PROFILES["double11"]
 

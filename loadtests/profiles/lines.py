@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from locust import task
 
-from loadtests.catalogue import PROFILES
-from loadtests.officials import Line, Regulator
-from loadtests.users import Shopper
-from loadtests.wiring import Curve, prepare
+from loadtests.load.catalogue import PROFILES
+from loadtests.users.consumers import Shopper
+from loadtests.users.locust_wiring import Curve, prepare
+from loadtests.users.officials import Line, Regulator
 
 PROFILE = PROFILES["lines"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from locust import task
 
-from loadtests.catalogue import PROFILES
-from loadtests.users import Shopper
-from loadtests.wiring import Curve, prepare
+from loadtests.load.catalogue import PROFILES
+from loadtests.users.consumers import Shopper
+from loadtests.users.locust_wiring import Curve, prepare
 
 PROFILE = PROFILES["ordinary"]
 

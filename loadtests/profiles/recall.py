@@ -9,11 +9,11 @@ import gevent
 from locust import task
 from locust.exception import StopUser
 
-from loadtests.catalogue import PROFILES
-from loadtests.ledger import RECALLED
-from loadtests.officials import Regulator
-from loadtests.users import Consumer
-from loadtests.wiring import Curve, prepare
+from loadtests.load.catalogue import PROFILES
+from loadtests.users.consumers import Consumer
+from loadtests.users.ledger import RECALLED
+from loadtests.users.locust_wiring import Curve, prepare
+from loadtests.users.officials import Regulator
 
 PROFILE = PROFILES["recall"]
 RECALLED_AT = 0.4  # of the run

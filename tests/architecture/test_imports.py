@@ -19,7 +19,7 @@ def _loaded(module: str) -> set[str]:
 @pytest.mark.parametrize(
     ("module", "never"),
     [
-        ("scanweb.resolve", {"fastapi", "sqlalchemy", "psycopg", "numpy", "jinja2", "openpyxl", "procrastinate"}),
+        ("scanweb.scan.resolver", {"fastapi", "sqlalchemy", "psycopg", "numpy", "jinja2", "openpyxl", "procrastinate"}),
         ("keys.keyring", {"redis", "sqlalchemy", "fastapi", "numpy", "typer"}),
         ("keys.server", {"redis", "sqlalchemy", "psycopg", "fastapi", "uvicorn", "openpyxl"}),
         ("zpcode.wire.verdict", {"redis", "sqlalchemy", "fastapi", "numpy", "asyncio"}),

@@ -21,7 +21,7 @@ from tests.browser import stage as theatre
 from tests.browser.chromium import chromium
 from tests.browser.stage import Stage
 from zpcode.embedded.servers import Servers
-from zpcode.store.session import connect
+from zpcode.store.database.session import connect
 
 
 @pytest.fixture(scope="package")

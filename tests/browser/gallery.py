@@ -26,7 +26,7 @@ from tests.browser.chromium import DESK, PHONE, chromium, window
 from tests.browser.looking import PROBES
 from tests.browser.stage import LANGUAGES, SCENES, Scene, Stage
 from zpcode.embedded.servers import Servers
-from zpcode.store.session import connect, migrate
+from zpcode.store.database.session import connect, migrate
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SIZES: Final = {"phone": PHONE, "desk": DESK}

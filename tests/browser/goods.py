@@ -9,7 +9,7 @@ import msgspec
 
 from tests.integration import scan_factories as make
 from zpcode.wire import card
-from zpcode.wire.card import Bilingual, Scope, State
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 _ROWS: Final = (
     ("吸水率", "Water absorption", "le", "0.2", "0.3", "0.5", "0.4", "%", "GB/T 3299-2011"),

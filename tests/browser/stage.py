@@ -27,20 +27,20 @@ from sqlalchemy import Engine
 from stdnum import ean
 
 from scanweb.app import App, create
-from scanweb.hurry import Hurry
-from scanweb.resolve import Answer
+from scanweb.http.rate_limits import ScanRateLimits
+from scanweb.scan.resolver import ScanAnswer
 from scanweb.server import Protocol
-from scanweb.visitors import Visitor
+from scanweb.visits.visitors import Visitor
 from tests import keyroom
 from tests.browser import goods
 from tests.faults.proxy import Proxy
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, OTHER_GTIN, Registry
 from tests.patience import eventually
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire import card, redis_keys
-from zpcode.wire.card import Bilingual, Scope, State
 from zpcode.wire.payload import Identity
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 KEPT_GTIN: Final = "09501101530010"
 HOSTILE_GTINS: Final = {
@@ -97,7 +97,7 @@ SCENES: Final = (
 BY_NAME: Final = {scene.name: scene for scene in SCENES}
 
 
-class _Exhausted(Hurry):
+class _Exhausted(ScanRateLimits):
     """Every address has asked too much."""
 
     def guessing(self, address: bytes, now: float) -> int:
@@ -109,7 +109,7 @@ class _Exhausted(Hurry):
 class _Defect:
     """A resolver with a defect of ours."""
 
-    async def scan(self, raw_path: bytes, visitor: Visitor, language: str) -> Answer:
+    async def scan(self, raw_path: bytes, visitor: Visitor, language: str) -> ScanAnswer:
         """Fails."""
         del raw_path, visitor, language
         raise RuntimeError("a defect, for a test")
@@ -170,7 +170,7 @@ class Stage:
         self.registry.put(cards)
 
 
-def of_database(addresses: Addresses, name: str) -> Addresses:
+def of_database(addresses: ServerAddresses, name: str) -> ServerAddresses:
     """The same servers, another database."""
     swap = ("/zpcode?", f"/{name}?")
     return replace(
@@ -179,7 +179,7 @@ def of_database(addresses: Addresses, name: str) -> Addresses:
 
 
 @contextmanager
-def stage(addresses: Addresses, engine: Engine, redis: Redis, home: Path) -> Iterator[Stage]:
+def stage(addresses: ServerAddresses, engine: Engine, redis: Redis, home: Path) -> Iterator[Stage]:
     """Everything, on servers that are there; `home` is an empty folder with a short name (sockets lie in it)."""
     room, lost = make.room_in(home)
     now = datetime.now(UTC)
@@ -208,7 +208,7 @@ def stage(addresses: Addresses, engine: Engine, redis: Redis, home: Path) -> Ite
         yield found
 
 
-def _app(addresses: Addresses, registry: Registry, base: str) -> App:
+def _app(addresses: ServerAddresses, registry: Registry, base: str) -> App:
     """A scan process behind a proxy that names the visitor; it limits nobody."""
     return create(
         make.settings(
@@ -224,25 +224,25 @@ def _app(addresses: Addresses, registry: Registry, base: str) -> App:
     )
 
 
-def _busy(addresses: Addresses, registry: Registry, base: str) -> App:
+def _busy(addresses: ServerAddresses, registry: Registry, base: str) -> App:
     app = _app(addresses, registry, base)
     app.scan.hurry = _Exhausted(0, 0)
     return app
 
 
-def _broken(addresses: Addresses, registry: Registry, base: str) -> App:
+def _broken(addresses: ServerAddresses, registry: Registry, base: str) -> App:
     app = _app(addresses, registry, base)
     app.scan.resolver.scan = _Defect().scan  # type: ignore[method-assign]
     return app
 
 
-def _lines(addresses: Addresses, home: Path) -> Iterator[Proxy]:
+def _lines(addresses: ServerAddresses, home: Path) -> Iterator[Proxy]:
     """Lines to both stores that can be cut; they begin in `home`."""
     for target in (_database_socket(addresses), _redis_socket(addresses)):
         yield Proxy(target, home / target.name)
 
 
-def _by_way_of(addresses: Addresses, home: Path) -> Addresses:
+def _by_way_of(addresses: ServerAddresses, home: Path) -> ServerAddresses:
     """The same servers at the other end of those lines."""
     redis = _redis_socket(addresses)
     return replace(
@@ -252,11 +252,11 @@ def _by_way_of(addresses: Addresses, home: Path) -> Addresses:
     )
 
 
-def _database_socket(addresses: Addresses) -> Path:
+def _database_socket(addresses: ServerAddresses) -> Path:
     return Path(addresses.scan_database.rpartition("=")[2]) / ".s.PGSQL.5432"
 
 
-def _redis_socket(addresses: Addresses) -> Path:
+def _redis_socket(addresses: ServerAddresses) -> Path:
     return Path(addresses.scan_redis.rpartition("@")[2])
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.browser.chromium import HERE, needed
 
-STATIC = HERE.parents[1] / "scanweb" / "static"
+STATIC = HERE.parents[1] / "scanweb" / "page" / "static"
 ACORN = HERE / "node_modules" / "acorn" / "bin" / "acorn"
 NEW_VALUES = re.compile(
     r"var\(|env\(|clamp\(|\bmin\(|\bmax\(|color-mix\(|light-dark\(|okl|\blab\(|\blch\(|\d(dvh|svh|lvh|cqw)\b|\banywhere\b|"

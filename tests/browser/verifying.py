@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Page, Route
 
 import scanweb
-from scanweb.official import Official
+from scanweb.page.identity import SiteIdentity
 from tests.browser.chromium import window
 
 HOST: Final = "https://zp.example"
 KEYRING: Final = "/.well-known/zpcode-keyring.json"
-STATIC: Final = Path(scanweb.__path__[0]) / "static"
+STATIC: Final = Path(scanweb.__path__[0]) / "page" / "static"
 _CLICK: Final = "#verify [data-do=verify]"
 _OUTCOME: Final = """() => {
     const said = document.querySelector('#verify [data-part=said]').textContent;
@@ -69,7 +69,7 @@ class Site:
         elif path.startswith("/static/"):
             route.fulfill(body=(STATIC / Path(path).name).read_bytes(), content_type="text/javascript")
         else:
-            official = Official.of(self.official or self.host, self.root)
+            official = SiteIdentity.of(self.official or self.host, self.root)
             page = re.sub(r'data-root="[^"]*"', f'data-root="{official.root}"', self.html)
             page = re.sub(r'data-base="[^"]*"', f'data-base="{official.base}"', page)
             route.fulfill(body=page, content_type="text/html; charset=utf-8")

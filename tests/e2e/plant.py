@@ -26,13 +26,15 @@ from tests.faults.scan_processes import ScanProcess
 from tests.integration.issuing_setting import KeyHouse
 from tests.integration.status_setting import MAKER, OPERATOR
 from tests.registry_data import as_json, gtin, registry
-from zpcode.embedded.servers import Addresses
-from zpcode.rules.batches import Batch, BatchRequest
-from zpcode.services import batches, codefile, issuing, jobs, projection
-from zpcode.services.registry import import_registry
-from zpcode.settings import Settings
-from zpcode.store.session import transaction
-from zpcode.store.tables import batch
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.projection import projector
+from zpcode.rules.batches.batch import Batch, BatchRequest
+from zpcode.services.batches import code_file, issue, reserve
+from zpcode.services.batches import queue as jobs
+from zpcode.services.registry.importing import import_registry
+from zpcode.settings import AuthoritySettings
+from zpcode.store.database.session import transaction
+from zpcode.store.tables.codes import batch
 from zpcode.wire import redis_keys
 from zpcode.wire.link import path_of
 from zpcode.wire.payload import Level
@@ -44,14 +46,14 @@ class Plant:
 
     engine: Engine
     redis: Redis
-    addresses: Addresses
+    addresses: ServerAddresses
     house: KeyHouse
     home: Path
     ordered: int = 0
-    settings: Settings = field(init=False)
+    settings: AuthoritySettings = field(init=False)
 
     def __post_init__(self) -> None:
-        self.settings = Settings(
+        self.settings = AuthoritySettings(
             home=self.home,
             database_url=self.addresses.database,
             redis_url=self.addresses.redis,
@@ -70,7 +72,7 @@ class Plant:
         """Reserve a batch as an enterprise does, and ask for it to be issued, if there is whom to ask."""
         self.ordered += 1
         request = BatchRequest(level, gtin(1), quantity, lot="L-1" if level is Level.LOT else "")
-        made = batches.reserve(
+        made = reserve.reserve(
             self.engine, request, caller=MAKER, idempotency_key=f"{self.ordered}", base="https://zpm.example",
             now=datetime.now(UTC),
         )  # fmt: skip
@@ -80,14 +82,14 @@ class Plant:
 
     def batch(self, number: int) -> Batch:
         """A batch as it stands."""
-        return batches.get(self.engine, number, MAKER)
+        return reserve.get(self.engine, number, MAKER)
 
     def codes(self, quantity: int) -> list[str]:
         """The paths of a new batch of item codes, issued here and now."""
         number = self.order(None, Level.ITEM, quantity)
         with self.house.client() as signer:
-            issuing.issue(self.engine, signer, number, directory=self.exports, clock=lambda: datetime.now(UTC))
-        projection.catch_up(self.engine, self.redis)
+            issue.issue(self.engine, signer, number, directory=self.exports, clock=lambda: datetime.now(UTC))
+        projector.catch_up(self.engine, self.redis)
         return self.paths(number)
 
     def paths(self, number: int) -> list[str]:
@@ -95,7 +97,7 @@ class Plant:
         rows = (self.exports / self.batch(number).file_name).read_text("ascii").splitlines()[1:]
         return [path_of(row.partition(",")[0]) for row in rows]
 
-    def worker(self, name: str, *, chunk: int = codefile.CHUNK, metrics: str = "") -> ForkServerProcess:
+    def worker(self, name: str, *, chunk: int = code_file.CHUNK, metrics: str = "") -> ForkServerProcess:
         """A worker, running; what it says is in NAME.log."""
         settings = self.settings.model_copy(update={"metrics_address": metrics})
         return worker_process.started(settings, self.home / f"{name}.log", chunk=chunk)
@@ -110,7 +112,7 @@ class Plant:
         """Whether a batch's file is, to the byte, what one run without any interruption writes into `directory`."""
         made = self.batch(number)
         with self.house.client() as signer:
-            file = codefile.produce(made, signer, directory)
+            file = code_file.produce(made, signer, directory)
         written = (self.exports / made.file_name).read_bytes()
         return file is not None and file.sha256 == made.sha256 and (directory / made.file_name).read_bytes() == written
 

@@ -22,14 +22,14 @@ from tests.integration import scan_factories as make
 from tests.integration import test_scan_process as process
 from tests.integration.scan_factories import Registry
 from tests.patience import eventually
-from zpcode.embedded.cluster import Cluster
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.cluster import EmbeddedCluster
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Unavailable
-from zpcode.services import redis_client
+from zpcode.projection import client
 from zpcode.wire import card, redis_keys
-from zpcode.wire.card import State
-from zpcode.wire.cluster import slot_of
+from zpcode.wire.redis_cluster import slot_of
 from zpcode.wire.scan_event import AT_ONCE
+from zpcode.wire.vocabulary import State
 
 ITEMS = 36
 VISITORS = 3  # for each process
@@ -105,7 +105,7 @@ class Crowd:
 
 
 @contextmanager
-def _worker(addresses: Addresses, cluster: Cluster, home: Path, number: int) -> Iterator[None]:
+def _worker(addresses: ServerAddresses, cluster: EmbeddedCluster, home: Path, number: int) -> Iterator[None]:
     environment = os.environ | {
         "ZPCODE_HOME": str(home),
         "ZPCODE_DATABASE_URL": addresses.database,
@@ -138,12 +138,12 @@ def _ready(port: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("replicas", [1, 0], ids=["with replicas", "without replicas"])
 def test_a_primary_is_killed_while_people_scan(
-    replicas: int, addresses: Addresses, engine: Engine, tmp_path: Path
+    replicas: int, addresses: ServerAddresses, engine: Engine, tmp_path: Path
 ) -> None:
     """No answer fails, nothing revoked becomes good again, every scan is stored or counted as lost."""
     with ExitStack() as stack:
-        cluster = stack.enter_context(Cluster(tmp_path / "cluster", replicas=replicas, timeout_ms=1500))
-        redis = stack.enter_context(closing(redis_client.connect(cluster.addresses.redis)))
+        cluster = stack.enter_context(EmbeddedCluster(tmp_path / "cluster", replicas=replicas, timeout_ms=1500))
+        redis = stack.enter_context(closing(client.connect(cluster.addresses.redis)))
         registry = Registry(engine, cast("Any", redis), *make.room_in(tmp_path))
         registry.commit({card.product_key(make.GTIN): make.product()})
         registry.commit({card.batch_key(number): make.batch(number) for number in BATCHES})
@@ -184,7 +184,7 @@ def test_a_primary_is_killed_while_people_scan(
         _all_accounted_for(engine, redis, ports, crowd, replicas)
 
 
-def _victims(cluster: Cluster, replicas: int) -> list[int]:
+def _victims(cluster: EmbeddedCluster, replicas: int) -> list[int]:
     """The node with the stream of scans; with replicas, then the one that holds the first batch, too."""
     first = cluster.holder(redis_keys.SCANS)
     second = next(
@@ -202,11 +202,11 @@ def _caught_up(registry: Registry) -> bool:
 
 
 def _all_accounted_for(
-    engine: Engine, redis: redis_client.AnyRedis, ports: tuple[int, ...], crowd: Crowd, replicas: int
+    engine: Engine, redis: client.AnyRedis, ports: tuple[int, ...], crowd: Crowd, replicas: int
 ) -> None:
     """Every view was sent or counted as dropped; everything sent is stored, but for what a dead primary took along."""
     eventually(lambda: all(_ready(port)["scans"]["waiting"] == 0 for port in ports))
-    eventually(lambda: redis_client.holder(redis, redis_keys.SCANS).xlen(redis_keys.SCANS) == 0, seconds=60)
+    eventually(lambda: client.holder(redis, redis_keys.SCANS).xlen(redis_keys.SCANS) == 0, seconds=60)
     told = [_ready(port)["scans"] for port in ports]
     sent, dropped = (sum(found[name] for found in told) for name in ("sent", "dropped"))
     assert sent + dropped == crowd.scans

@@ -20,9 +20,10 @@ from tests.integration import issuing_setting as setting
 from tests.integration.issuing_setting import KeyHouse
 from tests.keyroom import is_running
 from tests.patience import eventually
-from zpcode.embedded.servers import Addresses
-from zpcode.rules.batches import BatchState
-from zpcode.services import codefile, jobs
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.rules.batches.batch import BatchState
+from zpcode.services.batches import code_file
+from zpcode.services.batches import queue as jobs
 from zpcode.wire.payload import Level
 
 CHUNK = 1024
@@ -35,7 +36,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> KeyHouse:
 
 
 @pytest.fixture
-def plant(engine: Engine, redis: Redis, addresses: Addresses, house: KeyHouse, tmp_path: Path) -> Iterator[Plant]:
+def plant(engine: Engine, redis: Redis, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path) -> Iterator[Plant]:
     """An installation with one worker."""
     found = Plant(engine, redis, addresses, house, tmp_path)
     worker = found.worker("worker", chunk=CHUNK)
@@ -82,7 +83,7 @@ def test_a_signer_that_is_killed_keeps_a_batch_waiting_and_nothing_else(
 
 
 def _written(plant: Plant, number: int) -> int:
-    return codefile.progress(plant.exports, plant.batch(number))
+    return code_file.progress(plant.exports, plant.batch(number))
 
 
 def test_while_keys_are_rotated_and_revoked_no_valid_scan_fails(plant: Plant, house: KeyHouse, tmp_path: Path) -> None:

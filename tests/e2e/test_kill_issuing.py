@@ -21,11 +21,11 @@ from tests.integration import issuing_setting as setting
 from tests.integration.issuing_setting import MAKER, NOW, KeyHouse
 from tests.patience import eventually
 from zpcode.errors import SignerError, SignerUnavailable
-from zpcode.rules.batches import Batch, BatchState
-from zpcode.services import batches, codefile
-from zpcode.services.issuing import issue
+from zpcode.rules.batches.batch import Batch, BatchState
+from zpcode.services.batches import code_file, reserve
+from zpcode.services.batches.issue import issue
 from zpcode.store import batches as store
-from zpcode.store.session import transaction
+from zpcode.store.database.session import transaction
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def _finish(engine: Engine, house: KeyHouse, directory: Path, number: int) -> Ba
         return issue(engine, signer, number, directory=directory, clock=lambda: NOW)
 
 
-def _in_one_go(batch: Batch, house: KeyHouse, directory: Path) -> codefile.CodeFile:
+def _in_one_go(batch: Batch, house: KeyHouse, directory: Path) -> code_file.CodeFile:
     with house.client() as signer:
-        file = codefile.produce(batch, signer, directory)
+        file = code_file.produce(batch, signer, directory)
     assert file is not None
     return file
 
@@ -57,7 +57,7 @@ def _in_one_go(batch: Batch, house: KeyHouse, directory: Path) -> codefile.CodeF
 @pytest.fixture
 def whole(engine: Engine, house: KeyHouse, tmp_path: Path) -> tuple[Batch, bytes]:
     """An issued batch of three and a half chunks, and its bytes."""
-    number = setting.reserved(engine, quantity=3 * codefile.CHUNK + codefile.CHUNK // 2)
+    number = setting.reserved(engine, quantity=3 * code_file.CHUNK + code_file.CHUNK // 2)
     batch = _finish(engine, house, tmp_path / "whole", number)
     return batch, (tmp_path / "whole" / batch.file_name).read_bytes()
 
@@ -86,7 +86,7 @@ def test_whatever_a_crash_has_left_is_found_and_written_anew(
     }[damage]
     directory = tmp_path / "damaged"
     directory.mkdir()
-    codefile.part_path(directory, batch).write_bytes(left)
+    code_file.part_path(directory, batch).write_bytes(left)
     file = _in_one_go(batch, house, directory)
     assert (directory / batch.file_name).read_bytes() == good
     assert file.sha256 == batch.sha256
@@ -96,13 +96,13 @@ def test_a_complete_file_that_was_never_noted_is_checked_and_noted(
     engine: Engine, house: KeyHouse, tmp_path: Path
 ) -> None:
     """Killed between the renaming and the commit: no code is signed again, and the hash is that of the file."""
-    number = setting.reserved(engine, quantity=codefile.CHUNK + 1)
+    number = setting.reserved(engine, quantity=code_file.CHUNK + 1)
     with house.client() as signer:
-        batch = batches.get(engine, number, MAKER)
+        batch = reserve.get(engine, number, MAKER)
         key_id = signer.active_key()
     with transaction(engine) as connection:
         store.change(connection, number, key_id=key_id)
-    batch = batches.get(engine, number, MAKER)
+    batch = reserve.get(engine, number, MAKER)
     file = _in_one_go(batch, house, tmp_path)
     nobody = setting.KeyHouse(house.room, tmp_path / "nobody").client()
     issued = issue(engine, nobody, number, directory=tmp_path, clock=lambda: NOW)
@@ -112,25 +112,25 @@ def test_a_complete_file_that_was_never_noted_is_checked_and_noted(
 def test_a_signer_that_dies_half_way_costs_nothing(engine: Engine, tmp_path: Path) -> None:
     """What is written stays, the batch says why it waits, and goes on with the next signer."""
     house = setting.key_house(tmp_path / "own")
-    number = setting.reserved(engine, quantity=12 * codefile.CHUNK)
+    number = setting.reserved(engine, quantity=12 * code_file.CHUNK)
     with house.signer() as signer:
         process = next(_running_signer(house))
 
         def end_signer(done: int) -> None:
-            if done == 2 * codefile.CHUNK:
+            if done == 2 * code_file.CHUNK:
                 os.kill(process, signal.SIGTERM)
 
         with pytest.raises(SignerUnavailable):
             issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=end_signer)
-    waiting = batches.get(engine, number, MAKER)
+    waiting = reserve.get(engine, number, MAKER)
     assert waiting.problem is not None
-    written = codefile.progress(tmp_path, waiting)
-    assert 2 * codefile.CHUNK <= written < waiting.quantity
+    written = code_file.progress(tmp_path, waiting)
+    assert 2 * code_file.CHUNK <= written < waiting.quantity
     told: list[int] = []
     with house.signer() as signer:
         batch = issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=told.append)
     assert batch.state is BatchState.ISSUED
-    assert told[0] == written + codefile.CHUNK, "it did not go on where it was"
+    assert told[0] == written + code_file.CHUNK, "it did not go on where it was"
 
 
 def _running_signer(house: KeyHouse) -> Iterator[int]:
@@ -151,10 +151,10 @@ def test_a_rotation_half_way_loses_no_batch(engine: Engine, tmp_path: Path) -> N
     house = setting.key_house(tmp_path / "own")
     with house.signer() as signer:
         began = signer.active_key()
-        number = setting.reserved(engine, quantity=6 * codefile.CHUNK)
+        number = setting.reserved(engine, quantity=6 * code_file.CHUNK)
 
         def rotate(done: int) -> None:
-            if done == 2 * codefile.CHUNK:
+            if done == 2 * code_file.CHUNK:
                 setting.rotate_key(house)
 
         batch = issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=rotate)
@@ -169,10 +169,10 @@ def test_a_key_revoked_half_way_leaves_no_code_of_it_in_the_file(engine: Engine,
     house = setting.key_house(tmp_path / "own")
     with house.signer() as signer:
         began = signer.active_key()
-        number = setting.reserved(engine, quantity=20 * codefile.CHUNK)
+        number = setting.reserved(engine, quantity=20 * code_file.CHUNK)
 
         def revoke(done: int) -> None:
-            if done == 2 * codefile.CHUNK and signer.active_key() == began:
+            if done == 2 * code_file.CHUNK and signer.active_key() == began:
                 setting.rotate_key(house)
                 setting.revoke_key(house, began)
                 while any(signer.active_key() == began for _ in range(20)):
@@ -201,7 +201,7 @@ def test_without_any_key_that_may_sign_the_batch_waits(engine: Engine, tmp_path:
         _wait_until_no_key_is_active(house)
         with pytest.raises(SignerError):
             _finish(engine, house, tmp_path, number)
-    assert batches.get(engine, number, MAKER).problem is not None
+    assert reserve.get(engine, number, MAKER).problem is not None
 
 
 def _wait_until_no_key_is_active(house: KeyHouse) -> None:

@@ -23,10 +23,10 @@ from tests.faults.scan_processes import environment, scan_process
 from tests.integration import issuing_setting
 from tests.integration.issuing_setting import KeyHouse
 from tests.patience import eventually
-from zpcode.embedded.servers import Addresses
-from zpcode.services import jobs
-from zpcode.store.session import transaction
-from zpcode.store.tables import item_history, scan
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.services.batches import queue as jobs
+from zpcode.store.database.session import transaction
+from zpcode.store.tables.codes import item_history, scan
 from zpcode.wire import redis_keys
 from zpcode.wire.payload import Level
 
@@ -48,7 +48,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
 
 
 @pytest.fixture
-def plant(engine: Engine, redis: Redis, addresses: Addresses, house: KeyHouse, tmp_path: Path) -> Plant:
+def plant(engine: Engine, redis: Redis, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path) -> Plant:
     """An installation with nothing running but the signer."""
     return Plant(engine, redis, addresses, house, tmp_path)
 

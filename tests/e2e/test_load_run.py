@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
-from loadtests import sample, system
 from loadtests.__main__ import main
-from loadtests.seeding import Plan
+from loadtests.load import sample, system
+from loadtests.load.seeding import Plan
 
 SECTION = '<section class="verdict {}" aria-labelledby="verdict">'
 

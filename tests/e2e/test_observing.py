@@ -29,10 +29,10 @@ from tests.integration.scan_factories import Registry
 from tests.keyroom import PASSPHRASE, RunningSigner
 from tests.patience import eventually
 from tests.registry_data import as_json, gtin, registry, uscc
-from zpcode.embedded.servers import Addresses, Servers
+from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.rules.access import Role
 from zpcode.services import access
-from zpcode.services.registry import import_registry
+from zpcode.services.registry.importing import import_registry
 from zpcode.telemetry.logs import AT_MOST
 from zpcode.wire import redis_keys
 
@@ -101,7 +101,7 @@ def signer() -> Iterator[RunningSigner]:
 
 
 @pytest.fixture
-def environment(addresses: Addresses, signer: RunningSigner, tmp_path: Path) -> dict[str, str]:
+def environment(addresses: ServerAddresses, signer: RunningSigner, tmp_path: Path) -> dict[str, str]:
     """The settings of every process."""
     return {
         "ZPCODE_HOME": str(tmp_path),

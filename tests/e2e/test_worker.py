@@ -19,13 +19,15 @@ from sqlalchemy import Engine, func, select, text
 from tests.integration import issuing_setting as setting
 from tests.integration.issuing_setting import GTIN, MAKER, KeyHouse
 from zpcode import worker
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Text, Unavailable
-from zpcode.rules.batches import Batch, BatchState
-from zpcode.services import batches, codefile, jobs, redis_client
+from zpcode.projection import client
+from zpcode.rules.batches.batch import Batch, BatchState
+from zpcode.services.batches import code_file, reserve
+from zpcode.services.batches import queue as jobs
 from zpcode.store import batches as store
-from zpcode.store.session import transaction
-from zpcode.store.tables import card, scan
+from zpcode.store.database.session import transaction
+from zpcode.store.tables.codes import card, scan
 from zpcode.wire import redis_keys
 from zpcode.wire.scan_event import ScanEvent, encode
 
@@ -46,7 +48,7 @@ def _registered(engine: Engine) -> None:
 
 
 @contextmanager
-def _running(addresses: Addresses, house: KeyHouse, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _running(addresses: ServerAddresses, house: KeyHouse, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A worker process; ended at the end of the block if it has not been before."""
     environment = os.environ | {
         "ZPCODE_DATABASE_URL": addresses.database,
@@ -70,18 +72,18 @@ def _until(condition: Callable[[], Any], process: subprocess.Popen[bytes]) -> No
 
 
 def _issued(engine: Engine, number: int) -> bool:
-    return batches.get(engine, number, MAKER).state is BatchState.ISSUED
+    return reserve.get(engine, number, MAKER).state is BatchState.ISSUED
 
 
 def test_a_batch_that_nobody_asked_for_is_found_issued_and_shown(
-    engine: Engine, redis: Redis, addresses: Addresses, house: KeyHouse, tmp_path: Path
+    engine: Engine, redis: Redis, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
     """Its process died between reservation and job: the sweep finds it, and Redis has its card as the table has it."""
     number = setting.reserved(engine)
     with _running(addresses, house, tmp_path) as process:
         _until(lambda: _issued(engine, number), process)
-        batch = batches.get(engine, number, MAKER)
-        assert codefile.verify(batch, tmp_path)
+        batch = reserve.get(engine, number, MAKER)
+        assert code_file.verify(batch, tmp_path)
         _until(lambda: _as_in_the_table(engine, redis), process)
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0
@@ -95,7 +97,7 @@ def _as_in_the_table(engine: Engine, redis: Redis) -> bool:
 
 
 def test_scans_and_cards_are_moved_while_it_runs(
-    engine: Engine, redis: Redis, addresses: Addresses, house: KeyHouse, tmp_path: Path
+    engine: Engine, redis: Redis, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
     """Also after Redis was emptied."""
     now = int(time.time() * 1000)
@@ -114,27 +116,27 @@ def test_scans_and_cards_are_moved_while_it_runs(
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_batch_is_finished_by_the_next_worker(
-    engine: Engine, addresses: Addresses, house: KeyHouse, tmp_path: Path, how: signal.Signals
+    engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path, how: signal.Signals
 ) -> None:
     """Told to stop it ends after its chunk; killed it leaves what it has; the file is whole in the end."""
-    number = setting.reserved(engine, quantity=30 * codefile.CHUNK)
-    waiting = batches.get(engine, number, MAKER)
+    number = setting.reserved(engine, quantity=30 * code_file.CHUNK)
+    waiting = reserve.get(engine, number, MAKER)
     with _running(addresses, house, tmp_path) as process:
-        _until(lambda: _begun(engine, number, tmp_path) > 2 * codefile.CHUNK, process)
+        _until(lambda: _begun(engine, number, tmp_path) > 2 * code_file.CHUNK, process)
         process.send_signal(how)
         assert process.wait() == (0 if how is signal.SIGTERM else -how)
     written = _begun(engine, number, tmp_path)
-    assert 2 * codefile.CHUNK < written < waiting.quantity
+    assert 2 * code_file.CHUNK < written < waiting.quantity
     with _running(addresses, house, tmp_path) as process:
         _until(lambda: _issued(engine, number), process)
-    assert codefile.verify(batches.get(engine, number, MAKER), tmp_path)
+    assert code_file.verify(reserve.get(engine, number, MAKER), tmp_path)
 
 
 def _begun(engine: Engine, number: int, directory: Path) -> int:
-    return codefile.progress(directory, batches.get(engine, number, MAKER))
+    return code_file.progress(directory, reserve.get(engine, number, MAKER))
 
 
-def test_a_batch_is_queued_once_however_often_it_is_asked_for(engine: Engine, addresses: Addresses) -> None:
+def test_a_batch_is_queued_once_however_often_it_is_asked_for(engine: Engine, addresses: ServerAddresses) -> None:
     """The queueing lock is the batch's number."""
     number = setting.reserved(engine)
     with jobs.IssueQueue(addresses.database) as queue:
@@ -152,12 +154,12 @@ def test_a_queue_that_cannot_be_reached_is_no_error() -> None:
         assert not queue.defer_issue(1)
 
 
-def _worker(engine: Engine, addresses: Addresses, house: KeyHouse, directory: Path) -> worker.Worker:
+def _worker(engine: Engine, addresses: ServerAddresses, house: KeyHouse, directory: Path) -> worker.Worker:
     return worker.Worker(
         addresses.database,
         engine,
-        redis_client.connect(addresses.redis),
-        redis_client.connect(addresses.redis),
+        client.connect(addresses.redis),
+        client.connect(addresses.redis),
         house.client(),
         jobs.IssueQueue(addresses.database),
         directory,
@@ -165,7 +167,7 @@ def _worker(engine: Engine, addresses: Addresses, house: KeyHouse, directory: Pa
 
 
 def test_the_sweep_leaves_alone_what_is_being_issued(
-    engine: Engine, addresses: Addresses, house: KeyHouse, tmp_path: Path
+    engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
     """By whatever process, a command line among them."""
     mine, busy = setting.reserved(engine, "a"), setting.reserved(engine, "b")
@@ -180,21 +182,21 @@ def test_the_sweep_leaves_alone_what_is_being_issued(
 
 
 def test_what_cannot_be_issued_now_is_no_failure(
-    engine: Engine, addresses: Addresses, house: KeyHouse, tmp_path: Path
+    engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
     """No signer, a batch that someone else issues: the job ends, the batch waits."""
     number = setting.reserved(engine)
     found = _worker(engine, addresses, setting.KeyHouse(house.room, tmp_path / "nobody"), tmp_path)
     found.issue_once(number)
-    assert batches.get(engine, number, MAKER).problem is not None
+    assert reserve.get(engine, number, MAKER).problem is not None
     with store.issuing(engine, number):
         found.issue_once(number)
-    waiting: Batch = batches.get(engine, number, MAKER)
+    waiting: Batch = reserve.get(engine, number, MAKER)
     assert waiting.state is BatchState.RESERVED
 
 
 def test_trouble_in_one_step_does_not_end_it(
-    engine: Engine, addresses: Addresses, house: KeyHouse, tmp_path: Path
+    engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
     """Neither an outage nor a defect: the step is taken again."""
     found = _worker(engine, addresses, house, tmp_path)

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from zpcode import worker
-from zpcode.services import codefile
-from zpcode.settings import Settings
+from zpcode.services.batches import code_file
+from zpcode.settings import AuthoritySettings
 
 _NURSERY: Final = multiprocessing.get_context("forkserver")
 _NURSERY.set_forkserver_preload(["tests.e2e.worker_process"])
 
 
-def started(settings: Settings, log: Path, *, chunk: int = codefile.CHUNK) -> ForkServerProcess:
+def started(settings: AuthoritySettings, log: Path, *, chunk: int = code_file.CHUNK) -> ForkServerProcess:
     """A worker with these settings, running. It writes `chunk` codes at a time; what it says goes to the end of `log`."""
     process = _NURSERY.Process(target=_run, args=(settings, log, chunk), daemon=True)
     process.start()
@@ -39,9 +39,9 @@ def ended(process: ForkServerProcess, how: signal.Signals) -> int | None:
     return status
 
 
-def _run(settings: Settings, log: Path, chunk: int) -> None:
+def _run(settings: AuthoritySettings, log: Path, chunk: int) -> None:
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream in (1, 2):
         os.dup2(output, stream)
-    setattr(codefile, "CHUNK", chunk)  # noqa: B010 - a constant everywhere but here
+    setattr(code_file, "CHUNK", chunk)  # noqa: B010 - a constant everywhere but here
     worker.main(settings)

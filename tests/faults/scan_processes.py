@@ -17,7 +17,7 @@ import httpx
 from keys.ceremony import KeyRoom
 from tests.integration import scan_factories as make
 from tests.patience import eventually
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 
 APP = "scanweb.app:create_app"
 DOOR = "scanweb.server:Protocol"
@@ -55,7 +55,7 @@ class ScanProcess:
         return int(status.partition("VmRSS:")[2].split()[0])
 
 
-def environment(addresses: Addresses, room: KeyRoom, **more: str) -> dict[str, str]:
+def environment(addresses: ServerAddresses, room: KeyRoom, **more: str) -> dict[str, str]:
     """Settings of a scan process on the test servers: any address may be claimed, the wait for the database is long, no floor."""
     return {
         "ZPCODE_SCAN_DATABASE_URL": addresses.scan_database,

@@ -32,22 +32,23 @@ from tests.integration.status_setting import (
     settle,
 )
 from tests.registry_data import gtin
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Conflict
-from zpcode.rules.decisions import Action
-from zpcode.rules.status import StatusRequest
-from zpcode.services import projection, scans
-from zpcode.services.status import change, change_and_project
-from zpcode.wire.card import Scope
+from zpcode.projection import projector
+from zpcode.rules.status.decisions import Action
+from zpcode.rules.status.permissions import StatusRequest
+from zpcode.services import scans
+from zpcode.services.status.change import change, change_and_project
 from zpcode.wire.link import path_of
 from zpcode.wire.verdict import Verdict
+from zpcode.wire.vocabulary import Scope
 
 APART = 90
 Start = Callable[[float], AbstractContextManager[ScanProcess]]
 
 
 @pytest.fixture
-def start(addresses: Addresses, scan_keys: tuple[KeyRoom, str], tmp_path: Path) -> Start:
+def start(addresses: ServerAddresses, scan_keys: tuple[KeyRoom, str], tmp_path: Path) -> Start:
     """Starts a scan process whose clock is wrong by some seconds."""
 
     def process(wrong_by: float) -> AbstractContextManager[ScanProcess]:
@@ -75,7 +76,7 @@ def ahead(start: Start) -> Iterator[ScanProcess]:
 def world(engine: Engine, redis: Redis) -> World:
     """An enterprise with its batches, in Redis."""
     found = settle(engine, datetime.now(UTC))
-    projection.catch_up(engine, redis)
+    projector.catch_up(engine, redis)
     return found
 
 

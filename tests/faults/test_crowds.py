@@ -22,7 +22,7 @@ from tests.faults.wires import connect, many, until_closed
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import Registry, ScanService
 from tests.patience import eventually
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 
 SLOW, IDLE, CROWD = 100, 10_000, 500
 SPARE_FILES = 400
@@ -58,7 +58,7 @@ def request(path: str, *headers: bytes) -> bytes:
     return b"\r\n".join((b"GET " + path.encode() + b" HTTP/1.1", b"host: scan", *headers)) + b"\r\n\r\n"
 
 
-def test_slow_clients_disturb_nobody(addresses: Addresses, registry: Registry, tmp_path: Path) -> None:
+def test_slow_clients_disturb_nobody(addresses: ServerAddresses, registry: Registry, tmp_path: Path) -> None:
     """A hundred each: heads byte by byte, bodies byte by byte, pages that are not read. Two hundred scans meanwhile."""
     settings = environment(addresses, registry.room, **{tuned_door.ARRIVE: "300", tuned_door.TAKE: "300"})
     with (
@@ -80,7 +80,7 @@ def test_slow_clients_disturb_nobody(addresses: Addresses, registry: Registry, t
         assert all("验证通过" in page.text for page in pages)
 
 
-def test_slow_clients_are_hung_up_on(addresses: Addresses, registry: Registry, tmp_path: Path) -> None:
+def test_slow_clients_are_hung_up_on(addresses: ServerAddresses, registry: Registry, tmp_path: Path) -> None:
     """With the door's patience cut to a second: a head byte by byte ends in 408, a body byte by byte in silence."""
     settings = environment(addresses, registry.room, **{tuned_door.ARRIVE: "1"})
     with (
@@ -107,7 +107,7 @@ def many_files() -> Iterator[int]:
 
 
 def test_ten_thousand_idle_connections_are_cheap(
-    addresses: Addresses, registry: Registry, tmp_path: Path, many_files: int
+    addresses: ServerAddresses, registry: Registry, tmp_path: Path, many_files: int
 ) -> None:
     """Half of them never say a word, half have scanned once. A scan is answered, and so is the next one on each."""
     settings = environment(addresses, registry.room, **{tuned_door.ARRIVE: "300"})
@@ -139,7 +139,7 @@ def crowd(port: int, path: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["projected", "flushed"])
 def test_a_crowd_around_one_code_meets_a_cold_process(
-    addresses: Addresses, registry: Registry, tmp_path: Path, *, flushed: bool
+    addresses: ServerAddresses, registry: Registry, tmp_path: Path, *, flushed: bool
 ) -> None:
     """Real connections, nothing in memory, Redis there or emptied: everyone is told the same, each with its own number."""
     path = registry.item(3)
@@ -155,7 +155,7 @@ def test_a_crowd_around_one_code_meets_a_cold_process(
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["projected", "flushed"])
 def test_a_crowd_around_one_code_is_one_question_to_the_database(
-    addresses: Addresses, registry: Registry, *, flushed: bool
+    addresses: ServerAddresses, registry: Registry, *, flushed: bool
 ) -> None:
     """Each record is read at most once, however many ask for it; none at all where Redis has it."""
     asked: Counter[str] = Counter()
@@ -186,7 +186,7 @@ def test_a_crowd_around_one_code_is_one_question_to_the_database(
 
 
 def test_a_crowd_that_leaves_takes_nobodys_answer_along(
-    addresses: Addresses, registry: Registry, tmp_path: Path
+    addresses: ServerAddresses, registry: Registry, tmp_path: Path
 ) -> None:
     """Half of them hang up while the code is being looked up; the other half, and everybody later, is answered."""
     with scan_process(environment(addresses, registry.room), tmp_path / "scan.log") as scan:

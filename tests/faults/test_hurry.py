@@ -13,7 +13,7 @@ import pytest
 from tests.faults.scan_processes import ScanProcess, environment, scan_process
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import Registry
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire.payload import Identity
 
 SCANS, GUESSES = 20, 6
@@ -21,7 +21,7 @@ HASTY, OTHER, OTHER_6 = "60.191.0.1", "60.191.0.2", "2408:8000:1:2::9"
 
 
 @pytest.fixture
-def scan(addresses: Addresses, registry: Registry, tmp_path: Path) -> Iterator[ScanProcess]:
+def scan(addresses: ServerAddresses, registry: Registry, tmp_path: Path) -> Iterator[ScanProcess]:
     """A scan process of little patience. Nobody's whole address stands in its log."""
     limits = {"ZPCODE_SCANS_PER_MINUTE": str(SCANS), "ZPCODE_GUESSES_PER_MINUTE": str(GUESSES)}
     with scan_process(environment(addresses, registry.room, **limits), tmp_path / "scan.log") as found:

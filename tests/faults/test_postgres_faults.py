@@ -17,11 +17,11 @@ from tests.integration import status_setting as setting
 from tests.patience import eventually
 from zpcode.errors import Unavailable
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.decisions import Action
-from zpcode.rules.status import StatusRequest
+from zpcode.rules.status.decisions import Action
+from zpcode.rules.status.permissions import StatusRequest
 from zpcode.services import access, audit
 from zpcode.wire import card, redis_keys
-from zpcode.wire.card import Scope
+from zpcode.wire.vocabulary import Scope
 
 PATIENCE = 20
 """How long a client of the API waits before it calls that for ever."""

@@ -11,18 +11,18 @@ import pytest
 from sqlalchemy import Engine, text
 
 from tests.faults.proxy import Proxy
-from zpcode.embedded.servers import Addresses, Servers
+from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.errors import Unavailable
-from zpcode.store import pulse
-from zpcode.store.pulse import Pulse
-from zpcode.store.session import connect, session_class, transaction
+from zpcode.store.database import liveness
+from zpcode.store.database.liveness import DatabaseLiveness
+from zpcode.store.database.session import connect, session_class, transaction
 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask after a tenth of a second of silence, not after one."""
-    monkeypatch.setattr(pulse, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(pulse, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(liveness, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(liveness, "AGAIN_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def line(servers: Servers) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def distant(addresses: Addresses, line: Proxy, impatient: None) -> Iterator[Engine]:
+def distant(addresses: ServerAddresses, line: Proxy, impatient: None) -> Iterator[Engine]:
     """An engine at the other end of the line, with a table to write to."""
     del impatient
     found = connect(at(addresses, line.path), pool_size=2)
@@ -47,7 +47,7 @@ def distant(addresses: Addresses, line: Proxy, impatient: None) -> Iterator[Engi
     found.dispose()
 
 
-def at(addresses: Addresses, path: Path) -> str:
+def at(addresses: ServerAddresses, path: Path) -> str:
     """The authority's database by way of another socket."""
     return f"{addresses.database.rpartition('=')[0]}={path.parent}"
 
@@ -96,16 +96,16 @@ def test_once_gone_nobody_waits_and_one_at_a_time_asks() -> None:
         if len(asked) < 3:
             raise psycopg.errors.ConnectionTimeout
 
-    found = Pulse(probe, statement=1)
+    found = DatabaseLiveness(probe, statement=1)
     assert not found.beats()
     for _ in range(5):
         with pytest.raises(psycopg.OperationalError):
             found.check()
     assert asked == [0], "not again within the second"
-    found._asked -= pulse.AGAIN_SECONDS
+    found._asked -= liveness.AGAIN_SECONDS
     with pytest.raises(psycopg.OperationalError):
         found.check()
-    found._asked -= pulse.AGAIN_SECONDS
+    found._asked -= liveness.AGAIN_SECONDS
     found.check()
     assert (asked, found.gone) == ([0, 1, 2], False)
 
@@ -116,10 +116,10 @@ def test_a_refusal_is_an_answer() -> None:
     def probe() -> None:
         raise psycopg.OperationalError("FATAL: sorry, too many clients already")
 
-    assert Pulse(probe, statement=1).beats()
+    assert DatabaseLiveness(probe, statement=1).beats()
 
 
-def test_the_queue_s_connections_are_as_bounded(addresses: Addresses, line: Proxy, impatient: None) -> None:
+def test_the_queue_s_connections_are_as_bounded(addresses: ServerAddresses, line: Proxy, impatient: None) -> None:
     del impatient
     with session_class(at(addresses, line.path)).connect(at(addresses, line.path), autocommit=True) as session:
         line.freeze()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from scanweb import door
+from scanweb.http import bounds
 from scanweb.server import Protocol
 
 ARRIVE, TAKE = "ZPCODE_TEST_ARRIVE", "ZPCODE_TEST_TAKE"
 __all__ = ["ARRIVE", "TAKE", "Protocol"]
 
-door.ARRIVE_SECONDS = float(os.environ.get(ARRIVE, door.ARRIVE_SECONDS))  # type: ignore[misc]
-door.TAKE_SECONDS = float(os.environ.get(TAKE, door.TAKE_SECONDS))  # type: ignore[misc]
+bounds.ARRIVE_SECONDS = float(os.environ.get(ARRIVE, bounds.ARRIVE_SECONDS))  # type: ignore[misc]
+bounds.TAKE_SECONDS = float(os.environ.get(TAKE, bounds.TAKE_SECONDS))  # type: ignore[misc]

@@ -29,11 +29,11 @@ from tests.integration import scan_factories as make
 from tests.integration.scan_factories import Registry
 from tests.patience import eventually
 from zpcode.embedded.processes import Processes
-from zpcode.embedded.servers import Addresses, Servers, secret_file
-from zpcode.store import outbox
-from zpcode.store.session import connect, migrate, transaction
+from zpcode.embedded.servers import ServerAddresses, Servers, secret_file
+from zpcode.store import cards as outbox
+from zpcode.store.database.session import connect, migrate, transaction
 from zpcode.wire import card, redis_keys
-from zpcode.wire.card import State
+from zpcode.wire.vocabulary import State
 
 FILE_BYTES = 16 * 1024 * 1024
 GOOD, SCRAPPED, WITHDRAWN = 7, 7, 9
@@ -45,7 +45,7 @@ class World:
     """What is running. `ports` are the scan processes', `registry` plays the authority."""
 
     servers: Servers
-    addresses: Addresses
+    addresses: ServerAddresses
     engine: Engine
     redis: Redis
     registry: Registry

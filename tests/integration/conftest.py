@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from keys.ceremony import KeyRoom
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import Registry, ScanService
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def registry(engine: Engine, redis: Redis, scan_keys: tuple[KeyRoom, str]) -> Re
 
 
 @pytest.fixture
-def service(addresses: Addresses, registry: Registry) -> Iterator[ScanService]:
+def service(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
     """A scan process on it."""
     with ScanService(make.settings(addresses, registry.room)) as running:
         yield running

@@ -18,22 +18,27 @@ from sqlalchemy import Connection, Engine, text
 from tests.integration.issuing_setting import KeyHouse
 from tests.integration.status_setting import LOT, MAKER, OPERATOR, ask, decided, reserved
 from tests.registry_data import as_json, gtin, registry, uscc
-from zpcode.rules.batches import Batch, today
-from zpcode.rules.complaints import Kind, Step, StepRequest, Told
-from zpcode.rules.decisions import Action
+from zpcode.projection import projector
+from zpcode.rules.batches.batch import Batch
+from zpcode.rules.complaints.complaint import ComplaintForm, ComplaintKind, ComplaintStep, StepRequest
 from zpcode.rules.journey import EventRequest, Subject
-from zpcode.services import complaints, issuing, journey, projection, scans
-from zpcode.services.complaints import About
+from zpcode.rules.status.decisions import Action
+from zpcode.services import complaints, scans
+from zpcode.services.batches import issue
+from zpcode.services.complaints import ComplaintSubject
 from zpcode.services.fsck import run
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import Outcome, Report, State
-from zpcode.services.registry import import_registry, turn_cards
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import CheckResult, FsckReport, InvariantState
+from zpcode.services.journey import events as journey
+from zpcode.services.registry.importing import import_registry
+from zpcode.services.registry.product_cards import turn_cards
 from zpcode.store import batches
-from zpcode.store.session import transaction
+from zpcode.store.database.session import transaction
 from zpcode.wire import redis_keys
-from zpcode.wire.card import Scope
+from zpcode.wire.calendar import today
 from zpcode.wire.payload import Level
 from zpcode.wire.scan_event import ScanEvent, encode
+from zpcode.wire.vocabulary import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +47,25 @@ class World:
 
     engine: Engine
     redis: Redis
-    ground: Ground
+    ground: CheckContext
     item: int
     compact: int
     product: int
     lot: int
     waiting: int
 
-    def check(self, **changes: Any) -> Report:
+    def check(self, **changes: Any) -> FsckReport:
         """The report of a run with these changes to the ground."""
         return run.check(replace(self.ground, **changes))
 
-    def of(self, name: str, **changes: Any) -> Outcome:
+    def of(self, name: str, **changes: Any) -> CheckResult:
         """One check alone."""
         return run.check(replace(self.ground, **changes), only=[name]).of(name)
 
     def reasons(self, name: str) -> Counter[str]:
         """How many findings of each reason one check has, looking closely. It names what to do where there are any."""
         found = self.of(name, deep=True)
-        assert (found.state is State.BROKEN) == bool(found.findings)
+        assert (found.state is InvariantState.BROKEN) == bool(found.findings)
         assert found.invariant.remedy.zh
         assert found.invariant.remedy.en
         return Counter(finding.reason for finding in found.findings)
@@ -113,9 +118,9 @@ def settle(engine: Engine, redis: Redis, house: KeyHouse, directory: Path) -> Wo
     _travelled(engine, item, now)
     _complained(engine, now)
     scans.ensure_partitions(engine, today(datetime.now(UTC)))
-    projection.catch_up(engine, redis)
+    projector.catch_up(engine, redis)
     _scanned(engine, redis, item, now)
-    ground = Ground(
+    ground = CheckContext(
         engine, redis, directory, lambda: house.keyring, datetime.now(UTC), patience=0, pause=lambda _: None
     )
     return World(engine, redis, ground, item, compact, product, lot, waiting)
@@ -124,7 +129,7 @@ def settle(engine: Engine, redis: Redis, house: KeyHouse, directory: Path) -> Wo
 def _issued(engine: Engine, house: KeyHouse, directory: Path, level: Level, now: datetime) -> Batch:
     number = reserved(engine, level, 1, MAKER, now).number
     with house.client() as signer:
-        return issuing.issue(engine, signer, number, directory=directory, clock=lambda: now)
+        return issue.issue(engine, signer, number, directory=directory, clock=lambda: now)
 
 
 def _decided(engine: Engine, item: int, compact: int, now: datetime) -> None:
@@ -163,9 +168,9 @@ def _travelled(engine: Engine, item: int, now: datetime) -> None:
 
 def _complained(engine: Engine, now: datetime) -> None:
     """A complaint with a contact, closed."""
-    told = Told(Kind.QUALITY, "It broke", contact="13800000000")
-    number = complaints.receive(engine, told, About(), (), ticket=bytes(16), now=now).number
-    complaints.take(engine, number, StepRequest(Step.CLOSE, "Replaced"), caller=OPERATOR, now=now)
+    told = ComplaintForm(ComplaintKind.QUALITY, "It broke", contact="13800000000")
+    number = complaints.receive(engine, told, ComplaintSubject(), (), ticket=bytes(16), now=now).number
+    complaints.take(engine, number, StepRequest(ComplaintStep.CLOSE, "Replaced"), caller=OPERATOR, now=now)
 
 
 def _scanned(engine: Engine, redis: Redis, item: int, now: datetime) -> None:

@@ -23,26 +23,25 @@ from keys.client import SignerClient
 from keys.keyring import Keyring
 from zpcode.errors import SignerUnavailable
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.batches import BatchRequest
-from zpcode.services.batches import reserve
-from zpcode.store.outbox import put_cards
-from zpcode.store.session import transaction
-from zpcode.store.tables import batch, enterprise, product
+from zpcode.rules.batches.batch import BatchRequest
+from zpcode.services.batches.reserve import reserve
+from zpcode.store.cards import put_cards
+from zpcode.store.database.session import transaction
+from zpcode.store.tables.codes import batch
+from zpcode.store.tables.registry import enterprise, product
 from zpcode.wire.card import (
-    Bilingual,
     EnterpriseInfo,
     ProductCard,
     RecognitionInfo,
-    Scope,
     StandardInfo,
     Standing,
-    State,
     Timeline,
     product_key,
     standing_key,
 )
 from zpcode.wire.link import parse, path_of
 from zpcode.wire.payload import Code, Level
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 USCC = "91330106MA2XXXXX0A"
 OTHER_USCC = "91330200MA2YYYYY0B"

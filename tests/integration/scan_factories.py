@@ -22,15 +22,16 @@ from sqlalchemy import Engine, text
 
 from keys.ceremony import KeyRoom
 from scanweb.app import App, create
-from scanweb.settings import Settings
+from scanweb.settings import ScanSettings
 from tests import keyroom
-from zpcode.embedded.servers import Addresses
-from zpcode.services import projection
-from zpcode.store import outbox
-from zpcode.store.session import transaction
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.projection import projector
+from zpcode.store import cards as outbox
+from zpcode.store.database.session import transaction
 from zpcode.wire import card, payload, redis_keys, scan_event
-from zpcode.wire.card import Bilingual, Scope, Standing, State, Timeline
+from zpcode.wire.card import Standing, Timeline
 from zpcode.wire.permutation import Permutation
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 T = TypeVar("T")
 GTIN = "09501101530003"
@@ -159,7 +160,7 @@ class Registry:
 
     def project(self) -> None:
         """Bring Redis up to the table."""
-        projection.catch_up(self.engine, self.redis)
+        projector.catch_up(self.engine, self.redis)
 
     def everything(self) -> None:
         """A product with an item batch, a compact batch and a lot."""
@@ -197,7 +198,7 @@ class Registry:
             )
 
 
-def settings(addresses: Addresses, room: KeyRoom, **changes: Any) -> Settings:
+def settings(addresses: ServerAddresses, room: KeyRoom, **changes: Any) -> ScanSettings:
     """Settings of a scan process on the test servers.
 
     A busy machine may stall for longer than a consumer should wait, so both waits are long here; the tests
@@ -212,14 +213,14 @@ def settings(addresses: Addresses, room: KeyRoom, **changes: Any) -> Settings:
         "refusal_floor_ms": 0,
         "scan_database_ms": 5000,
     }
-    found = Settings(**(values | changes))
+    found = ScanSettings(**(values | changes))
     return found if "scan_redis_ms" in changes else found.model_copy(update={"scan_redis_ms": 5000})  # beyond its bound
 
 
 class ScanService:
     """A running scan process. Every call is made on its own event loop, in a thread."""
 
-    def __init__(self, configuration: Settings) -> None:
+    def __init__(self, configuration: ScanSettings) -> None:
         self.app: App = create(configuration)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)

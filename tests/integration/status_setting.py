@@ -17,21 +17,21 @@ from sqlalchemy import Engine
 
 from tests.registry_data import as_json, gtin, registry, uscc
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.batches import Batch, BatchRequest, today
-from zpcode.rules.decisions import Action
-from zpcode.rules.reasons import REASONS
-from zpcode.rules.status import StatusRequest
-from zpcode.services import batches as services
-from zpcode.services.registry import import_registry
-from zpcode.services.status import change
-from zpcode.store import audit, batches, outbox
-from zpcode.store.session import transaction
+from zpcode.rules.batches.batch import Batch, BatchRequest
+from zpcode.rules.status.decisions import Action
+from zpcode.rules.status.permissions import StatusRequest
+from zpcode.rules.status.reasons import REASONS
+from zpcode.services.batches import reserve as services
+from zpcode.services.registry.importing import import_registry
+from zpcode.services.status.change import change
+from zpcode.store import audit, batches, cards
+from zpcode.store.database.session import transaction
 from zpcode.wire import redis_keys
+from zpcode.wire.calendar import today
 from zpcode.wire.card import (
     BatchCard,
     LotCard,
     ProductCard,
-    Scope,
     Timeline,
     batch_key,
     item_key,
@@ -41,7 +41,8 @@ from zpcode.wire.card import (
 )
 from zpcode.wire.payload import Code, Identity, Level, Serial, check_of
 from zpcode.wire.permutation import Permutation
-from zpcode.wire.verdict import Evidence, Finding, Proof, decide
+from zpcode.wire.verdict import Evidence, Outcome, Proof, decide
+from zpcode.wire.vocabulary import Scope
 
 KEY_ID = "ABCD"
 LOT = "L-1"
@@ -136,7 +137,7 @@ def in_database(engine: Engine) -> Fetch:
 
     def fetch(key: str) -> bytes | None:
         with transaction(engine) as connection:
-            found = outbox.fetch(connection, [key])
+            found = cards.fetch(connection, [key])
         return found[0].body if found else None
 
     return fetch
@@ -160,7 +161,7 @@ def printed(engine: Engine, number: int, index: int) -> str:
     return f"https://zpm.example{Code(Identity(batch.gtin, serial=serial, check=check)).path}"
 
 
-def item_verdict(fetch: Fetch, number: int, index: int, now: datetime) -> Finding:
+def item_verdict(fetch: Fetch, number: int, index: int, now: datetime) -> Outcome:
     """What the scan of a sealed or compact item code is answered with, from its cards alone."""
     batch = _card(fetch(batch_key(number)), BatchCard)
     assert batch is not None
@@ -176,7 +177,7 @@ def item_verdict(fetch: Fetch, number: int, index: int, now: datetime) -> Findin
     return decide(evidence, now=int(now.timestamp()), today=today(now).isoformat())
 
 
-def lot_verdict(fetch: Fetch, product_gtin: str, lot: str, now: datetime) -> Finding:
+def lot_verdict(fetch: Fetch, product_gtin: str, lot: str, now: datetime) -> Outcome:
     """What the scan of a lot code is answered with; of a product code where `lot` is empty."""
     product = _card(fetch(product_key(product_gtin)), ProductCard)
     dates = _card(fetch(lot_key(product_gtin, lot)), LotCard) if lot else None

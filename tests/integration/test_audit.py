@@ -9,11 +9,11 @@ from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
 from zpcode.cli.audit import app
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.rules.audit import Break
 from zpcode.services.audit import show, verify
 from zpcode.store import audit
-from zpcode.store.session import transaction
+from zpcode.store.database.session import transaction
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_entries_are_shown_newest_first_and_by_object(engine: Engine, chain: byt
 
 
 @pytest.fixture
-def here(addresses: Addresses, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+def here(addresses: ServerAddresses, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     """A command line that is set to this test's servers."""
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
     monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)

@@ -13,18 +13,19 @@ from sqlalchemy import Engine
 from tests.integration.scan_factories import GTIN, Registry, ScanService, batch, product, s
 from tests.patience import eventually
 from zpcode.errors import Unavailable
-from zpcode.services import comparison, projection
-from zpcode.services.comparison import Comparison
-from zpcode.services.redis_client import connect
-from zpcode.store import outbox
-from zpcode.store.session import transaction
+from zpcode.projection import comparison, projector
+from zpcode.projection.client import connect
+from zpcode.projection.comparison import ProjectionComparison
+from zpcode.store import cards
+from zpcode.store.database.session import transaction
 from zpcode.wire import card, redis_keys
-from zpcode.wire.card import Scope, Standing, State, Timeline
+from zpcode.wire.card import Standing, Timeline
+from zpcode.wire.vocabulary import Scope, State
 
 REVOKED = Timeline((Standing(State.REVOKED, 1_700_000_000, "counterfeit-confirmed"),))
 
 
-def _round(found: Comparison) -> int:
+def _round(found: ProjectionComparison) -> int:
     """Steps until a whole round is done; returns how much was wrong in it."""
     before, wrong = found.rounds, 0
     while found.rounds == before:
@@ -33,10 +34,10 @@ def _round(found: Comparison) -> int:
 
 
 @pytest.fixture
-def comparing(engine: Engine, redis: Redis, registry: Registry) -> Comparison:
+def comparing(engine: Engine, redis: Redis, registry: Registry) -> ProjectionComparison:
     """A round through the registry's cards."""
     registry.put({s(Scope.PRODUCT, GTIN): REVOKED, card.item_key(7, 3): REVOKED, card.batch_key(7): _excepting()})
-    return Comparison(engine, redis, 60)
+    return ProjectionComparison(engine, redis, 60)
 
 
 def _excepting() -> card.BatchCard:
@@ -44,7 +45,7 @@ def _excepting() -> card.BatchCard:
 
 
 def test_a_lost_standing_is_put_back_and_every_scan_process_hears_of_it(
-    comparing: Comparison, registry: Registry, service: ScanService
+    comparing: ProjectionComparison, registry: Registry, service: ScanService
 ) -> None:
     """Until then the product looks good, and would for ever: nothing is missing where nothing was looked for."""
     registry.redis.hdel(redis_keys.STANDINGS, f"product:{GTIN}")
@@ -55,7 +56,7 @@ def test_a_lost_standing_is_put_back_and_every_scan_process_hears_of_it(
     assert _round(comparing) == 0
 
 
-def test_a_lost_item_is_put_back(comparing: Comparison, registry: Registry, service: ScanService) -> None:
+def test_a_lost_item_is_put_back(comparing: ProjectionComparison, registry: Registry, service: ScanService) -> None:
     """One field of one batch's hash."""
     registry.put({s(Scope.PRODUCT, GTIN): Timeline((Standing(State.GOOD, 1_700_000_000),))})
     registry.redis.hdel(redis_keys.exceptions(7), "3")
@@ -65,7 +66,7 @@ def test_a_lost_item_is_put_back(comparing: Comparison, registry: Registry, serv
 
 
 def test_what_was_never_there_is_taken_out_and_forgotten(
-    comparing: Comparison, registry: Registry, service: ScanService
+    comparing: ProjectionComparison, registry: Registry, service: ScanService
 ) -> None:
     """A standing that somebody has put into Redis past the authority."""
     registry.put({s(Scope.PRODUCT, GTIN): Timeline((Standing(State.GOOD, 1_700_000_000),))})
@@ -82,7 +83,9 @@ def _body(timeline: Timeline) -> bytes:
     return msgspec.msgpack.encode(timeline)
 
 
-def test_every_finding_is_logged_with_its_card(comparing: Comparison, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_finding_is_logged_with_its_card(
+    comparing: ProjectionComparison, caplog: pytest.LogCaptureFixture
+) -> None:
     """An error: Redis should never lose anything."""
     comparing.redis.delete(redis_keys.place(f"p:{GTIN}")[0])  # type: ignore[union-attr]
     with caplog.at_level(logging.ERROR):
@@ -92,7 +95,7 @@ def test_every_finding_is_logged_with_its_card(comparing: Comparison, caplog: py
 
 
 def test_a_round_of_many_cards_takes_as_many_slices_as_it_may(
-    redis: Redis, registry: Registry, comparing: Comparison
+    redis: Redis, registry: Registry, comparing: ProjectionComparison
 ) -> None:
     """No slice is larger than two thousand cards; every card is met, whatever slice it is in."""
     registry.put({card.product_key(f"{number:014d}"): product(f"{number:014d}") for number in range(450)})
@@ -110,9 +113,9 @@ def test_a_round_of_many_cards_takes_as_many_slices_as_it_may(
     assert comparison._size(10**9, 10) == comparison.MOST
 
 
-def test_while_redis_is_away_or_empty_it_waits(engine: Engine, redis: Redis, comparing: Comparison) -> None:
+def test_while_redis_is_away_or_empty_it_waits(engine: Engine, redis: Redis, comparing: ProjectionComparison) -> None:
     """It says so, and goes on in its round afterwards. An empty Redis is the projector's to fill."""
-    away = Comparison(engine, connect("redis://127.0.0.1:1"), 60)
+    away = ProjectionComparison(engine, connect("redis://127.0.0.1:1"), 60)
     with pytest.raises(Unavailable):
         away.step()
     redis.flushall()
@@ -121,21 +124,21 @@ def test_while_redis_is_away_or_empty_it_waits(engine: Engine, redis: Redis, com
 
 
 def test_somebody_who_projects_meanwhile_is_not_taken_for_a_loss(
-    engine: Engine, registry: Registry, comparing: Comparison
+    engine: Engine, registry: Registry, comparing: ProjectionComparison
 ) -> None:
     """Committed and not yet projected: newer than the head says, so not wrong; and the projector's lock is respected."""
     registry.commit({card.product_key(GTIN): product(brand="another")})
     assert _round(comparing) == 0
     registry.redis.delete(redis_keys.place("b:8")[0])
     with transaction(engine) as connection:
-        outbox.lock_projector(connection)
+        cards.lock_projector(connection)
         with pytest.raises(Unavailable):
             _round(comparing)
     assert eventually(lambda: _round(comparing)) == 1
 
 
 def test_a_repair_that_was_broken_off_is_finished_by_the_next_projection(
-    registry: Registry, comparing: Comparison, monkeypatch: pytest.MonkeyPatch
+    registry: Registry, comparing: ProjectionComparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between the commit and Redis: the card is newer in the table now, and everybody who projects writes it."""
     where = redis_keys.place("b:8")[0]
@@ -145,7 +148,7 @@ def test_a_repair_that_was_broken_off_is_finished_by_the_next_projection(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as broken:
-        broken.setattr(projection, "catch_up", killed)
+        broken.setattr(projector, "catch_up", killed)
         with pytest.raises(KeyboardInterrupt):
             _round(comparing)
     assert not registry.redis.exists(where)

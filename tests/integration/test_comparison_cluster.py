@@ -11,16 +11,16 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import Engine
 
-from zpcode.embedded.cluster import Cluster
+from zpcode.embedded.cluster import EmbeddedCluster
 from zpcode.errors import KeyringError, Text
-from zpcode.services import projection, redis_client
-from zpcode.services.comparison import Comparison
+from zpcode.projection import client, projector
+from zpcode.projection.client import AnyRedis
+from zpcode.projection.comparison import ProjectionComparison
 from zpcode.services.fsck import run
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import State
-from zpcode.services.redis_client import AnyRedis
-from zpcode.store import outbox
-from zpcode.store.session import transaction
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import InvariantState
+from zpcode.store import cards
+from zpcode.store.database.session import transaction
 from zpcode.wire import redis_keys
 
 CARDS = {f"p:{number:014d}": b"product" for number in range(40)} | {
@@ -31,25 +31,25 @@ CARDS = {f"p:{number:014d}": b"product" for number in range(40)} | {
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
     """Three primaries without replicas."""
-    with Cluster(tmp_path_factory.mktemp("cluster"), timeout_ms=1000) as running:
+    with EmbeddedCluster(tmp_path_factory.mktemp("cluster"), timeout_ms=1000) as running:
         yield running
 
 
 @pytest.fixture
-def redis(cluster: Cluster, engine: Engine) -> Iterator[AnyRedis]:
+def redis(cluster: EmbeddedCluster, engine: Engine) -> Iterator[AnyRedis]:
     """The cluster with all cards, as the authority sees it."""
-    with closing(redis_client.connect(cluster.addresses.redis, seconds=2)) as found:
+    with closing(client.connect(cluster.addresses.redis, seconds=2)) as found:
         with transaction(engine) as connection:
-            outbox.put_cards(connection, CARDS)
-        projection.catch_up(engine, found)
+            cards.put_cards(connection, CARDS)
+        projector.catch_up(engine, found)
         yield found
 
 
-def _at(redis: AnyRedis, key: str) -> tuple[redis_client.Shard, str, str | None]:
+def _at(redis: AnyRedis, key: str) -> tuple[client.ShardClient, str, str | None]:
     where, name = redis_keys.place(key)
-    shard = redis_client.layout(redis).of(where)
+    shard = client.layout(redis).of(where)
     assert shard is not None
     return shard, where, name
 
@@ -67,16 +67,16 @@ def test_what_any_shard_has_lost_or_too_many_is_put_right(engine: Engine, redis:
         _lose(redis, key)
     shard, where, _ = _at(redis, "p:99999999999999")
     shard.redis.set(where, redis_keys.pack(1, b"x"))
-    ground = Ground(engine, redis, tmp_path, _no_keyring, datetime.now(UTC), patience=0)
+    ground = CheckContext(engine, redis, tmp_path, _no_keyring, datetime.now(UTC), patience=0)
     found = run.check(ground, only=["projection"]).of("projection")
     assert {finding.where for finding in found.findings} == {*lost, "p:99999999999999"}
-    round_ = Comparison(engine, redis, 60)
+    round_ = ProjectionComparison(engine, redis, 60)
     while round_.rounds == 0:
         round_.step()
     assert round_.by_kind == {"missing": len(lost), "stray": 1}
     assert round_.mended == round_.wrong
     report = run.check(ground, only=["projection-head", "projection", "card-head"])
-    assert [outcome.state for outcome in report.outcomes] == [State.HOLDS] * 3
+    assert [outcome.state for outcome in report.outcomes] == [InvariantState.HOLDS] * 3
     assert report.of("projection-head").examined == 3
 
 

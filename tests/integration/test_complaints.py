@@ -19,21 +19,28 @@ from keys.keyring import Keyring
 from tests.integration.status_setting import CITY, COUNTY, MAKER, NINGBO, OPERATOR, OTHER, PROVINCE
 from tests.registry_data import as_json, gtin, registry
 from zpcode.cli import complaints as commands
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Conflict, Forbidden, KeyringError, NotFound, Refused, Text
-from zpcode.rules.complaints import Kind, Proof, State, Step, StepRequest, Told
+from zpcode.rules.complaints.complaint import (
+    ComplaintForm,
+    ComplaintKind,
+    ComplaintProof,
+    ComplaintState,
+    ComplaintStep,
+    StepRequest,
+)
 from zpcode.services import audit, complaints
-from zpcode.services.complaints import About, Received
+from zpcode.services.batches.queue import IssueQueue
+from zpcode.services.complaints import ComplaintSubject, Received
 from zpcode.services.fsck import run
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.jobs import IssueQueue
-from zpcode.services.registry import import_registry
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.registry.importing import import_registry
 from zpcode.store import audit as log
-from zpcode.store.session import transaction
+from zpcode.store.database.session import transaction
 from zpcode.worker import Worker
 
-TOLD = Told(Kind.COUNTERFEIT, "It broke\nat once", "Yuhang market", "13800000000", gtin(), "en")
-ANSWER = StepRequest(Step.ANSWER, "We have spoken to them")
+TOLD = ComplaintForm(ComplaintKind.COUNTERFEIT, "It broke\nat once", "Yuhang market", "13800000000", gtin(), "en")
+ANSWER = StepRequest(ComplaintStep.ANSWER, "We have spoken to them")
 
 
 def no_keyring() -> NoReturn:
@@ -51,7 +58,7 @@ def registered(engine: Engine, now: datetime) -> Engine:
     return engine
 
 
-def received(engine: Engine, now: datetime, told: Told = TOLD, *photos: bytes, nonce: int = 1) -> Received:
+def received(engine: Engine, now: datetime, told: ComplaintForm = TOLD, *photos: bytes, nonce: int = 1) -> Received:
     """A complaint, by default about the product in Yuhang."""
     named = complaints.about(engine, no_keyring, told.code)
     return complaints.receive(engine, told, named, photos, ticket=nonce.to_bytes(16, "little"), now=now)
@@ -93,12 +100,12 @@ def test_an_enterprise_reads_no_contact_and_no_photo(registered: Engine, now: da
 
 def test_whoever_has_the_key_sees_the_steps_and_neither_contact_nor_photos(registered: Engine, now: datetime) -> None:
     made = received(registered, now, TOLD, b"jpeg")
-    complaints.take(registered, made.number, StepRequest(Step.ASSIGN, region="330110"), caller=CITY, now=now)
+    complaints.take(registered, made.number, StepRequest(ComplaintStep.ASSIGN, region="330110"), caller=CITY, now=now)
     complaints.take(registered, made.number, ANSWER, caller=COUNTY, now=now)
     found = complaints.follow(registered, made.number, made.key)
-    assert [event.step for event in found.events] == [Step.RECEIVE, Step.ASSIGN, Step.ANSWER]
+    assert [event.step for event in found.events] == [ComplaintStep.RECEIVE, ComplaintStep.ASSIGN, ComplaintStep.ANSWER]
     assert found.events[2].authority.zh == "余杭区市场监督管理局"
-    assert (found.state, found.told.contact, found.photos) == (State.ANSWERED, "", 0)
+    assert (found.state, found.told.contact, found.photos) == (ComplaintState.ANSWERED, "", 0)
     for number, key in ((made.number, made.key[::-1]), (made.number, ""), ("TS-20261121-0000000", made.key)):
         with pytest.raises(NotFound):
             complaints.follow(registered, number, key)
@@ -107,22 +114,22 @@ def test_whoever_has_the_key_sees_the_steps_and_neither_contact_nor_photos(regis
 def test_a_complaint_goes_where_it_is_assigned(registered: Engine, now: datetime) -> None:
     """Up as well: then the county no longer has it."""
     number = received(registered, now).number
-    up = complaints.take(registered, number, StepRequest(Step.ASSIGN, region="330100"), caller=COUNTY, now=now)
+    up = complaints.take(registered, number, StepRequest(ComplaintStep.ASSIGN, region="330100"), caller=COUNTY, now=now)
     assert up.region == "330100"
     assert complaints.listing(registered, COUNTY) == []
-    complaints.take(registered, number, StepRequest(Step.ASSIGN, region="330203"), caller=OPERATOR, now=now)
+    complaints.take(registered, number, StepRequest(ComplaintStep.ASSIGN, region="330203"), caller=OPERATOR, now=now)
     assert [found.number for found in complaints.listing(registered, NINGBO)] == [number]
     with pytest.raises(Refused):
-        complaints.take(registered, number, StepRequest(Step.ASSIGN, region="330110"), caller=NINGBO, now=now)
+        complaints.take(registered, number, StepRequest(ComplaintStep.ASSIGN, region="330110"), caller=NINGBO, now=now)
 
 
 def test_what_ended_stays_so_and_says_when(registered: Engine, now: datetime) -> None:
     number = received(registered, now).number
-    closed = complaints.take(registered, number, StepRequest(Step.CLOSE, "Replaced"), caller=COUNTY, now=now)
-    assert (closed.state, closed.ended_at) == (State.CLOSED, now)
+    closed = complaints.take(registered, number, StepRequest(ComplaintStep.CLOSE, "Replaced"), caller=COUNTY, now=now)
+    assert (closed.state, closed.ended_at) == (ComplaintState.CLOSED, now)
     with pytest.raises(Conflict):
         complaints.take(registered, number, ANSWER, caller=OPERATOR, now=now)
-    assert complaints.listing(registered, COUNTY, state=State.RECEIVED) == []
+    assert complaints.listing(registered, COUNTY, state=ComplaintState.RECEIVED) == []
 
 
 def test_sent_by_two_processes_at_once_it_is_one_complaint(registered: Engine, now: datetime) -> None:
@@ -144,7 +151,7 @@ def test_a_number_is_drawn_until_it_is_free_and_reads_well(registered: Engine, n
     drawn = iter([7, 7, 8, 9, 10])
     made = [
         complaints.receive(
-            registered, replace(TOLD, place=f"{one}"), About(), (), ticket=bytes([one] * 16), now=now,
+            registered, replace(TOLD, place=f"{one}"), ComplaintSubject(), (), ticket=bytes([one] * 16), now=now,
             randomness=lambda _: next(drawn),
         ).number
         for one in (3, 4)
@@ -154,13 +161,13 @@ def test_a_number_is_drawn_until_it_is_free_and_reads_well(registered: Engine, n
 
 def test_what_a_code_names(registered: Engine) -> None:
     for code, proof, level, known in (
-        ("", Proof.NONE, "", False),
-        (gtin(), Proof.UNSEALED, "product", True),
-        (gtin()[1:], Proof.UNSEALED, "product", True),
-        (f"https://zpm.example/01/{gtin()}/10/L1?lang=en", Proof.UNSEALED, "lot", True),
-        (f"/{'A' * 103}QAAA/01/{gtin()}", Proof.UNCHECKED, "product", True),
-        (f"/01/{gtin(9)}", Proof.UNSEALED, "product", False),
-        ("nonsense", Proof.UNREADABLE, "", False),
+        ("", ComplaintProof.NONE, "", False),
+        (gtin(), ComplaintProof.UNSEALED, "product", True),
+        (gtin()[1:], ComplaintProof.UNSEALED, "product", True),
+        (f"https://zpm.example/01/{gtin()}/10/L1?lang=en", ComplaintProof.UNSEALED, "lot", True),
+        (f"/{'A' * 103}QAAA/01/{gtin()}", ComplaintProof.UNCHECKED, "product", True),
+        (f"/01/{gtin(9)}", ComplaintProof.UNSEALED, "product", False),
+        ("nonsense", ComplaintProof.UNREADABLE, "", False),
     ):
         found = complaints.about(registered, no_keyring, code)
         assert (found.proof, found.level, found.product is not None) == (proof, level, known)
@@ -187,7 +194,7 @@ def test_a_forged_seal_is_told_from_a_right_one(registered: Engine, scan_keys: A
         return Keyring.load(room.keyring.read_bytes(), room.root_public.read_bytes())
 
     forged = complaints.about(registered, keyring, f"/{'A' * 103}QAAA/01/{gtin()}")
-    assert (forged.proof, forged.product is not None) == (Proof.FORGED, True)
+    assert (forged.proof, forged.product is not None) == (ComplaintProof.FORGED, True)
 
 
 def test_the_audit_log_has_every_step_and_no_word(registered: Engine, now: datetime) -> None:
@@ -217,7 +224,7 @@ def test_steps_cannot_be_altered(registered: Engine, now: datetime) -> None:
 def test_contact_and_photos_go_180_days_after_the_end_and_not_before(registered: Engine, now: datetime) -> None:
     number = received(registered, now, TOLD, b"jpeg").number
     other = received(registered, now, replace(TOLD, place="elsewhere"), b"jpeg", nonce=2).number
-    complaints.take(registered, number, StepRequest(Step.REFUSE, "Not ours"), caller=COUNTY, now=now)
+    complaints.take(registered, number, StepRequest(ComplaintStep.REFUSE, "Not ours"), caller=COUNTY, now=now)
     assert complaints.forget(registered, now + timedelta(days=180)) == (0, 0)
     assert complaints.forget(registered, now + timedelta(days=180, seconds=1)) == (1, 1)
     assert complaints.forget(registered, now + timedelta(days=180, seconds=1)) == (0, 0)
@@ -231,20 +238,20 @@ def test_contact_and_photos_go_180_days_after_the_end_and_not_before(registered:
 
 
 @pytest.fixture
-def ground(registered: Engine, redis: Redis, tmp_path: Path, now: datetime) -> Ground:
+def ground(registered: Engine, redis: Redis, tmp_path: Path, now: datetime) -> CheckContext:
     """What fsck looks at."""
     number = received(registered, now, TOLD, b"jpeg").number
-    for step in (StepRequest(Step.ASSIGN, region="330100"), ANSWER, StepRequest(Step.CLOSE, "Done")):
+    for step in (StepRequest(ComplaintStep.ASSIGN, region="330100"), ANSWER, StepRequest(ComplaintStep.CLOSE, "Done")):
         complaints.take(registered, number, step, caller=CITY, now=now)
-    return Ground(registered, redis, tmp_path, no_keyring, now, patience=0)
+    return CheckContext(registered, redis, tmp_path, no_keyring, now, patience=0)
 
 
-def reasons(ground: Ground, name: str = "complaints") -> set[str]:
+def reasons(ground: CheckContext, name: str = "complaints") -> set[str]:
     """What is found wrong."""
     return {found.reason for found in run.check(ground, only=[name]).of(name).findings}
 
 
-def test_fsck_holds_where_nobody_meddled_and_finds_who_did(ground: Ground) -> None:
+def test_fsck_holds_where_nobody_meddled_and_finds_who_did(ground: CheckContext) -> None:
     assert reasons(ground) == set()
     added = (
         "INSERT INTO complaint_event (complaint, step, at, taken_by, authority) "
@@ -280,16 +287,16 @@ MEDDLED = [
 ]
 
 
-def differing(ground: Ground) -> Counter[str]:
+def differing(ground: CheckContext) -> Counter[str]:
     """What differs from the audit log, by name, and what is not in it at all."""
     findings = run.check(ground, only=["complaints"]).of("complaints").findings
     names = [name for one in findings if one.reason == "altered" for name in one.text.en.split(" in ")[1].split(", ")]
     return Counter([*names, *(one.reason for one in findings if one.reason == "unlogged")])
 
 
-def test_fsck_compares_each_word_with_the_audit_log(ground: Ground) -> None:
+def test_fsck_compares_each_word_with_the_audit_log(ground: CheckContext) -> None:
     """Whoever gets round the trigger is found out as well."""
-    complaints.take(ground.engine, unassigned(ground), StepRequest(Step.START), caller=CITY, now=ground.now)
+    complaints.take(ground.engine, unassigned(ground), StepRequest(ComplaintStep.START), caller=CITY, now=ground.now)
     assert reasons(ground) == set()
     before = differing(ground)
     for statement, name in MEDDLED:
@@ -301,12 +308,12 @@ def test_fsck_compares_each_word_with_the_audit_log(ground: Ground) -> None:
         before = after
 
 
-def unassigned(ground: Ground) -> str:
+def unassigned(ground: CheckContext) -> str:
     """A second complaint, which still lies with its first office."""
     return received(ground.engine, ground.now, replace(TOLD, place="elsewhere"), nonce=2).number
 
 
-def test_fsck_knows_where_a_complaint_lay_first_and_when_it_ended(ground: Ground) -> None:
+def test_fsck_knows_where_a_complaint_lay_first_and_when_it_ended(ground: CheckContext) -> None:
     unassigned(ground)
     assert reasons(ground) == set()
     with ground.engine.begin() as connection:
@@ -318,7 +325,7 @@ def test_fsck_knows_where_a_complaint_lay_first_and_when_it_ended(ground: Ground
     assert reasons(ground) == {"ended"}
 
 
-def test_fsck_finds_and_deletes_what_was_kept_too_long(ground: Ground) -> None:
+def test_fsck_finds_and_deletes_what_was_kept_too_long(ground: CheckContext) -> None:
     late = replace(ground, now=ground.now + timedelta(days=181))
     assert reasons(ground, "complaints-forgotten") == set()
     assert reasons(late, "complaints-forgotten") == {"kept"}
@@ -327,7 +334,7 @@ def test_fsck_finds_and_deletes_what_was_kept_too_long(ground: Ground) -> None:
 
 
 def test_the_command_line_handles_a_complaint(
-    registered: Engine, addresses: Addresses, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    registered: Engine, addresses: ServerAddresses, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
     number = received(registered, now, TOLD, b"jpeg").number
@@ -353,11 +360,11 @@ def test_the_command_line_handles_a_complaint(
 
 
 def test_the_worker_forgets(
-    registered: Engine, redis: Redis, addresses: Addresses, now: datetime, tmp_path: Path
+    registered: Engine, redis: Redis, addresses: ServerAddresses, now: datetime, tmp_path: Path
 ) -> None:
     """By the time it really is."""
     number = received(registered, now, TOLD, b"jpeg").number
-    complaints.take(registered, number, StepRequest(Step.CLOSE, "Done"), caller=COUNTY, now=now)
+    complaints.take(registered, number, StepRequest(ComplaintStep.CLOSE, "Done"), caller=COUNTY, now=now)
     queue, signer = IssueQueue(addresses.database), SignerClient(tmp_path / "nobody")
     worker = Worker(addresses.database, registered, redis, redis, signer, queue, tmp_path)
     query = text("UPDATE complaint SET ended_at = now() - make_interval(days => :days)")

@@ -17,12 +17,13 @@ from keys.client import SignerClient
 from tests.exposed import Exposed
 from tests.integration.scan_factories import Registry, ScanService
 from tests.promql import names
-from zpcode.api.meters import ApiMeters
-from zpcode.embedded.servers import Addresses
-from zpcode.portal.meters import Meters
-from zpcode.services import jobs, redis_client
-from zpcode.services.comparison import Comparison
-from zpcode.services.survey import Survey
+from zpcode.api.http.metrics import ApiMeters
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.portal.complaints.metrics import FormCounters
+from zpcode.projection import client
+from zpcode.projection.comparison import ProjectionComparison
+from zpcode.services.batches import queue
+from zpcode.services.monitoring.statistics import InstallationStatistics
 from zpcode.telemetry import metrics
 from zpcode.wire import redis_keys
 from zpcode.worker import Worker
@@ -33,7 +34,7 @@ OF_A_SCRAPE = {"job", "instance"}
 
 @pytest.fixture
 def exposed(
-    service: ScanService, registry: Registry, engine: Engine, redis: Redis, addresses: Addresses, tmp_path: Path
+    service: ScanService, registry: Registry, engine: Engine, redis: Redis, addresses: ServerAddresses, tmp_path: Path
 ) -> Mapping[str, set[str]]:
     """Every metric of the three kinds of process, with its labels."""
     service.get(registry.item())
@@ -41,7 +42,7 @@ def exposed(
     redis.set(redis_keys.DRAINED, 0)
     api = ApiMeters()
     api.answered("GET", "/v1/batches", 200, 0.01)
-    Meters(api.registry)
+    FormCounters(api.registry)
     scan = metrics.registry("scan", service.app.observation.measures)
     worker = metrics.registry("worker", _worker(engine, addresses, tmp_path).measures)
     found: dict[str, set[str]] = {}
@@ -50,14 +51,14 @@ def exposed(
     return found
 
 
-def _worker(engine: Engine, addresses: Addresses, folder: Path) -> Worker:
+def _worker(engine: Engine, addresses: ServerAddresses, folder: Path) -> Worker:
     """A worker that has looked at everything and taken a turn of each loop."""
-    redis = redis_client.connect(addresses.redis, seconds=5)
+    redis = client.connect(addresses.redis, seconds=5)
     signer = SignerClient(folder / "nobody")
-    survey = Survey(engine, redis, signer, Comparison(engine, redis, 60))
+    survey = InstallationStatistics(engine, redis, signer, ProjectionComparison(engine, redis, 60))
     survey.look_at_database()
     survey.look_at_redis()
-    found = Worker(addresses.database, engine, redis, redis, signer, jobs.IssueQueue(addresses.database), folder, survey=survey)  # fmt: skip
+    found = Worker(addresses.database, engine, redis, redis, signer, queue.IssueQueue(addresses.database), folder, survey=survey)  # fmt: skip
     found.beats.of("drain_all", 1)
     return found
 

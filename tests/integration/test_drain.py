@@ -13,8 +13,8 @@ from sqlalchemy import Engine, select, text
 from tests.integration.issuing_setting import GTIN, NOW
 from zpcode.errors import Unavailable
 from zpcode.services import scans
-from zpcode.store.session import connect, transaction
-from zpcode.store.tables import item_history, scan
+from zpcode.store.database.session import connect, transaction
+from zpcode.store.tables.codes import item_history, scan
 from zpcode.wire.redis_keys import SCAN_GROUP, SCANS
 from zpcode.wire.scan_event import ScanEvent, encode
 

@@ -20,16 +20,17 @@ from tests.integration.issuing_setting import BASE, GTIN, MAKER, NOW, OPERATOR, 
 from zpcode.errors import Conflict, Forbidden, NotFound, SignerUnavailable, Unavailable
 from zpcode.exports.csv import COLUMNS
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.batches import Activation, Batch, BatchState
-from zpcode.services import batches, codefile
-from zpcode.services.issuing import issue, reissue
-from zpcode.store import outbox
-from zpcode.store.session import transaction
-from zpcode.store.tables import audit
-from zpcode.wire.card import BatchCard, LotCard, Standing, State, Timeline, batch_key, lot_key
+from zpcode.rules.batches.batch import Activation, Batch, BatchState
+from zpcode.services.batches import code_file, reserve
+from zpcode.services.batches.issue import issue, reissue
+from zpcode.store import cards
+from zpcode.store.database.session import transaction
+from zpcode.store.tables.access import audit
+from zpcode.wire.card import BatchCard, LotCard, Standing, Timeline, batch_key, lot_key
 from zpcode.wire.link import parse, path_of
 from zpcode.wire.payload import Level, check_matches
 from zpcode.wire.permutation import Permutation
+from zpcode.wire.vocabulary import State
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +57,12 @@ def _rows(directory: Path, batch: Batch) -> list[dict[str, str]]:
 
 def _card(engine: Engine, number: int) -> BatchCard:
     with transaction(engine) as connection:
-        return msgspec.msgpack.decode(outbox.fetch(connection, [batch_key(number)])[0].body, type=BatchCard)
+        return msgspec.msgpack.decode(cards.fetch(connection, [batch_key(number)])[0].body, type=BatchCard)
 
 
 def test_every_row_of_an_item_batch_is_a_valid_code_of_its_own(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """Sealed, in the batch, each index once, across more than one chunk."""
-    number = setting.reserved(engine, quantity=codefile.CHUNK + 1000, lot="L7", expiry_date=date(2027, 1, 1))
+    number = setting.reserved(engine, quantity=code_file.CHUNK + 1000, lot="L7", expiry_date=date(2027, 1, 1))
     batch = _issue(engine, house, number, tmp_path)
     rows, keyring = _rows(tmp_path, batch), house.keyring
     permutation = Permutation(batch.permutation_key)
@@ -129,7 +130,7 @@ def test_issuing_is_noted_and_the_card_becomes_active(engine: Engine, house: Key
     number = setting.reserved(engine)
     assert _card(engine, number).activated_at == 0
     batch = _issue(engine, house, number, tmp_path)
-    stored = batches.get(engine, number, MAKER)
+    stored = reserve.get(engine, number, MAKER)
     assert stored == batch
     assert stored.state is BatchState.ISSUED
     assert stored.key_id == house.client().active_key()
@@ -153,15 +154,15 @@ def test_a_batch_activated_by_hand_waits_for_it(engine: Engine, house: KeyHouse,
     """Not before it is issued; once; by whoever it belongs to."""
     number = setting.reserved(engine, activation=Activation.MANUAL)
     with pytest.raises(Conflict):
-        batches.activate(engine, number, MAKER, NOW)
+        reserve.activate(engine, number, MAKER, NOW)
     assert _issue(engine, house, number, tmp_path).activated_at is None
     assert _card(engine, number).activated_at == 0
     with pytest.raises(NotFound):
-        batches.activate(engine, number, OTHER, NOW)
+        reserve.activate(engine, number, OTHER, NOW)
     with pytest.raises(Forbidden):
-        batches.activate(engine, number, Caller(Role.REGULATOR, "330000", "r"), NOW)
-    assert batches.activate(engine, number, MAKER, NOW).activated_at == NOW
-    assert batches.activate(engine, number, MAKER, NOW.replace(hour=9)).activated_at == NOW
+        reserve.activate(engine, number, Caller(Role.REGULATOR, "330000", "r"), NOW)
+    assert reserve.activate(engine, number, MAKER, NOW).activated_at == NOW
+    assert reserve.activate(engine, number, MAKER, NOW.replace(hour=9)).activated_at == NOW
     assert _card(engine, number).activated_at == int(NOW.timestamp())
 
 
@@ -171,7 +172,7 @@ def test_a_decision_made_before_the_file_was_complete_stays(engine: Engine, hous
     timeline = Timeline((Standing(State.SUSPENDED, 1),))
     with transaction(engine) as connection:
         card = msgspec.structs.replace(_card(engine, number), timeline=timeline, exceptions=True)
-        outbox.put_cards(connection, {batch_key(number): msgspec.msgpack.encode(card)})
+        cards.put_cards(connection, {batch_key(number): msgspec.msgpack.encode(card)})
     _issue(engine, house, number, tmp_path)
     assert _card(engine, number).timeline == timeline
     assert _card(engine, number).exceptions
@@ -183,7 +184,7 @@ def test_a_lot_is_active_from_its_first_batch_on(engine: Engine, house: KeyHouse
 
     def card() -> LotCard:
         with transaction(engine) as connection:
-            body = outbox.fetch(connection, [lot_key(GTIN, "L1")])[0].body
+            body = cards.fetch(connection, [lot_key(GTIN, "L1")])[0].body
         return msgspec.msgpack.decode(body, type=LotCard)
 
     first = setting.reserved(engine, level=Level.LOT, lot="L1", expiry_date=date(2027, 1, 1))
@@ -202,12 +203,12 @@ def test_without_a_signer_the_batch_waits_and_says_so(engine: Engine, house: Key
     absent = setting.KeyHouse(house.room, tmp_path / "nobody").client()
     with pytest.raises(SignerUnavailable):
         issue(engine, absent, number, directory=tmp_path, clock=lambda: NOW)
-    waiting = batches.get(engine, number, MAKER)
+    waiting = reserve.get(engine, number, MAKER)
     assert waiting.state is BatchState.RESERVED
     assert waiting.problem is not None
     assert waiting.problem.zh
     assert _issue(engine, house, number, tmp_path).problem is None
-    assert batches.get(engine, number, MAKER).problem is None
+    assert reserve.get(engine, number, MAKER).problem is None
 
 
 def test_a_disk_too_small_is_said_before_the_first_byte(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
@@ -215,12 +216,12 @@ def test_a_disk_too_small_is_said_before_the_first_byte(engine: Engine, house: K
     number = setting.reserved(engine, quantity=10**9)
     with pytest.raises(Unavailable, match=r"GB needed"):
         _issue(engine, house, number, tmp_path)
-    assert batches.get(engine, number, MAKER).problem is not None
+    assert reserve.get(engine, number, MAKER).problem is not None
 
 
 def test_only_one_process_issues_a_batch(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """The second is told, and the first is not disturbed."""
-    number = setting.reserved(engine, quantity=3 * codefile.CHUNK)
+    number = setting.reserved(engine, quantity=3 * code_file.CHUNK)
     told: list[str] = []
 
     def second(_: int) -> None:
@@ -235,7 +236,7 @@ def test_only_one_process_issues_a_batch(engine: Engine, house: KeyHouse, tmp_pa
 
 def test_a_damaged_or_lost_file_is_written_anew_to_the_byte(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """Nothing is kept of a code, and yet the file can always be had again."""
-    number = setting.reserved(engine, quantity=2 * codefile.CHUNK + 5)
+    number = setting.reserved(engine, quantity=2 * code_file.CHUNK + 5)
     batch = _issue(engine, house, number, tmp_path)
     path = tmp_path / batch.file_name
     original = path.read_bytes()
@@ -253,22 +254,22 @@ def test_a_batch_is_seen_only_by_those_whom_it_concerns(engine: Engine) -> None:
     mine = setting.reserved(engine)
     theirs = setting.reserved(engine, "k", OTHER, gtin=setting.OTHER_GTIN)
     hangzhou, province = Caller(Role.REGULATOR, "330100", "r"), Caller(Role.REGULATOR, "330000", "r")
-    assert [batch.number for batch in batches.listing(engine, MAKER)] == [mine]
-    assert [batch.number for batch in batches.listing(engine, OTHER)] == [theirs]
-    assert [batch.number for batch in batches.listing(engine, hangzhou)] == [mine]
-    assert [batch.number for batch in batches.listing(engine, province)] == [theirs, mine]
-    assert [batch.number for batch in batches.listing(engine, OPERATOR, after=theirs)] == [mine]
-    assert [batch.number for batch in batches.listing(engine, OPERATOR, limit=1)] == [theirs]
+    assert [batch.number for batch in reserve.listing(engine, MAKER)] == [mine]
+    assert [batch.number for batch in reserve.listing(engine, OTHER)] == [theirs]
+    assert [batch.number for batch in reserve.listing(engine, hangzhou)] == [mine]
+    assert [batch.number for batch in reserve.listing(engine, province)] == [theirs, mine]
+    assert [batch.number for batch in reserve.listing(engine, OPERATOR, after=theirs)] == [mine]
+    assert [batch.number for batch in reserve.listing(engine, OPERATOR, limit=1)] == [theirs]
     for caller in (OTHER, Caller(Role.REGULATOR, "330200", "r")):
         with pytest.raises(NotFound) as hidden:
-            batches.get(engine, mine, caller)
+            reserve.get(engine, mine, caller)
         with pytest.raises(NotFound) as absent:
-            batches.get(engine, 10**6, caller)
+            reserve.get(engine, 10**6, caller)
         assert str(hidden.value).replace(str(mine), "#") == str(absent.value).replace("1000000", "#")
 
 
 def test_secret_keys_are_not_in_a_batchs_text(engine: Engine) -> None:
     """A batch that is logged by mistake gives no key away."""
-    batch = batches.get(engine, setting.reserved(engine), MAKER)
+    batch = reserve.get(engine, setting.reserved(engine), MAKER)
     shown = repr(replace(batch, permutation_key=b"SECRET-SLOT-KEY.", check_key=b"SECRET-CHECK-KEY"))
     assert "SECRET" not in shown

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 from tests.integration import issuing_setting as setting
 from tests.integration.issuing_setting import GTIN, OPERATOR, KeyHouse
 from zpcode.cli import batches as commands
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import NotFound, Refused
-from zpcode.rules.batches import BatchState
-from zpcode.services import batches
+from zpcode.rules.batches.batch import BatchState
+from zpcode.services.batches import reserve
 from zpcode.wire import redis_keys
 
 
@@ -33,7 +33,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
 
 @pytest.fixture(autouse=True)
 def _set(
-    engine: Engine, addresses: Addresses, house: KeyHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting.register(engine, setting.product_card())
     for name, value in (
@@ -61,7 +61,7 @@ def test_a_batch_is_issued_shown_and_projected(engine: Engine, redis: Redis, tmp
     """Number, file and hash are told; the audit log has the login name; Redis has the card."""
     output = _issue("--lot", "L1", "--production-date", "2026-01-05")
     number = int(re.findall(r"batch (\d+)", output)[0])
-    batch = batches.get(engine, number, OPERATOR)
+    batch = reserve.get(engine, number, OPERATOR)
     assert batch.state is BatchState.ISSUED
     assert batch.sha256 in output
     assert str(tmp_path / "exports" / batch.file_name) in output
@@ -78,13 +78,13 @@ def test_a_batch_is_issued_shown_and_projected(engine: Engine, redis: Redis, tmp
 def test_a_gtin_of_13_digits_is_taken_for_what_it_is(engine: Engine) -> None:
     """People type what stands under the bar code."""
     _issue(gtin=GTIN[1:])
-    assert batches.listing(engine, OPERATOR)[0].gtin == GTIN
+    assert reserve.listing(engine, OPERATOR)[0].gtin == GTIN
 
 
 def test_the_same_key_goes_on_with_the_same_batch(engine: Engine) -> None:
     """After an interruption: no second batch."""
     assert _issue("--key", "again") == _issue("--key", "again")
-    assert len(batches.listing(engine, OPERATOR)) == 1
+    assert len(reserve.listing(engine, OPERATOR)) == 1
 
 
 def test_a_refusal_reaches_whoever_asked(engine: Engine) -> None:
@@ -97,16 +97,16 @@ def test_a_refusal_reaches_whoever_asked(engine: Engine) -> None:
     assert refusal.value.reasons == ("dates",)
     with pytest.raises(NotFound):
         _run(commands.app, "show", "99")
-    assert batches.listing(engine, OPERATOR) == []
+    assert reserve.listing(engine, OPERATOR) == []
 
 
 def test_a_batch_is_activated_and_exported_again(engine: Engine, tmp_path: Path) -> None:
     """The file is the same wherever it is written."""
     _issue("--activation", "manual")
-    (batch,) = batches.listing(engine, OPERATOR)
+    (batch,) = reserve.listing(engine, OPERATOR)
     assert batch.activated_at is None
     _run(commands.app, "activate", str(batch.number))
-    assert batches.get(engine, batch.number, OPERATOR).activated_at is not None
+    assert reserve.get(engine, batch.number, OPERATOR).activated_at is not None
     _run(commands.app, "export", str(batch.number), "--directory", str(tmp_path / "elsewhere"))
     original = (tmp_path / "exports" / batch.file_name).read_bytes()
     assert (tmp_path / "elsewhere" / batch.file_name).read_bytes() == original

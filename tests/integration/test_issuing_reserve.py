@@ -16,17 +16,18 @@ from tests.integration.issuing_setting import BASE, GTIN, MAKER, NOW, OPERATOR, 
 from zpcode.errors import Conflict, Forbidden, Refused, ZpError
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.audit import first_break
-from zpcode.rules.batches import Batch, BatchRequest, BatchState
-from zpcode.services import batches
-from zpcode.store import audit, outbox
-from zpcode.store.session import connect, transaction
-from zpcode.store.tables import batch, idempotency
-from zpcode.wire.card import BatchCard, Scope, State, batch_key
+from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
+from zpcode.services.batches import reserve
+from zpcode.store import audit, cards
+from zpcode.store.database.session import connect, transaction
+from zpcode.store.tables.codes import batch, idempotency
+from zpcode.wire.card import BatchCard, batch_key
 from zpcode.wire.payload import Level
+from zpcode.wire.vocabulary import Scope, State
 
 
 def _reserve(engine: Engine, request: BatchRequest, key: str, caller: Caller = MAKER) -> Batch:
-    return batches.reserve(engine, request, caller=caller, idempotency_key=key, base=BASE, now=NOW)
+    return reserve.reserve(engine, request, caller=caller, idempotency_key=key, base=BASE, now=NOW)
 
 
 def _count(engine: Engine, table: Any = batch) -> int:
@@ -55,11 +56,11 @@ def test_what_is_reserved_is_committed_with_card_and_audit_entry(engine: Engine)
     made = _reserve(engine, setting.request(lot="L1"), "k1")
     other = _reserve(engine, setting.request(lot="L1"), "k2")
     assert made.state is BatchState.RESERVED
-    assert made == batches.get(engine, made.number, MAKER)
+    assert made == reserve.get(engine, made.number, MAKER)
     assert other.number != made.number
     assert len({made.permutation_key, made.check_key, other.permutation_key, other.check_key}) == 4
     with transaction(engine) as connection:
-        body = outbox.fetch(connection, [batch_key(made.number)])[0].body
+        body = cards.fetch(connection, [batch_key(made.number)])[0].body
         entries = list(audit.entries(connection))
     card = msgspec.msgpack.decode(body, type=BatchCard)
     assert (card.gtin, card.quantity, card.lot, card.activated_at) == (GTIN, 100, "L1", 0)
@@ -178,7 +179,7 @@ def test_hostile_gtins_are_refused(engine: Engine, gtin: str) -> None:
 def test_only_a_plain_base_address_is_printed(engine: Engine, base: str) -> None:
     """Scheme and host in lower case, no path, nothing that would end a cell."""
     with pytest.raises(Refused) as refusal:
-        batches.reserve(engine, setting.request(), caller=MAKER, idempotency_key="k", base=base, now=NOW)
+        reserve.reserve(engine, setting.request(), caller=MAKER, idempotency_key="k", base=base, now=NOW)
     assert refusal.value.reasons == ("base",)
 
 

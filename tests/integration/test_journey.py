@@ -30,16 +30,20 @@ from tests.integration.status_setting import (
 from tests.patience import eventually
 from tests.registry_data import gtin
 from zpcode.errors import Conflict, Forbidden, ImportRefused, NotFound, Refused
+from zpcode.projection import projector
 from zpcode.rules import journey as rules
 from zpcode.rules.access import Caller
-from zpcode.rules.decisions import Action
 from zpcode.rules.journey import EventRequest, Subject
-from zpcode.services import batches, journey, projection, status
-from zpcode.services.imports.events import import_events
+from zpcode.rules.status.decisions import Action
+from zpcode.services.batches import reserve
+from zpcode.services.journey import events
+from zpcode.services.journey.csv_import import import_events
+from zpcode.services.status import change
 from zpcode.store import audit
-from zpcode.store.session import transaction
-from zpcode.wire.card import BatchCard, Bilingual, LotCard, Scope, TraceEvent, batch_key, lot_key
+from zpcode.store.database.session import transaction
+from zpcode.wire.card import BatchCard, LotCard, TraceEvent, batch_key, lot_key
 from zpcode.wire.payload import Level
+from zpcode.wire.vocabulary import Bilingual, Scope
 
 GOODS = Subject(gtin=gtin(1), lot=LOT)
 PRODUCED = EventRequest("produced", "2026-10-08", Bilingual("杭州", "Hangzhou"), Bilingual("一车间", "Plant 1"))
@@ -69,7 +73,7 @@ def kinds(engine: Engine, key: str) -> list[str]:
 
 def report(engine: Engine, subject: Subject, *told: EventRequest, now: datetime, caller: Caller = MAKER) -> list[int]:
     """Record events and return their numbers."""
-    found = journey.record(engine, subject, told, caller=caller, now=now)
+    found = events.record(engine, subject, told, caller=caller, now=now)
     return [event.id for event in found.events]
 
 
@@ -95,7 +99,7 @@ def test_a_batch_that_is_reserved_later_shows_its_lots_events_too(engine: Engine
         issue(engine, later, now)
         assert kinds(engine, batch_key(later.number)) == ["produced"]
     assert kinds(engine, lot_key(gtin(1), LOT)) == ["produced"]
-    status.change(engine, ask(Scope.BATCH, world.item, Action.FLAG), caller=OPERATOR, now=now)
+    change.change(engine, ask(Scope.BATCH, world.item, Action.FLAG), caller=OPERATOR, now=now)
     assert kinds(engine, batch_key(world.item)) == ["produced"]
 
 
@@ -128,11 +132,11 @@ def waiting(engine: Engine) -> int:
 def test_the_same_event_again_is_not_recorded_again(engine: Engine, world: World, now: datetime) -> None:
     """A report whose answer was lost may be sent once more; so may a part of it."""
     first = report(engine, Subject(world.item), PRODUCED, INSPECTED, now=now)
-    found = journey.record(engine, Subject(world.item), [INSPECTED, SHIPPED, SHIPPED], caller=MAKER, now=now)
+    found = events.record(engine, Subject(world.item), [INSPECTED, SHIPPED, SHIPPED], caller=MAKER, now=now)
     assert found.events[0].id == first[1]
     assert found.events[1] == found.events[2]
     assert len(found.new) == 1
-    assert len(journey.events(engine, Subject(world.item), MAKER)) == 3
+    assert len(events.events(engine, Subject(world.item), MAKER)) == 3
 
 
 def test_an_event_is_corrected_by_one_that_takes_its_place(engine: Engine, world: World, now: datetime) -> None:
@@ -152,7 +156,7 @@ def test_an_event_is_corrected_by_one_that_takes_its_place(engine: Engine, world
         assert [finding.where for finding in refused.value.findings] == ["/events/1/supersedes"]
     with pytest.raises(Refused):
         report(engine, GOODS, EventRequest("other", "2026-10-09", supersedes=number), now=now)
-    assert [event.id for event in journey.events(engine, subject, MAKER)] == [wrong, number]
+    assert [event.id for event in events.events(engine, subject, MAKER)] == [wrong, number]
 
 
 def test_a_withdrawn_event_vanishes_from_every_card_and_stays_on_record(
@@ -160,11 +164,11 @@ def test_a_withdrawn_event_vanishes_from_every_card_and_stays_on_record(
 ) -> None:
     """With its reason; reported anew it is a new one."""
     (number,) = report(engine, GOODS, INSPECTED, now=now)
-    projection.catch_up(engine, redis)
+    projector.catch_up(engine, redis)
     for _ in range(2):
-        gone = journey.withdraw(engine, GOODS, number, "另一批次", caller=MAKER, now=now)
+        gone = events.withdraw(engine, GOODS, number, "另一批次", caller=MAKER, now=now)
         assert (gone.withdrawal, gone.withdrawn_by) == ("另一批次", MAKER.name)
-    projection.catch_up(engine, redis)
+    projector.catch_up(engine, redis)
     for key in (batch_key(world.item), batch_key(world.compact), lot_key(gtin(1), LOT)):
         assert kinds(engine, key) == []
         assert in_redis(redis)(key) == in_database(engine)(key)
@@ -181,11 +185,11 @@ def test_an_emptied_redis_is_filled_with_the_same_bytes(
 ) -> None:
     """Journeys are in the cards, and cards in the table."""
     report(engine, GOODS, PRODUCED, INSPECTED, now=now)
-    projection.catch_up(engine, redis)
+    projector.catch_up(engine, redis)
     keys = [batch_key(world.item), lot_key(gtin(1), LOT)]
     before = [in_redis(redis)(key) for key in keys]
     redis.flushall()
-    projection.catch_up(engine, redis)
+    projector.catch_up(engine, redis)
     assert [in_redis(redis)(key) for key in keys] == before == [in_database(engine)(key) for key in keys]
 
 
@@ -198,14 +202,14 @@ def test_nobody_reports_about_anothers_goods_and_a_regulator_about_none(
         with pytest.raises(NotFound):
             report(engine, subject, PRODUCED, now=now, caller=OTHER)
         with pytest.raises(NotFound):
-            journey.events(engine, subject, OTHER)
+            events.events(engine, subject, OTHER)
         with pytest.raises(NotFound):
-            journey.withdraw(engine, subject, 1, "mine", caller=OTHER, now=now)
+            events.withdraw(engine, subject, 1, "mine", caller=OTHER, now=now)
     with pytest.raises(NotFound):
-        journey.withdraw(engine, Subject(world.item), 1, "of the lot", caller=MAKER, now=now)
+        events.withdraw(engine, Subject(world.item), 1, "of the lot", caller=MAKER, now=now)
     with pytest.raises(Forbidden):
         report(engine, GOODS, PRODUCED, now=now, caller=COUNTY)
-    assert [event.kind for event in journey.events(engine, GOODS, COUNTY)] == ["produced"]
+    assert [event.kind for event in events.events(engine, GOODS, COUNTY)] == ["produced"]
 
 
 def test_what_is_wrong_is_said_of_all_and_nothing_is_written(engine: Engine, world: World, now: datetime) -> None:
@@ -213,7 +217,7 @@ def test_what_is_wrong_is_said_of_all_and_nothing_is_written(engine: Engine, wor
     with pytest.raises(Refused) as refused:
         report(engine, Subject(world.item), PRODUCED, EventRequest("grown", "2027-01-01"), now=now)
     assert [finding.where for finding in refused.value.findings] == ["/events/1/kind", "/events/1/at"]
-    assert journey.events(engine, Subject(world.item), MAKER) == []
+    assert events.events(engine, Subject(world.item), MAKER) == []
 
 
 def test_a_batch_takes_no_more_than_it_can_show_in_reason(
@@ -260,7 +264,7 @@ def csv(*rows: str) -> bytes:
     return "\ufeff".encode() + "\r\n".join([header, *rows, ""]).encode()
 
 
-def brought_in(engine: Engine, data: bytes, now: datetime, **changes: Any) -> journey.Recorded:
+def brought_in(engine: Engine, data: bytes, now: datetime, **changes: Any) -> events.Recorded:
     """What an import did."""
     return import_events(engine, data, caller=OPERATOR, now=now, **changes)
 
@@ -322,7 +326,7 @@ def test_what_is_no_file_of_events_is_told_so(engine: Engine, now: datetime, dat
     with pytest.raises(ImportRefused) as refused:
         brought_in(engine, data, now)
     assert [finding.reason for finding in refused.value.findings] == [reason]
-    assert batches.listing(engine, OPERATOR) == []
+    assert reserve.listing(engine, OPERATOR) == []
 
 
 def test_what_a_withdrawn_correction_replaced_may_be_reported_again(
@@ -333,7 +337,7 @@ def test_what_a_withdrawn_correction_replaced_may_be_reported_again(
     (first,) = report(engine, subject, PRODUCED, now=now)
     (second,) = report(engine, subject, replace(PRODUCED, at="2026-10-09", supersedes=first), now=now)
     assert report(engine, subject, PRODUCED, now=now) == [first]
-    journey.withdraw(engine, subject, second, "not so", caller=MAKER, now=now)
+    events.withdraw(engine, subject, second, "not so", caller=MAKER, now=now)
     assert kinds(engine, key) == []
     again = report(engine, subject, PRODUCED, now=now)
     assert again not in ([first], [second])

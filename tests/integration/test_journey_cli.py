@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 from tests.integration.status_setting import LOT, settle
 from tests.registry_data import gtin
 from zpcode.cli.journey import app
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import ImportRefused, Refused
 
 
 @pytest.fixture
-def command(addresses: Addresses, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
+def command(addresses: ServerAddresses, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The command line on a database with one enterprise and its batches."""
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
     monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)

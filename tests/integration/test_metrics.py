@@ -21,21 +21,23 @@ from tests.frozen import frozen
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
 from tests.patience import eventually
-from zpcode.embedded.servers import Addresses, Servers
+from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.errors import SignerUnavailable, Text, Unavailable
-from zpcode.services import redis_client, scans, survey
-from zpcode.services.comparison import Comparison
+from zpcode.projection import client
+from zpcode.projection.comparison import ProjectionComparison
+from zpcode.services import scans
+from zpcode.services.monitoring import statistics
+from zpcode.services.monitoring.statistics import InstallationStatistics
 from zpcode.services.scans import ensure_partitions
-from zpcode.services.survey import Survey
 from zpcode.telemetry import metrics
 from zpcode.wire import redis_keys
-from zpcode.wire.card import Scope, State
+from zpcode.wire.vocabulary import Scope, State
 
 REVOKED = {make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED)}
 
 
 @pytest.fixture
-def watched(addresses: Addresses, registry: Registry) -> Iterator[ScanService]:
+def watched(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
     """A scan process whose metrics are exposed."""
     with ScanService(make.settings(addresses, registry.room, metrics_address="0")) as running:
         yield running
@@ -82,7 +84,7 @@ def test_where_answers_come_from_and_what_they_cost(watched: ScanService, regist
     assert found.value("zpcode_scan_loop_answers") == 1
 
 
-def test_scans_that_no_stream_will_see_are_counted_as_dropped(addresses: Addresses, registry: Registry) -> None:
+def test_scans_that_no_stream_will_see_are_counted_as_dropped(addresses: ServerAddresses, registry: Registry) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_redis_url="", metrics_address="0", scan_buffer=2)) as service:  # fmt: skip
         for index in range(5):
             service.get(registry.item(index))
@@ -110,7 +112,7 @@ def test_a_loop_that_stands_still_is_told_as_such_and_does_not_hold_up_the_scrap
 
 
 def test_while_both_servers_stand_still_the_process_says_so_and_is_not_ready(
-    addresses: Addresses, registry: Registry, servers: Servers
+    addresses: ServerAddresses, registry: Registry, servers: Servers
 ) -> None:
     quick = make.settings(addresses, registry.room, metrics_address="0", scan_redis_ms=200, scan_database_ms=280)
     valkey, postgres = (servers.processes.pid(name) for name in ("valkey", "postgres"))
@@ -144,20 +146,20 @@ class NoSigner(SignerClient):
 
 
 @pytest.fixture
-def looking(engine: Engine, addresses: Addresses) -> Survey:
+def looking(engine: Engine, addresses: ServerAddresses) -> InstallationStatistics:
     """A survey that counts anew at every look."""
-    redis = redis_client.connect(addresses.redis, seconds=5)
-    return Survey(engine, redis, NoSigner(), Comparison(engine, redis, 60))
+    redis = client.connect(addresses.redis, seconds=5)
+    return InstallationStatistics(engine, redis, NoSigner(), ProjectionComparison(engine, redis, 60))
 
 
-def _looked(looking: Survey) -> Exposed:
+def _looked(looking: InstallationStatistics) -> Exposed:
     looking._counted_at = float("-inf")
     looking.look_at_database()
     looking.look_at_redis()
     return Exposed.of(metrics.registry("worker", looking.measures))
 
 
-def test_a_revocation_that_redis_has_not_got_shows_as_lag(registry: Registry, looking: Survey) -> None:
+def test_a_revocation_that_redis_has_not_got_shows_as_lag(registry: Registry, looking: InstallationStatistics) -> None:
     level = _looked(looking)
     assert level.value("zpcode_projection_lag_revisions") == level.value("zpcode_projection_lag_seconds") == 0
     newest = registry.commit(REVOKED)
@@ -170,14 +172,14 @@ def test_a_revocation_that_redis_has_not_got_shows_as_lag(registry: Registry, lo
 
 
 @pytest.mark.usefixtures("registry")
-def test_an_emptied_redis_shows_as_lag(looking: Survey, redis: Redis) -> None:
+def test_an_emptied_redis_shows_as_lag(looking: InstallationStatistics, redis: Redis) -> None:
     head = _looked(looking).value("zpcode_projection_revision", place="database")
     redis.flushall()
     assert _looked(looking).value("zpcode_projection_lag_revisions") == head
 
 
 @pytest.mark.usefixtures("registry")
-def test_the_stream_and_what_was_lost_to_its_bound(looking: Survey, redis: Redis) -> None:
+def test_the_stream_and_what_was_lost_to_its_bound(looking: InstallationStatistics, redis: Redis) -> None:
     assert _looked(looking).value("zpcode_stream_trimmed_total") == 0
     for _ in range(10):
         redis.xadd(redis_keys.SCANS, {"e": b"x"})
@@ -192,7 +194,7 @@ def test_the_stream_and_what_was_lost_to_its_bound(looking: Survey, redis: Redis
 
 
 @pytest.mark.usefixtures("registry")
-def test_what_was_drained_was_not_lost(looking: Survey, engine: Engine, redis: Redis) -> None:
+def test_what_was_drained_was_not_lost(looking: InstallationStatistics, engine: Engine, redis: Redis) -> None:
     drained = partial(scans.drain, engine, redis, consumer="one", now=datetime.now(UTC))
     for _ in range(10):
         redis.xadd(redis_keys.SCANS, {"e": b"unreadable"})
@@ -217,7 +219,7 @@ def test_a_redis_whose_memory_is_full_is_still_drained(engine: Engine, redis: Re
 
 
 @pytest.mark.usefixtures("registry")
-def test_what_is_in_the_database_is_counted(looking: Survey, engine: Engine) -> None:
+def test_what_is_in_the_database_is_counted(looking: InstallationStatistics, engine: Engine) -> None:
     empty = _looked(looking)
     assert empty.value("zpcode_audit_entries_total") == 0
     assert {empty.value("zpcode_scan_partition_present", month=month) for month in ("this", "next")} == {0}
@@ -242,11 +244,11 @@ def test_what_is_in_the_database_is_counted(looking: Survey, engine: Engine) -> 
 
 @pytest.mark.parametrize(("day", "following"), [(date(2026, 11, 30), date(2026, 12, 1)), (date(2026, 12, 31), date(2027, 1, 1))])  # fmt: skip
 def test_the_month_after_this_one(day: date, following: date) -> None:
-    assert survey.months(day) == (day.replace(day=1), following)
+    assert statistics.months(day) == (day.replace(day=1), following)
 
 
 @pytest.mark.usefixtures("registry")
-def test_a_card_that_redis_lost_is_counted_as_a_finding(looking: Survey, redis: Redis) -> None:
+def test_a_card_that_redis_lost_is_counted_as_a_finding(looking: InstallationStatistics, redis: Redis) -> None:
     redis.delete(f"zp:{{p:{GTIN}}}")
     comparison = looking._comparison
     assert comparison is not None
@@ -259,7 +261,7 @@ def test_a_card_that_redis_lost_is_counted_as_a_finding(looking: Survey, redis: 
 
 def test_a_part_that_is_away_is_told_as_down_and_its_numbers_are_left_out(engine: Engine) -> None:
     now = 0.0
-    looking = Survey(engine, redis_client.connect("redis://127.0.0.1:1"), NoSigner(), clock=lambda: now)
+    looking = InstallationStatistics(engine, client.connect("redis://127.0.0.1:1"), NoSigner(), clock=lambda: now)
     looking.look_at_database()
     for look in (looking.look_at_redis, looking.look_at_signer):
         with pytest.raises(Unavailable):

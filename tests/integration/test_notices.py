@@ -24,22 +24,17 @@ from tests.integration.status_setting import (
     settle,
 )
 from tests.registry_data import as_json, gtin, registry, uscc
-from zpcode.embedded.servers import Addresses
-from zpcode.rules.decisions import Action
-from zpcode.services import comparison, notices, projection, status
-from zpcode.services.registry import import_registry
-from zpcode.store import outbox
-from zpcode.store.session import transaction
-from zpcode.wire.card import (
-    MAX_NOTICES,
-    Bilingual,
-    NoticeInfo,
-    NoticesCard,
-    Scope,
-    State,
-    notices_key,
-)
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.projection import comparison, projector
+from zpcode.rules.status.decisions import Action
+from zpcode.services import notices
+from zpcode.services.registry.importing import import_registry
+from zpcode.services.status import change as status
+from zpcode.store import cards
+from zpcode.store.database.session import transaction
+from zpcode.wire.card import MAX_NOTICES, NoticeInfo, NoticesCard, notices_key
 from zpcode.wire.redis_keys import place
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 KEY = notices_key()
 NUMBER = "浙市监召〔2026〕18号"
@@ -113,12 +108,12 @@ def test_redis_is_filled_with_the_card_and_the_comparison_mends_it(engine: Engin
     settle(engine, now)
     decided(engine, PROVINCE, now, ask(Scope.PRODUCT, gtin(1), Action.RECALL, notice=NUMBER))
     for _ in range(2):
-        projection.catch_up(engine, redis)
+        projector.catch_up(engine, redis)
         assert in_redis(redis)(KEY) == in_database(engine)(KEY) is not None
         redis.flushall()
-    projection.catch_up(engine, redis)
+    projector.catch_up(engine, redis)
     redis.set(place(KEY)[0], b"12345678rubbish")
-    worker = comparison.Comparison(engine, redis, 1)
+    worker = comparison.ProjectionComparison(engine, redis, 1)
     assert sum(worker.step() for _ in range(3)) == 1
     assert in_redis(redis)(KEY) == in_database(engine)(KEY)
     with engine.begin() as connection:
@@ -183,7 +178,7 @@ def test_nothing_is_read_while_nothing_changed(registry: Registry, service: Scan
 
 
 def test_without_redis_the_database_tells_and_without_both_nobody(
-    addresses: Addresses, registry: Registry, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    addresses: ServerAddresses, registry: Registry, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What nobody confirms any more is shown for half a minute."""
     registry.put({KEY: published()})
@@ -205,6 +200,6 @@ def test_a_card_of_rubbish_is_not_shown(registry: Registry, service: ScanService
     registry.put({KEY: published()})
     assert shown(service) == published()
     with transaction(registry.engine) as connection:
-        outbox.put_cards(connection, {KEY: b"\xc1"})
+        cards.put_cards(connection, {KEY: b"\xc1"})
     registry.project()
     assert shown(service) == published(), "the last one that could be read, for as long as it may be shown"

@@ -17,16 +17,18 @@ from tests.pictures import jpeg, zipped
 from tests.registry_data import as_json, as_xlsx, gtin, registry
 from zpcode.cli.pictures import app as pictures_app
 from zpcode.cli.registry import app as registry_app
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import ImportRefused, Unavailable
-from zpcode.rules.registry import ImportReport
-from zpcode.services.pictures.darkroom import Darkroom
-from zpcode.services.pictures.shelf import Shelf
-from zpcode.services.pictures.supply import supplied
-from zpcode.services.pictures.sweep import look, names, take_away
-from zpcode.services.registry import import_registry
-from zpcode.store import outbox, tables
-from zpcode.store.session import transaction
+from zpcode.rules.registry.changes import ImportReport
+from zpcode.services.pictures.clean_up import look, names, take_away
+from zpcode.services.pictures.decoder import PictureDecoder
+from zpcode.services.pictures.import_ import supplied
+from zpcode.services.pictures.storage import PictureStorage
+from zpcode.services.registry.importing import import_registry
+from zpcode.store import cards
+from zpcode.store.database.session import transaction
+from zpcode.store.tables import access
+from zpcode.store.tables import registry as tables
 from zpcode.wire.card import Picture, ProductCard, product_key
 
 CUP, POT = jpeg(seed=1), jpeg(seed=2)
@@ -39,9 +41,9 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(folder: Path) -> Shelf:
+def shelf(folder: Path) -> PictureStorage:
     """The shelf there."""
-    return Shelf(folder.as_uri())
+    return PictureStorage(folder.as_uri())
 
 
 def content(image: str = "", mark: str = "") -> dict[str, list[dict[str, Any]]]:
@@ -53,7 +55,7 @@ def content(image: str = "", mark: str = "") -> dict[str, list[dict[str, Any]]]:
 
 def bring_in(
     engine: Engine,
-    shelf: Shelf,
+    shelf: PictureStorage,
     data: bytes,
     files: Mapping[str, bytes] | None,
     now: datetime,
@@ -68,7 +70,7 @@ def bring_in(
 def card(engine: Engine) -> ProductCard:
     """The product's card as a scan would read it."""
     with transaction(engine) as connection:
-        (found,) = outbox.fetch(connection, [product_key(gtin())])
+        (found,) = cards.fetch(connection, [product_key(gtin())])
         return msgspec.msgpack.decode(found.body, type=ProductCard)
 
 
@@ -80,7 +82,7 @@ def picture(engine: Engine) -> Picture:
 
 
 def refused(
-    engine: Engine, shelf: Shelf, data: bytes, files: Mapping[str, bytes] | None, now: datetime
+    engine: Engine, shelf: PictureStorage, data: bytes, files: Mapping[str, bytes] | None, now: datetime
 ) -> list[tuple[str, str, str | None]]:
     """Reasons, places and values of a refused import."""
     with pytest.raises(ImportRefused) as error:
@@ -89,7 +91,7 @@ def refused(
 
 
 def test_a_picture_and_a_mark_are_on_the_card_and_on_the_shelf(
-    engine: Engine, shelf: Shelf, folder: Path, now: datetime
+    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
 ) -> None:
     report = bring_in(
         engine, shelf, as_json(content("Cup.JPG", "logo/m.png")), {"a/cup.jpg": CUP, "logo/M.png": POT}, now
@@ -104,15 +106,17 @@ def test_a_picture_and_a_mark_are_on_the_card_and_on_the_shelf(
 
 
 def test_the_same_again_changes_nothing_and_develops_nothing(
-    engine: Engine, shelf: Shelf, now: datetime, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, shelf: PictureStorage, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
-    monkeypatch.setattr(Darkroom, "develop", lambda *_: pytest.fail("developed again"))
+    monkeypatch.setattr(PictureDecoder, "develop", lambda *_: pytest.fail("developed again"))
     report = bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
     assert (report.changes, report.cards) == ((), ())
 
 
-def test_without_a_zip_pictures_whose_names_did_not_change_stay(engine: Engine, shelf: Shelf, now: datetime) -> None:
+def test_without_a_zip_pictures_whose_names_did_not_change_stay(
+    engine: Engine, shelf: PictureStorage, now: datetime
+) -> None:
     bring_in(engine, shelf, as_json(content("cup.jpg", "m.jpg")), {"cup.jpg": CUP, "m.jpg": POT}, now)
     before = card(engine)
     changed = content("cup.jpg", "m.jpg")
@@ -125,7 +129,7 @@ def test_without_a_zip_pictures_whose_names_did_not_change_stay(engine: Engine, 
 
 
 def test_another_file_of_the_same_name_takes_its_place_and_a_blank_cell_takes_it_away(
-    engine: Engine, shelf: Shelf, now: datetime
+    engine: Engine, shelf: PictureStorage, now: datetime
 ) -> None:
     bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
     before = picture(engine)
@@ -137,7 +141,7 @@ def test_another_file_of_the_same_name_takes_its_place_and_a_blank_cell_takes_it
 
 
 def test_missing_broken_and_wrong_files_are_told_with_their_cells_and_nothing_is_written(
-    engine: Engine, shelf: Shelf, now: datetime
+    engine: Engine, shelf: PictureStorage, now: datetime
 ) -> None:
     files = {"cut.jpg": CUP[:3000], "page.jpg": b"<html>", "cup.jpg": CUP}
     assert refused(engine, shelf, as_json(content("cut.jpg", "nothing.jpg")), files, now) == [
@@ -157,17 +161,19 @@ def test_missing_broken_and_wrong_files_are_told_with_their_cells_and_nothing_is
     assert "图片" in where
     with transaction(engine) as connection:
         assert connection.execute(select(tables.product.c.gtin)).scalars().all() == []
-        assert connection.execute(select(tables.audit.c.id)).scalars().all() == []
+        assert connection.execute(select(access.audit.c.id)).scalars().all() == []
 
 
-def test_a_broken_file_does_not_hide_behind_a_picture_that_stands(engine: Engine, shelf: Shelf, now: datetime) -> None:
+def test_a_broken_file_does_not_hide_behind_a_picture_that_stands(
+    engine: Engine, shelf: PictureStorage, now: datetime
+) -> None:
     bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
     found = refused(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP[:2000]}, now)
     assert found == [("broken", "/products/0/image", "cup.jpg")]
 
 
 def test_a_dry_run_checks_pictures_and_writes_nothing(
-    engine: Engine, shelf: Shelf, folder: Path, now: datetime
+    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
 ) -> None:
     report = bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now, dry_run=True)
     assert report.cards == (gtin(),)
@@ -178,13 +184,13 @@ def test_a_dry_run_checks_pictures_and_writes_nothing(
 
 def test_where_pictures_cannot_be_put_nothing_is_imported(engine: Engine, now: datetime) -> None:
     with pytest.raises(Unavailable):
-        bring_in(engine, Shelf("file:///proc/nowhere"), as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+        bring_in(engine, PictureStorage("file:///proc/nowhere"), as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
     with transaction(engine) as connection:
         assert connection.execute(select(tables.product.c.gtin)).scalars().all() == []
 
 
 def test_a_picture_lost_from_the_shelf_is_put_there_again(
-    engine: Engine, shelf: Shelf, folder: Path, now: datetime
+    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
 ) -> None:
     bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
     for file in folder.iterdir():
@@ -195,7 +201,7 @@ def test_a_picture_lost_from_the_shelf_is_put_there_again(
 
 
 def test_what_nobody_shows_any_more_is_swept_after_a_day(
-    engine: Engine, shelf: Shelf, folder: Path, now: datetime
+    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
 ) -> None:
     bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
     bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": POT}, now)
@@ -208,7 +214,7 @@ def test_what_nobody_shows_any_more_is_swept_after_a_day(
     assert {one.name for one in folder.iterdir()} == shown
 
 
-def test_what_lies_for_long_is_made_young_when_it_is_put_again(shelf: Shelf, folder: Path) -> None:
+def test_what_lies_for_long_is_made_young_when_it_is_put_again(shelf: PictureStorage, folder: Path) -> None:
     """Else a sweep might take, as nobody's, what an import that is under way has just found there."""
     name = "0" * 32 + "-160.webp"
     shelf.put({name: b"it"})
@@ -219,7 +225,7 @@ def test_what_lies_for_long_is_made_young_when_it_is_put_again(shelf: Shelf, fol
 
 
 def test_the_command_line_takes_a_zip_and_sweeps(
-    addresses: Addresses, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    addresses: ServerAddresses, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
     monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)

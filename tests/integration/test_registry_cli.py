@@ -11,16 +11,16 @@ from typer.testing import CliRunner
 
 from tests.registry_data import as_json, as_workbook, as_xlsx, gtin, registry
 from zpcode.cli.registry import app
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Refused
-from zpcode.services.imports.archive import MAX_FILE
-from zpcode.store import tables
+from zpcode.services.registry.files.archive import MAX_FILE
+from zpcode.store.tables import registry as tables
 from zpcode.wire import redis_keys
 from zpcode.wire.card import product_key
 
 
 @pytest.fixture
-def run(addresses: Addresses, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+def run(addresses: ServerAddresses, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     """The command line, pointed at this test's servers."""
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
     monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)

@@ -12,19 +12,22 @@ from sqlalchemy import Engine, func, select
 
 from tests.registry_data import as_json, as_xlsx, gtin, registry, uscc
 from zpcode.errors import ImportRefused
-from zpcode.rules.registry import ImportReport
-from zpcode.rules.sheets import SHEETS
-from zpcode.services.registry import import_registry, product_cards, rebuild_cards, turn_cards
-from zpcode.store import outbox, tables
-from zpcode.store import registry as store
-from zpcode.store.session import transaction
+from zpcode.rules.registry.changes import ImportReport
+from zpcode.rules.registry.layout import SHEETS
+from zpcode.services.registry.importing import import_registry
+from zpcode.services.registry.product_cards import product_cards, rebuild_cards, turn_cards
+from zpcode.store import cards
+from zpcode.store.database.session import transaction
+from zpcode.store.registry import records as store
+from zpcode.store.tables import access, codes
+from zpcode.store.tables import registry as tables
 from zpcode.wire.card import ProductCard, product_key
 
 Content = dict[str, list[dict[str, Any]]]
 REGISTRY_TABLES = (
     tables.enterprise, tables.standard, tables.standard_version, tables.certification_body, tables.certificate,
     tables.product, tables.product_standard, tables.product_certificate, tables.recognition, tables.indicator,
-    tables.commitment, tables.claim, tables.card, tables.audit,
+    tables.commitment, tables.claim, codes.card, access.audit,
 )  # fmt: skip
 
 
@@ -42,7 +45,7 @@ def everything(engine: Engine) -> dict[str, list[Any]]:
 def card(engine: Engine, number: int = 1) -> ProductCard:
     """A product's card as a scan would read it."""
     with transaction(engine) as connection:
-        (found,) = outbox.fetch(connection, [product_key(gtin(number))])
+        (found,) = cards.fetch(connection, [product_key(gtin(number))])
         return msgspec.msgpack.decode(found.body, type=ProductCard)
 
 
@@ -72,7 +75,7 @@ def test_contact_and_mail_are_not_on_the_card(engine: Engine, now: datetime) -> 
     content["enterprises"][0]["contact"] = "不公开者"
     bring_in(engine, content, now)
     with transaction(engine) as connection:
-        (found,) = outbox.fetch(connection, [product_key(gtin())])
+        (found,) = cards.fetch(connection, [product_key(gtin())])
     assert "不公开者".encode() not in found.body
     assert b"qc@qingcheng.example" not in found.body
 
@@ -228,7 +231,7 @@ def test_every_import_that_changes_something_is_audited(engine: Engine, now: dat
     bring_in(engine, registry(), now)
     bring_in(engine, registry(), now)
     with transaction(engine) as connection:
-        (row,) = connection.execute(select(tables.audit)).all()
+        (row,) = connection.execute(select(access.audit)).all()
     assert (row.action, row.actor) == ("registry.import", "operator:*:test")
     assert row.detail["counts"]["products"]["new"] == 1
     assert row.detail["changes_in_all"] == 10
@@ -264,7 +267,7 @@ def test_a_card_turns_with_the_day_its_recognition_begins_or_ends(engine: Engine
 def test_lost_cards_are_written_anew(engine: Engine, now: datetime) -> None:
     bring_in(engine, registry(), now)
     with transaction(engine) as connection:
-        connection.execute(tables.card.delete())
+        connection.execute(codes.card.delete())
     assert rebuild_cards(engine, now=now) == (gtin(),)
     assert card(engine).gtin == gtin()
     assert rebuild_cards(engine, now=now) == ()

@@ -11,18 +11,18 @@ import pytest
 from sqlalchemy import Engine
 
 from keys.ceremony import KeyRoom
-from scanweb.cluster import NotAnswered
-from scanweb.redis_client import RedisClient
+from scanweb.redis.client import RedisClient
+from scanweb.redis.cluster import NotAnswered
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
 from tests.patience import eventually
-from zpcode.embedded.cluster import Cluster
-from zpcode.embedded.servers import Addresses
-from zpcode.services import redis_client
+from zpcode.embedded.cluster import EmbeddedCluster
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.projection import client as redis_client
 from zpcode.wire import card, redis_keys
-from zpcode.wire.card import Scope, State
-from zpcode.wire.cluster import slot_of
+from zpcode.wire.redis_cluster import slot_of
 from zpcode.wire.scan_event import EVENT_FIELD, decode
+from zpcode.wire.vocabulary import Scope, State
 
 SHARDS = range(3)
 
@@ -35,14 +35,14 @@ BATCHES = [_batch_on(shard) for shard in SHARDS]
 
 
 @pytest.fixture(scope="module")
-def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
     """Three primaries without replicas."""
-    with Cluster(tmp_path_factory.mktemp("cluster"), timeout_ms=1000) as running:
+    with EmbeddedCluster(tmp_path_factory.mktemp("cluster"), timeout_ms=1000) as running:
         yield running
 
 
 @pytest.fixture
-def cluster(nodes: Cluster) -> Cluster:
+def cluster(nodes: EmbeddedCluster) -> EmbeddedCluster:
     """The same, emptied and whole."""
     for number in SHARDS:
         nodes.client(number).flushall()
@@ -50,7 +50,7 @@ def cluster(nodes: Cluster) -> Cluster:
 
 
 @pytest.fixture
-def registry(cluster: Cluster, engine: Engine, scan_keys: tuple[KeyRoom, str]) -> Iterator[Registry]:
+def registry(cluster: EmbeddedCluster, engine: Engine, scan_keys: tuple[KeyRoom, str]) -> Iterator[Registry]:
     """The authority, with a product and a batch on each shard."""
     with closing(redis_client.connect(cluster.addresses.redis, seconds=2)) as redis:
         found = Registry(engine, cast("Any", redis), *scan_keys)
@@ -63,13 +63,13 @@ def registry(cluster: Cluster, engine: Engine, scan_keys: tuple[KeyRoom, str]) -
 
 
 @pytest.fixture
-def service(cluster: Cluster, addresses: Addresses, registry: Registry) -> Iterator[ScanService]:
+def service(cluster: EmbeddedCluster, addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
     """A scan process on it."""
     with _scanning(cluster, addresses, registry) as running:
         yield running
 
 
-def _scanning(cluster: Cluster, addresses: Addresses, registry: Registry, **changes: Any) -> ScanService:
+def _scanning(cluster: EmbeddedCluster, addresses: ServerAddresses, registry: Registry, **changes: Any) -> ScanService:
     return ScanService(make.settings(addresses, registry.room, scan_redis_url=cluster.addresses.scan_redis, **changes))
 
 
@@ -80,13 +80,13 @@ def _revoked(number: int, index: int = 0) -> dict[str, Any]:
     }
 
 
-def _kept(cluster: Cluster, shard: int) -> dict[bytes, bytes]:
+def _kept(cluster: EmbeddedCluster, shard: int) -> dict[bytes, bytes]:
     """Everything one shard holds, as a replica that hears nothing from now on."""
     client: Any = cluster.client(shard)
     return {key: client.dump(key) for key in client.keys("zp:*")}
 
 
-def _promoted(cluster: Cluster, shard: int, kept: dict[bytes, bytes]) -> None:
+def _promoted(cluster: EmbeddedCluster, shard: int, kept: dict[bytes, bytes]) -> None:
     """That replica takes the place of the primary."""
     client: Any = cluster.client(shard)
     pipeline = client.pipeline(transaction=False)
@@ -96,7 +96,9 @@ def _promoted(cluster: Cluster, shard: int, kept: dict[bytes, bytes]) -> None:
     pipeline.execute()
 
 
-def test_scans_verify_count_and_see_a_revocation(service: ScanService, registry: Registry, cluster: Cluster) -> None:
+def test_scans_verify_count_and_see_a_revocation(
+    service: ScanService, registry: Registry, cluster: EmbeddedCluster
+) -> None:
     assert service.app.health()["answers_from"] == "redis"
     for number in BATCHES:
         assert service.json(registry.item(0, number))["history"]["scans"] == 1
@@ -123,7 +125,7 @@ def test_scans_verify_count_and_see_a_revocation(service: ScanService, registry:
 
 @pytest.mark.parametrize("shard", SHARDS)
 def test_a_promoted_replica_that_had_not_heard_of_a_revocation_is_not_believed(
-    shard: int, service: ScanService, registry: Registry, cluster: Cluster, addresses: Addresses
+    shard: int, service: ScanService, registry: Registry, cluster: EmbeddedCluster, addresses: ServerAddresses
 ) -> None:
     """From the first scan on, before the watch looks again; by processes that saw it and by those that start now."""
     number = BATCHES[shard]
@@ -146,7 +148,7 @@ def test_a_promoted_replica_that_had_not_heard_of_a_revocation_is_not_believed(
 
 
 def test_a_server_that_comes_back_with_old_content_is_not_believed_by_whoever_never_asked_it(
-    registry: Registry, cluster: Cluster, addresses: Addresses
+    registry: Registry, cluster: EmbeddedCluster, addresses: ServerAddresses
 ) -> None:
     """What the other shards know of tells that something is missing on this one: here, the standing of the product."""
     shard = cluster.holder(redis_keys.STANDINGS)
@@ -166,7 +168,7 @@ def test_a_server_that_comes_back_with_old_content_is_not_believed_by_whoever_ne
 
 
 @pytest.mark.usefixtures("registry")
-def test_a_server_is_measured_against_the_others_before_its_first_answer(cluster: Cluster) -> None:
+def test_a_server_is_measured_against_the_others_before_its_first_answer(cluster: EmbeddedCluster) -> None:
     """Whoever takes a primary's place gets to answer through a survey only, and that reads every head."""
     reads = [("GET", redis_keys.place(card.batch_key(number))[0]) for number in BATCHES]
     for shard in (1, 2):
@@ -186,7 +188,7 @@ def test_a_server_is_measured_against_the_others_before_its_first_answer(cluster
 
 @pytest.mark.parametrize("shard", SHARDS)
 def test_codes_of_a_shard_that_is_gone_come_from_the_database_and_the_others_from_redis(
-    shard: int, service: ScanService, registry: Registry, cluster: Cluster
+    shard: int, service: ScanService, registry: Registry, cluster: EmbeddedCluster
 ) -> None:
     registry.put(_revoked(BATCHES[shard]))
     for number in BATCHES:
@@ -220,7 +222,7 @@ def _projected(registry: Registry) -> bool:
 
 
 def test_scans_wait_while_the_shard_of_their_stream_is_gone(
-    service: ScanService, registry: Registry, cluster: Cluster
+    service: ScanService, registry: Registry, cluster: EmbeddedCluster
 ) -> None:
     shard = cluster.holder(redis_keys.SCANS)
     number = BATCHES[(shard + 1) % 3]
@@ -242,7 +244,7 @@ def test_scans_wait_while_the_shard_of_their_stream_is_gone(
 
 
 def test_a_server_that_does_not_know_the_script_yet_makes_nobody_count_twice(
-    service: ScanService, registry: Registry, cluster: Cluster
+    service: ScanService, registry: Registry, cluster: EmbeddedCluster
 ) -> None:
     """A replica that was just promoted has no scripts; the other shards counted already."""
     for number in BATCHES:
@@ -259,7 +261,7 @@ def test_a_server_that_does_not_know_the_script_yet_makes_nobody_count_twice(
     assert len(_counted(cluster)) == 6
 
 
-def _counted(cluster: Cluster) -> list[Any]:
+def _counted(cluster: EmbeddedCluster) -> list[Any]:
     """The scans in the stream that belong in an item's history."""
     stream: Any = cluster.client(cluster.holder(redis_keys.SCANS))
     entries = [decode(fields[EVENT_FIELD]) for _, fields in stream.xrange(redis_keys.SCANS)]

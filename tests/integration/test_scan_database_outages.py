@@ -9,15 +9,15 @@ from contextlib import contextmanager
 
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
-from zpcode.embedded.servers import Addresses
-from zpcode.wire.card import Scope, State
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire.payload import Identity
+from zpcode.wire.vocabulary import Scope, State
 
 NOBODY = "postgresql://zpcode_scan:x@/zpcode?host=/nonexistent"
 REVOKED = {make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED)}
 
 
-def test_without_the_database_warm_codes_are_answered_as_always(addresses: Addresses, registry: Registry) -> None:
+def test_without_the_database_warm_codes_are_answered_as_always(addresses: ServerAddresses, registry: Registry) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_database_url=NOBODY)) as service:
         assert service.verdict(registry.item()) == "verified"
         registry.put(REVOKED)
@@ -25,7 +25,7 @@ def test_without_the_database_warm_codes_are_answered_as_always(addresses: Addre
 
 
 def test_without_the_database_a_code_redis_does_not_know_cannot_be_confirmed(
-    addresses: Addresses, registry: Registry
+    addresses: ServerAddresses, registry: Registry
 ) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_database_url=NOBODY)) as service:
         told = service.json(registry.item(0, 42))
@@ -34,7 +34,9 @@ def test_without_the_database_a_code_redis_does_not_know_cannot_be_confirmed(
         assert service.get(registry.item(0, 42)).status_code == 200
 
 
-def test_without_both_the_seal_is_checked_and_no_verdict_is_green(addresses: Addresses, registry: Registry) -> None:
+def test_without_both_the_seal_is_checked_and_no_verdict_is_green(
+    addresses: ServerAddresses, registry: Registry
+) -> None:
     nowhere = {"scan_database_url": NOBODY, "scan_redis_url": "unix:///nonexistent/valkey.sock"}
     with ScanService(make.settings(addresses, registry.room, **nowhere)) as service:
         good = registry.item()
@@ -45,7 +47,7 @@ def test_without_both_the_seal_is_checked_and_no_verdict_is_green(addresses: Add
 
 
 def test_without_both_what_anybody_can_have_made_up_takes_no_room_of_the_scans_that_wait(
-    addresses: Addresses, registry: Registry
+    addresses: ServerAddresses, registry: Registry
 ) -> None:
     gone = make.settings(addresses, registry.room, scan_database_url=NOBODY, scan_redis_url="unix:///nonexistent.sock")
     with ScanService(gone) as lonely:
@@ -70,7 +72,9 @@ def test_what_is_remembered_is_shown_but_never_green_once_both_are_gone(
     assert told["product"]["gtin"] == GTIN
 
 
-def test_a_database_that_accepts_and_never_answers_holds_nobody_up(addresses: Addresses, registry: Registry) -> None:
+def test_a_database_that_accepts_and_never_answers_holds_nobody_up(
+    addresses: ServerAddresses, registry: Registry
+) -> None:
     with silence() as port:
         url = f"postgresql://zpcode_scan:x@127.0.0.1:{port}/zpcode"
         with ScanService(

@@ -13,11 +13,11 @@ from netaddr import IPSet
 from redis import Redis
 from sqlalchemy import text
 
-from scanweb import history as looking
+from scanweb.lookup import history as looking
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, IPHONE, WECHAT, Registry, ScanService, events
 from tests.patience import eventually
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire import card, redis_keys, scan_event
 from zpcode.wire.payload import Identity
 
@@ -40,14 +40,14 @@ def test_a_reload_by_the_same_visitor_within_ten_minutes_does_not_count(
     assert service.json(path, client="192.0.2.1")["history"]["scans"] == 2
 
 
-def looked(redis: Redis, *looks: looking.Look) -> list[looking.Seen]:
+def looked(redis: Redis, *looks: looking.HistoryQuery) -> list[looking.HistoryReply]:
     speak: Any = redis.execute_command
     replies = speak(*looking.command(looks, evicting=False, script=True))
     return looking.read_all(replies, len(looks))
 
 
-def view(now: int, visitor: bytes = b"anna", index: int = 5) -> looking.Look:
-    return looking.Look(7, index, now, visitor, own=False)
+def view(now: int, visitor: bytes = b"anna", index: int = 5) -> looking.HistoryQuery:
+    return looking.HistoryQuery(7, index, now, visitor, own=False)
 
 
 def test_after_ten_minutes_the_same_visitor_counts_again(registry: Registry, redis: Redis) -> None:
@@ -78,7 +78,7 @@ def test_a_history_never_grows_beyond_what_its_bucket_holds_compactly(registry: 
     redis.set(redis_keys.history_complete(7), 1)
     for visitor in range(40):
         for index in range(100):
-            look = looking.Look(
+            look = looking.HistoryQuery(
                 7, index, 1_790_000_000, visitor.to_bytes(4, "big"), "巴音郭楞蒙古自治州库尔勒", own=False
             )
             looked(redis, look)
@@ -191,7 +191,7 @@ def test_nothing_of_an_address_but_its_network_reaches_redis(
 
 
 def test_x_forwarded_for_is_believed_from_a_trusted_proxy_only(
-    addresses: Addresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: Registry, redis: Redis
 ) -> None:
     with ScanService(make.settings(addresses, registry.room, trusted_proxies="10.0.0.0/8")) as service:
         lie = {"x_forwarded_for": "6.6.6.6, 198.51.100.7, 10.1.2.3"}
@@ -202,7 +202,7 @@ def test_x_forwarded_for_is_believed_from_a_trusted_proxy_only(
 
 
 def test_the_visitor_hash_needs_the_days_salt_and_all_processes_share_it(
-    addresses: Addresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: Registry, redis: Redis
 ) -> None:
     with (
         ScanService(make.settings(addresses, registry.room)) as one,
@@ -218,7 +218,7 @@ def test_the_visitor_hash_needs_the_days_salt_and_all_processes_share_it(
 
 
 def test_the_city_comes_from_the_database_of_places(
-    addresses: Addresses, registry: Registry, tmp_path: Path, redis: Redis
+    addresses: ServerAddresses, registry: Registry, tmp_path: Path, redis: Redis
 ) -> None:
     writer = MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="Test-City")
     writer.insert_network(IPSet(["203.0.113.0/24"]), {"city": {"names": {"zh-CN": "宁波", "en": "Ningbo"}}})
@@ -239,11 +239,11 @@ def test_a_scanned_code_costs_at_most_64_bytes_of_redis(registry: Registry, redi
     """One code in ten of a batch, so that buckets are thinly filled; right after the scans, visits included."""
     registry.put({card.batch_key(9): make.batch(9, quantity=200_000)})
     redis.set(redis_keys.history_complete(9), 1)
-    looked(redis, looking.Look(9, 1, 1))
+    looked(redis, looking.HistoryQuery(9, 1, 1))
     before = int(redis.info("memory")["used_memory"])
     for first in range(0, 200_000, 2000):
         indexes = range(first, first + 2000, 10)
-        looks = [looking.Look(9, index, 1_790_000_000, b"anna", "杭州|Hangzhou") for index in indexes]
+        looks = [looking.HistoryQuery(9, index, 1_790_000_000, b"anna", "杭州|Hangzhou") for index in indexes]
         assert all(seen.counted for seen in looked(redis, *looks))
     assert (int(redis.info("memory")["used_memory"]) - before) / 20_000 <= 64
 

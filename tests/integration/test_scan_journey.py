@@ -6,8 +6,9 @@ import msgspec
 
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
-from zpcode.wire.card import Bilingual, LotCard, TraceEvent, batch_key, lot_key
+from zpcode.wire.card import LotCard, TraceEvent, batch_key, lot_key
 from zpcode.wire.payload import Identity
+from zpcode.wire.vocabulary import Bilingual
 
 MIDNIGHT = 1_791_388_800  # 8 October 2026 in Hangzhou
 JOURNEY = (

@@ -12,17 +12,17 @@ from sqlalchemy import text
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
 from tests.patience import eventually
-from zpcode.embedded.servers import Addresses
-from zpcode.store.session import connect
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.store.database.session import connect
 from zpcode.wire import card, redis_keys
-from zpcode.wire.card import Scope, State
+from zpcode.wire.vocabulary import Scope, State
 
 NOBODY = "postgresql://zpcode_scan:x@/zpcode?host=/nonexistent"
 PRODUCT = make.s(Scope.PRODUCT, GTIN)
 
 
 @pytest.fixture
-def lagging(addresses: Addresses, registry: Registry) -> Iterator[str]:
+def lagging(addresses: ServerAddresses, registry: Registry) -> Iterator[str]:
     """The address of a database that stays as it is now: a replica that hears of nothing any more."""
     name = addresses.database.rpartition("?")[0].rpartition("/")[2]
     registry.engine.dispose()
@@ -39,7 +39,7 @@ def revoke(registry: Registry) -> None:
 
 
 def test_a_card_that_redis_lost_is_not_read_from_a_database_that_lags(
-    addresses: Addresses, registry: Registry, lagging: str, redis: Redis
+    addresses: ServerAddresses, registry: Registry, lagging: str, redis: Redis
 ) -> None:
     """The replica's answer would be the standing from before the revocation: none."""
     revoke(registry)
@@ -49,7 +49,7 @@ def test_a_card_that_redis_lost_is_not_read_from_a_database_that_lags(
 
 
 def test_a_process_that_knows_better_does_not_follow_a_database_that_lags(
-    addresses: Addresses, registry: Registry, lagging: str, redis: Redis
+    addresses: ServerAddresses, registry: Registry, lagging: str, redis: Redis
 ) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_database_url=lagging)) as service:
         assert service.verdict(registry.item()) == "verified"
@@ -66,7 +66,7 @@ def test_a_process_that_knows_better_does_not_follow_a_database_that_lags(
 
 
 def test_a_database_restored_from_a_backup_is_believed_with_the_generation_it_begins(
-    addresses: Addresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: Registry, redis: Redis
 ) -> None:
     """Its revisions are lower than those already met, and it is the truth all the same."""
     with ScanService(make.settings(addresses, registry.room)) as service:
@@ -87,7 +87,7 @@ def test_a_database_restored_from_a_backup_is_believed_with_the_generation_it_be
 
 
 def test_a_redis_that_went_back_in_time_is_not_believed_alone(
-    addresses: Addresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: Registry, redis: Redis
 ) -> None:
     """A failover to a replica that had not heard of the revocation, while there is no database to say so."""
     with ScanService(make.settings(addresses, registry.room, scan_database_url=NOBODY)) as service:
@@ -107,7 +107,7 @@ def test_a_redis_that_went_back_in_time_is_not_believed_alone(
 
 
 def test_a_database_that_lags_between_two_questions_is_not_laid_over_redis(
-    addresses: Addresses, registry: Registry, lagging: str
+    addresses: ServerAddresses, registry: Registry, lagging: str
 ) -> None:
     """One replica tells how far the database is, another is asked for what is newer than Redis and has not got it."""
     revision = registry.commit({PRODUCT: make.standing(State.REVOKED), card.batch_key(9): make.batch(9)})

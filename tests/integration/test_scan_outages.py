@@ -13,17 +13,17 @@ from tests.frozen import frozen
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService, events
 from tests.patience import eventually
-from zpcode.embedded.servers import Addresses, Servers
+from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.wire import card, redis_keys
-from zpcode.wire.card import Scope, State
 from zpcode.wire.payload import Identity
+from zpcode.wire.vocabulary import Scope, State
 
 REVOKED = {make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED)}
 QUICK = {"scan_redis_ms": 200}
 
 
 @pytest.fixture
-def quick(addresses: Addresses, registry: Registry) -> Iterator[ScanService]:
+def quick(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
     """A scan process that waits no longer for Redis than in production."""
     with ScanService(make.settings(addresses, registry.room, **QUICK)) as running:
         yield running
@@ -49,7 +49,7 @@ def test_flushall_never_makes_a_revoked_code_look_good(service: ScanService, reg
 
 
 def test_an_evicted_card_or_hash_of_standings_is_read_from_the_database(
-    addresses: Addresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: Registry, redis: Redis
 ) -> None:
     item = {card.item_key(7, 0): make.standing(State.REVOKED), card.batch_key(7): make.batch(exceptions=True)}
     registry.put({make.s(Scope.ENTERPRISE, "91331181MA2E4K7R0X"): make.standing(State.SUSPENDED), **item})
@@ -64,7 +64,7 @@ def test_an_evicted_card_or_hash_of_standings_is_read_from_the_database(
 
 
 def test_a_standing_that_is_written_into_an_evicted_hash_does_not_hide_the_others(
-    addresses: Addresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: Registry, redis: Redis
 ) -> None:
     registry.put(REVOKED)
     redis.delete(redis_keys.STANDINGS)
@@ -113,7 +113,9 @@ def test_scans_made_during_an_outage_reach_the_stream_afterwards(
     eventually(lambda: len(events(redis)) == 10, seconds=5)
 
 
-def test_beyond_its_bound_the_buffer_drops_and_counts(addresses: Addresses, registry: Registry, valkey: int) -> None:
+def test_beyond_its_bound_the_buffer_drops_and_counts(
+    addresses: ServerAddresses, registry: Registry, valkey: int
+) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_buffer=3, **QUICK)) as service, frozen(valkey):
         for index in range(10):
             service.get(registry.item(index))

@@ -8,12 +8,12 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
-from scanweb import sheet
+from scanweb.page import assets
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
 from zpcode.wire import card
-from zpcode.wire.card import Bilingual, Scope, State
 from zpcode.wire.payload import Identity
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 FORBIDDEN = re.compile(r"100\s*%|正品|genuine|authentic", re.IGNORECASE)
 STYLE = re.compile("<style>.*?</style>", re.DOTALL)
@@ -268,7 +268,7 @@ def test_the_form_and_the_style_sheet_are_there(service: ScanService) -> None:
 
 def test_only_this_version_of_a_script_is_good_for_ever(service: ScanService) -> None:
     """While a new version comes in, an older server may be asked for it: what it has must not be kept under that name."""
-    for address in sheet.VERSIONED:
+    for address in assets.VERSIONED:
         assert "immutable" in service.get(address).headers["cache-control"]
         assert service.get(address[:-1]).headers["cache-control"] == "public, max-age=3600"
 

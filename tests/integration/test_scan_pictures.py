@@ -8,28 +8,28 @@ from typing import Any
 
 import pytest
 
-from scanweb import pictures
-from scanweb.picture_files import MEMORY, PictureFiles
+from scanweb.http.pictures import MEMORY, PictureFiles
+from scanweb.page import picture_urls
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import Registry, ScanService
 from tests.pictures import jpeg
-from zpcode.embedded.servers import Addresses
-from zpcode.services.pictures.develop import Developed, develop
-from zpcode.services.pictures.shelf import Shelf
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.services.pictures.encode import EncodedPicture, develop
+from zpcode.services.pictures.storage import PictureStorage
 from zpcode.wire.card import Picture, picture_name
 
 
 @pytest.fixture(scope="module")
-def developed() -> Developed:
+def developed() -> EncodedPicture:
     """A picture of four widths."""
     return develop(jpeg(1000, 750))
 
 
 @pytest.fixture
-def folder(tmp_path: Path, developed: Developed) -> Path:
+def folder(tmp_path: Path, developed: EncodedPicture) -> Path:
     """A folder with that picture."""
     found = tmp_path / "图片 pictures"
-    Shelf(found.as_uri()).put(developed.files)
+    PictureStorage(found.as_uri()).put(developed.files)
     (found / "secret.txt").write_text("secret")
     return found
 
@@ -68,7 +68,7 @@ def files_at(folder: Path, **more: Any) -> PictureFiles:
     return PictureFiles(folder.as_uri(), _missing, **more)
 
 
-def test_every_width_is_served_in_both_forms_for_good(folder: Path, developed: Developed) -> None:
+def test_every_width_is_served_in_both_forms_for_good(folder: Path, developed: EncodedPicture) -> None:
     files = files_at(folder)
     for name, data in developed.files.items():
         status, headers, body = ask(files, f"/pictures/{name}")
@@ -80,7 +80,7 @@ def test_every_width_is_served_in_both_forms_for_good(folder: Path, developed: D
         assert headers[b"etag"] == f'"{name}"'.encode()
 
 
-def test_head_and_conditional_requests_get_no_body(folder: Path, developed: Developed) -> None:
+def test_head_and_conditional_requests_get_no_body(folder: Path, developed: EncodedPicture) -> None:
     name, data = next(iter(developed.files.items()))
     files = files_at(folder)
     status, headers, body = ask(files, f"/pictures/{name}", "HEAD")
@@ -110,7 +110,7 @@ def test_a_name_that_is_none_never_reaches_the_shelf(folder: Path, monkeypatch: 
 
 
 def test_what_is_remembered_is_served_without_the_shelf_and_memory_is_bounded(
-    folder: Path, developed: Developed
+    folder: Path, developed: EncodedPicture
 ) -> None:
     largest = max(map(len, developed.files.values()))
     files = files_at(folder, memory=2 * largest)
@@ -125,7 +125,7 @@ def test_what_is_remembered_is_served_without_the_shelf_and_memory_is_bounded(
     assert {ask(files, f"/pictures/{name}")[0] for name in developed.files} == {200, 404}
 
 
-def test_a_crowd_reads_a_file_once(folder: Path, developed: Developed, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_crowd_reads_a_file_once(folder: Path, developed: EncodedPicture, monkeypatch: pytest.MonkeyPatch) -> None:
     name, data = next(iter(developed.files.items()))
     files = files_at(folder)
     readings: list[bytes] = []
@@ -145,7 +145,7 @@ def test_a_crowd_reads_a_file_once(folder: Path, developed: Developed, monkeypat
 
 
 def test_a_shelf_that_does_not_answer_is_said_to_be_away_and_not_remembered(
-    folder: Path, developed: Developed, monkeypatch: pytest.MonkeyPatch
+    folder: Path, developed: EncodedPicture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = next(iter(developed.files))
     files = files_at(folder, seconds=0.05)
@@ -162,20 +162,20 @@ def test_a_shelf_that_does_not_answer_is_said_to_be_away_and_not_remembered(
     assert ask(files, f"/pictures/{name}")[0] == 200
 
 
-def test_addresses_on_the_page_are_those_that_are_served(folder: Path, developed: Developed) -> None:
+def test_addresses_on_the_page_are_those_that_are_served(folder: Path, developed: EncodedPicture) -> None:
     picture = developed.picture
     for form in ("webp", "jpg"):
-        parts = [part.split(" ") for part in pictures.srcset(picture, form).split(", ")]
+        parts = [part.split(" ") for part in picture_urls.srcset(picture, form).split(", ")]
         assert [width for _, width in parts] == [f"{width}w" for width in picture.widths]
         assert all(ask(files_at(folder), address)[0] == 200 for address, _ in parts)
-    assert pictures.source(picture).endswith("-320.jpg")
-    assert pictures.source(Picture("0" * 32, 100, 100, (100,))).endswith("-100.jpg")
+    assert picture_urls.source(picture).endswith("-320.jpg")
+    assert picture_urls.source(Picture("0" * 32, 100, 100, (100,))).endswith("-100.jpg")
 
 
 def test_the_scan_service_serves_them_and_says_in_the_usual_manner_what_is_not_there(
-    addresses: Addresses, registry: Registry, tmp_path: Path, developed: Developed
+    addresses: ServerAddresses, registry: Registry, tmp_path: Path, developed: EncodedPicture
 ) -> None:
-    shelf = Shelf((tmp_path / "shelf").as_uri())
+    shelf = PictureStorage((tmp_path / "shelf").as_uri())
     with ScanService(make.settings(addresses, registry.room, pictures=shelf.url)) as service:
         name = picture_name(developed.picture.digest, 320, "webp")
         assert service.get(f"/pictures/{name}").status_code == 404  # before there is a folder

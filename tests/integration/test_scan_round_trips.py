@@ -16,10 +16,10 @@ from redis import Redis
 
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire import card
-from zpcode.wire.card import State
 from zpcode.wire.payload import Identity
+from zpcode.wire.vocabulary import State
 
 
 def test_a_warm_scan_takes_one_round_trip_and_no_query(service: ScanService, registry: Registry) -> None:
@@ -93,7 +93,7 @@ class Delay:
 
 
 @pytest.fixture
-def slow(addresses: Addresses) -> Iterator[tuple[Delay, str]]:
+def slow(addresses: ServerAddresses) -> Iterator[tuple[Delay, str]]:
     credentials, _, path = addresses.scan_redis.removeprefix("unix://").partition("@")
     folder = Path(tempfile.mkdtemp(prefix="zp-"))
     delay = Delay(path, folder)
@@ -102,7 +102,7 @@ def slow(addresses: Addresses) -> Iterator[tuple[Delay, str]]:
 
 
 def test_cancelled_requests_never_mix_replies(
-    addresses: Addresses, registry: Registry, slow: tuple[Delay, str]
+    addresses: ServerAddresses, registry: Registry, slow: tuple[Delay, str]
 ) -> None:
     """A third of the requests is given up half-way; each of the others gets its own item's answer."""
     registry.put({card.batch_key(7): make.batch(ranges=(card.RangeStanding(0, 49, make.standing(State.RECALLED)),))})

@@ -12,13 +12,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from keys.client import SignerClient
-from scanweb.traced import traced
+from scanweb.http.tracing import traced
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import Registry, ScanService
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Text, Unavailable
-from zpcode.services import jobs, redis_client
-from zpcode.store.session import connect
+from zpcode.projection import client
+from zpcode.services.batches import queue
+from zpcode.store.database.session import connect
 from zpcode.telemetry import tracing
 from zpcode.telemetry.tracing import OFF, Tracing
 from zpcode.worker import Worker
@@ -63,10 +64,10 @@ def test_off_a_scan_goes_through_nothing_more(service: ScanService) -> None:
 
 
 def test_a_turn_of_the_worker_is_a_span_also_when_it_fails(
-    addresses: Addresses, tmp_path: Path, spans: Tracing, kept: InMemorySpanExporter
+    addresses: ServerAddresses, tmp_path: Path, spans: Tracing, kept: InMemorySpanExporter
 ) -> None:
-    redis, engine = redis_client.connect(addresses.redis), connect(addresses.database)
-    found = Worker(addresses.database, engine, redis, redis, SignerClient(tmp_path), jobs.IssueQueue(addresses.database), tmp_path, spans=spans)  # fmt: skip
+    redis, engine = client.connect(addresses.redis), connect(addresses.database)
+    found = Worker(addresses.database, engine, redis, redis, SignerClient(tmp_path), queue.IssueQueue(addresses.database), tmp_path, spans=spans)  # fmt: skip
     outcomes = iter([Unavailable(Text("停", "away")), None])
 
     def step() -> None:
@@ -94,7 +95,7 @@ def test_on_without_the_extra_it_says_what_is_missing(monkeypatch: pytest.Monkey
         tracing.start("scan", "http://127.0.0.1:1/v1/traces", 1.0)
 
 
-def test_a_collector_that_is_away_costs_no_answer(addresses: Addresses, registry: Registry) -> None:
+def test_a_collector_that_is_away_costs_no_answer(addresses: ServerAddresses, registry: Registry) -> None:
     settings = make.settings(addresses, registry.room, traces="http://127.0.0.1:1/v1/traces", trace_ratio=1.0)
     with ScanService(settings) as service:
         assert service.verdict(registry.item()) == "verified"

@@ -14,10 +14,10 @@ from tests import keyroom
 from tests.integration import scan_factories as make
 from tests.integration.scan_factories import GTIN, Registry, ScanService
 from tests.patience import eventually
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire import card
-from zpcode.wire.card import Scope, State
 from zpcode.wire.payload import Identity
+from zpcode.wire.vocabulary import Scope, State
 
 
 @pytest.mark.parametrize("identity", [Identity(GTIN), Identity(GTIN, lot="L2026"), make.item_identity()])
@@ -131,7 +131,7 @@ def test_goods_from_before_the_recognition_ended_follow_the_old_stock_policy(
 
 
 def test_a_key_revoked_in_the_keyring_turns_every_code_under_it(
-    addresses: Addresses, engine: Engine, redis: Redis, tmp_path: Path
+    addresses: ServerAddresses, engine: Engine, redis: Redis, tmp_path: Path
 ) -> None:
     room, key_id = make.room_in(tmp_path)
     registry = Registry(engine, redis, room, key_id)
@@ -212,7 +212,7 @@ def test_an_unknown_serial_never_walks_up_to_its_product(service: ScanService, r
         assert "Longquan" not in service.get(path).text
 
 
-def test_a_refused_answer_waits_for_the_floor(addresses: Addresses, registry: Registry) -> None:
+def test_a_refused_answer_waits_for_the_floor(addresses: ServerAddresses, registry: Registry) -> None:
     with ScanService(make.settings(addresses, registry.room, refusal_floor_ms=300)) as service:
         before = service.app.scan._clock()
         service.get("/01/123")

@@ -15,8 +15,8 @@ import pytest
 
 from keys.ceremony import KeyRoom
 from keys.keyring import KeyringFile, SealVerdict, read_root
-from keys.protocol import MAX_ITEMS, Items, Lot, Product
-from keys.signer import Signer, key_path
+from keys.protocol import MAX_ITEMS, Items, SignLotCode, SignProductCode
+from keys.signer import KeySigner, key_path
 from keys.signing_log import SigningLog
 from tests.keyroom import GTIN, PASSPHRASE, create, key_room, retire, revoke, ring, rotate
 from zpcode.errors import KeyringError, SignerError
@@ -32,13 +32,13 @@ class Bench:
 
     room: KeyRoom
     now: datetime = NOW
-    signer: Signer = field(init=False)
+    signer: KeySigner = field(init=False)
 
     def __post_init__(self) -> None:
         self.key_id = create(self.room, NOW)
         self.log = self.room.keys_dir.parent / "log" / "signer.jsonl"
         file = KeyringFile(self.room.keyring, read_root(self.room.root_public), self.seconds)
-        self.signer = Signer(file, self.room.keys_dir, PASSPHRASE, SigningLog(self.log), lambda: self.now)
+        self.signer = KeySigner(file, self.room.keys_dir, PASSPHRASE, SigningLog(self.log), lambda: self.now)
 
     def seconds(self) -> float:
         """A monotonic clock that goes a second whenever it is looked at."""
@@ -67,8 +67,8 @@ def test_every_kind_is_signed_as_the_keyring_verifies_it(bench: Bench) -> None:
     made = [
         (Identity(GTIN, serial=Serial(MAX_BATCH, slot)), raw[64 * at : 64 * at + 64]) for at, slot in enumerate(slots)
     ]
-    made.append((Identity(GTIN), bench.signer.sign(Product(bench.key_id, GTIN), 0)))
-    made.append((Identity(GTIN, lot="A.1-9"), bench.signer.sign(Lot(bench.key_id, GTIN, "A.1-9"), 0)))
+    made.append((Identity(GTIN), bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)))
+    made.append((Identity(GTIN, lot="A.1-9"), bench.signer.sign(SignLotCode(bench.key_id, GTIN, "A.1-9"), 0)))
     for identity, signature in made:
         assert ring(bench.room).verify(Code(identity, Seal(bench.key_id, signature))) is SealVerdict.VALID
 
@@ -82,7 +82,11 @@ def test_signing_again_gives_the_same_bytes(bench: Bench) -> None:
     "gtin", ["09501101530004", "9501101530003", "", "0950110153000x", "０9501101530003", "/" * 999]
 )
 def test_a_gtin_that_is_none_is_never_signed(bench: Bench, gtin: str) -> None:
-    for request in (Product(bench.key_id, gtin), Lot(bench.key_id, gtin, "A"), Items(bench.key_id, gtin, 1, packed(1))):
+    for request in (
+        SignProductCode(bench.key_id, gtin),
+        SignLotCode(bench.key_id, gtin, "A"),
+        Items(bench.key_id, gtin, 1, packed(1)),
+    ):
         with pytest.raises(SignerError, match="GTIN"):
             bench.signer.sign(request, 0)
     assert bench.entries() == []
@@ -91,7 +95,7 @@ def test_a_gtin_that_is_none_is_never_signed(bench: Bench, gtin: str) -> None:
 @pytest.mark.parametrize("lot", ["", "a", "A/21/B", "A" * 21, "A\n", "批", "..", "A B"])
 def test_a_lot_that_is_none_is_never_signed(bench: Bench, lot: str) -> None:
     with pytest.raises(SignerError, match="lot"):
-        bench.signer.sign(Lot(bench.key_id, GTIN, lot), 0)
+        bench.signer.sign(SignLotCode(bench.key_id, GTIN, lot), 0)
     assert bench.entries() == []
 
 
@@ -122,16 +126,16 @@ def test_a_full_request_is_signed(bench: Bench) -> None:
 
 def test_an_unknown_key_signs_nothing(bench: Bench) -> None:
     with pytest.raises(SignerError, match="there is no key 'NONE'"):
-        bench.signer.sign(Product("NONE", GTIN), 0)
+        bench.signer.sign(SignProductCode("NONE", GTIN), 0)
 
 
 def test_a_key_signs_only_within_its_dates(bench: Bench) -> None:
     for now in (NOW - timedelta(seconds=1), NOW + timedelta(days=365)):
         bench.now = now
         with pytest.raises(SignerError, match="may not sign now"):
-            bench.signer.sign(Product(bench.key_id, GTIN), 0)
+            bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
     bench.now = NOW + timedelta(days=364, hours=23)
-    assert bench.signer.sign(Product(bench.key_id, GTIN), 0)
+    assert bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
     with pytest.raises(SignerError, match="zpkeys rotate"):
         bench.signer.active_key()
 
@@ -140,17 +144,17 @@ def test_a_rotation_lets_the_old_key_finish_and_begin_nothing(bench: Bench) -> N
     assert bench.signer.active_key() == bench.key_id
     second = rotate(bench.room, NOW)
     assert bench.signer.active_key() == second
-    assert bench.signer.sign(Product(bench.key_id, GTIN), 0)
-    assert bench.signer.sign(Product(second, GTIN), 0)
+    assert bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
+    assert bench.signer.sign(SignProductCode(second, GTIN), 0)
 
 
 @pytest.mark.parametrize("end", [retire, revoke])
 def test_a_retired_or_revoked_key_signs_nothing(bench: Bench, end: object) -> None:
-    assert bench.signer.sign(Product(bench.key_id, GTIN), 0)
+    assert bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
     assert callable(end)
     end(bench.room, bench.key_id, NOW)
     with pytest.raises(SignerError, match="may not sign now"):
-        bench.signer.sign(Product(bench.key_id, GTIN), 0)
+        bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
     with pytest.raises(SignerError, match="no key may begin"):
         bench.signer.active_key()
 
@@ -158,14 +162,14 @@ def test_a_retired_or_revoked_key_signs_nothing(bench: Bench, end: object) -> No
 def test_a_private_key_of_the_wrong_mode_signs_nothing(bench: Bench) -> None:
     key_path(bench.room.keys_dir, bench.key_id).chmod(0o644)
     with pytest.raises(KeyringError, match="chmod 600"):
-        bench.signer.sign(Product(bench.key_id, GTIN), 0)
+        bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
     assert bench.entries() == []
 
 
 def test_the_log_has_an_entry_for_each_request_and_no_secret(bench: Bench) -> None:
     signatures = [
-        bench.signer.sign(Product(bench.key_id, GTIN), 11),
-        bench.signer.sign(Lot(bench.key_id, GTIN, "L1"), 12),
+        bench.signer.sign(SignProductCode(bench.key_id, GTIN), 11),
+        bench.signer.sign(SignLotCode(bench.key_id, GTIN, "L1"), 12),
         bench.signer.sign(Items(bench.key_id, GTIN, 9, packed(7, 8)), 13),
     ]
     paths = [[f"/01/{GTIN}"], [f"/01/{GTIN}/10/L1"]]
@@ -190,13 +194,13 @@ def test_nothing_is_signed_that_cannot_be_logged(tmp_path: Path) -> None:
     bench.signer._log._path = Path("/dev/full")  # a file that takes no byte
     bench.signer._log._descriptor = os.open("/dev/full", os.O_WRONLY)
     with pytest.raises(SignerError, match="signs nothing unlogged"):
-        bench.signer.sign(Product(bench.key_id, GTIN), 0)
+        bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
 
 
 def test_a_log_moved_away_is_followed_by_a_new_one(bench: Bench) -> None:
-    bench.signer.sign(Product(bench.key_id, GTIN), 0)
+    bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
     bench.log.rename(bench.log.with_suffix(".1"))
-    bench.signer.sign(Lot(bench.key_id, GTIN, "A"), 0)
+    bench.signer.sign(SignLotCode(bench.key_id, GTIN, "A"), 0)
     assert [entry["kind"] for entry in bench.entries()] == ["lot"]
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from keys.client import SignerClient
 from keys.keyring import SealVerdict
-from keys.protocol import MAX_REQUEST, Answer, receive
+from keys.protocol import MAX_REQUEST, SignerReply, receive
 from tests.keyroom import GTIN, PASSPHRASE, RunningSigner, is_running, retire, revoke, ring, rotate
 from tests.patience import eventually
 from zpcode.errors import SignerError, SignerUnavailable
@@ -44,12 +44,12 @@ def sealed_by(signer: RunningSigner, batch: int, slots: list[int], signatures: b
     return [ring(signer.room).verify(code) for code in codes]
 
 
-def raw_exchange(signer: RunningSigner, data: bytes) -> Answer:
+def raw_exchange(signer: RunningSigner, data: bytes) -> SignerReply:
     """Send bytes that no client of ours would, and give the answer."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(str(signer.socket))
         connection.sendall(data)
-        return msgspec.msgpack.decode(receive(connection, 1 << 20, 20), type=Answer)
+        return msgspec.msgpack.decode(receive(connection, 1 << 20, 20), type=SignerReply)
 
 
 def test_all_kinds_are_signed_over_the_socket(signer: RunningSigner) -> None:

@@ -37,15 +37,15 @@ from tests.integration.status_setting import (
 from tests.registry_data import as_json, gtin, registry, uscc
 from zpcode.errors import Conflict, Forbidden, NotFound, Refused
 from zpcode.rules.access import Caller
-from zpcode.rules.decisions import Action, Actor
-from zpcode.rules.status import StatusRequest
+from zpcode.rules.status.decisions import Action, Actor
+from zpcode.rules.status.permissions import StatusRequest
 from zpcode.services import audit
-from zpcode.services.registry import import_registry
-from zpcode.services.status import change, feed, history, notices
+from zpcode.services.registry.importing import import_registry
+from zpcode.services.status.change import change, feed, history, notices
 from zpcode.store import audit as log
-from zpcode.store.session import transaction
-from zpcode.wire.card import Bilingual, Scope, State
+from zpcode.store.database.session import transaction
 from zpcode.wire.verdict import Verdict
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 
 @pytest.fixture

@@ -14,14 +14,14 @@ from typer.testing import CliRunner
 from tests.integration.status_setting import MAKER, World, ask, decided, in_redis, item_verdict, settle
 from tests.registry_data import gtin
 from zpcode.cli.status import app
-from zpcode.embedded.servers import Addresses
-from zpcode.rules.decisions import Action
-from zpcode.rules.reasons import REASONS
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.projection.projector import catch_up
+from zpcode.rules.status.decisions import Action
+from zpcode.rules.status.reasons import REASONS
 from zpcode.services import audit
-from zpcode.services.projection import catch_up
-from zpcode.services.status import history
-from zpcode.wire.card import Scope
+from zpcode.services.status.change import history
 from zpcode.wire.verdict import Verdict
+from zpcode.wire.vocabulary import Scope
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def world(engine: Engine, now: datetime) -> World:
 
 
 @pytest.fixture
-def zpcode(addresses: Addresses, monkeypatch: pytest.MonkeyPatch) -> Any:
+def zpcode(addresses: ServerAddresses, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The command line, set to this test's servers."""
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
     monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)

@@ -31,13 +31,13 @@ from tests.integration.status_setting import (
     settle,
 )
 from tests.registry_data import gtin, uscc
-from zpcode.rules.decisions import STATES, Action
-from zpcode.services.projection import catch_up
-from zpcode.services.redis_client import connect as connect_redis
-from zpcode.services.status import change, change_and_project
-from zpcode.wire.card import Bilingual, Scope, State
+from zpcode.projection.client import connect as connect_redis
+from zpcode.projection.projector import catch_up
+from zpcode.rules.status.decisions import STATES, Action
+from zpcode.services.status.change import change, change_and_project
 from zpcode.wire.payload import Level
 from zpcode.wire.verdict import Verdict
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 VERDICTS = {
     State.GOOD: Verdict.VERIFIED,

@@ -13,13 +13,13 @@ from redis.exceptions import ResponseError
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from zpcode.embedded.servers import Addresses, Servers
+from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.errors import Unavailable
+from zpcode.projection.projector import catch_up
 from zpcode.rules.audit import Break, first_break
-from zpcode.services.projection import catch_up
-from zpcode.store import audit, outbox
-from zpcode.store.session import connect, transaction
-from zpcode.store.tables import metadata
+from zpcode.store import audit, cards
+from zpcode.store.database.session import connect, transaction
+from zpcode.store.tables.columns import metadata
 from zpcode.wire import redis_keys
 
 
@@ -35,17 +35,17 @@ def test_every_table_is_declared_as_it_was_migrated(engine: Engine) -> None:
 def test_a_card_is_given_a_new_revision_only_when_it_changes(engine: Engine) -> None:
     """Writing the same bytes again is not a change."""
     with transaction(engine) as connection:
-        assert outbox.put_cards(connection, {"p:1": b"a", "p:2": b"b"}) == 2
+        assert cards.put_cards(connection, {"p:1": b"a", "p:2": b"b"}) == 2
     with transaction(engine) as connection:
-        assert outbox.put_cards(connection, {"p:1": b"a"}) == 2
-        assert outbox.put_cards(connection, {"p:1": b"c"}) == 3
-        assert [found.key for found in outbox.since(connection, 1, 10)] == ["p:2", "p:1"]
+        assert cards.put_cards(connection, {"p:1": b"a"}) == 2
+        assert cards.put_cards(connection, {"p:1": b"c"}) == 3
+        assert [found.key for found in cards.since(connection, 1, 10)] == ["p:2", "p:1"]
 
 
 def test_an_empty_redis_is_rebuilt_and_then_kept_up(engine: Engine, redis: Any) -> None:
     """First everything under a new generation, then only what changed, announced in the log."""
     with transaction(engine) as connection:
-        outbox.put_cards(connection, {"p:1": b"one", "s:standard:T/ZZB 1-2020": b"st", "b:7": b"batch", "x:7:3": b"x"})
+        cards.put_cards(connection, {"p:1": b"one", "s:standard:T/ZZB 1-2020": b"st", "b:7": b"batch", "x:7:3": b"x"})
     assert catch_up(engine, redis) == 4
     assert redis_keys.unpack(redis.get("zp:{p:1}")) == (1, b"one")
     assert redis_keys.unpack(redis.hget(redis_keys.STANDINGS, "standard:T/ZZB 1-2020"))[1] == b"st"
@@ -53,7 +53,7 @@ def test_an_empty_redis_is_rebuilt_and_then_kept_up(engine: Engine, redis: Any) 
     assert redis.exists(redis_keys.history_complete(7))
     generation = redis.hget(redis_keys.HEAD, "generation")
     with transaction(engine) as connection:
-        outbox.put_cards(connection, {"p:1": b"two"})
+        cards.put_cards(connection, {"p:1": b"two"})
     assert catch_up(engine, redis) == 5
     assert redis_keys.unpack(redis.get("zp:{p:1}")) == (5, b"two")
     assert redis.hget(redis_keys.HEAD, "generation") == generation
@@ -67,11 +67,11 @@ def test_an_empty_redis_is_rebuilt_and_then_kept_up(engine: Engine, redis: Any) 
 def test_an_older_card_never_replaces_a_newer_one(engine: Engine, redis: Any) -> None:
     """A write that a frozen server carries out late undoes nothing."""
     with transaction(engine) as connection:
-        outbox.put_cards(connection, {"p:1": b"one"})
+        cards.put_cards(connection, {"p:1": b"one"})
     catch_up(engine, redis)
     redis.set("zp:{p:1}", redis_keys.pack(9, b"newer"))
     with transaction(engine) as connection:
-        outbox.put_cards(connection, {"p:1": b"two"})
+        cards.put_cards(connection, {"p:1": b"two"})
     catch_up(engine, redis)
     assert redis_keys.unpack(redis.get("zp:{p:1}")) == (9, b"newer")
 
@@ -94,7 +94,7 @@ def test_an_older_card_never_replaces_a_newer_one(engine: Engine, redis: Any) ->
     ],
 )
 def test_the_scan_service_may_count_in_redis_and_change_nothing_else(
-    addresses: Addresses, redis: Any, command: tuple[str, ...]
+    addresses: ServerAddresses, redis: Any, command: tuple[str, ...]
 ) -> None:
     """Its role writes histories, visits, salts and the stream; cards, standings and the head are not its to write."""
     redis.set("zp:{b:7}", "card")
@@ -107,7 +107,7 @@ def test_the_scan_service_may_count_in_redis_and_change_nothing_else(
     assert redis.get("zp:{b:7}") == b"card"
 
 
-def test_the_scan_service_may_read_one_view_of_the_database_and_nothing_else(addresses: Addresses) -> None:
+def test_the_scan_service_may_read_one_view_of_the_database_and_nothing_else(addresses: ServerAddresses) -> None:
     """Not the registry behind it, not the audit log, and no write anywhere."""
     found = connect(addresses.scan_database, pool_size=1)
     with transaction(found) as connection:
@@ -168,7 +168,7 @@ class _Emptied:
 def test_a_rebuild_that_redis_was_emptied_during_does_not_begin(engine: Engine, redis: Any) -> None:
     """Otherwise the missing decisions would read as "none", and a revoked code as good."""
     with transaction(engine) as connection:
-        outbox.put_cards(connection, {"s:enterprise:1": b"revoked", "p:1": b"one"})
+        cards.put_cards(connection, {"s:enterprise:1": b"revoked", "p:1": b"one"})
     with pytest.raises(Unavailable, match="emptied"):
         catch_up(engine, cast("Any", _Emptied(redis)))
     assert not redis.exists(redis_keys.HEAD)
@@ -179,11 +179,11 @@ def test_a_rebuild_that_redis_was_emptied_during_does_not_begin(engine: Engine, 
 def test_a_lost_hash_of_item_decisions_is_made_whole_by_the_next_decision(engine: Engine, redis: Any) -> None:
     """The decision on item 2 must not make the lost one on item 1 look like "none"."""
     with transaction(engine) as connection:
-        outbox.put_cards(connection, {"b:7": b"batch", "x:7:1": b"revoked", "x:77:1": b"another batch's"})
+        cards.put_cards(connection, {"b:7": b"batch", "x:7:1": b"revoked", "x:77:1": b"another batch's"})
     catch_up(engine, redis)
     redis.delete(redis_keys.exceptions(7))
     with transaction(engine) as connection:
-        outbox.put_cards(connection, {"x:7:2": b"flagged"})
+        cards.put_cards(connection, {"x:7:2": b"flagged"})
     catch_up(engine, redis)
     found = redis.hgetall(redis_keys.exceptions(7))
     assert set(found) == {b"1", b"2", b"_"}
@@ -193,12 +193,12 @@ def test_a_lost_hash_of_item_decisions_is_made_whole_by_the_next_decision(engine
 def test_a_rebuild_claims_no_empty_history_while_scans_wait(engine: Engine, redis: Any) -> None:
     """The database does not know yet of the scans in the stream: nobody may be told to be the first."""
     with transaction(engine) as connection:
-        outbox.put_cards(connection, {"b:7": b"batch"})
+        cards.put_cards(connection, {"b:7": b"batch"})
     redis.xadd(redis_keys.SCANS, {"e": b"waits"})
     catch_up(engine, redis)
     assert not redis.exists(redis_keys.history_complete(7))
     with transaction(engine) as connection:
-        outbox.put_cards(connection, {"b:7": b"changed", "b:8": b"new"})
+        cards.put_cards(connection, {"b:7": b"changed", "b:8": b"new"})
     catch_up(engine, redis)
     assert not redis.exists(redis_keys.history_complete(7))
     assert redis.exists(redis_keys.history_complete(8))
@@ -207,7 +207,7 @@ def test_a_rebuild_claims_no_empty_history_while_scans_wait(engine: Engine, redi
 def test_a_status_change_does_not_wait_for_somebody_elses_rebuild(engine: Engine, redis: Any) -> None:
     """It is saved; what Redis lacks follows by itself."""
     with transaction(engine) as holder:
-        outbox.lock_projector(holder)
+        cards.lock_projector(holder)
         with pytest.raises(Unavailable, match="another process"):
             catch_up(engine, redis)
     assert catch_up(engine, redis) == 0

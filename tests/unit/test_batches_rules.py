@@ -10,21 +10,11 @@ import pytest
 
 from zpcode.errors import Forbidden, Refused
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.batches import MAX_QUANTITY, Activation, BatchRequest
-from zpcode.rules.issuing import Facts, may_ask, may_issue
-from zpcode.wire.card import (
-    Bilingual,
-    CertificateInfo,
-    EnterpriseInfo,
-    LotCard,
-    ProductCard,
-    RecognitionInfo,
-    Scope,
-    Standing,
-    State,
-    Timeline,
-)
+from zpcode.rules.batches.batch import MAX_QUANTITY, Activation, BatchRequest
+from zpcode.rules.batches.issuing import Facts, may_ask, may_issue
+from zpcode.wire.card import CertificateInfo, EnterpriseInfo, LotCard, ProductCard, RecognitionInfo, Standing, Timeline
 from zpcode.wire.payload import Level
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 TODAY = date(2026, 11, 21)

@@ -11,9 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scanweb import chart, texts
-from scanweb.labels import width
-from zpcode.wire.card import Bilingual, IndicatorInfo
+from scanweb.page import texts
+from scanweb.page.chart import chart
+from scanweb.page.chart.labels import width
+from zpcode.wire.card import IndicatorInfo
+from zpcode.wire.vocabulary import Bilingual
 
 WORDS = texts.load()
 CHINESE, ENGLISH = WORDS["zh-CN"], WORDS["en"]
@@ -100,7 +102,7 @@ class Reader(HTMLParser):
             self.drawn.words[-1].more += data
 
 
-def drawn(one: IndicatorInfo, t: texts.Texts = CHINESE) -> Drawn:
+def drawn(one: IndicatorInfo, t: texts.PageTexts = CHINESE) -> Drawn:
     """The picture of an indicator, read back."""
     return Reader(str(chart.chart(one, t))).drawn
 

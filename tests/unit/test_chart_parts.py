@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanweb.axis import axis
-from scanweb.labels import GAP, arrange, shortened, width
-from scanweb.numbers import written
-from scanweb.plain import plain
+from scanweb.page.chart.axis import axis
+from scanweb.page.chart.labels import GAP, arrange, shortened, width
+from scanweb.page.numbers import written
+from scanweb.page.plain import plain
 
 
 def ends(*figures: str, unit: str = "") -> tuple[str, str, bool]:

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zpcode.errors import Conflict, Forbidden, Refused
-from zpcode.rules import complaints as rules
-from zpcode.rules import tickets
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.complaints import FOLLOWING, State, Step, StepRequest
-from zpcode.rules.tickets import Fault
+from zpcode.rules.complaints import complaint as rules
+from zpcode.rules.complaints import reference
+from zpcode.rules.complaints.complaint import FOLLOWING, ComplaintState, ComplaintStep, StepRequest
+from zpcode.rules.complaints.reference import Fault
 
 DAY = date(2026, 11, 21)
 SECRET, NONCE, AT = bytes(range(32)), bytes(range(16)), 1_795_000_000
@@ -33,28 +33,28 @@ def fields(refused: Refused) -> set[str]:
 
 
 def test_what_has_ended_stays_so() -> None:
-    for state, step in itertools.product(rules.ENDED, Step):
+    for state, step in itertools.product(rules.ENDED, ComplaintStep):
         with pytest.raises(Conflict):
             rules.after(state, step)
 
 
 def test_every_state_can_be_reached_and_every_open_one_left() -> None:
-    assert {following for _, following in FOLLOWING.values()} | {State.RECEIVED} == set(State)
-    for state in set(State) - rules.ENDED:
-        assert rules.after(state, Step.CLOSE) is State.CLOSED
+    assert {following for _, following in FOLLOWING.values()} | {ComplaintState.RECEIVED} == set(ComplaintState)
+    for state in set(ComplaintState) - rules.ENDED:
+        assert rules.after(state, ComplaintStep.CLOSE) is ComplaintState.CLOSED
 
 
 def test_what_was_answered_is_not_refused_and_nothing_is_received_twice() -> None:
     with pytest.raises(Conflict):
-        rules.after(State.ANSWERED, Step.REFUSE)
+        rules.after(ComplaintState.ANSWERED, ComplaintStep.REFUSE)
     with pytest.raises(Conflict):
-        rules.after(State.RECEIVED, Step.RECEIVE)
+        rules.after(ComplaintState.RECEIVED, ComplaintStep.RECEIVE)
 
 
-@given(st.lists(st.sampled_from(Step), max_size=8))
-def test_a_chain_is_legal_where_each_step_is(steps: list[Step]) -> None:
+@given(st.lists(st.sampled_from(ComplaintStep), max_size=8))
+def test_a_chain_is_legal_where_each_step_is(steps: list[ComplaintStep]) -> None:
     """`state_of` says of a whole chain what `after` says step by step."""
-    expected: State | None = State.RECEIVED if steps[:1] == [Step.RECEIVE] else None
+    expected: ComplaintState | None = ComplaintState.RECEIVED if steps[:1] == [ComplaintStep.RECEIVE] else None
     for step in steps[1:]:
         try:
             expected = None if expected is None else rules.after(expected, step)
@@ -92,14 +92,14 @@ def test_a_complaint_is_handed_down_or_up_and_never_sideways(caller: Caller, reg
 
 def test_a_step_says_what_it_needs_and_no_more() -> None:
     with pytest.raises(Refused) as silent:
-        rules.check(StepRequest(Step.CLOSE, " \n"), YUHANG)
+        rules.check(StepRequest(ComplaintStep.CLOSE, " \n"), YUHANG)
     assert fields(silent.value) == {"/text"}
     with pytest.raises(Refused) as astray:
-        rules.check(StepRequest(Step.ANSWER, "x" * 2001, "330110"), YUHANG)
+        rules.check(StepRequest(ComplaintStep.ANSWER, "x" * 2001, "330110"), YUHANG)
     assert fields(astray.value) == {"/text", "/region"}
     with pytest.raises(Refused):
-        rules.check(StepRequest(Step.RECEIVE), YUHANG)
-    assert rules.check(StepRequest(Step.ANSWER, " ok "), YUHANG).text == "ok"
+        rules.check(StepRequest(ComplaintStep.RECEIVE), YUHANG)
+    assert rules.check(StepRequest(ComplaintStep.ANSWER, " ok "), YUHANG).text == "ok"
 
 
 def test_a_form_is_told_everything_that_is_wrong_at_once() -> None:
@@ -133,55 +133,55 @@ def test_nobody_can_be_reached_there(contact: str) -> None:
 
 @given(st.integers(0, 2**30 - 1))
 def test_a_number_is_read_back_however_it_is_typed(drawn: int) -> None:
-    number = tickets.number(DAY, drawn)
+    number = reference.number(DAY, drawn)
     if number is not None:
         heard = number.lower().replace("0", "o").replace("1", "l").replace("-", " ")
-        assert tickets.read_number(number) == tickets.read_number(heard) == number
+        assert reference.read_number(number) == reference.read_number(heard) == number
 
 
 @given(st.integers(0, 2**30 - 1), st.integers(3, 18), st.sampled_from("0123456789ABCDEFGHJKMNPQRSTVWXYZ"))
 def test_one_wrong_character_in_a_number_is_found_out(drawn: int, place: int, other: str) -> None:
-    number = tickets.number(DAY, drawn)
+    number = reference.number(DAY, drawn)
     if number is not None and number[place] not in {other, "-"}:
-        assert tickets.read_number(number[:place] + other + number[place + 1 :]) is None
+        assert reference.read_number(number[:place] + other + number[place + 1 :]) is None
 
 
 def test_few_numbers_are_drawn_in_vain() -> None:
-    vain = sum(tickets.number(DAY, drawn) is None for drawn in range(0, 2**30, 2**18))
+    vain = sum(reference.number(DAY, drawn) is None for drawn in range(0, 2**30, 2**18))
     assert vain < 2**12 / 6
 
 
 def test_a_ticket_is_good_from_three_seconds_to_a_day() -> None:
-    ticket = tickets.ticket(SECRET, NONCE, AT)
-    found = [tickets.read_ticket(SECRET, ticket, AT + age) for age in (-1, 2, 3, 86_400, 86_401)]
+    ticket = reference.ticket(SECRET, NONCE, AT)
+    found = [reference.read_ticket(SECRET, ticket, AT + age) for age in (-1, 2, 3, 86_400, 86_401)]
     assert found == [Fault.EARLY, Fault.EARLY, NONCE, NONCE, Fault.LATE]
 
 
 def test_no_other_text_is_a_ticket() -> None:
     """Each byte of it counts; another secret's is none."""
-    ticket = tickets.ticket(SECRET, NONCE, AT)
+    ticket = reference.ticket(SECRET, NONCE, AT)
     for place in range(len(ticket) - 1):  # the last character has spare bits
         other = ticket[:place] + ("A" if ticket[place] != "A" else "B") + ticket[place + 1 :]
-        assert tickets.read_ticket(SECRET, other, AT + 10) is Fault.FORGED
-    assert tickets.read_ticket(bytes(32), ticket, AT + 10) is Fault.FORGED
-    assert tickets.read_ticket(SECRET, tickets.follow_key(SECRET, NONCE), AT + 10) is Fault.FORGED
+        assert reference.read_ticket(SECRET, other, AT + 10) is Fault.FORGED
+    assert reference.read_ticket(bytes(32), ticket, AT + 10) is Fault.FORGED
+    assert reference.read_ticket(SECRET, reference.follow_key(SECRET, NONCE), AT + 10) is Fault.FORGED
 
 
 def test_a_key_is_128_bits_of_the_tickets_nonce_and_of_no_use_to_make_another() -> None:
-    key = tickets.follow_key(SECRET, NONCE)
+    key = reference.follow_key(SECRET, NONCE)
     assert len(key) == 26
-    assert tickets.read_key(f" {key.lower()[:13]}-{key.lower()[13:]} ") == key
-    assert tickets.key_hash(key) == hashlib.sha256(key.encode()).digest()
-    others = {tickets.follow_key(SECRET, secrets.token_bytes(16)) for _ in range(50)}
+    assert reference.read_key(f" {key.lower()[:13]}-{key.lower()[13:]} ") == key
+    assert reference.key_hash(key) == hashlib.sha256(key.encode()).digest()
+    others = {reference.follow_key(SECRET, secrets.token_bytes(16)) for _ in range(50)}
     assert len(others | {key}) == 51
     for text in ("", key[:-1], key + "0", "é" * 26, "U" * 26):
-        assert tickets.read_key(text) == ""
+        assert reference.read_key(text) == ""
 
 
 def test_what_is_alike_is_alike_in_every_part() -> None:
     """And words that only run together differently are not."""
     found = {
-        tickets.likeness(SECRET, *parts) for parts in ((b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"a", b"b", b""))
+        reference.likeness(SECRET, *parts) for parts in ((b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"a", b"b", b""))
     }
     assert len(found) == 4
 
@@ -189,7 +189,7 @@ def test_what_is_alike_is_alike_in_every_part() -> None:
 def test_number_and_key_are_read_as_an_input_method_leaves_them() -> None:
     """Full-width, or with a dash for a hyphen. The example that people are shown is a number, too."""
     for typed in ("TS-20261121-7K3Q9D2", "ＴＳ－２０２６１１２１－７Ｋ３Ｑ９Ｄ２", "TS–20261121—7k3q9d2"):
-        assert tickets.read_number(typed) == "TS-20261121-7K3Q9D2"
-    key = tickets.follow_key(SECRET, NONCE)
+        assert reference.read_number(typed) == "TS-20261121-7K3Q9D2"
+    key = reference.follow_key(SECRET, NONCE)
     wide = "".join(chr(ord(one) + 0xFEE0) for one in key)
-    assert tickets.read_key(wide) == key
+    assert reference.read_key(wide) == key

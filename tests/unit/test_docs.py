@@ -9,11 +9,15 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from keys.settings import KeySettings
-from scanweb.settings import Settings as ScanSettings
+from scanweb.settings import ScanSettings
 from zpcode.embedded.servers import AUTHORITY_ACL, SCAN_ACL
-from zpcode.settings import Settings
+from zpcode.settings import AuthoritySettings
 
-READERS: dict[str, type[BaseSettings]] = {"authority": Settings, "scanweb": ScanSettings, "signer": KeySettings}
+READERS: dict[str, type[BaseSettings]] = {
+    "authority": AuthoritySettings,
+    "scanweb": ScanSettings,
+    "signer": KeySettings,
+}
 
 
 def _documented(root: Path) -> dict[str, set[str]]:

@@ -11,16 +11,17 @@ import pytest
 from zpcode.errors import Forbidden, Refused
 from zpcode.rules import journey
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.journey import BIZ_STEPS, KINDS, Event, EventRequest, Subject
-from zpcode.wire.card import MAX_JOURNEY, Bilingual
+from zpcode.rules.journey import BIZ_STEPS, KINDS, EventRequest, JourneyEvent, Subject
+from zpcode.wire.card import MAX_JOURNEY
+from zpcode.wire.vocabulary import Bilingual
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)  # noon in Hangzhou
 
 
-def event(number: int, kind: str = "stored", at: int = 0, **changes: Any) -> Event:
+def event(number: int, kind: str = "stored", at: int = 0, **changes: Any) -> JourneyEvent:
     """An event some hours after a beginning."""
     moment = datetime(2026, 10, 1, tzinfo=UTC) + timedelta(hours=at or number)
-    found = Event(
+    found = JourneyEvent(
         number, Subject(7), "U", kind, moment, "minute", Bilingual(), Bilingual(), Bilingual(), "", None, "me", NOW
     )
     return replace(found, **changes)

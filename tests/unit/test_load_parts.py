@@ -8,14 +8,15 @@ from random import Random
 
 import pytest
 
-from loadtests import curves, made_up, people, sample, targets
-from loadtests.answers import What
-from loadtests.catalogue import PROFILES
-from loadtests.charts import Line, chart, round_up
-from loadtests.ledger import RECALLED, Ledger
-from loadtests.sample import Sample
-from loadtests.seeding import Plan
-from scanweb.visitors import channel_of
+from loadtests.load import curves, registry, sample, targets
+from loadtests.load.catalogue import PROFILES
+from loadtests.load.charts import Line, chart, round_up
+from loadtests.load.sample import Sample
+from loadtests.load.seeding import Plan
+from loadtests.users import people
+from loadtests.users.ledger import RECALLED, Ledger
+from loadtests.users.verdicts import What
+from scanweb.visits.visitors import channel_of
 from zpcode.errors import Unavailable
 
 PATH = f"/{'A' * 107}/01/09506100000007/21/0123456789AB"
@@ -69,7 +70,7 @@ def test_a_ledger_knows_the_code_before_its_batch() -> None:
 
 
 def test_the_made_up_registry_gives_every_product_a_number_of_its_own() -> None:
-    files = [json.loads(data) for data in made_up.files_for(450)]
+    files = [json.loads(data) for data in registry.files_for(450)]
     products = [product for file in files for product in file["products"]]
     assert len({product["gtin"] for product in products}) == 450
     assert len({product["recognitions"][0]["number"] for product in products}) == 450

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from loadtests import thresholds
-from loadtests.answers import Said, What, is_right, said, seen
-from loadtests.catalogue import PROFILES, find
-from loadtests.figures import CONSUMER, FIGURES, GUESSER, SEEN, Run, figures
-from loadtests.tally import Tally, percentile, step_of, time_of
+from loadtests.load import thresholds
+from loadtests.load.catalogue import PROFILES, find
+from loadtests.load.figures import CONSUMER, FIGURES, GUESSER, SEEN, Run, figures
+from loadtests.load.tally import Tally, percentile, step_of, time_of
+from loadtests.users.verdicts import Said, What, is_right, said, seen
 from zpcode.errors import Refused
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from zpcode.rules import notices
-from zpcode.rules.decisions import STATES, Action, Actor
+from zpcode.rules import cards, notices
 from zpcode.rules.notices import Names
-from zpcode.rules.status import StatusChange
-from zpcode.wire.card import Bilingual, Scope
+from zpcode.rules.status.decisions import STATES, Action, Actor
+from zpcode.rules.status.permissions import StatusChange
+from zpcode.wire.vocabulary import Bilingual, Scope
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 GTIN = "09501101530003"
@@ -109,7 +109,7 @@ def test_what_a_notice_is_about_is_said_in_words(
 ) -> None:
     """A name where the registry has one; the number of an item is nobody's business."""
     decision = made(1, scope=scope, target=target, first=bounds[0], last=bounds[1])
-    (found,) = notices.card([decision], [decision], NAMES).notices
+    (found,) = cards.notices_card([decision], [decision], NAMES).notices
     assert (found.about, found.gtin) == (Bilingual(zh, en), gtin)
     assert (found.number, found.scope, found.ended_at) == ("N1", scope, 0)
 
@@ -117,5 +117,5 @@ def test_what_a_notice_is_about_is_said_in_words(
 def test_what_the_registry_does_not_know_keeps_its_number() -> None:
     """Nothing is left blank."""
     decision = made(1, scope=Scope.PRODUCT, target=GTIN, first=None, last=None)
-    (found,) = notices.card([decision], [decision], Names()).notices
+    (found,) = cards.notices_card([decision], [decision], Names()).notices
     assert found.about == Bilingual(GTIN, GTIN)

@@ -11,14 +11,14 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from scanweb.metrics import STALLED, Pulse
+from scanweb.metrics.metrics import STALLED, LoopLag
 from tests.clock import Clock
-from zpcode.services.lag import Lag
+from zpcode.services.monitoring.lag import Lag
 from zpcode.telemetry import exposition, metrics
-from zpcode.telemetry.beats import ALIVE_SECONDS, READY_SECONDS, Beats
 from zpcode.telemetry.exposition import Exposition, address_of
 from zpcode.telemetry.logs import AT_MOST, WINDOW_SECONDS, Repeats
 from zpcode.telemetry.metrics import Family, Measure, Spread
+from zpcode.telemetry.worker_loops import ALIVE_SECONDS, READY_SECONDS, WorkerLoops
 
 # Lag --------------------------------------------------------------------------------------------------------
 
@@ -63,7 +63,7 @@ def test_a_follower_that_was_emptied_lags_from_that_moment(clock: Clock) -> None
 
 
 def test_a_loop_that_only_waits_is_alive_and_not_ready(clock: Clock) -> None:
-    beats = Beats(clock)
+    beats = WorkerLoops(clock)
     beat = beats.of("drain", 1)
     for _ in range(20):
         clock.seconds += 1
@@ -75,7 +75,7 @@ def test_a_loop_that_only_waits_is_alive_and_not_ready(clock: Clock) -> None:
 
 
 def test_a_loop_that_does_not_come_round_is_stopped(clock: Clock) -> None:
-    beats = Beats(clock)
+    beats = WorkerLoops(clock)
     beats.of("drain", 1).turn("done")
     beats.of("project", 1)
     clock.seconds += READY_SECONDS + 2
@@ -90,15 +90,15 @@ def test_a_loop_that_does_not_come_round_is_stopped(clock: Clock) -> None:
 
 
 def test_a_process_without_loops_is_not_healthy(clock: Clock) -> None:
-    assert not Beats(clock).alive()[0]
-    assert not Beats(clock).ready()[0]
+    assert not WorkerLoops(clock).alive()[0]
+    assert not WorkerLoops(clock).ready()[0]
 
 
 # The pulse of a scan process --------------------------------------------------------------------------------
 
 
 def test_the_pulse_keeps_the_longest_delay_of_two_windows(clock: Clock) -> None:
-    pulse = Pulse(lambda: 1, clock)
+    pulse = LoopLag(lambda: 1, clock)
     pulse.beat(0.4)
     pulse.beat(0.1)
     assert pulse.lag == 0.4
@@ -112,7 +112,7 @@ def test_the_pulse_keeps_the_longest_delay_of_two_windows(clock: Clock) -> None:
 
 def test_the_pulse_sees_whether_the_watch_goes_on_looking(clock: Clock) -> None:
     looks = 1
-    pulse = Pulse(lambda: looks, clock)
+    pulse = LoopLag(lambda: looks, clock)
     assert pulse.watched, "nothing is known yet"
     pulse.beat(0.0)
     clock.seconds += STALLED + 1
@@ -192,8 +192,8 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         address_of(text)
 
 
-def _page(body: bytes = b"here") -> Callable[[], exposition.Page]:
-    return lambda: exposition.Page(200, "text/plain", body)
+def _page(body: bytes = b"here") -> Callable[[], exposition.ExpositionResponse]:
+    return lambda: exposition.ExpositionResponse(200, "text/plain", body)
 
 
 def test_it_answers_with_its_pages_and_knows_no_other() -> None:
@@ -206,7 +206,7 @@ def test_it_answers_with_its_pages_and_knows_no_other() -> None:
 
 
 def test_a_page_that_fails_costs_that_answer_only(caplog: pytest.LogCaptureFixture) -> None:
-    def fails() -> exposition.Page:
+    def fails() -> exposition.ExpositionResponse:
         raise RuntimeError("defect")
 
     with Exposition("0", {"/bad": fails, "/good": _page()}) as found:
@@ -221,9 +221,9 @@ def test_a_page_that_fails_costs_that_answer_only(caplog: pytest.LogCaptureFixtu
 def test_seventeen_at_once_are_not_served_and_sixteen_that_say_nothing_harm_nobody_for_long() -> None:
     asked = threading.Event()
 
-    def slow() -> exposition.Page:
+    def slow() -> exposition.ExpositionResponse:
         asked.set()
-        return exposition.Page(200, "text/plain", b"")
+        return exposition.ExpositionResponse(200, "text/plain", b"")
 
     with Exposition("0", {"/": slow}) as found:
         silent = [socket.create_connection(("127.0.0.1", found.port)) for _ in range(exposition.AT_ONCE)]

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from tests.pictures import drawn, encoded, jpeg
-from zpcode.services.pictures.develop import WIDTHS, Developed, develop
+from zpcode.services.pictures.encode import WIDTHS, EncodedPicture, develop
 from zpcode.wire.card import picture_name
 
 
-def _largest(developed: Developed, form: str = "webp") -> Image.Image:
+def _largest(developed: EncodedPicture, form: str = "webp") -> Image.Image:
     picture = developed.picture
     return Image.open(BytesIO(developed.files[picture_name(picture.digest, picture.widths[-1], form)]))
 

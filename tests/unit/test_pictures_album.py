@@ -11,9 +11,9 @@ import pytest
 
 from tests.pictures import zipped
 from zpcode.errors import ImportRefused, Refused
-from zpcode.services.pictures.album import MAX_ENTRIES, Album, opened
-from zpcode.services.pictures.shelf import Shelf
-from zpcode.services.pictures.supply import supplied
+from zpcode.services.pictures.import_ import supplied
+from zpcode.services.pictures.storage import PictureStorage
+from zpcode.services.pictures.zip_upload import MAX_ENTRIES, ZipUpload, opened
 
 
 def _read(file: BytesIO, name: str) -> bytes:
@@ -79,7 +79,7 @@ def test_a_name_that_leads_out_is_refused(name: str) -> None:
 def test_no_more_files_than_agreed() -> None:
     few = zipped({f"{number}.jpg": b"" for number in range(MAX_ENTRIES)})
     with opened(few) as album:
-        assert isinstance(album, Album)
+        assert isinstance(album, ZipUpload)
     assert _reason(zipped({f"{number}.jpg": b"" for number in range(MAX_ENTRIES + 1)})) == "zip_too_many"
 
 
@@ -162,6 +162,6 @@ def test_a_zip_cut_anywhere_is_refused() -> None:
 
 
 def test_an_import_is_told_that_it_is_the_zip() -> None:
-    with pytest.raises(ImportRefused) as refused, supplied(Shelf("file:///nowhere"), BytesIO(b"no")):
+    with pytest.raises(ImportRefused) as refused, supplied(PictureStorage("file:///nowhere"), BytesIO(b"no")):
         pass
     assert [(one.where, one.reason) for one in refused.value.findings] == [("ZIP", "zip_broken")]

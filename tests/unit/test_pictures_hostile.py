@@ -15,9 +15,9 @@ from PIL import Image
 
 from tests.pictures import drawn, encoded, jpeg
 from zpcode.errors import Refused, Unavailable
-from zpcode.services.pictures import darkroom
-from zpcode.services.pictures.darkroom import Darkroom
-from zpcode.services.pictures.develop import MAX_BYTES, MAX_SIDE, develop
+from zpcode.services.pictures import decoder
+from zpcode.services.pictures.decoder import PictureDecoder
+from zpcode.services.pictures.encode import MAX_BYTES, MAX_SIDE, develop
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -97,14 +97,14 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def room() -> Iterator[Darkroom]:
+def room() -> Iterator[PictureDecoder]:
     """A darkroom for the whole module: one bad file does not spoil the next."""
-    with Darkroom() as found:
+    with PictureDecoder() as found:
         yield found
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_it_is_refused_with_its_reason(room: Darkroom, name: str) -> None:
+def test_it_is_refused_with_its_reason(room: PictureDecoder, name: str) -> None:
     data, reason = FILES[name]
     with pytest.raises(Refused) as refused:
         room.develop(data)
@@ -114,7 +114,7 @@ def test_it_is_refused_with_its_reason(room: Darkroom, name: str) -> None:
     assert finding.text.en
 
 
-def test_after_all_of_them_a_right_one_is_developed(room: Darkroom) -> None:
+def test_after_all_of_them_a_right_one_is_developed(room: PictureDecoder) -> None:
     for data, _ in FILES.values():
         with pytest.raises(Refused):
             room.develop(data)
@@ -130,7 +130,7 @@ def test_the_form_goes_by_the_content_and_what_is_refused_is_named() -> None:
     assert "SVG" in refused.value.findings[0].text.en
 
 
-def _outcome(room: Darkroom, data: bytes) -> str:
+def _outcome(room: PictureDecoder, data: bytes) -> str:
     """The reason a file is refused with, or `a picture` of 160 pixels."""
     try:
         made = room.develop(data)
@@ -140,14 +140,14 @@ def _outcome(room: Darkroom, data: bytes) -> str:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_a_file_cut_anywhere_is_refused_or_a_picture_and_never_a_crash(room: Darkroom, form: str) -> None:
+def test_a_file_cut_anywhere_is_refused_or_a_picture_and_never_a_crash(room: PictureDecoder, form: str) -> None:
     data = encoded(drawn(160, 120), form)
     cuts = range(0, len(data), max(1, len(data) // 40))
     assert {_outcome(room, data[:length]) for length in cuts} <= {"a picture", "broken", "not_a_picture"}
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_a_file_with_bytes_changed_anywhere_is_refused_or_a_picture(room: Darkroom, form: str) -> None:
+def test_a_file_with_bytes_changed_anywhere_is_refused_or_a_picture(room: PictureDecoder, form: str) -> None:
     data = encoded(drawn(160, 120), form)
     known = {"a picture", "broken", "not_a_picture", "too_many_pixels", "too_small", "too_long_a_strip"}
     places = range(0, len(data), max(1, len(data) // 60))
@@ -161,7 +161,7 @@ def test_a_file_with_bytes_changed_anywhere_is_refused_or_a_picture(room: Darkro
 )
 def test_a_decoder_that_fails_in_the_worst_way_takes_nobody_along(monkeypatch: pytest.MonkeyPatch, deed: str) -> None:
     """The child runs a decoder that does it; who asked is told, and the next child is a new one."""
-    room = Darkroom(seconds=3.0)
+    room = PictureDecoder(seconds=3.0)
     started = subprocess.Popen
     spoilt = [True]
 
@@ -185,7 +185,7 @@ def test_a_decoder_that_fails_in_the_worst_way_takes_nobody_along(monkeypatch: p
         assert room.develop(jpeg()).files
 
 
-def _child(room: Darkroom) -> darkroom._Child:
+def _child(room: PictureDecoder) -> decoder._Child:
     """The child that worked last."""
     found = room._idle.get()
     room._idle.put(found)
@@ -195,7 +195,7 @@ def _child(room: Darkroom) -> darkroom._Child:
 
 def test_a_child_knows_no_secret_and_writes_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZPCODE_DATABASE_URL", "postgresql://secret")
-    with Darkroom() as room:
+    with PictureDecoder() as room:
         room.develop(jpeg())
         process = Path("/proc") / str(_child(room)._process.pid)
         environment, limits = (process / "environ").read_bytes(), (process / "limits").read_text()
@@ -205,7 +205,7 @@ def test_a_child_knows_no_secret_and_writes_no_file(monkeypatch: pytest.MonkeyPa
 
 
 def test_one_child_does_for_one_picture_after_the_other_and_ends_with_the_room() -> None:
-    with Darkroom() as room:
+    with PictureDecoder() as room:
         room.develop(jpeg())
         child = _child(room)
         room.develop(jpeg(seed=2))
@@ -214,18 +214,18 @@ def test_one_child_does_for_one_picture_after_the_other_and_ends_with_the_room()
 
 
 def test_who_waits_too_long_is_told_so_and_an_idle_room_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(darkroom, "_WAIT_SECONDS", 0.05)
-    with Darkroom() as idle, Darkroom() as other:
+    monkeypatch.setattr(decoder, "_WAIT_SECONDS", 0.05)
+    with PictureDecoder() as idle, PictureDecoder() as other:
         idle.develop(jpeg())
         assert other.develop(jpeg()).files
-        for _ in range(darkroom.CHILDREN):
-            darkroom._seats.acquire()
+        for _ in range(decoder.CHILDREN):
+            decoder._seats.acquire()
         try:
             with pytest.raises(Unavailable):
                 other.develop(jpeg())
         finally:
-            for _ in range(darkroom.CHILDREN):
-                darkroom._seats.release()
+            for _ in range(decoder.CHILDREN):
+                decoder._seats.release()
         assert other.develop(jpeg()).files
 
 

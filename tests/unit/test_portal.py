@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from tests.clock import Clock
-from zpcode.portal.forms import MAX_FIELD, read
-from zpcode.portal.gate import HOUR, OPEN_EACH, OPEN_FORMS, SHARED, Busy, Gate
-from zpcode.portal.texts import choose, load
-from zpcode.rules.complaints import Kind, State, Step
-from zpcode.wire.budget import Budget
+from zpcode.portal.complaints.rate_limits import HOUR, OPEN_EACH, OPEN_FORMS, SHARED, Busy, FormRateLimits
+from zpcode.portal.shell.forms import MAX_FIELD, read
+from zpcode.portal.shell.texts import choose, load
+from zpcode.ratelimit import RateLimit
+from zpcode.rules.complaints.complaint import ComplaintKind, ComplaintState, ComplaintStep
 
 FOLDER = Path("zpcode/portal")
 
@@ -42,8 +42,8 @@ def colours(sheet: str, *, dark: bool) -> set[str]:
 
 def test_the_look_is_the_scan_pages(root: Path) -> None:
     """Same colours, light and dark, and same rules for what both have; the width, and what errors need, apart."""
-    ours = (root / FOLDER / "static/form.css").read_text("utf-8")
-    theirs = (root / "scanweb/static/page.css").read_text("utf-8")
+    ours = (root / FOLDER / "shell/static/form.css").read_text("utf-8")
+    theirs = (root / "scanweb/page/static/page.css").read_text("utf-8")
     assert colours(ours, dark=False) <= colours(theirs, dark=False)
     assert colours(ours, dark=True) - {"#ff9aa6"} <= colours(theirs, dark=True)
     here, there = rules_of(ours), rules_of(theirs)
@@ -55,26 +55,30 @@ def test_the_look_is_the_scan_pages(root: Path) -> None:
 
 def test_the_script_is_small_and_old_browsers_read_it(root: Path) -> None:
     """ES5: no arrow, no let or const, no template, no optional chaining."""
-    script = (root / FOLDER / "static/form.js").read_text("utf-8")
+    script = (root / FOLDER / "shell/static/form.js").read_text("utf-8")
     assert len(script.encode()) <= 2048
     assert not re.search(r"=>|\b(let|const|class|async|await)\b|`|\?\.|\?\?", script)
 
 
 def test_every_language_has_every_key_and_none_is_unused(root: Path) -> None:
-    words = {path.stem: json.loads(path.read_text("utf-8")) for path in (root / FOLDER / "i18n").glob("*.json")}
+    words = {path.stem: json.loads(path.read_text("utf-8")) for path in (root / FOLDER / "shell/i18n").glob("*.json")}
     assert {"zh-CN", "en"} <= set(words)
     keys = set(words["zh-CN"])
     assert all(set(found) == keys for found in words.values())
     assert all(text.strip() for found in words.values() for text in found.values())
-    used = {f"kind.{kind}" for kind in Kind} | {f"state.{state}" for state in State} | {f"step.{step}" for step in Step}
+    used = (
+        {f"kind.{kind}" for kind in ComplaintKind}
+        | {f"state.{state}" for state in ComplaintState}
+        | {f"step.{step}" for step in ComplaintStep}
+    )
     used |= {f"language.{tag}" for tag in words} | {"format.months", "format.moment"}
     used |= {f"error.{code}.{part}" for code in (400, 404, 405, 408, 413, 429, 500, 503) for part in ("title", "text")}
-    sources = [*(root / FOLDER / "templates").glob("*.html"), root / FOLDER / "complaints.py"]
+    sources = [*(root / FOLDER).glob("*/templates/*.html"), root / FOLDER / "complaints/routes.py"]
     for source in sources:
         used |= set(
             re.findall(r"[\"']((?:site|errors?|form|progress|same|find)\.[a-z_]+)[\"']", source.read_text("utf-8"))
         )
-    assert used - {path.name for path in (root / FOLDER / "templates").glob("*.html")} == keys
+    assert used - {path.name for path in (root / FOLDER).glob("*/templates/*.html")} == keys
     holes = {key: set(re.findall(r"\{(\w+)\}", text)) for key, text in words["zh-CN"].items()}
     for found in words.values():
         assert {key: set(re.findall(r"\{(\w+)\}", text)) for key, text in found.items()} == holes
@@ -131,7 +135,7 @@ def test_a_form_is_read_within_bounds(body: bytes, media: str, *, ends: bool, st
 
 
 def test_an_hours_budget_is_spent_and_comes_back(clock: Clock) -> None:
-    gate = Gate(2, 3, clock)
+    gate = FormRateLimits(2, 3, clock)
     assert [gate.complain("60.191.0.1", "", item=False) for _ in range(3)] == [0, 0, 1800]
     assert gate.complain("60.191.0.2", "", item=False) == 0
     clock.seconds += 1800
@@ -139,7 +143,7 @@ def test_an_hours_budget_is_spent_and_comes_back(clock: Clock) -> None:
 
 
 def test_one_household_shares_and_a_proxy_of_ours_does_not_count(clock: Clock) -> None:
-    gate = Gate(1, 0, clock)
+    gate = FormRateLimits(1, 0, clock)
     assert gate.complain("2400:3200::1", "", item=False) == 0
     assert gate.complain("2400:3200::2", "", item=False) > 0
     for address in ("127.0.0.1", "10.0.0.1", "nobody", None):
@@ -147,7 +151,7 @@ def test_one_household_shares_and_a_proxy_of_ours_does_not_count(clock: Clock) -
 
 
 def test_what_was_refused_for_its_code_is_not_charged_to_the_address(clock: Clock) -> None:
-    gate = Gate(5, 1, clock)
+    gate = FormRateLimits(5, 1, clock)
     assert gate.complain("60.191.0.1", "/01/1/21/A", item=True) == 0
     assert [gate.complain("60.191.0.1", "/01/1/21/A", item=True) > 0 for _ in range(9)] == [True] * 9
     assert [gate.complain("60.191.0.1", "", item=False) for _ in range(4)] == [0] * 4
@@ -156,14 +160,14 @@ def test_what_was_refused_for_its_code_is_not_charged_to_the_address(clock: Cloc
 
 
 def test_who_spent_least_is_forgotten_first_by_the_hour_too(clock: Clock) -> None:
-    budget = Budget(10, kept=2, period=HOUR)
+    budget = RateLimit(10, kept=2, period=HOUR)
     for key in (*["much"] * 9, "little", "new"):
         assert budget.spend(key, clock()) == 0
     assert [len(budget), budget.spend("much", clock()), budget.spend("much", clock()) > 0] == [2, 0, True]
 
 
 def test_so_many_forms_are_read_at_a_time_and_a_place_comes_back(clock: Clock) -> None:
-    gate = Gate(0, 0, clock)
+    gate = FormRateLimits(0, 0, clock)
     places = [gate.form() for _ in range(OPEN_FORMS)]
     for place in places:
         place.__enter__()
@@ -176,7 +180,7 @@ def test_so_many_forms_are_read_at_a_time_and_a_place_comes_back(clock: Clock) -
 
 def test_one_address_does_not_hold_every_place(clock: Clock) -> None:
     """Half of them; whose address is not known may hold them all."""
-    gate = Gate(0, 0, clock)
+    gate = FormRateLimits(0, 0, clock)
     places = [gate.form("60.191.0.1") for _ in range(OPEN_EACH)]
     for place in places:
         place.__enter__()

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
 from zpcode import errors
-from zpcode.api import problems, refusals, schemas, texts, validation
-from zpcode.api.languages import preferred
+from zpcode.api import fields, schemas
+from zpcode.api.http import problems, refusals, validation
+from zpcode.api.http.languages import preferred
 from zpcode.errors import Finding, Text, ZpError
 
 
@@ -127,7 +128,7 @@ HOSTILE: list[Any] = [
 def test_whatever_a_schema_finds_has_a_sentence_of_its_own() -> None:
     """Each request schema, each member, each wrong value: no finding is put in general words."""
     seen = set()
-    for schema in (schemas.BatchOrder, schemas.Decision, schemas.KeyOrder):
+    for schema in (schemas.BatchOrder, schemas.DecisionOrder, schemas.KeyOrder):
         for member in [*schema.model_fields, "unknown"]:
             for value in HOSTILE:
                 for error in _errors(schema, {member: value}):
@@ -160,18 +161,18 @@ def test_findings_are_bounded() -> None:
 @pytest.mark.parametrize("text", ["2026-11-21", "2028-02-29"])
 def test_a_date_is_read_as_it_is_written(text: str) -> None:
     """YYYY-MM-DD."""
-    assert str(TypeAdapter(texts.Day).validate_python(text)) == text
+    assert str(TypeAdapter(fields.Day).validate_python(text)) == text
 
 
 @pytest.mark.parametrize("value", [0, 1.5, True, "20261121", "2026-W47-6", "2026-1-2", "2027-02-29", "二〇二六", b"2026-11-21", {}])  # fmt: skip
 def test_nothing_else_is_a_date(value: object) -> None:
     """A number would be seconds since 1970, a week date a surprise."""
-    assert [error["type"] for error in _errors(texts.Day, value)] == ["day"]
+    assert [error["type"] for error in _errors(fields.Day, value)] == ["day"]
 
 
 @pytest.mark.parametrize("value", [0, "2026-11-21T12:00:00", "2026-11-21", "now", "0001-01-01T00:00:00+23:00", {}])
 def test_a_time_has_its_offset(value: object) -> None:
     """RFC 3339; a time without a zone is twelve different times."""
-    assert [error["type"] for error in _errors(texts.Moment, value)] == ["moment"]
-    right = TypeAdapter(texts.Moment).validate_python("2026-11-21T12:00:00+08:00")
+    assert [error["type"] for error in _errors(fields.Moment, value)] == ["moment"]
+    right = TypeAdapter(fields.Moment).validate_python("2026-11-21T12:00:00+08:00")
     assert str(right) == "2026-11-21 04:00:00+00:00"

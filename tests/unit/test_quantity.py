@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zpcode.wire.quantity import Span, fits_direction, is_nothing, meets, span, spelling
+from zpcode.wire.quantity import FigureRange, fits_direction, is_nothing, meets, span, spelling
 
 
-def between(low: str | None, high: str | None, *, low_open: bool = False, high_open: bool = False) -> Span:
+def between(low: str | None, high: str | None, *, low_open: bool = False, high_open: bool = False) -> FigureRange:
     """A span from texts."""
-    return Span(None if low is None else Decimal(low), None if high is None else Decimal(high), low_open, high_open)
+    return FigureRange(
+        None if low is None else Decimal(low), None if high is None else Decimal(high), low_open, high_open
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def between(low: str | None, high: str | None, *, low_open: bool = False, high_o
         ("≥ 30 MPa", between("30", None)),
     ],
 )
-def test_a_figure_is_read(text: str, expected: Span) -> None:
+def test_a_figure_is_read(text: str, expected: FigureRange) -> None:
     assert span(text, "MPa") == expected
 
 

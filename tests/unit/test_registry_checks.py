@@ -10,10 +10,10 @@ import pytest
 
 from tests.registry_data import as_json, gtin, registry, uscc
 from zpcode.errors import Finding
-from zpcode.rules import checks
-from zpcode.rules.records import Recognition, Registry
-from zpcode.rules.registry import current_recognition
-from zpcode.services.registry import read_draft
+from zpcode.rules.cards import current_recognition
+from zpcode.rules.registry import consistency
+from zpcode.rules.registry.records import Recognition, Registry
+from zpcode.services.registry.importing import read_draft
 
 TODAY = date(2026, 11, 21)
 Content = dict[str, list[dict[str, Any]]]
@@ -22,7 +22,7 @@ Content = dict[str, list[dict[str, Any]]]
 def findings(content: Content) -> list[Finding]:
     """All that is wrong with a registry, checked against an empty one."""
     draft, found = read_draft(as_json(content), TODAY)
-    checks.check(checks.Checker(draft, Registry(), draft.registry, found), TODAY)
+    consistency.check(consistency.Checker(draft, Registry(), draft.registry, found), TODAY)
     return list(found.all())
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from zpcode.rules import checks
-from zpcode.rules.records import Registry
+from zpcode.rules.cards import product_card
 from zpcode.rules.regions import CITIES, city_of
-from zpcode.rules.registry import product_card
-from zpcode.rules.sheets import CLAIM_KINDS, COMMITMENT_KINDS, OLD_STOCK, PATHS
-from zpcode.services.registry import read_draft
+from zpcode.rules.registry import consistency
+from zpcode.rules.registry.layout import CLAIM_KINDS, COMMITMENT_KINDS, OLD_STOCK, PATHS
+from zpcode.rules.registry.records import Registry
+from zpcode.services.registry.importing import read_draft
 
 TODAY = date(2026, 11, 21)
 DATA = files("zpcode.demo").joinpath("registry.json").read_bytes()
@@ -30,7 +30,7 @@ def demo() -> Registry:
 
 def test_the_importer_finds_nothing_wrong_with_it() -> None:
     draft, findings = read_draft(DATA, TODAY)
-    checks.check(checks.Checker(draft, Registry(), draft.registry, findings), TODAY)
+    consistency.check(consistency.Checker(draft, Registry(), draft.registry, findings), TODAY)
     assert findings.all() == ()
 
 

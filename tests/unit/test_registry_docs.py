@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from zpcode.rules.cells import MAX_CHARACTERS
-from zpcode.rules.sheets import SHEETS, Sheet
-from zpcode.services.imports import archive, document, scan
+from zpcode.rules.registry.cell_values import MAX_CHARACTERS
+from zpcode.rules.registry.layout import SHEETS, Sheet
+from zpcode.services.registry.files import archive, document, xml_scan
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def test_every_field_of_every_sheet_is_in_its_table(text: str, sheet: Sheet) -> 
 
 def test_every_limit_is_told(text: str) -> None:
     figures = (
-        archive.MAX_FILE // 2**20, archive.MAX_UNPACKED // 2**20, archive.MAX_MEMBERS, archive.MAX_RATIO, scan.MAX_ROWS,
-        scan.MAX_COLUMNS, scan.MAX_ELEMENTS, document.MAX_VALUES, MAX_CHARACTERS,
+        archive.MAX_FILE // 2**20, archive.MAX_UNPACKED // 2**20, archive.MAX_MEMBERS, archive.MAX_RATIO, xml_scan.MAX_ROWS,
+        xml_scan.MAX_COLUMNS, xml_scan.MAX_ELEMENTS, document.MAX_VALUES, MAX_CHARACTERS,
     )  # fmt: skip
     for figure in figures:
         assert f"{figure:,}".replace(",", " ") in text

@@ -10,9 +10,20 @@ from hypothesis import strategies as st
 
 from tests.registry_data import gtin, uscc
 from zpcode.errors import Refused
-from zpcode.rules import forms, industries, regions
-from zpcode.rules.cells import clean, read
-from zpcode.rules.sheets import CERTIFICATES, CLAIMS, ENTERPRISES, INDICATORS, PRODUCTS, SHEETS, STANDARDS, Field, Sheet
+from zpcode.rules import regions
+from zpcode.rules.registry import identifiers, industries
+from zpcode.rules.registry.cell_values import clean, read
+from zpcode.rules.registry.layout import (
+    CERTIFICATES,
+    CLAIMS,
+    ENTERPRISES,
+    INDICATORS,
+    PRODUCTS,
+    SHEETS,
+    STANDARDS,
+    Field,
+    Sheet,
+)
 
 TODAY = date(2026, 11, 21)
 
@@ -47,7 +58,7 @@ def test_every_region_given_up_points_at_one_that_is() -> None:
 
 def test_a_region_given_up_is_refused_with_its_successor() -> None:
     with pytest.raises(Refused, match="330102"):
-        forms.region("330104")
+        identifiers.region("330104")
 
 
 def test_there_are_97_divisions_in_20_sections() -> None:
@@ -59,23 +70,23 @@ def test_there_are_97_divisions_in_20_sections() -> None:
 
 @pytest.mark.parametrize(("text", "code"), [("C3523", "C3523"), ("c35", "C35"), ("3523", "C3523"), ("A0412", "A0412")])
 def test_an_industry_is_a_letter_and_digits(text: str, code: str) -> None:
-    assert forms.industry(text) == code
+    assert identifiers.industry(text) == code
 
 
 @pytest.mark.parametrize("text", ["D3523", "C98", "C3", "C35231", "35-23", "", "C00"])
 def test_what_is_no_industry_is_refused(text: str) -> None:
     with pytest.raises(Refused):
-        forms.industry(text)
+        identifiers.industry(text)
 
 
 def test_a_uscc_with_any_one_character_changed_is_refused() -> None:
     right = uscc()
-    assert forms.uscc(right.lower()) == right
+    assert identifiers.uscc(right.lower()) == right
     for position in range(18):
         for other in "0123456789ABCDEFGHJKLMNPQRTUWXYIOSVZ":
             if other != right[position]:
                 with pytest.raises(Refused):
-                    forms.uscc(right[:position] + other + right[position + 1 :])
+                    identifiers.uscc(right[:position] + other + right[position + 1 :])
 
 
 @pytest.mark.parametrize(
@@ -185,11 +196,11 @@ def test_only_web_addresses_are_links(raw: str) -> None:
 
 
 def test_web_addresses_telephone_numbers_and_mail_are_kept() -> None:
-    assert forms.url("https://a.example:8443/x?y=1#z") == "https://a.example:8443/x?y=1#z"
+    assert identifiers.url("https://a.example:8443/x?y=1#z") == "https://a.example:8443/x?y=1#z"
     assert read(field(ENTERPRISES, "phone"), 4008001200.0, TODAY) == "4008001200"
-    assert forms.phone("+86 571-8800 1200") == "+86 571-8800 1200"
-    assert forms.phone("12315") == "12315"
-    assert forms.email("A.b@Example.com") == "a.b@example.com"
+    assert identifiers.phone("+86 571-8800 1200") == "+86 571-8800 1200"
+    assert identifiers.phone("12315") == "12315"
+    assert identifiers.email("A.b@Example.com") == "a.b@example.com"
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.registry_data import as_json, as_workbook, as_xlsx, registry, saved
 from zpcode.errors import ImportRefused, ZpError
-from zpcode.rules import checks
-from zpcode.rules.records import Registry
-from zpcode.services.imports import archive, scan
-from zpcode.services.registry import read_draft
+from zpcode.rules.registry import consistency
+from zpcode.rules.registry.records import Registry
+from zpcode.services.registry.files import archive, xml_scan
+from zpcode.services.registry.importing import read_draft
 
 TODAY = date(2026, 11, 21)
 GOOD = as_xlsx(registry())
@@ -149,14 +149,14 @@ def test_a_sheet_that_claims_a_million_columns_costs_nothing() -> None:
 @pytest.mark.parametrize(
     "rows",
     [
-        f'<row r="{scan.MAX_ROWS + 1}"><c r="A{scan.MAX_ROWS + 1}" t="str"><v>x</v></c></row>',
+        f'<row r="{xml_scan.MAX_ROWS + 1}"><c r="A{xml_scan.MAX_ROWS + 1}" t="str"><v>x</v></c></row>',
         '<row r="999999999"><c t="str"><v>x</v></c></row>',
         '<row r="1"><c r="BM1" t="str"><v>x</v></c></row>',
         '<row r="1"><c r="XFD1" t="inlineStr"><is><t>x</t></is></c></row>',
         "<row>" + "<c/>" * 16_385 + "</row>",
         "<row>" + "<c/>" * 64 + "<c><v>1</v></c></row>",
         "<x>" * 40 + "</x>" * 40,
-        "<mergeCell/>" * (scan.MAX_OTHER_ELEMENTS + 1),
+        "<mergeCell/>" * (xml_scan.MAX_OTHER_ELEMENTS + 1),
     ],
 )
 def test_a_sheet_beyond_its_bounds_is_refused(rows: str) -> None:
@@ -168,7 +168,7 @@ def test_rows_out_of_order_are_refused_rather_than_lost() -> None:
 
 
 def test_too_many_elements_are_refused_before_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "MAX_ELEMENTS", 5000)
+    monkeypatch.setattr(xml_scan, "MAX_ELEMENTS", 5000)
     assert reason(replaced(SHEET, sheet_xml("<row/>" * 5000))) == "too_much"
 
 
@@ -181,18 +181,18 @@ def test_formatted_empty_cells_out_there_do_no_harm() -> None:
 def test_the_largest_sheet_that_is_allowed_is_read() -> None:
     workbook = as_workbook(registry())
     bodies = workbook.worksheets[2]
-    for number in range(scan.MAX_ROWS - 2):
+    for number in range(xml_scan.MAX_ROWS - 2):
         bodies.append([f"B{number}", "机构"])
     draft, findings = read_draft(saved(workbook), TODAY)
     assert not findings.items
-    assert len(draft.registry.bodies) == scan.MAX_ROWS - 1
+    assert len(draft.registry.bodies) == xml_scan.MAX_ROWS - 1
 
 
 def _examined(data: bytes) -> None:
     """Read and check; only this service's own errors may come out."""
     try:
         draft, findings = read_draft(data, TODAY)
-        checks.check(checks.Checker(draft, Registry(), draft.registry, findings), TODAY)
+        consistency.check(consistency.Checker(draft, Registry(), draft.registry, findings), TODAY)
     except ZpError as error:
         assert error.findings  # noqa: PT017 - nothing else may escape
 

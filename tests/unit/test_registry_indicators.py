@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zpcode.rules.indicators import grade_meets, is_grade
+from zpcode.rules.registry.grades import grade_meets, is_grade
 
 
 @pytest.mark.parametrize("text", ["一级", "A级", "4-5级", "优等品", "Class 1", "特级", "１级"])

@@ -13,11 +13,11 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from tests.registry_data import as_json, as_workbook, as_xlsx, gtin, registry, saved, uscc
 from zpcode.errors import Finding, ImportRefused
-from zpcode.rules.drafts import Draft
-from zpcode.rules.sheets import INDICATORS, PRODUCTS, SHEETS
-from zpcode.services.imports.template import template
-from zpcode.services.imports.workbook import HELP_SHEET, columns_by_header
-from zpcode.services.registry import read_draft
+from zpcode.rules.registry.layout import INDICATORS, PRODUCTS, SHEETS
+from zpcode.rules.registry.reader import Draft
+from zpcode.services.registry.files.template import template
+from zpcode.services.registry.files.workbook import HELP_SHEET, columns_by_header
+from zpcode.services.registry.importing import read_draft
 
 TODAY = date(2026, 11, 21)
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.exceptions import ConnectionError as Disconnected
 
-from scanweb.redis_connection import Connection
+from scanweb.redis.connection import Connection
 
 
 async def _with_server(replies: list[bytes], use: Callable[[Connection], Awaitable[None]]) -> None:

@@ -8,8 +8,8 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanweb.fill import MAX_VALUE, SLOTS, Fill, Kept
-from scanweb.texts import takes_gzip
+from scanweb.page.slots import MAX_VALUE, SLOTS, Fill, RenderedPieces
+from scanweb.page.texts import takes_gzip
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters=SLOTS), max_size=300)
 VALUES = st.tuples(*[st.binary(max_size=200)] * len(SLOTS))
@@ -42,7 +42,7 @@ def test_gzip_goes_to_who_takes_it_and_to_nobody_else() -> None:
 
 
 def test_of_rendered_pieces_the_last_ones_are_kept() -> None:
-    kept, made = Kept(2), []
+    kept, made = RenderedPieces(2), []
 
     def make(name: str) -> str:
         made.append(name)

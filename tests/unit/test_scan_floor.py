@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
 from keys.keyring import SealVerdict
-from scanweb.cache import Cache
-from scanweb.cards import Viewing
-from scanweb.lookup import Lookup
-from scanweb.memory import Memory, Row, Rows
-from scanweb.seals import Checked
+from scanweb.lookup.cards import ScanRequest
+from scanweb.lookup.lookup import Lookup
+from scanweb.lookup.memory import CardRow, Memory, Rows
+from scanweb.lookup.seals import Checked
 from tests.integration import scan_factories as make
 from zpcode.wire.card import product_key
 from zpcode.wire.payload import Code, Identity, Seal
@@ -49,7 +48,7 @@ class Database:
     async def read(self, keys: Sequence[str]) -> Rows:
         """The product, and nothing else."""
         self._meanwhile()
-        product = Row(KEY, 5, msgspec.msgpack.encode(make.product()))
+        product = CardRow(KEY, 5, msgspec.msgpack.encode(make.product()))
         return Rows([(key, product) for key in keys if key == KEY], 5)
 
 
@@ -58,8 +57,8 @@ def remembered(at: int) -> bool:
     memory = Memory(10)
     memory.follow(4, {}, time.monotonic())
     database = Database(lambda: memory.follow(at, {}, time.monotonic()))
-    lookup = Lookup(memory, cast("Cache", None), database)
-    known = asyncio.run(lookup.find(CODE, Viewing(int(time.time()))))
+    lookup = Lookup(memory, cast("Any", None), database)
+    known = asyncio.run(lookup.find(CODE, ScanRequest(int(time.time()))))
     assert known.confirmed
     return memory.get(KEY) is not None
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from scanweb.gather import Gather
-from scanweb.scans import ScanBuffer
+from scanweb.lookup.batcher import Batcher
+from scanweb.visits.buffer import ScanBuffer
 from zpcode.errors import Text, Unavailable
 from zpcode.wire.scan_event import ScanEvent
 
@@ -33,9 +33,9 @@ class Doubler:
         return [2 * question for question in questions]
 
 
-def gather(doubler: Doubler, **how: float) -> Gather[int, int]:
+def gather(doubler: Doubler, **how: float) -> Batcher[int, int]:
     limits = {"limit": 1, "size": 100, "deadline": 5.0} | how
-    return Gather(doubler, limit=int(limits["limit"]), size=int(limits["size"]), deadline=limits["deadline"])
+    return Batcher(doubler, limit=int(limits["limit"]), size=int(limits["size"]), deadline=limits["deadline"])
 
 
 def test_questions_that_come_together_are_asked_together_and_later_ones_wait() -> None:
@@ -100,7 +100,7 @@ def test_a_late_trip_fails_those_in_it_and_those_behind_it() -> None:
 def test_nobody_queues_before_a_server_whose_trips_are_all_late() -> None:
     async def scene() -> None:
         doubler = Doubler()
-        gathered: Gather[int, int] = Gather(doubler, limit=1, size=10, deadline=0.01, grace=0.05)
+        gathered: Batcher[int, int] = Batcher(doubler, limit=1, size=10, deadline=0.01, grace=0.05)
         with pytest.raises(Unavailable):
             await gathered.ask(1)
         refused = gathered.ask(2)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanweb.hurry import Hurry, is_inner
-from zpcode.wire.budget import Budget
+from scanweb.http.rate_limits import ScanRateLimits, is_inner
+from zpcode.ratelimit import RateLimit
 
 BEGIN = 1000.0
 PUBLIC = bytes((203, 0, 113, 9))
@@ -21,13 +21,13 @@ def at(address: str) -> bytes:
     return ip_address(address).packed if address else b""
 
 
-def spent(hurry: Hurry, address: bytes, times: int, now: float = BEGIN) -> list[int]:
+def spent(hurry: ScanRateLimits, address: bytes, times: int, now: float = BEGIN) -> list[int]:
     """What each of so many scans is told."""
     return [hurry.wait(address, now) for _ in range(times)]
 
 
 def test_a_minutes_worth_at_once_then_at_the_pace_of_the_budget() -> None:
-    hurry = Hurry(60, 0)
+    hurry = ScanRateLimits(60, 0)
     assert spent(hurry, PUBLIC, 62) == [0] * 60 + [1, 1]
     assert hurry.wait(PUBLIC, BEGIN + 0.4) == 1
     assert hurry.wait(PUBLIC, BEGIN + 1.0) == 0
@@ -36,7 +36,7 @@ def test_a_minutes_worth_at_once_then_at_the_pace_of_the_budget() -> None:
 
 
 def test_who_has_to_wait_is_told_how_long_in_whole_seconds() -> None:
-    hurry = Hurry(4, 0)
+    hurry = ScanRateLimits(4, 0)
     assert spent(hurry, PUBLIC, 5) == [0, 0, 0, 0, 15]
     assert hurry.wait(PUBLIC, BEGIN + 14) == 1
     assert hurry.wait(PUBLIC, BEGIN + 15) == 0
@@ -45,7 +45,7 @@ def test_who_has_to_wait_is_told_how_long_in_whole_seconds() -> None:
 @given(each_minute=st.integers(1, 500), pauses=st.lists(st.floats(0, 5), min_size=1, max_size=400))
 def test_no_minute_sees_more_than_two_budgets(each_minute: int, pauses: list[float]) -> None:
     """Whatever the rhythm: the burst, and the pace."""
-    budget, now, granted = Budget(each_minute), BEGIN, []
+    budget, now, granted = RateLimit(each_minute), BEGIN, []
     for pause in pauses:
         now += pause
         if not budget.spend("one", now):
@@ -55,7 +55,7 @@ def test_no_minute_sees_more_than_two_budgets(each_minute: int, pauses: list[flo
 
 
 def test_nobody_waits_for_another() -> None:
-    hurry = Hurry(10, 10)
+    hurry = ScanRateLimits(10, 10)
     spent(hurry, PUBLIC, 50)
     assert hurry.wait(PUBLIC, BEGIN) > 0
     assert hurry.wait(at("203.0.113.10"), BEGIN) == 0
@@ -63,7 +63,7 @@ def test_nobody_waits_for_another() -> None:
 
 
 def test_guesses_have_a_budget_of_their_own() -> None:
-    hurry = Hurry(1000, 3)
+    hurry = ScanRateLimits(1000, 3)
     assert [hurry.guessed(PUBLIC, BEGIN) for _ in range(4)] == [0, 0, 0, 20]
     assert hurry.guessing(PUBLIC, BEGIN) == 20
     assert hurry.guessing(PUBLIC, BEGIN + 60) == 0
@@ -72,13 +72,13 @@ def test_guesses_have_a_budget_of_their_own() -> None:
 
 
 def test_asking_whether_somebody_guesses_charges_nothing() -> None:
-    hurry = Hurry(0, 2)
+    hurry = ScanRateLimits(0, 2)
     assert [hurry.guessing(PUBLIC, BEGIN) for _ in range(9)] == [0] * 9
     assert [hurry.guessed(PUBLIC, BEGIN) for _ in range(3)] == [0, 0, 30]
 
 
 def test_an_ipv6_customer_is_a_64_and_a_48_of_guessers_is_ten_of_them() -> None:
-    hurry = Hurry(2, 2)
+    hurry = ScanRateLimits(2, 2)
     assert [hurry.wait(at(f"2001:db8:1:2::{n}"), BEGIN) for n in range(3)] == [0, 0, 30]
     assert hurry.wait(at("2001:db8:1:3::1"), BEGIN) == 0
     told = [hurry.guessed(at(f"2001:db8:1:{n:x}::1"), BEGIN) for n in range(30)]
@@ -88,7 +88,7 @@ def test_an_ipv6_customer_is_a_64_and_a_48_of_guessers_is_ten_of_them() -> None:
 
 
 def test_no_budget_is_no_limit() -> None:
-    hurry = Hurry(0, 0)
+    hurry = ScanRateLimits(0, 0)
     assert not any(spent(hurry, PUBLIC, 10_000))
     assert not any(hurry.guessed(at("2001:db8::1"), BEGIN) for _ in range(10_000))
 
@@ -100,7 +100,7 @@ def test_no_budget_is_no_limit() -> None:
 )  # fmt: skip
 def test_a_proxy_nobody_told_us_to_trust_is_never_refused(address: str, caplog: pytest.LogCaptureFixture) -> None:
     """Else a forgotten setting would make all the world one address. It is said once, without the address."""
-    hurry = Hurry(1, 1)
+    hurry = ScanRateLimits(1, 1)
     with caplog.at_level(logging.WARNING):
         assert not any(spent(hurry, at(address), 5))
         assert not any(hurry.guessed(at(address), BEGIN) for _ in range(5))
@@ -116,7 +116,7 @@ def test_a_public_address_is_nobodys_proxy(address: str) -> None:
 
 def test_a_million_addresses_take_no_more_memory_than_the_bound() -> None:
     """Those that hammer are still refused afterwards; the others are forgotten first."""
-    budget, now = Budget(10, kept=1000), BEGIN
+    budget, now = RateLimit(10, kept=1000), BEGIN
     assert [budget.spend("hammer", now) for _ in range(11)][-1] > 0
     for n in range(100_000):
         budget.spend(str(n), now)
@@ -125,7 +125,7 @@ def test_a_million_addresses_take_no_more_memory_than_the_bound() -> None:
 
 
 def test_where_everybody_hammers_the_memory_is_still_bounded() -> None:
-    budget = Budget(2, kept=100)
+    budget = RateLimit(2, kept=100)
     for n in range(1000):
         budget.spend(str(n), BEGIN)
         budget.spend(str(n), BEGIN)
@@ -134,7 +134,7 @@ def test_where_everybody_hammers_the_memory_is_still_bounded() -> None:
 
 def test_who_has_paid_is_forgotten_though_there_is_room() -> None:
     """A key is a whole address: it stays for as long as it is needed, and no longer. A new one makes 64 of them go."""
-    budget = Budget(60)
+    budget = RateLimit(60)
     for n in range(100):
         budget.spend(str(n), BEGIN)
     for n in range(4):
@@ -143,7 +143,7 @@ def test_who_has_paid_is_forgotten_though_there_is_room() -> None:
 
 
 def test_whoever_never_stops_keeps_nobody_else_from_being_forgotten() -> None:
-    budget = Budget(60)
+    budget = RateLimit(60)
     for second in range(300):
         for _ in range(2):
             budget.spend("hammer", BEGIN + second)
@@ -154,7 +154,7 @@ def test_whoever_never_stops_keeps_nobody_else_from_being_forgotten() -> None:
 
 
 def test_who_has_paid_is_forgotten_first() -> None:
-    budget = Budget(60, kept=10)
+    budget = RateLimit(60, kept=10)
     for n in range(10):
         budget.spend(f"early {n}", BEGIN)
     for _ in range(61):

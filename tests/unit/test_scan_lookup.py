@@ -10,19 +10,20 @@ from typing import Any, Final, cast
 import msgspec
 
 from keys.keyring import SealVerdict
-from scanweb.cache import Cache
-from scanweb.cards import Known, Viewing
-from scanweb.lookup import Lookup
-from scanweb.memory import Held, Memory, Rows, held
-from scanweb.redis_client import RedisClient
-from scanweb.redis_connection import Command
-from scanweb.scans import ScanBuffer
-from scanweb.seals import Checked
+from scanweb.lookup.cards import Known, ScanRequest
+from scanweb.lookup.lookup import Lookup
+from scanweb.lookup.memory import CardEntry, Memory, Rows, held
+from scanweb.lookup.redis_reader import RedisReader
+from scanweb.lookup.seals import Checked
+from scanweb.redis.client import RedisClient
+from scanweb.redis.connection import Command
+from scanweb.visits.buffer import ScanBuffer
 from tests.integration import scan_factories as make
 from zpcode.errors import Text, Unavailable
 from zpcode.wire import redis_keys
-from zpcode.wire.card import Scope, State, product_key
+from zpcode.wire.card import product_key
 from zpcode.wire.payload import Code, Identity, Seal
+from zpcode.wire.vocabulary import Scope, State
 
 PRODUCT: Final = make.product()
 DECIDED: Final = make.s(Scope.PRODUCT, make.GTIN)
@@ -80,12 +81,12 @@ def _scanned(to: str, meanwhile: Callable[[Memory], None]) -> Known:
     standings = [*CODE.keys, *(make.s(scope, target) for scope, target in PRODUCT.standing_keys())]
     for key in standings:
         if key.startswith("s:"):
-            memory.put(key, Held(None, 0))
+            memory.put(key, CardEntry(None, 0))
 
     async def scan() -> Known:
         redis = cast("RedisClient", Revoked(to, lambda: meanwhile(memory)))
-        cache = Cache(redis, memory, ScanBuffer(10), wake=lambda: None, limit=2, stream=1000)
-        finding: Awaitable[Known] = Lookup(memory, cache, Away()).find(CODE, Viewing(int(time.time())))
+        cache = RedisReader(redis, memory, ScanBuffer(10), wake=lambda: None, limit=2, stream=1000)
+        finding: Awaitable[Known] = Lookup(memory, cache, Away()).find(CODE, ScanRequest(int(time.time())))
         return await finding
 
     return asyncio.run(scan())

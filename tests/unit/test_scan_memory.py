@@ -8,11 +8,11 @@ from functools import partial
 import msgspec
 import pytest
 
-from scanweb.cache import changed
-from scanweb.memory import FRESH_SECONDS, Held, Memory, held
+from scanweb.lookup.memory import FRESH_SECONDS, CardEntry, Memory, held
+from scanweb.lookup.redis_reader import changed
 from zpcode.wire.card import BatchCard, LotCard
 
-OLD, NEW = Held(LotCard("1", "old"), 4), Held(LotCard("1", "new"), 9)
+OLD, NEW = CardEntry(LotCard("1", "old"), 4), CardEntry(LotCard("1", "new"), 9)
 
 
 def memory(size: int = 4) -> Memory:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from keys.keyring import fingerprint
-from scanweb.official import Official
+from scanweb.page.identity import SiteIdentity
 from tests.keyroom import key_room
 from zpcode.errors import KeyringError
 
 
 def test_the_root_is_the_body_of_its_pem_and_the_fingerprint_that_of_the_ceremony(tmp_path: Path) -> None:
     pem = key_room(tmp_path).root_public.read_bytes()
-    official = Official.of("https://zp.example", pem)
+    official = SiteIdentity.of("https://zp.example", pem)
     assert official.base == "https://zp.example"
     assert official.root == "".join(pem.decode().splitlines()[1:-1])
     assert official.fingerprint == fingerprint(pem)
@@ -23,4 +23,4 @@ def test_the_root_is_the_body_of_its_pem_and_the_fingerprint_that_of_the_ceremon
 
 def test_what_is_no_public_key_is_refused() -> None:
     with pytest.raises(KeyringError, match="root public key"):
-        Official.of("https://zp.example", b"-----BEGIN PUBLIC KEY-----")
+        SiteIdentity.of("https://zp.example", b"-----BEGIN PUBLIC KEY-----")

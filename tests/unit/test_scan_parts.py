@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanweb import history
-from scanweb.settings import Settings
+from scanweb.lookup import history
+from scanweb.settings import ScanSettings
 from zpcode.telemetry import logs
 from zpcode.wire import scan_event
 from zpcode.wire.card import History
@@ -25,7 +25,7 @@ from zpcode.wire.scan_event import ScanEvent
 
 def test_the_path_of_a_scan_needs_no_web_framework_no_sql_and_no_templates() -> None:
     heavy = "{'fastapi', 'starlette', 'sqlalchemy', 'numpy', 'jinja2', 'pydantic'}"
-    code = f"import sys, scanweb.resolve; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, scanweb.scan.resolver; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 
@@ -34,24 +34,24 @@ def test_settings_read_the_environment_as_people_write_it(monkeypatch: pytest.Mo
     monkeypatch.setenv("ZPCODE_HOME", "/srv/zp")
     monkeypatch.setenv("ZPCODE_TRUSTED_PROXIES", "10.0.0.0/8, 192.168.1.7, fd00::/8")
     monkeypatch.setenv("ZPCODE_REDIS_URL", "redis://one")
-    found = Settings()
+    found = ScanSettings()
     assert found.trusted_proxies == tuple(map(ip_network, ("10.0.0.0/8", "192.168.1.7", "fd00::/8")))
     assert (found.redis, found.keyring_path, found.root_path) == (
         "redis://one", Path("/srv/zp/keyring.json"), Path("/srv/zp/root.pub.pem"),
     )  # fmt: skip
     monkeypatch.setenv("ZPCODE_SCAN_REDIS_URL", "redis://two")
-    assert Settings().redis == "redis://two"
+    assert ScanSettings().redis == "redis://two"
 
 
 @pytest.mark.parametrize("base", ["zpm.example", "https://ZPM.example", "https://zpm.example/x"])
 def test_a_base_address_that_cannot_stand_before_a_code_is_refused(base: str) -> None:
     with pytest.raises(ValueError, match="without a path"):
-        Settings(public_base=base)
+        ScanSettings(public_base=base)
 
 
-@pytest.mark.parametrize("name", Settings.model_fields)
+@pytest.mark.parametrize("name", ScanSettings.model_fields)
 def test_every_setting_is_described(name: str) -> None:
-    assert Settings.model_fields[name].description
+    assert ScanSettings.model_fields[name].description
 
 
 EVENTS = st.builds(
@@ -87,14 +87,14 @@ def test_an_entry_that_is_none_is_refused(value: bytes) -> None:
 @given(st.binary(max_size=60) | st.none() | st.integers() | st.just(ValueError("refused")))
 def test_an_answer_of_the_script_that_is_none_says_nothing(reply: object) -> None:
     seen = history.read(reply)
-    assert isinstance(seen, history.Seen)
+    assert isinstance(seen, history.HistoryReply)
     if not isinstance(reply, bytes) or len(reply) < 10:
         assert seen == history.UNSEEN
 
 
 def test_an_answer_of_the_script_is_read() -> None:
     reply = b"\x07\x00\x00\x00\x02\x6a\x00\x00\x00\x02ab" + b"stored"
-    assert history.read(reply) == history.Seen(b"stored", True, History(2, 0x6A000000, "ab"), True)
+    assert history.read(reply) == history.HistoryReply(b"stored", True, History(2, 0x6A000000, "ab"), True)
 
 
 def test_a_log_line_is_one_json_object_with_its_extras() -> None:

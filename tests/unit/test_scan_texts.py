@@ -10,28 +10,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanweb import texts
-from scanweb.texts import Languages, wants_json
-from zpcode.rules import journey, sheets
-from zpcode.rules.reasons import REASONS
-from zpcode.wire.card import Bilingual, Scope, State
+from scanweb.page import texts
+from scanweb.page.texts import Languages, wants_json
+from zpcode.rules import journey
+from zpcode.rules.registry import layout
+from zpcode.rules.status.reasons import REASONS
 from zpcode.wire.payload import Level
 from zpcode.wire.scan_event import place_name, place_text
 from zpcode.wire.verdict import Verdict
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 WORDS = texts.load()
-SCANWEB = Path(texts.__file__).parent
-VERIFY = SCANWEB / "templates" / "verify.html"
+SCANWEB = Path(texts.__file__).parents[1]
+VERIFY = SCANWEB / "page" / "templates" / "verify.html"
 CHOICES = {
-    "standard.kind": sheets.STANDARD_KINDS,
-    "standard.status": sheets.STANDARD_STATUSES,
-    "certificate.kind": sheets.CERTIFICATE_KINDS,
-    "tier": sheets.TIERS,
-    "recognition.path": sheets.PATHS,
-    "old_stock": sheets.OLD_STOCK,
-    "direction": sheets.DIRECTIONS,
-    "commitment.kind": sheets.COMMITMENT_KINDS,
-    "claim.kind": sheets.CLAIM_KINDS,
+    "standard.kind": layout.STANDARD_KINDS,
+    "standard.status": layout.STANDARD_STATUSES,
+    "certificate.kind": layout.CERTIFICATE_KINDS,
+    "tier": layout.TIERS,
+    "recognition.path": layout.PATHS,
+    "old_stock": layout.OLD_STOCK,
+    "direction": layout.DIRECTIONS,
+    "commitment.kind": layout.COMMITMENT_KINDS,
+    "claim.kind": layout.CLAIM_KINDS,
 }
 
 
@@ -47,7 +48,7 @@ def needed() -> set[str]:
     keys |= {f"journey.kind.{kind}" for kind in journey.KINDS} | {f"tone.{verdict.tone}" for verdict in Verdict}
     keys |= {f"verify.said.{outcome}" for outcome in re.findall(r"\('([a-z]+)', '", VERIFY.read_text("utf-8"))}
     keys |= {f"{key}.place" for key in ("history.nth", "history.so_far")}
-    sources = [*SCANWEB.glob("templates/*.html"), *SCANWEB.glob("*.py")]
+    sources = [*SCANWEB.glob("page/templates/*.html"), *SCANWEB.rglob("*.py")]
     literal = re.compile(r"""["']([a-z_]+(?:\.[a-z_]+)+)["']""")
     asked = re.compile(r"""\b(?:t|row)\(\s*["']([^"']*[^."'])["']""")
     written = [source.read_text("utf-8") for source in sources]

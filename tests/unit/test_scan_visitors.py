@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanweb import visitors
-from scanweb.routes import Request
-from scanweb.visitors import Addresses, Salts
+from scanweb.http.exchange import Request
+from scanweb.visits import visitors
+from scanweb.visits.visitors import ClientAddresses, Salts
 
-NOBODY = Addresses(())
+NOBODY = ClientAddresses(())
 PEOPLE = {
     "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126.0 Mobile MicroMessenger/8.0.49 NetType/5G": "wechat",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0) AppleWebKit/605.1 Mobile AlipayClient/10.6.0 Language/zh-Hans": "alipay",
@@ -83,10 +83,10 @@ def test_an_ipv6_address_is_cut_to_48_bits_and_a_mapped_one_is_ipv4(address: obj
 @given(st.text(max_size=60))
 def test_what_is_no_address_gives_no_network(text: str) -> None:
     assert isinstance(NOBODY.network_of(text), str)
-    assert isinstance(Addresses([ip_network("10.0.0.0/8")]).network_of("10.0.0.1", (text,)), str)
+    assert isinstance(ClientAddresses([ip_network("10.0.0.0/8")]).network_of("10.0.0.1", (text,)), str)
 
 
-PROXIES = Addresses([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
+PROXIES = ClientAddresses([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from zpcode.rules.decisions import ACTIONS, Action, Actor
-from zpcode.rules.reasons import REASONS, Reason
-from zpcode.rules.status import HORIZON, MAX_NOTICE, MAX_TARGET, MAX_TEXT, MAY
-from zpcode.rules.timelines import MAX_PENDING, MAX_RANGES
-from zpcode.services.status import MAX_CARD_BYTES
-from zpcode.wire.card import Scope
+from zpcode.rules.status.decisions import ACTIONS, Action, Actor
+from zpcode.rules.status.permissions import HORIZON, MAX_NOTICE, MAX_TARGET, MAX_TEXT, MAY
+from zpcode.rules.status.reasons import REASONS, Reason
+from zpcode.rules.status.timelines import MAX_PENDING, MAX_RANGES
+from zpcode.services.status.change import MAX_CARD_BYTES
+from zpcode.wire.vocabulary import Scope
 
 
 @pytest.fixture

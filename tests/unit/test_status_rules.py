@@ -9,9 +9,8 @@ import pytest
 
 from zpcode.errors import Forbidden, Refused
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.decisions import ACTIONS, ACTORS, SCOPES, Action, Actor
-from zpcode.rules.reasons import REASONS
-from zpcode.rules.status import (
+from zpcode.rules.status.decisions import ACTIONS, ACTORS, SCOPES, Action, Actor
+from zpcode.rules.status.permissions import (
     StatusRequest,
     actor_of,
     authority_of,
@@ -23,7 +22,8 @@ from zpcode.rules.status import (
     permit,
     reaches_ownerless,
 )
-from zpcode.wire.card import Bilingual, Scope, State
+from zpcode.rules.status.reasons import REASONS
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zpcode.errors import Refused
-from zpcode.rules.targets import Item, bound, item, read
-from zpcode.wire.card import Scope
+from zpcode.rules.status.targets import Item, bound, item, read
 from zpcode.wire.payload import Code, Identity, Seal, Serial
+from zpcode.wire.vocabulary import Scope
 
 GTIN = "09501101530003"
 SERIAL = Serial(7, 123_456_789)

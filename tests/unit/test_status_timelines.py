@@ -11,9 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zpcode.errors import Conflict, Forbidden
-from zpcode.rules.decisions import STATES, Action, Actor
-from zpcode.rules.timelines import MAX_PENDING, Decision, check_pending, held_in, in_force, lifted_by, ranges, timeline
-from zpcode.wire.card import SEVERITY, Standing, State
+from zpcode.rules.status.decisions import STATES, Action, Actor
+from zpcode.rules.status.timelines import (
+    MAX_PENDING,
+    TimelineDecision,
+    check_pending,
+    held_in,
+    in_force,
+    lifted_by,
+    ranges,
+    timeline,
+)
+from zpcode.wire.card import Standing
+from zpcode.wire.vocabulary import SEVERITY, State
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 ITEMS = 12
@@ -28,20 +38,20 @@ def decision(
     lifts: Actor | None = None,
     bounds: tuple[int, int] | None = None,
     state: State | None = None,
-) -> Decision:
+) -> TimelineDecision:
     """A decision `at` seconds after NOW."""
     moment = NOW + timedelta(seconds=at)
     standing = Standing(state or STATES[action], int(moment.timestamp()), f"reason-{number}")
     first, last = bounds or (None, None)
-    return Decision(number, actor, action, standing, moment, lifts, first, last)
+    return TimelineDecision(number, actor, action, standing, moment, lifts, first, last)
 
 
-def state_at(found: Decision | None) -> State:
+def state_at(found: TimelineDecision | None) -> State:
     """The state a decision gives, GOOD for none."""
     return State.GOOD if found is None else found.standing.state
 
 
-def naive(decisions: list[Decision], item: int | None, at: datetime) -> State:
+def naive(decisions: list[TimelineDecision], item: int | None, at: datetime) -> State:
     """One item, straight from the rule: a slot for each actor, the worst of them."""
     slots: dict[Actor, State] = {}
     for found in sorted(decisions, key=lambda one: (one.effective_at, one.id)):
@@ -57,7 +67,7 @@ def naive(decisions: list[Decision], item: int | None, at: datetime) -> State:
 
 
 @st.composite
-def decisions(draw: st.DrawFn) -> list[Decision]:
+def decisions(draw: st.DrawFn) -> list[TimelineDecision]:
     """Up to a dozen decisions about ranges of a batch of twelve, past and to come, overlapping as they like."""
     found = []
     for number in range(1, draw(st.integers(1, 13))):
@@ -71,7 +81,7 @@ def decisions(draw: st.DrawFn) -> list[Decision]:
 
 @settings(max_examples=400, deadline=None)
 @given(decisions())
-def test_overlapping_ranges_say_of_each_item_what_the_rule_says(made: list[Decision]) -> None:
+def test_overlapping_ranges_say_of_each_item_what_the_rule_says(made: list[TimelineDecision]) -> None:
     """At every moment, now and to come, for every item; and the ranges are disjoint and in order."""
     found = ranges(made, NOW)
     assert all(one.first <= one.last for one in found)
@@ -87,7 +97,7 @@ def test_overlapping_ranges_say_of_each_item_what_the_rule_says(made: list[Decis
 
 @settings(max_examples=200, deadline=None)
 @given(decisions())
-def test_a_timeline_says_at_every_moment_what_the_rule_says(made: list[Decision]) -> None:
+def test_a_timeline_says_at_every_moment_what_the_rule_says(made: list[TimelineDecision]) -> None:
     """The same rule where the whole target is meant."""
     found = timeline(made, NOW)
     for seconds in range(7):
@@ -99,7 +109,7 @@ def test_a_timeline_says_at_every_moment_what_the_rule_says(made: list[Decision]
 @settings(max_examples=200, deadline=None)
 @given(decisions(), st.integers(0, ITEMS - 1), st.integers(0, ITEMS - 1))
 def test_a_restoration_of_a_range_sees_whoever_decided_about_any_of_its_items(
-    made: list[Decision], one: int, two: int
+    made: list[TimelineDecision], one: int, two: int
 ) -> None:
     """Item by item, the actors with a decision in force."""
     first, last = min(one, two), max(one, two)

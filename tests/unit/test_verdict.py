@@ -10,21 +10,18 @@ import pytest
 from msgspec.structs import replace
 
 from zpcode.wire.card import (
-    SEVERITY,
     BatchCard,
-    Bilingual,
     EnterpriseInfo,
     LotCard,
     ProductCard,
     RangeStanding,
     RecognitionInfo,
-    Scope,
     Standing,
-    State,
     Timeline,
 )
 from zpcode.wire.payload import Level
 from zpcode.wire.verdict import Evidence, Proof, Verdict, decide
+from zpcode.wire.vocabulary import SEVERITY, Bilingual, Scope, State
 
 NOW = 1_795_000_000
 TODAY = "2026-11-21"

@@ -11,12 +11,12 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from zpcode.api import examples
-from zpcode.api.texts import Day, Gtin, Index, Long, Moment, Short, Whole
+from zpcode.api.fields import Day, Gtin, Index, Long, Moment, Short, Whole
 from zpcode.rules.access import Role
-from zpcode.rules.batches import Activation, BatchState
-from zpcode.rules.decisions import Action, Actor
-from zpcode.wire.card import Scope, State
+from zpcode.rules.batches.batch import Activation, BatchState
+from zpcode.rules.status.decisions import Action, Actor
 from zpcode.wire.payload import Level
+from zpcode.wire.vocabulary import Scope, State
 
 Item = TypeVar("Item")
 
@@ -29,7 +29,7 @@ def _request(value: dict[str, Any]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"example": value}, extra="forbid")
 
 
-class Bilingual(BaseModel):
+class BilingualView(BaseModel):
     """A text in Chinese, and in English where there is one."""
 
     model_config = _example({"zh": "双金属螺杆", "en": "Bimetallic screw"})
@@ -37,7 +37,7 @@ class Bilingual(BaseModel):
     en: str = ""
 
 
-class Page(BaseModel, Generic[Item]):
+class PageView(BaseModel, Generic[Item]):
     """One page of a list. `next` is what to send as `after` for the following one; null on the last."""
 
     items: list[Item]
@@ -74,7 +74,7 @@ class PublicNote(BaseModel):
     en: Long = ""
 
 
-class Decision(BaseModel):
+class DecisionOrder(BaseModel):
     """A status change to be made. docs/status.md lists scopes, actions and reasons, and who may do what."""
 
     model_config = _request(examples.DECISION)
@@ -183,7 +183,7 @@ class BatchView(BaseModel):
     activated_at: datetime | None
     progress: Progress
     file: File | None
-    problem: Bilingual | None
+    problem: BilingualView | None
 
 
 class RecognitionView(BaseModel):
@@ -201,7 +201,7 @@ class ProductView(BaseModel):
     model_config = _example(examples.PRODUCT)
     gtin: str
     enterprise: str
-    name: Bilingual
+    name: BilingualView
     brand: str
     model: str
     tier: str
@@ -213,9 +213,9 @@ class EnterpriseView(BaseModel):
 
     model_config = _example(examples.ENTERPRISE)
     uscc: str
-    name: Bilingual
+    name: BilingualView
     region: str
-    region_name: Bilingual
+    region_name: BilingualView
     industry: str
     code_quota: int | None
 
@@ -231,11 +231,11 @@ class NoticeView(BaseModel):
     last: int | None
     action: Action
     reason: str
-    reason_text: Bilingual
+    reason_text: BilingualView
     state: State
-    note: Bilingual
+    note: BilingualView
     notice: str
-    authority: Bilingual
+    authority: BilingualView
     effective_at: datetime
 
 
@@ -259,7 +259,7 @@ class MadeView(ChangeView):
     projected: bool = Field(description="Whether the scan service's Redis has it; if not, it follows by itself.")
 
 
-class EventView(BaseModel):
+class JourneyEventView(BaseModel):
     """An event as it was recorded. It is shown while it is neither withdrawn nor superseded."""
 
     model_config = _example(examples.EVENT)
@@ -268,9 +268,9 @@ class EventView(BaseModel):
     biz_step: str = Field(description="The kind in the words of EPCIS 2.0 (GS1 CBV 2.0).")
     at: datetime
     precision: str = Field(description="`day`: `at` is midnight of that day in Asia/Shanghai; or `minute`.")
-    place: Bilingual
-    by: Bilingual
-    note: Bilingual
+    place: BilingualView
+    by: BilingualView
+    note: BilingualView
     document: str
     supersedes: int | None
     shown: bool
@@ -283,7 +283,7 @@ class EventsView(BaseModel):
     """All events of one batch or lot, or those just reported; `recorded` counts those that were not on record before."""
 
     model_config = _example({"items": [examples.EVENT], "recorded": 1})
-    items: list[EventView]
+    items: list[JourneyEventView]
     recorded: int
 
 
@@ -319,7 +319,7 @@ class PictureView(BaseModel):
     files: list[str] = Field(description="Addresses on the scan service.")
 
 
-class Count(BaseModel):
+class CountView(BaseModel):
     """What becomes of the records of one sheet."""
 
     new: int
@@ -342,7 +342,7 @@ class ImportView(BaseModel):
 
     model_config = _example(examples.IMPORT)
     dry_run: bool
-    counts: dict[str, Count]
+    counts: dict[str, CountView]
     changes: list[RecordChange]
     changes_in_all: int
     products: list[str] = Field(description="GTINs of products whose page changes.")
@@ -370,5 +370,5 @@ class ProblemKind(BaseModel):
     model_config = _example(examples.PROBLEM_KIND)
     type: str
     status: int
-    title: Bilingual
-    advice: Bilingual
+    title: BilingualView
+    advice: BilingualView

@@ -9,22 +9,22 @@ from typing import Final
 from zpcode.api import schemas
 from zpcode.rules import journey
 from zpcode.rules.access import ApiKey
-from zpcode.rules.batches import Batch, BatchState
-from zpcode.rules.journey import BIZ_STEPS, Event
-from zpcode.rules.reasons import REASONS
+from zpcode.rules.batches.batch import Batch, BatchState
+from zpcode.rules.journey import BIZ_STEPS, JourneyEvent
 from zpcode.rules.regions import region_name
-from zpcode.rules.registry import ImportReport
-from zpcode.rules.status import StatusChange
-from zpcode.services import codefile
+from zpcode.rules.registry.changes import ImportReport
+from zpcode.rules.status.permissions import StatusChange
+from zpcode.rules.status.reasons import REASONS
 from zpcode.services.access import NewKey
-from zpcode.services.catalogue import Enterprise
-from zpcode.wire import card
+from zpcode.services.batches import code_file
+from zpcode.services.registry.listing import ListedEnterprise
+from zpcode.wire import card, vocabulary
 
 MAX_LISTED: Final = 1000
 
 
-def _bilingual(text: card.Bilingual) -> schemas.Bilingual:
-    return schemas.Bilingual(zh=text.zh, en=text.en)
+def _bilingual(text: vocabulary.Bilingual) -> schemas.BilingualView:
+    return schemas.BilingualView(zh=text.zh, en=text.en)
 
 
 def picture(found: card.Picture, base: str) -> schemas.PictureView:
@@ -44,7 +44,7 @@ def picture(found: card.Picture, base: str) -> schemas.PictureView:
 def batch(found: Batch, exports: Path) -> schemas.BatchView:
     """A batch; how far its file has come is read from the file."""
     issued = found.state is BatchState.ISSUED
-    written = found.codes if issued else codefile.progress(exports, found)
+    written = found.codes if issued else code_file.progress(exports, found)
     href = f"/v1/batches/{found.number}/codes"
     return schemas.BatchView(
         number=found.number,
@@ -66,7 +66,7 @@ def batch(found: Batch, exports: Path) -> schemas.BatchView:
         activated_at=found.activated_at,
         progress=schemas.Progress(written=written, codes=found.codes),
         file=schemas.File(href=href, sha256=found.sha256, bytes=found.bytes) if issued else None,
-        problem=found.problem and schemas.Bilingual(zh=found.problem.zh, en=found.problem.en),
+        problem=found.problem and schemas.BilingualView(zh=found.problem.zh, en=found.problem.en),
     )
 
 
@@ -84,7 +84,7 @@ def product(found: card.ProductCard) -> schemas.ProductView:
     )
 
 
-def enterprise(found: Enterprise) -> schemas.EnterpriseView:
+def enterprise(found: ListedEnterprise) -> schemas.EnterpriseView:
     """An enterprise as it is listed."""
     return schemas.EnterpriseView(
         uscc=found.uscc,
@@ -107,7 +107,7 @@ def notice(found: StatusChange) -> schemas.NoticeView:
         last=found.last,
         action=found.action,
         reason=found.reason,
-        reason_text=schemas.Bilingual(zh=text.zh, en=text.en),
+        reason_text=schemas.BilingualView(zh=text.zh, en=text.en),
         state=found.state,
         note=_bilingual(found.note),
         notice=found.notice,
@@ -134,9 +134,9 @@ def made(found: StatusChange, *, projected: bool) -> schemas.MadeView:
     return schemas.MadeView(**dict(change(found)), repeated=found.repeated, projected=projected)
 
 
-def event(found: Event, *, shown: bool) -> schemas.EventView:
+def event(found: JourneyEvent, *, shown: bool) -> schemas.JourneyEventView:
     """An event of the goods' journey."""
-    return schemas.EventView(
+    return schemas.JourneyEventView(
         id=found.id,
         kind=found.kind,
         biz_step=BIZ_STEPS[found.kind],
@@ -154,7 +154,7 @@ def event(found: Event, *, shown: bool) -> schemas.EventView:
     )
 
 
-def events(found: Sequence[Event], known: Sequence[Event], recorded: int = 0) -> schemas.EventsView:
+def events(found: Sequence[JourneyEvent], known: Sequence[JourneyEvent], recorded: int = 0) -> schemas.EventsView:
     """Some events of a batch or lot, of which `known` are all."""
     standing = {one.id for one in journey.standing(known)}
     return schemas.EventsView(items=[event(one, shown=one.id in standing) for one in found], recorded=recorded)
@@ -175,7 +175,7 @@ def report(found: ImportReport) -> schemas.ImportView:
     return schemas.ImportView(
         dry_run=found.dry_run,
         counts={
-            name: schemas.Count.model_validate(count, from_attributes=True) for name, count in found.counts.items()
+            name: schemas.CountView.model_validate(count, from_attributes=True) for name, count in found.counts.items()
         },
         changes=[
             schemas.RecordChange(entity=one.entity, key=one.key, kind=one.kind, fields=list(one.fields))

@@ -10,9 +10,9 @@ import typer
 from zpcode.cli.connections import database
 from zpcode.cli.connections import operator as operator_caller
 from zpcode.rules.access import OPERATOR_SUBJECT, ApiKey, Role
-from zpcode.rules.batches import SHANGHAI
 from zpcode.services import access
 from zpcode.settings import load
+from zpcode.wire.calendar import SHANGHAI
 
 app = typer.Typer(add_completion=False, help="访问密钥 / API keys", no_args_is_help=True)
 

@@ -19,9 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from keys.client import SignerClient
 from zpcode.cli.connections import database, operator, project
 from zpcode.errors import Finding, Refused, Text
-from zpcode.rules.batches import SHANGHAI, Activation, Batch, BatchRequest
-from zpcode.services import batches, codefile, issuing
+from zpcode.rules.batches.batch import Activation, Batch, BatchRequest
+from zpcode.services.batches import code_file, reserve
+from zpcode.services.batches import issue as issuing
 from zpcode.settings import load
+from zpcode.wire.calendar import SHANGHAI
 from zpcode.wire.gs1 import gtin14
 from zpcode.wire.payload import MAX_BATCH, Level
 
@@ -64,7 +66,7 @@ def issue(
     )
     settings = load()
     with database(settings) as engine:
-        batch = batches.reserve(
+        batch = reserve.reserve(
             engine,
             request,
             caller=operator(),
@@ -88,7 +90,7 @@ def list_(
 ) -> None:
     """列出批次，新的在前。List batches, newest first."""
     with database(load()) as engine:
-        for batch in batches.listing(engine, operator(), after, limit):
+        for batch in reserve.listing(engine, operator(), after, limit):
             typer.echo(
                 f"{batch.number}\t{_state(batch)}\t{batch.level}\t{batch.gtin}\t{batch.quantity}\t{_time(batch.created_at)}"
             )
@@ -99,8 +101,8 @@ def show(number: Number) -> None:
     """显示一个批次。Show one batch."""
     settings = load()
     with database(settings) as engine:
-        batch = batches.get(engine, number, operator())
-    for name, value in _fields(batch, codefile.progress(settings.export_dir, batch)):
+        batch = reserve.get(engine, number, operator())
+    for name, value in _fields(batch, code_file.progress(settings.export_dir, batch)):
         typer.echo(f"{name}: {value}")
 
 
@@ -109,7 +111,7 @@ def activate(number: Number) -> None:
     """激活一个批次。Let a batch's codes be answered from now on."""
     settings = load()
     with database(settings) as engine:
-        batch = batches.activate(engine, number, operator(), _now())
+        batch = reserve.activate(engine, number, operator(), _now())
         project(engine, settings)
     typer.echo(f"批次 {number} 已激活 / batch {number} active since {_time(batch.activated_at)}")
 
@@ -119,7 +121,7 @@ def export(number: Number, *, directory: Folder = None) -> None:
     """取得已生成批次的文件；缺失或损坏时原样重写。The file of an issued batch, written again where it is missing."""
     settings = load()
     with database(settings) as engine, SignerClient(settings.signer_socket) as signer:
-        batch = batches.get(engine, number, operator())
+        batch = reserve.get(engine, number, operator())
         with _bar(batch.codes) as told:
             path = issuing.reissue(engine, signer, number, directory=directory or settings.export_dir, progress=told)
     typer.echo(f"{path}\nsha256 {batch.sha256}  {batch.bytes} bytes")

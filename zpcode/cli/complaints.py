@@ -14,7 +14,7 @@ import typer
 
 from zpcode.cli.connections import database, operator
 from zpcode.cli.status import shown_time
-from zpcode.rules.complaints import STATES, STEPS, Complaint, State, Step, StepRequest
+from zpcode.rules.complaints.complaint import STATES, STEPS, Complaint, ComplaintState, ComplaintStep, StepRequest
 from zpcode.rules.regions import region_name
 from zpcode.services import complaints
 from zpcode.settings import load
@@ -30,7 +30,7 @@ Public = Annotated[
 @app.command("list")
 def list_(
     *,
-    state: Annotated[State | None, typer.Option(help="只看这个状态 / only those in this state")] = None,
+    state: Annotated[ComplaintState | None, typer.Option(help="只看这个状态 / only those in this state")] = None,
     limit: Annotated[int, typer.Option(min=1, max=complaints.MAX_PAGE, help="最多件数 / at most")] = 50,
 ) -> None:
     """列出投诉，新的在前。Complaints, newest first."""
@@ -65,31 +65,31 @@ def assign(
     number: Number, region: Annotated[str, typer.Argument(metavar="REGION", help="行政区划 / GB/T 2260, 6 digits")]
 ) -> None:
     """分派到某区域的受理部门。Hand it to the office of a region."""
-    _take(number, StepRequest(Step.ASSIGN, region=region))
+    _take(number, StepRequest(ComplaintStep.ASSIGN, region=region))
 
 
 @app.command()
 def start(number: Number) -> None:
     """开始办理。Begin to work on it."""
-    _take(number, StepRequest(Step.START))
+    _take(number, StepRequest(ComplaintStep.START))
 
 
 @app.command()
 def answer(number: Number, *, text: Public) -> None:
     """公开答复投诉人。Answer whoever complained."""
-    _take(number, StepRequest(Step.ANSWER, text))
+    _take(number, StepRequest(ComplaintStep.ANSWER, text))
 
 
 @app.command()
 def close(number: Number, *, text: Public) -> None:
     """办结。Close it."""
-    _take(number, StepRequest(Step.CLOSE, text))
+    _take(number, StepRequest(ComplaintStep.CLOSE, text))
 
 
 @app.command()
 def refuse(number: Number, *, text: Public) -> None:
     """不予受理，并说明理由。Refuse it, and say why."""
-    _take(number, StepRequest(Step.REFUSE, text))
+    _take(number, StepRequest(ComplaintStep.REFUSE, text))
 
 
 def _take(number: str, request: StepRequest) -> None:

@@ -10,15 +10,15 @@ import typer
 
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Unavailable
+from zpcode.projection import client, projector
+from zpcode.projection.client import AnyRedis
 from zpcode.rules.access import Caller, Role
-from zpcode.services import projection, redis_client
-from zpcode.services.redis_client import AnyRedis
-from zpcode.settings import Settings
-from zpcode.store.session import Engine, connect
+from zpcode.settings import AuthoritySettings
+from zpcode.store.database.session import Engine, connect
 
 
 @contextmanager
-def database(settings: Settings) -> Iterator[Engine]:
+def database(settings: AuthoritySettings) -> Iterator[Engine]:
     """The authority's PostgreSQL: the one that is set, or the demo's while that is running."""
     engine = connect(settings.database_url or Servers(settings.home).addresses.database, pool_size=2)
     try:
@@ -28,20 +28,20 @@ def database(settings: Settings) -> Iterator[Engine]:
 
 
 @contextmanager
-def cache(settings: Settings, *, seconds: float = redis_client.TIMEOUT_SECONDS) -> Iterator[AnyRedis]:
+def cache(settings: AuthoritySettings, *, seconds: float = client.TIMEOUT_SECONDS) -> Iterator[AnyRedis]:
     """The authority's Redis, found in the same way; `seconds` is how long it may take to answer."""
-    redis = redis_client.connect(settings.redis_url or Servers(settings.home).addresses.redis, seconds=seconds)
+    redis = client.connect(settings.redis_url or Servers(settings.home).addresses.redis, seconds=seconds)
     try:
         yield redis
     finally:
         redis.close()
 
 
-def project(engine: Engine, settings: Settings) -> None:
+def project(engine: Engine, settings: AuthoritySettings) -> None:
     """Show a committed change to the scan service now; say so where Redis must wait for the worker."""
     with cache(settings) as redis:
         try:
-            projection.catch_up(engine, redis)
+            projector.catch_up(engine, redis)
         except Unavailable as unavailable:
             typer.echo(f"{unavailable.text.zh} / {unavailable.text.en}", err=True)
 

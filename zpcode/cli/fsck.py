@@ -14,19 +14,19 @@ from keys.keyring import Keyring, read_root
 from zpcode.cli.connections import cache, database
 from zpcode.errors import KeyringError, Text
 from zpcode.services.fsck import run
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import Outcome, State
-from zpcode.settings import Settings, load
-from zpcode.store.invariants import unhurried
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import CheckResult, InvariantState
+from zpcode.settings import AuthoritySettings, load
+from zpcode.store.monitoring.integrity import unhurried
 
 app = typer.Typer(add_completion=False)
 
 _PATIENCE: Final = 5.0
 _STATES: Final = {
-    State.HOLDS: ("成立", "holds"),
-    State.REPAIRED: ("已修复", "repaired"),
-    State.BROKEN: ("不成立", "broken"),
-    State.UNKNOWN: ("无法检查", "could not be checked"),
+    InvariantState.HOLDS: ("成立", "holds"),
+    InvariantState.REPAIRED: ("已修复", "repaired"),
+    InvariantState.BROKEN: ("不成立", "broken"),
+    InvariantState.UNKNOWN: ("无法检查", "could not be checked"),
 }
 
 
@@ -52,7 +52,7 @@ def fsck(
     settings = load()
     with database(settings) as engine, cache(settings, seconds=_PATIENCE) as redis:
         unhurried(engine)
-        ground = Ground(
+        ground = CheckContext(
             engine,
             redis,
             directory or settings.export_dir,
@@ -69,7 +69,7 @@ def fsck(
         raise typer.Exit(1)
 
 
-def _keyring(settings: Settings) -> Keyring:
+def _keyring(settings: AuthoritySettings) -> Keyring:
     root = read_root(settings.root_public)
     try:
         document = settings.keyring.read_bytes()
@@ -79,16 +79,16 @@ def _keyring(settings: Settings) -> Keyring:
     return Keyring.load(document, root)
 
 
-def _silent(_: Outcome) -> None:
+def _silent(_: CheckResult) -> None:
     """Everything is told at the end."""
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(outcome: CheckResult) -> None:
     for line in lines(outcome):
         typer.echo(line)
 
 
-def lines(outcome: Outcome) -> Iterator[str]:
+def lines(outcome: CheckResult) -> Iterator[str]:
     """One invariant for a person: whether it holds, what is wrong and where, what was repaired, what to do."""
     title, (zh, en) = outcome.invariant.title, _STATES[outcome.state]
     yield f"[{zh} / {en}] {outcome.invariant.name} ({outcome.examined}): {title.zh} / {title.en}"
@@ -101,11 +101,11 @@ def lines(outcome: Outcome) -> Iterator[str]:
         yield f"  - … 共 {outcome.wrong} 处 / {outcome.wrong} in all"
     for repair in outcome.repairs:
         yield f"  + {repair.zh} / {repair.en}"
-    if outcome.state is State.BROKEN:
+    if outcome.state is InvariantState.BROKEN:
         yield f"  → {outcome.invariant.remedy.zh}\n    {outcome.invariant.remedy.en}"
 
 
-def _plain(outcome: Outcome) -> dict[str, Any]:
+def _plain(outcome: CheckResult) -> dict[str, Any]:
     return {
         "name": outcome.invariant.name,
         "state": outcome.state.value,
@@ -119,7 +119,7 @@ def _plain(outcome: Outcome) -> dict[str, Any]:
             for found in outcome.findings
         ],
         "repairs": [_both(repair) for repair in outcome.repairs],
-        "remedy": _both(outcome.invariant.remedy) if outcome.state is State.BROKEN else None,
+        "remedy": _both(outcome.invariant.remedy) if outcome.state is InvariantState.BROKEN else None,
     }
 
 

@@ -12,11 +12,11 @@ import typer
 from zpcode.cli.connections import database, operator, project
 from zpcode.errors import Finding, Refused, Text
 from zpcode.rules import journey as rules
-from zpcode.rules.batches import SHANGHAI
-from zpcode.rules.journey import DAY, Event, Subject
-from zpcode.services import journey
-from zpcode.services.imports.events import MAX_BYTES, import_events
+from zpcode.rules.journey import DAY, JourneyEvent, Subject
+from zpcode.services.journey import events
+from zpcode.services.journey.csv_import import MAX_BYTES, import_events
 from zpcode.settings import load
+from zpcode.wire.calendar import SHANGHAI
 from zpcode.wire.gs1 import gtin14
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
@@ -48,7 +48,7 @@ def import_(
 def list_(*, batch: Batch = 0, gtin: Gtin = "", lot: Lot = "") -> None:
     """列出一个批次或批号的事件。List the events of a batch (--batch) or a lot (--gtin, --lot)."""
     with database(load()) as engine:
-        known = journey.events(engine, _subject(batch, gtin, lot), operator())
+        known = events.events(engine, _subject(batch, gtin, lot), operator())
     for line in _lines(known):
         typer.echo(line)
 
@@ -66,7 +66,7 @@ def withdraw(
     settings = load()
     with database(settings) as engine:
         subject = _subject(batch, gtin, lot)
-        journey.withdraw(engine, subject, event, reason, caller=operator(), now=datetime.now(UTC))
+        events.withdraw(engine, subject, event, reason, caller=operator(), now=datetime.now(UTC))
         project(engine, settings)
     typer.echo(f"事件 {event} 已撤回 / event {event} is withdrawn")
 
@@ -78,7 +78,7 @@ def _subject(batch: int, gtin: str, lot: str) -> Subject:
     return Subject(batch) if batch else Subject(gtin=gtin14(gtin) or gtin, lot=lot)
 
 
-def _lines(known: list[Event]) -> Iterator[str]:
+def _lines(known: list[JourneyEvent]) -> Iterator[str]:
     standing = {event.id for event in rules.standing(known)}
     for event in known:
         local = event.at.astimezone(SHANGHAI)

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from zpcode.cli.connections import database
-from zpcode.services.pictures import sweep as service
-from zpcode.services.pictures.shelf import Shelf
+from zpcode.services.pictures import clean_up as service
+from zpcode.services.pictures.storage import PictureStorage
 from zpcode.settings import load
 
 app = typer.Typer(add_completion=False, help="产品图片 / pictures of products", no_args_is_help=True)
@@ -30,7 +30,7 @@ def sweep(
     Remove files that no product shows and that were put more than a day ago; tell what is missing (then it ends with 1).
     """
     settings = load()
-    shelf = Shelf(settings.pictures_url)
+    shelf = PictureStorage(settings.pictures_url)
     with database(settings) as engine:
         found = (service.look if dry_run else service.take_away)(engine, shelf, now=datetime.now(UTC))
     size = sum(one.size for one in found.orphans)

@@ -12,15 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from zpcode.cli.connections import database, operator, project
-from zpcode.errors import Finding, ImportRefused, Refused
-from zpcode.rules.forms import refusal
-from zpcode.rules.registry import ImportReport
-from zpcode.rules.sheets import SHEETS
-from zpcode.services.imports.archive import MAX_FILE, too_large
-from zpcode.services.imports.template import template as blank_workbook
-from zpcode.services.pictures.shelf import Shelf
-from zpcode.services.pictures.supply import Supply, supplied
-from zpcode.services.registry import import_registry
+from zpcode.errors import Finding, ImportRefused, Refused, refusal
+from zpcode.rules.registry.changes import ImportReport
+from zpcode.rules.registry.layout import SHEETS
+from zpcode.services.pictures.import_ import ImportPictures, supplied
+from zpcode.services.pictures.storage import PictureStorage
+from zpcode.services.registry.files.archive import MAX_FILE, too_large
+from zpcode.services.registry.files.template import template as blank_workbook
+from zpcode.services.registry.importing import import_registry
 from zpcode.settings import load
 
 app = typer.Typer(add_completion=False)
@@ -49,7 +48,7 @@ def import_(
 def _import(file: Path, pictures: Path | None, *, dry_run: bool) -> None:
     settings = load()
     data = _contents(file)
-    with database(settings) as engine, _supply(pictures, Shelf(settings.pictures_url)) as supply:
+    with database(settings) as engine, _supply(pictures, PictureStorage(settings.pictures_url)) as supply:
         try:
             report = import_registry(
                 engine, data, actor=operator().name, now=datetime.now(UTC), dry_run=dry_run, pictures=supply
@@ -66,10 +65,10 @@ def _import(file: Path, pictures: Path | None, *, dry_run: bool) -> None:
 
 
 @contextmanager
-def _supply(pictures: Path | None, shelf: Shelf) -> Iterator[Supply]:
+def _supply(pictures: Path | None, shelf: PictureStorage) -> Iterator[ImportPictures]:
     """The pictures beside the file: those of the ZIP, or none."""
     if pictures is None:
-        yield Supply(shelf)
+        yield ImportPictures(shelf)
         return
     try:
         file = pictures.open("rb")

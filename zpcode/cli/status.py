@@ -13,13 +13,13 @@ import typer
 
 from zpcode.cli.connections import cache, database, operator
 from zpcode.errors import ZpError
-from zpcode.rules.batches import SHANGHAI
-from zpcode.rules.decisions import ACTIONS, Action
-from zpcode.rules.reasons import REASONS
-from zpcode.rules.status import StatusRequest
-from zpcode.services.status import Projected, change_and_project
+from zpcode.rules.status.decisions import ACTIONS, Action
+from zpcode.rules.status.permissions import StatusRequest
+from zpcode.rules.status.reasons import REASONS
+from zpcode.services.status.change import Projected, change_and_project
 from zpcode.settings import load
-from zpcode.wire.card import Bilingual, Scope
+from zpcode.wire.calendar import SHANGHAI
+from zpcode.wire.vocabulary import Bilingual, Scope
 
 app = typer.Typer(add_completion=False)
 

@@ -6,13 +6,15 @@ from datetime import datetime
 from typing import Final
 
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.batches import Batch
-from zpcode.rules.decisions import Action
+from zpcode.rules.batches.batch import Batch
 from zpcode.rules.journey import EventRequest, Subject
-from zpcode.rules.status import StatusRequest
-from zpcode.services import journey, status
-from zpcode.store.session import Engine
-from zpcode.wire.card import Bilingual, ProductCard, Scope
+from zpcode.rules.status.decisions import Action
+from zpcode.rules.status.permissions import StatusRequest
+from zpcode.services.journey import events
+from zpcode.services.status import change as status
+from zpcode.store.database.session import Engine
+from zpcode.wire.card import ProductCard
+from zpcode.wire.vocabulary import Bilingual, Scope
 
 PROVINCE: Final = Caller(Role.REGULATOR, "330000", "cli:demo")
 # Products that no code of the demo is of: what a visitor scans first is green.
@@ -50,7 +52,7 @@ NOTICES: Final = (
 def travelled(engine: Engine, batch: Batch, card: ProductCard, *, caller: Caller, now: datetime) -> None:
     """Production, inspection, warehouse and two shipments of a batch's lot; of the batch where it has no lot."""
     subject = Subject(gtin=batch.gtin, lot=batch.lot) if batch.lot else Subject(batch.number)
-    journey.record(engine, subject, _events(batch, card), caller=caller, now=now)
+    events.record(engine, subject, _events(batch, card), caller=caller, now=now)
 
 
 def _events(batch: Batch, card: ProductCard) -> list[EventRequest]:

@@ -19,15 +19,19 @@ from typing import IO
 from keys.client import SignerClient
 from zpcode.demo import events
 from zpcode.demo.showing import Credential, Shown
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Conflict, SignerUnavailable
+from zpcode.projection import client, projector
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.batches import Batch, BatchRequest, BatchState, today
-from zpcode.services import access, batches, issuing, projection, redis_client, registry
-from zpcode.services.pictures.shelf import Shelf
-from zpcode.services.pictures.supply import supplied
-from zpcode.store import registry as store
-from zpcode.store.session import Engine, connect, migrate, transaction
+from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
+from zpcode.services import access
+from zpcode.services.batches import issue, reserve
+from zpcode.services.pictures.import_ import supplied
+from zpcode.services.pictures.storage import PictureStorage
+from zpcode.services.registry import importing, product_cards
+from zpcode.store.database.session import Engine, connect, migrate, transaction
+from zpcode.store.registry import records as store
+from zpcode.wire.calendar import today
 from zpcode.wire.card import ProductCard
 from zpcode.wire.link import path_of
 from zpcode.wire.payload import Level
@@ -37,13 +41,13 @@ DEMO = Caller(Role.OPERATOR, "*", "cli:demo")
 QUANTITIES = {Level.PRODUCT: 50_000, Level.LOT: 5_000, Level.ITEM: 1_000, Level.COMPACT: 200}
 
 
-def registered(home: Path, addresses: Addresses) -> None:
+def registered(home: Path, addresses: ServerAddresses) -> None:
     """A migrated database with the demo registry in it, and the pictures it names on their shelf."""
     engine = connect(addresses.database, pool_size=2)
     migrate(engine, scan_role="zpcode_scan")
     data = files("zpcode.demo").joinpath("registry.json").read_bytes()
-    with supplied(Shelf((home / "pictures").absolute().as_uri()), _album()) as pictures:
-        registry.import_registry(engine, data, actor=DEMO.name, now=_now(), pictures=pictures)
+    with supplied(PictureStorage((home / "pictures").absolute().as_uri()), _album()) as pictures:
+        importing.import_registry(engine, data, actor=DEMO.name, now=_now(), pictures=pictures)
     engine.dispose()
 
 
@@ -65,7 +69,7 @@ def signer_answers(home: Path) -> bool:
         return False
 
 
-def issued(home: Path, addresses: Addresses, base: str) -> list[Shown]:
+def issued(home: Path, addresses: ServerAddresses, base: str) -> list[Shown]:
     """One code of each level, from batches issued now or at an earlier start; notices; and Redis brought up to date."""
     engine = connect(addresses.database, pool_size=4)
     with SignerClient(home / "run" / "signer.sock") as signer:
@@ -74,8 +78,8 @@ def issued(home: Path, addresses: Addresses, base: str) -> list[Shown]:
             for level, product in zip(QUANTITIES, _products(engine), strict=True)
         ]
     events.announced(engine, now=_now())
-    redis = redis_client.connect(addresses.redis)
-    projection.catch_up(engine, redis)
+    redis = client.connect(addresses.redis)
+    projector.catch_up(engine, redis)
     redis.close()
     engine.dispose()
     return shown
@@ -84,7 +88,7 @@ def issued(home: Path, addresses: Addresses, base: str) -> list[Shown]:
 def _products(engine: Engine) -> Sequence[ProductCard]:
     """As many recognised products as there are levels, no two of one trade."""
     with transaction(engine) as connection:
-        cards = registry.product_cards(connection, store.all_gtins(connection), today(_now()))
+        cards = product_cards.product_cards(connection, store.all_gtins(connection), today(_now()))
     found: dict[str, ProductCard] = {}
     for card in cards.values():
         recognition = card.recognition
@@ -103,14 +107,14 @@ def _issued(engine: Engine, signer: SignerClient, home: Path, card: ProductCard,
         production_date=date(2026, 10, 8),
     )
     try:
-        batch = batches.reserve(engine, request, caller=DEMO, idempotency_key=f"demo-{level}", base=base, now=_now())
+        batch = reserve.reserve(engine, request, caller=DEMO, idempotency_key=f"demo-{level}", base=base, now=_now())
     except Conflict:  # the state of an earlier version, or the registry has changed since: show what it issued
-        kept = batches.listing(engine, DEMO, limit=batches.MAX_LISTING)
+        kept = reserve.listing(engine, DEMO, limit=reserve.MAX_LISTING)
         batch = next(one for one in kept if one.created_by == DEMO.name and one.level is level)
     events.travelled(engine, batch, card, caller=DEMO, now=_now())
     if batch.state is BatchState.ISSUED:
         return batch
-    return issuing.issue(engine, signer, batch.number, directory=home / "exports", clock=_now)
+    return issue.issue(engine, signer, batch.number, directory=home / "exports", clock=_now)
 
 
 def _shown(engine: Engine, batch: Batch, home: Path, base: str) -> Shown:
@@ -118,17 +122,17 @@ def _shown(engine: Engine, batch: Batch, home: Path, base: str) -> Shown:
     with (home / "exports" / batch.file_name).open(newline="", encoding="ascii") as file:
         url = next(csv.DictReader(file))["url"]
     with transaction(engine) as connection:
-        card = registry.product_cards(connection, [batch.gtin], today(_now()))[batch.gtin]
+        card = product_cards.product_cards(connection, [batch.gtin], today(_now()))[batch.gtin]
     return Shown(batch.level, base + path_of(url), f"{card.name.zh} / {card.name.en} · {card.enterprise.name.zh}")
 
 
-def credentials(home: Path, addresses: Addresses) -> list[Credential]:
+def credentials(home: Path, addresses: ServerAddresses) -> list[Credential]:
     """API keys for one enterprise, the province and the operator, made once and kept in a file only we can read."""
     kept = home / "secrets" / "demo-api-keys.json"
     if not kept.exists():
         engine = connect(addresses.database, pool_size=2)
         with transaction(engine) as connection:
-            cards = registry.product_cards(connection, store.all_gtins(connection), today(_now()))
+            cards = product_cards.product_cards(connection, store.all_gtins(connection), today(_now()))
         enterprise = next(iter(cards.values())).enterprise
         wanted = [
             (Role.ENTERPRISE, enterprise.uscc, f"企业 {enterprise.name.zh}", f"enterprise {enterprise.name.en}"),

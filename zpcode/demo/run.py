@@ -24,7 +24,7 @@ from typing import Any, Final, NoReturn
 from zpcode.demo import furnish, showing
 from zpcode.demo.ports import free_port, reachable_name
 from zpcode.embedded.processes import Processes
-from zpcode.embedded.servers import Addresses, Servers, secret_file
+from zpcode.embedded.servers import ServerAddresses, Servers, secret_file
 from zpcode.errors import Conflict, Text, Unavailable
 
 READY_SECONDS: Final = 60
@@ -92,7 +92,7 @@ def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) 
     return 0
 
 
-def _environment(plan: Plan, addresses: Addresses) -> dict[str, str]:
+def _environment(plan: Plan, addresses: ServerAddresses) -> dict[str, str]:
     """The settings of every process: the same variables a production host would set."""
     home = plan.home
     return {

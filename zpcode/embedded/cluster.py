@@ -38,7 +38,7 @@ class ClusterAddresses:
     admin_redis: str
 
 
-class Cluster:
+class EmbeddedCluster:
     """`primaries` nodes that share the slots evenly, each with `replicas` replicas; a context manager.
 
     Nodes are numbered from 0, primaries first; replica `primaries + n` begins as one of primary `n % primaries`.
@@ -193,7 +193,7 @@ def main(arguments: list[str]) -> None:
     """Run a cluster on a directory and say where it is, until SIGINT or SIGTERM."""
     home = Path(arguments[0] if arguments else tempfile.mkdtemp(prefix="zpcode-cluster-"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with Cluster(home) as cluster:
+    with EmbeddedCluster(home) as cluster:
         found = cluster.addresses
         sys.stdout.write(f"export ZPCODE_REDIS_URL={found.redis}\nexport ZPCODE_SCAN_REDIS_URL={found.scan_redis}\n")
         sys.stdout.flush()

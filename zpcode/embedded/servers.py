@@ -43,7 +43,7 @@ SCAN_ACL = (
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
+class ServerAddresses:
     """Where the servers are: for the authority, for the scan service's lesser roles, and for whoever runs Valkey."""
 
     database: str
@@ -163,7 +163,7 @@ class Servers:
         return copy / "pginstall" / "bin"
 
     @property
-    def addresses(self) -> Addresses:
+    def addresses(self) -> ServerAddresses:
         """Connection URLs with their passwords: for settings, never for a log."""
         word = {
             name: _secret(self.home / "secrets", name)
@@ -171,7 +171,7 @@ class Servers:
         }
         database = "postgresql://{}:{}@/zpcode?host={}"
         redis = "unix://{}:{}@{}/valkey.sock"
-        return Addresses(
+        return ServerAddresses(
             database.format("zpcode", word["database"], self.sockets),
             database.format("zpcode_scan", word["scan-database"], self.sockets),
             redis.format("authority", word["redis"], self.sockets),

@@ -14,9 +14,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from zpcode.rules.batches import Batch, iso
+from zpcode.rules.batches.batch import Batch
 from zpcode.wire import bulk
 from zpcode.wire.base32 import RFC4648
+from zpcode.wire.calendar import iso
 from zpcode.wire.payload import COMPACT_LENGTH, KEY_ID_LENGTH, SERIAL_LENGTH, SIGNATURE_LENGTH, Level
 
 COLUMNS: Final = ("url", "gtin", "lot", "serial", "production_date", "expiry_date")

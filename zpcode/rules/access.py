@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from zpcode.errors import Finding, Findings, Forbidden, Refused, Text
-from zpcode.rules import forms
 from zpcode.rules.regions import PROVINCE, is_region
+from zpcode.rules.registry import identifiers
 from zpcode.wire.base32 import seal_text, serial_text
 
 KEY_ID_BYTES: Final = 8  # 60 of these bits are the 12 characters of a key id
@@ -145,7 +145,7 @@ def key_subject(role: Role, subject: str, label: str) -> str:
     found = Findings()
     if role is Role.ENTERPRISE:
         try:
-            subject = forms.uscc(subject)
+            subject = identifiers.uscc(subject)
         except Refused as refused:
             found.add("subject", refused.text.zh, refused.text.en, where="/subject", value=subject)
     elif role is Role.REGULATOR and subject != PROVINCE and not is_region(subject):

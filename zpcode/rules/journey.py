@@ -27,8 +27,9 @@ from typing import Any, Final
 
 from zpcode.errors import Finding, Findings, Forbidden, Text
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.batches import SHANGHAI, seconds, today
-from zpcode.wire.card import MAX_JOURNEY, Bilingual, TraceEvent
+from zpcode.wire.calendar import SHANGHAI, seconds, today
+from zpcode.wire.card import MAX_JOURNEY, TraceEvent
+from zpcode.wire.vocabulary import Bilingual
 
 MAX_TEXT: Final = 200
 MAX_DOCUMENT: Final = 100
@@ -95,7 +96,7 @@ class EventRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class JourneyEvent:
     """An event as it was recorded. `withdrawn_at` None: it counts, unless another supersedes it."""
 
     id: int
@@ -203,12 +204,12 @@ def check_reason(reason: str) -> None:
     findings.refuse("撤回申请有误", "the withdrawal is not right")
 
 
-def draft(request: EventRequest, subject: Subject, uscc: str, recorded_by: str, now: datetime) -> Event:
+def draft(request: EventRequest, subject: Subject, uscc: str, recorded_by: str, now: datetime) -> JourneyEvent:
     """A request that passed `check`, as a record without its number."""
     found = moment(request.at)
     if found is None:
         raise ValueError(request.at)
-    return Event(
+    return JourneyEvent(
         id=0,
         subject=subject,
         uscc=uscc,
@@ -229,7 +230,7 @@ def _stripped(text: Bilingual) -> Bilingual:
     return Bilingual(text.zh.strip(), text.en.strip())
 
 
-def standing(events: Iterable[Event]) -> list[Event]:
+def standing(events: Iterable[JourneyEvent]) -> list[JourneyEvent]:
     """Those of all events of some subjects that still count, in order of time."""
     known = list(events)
     followed = {event.supersedes for event in known}
@@ -237,22 +238,22 @@ def standing(events: Iterable[Event]) -> list[Event]:
     return sorted(kept, key=lambda event: (event.at, event.id))
 
 
-def on_record(events: Iterable[Event]) -> list[Event]:
+def on_record(events: Iterable[JourneyEvent]) -> list[JourneyEvent]:
     """Those that still count, and those that gave way to one that does: told again, they are nothing new.
 
     What a correction took the place of is not among them once the correction is withdrawn: it may be reported again.
     """
     known = {event.id: event for event in events}
-    kept: list[Event] = []
+    kept: list[JourneyEvent] = []
     for last in standing(known.values()):
-        event: Event | None = last
+        event: JourneyEvent | None = last
         while event is not None:
             kept.append(event)
             event = known.get(event.supersedes or 0)
     return [event for event in kept if event.withdrawn_at is None]
 
 
-def told(events: Iterable[Event]) -> tuple[TraceEvent, ...]:
+def told(events: Iterable[JourneyEvent]) -> tuple[TraceEvent, ...]:
     """What a card shows of all events of a batch and its lot: the newest 30, and always the first production."""
     kept = standing(events)
     shown = kept[-MAX_JOURNEY:]
@@ -262,7 +263,7 @@ def told(events: Iterable[Event]) -> tuple[TraceEvent, ...]:
     return tuple(event.told() for event in shown)
 
 
-def audit_detail(event: Event) -> dict[str, Any]:
+def audit_detail(event: JourneyEvent) -> dict[str, Any]:
     """The whole event as the audit log keeps it."""
     return {
         "event": event.id,

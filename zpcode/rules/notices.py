@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from zpcode.rules.batches import seconds
-from zpcode.rules.decisions import Action, Actor
-from zpcode.rules.status import StatusChange
-from zpcode.wire.card import SEVERITY, Bilingual, NoticeInfo, NoticesCard, Scope
+from zpcode.rules.status.decisions import Action, Actor
+from zpcode.rules.status.permissions import StatusChange
+from zpcode.wire.calendar import seconds
+from zpcode.wire.vocabulary import SEVERITY, Bilingual, Scope
 
 _ANY: Final = (0, 0)
 
@@ -37,30 +37,6 @@ class Names:
 def is_notice(change: StatusChange) -> bool:
     """Whether a decision stands in the list of notices."""
     return bool(change.notice) and change.actor is not Actor.ENTERPRISE and change.action is not Action.RESTORE
-
-
-def card(published: Sequence[StatusChange], made: Sequence[StatusChange], names: Names) -> NoticesCard:
-    """The card of these notices, in their order; `made` are all decisions about their targets."""
-    about: dict[tuple[Scope, str], list[StatusChange]] = {}
-    for one in made:
-        about.setdefault((one.scope, one.target), []).append(one)
-    return NoticesCard(tuple(_notice(one, about.get((one.scope, one.target), ()), names) for one in published))
-
-
-def _notice(change: StatusChange, made: Sequence[StatusChange], names: Names) -> NoticeInfo:
-    gtin = gtin_of(change, names)
-    return NoticeInfo(
-        number=change.notice,
-        state=change.state,
-        scope=change.scope,
-        effective_at=seconds(change.effective_at),
-        about=_about(change, gtin, names),
-        reason=change.reason,
-        note=change.note,
-        decided_by=change.authority,
-        gtin=gtin,
-        ended_at=ended_at(change, made),
-    )
 
 
 def ended_at(change: StatusChange, made: Sequence[StatusChange]) -> int:

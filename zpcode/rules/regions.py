@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from zpcode.wire.card import Bilingual
+from zpcode.wire.vocabulary import Bilingual
 
 PROVINCE: Final = "330000"
 _TABLE = """

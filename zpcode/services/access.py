@@ -13,7 +13,7 @@ from zpcode.errors import Finding, NotFound, Refused, Text
 from zpcode.rules import access as rules
 from zpcode.rules.access import ApiKey, Caller, Role
 from zpcode.store import access, audit
-from zpcode.store.session import Connection, Engine, transaction
+from zpcode.store.database.session import Connection, Engine, transaction
 
 MAX_LISTING: Final = 200
 _NOBODY: Final = bytes(32)  # no SHA-256 of a secret anyone has

@@ -9,7 +9,7 @@ from typing import Final
 
 from zpcode.rules.audit import Break, Entry, first_break
 from zpcode.store import audit
-from zpcode.store.session import Engine, transaction
+from zpcode.store.database.session import Engine, transaction
 
 MAX_SHOWN: Final = 1000
 

@@ -18,20 +18,28 @@ from typing import Any, Final
 
 from keys.keyring import Keyring, SealVerdict
 from zpcode.errors import KeyringError, MalformedCode, NotFound, Text
-from zpcode.rules import complaints as rules
-from zpcode.rules import tickets
 from zpcode.rules.access import Caller
-from zpcode.rules.batches import today
-from zpcode.rules.complaints import Complaint, Event, Proof, State, Step, StepRequest, Told
+from zpcode.rules.complaints import complaint as rules
+from zpcode.rules.complaints import reference
+from zpcode.rules.complaints.complaint import (
+    Complaint,
+    ComplaintEvent,
+    ComplaintForm,
+    ComplaintProof,
+    ComplaintState,
+    ComplaintStep,
+    StepRequest,
+)
 from zpcode.rules.regions import PROVINCE
-from zpcode.rules.status import authority_of
+from zpcode.rules.status.permissions import authority_of
 from zpcode.store import audit, complaints
 from zpcode.store.complaints import Concerned, Marks
-from zpcode.store.session import Connection, Engine, transaction
-from zpcode.wire.card import Bilingual
+from zpcode.store.database.session import Connection, Engine, transaction
+from zpcode.wire.calendar import today
 from zpcode.wire.gs1 import AI_GTIN, gtin14
 from zpcode.wire.link import path_of
 from zpcode.wire.link import read as read_code
+from zpcode.wire.vocabulary import Bilingual
 
 MAX_PAGE: Final = 200
 LIKENESS_KEPT: Final = timedelta(days=1)
@@ -40,7 +48,7 @@ _WORKER: Final = "system:*:worker"
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class ComplaintSubject:
     """What a code says it is: `level` of a readable code, the product on record, and what its seal is worth.
 
     The product is what the code *claims*: a copied or forged code claims one as well. `path` is the one form of what
@@ -48,7 +56,7 @@ class About:
     """
 
     code: str = ""
-    proof: Proof = Proof.NONE
+    proof: ComplaintProof = ComplaintProof.NONE
     level: str = ""
     product: Concerned | None = None
     path: str = ""
@@ -74,28 +82,28 @@ def secret(engine: Engine) -> bytes:
         return complaints.secret(connection)
 
 
-def about(engine: Engine, keyring: Callable[[], Keyring], text: str) -> About:
+def about(engine: Engine, keyring: Callable[[], Keyring], text: str) -> ComplaintSubject:
     """What a scanned path, a pasted link or a typed GTIN names; nothing else is looked up, so that nobody can guess here.
 
     Raises Unavailable.
     """
     text = text.strip()[: rules.MAX_CODE]
     if not text:
-        return About()
+        return ComplaintSubject()
     gtin = gtin14("".join(unicodedata.normalize("NFKC", text).split()))
     if gtin is not None:
-        return About(text, Proof.UNSEALED, "product", _product(engine, gtin), f"/{AI_GTIN}/{gtin}")
+        return ComplaintSubject(text, ComplaintProof.UNSEALED, "product", _product(engine, gtin), f"/{AI_GTIN}/{gtin}")
     try:
         code, path = read_code(path_of(text))
     except MalformedCode:
-        return About(text, Proof.UNREADABLE)
-    proof = Proof.UNSEALED
+        return ComplaintSubject(text, ComplaintProof.UNREADABLE)
+    proof = ComplaintProof.UNSEALED
     if code.seal is not None:
         try:
-            proof = Proof.FORGED if keyring().verify(code) is SealVerdict.INVALID else Proof.SEALED
+            proof = ComplaintProof.FORGED if keyring().verify(code) is SealVerdict.INVALID else ComplaintProof.SEALED
         except KeyringError:
-            proof = Proof.UNCHECKED
-    return About(code.path, proof, str(code.identity.level), _product(engine, code.identity.gtin), path)
+            proof = ComplaintProof.UNCHECKED
+    return ComplaintSubject(code.path, proof, str(code.identity.level), _product(engine, code.identity.gtin), path)
 
 
 def _product(engine: Engine, gtin: str) -> Concerned | None:
@@ -105,8 +113,8 @@ def _product(engine: Engine, gtin: str) -> Concerned | None:
 
 def receive(
     engine: Engine,
-    told: Told,
-    named: About,
+    told: ComplaintForm,
+    named: ComplaintSubject,
     photos: Sequence[bytes],
     *,
     ticket: bytes,
@@ -124,7 +132,7 @@ def receive(
         complaints.lock(connection, marks.ticket)
         complaints.lock(connection, marks.likeness)
         found = complaints.same(connection, marks, now - rules.SAME_WITHIN)
-        key = tickets.follow_key(key_of, ticket)
+        key = reference.follow_key(key_of, ticket)
         if found is not None:
             return Received(
                 found.number, found.at, repeated=True, key=key if found.ticket else "", other=not found.alike
@@ -139,25 +147,25 @@ def receive(
             gtin=None if product is None else product.gtin,
             uscc=None if product is None else product.uscc,
             region=PROVINCE if product is None else product.region,
-            state=State.RECEIVED,
+            state=ComplaintState.RECEIVED,
         )
         made = complaints.add(connection, new, marks, photos)
-        complaints.add_event(connection, made.id, Event(Step.RECEIVE, now, _SYSTEM), rules.PUBLIC)
-        _audit(connection, made, Step.RECEIVE, rules.PUBLIC, now, rules.logged(made))
+        complaints.add_event(connection, made.id, ComplaintEvent(ComplaintStep.RECEIVE, now, _SYSTEM), rules.PUBLIC)
+        _audit(connection, made, ComplaintStep.RECEIVE, rules.PUBLIC, now, rules.logged(made))
         return Received(made.number, now, repeated=False, key=key)
 
 
-def _marks(key_of: bytes, ticket: bytes, told: Told, photos: Sequence[bytes]) -> Marks:
+def _marks(key_of: bytes, ticket: bytes, told: ComplaintForm, photos: Sequence[bytes]) -> Marks:
     words = (told.kind, told.description, told.place, told.contact, told.code)
     parts = [*(word.encode() for word in words), *(hashlib.sha256(photo).digest() for photo in photos)]
-    follow = tickets.key_hash(tickets.follow_key(key_of, ticket))
-    return Marks(follow, ticket, tickets.likeness(key_of, *parts))
+    follow = reference.key_hash(reference.follow_key(key_of, ticket))
+    return Marks(follow, ticket, reference.likeness(key_of, *parts))
 
 
 def _number(connection: Connection, now: datetime, randomness: Callable[[int], int]) -> str:
     """A number nobody has: drawn until its check character reads well and it is free."""
     while True:
-        number = tickets.number(today(now), randomness(5 * tickets.DRAWN))
+        number = reference.number(today(now), randomness(5 * reference.DRAWN))
         if number is not None and not complaints.taken(connection, number):
             return number
 
@@ -169,7 +177,7 @@ def follow(engine: Engine, number: str, key: str) -> Complaint:
     """
     with transaction(engine) as connection:
         expected = complaints.follow_hash(connection, number) or bytes(32)
-        right = hmac.compare_digest(tickets.key_hash(tickets.read_key(key)), expected)
+        right = hmac.compare_digest(reference.key_hash(reference.read_key(key)), expected)
         found = complaints.get(connection, number) if right else None
     if found is None:
         raise _unknown()
@@ -177,7 +185,7 @@ def follow(engine: Engine, number: str, key: str) -> Complaint:
 
 
 def listing(
-    engine: Engine, caller: Caller, *, state: State | None = None, before: int | None = None, limit: int = 50
+    engine: Engine, caller: Caller, *, state: ComplaintState | None = None, before: int | None = None, limit: int = 50
 ) -> list[Complaint]:
     """Up to `limit` (1 … 200) complaints within the caller's reach, newest first, older than the one numbered `before`."""
     with transaction(engine) as connection:
@@ -216,7 +224,7 @@ def take(engine: Engine, number: str, request: StepRequest, *, caller: Caller, n
         found = _reached(connection, number, caller, lock=True)
         state = rules.after(found.state, request.step)
         now = max([now, *(event.at for event in found.events)])  # another process's clock may be ahead of ours
-        event = Event(request.step, now, authority_of(caller, Bilingual()), request.text, request.region)
+        event = ComplaintEvent(request.step, now, authority_of(caller, Bilingual()), request.text, request.region)
         event = replace(event, id=complaints.add_event(connection, found.id, event, caller.name))
         ended = now if state in rules.ENDED else None
         region = request.region or found.region
@@ -238,7 +246,7 @@ def forget(engine: Engine, now: datetime) -> tuple[int, int]:
 
 
 def _reached(connection: Connection, number: str, caller: Caller, *, lock: bool = False) -> Complaint:
-    found = complaints.get(connection, tickets.read_number(number) or "", lock=lock)
+    found = complaints.get(connection, reference.read_number(number) or "", lock=lock)
     if found is None or not caller.reaches(found.uscc or "", found.region):
         raise _unknown()
     return found
@@ -249,7 +257,7 @@ def _unknown() -> NotFound:
 
 
 def _audit(
-    connection: Connection, found: Complaint, step: Step, actor: str, at: datetime, detail: dict[str, Any]
+    connection: Connection, found: Complaint, step: ComplaintStep, actor: str, at: datetime, detail: dict[str, Any]
 ) -> None:
     action = f"complaint.{step.value}"
     audit.append(connection, at=at, actor=actor, action=action, object_=f"complaint:{found.number}", detail=detail)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import msgspec
 
-from zpcode.rules import notices as rules
-from zpcode.store import audit, notices, outbox, status
-from zpcode.store.session import Connection, Engine, transaction
+from zpcode.rules import cards as cards_
+from zpcode.store import audit, notices, status
+from zpcode.store import cards as outbox
+from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.wire.card import NoticesCard, notices_key
 
 
@@ -19,7 +20,7 @@ def card(connection: Connection) -> NoticesCard | None:
     if not published:
         return None
     made = status.about(connection, list(dict.fromkeys((one.scope, one.target) for one in published)))
-    return rules.card(published, made, notices.names(connection, published))
+    return cards_.notices_card(published, made, notices.names(connection, published))
 
 
 def cards(connection: Connection) -> dict[str, bytes]:

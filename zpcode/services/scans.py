@@ -18,7 +18,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from zpcode.errors import Text, Unavailable
 from zpcode.store import scans
-from zpcode.store.session import Engine, transaction
+from zpcode.store.database.session import Engine, transaction
 from zpcode.wire.payload import MAX_BATCH
 from zpcode.wire.permutation import SLOTS
 from zpcode.wire.redis_keys import DRAINED, SCAN_GROUP, SCANS

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Row, exists, insert, select, update
 
 from zpcode.rules.access import USE_NOTED_EVERY, ApiKey, Role
-from zpcode.store.tables import api_key, enterprise
+from zpcode.store.tables.access import api_key
+from zpcode.store.tables.registry import enterprise
 
 
-class Kept(NamedTuple):
+class StoredKey(NamedTuple):
     """A key on record and the hash of its secret (32 bytes)."""
 
     key: ApiKey
@@ -32,11 +33,11 @@ def add(connection: Connection, key: ApiKey, secret_hash: bytes) -> None:
     )
 
 
-def get(connection: Connection, id_: str, *, lock: bool = False) -> Kept | None:
+def get(connection: Connection, id_: str, *, lock: bool = False) -> StoredKey | None:
     """A key by its id; with `lock` nobody else changes it until the transaction ends."""
     query = select(api_key).where(api_key.c.id == id_)
     row = connection.execute(query.with_for_update() if lock else query).one_or_none()
-    return None if row is None else Kept(_key(row), bytes(row.secret_hash))
+    return None if row is None else StoredKey(_key(row), bytes(row.secret_hash))
 
 
 def listing(connection: Connection, after: str, limit: int) -> list[ApiKey]:

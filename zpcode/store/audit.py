@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, text
 
 from zpcode.rules.audit import GENESIS, Entry, digest
-from zpcode.store.tables import audit
+from zpcode.store.tables.access import audit
 
 _LOCK = 7283002
 

@@ -15,8 +15,9 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from zpcode.errors import Text, Unavailable
 from zpcode.rules.access import Caller, Role, region_prefix
-from zpcode.rules.batches import Activation, Batch, BatchState
-from zpcode.store.tables import batch, enterprise, idempotency
+from zpcode.rules.batches.batch import Activation, Batch, BatchState
+from zpcode.store.tables.codes import batch, idempotency
+from zpcode.store.tables.registry import enterprise
 from zpcode.wire.payload import Level
 
 ISSUING_LOCK: Final = 7283010  # class of the advisory locks; the object is the batch number
@@ -24,14 +25,14 @@ _ITEM_LEVELS = (Level.ITEM.value, Level.COMPACT.value)
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class IdempotencyRecord:
     """An earlier request under the same idempotency key: the digest of it, and the batch it made."""
 
     digest: bytes
     batch: int
 
 
-def claim(connection: Connection, owner: str, key: str, digest: bytes, now: datetime) -> Claim | None:
+def claim(connection: Connection, owner: str, key: str, digest: bytes, now: datetime) -> IdempotencyRecord | None:
     """Take an idempotency key, or find out who has it: None means that it is ours from now on.
 
     Where another transaction has just taken it, this waits until that one ends.
@@ -42,7 +43,7 @@ def claim(connection: Connection, owner: str, key: str, digest: bytes, now: date
         return None
     where = (idempotency.c.caller == owner) & (idempotency.c.key == key)
     row = connection.execute(select(idempotency).where(where)).one()
-    return Claim(bytes(row.request_hash), row.batch)
+    return IdempotencyRecord(bytes(row.request_hash), row.batch)
 
 
 def bind(connection: Connection, owner: str, key: str, number: int) -> None:

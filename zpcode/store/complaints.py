@@ -12,17 +12,24 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, Subquery, delete, func, insert, select, text, update
 
 from zpcode.rules.access import Caller, Role, region_prefix
-from zpcode.rules.complaints import Complaint, Event, Kind, Proof, State, Step, Told
-from zpcode.store.tables import (
+from zpcode.rules.complaints.complaint import (
+    Complaint,
+    ComplaintEvent,
+    ComplaintForm,
+    ComplaintKind,
+    ComplaintProof,
+    ComplaintState,
+    ComplaintStep,
+)
+from zpcode.store.tables.complaints import (
     complaint,
     complaint_contact,
     complaint_event,
     complaint_photo,
     complaint_secret,
-    enterprise,
-    product,
 )
-from zpcode.wire.card import Bilingual
+from zpcode.store.tables.registry import enterprise, product
+from zpcode.wire.vocabulary import Bilingual
 
 _LIKENESS_LOCK = 7283021
 
@@ -119,7 +126,7 @@ def add(connection: Connection, new: Complaint, marks: Marks, photos: Sequence[b
     return replace(new, id=id_, photos=len(photos))
 
 
-def add_event(connection: Connection, complaint_id: int, event: Event, taken_by: str) -> int:
+def add_event(connection: Connection, complaint_id: int, event: ComplaintEvent, taken_by: str) -> int:
     """Write a step and return its number."""
     written = insert(complaint_event).values(
         complaint=complaint_id,
@@ -133,7 +140,9 @@ def add_event(connection: Connection, complaint_id: int, event: Event, taken_by:
     return int(connection.execute(written.returning(complaint_event.c.id)).scalar_one())
 
 
-def change(connection: Connection, complaint_id: int, state: State, region: str, ended_at: datetime | None) -> None:
+def change(
+    connection: Connection, complaint_id: int, state: ComplaintState, region: str, ended_at: datetime | None
+) -> None:
     """Let a complaint stand where its last step left it."""
     values = {"state": state.value, "region": region, "ended_at": ended_at}
     connection.execute(update(complaint).where(complaint.c.id == complaint_id).values(values))
@@ -160,14 +169,14 @@ def follow_hash(connection: Connection, number: str) -> bytes | None:
     return None if found is None else bytes(found)
 
 
-def events(connection: Connection, complaint_id: int) -> list[Event]:
+def events(connection: Connection, complaint_id: int) -> list[ComplaintEvent]:
     """Every step of a complaint, in the order in which they were taken."""
     query = select(complaint_event).where(complaint_event.c.complaint == complaint_id).order_by(complaint_event.c.id)
     return [_event(row) for row in connection.execute(query)]
 
 
 def listing(
-    connection: Connection, caller: Caller, state: State | None, before: int | None, limit: int
+    connection: Connection, caller: Caller, state: ComplaintState | None, before: int | None, limit: int
 ) -> list[Complaint]:
     """Up to `limit` complaints within a caller's reach, newest first, without contacts and steps."""
     query = _within_reach(select(complaint), caller).order_by(complaint.c.id.desc()).limit(limit)
@@ -223,7 +232,9 @@ def every(connection: Connection) -> Iterator[tuple[Complaint, list[str]]]:
         found = list(group)
         taken_steps = [row for row in found if row.step_id is not None]
         events = tuple(
-            Event(Step(row.step_step), row.step_at, Bilingual(), row.step_text, row.step_region, row.step_id)
+            ComplaintEvent(
+                ComplaintStep(row.step_step), row.step_at, Bilingual(), row.step_text, row.step_region, row.step_id
+            )
             for row in taken_steps
         )
         yield replace(_complaint(found[0], 0), events=events), [row.step_taken_by for row in taken_steps]
@@ -244,22 +255,22 @@ def _counts(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
 
 
 def _complaint(row: Row[Any], photos: int) -> Complaint:
-    told = Told(Kind(row.kind), row.description, row.place, "", row.code, row.language)
+    told = ComplaintForm(ComplaintKind(row.kind), row.description, row.place, "", row.code, row.language)
     return Complaint(
         id=row.id,
         number=row.number,
         received_at=row.received_at,
         told=told,
-        proof=Proof(row.proof),
+        proof=ComplaintProof(row.proof),
         gtin=row.gtin,
         uscc=row.uscc,
         region=row.region,
-        state=State(row.state),
+        state=ComplaintState(row.state),
         ended_at=row.ended_at,
         photos=photos,
     )
 
 
-def _event(row: Row[Any]) -> Event:
+def _event(row: Row[Any]) -> ComplaintEvent:
     authority = msgspec.convert(row.authority, Bilingual)
-    return Event(Step(row.step), row.at, authority, row.text, row.region, row.id)
+    return ComplaintEvent(ComplaintStep(row.step), row.at, authority, row.text, row.region, row.id)

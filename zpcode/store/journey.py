@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, tuple_, update
 
-from zpcode.rules.journey import Event, Subject
-from zpcode.store.tables import batch, trace_event
-from zpcode.wire.card import Bilingual
+from zpcode.rules.journey import JourneyEvent, Subject
+from zpcode.store.tables.codes import batch, trace_event
+from zpcode.wire.vocabulary import Bilingual
 
 
-def add(connection: Connection, drafts: Sequence[Event]) -> list[Event]:
+def add(connection: Connection, drafts: Sequence[JourneyEvent]) -> list[JourneyEvent]:
     """Write events and return them with their numbers, in the same order."""
     if not drafts:
         return []
@@ -25,7 +25,7 @@ def add(connection: Connection, drafts: Sequence[Event]) -> list[Event]:
     return [replace(draft, id=number) for draft, number in zip(drafts, numbers, strict=True)]
 
 
-def _values(event: Event) -> dict[str, Any]:
+def _values(event: JourneyEvent) -> dict[str, Any]:
     return {
         "batch": event.subject.batch or None,
         "gtin": event.subject.gtin or None,
@@ -50,9 +50,9 @@ def withdraw(connection: Connection, number: int, *, by: str, reason: str, at: d
     connection.execute(update(trace_event).where(trace_event.c.id == number).values(values))
 
 
-def of(connection: Connection, subjects: Collection[Subject]) -> Mapping[Subject, list[Event]]:
+def of(connection: Connection, subjects: Collection[Subject]) -> Mapping[Subject, list[JourneyEvent]]:
     """Every event of some subjects in the order in which they were recorded, withdrawn and superseded ones too."""
-    found: defaultdict[Subject, list[Event]] = defaultdict(list)
+    found: defaultdict[Subject, list[JourneyEvent]] = defaultdict(list)
     if subjects:
         query = select(trace_event).where(_among(subjects)).order_by(trace_event.c.id)
         for row in connection.execute(query):
@@ -69,7 +69,7 @@ def _among(subjects: Collection[Subject]) -> ColumnElement[bool]:
     return or_(*parts, tuple_(columns.gtin, columns.lot).in_(lots)) if lots else parts[0]
 
 
-def of_lot(connection: Connection, gtin: str, lot: str) -> list[Event]:
+def of_lot(connection: Connection, gtin: str, lot: str) -> list[JourneyEvent]:
     """Every event of one lot, as `of`."""
     subject = Subject(gtin=gtin, lot=lot)
     return of(connection, [subject]).get(subject, [])
@@ -83,15 +83,15 @@ def batches_of(connection: Connection, lots: Collection[Subject]) -> list[int]:
     return list(connection.execute(select(batch.c.number).where(named).order_by(batch.c.number)).scalars())
 
 
-def every(connection: Connection) -> Iterator[Event]:
+def every(connection: Connection) -> Iterator[JourneyEvent]:
     """All events in the order in which they were recorded, read 500 at a time."""
     query = select(trace_event).order_by(trace_event.c.id).execution_options(yield_per=500)
     for row in connection.execute(query):
         yield _event(row)
 
 
-def _event(row: Row[Any]) -> Event:
-    return Event(
+def _event(row: Row[Any]) -> JourneyEvent:
+    return JourneyEvent(
         id=row.id,
         subject=Subject(row.batch or 0, row.gtin or "", row.lot),
         uscc=row.uscc,

@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 from sqlalchemy import Column, Connection, Table, exists, select
 
-from zpcode.rules.decisions import Action
 from zpcode.rules.notices import Names, number_of
-from zpcode.rules.status import StatusChange
+from zpcode.rules.status.decisions import Action
+from zpcode.rules.status.permissions import StatusChange
 from zpcode.store import status
-from zpcode.store.tables import batch, card, certificate, enterprise, product, recognition, standard, status_change
-from zpcode.wire.card import MAX_NOTICES, Bilingual, Scope, notices_key
+from zpcode.store.tables.codes import batch, card, status_change
+from zpcode.store.tables.registry import certificate, enterprise, product, recognition, standard
+from zpcode.wire.card import MAX_NOTICES, notices_key
+from zpcode.wire.vocabulary import Bilingual, Scope
 
 
 def published(connection: Connection) -> list[StatusChange]:

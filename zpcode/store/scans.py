@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Select, Table, case, cast, exists, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
-from zpcode.store.tables import item_history, scan
+from zpcode.store.tables.codes import item_history, scan
 
 _PARTITIONS = 7283006
 """The advisory lock of whoever makes partitions."""

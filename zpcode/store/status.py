@@ -13,10 +13,11 @@ import msgspec
 from sqlalchemy import Connection, Row, Select, exists, func, insert, select, text, tuple_
 
 from zpcode.rules.access import Caller, Role, region_prefix
-from zpcode.rules.decisions import Action, Actor
-from zpcode.rules.status import StatusChange, actor_of
-from zpcode.store.tables import batch, certificate, enterprise, product, recognition, standard, status_change
-from zpcode.wire.card import Bilingual, Scope, State
+from zpcode.rules.status.decisions import Action, Actor
+from zpcode.rules.status.permissions import StatusChange, actor_of
+from zpcode.store.tables.codes import batch, status_change
+from zpcode.store.tables.registry import certificate, enterprise, product, recognition, standard
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 PUBLIC: Final = (status_change.c.notice != "") & func.starts_with(status_change.c.decided_by, "enterprise:").is_(False)
 """Decisions of regulators and the operator that carry the number of a public notice: what anybody may read."""

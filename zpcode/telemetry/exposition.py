@@ -29,7 +29,7 @@ SECONDS: Final = 5.0
 _LOG = logging.getLogger(__name__)
 
 
-class Page(NamedTuple):
+class ExpositionResponse(NamedTuple):
     """One answer: HTTP status, media type, body."""
 
     status: int
@@ -37,20 +37,22 @@ class Page(NamedTuple):
     body: bytes
 
 
-Pages = Mapping[str, Callable[[], Page]]
+Pages = Mapping[str, Callable[[], ExpositionResponse]]
 
 
-def of_metrics(registry: CollectorRegistry) -> Callable[[], Page]:
+def of_metrics(registry: CollectorRegistry) -> Callable[[], ExpositionResponse]:
     """The page of a registry's metrics."""
-    return lambda: Page(200, metrics.TEXT, metrics.page(registry))
+    return lambda: ExpositionResponse(200, metrics.TEXT, metrics.page(registry))
 
 
-def of_state(state: Callable[[], tuple[bool, Mapping[str, Any]]]) -> Callable[[], Page]:
+def of_state(state: Callable[[], tuple[bool, Mapping[str, Any]]]) -> Callable[[], ExpositionResponse]:
     """A page that says in JSON how something is: 200 where all is well, 503 where not."""
 
-    def told() -> Page:
+    def told() -> ExpositionResponse:
         well, about = state()
-        return Page(200 if well else 503, "application/json", json.dumps(about, ensure_ascii=False).encode())
+        return ExpositionResponse(
+            200 if well else 503, "application/json", json.dumps(about, ensure_ascii=False).encode()
+        )
 
     return told
 
@@ -146,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with a page."""
         found = self.server.pages.get(self.path.partition("?")[0])
-        answer = found() if found is not None else Page(404, "text/plain", b"\n".join(map(str.encode, self.server.pages)) + b"\n")  # fmt: skip
+        answer = found() if found is not None else ExpositionResponse(404, "text/plain", b"\n".join(map(str.encode, self.server.pages)) + b"\n")  # fmt: skip
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.kind)
         self.send_header("Content-Length", str(len(answer.body)))

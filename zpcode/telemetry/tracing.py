@@ -24,7 +24,7 @@ EXPORT_SECONDS: Final = 1.0
 Note = str | int | float | bool
 
 
-class Span(Protocol):
+class TraceSpan(Protocol):
     """One piece of time."""
 
     def note(self, about: Mapping[str, Note], name: str = "") -> None:
@@ -35,7 +35,7 @@ class Span(Protocol):
 class Tracing(Protocol):
     """Where spans go."""
 
-    def span(self, name: str) -> AbstractContextManager[Span]:
+    def span(self, name: str) -> AbstractContextManager[TraceSpan]:
         """A span from here to the end of the block; a child of the one around it in this thread or task."""
         ...
 
@@ -58,7 +58,7 @@ class _Nothing:
 
 
 class _Off:
-    def span(self, name: str) -> AbstractContextManager[Span]:
+    def span(self, name: str) -> AbstractContextManager[TraceSpan]:
         """The same for everybody."""
         del name
         return _NOTHING
@@ -112,7 +112,7 @@ class _Recorded:
         self._tracer = provider.get_tracer("zpcode")
 
     @contextmanager
-    def span(self, name: str) -> Iterator[Span]:
+    def span(self, name: str) -> Iterator[TraceSpan]:
         """A recorded span; of an error that ends it only the kind is kept: its text may name a code."""
         from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
 

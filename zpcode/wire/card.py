@@ -2,7 +2,7 @@
 
 A card is one row of PostgreSQL's `card` table and, copied, one value in Redis. Both sides name it by
 the same key, and both hold the same bytes (MessagePack), so a scan that misses Redis reads exactly what
-Redis would have said. Writer: `zpcode.services.projection`; reader: `scanweb`.
+Redis would have said. Writer: `zpcode.projection.projector`; reader: `scanweb`.
 
     key                     body                    what it is
     p:GTIN14                ProductCard             all four blocks of the page
@@ -19,10 +19,11 @@ Times are whole seconds since 1970 in UTC; dates are ISO 8601 calendar dates of 
 
 from __future__ import annotations
 
-import enum
 from typing import Final
 
 import msgspec
+
+from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 GENERATION_FIELD: Final = "generation"
 REVISION_FIELD: Final = "revision"
@@ -32,42 +33,6 @@ PICTURE_NAME: Final = "([0-9a-f]{32})-([1-9][0-9]{0,4})[.](webp|jpg)"
 """What every name of `picture_name` looks like, as a regular expression: digest, width, form."""
 MAX_JOURNEY: Final = 30
 MAX_NOTICES: Final = 50
-
-
-class State(enum.StrEnum):
-    """What a regulator's or an enterprise's decision makes of a code, from good to worst."""
-
-    GOOD = "good"
-    FLAGGED = "flagged"
-    ENDED = "ended"
-    SUSPENDED = "suspended"
-    RECALLED = "recalled"
-    REVOKED = "revoked"
-
-
-SEVERITY: Final = {state: rank for rank, state in enumerate(State)}
-
-
-class Scope(enum.StrEnum):
-    """What a decision reaches, from one item to everything under a signing key."""
-
-    CODE = "code"
-    RANGE = "range"
-    LOT = "lot"
-    BATCH = "batch"
-    PRODUCT = "product"
-    RECOGNITION = "recognition"
-    CERTIFICATE = "certificate"
-    STANDARD = "standard"
-    ENTERPRISE = "enterprise"
-    KEY = "key"
-
-
-class Bilingual(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A registry text in Chinese, and in English where the enterprise gave one."""
-
-    zh: str = ""
-    en: str = ""
 
 
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True):

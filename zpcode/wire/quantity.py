@@ -33,7 +33,7 @@ _NOTHING: Final = frozenset({"", "/", "-", "--", "—", "——", "无", "无要
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class FigureRange:
     """A stretch of figures; None is no bound on that side, `*_open` leaves the bound itself out."""
 
     low: Decimal | None
@@ -41,7 +41,7 @@ class Span:
     low_open: bool = False
     high_open: bool = False
 
-    def reaches_up_from(self, other: Span) -> bool:
+    def reaches_up_from(self, other: FigureRange) -> bool:
         """Whether nothing of this lies below the lower bound of `other`."""
         if other.low is None:
             return True
@@ -49,7 +49,7 @@ class Span:
             return False
         return self.low > other.low or (self.low == other.low and (self.low_open or not other.low_open))
 
-    def reaches_down_from(self, other: Span) -> bool:
+    def reaches_down_from(self, other: FigureRange) -> bool:
         """Whether nothing of this lies above the upper bound of `other`."""
         if other.high is None:
             return True
@@ -63,7 +63,7 @@ def is_nothing(text: str) -> bool:
     return text.strip().casefold() in _NOTHING
 
 
-def span(text: str, unit: str = "") -> Span | None:
+def span(text: str, unit: str = "") -> FigureRange | None:
     """The span behind a value, or None where it is not a figure.
 
     The unit belongs beside the value, in its own column; the same unit repeated after it is read over.
@@ -74,7 +74,7 @@ def span(text: str, unit: str = "") -> Span | None:
         if match is not None:
             return read(match)
     if _POINT.fullmatch(plain):
-        return Span(_decimal(plain), _decimal(plain))
+        return FigureRange(_decimal(plain), _decimal(plain))
     return None
 
 
@@ -97,24 +97,24 @@ def _decimal(text: str) -> Decimal:
     return Decimal(text.replace(",", ""))
 
 
-def _bound(match: re.Match[str]) -> Span:
+def _bound(match: re.Match[str]) -> FigureRange:
     sign, figure = match[1], _decimal(match[2])
     if sign in "≥>":
-        return Span(figure, None, low_open=sign == ">")
-    return Span(None, figure, high_open=sign == "<")
+        return FigureRange(figure, None, low_open=sign == ">")
+    return FigureRange(None, figure, high_open=sign == "<")
 
 
-def _tolerance(match: re.Match[str]) -> Span:
+def _tolerance(match: re.Match[str]) -> FigureRange:
     middle, either_way = _decimal(match[1] or "0"), _decimal(match[2])
-    return Span(middle - either_way, middle + either_way)
+    return FigureRange(middle - either_way, middle + either_way)
 
 
-def _range(match: re.Match[str]) -> Span | None:
+def _range(match: re.Match[str]) -> FigureRange | None:
     low, high = (_decimal(part) for part in match.groups() if part is not None)
-    return Span(low, high) if low <= high else None
+    return FigureRange(low, high) if low <= high else None
 
 
-def fits_direction(direction: str, value: Span) -> bool:
+def fits_direction(direction: str, value: FigureRange) -> bool:
     """Whether a span can be read in a direction: `≤ 5` cannot under ge, nor `≥ 5` under range."""
     if direction == "ge":
         return value.low is not None
@@ -123,16 +123,16 @@ def fits_direction(direction: str, value: Span) -> bool:
     return value.low is not None and value.high is not None
 
 
-def required(direction: str, standard: Span) -> Span:
+def required(direction: str, standard: FigureRange) -> FigureRange:
     """What a standard's value asks for in a direction: a bare 30 means ≥ 30 under ge, ≤ 30 under le."""
     if direction == "ge":
-        return Span(standard.low, None, low_open=standard.low_open)
+        return FigureRange(standard.low, None, low_open=standard.low_open)
     if direction == "le":
-        return Span(None, standard.high, high_open=standard.high_open)
+        return FigureRange(None, standard.high, high_open=standard.high_open)
     return standard
 
 
-def meets(direction: str, product: Span, standard: Span) -> bool:
+def meets(direction: str, product: FigureRange, standard: FigureRange) -> bool:
     """Whether every figure of the product's value satisfies the standard's."""
     need = required(direction, standard)
     return product.reaches_up_from(need) and product.reaches_down_from(need)

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from zpcode.wire.cluster import tag_in
+from zpcode.wire.redis_cluster import tag_in
 
 
 class Feed(NamedTuple):

@@ -1,7 +1,7 @@
 """Scans on their way to PostgreSQL: entries of the stream `redis_keys.SCANS`.
 
 An entry has the one field `e`: MessagePack of an array of `ScanEvent`s, those of one round trip. Writer:
-`scanweb.cache`; reader: the worker that drains the stream. Nothing in it is personal: the network was cut to /24 or /48
+`scanweb.lookup.redis_reader`; reader: the worker that drains the stream. Nothing in it is personal: the network was cut to /24 or /48
 before it came here, and the visitor is a keyed hash whose key lasts for a day.
 """
 
@@ -23,7 +23,7 @@ class ScanEvent(msgspec.Struct, frozen=True, array_like=True):
     `at_ms` is milliseconds since 1970 in UTC. `batch` and `index` are None where the code names no item
     or its batch is not known. `verdict` is a `wire.verdict.Verdict`, `city` the text of a `Place` (see
     `place_text`), `network` CIDR notation or empty, `visitor` 8 bytes or empty. `channel` is one of
-    `scanweb.visitors.CHANNELS`. `counted` says that the scan belongs in the item's history: a person saw
+    `scanweb.visits.visitors.CHANNELS`. `counted` says that the scan belongs in the item's history: a person saw
     the page of a proven item code, for the first time in ten minutes.
     """
 

@@ -10,8 +10,9 @@ import enum
 
 import msgspec
 
-from zpcode.wire.card import SEVERITY, BatchCard, History, LotCard, ProductCard, Scope, Standing, State, Timeline
+from zpcode.wire.card import BatchCard, History, LotCard, ProductCard, Standing, Timeline
 from zpcode.wire.payload import Level
+from zpcode.wire.vocabulary import SEVERITY, Scope, State
 
 
 class Proof(enum.StrEnum):
@@ -106,7 +107,7 @@ class Evidence(msgspec.Struct, frozen=True):
     history: History | None = None
 
 
-class Finding(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True):
     """A verdict and what led to it: the decision in effect and its scope, where there is one."""
 
     verdict: Verdict
@@ -141,7 +142,7 @@ def _own_timelines(evidence: Evidence) -> tuple[tuple[Scope, Timeline], ...]:
     return (*ranges, (Scope.BATCH, batch.timeline))
 
 
-def decide(evidence: Evidence, *, now: int, today: str) -> Finding:
+def decide(evidence: Evidence, *, now: int, today: str) -> Outcome:
     """The verdict on a code. `now` is in seconds, `today` the ISO date in Asia/Shanghai.
 
     The order is the order of what matters to the person in the shop: is it a code of ours at all; can
@@ -149,18 +150,18 @@ def decide(evidence: Evidence, *, now: int, today: str) -> Finding:
     """
     refusal = _refusal(evidence)
     if refusal is not None:
-        return Finding(refusal)
+        return Outcome(refusal)
     decision = worst(evidence, now)
     if decision is not None and decision[1].state is not State.FLAGGED and decision[1].state is not State.ENDED:
-        return Finding(_OF_STATE[decision[1].state], decision[1], decision[0])
+        return Outcome(_OF_STATE[decision[1].state], decision[1], decision[0])
     if evidence.proof is Proof.MISSING:
-        return Finding(Verdict.SEAL_MISSING, *_told(decision))
+        return Outcome(Verdict.SEAL_MISSING, *_told(decision))
     if _activated_at(evidence, now) == 0:
-        return Finding(Verdict.NOT_ACTIVATED, *_told(decision))
+        return Outcome(Verdict.NOT_ACTIVATED, *_told(decision))
     if decision is not None and decision[1].state is State.FLAGGED:
-        return Finding(Verdict.FLAGGED, decision[1], decision[0])
+        return Outcome(Verdict.FLAGGED, decision[1], decision[0])
     if _expiry(evidence) and _expiry(evidence) < today:
-        return Finding(Verdict.EXPIRED, *_told(decision))
+        return Outcome(Verdict.EXPIRED, *_told(decision))
     return _recognition(evidence, decision, today)
 
 
@@ -210,13 +211,13 @@ def _expiry(evidence: Evidence) -> str:
     return "" if evidence.lot is None else evidence.lot.expiry_date
 
 
-def _recognition(evidence: Evidence, decision: tuple[Scope, Standing] | None, today: str) -> Finding:
+def _recognition(evidence: Evidence, decision: tuple[Scope, Standing] | None, today: str) -> Outcome:
     recognition = None if evidence.product is None else evidence.product.recognition
     if recognition is None:
-        return Finding(Verdict.RECOGNITION_ENDED, *_told(decision), old_stock="warned")
+        return Outcome(Verdict.RECOGNITION_ENDED, *_told(decision), old_stock="warned")
     if decision is None and recognition.valid_from <= today <= recognition.valid_to:
-        return Finding(Verdict.VERIFIED)
+        return Outcome(Verdict.VERIFIED)
     if recognition.old_stock == "revoked":
-        return Finding(Verdict.REVOKED, *_told(decision), old_stock="revoked")
+        return Outcome(Verdict.REVOKED, *_told(decision), old_stock="revoked")
     verdict = Verdict.VERIFIED if recognition.old_stock == "valid" else Verdict.RECOGNITION_ENDED
-    return Finding(verdict, *_told(decision), old_stock=recognition.old_stock)
+    return Outcome(verdict, *_told(decision), old_stock=recognition.old_stock)

@@ -24,19 +24,22 @@ from sqlalchemy import Engine
 from keys.client import SignerClient
 from tests.keyroom import create, key_room
 from tests.registry_data import as_json, gtin, registry, uscc
-from zpcode.api.authority import Authority
+from zpcode.api.http.context import Authority
 from zpcode.app import PublishedKeyring, serve
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.projection import client as redis_client
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.batches import Batch, BatchRequest
-from zpcode.rules.complaints import Kind, Told
+from zpcode.rules.batches.batch import Batch, BatchRequest
+from zpcode.rules.complaints.complaint import ComplaintForm, ComplaintKind
 from zpcode.rules.journey import EventRequest, Subject
-from zpcode.services import access, batches, complaints, issuing, journey, redis_client
-from zpcode.services.jobs import IssueQueue
-from zpcode.services.pictures.shelf import Shelf
-from zpcode.services.registry import import_registry
-from zpcode.wire.card import Bilingual
+from zpcode.services import access, complaints
+from zpcode.services.batches import issue, reserve
+from zpcode.services.batches.queue import IssueQueue
+from zpcode.services.journey import events
+from zpcode.services.pictures.storage import PictureStorage
+from zpcode.services.registry.importing import import_registry
 from zpcode.wire.payload import Level
+from zpcode.wire.vocabulary import Bilingual
 
 OPERATOR = Caller(Role.OPERATOR, "*", "cli:test")
 MINE, THEIRS = 1, 2
@@ -65,7 +68,7 @@ class World:
 
 
 @pytest.fixture
-def here(engine: Engine, addresses: Addresses, tmp_path: Path, now: datetime) -> Iterator[Authority]:
+def here(engine: Engine, addresses: ServerAddresses, tmp_path: Path, now: datetime) -> Iterator[Authority]:
     """What the API works with."""
     room = key_room(tmp_path)
     create(room, now)
@@ -78,7 +81,7 @@ def here(engine: Engine, addresses: Addresses, tmp_path: Path, now: datetime) ->
             queue=queue,
             keyring=PublishedKeyring(room.keyring, room.root_public),
             exports=tmp_path / "exports",
-            shelf=Shelf((tmp_path / "pictures").as_uri()),
+            shelf=PictureStorage((tmp_path / "pictures").as_uri()),
             base="https://zpm.example",
             clock=lambda: now,
         )
@@ -137,21 +140,21 @@ def reserved(here: Authority, product: str, quantity: int = 100, level: Level = 
     """A reserved batch of a product, ordered by the operator."""
     request = BatchRequest(level, product, quantity, lot=LOT)
     key = f"{product}-{quantity}-{level}"
-    return batches.reserve(here.engine, request, caller=OPERATOR, idempotency_key=key, base=here.base, now=here.clock())
+    return reserve.reserve(here.engine, request, caller=OPERATOR, idempotency_key=key, base=here.base, now=here.clock())
 
 
 def travelled(here: Authority, batch: Batch) -> tuple[int, int]:
     """The numbers of an event of a batch and of one of its lot."""
     subjects = Subject(batch.number), Subject(gtin=batch.gtin, lot=batch.lot)
     event = EventRequest("produced", "2026-10-08", Bilingual("宁波" if batch.region == "330203" else "杭州"))
-    found = [journey.record(here.engine, one, [event], caller=OPERATOR, now=here.clock()) for one in subjects]
+    found = [events.record(here.engine, one, [event], caller=OPERATOR, now=here.clock()) for one in subjects]
     return found[0].events[0].id, found[1].events[0].id
 
 
 def complained(here: Authority, product: str) -> str:
     """The number of a complaint about a product, with a contact and a photo."""
     named = complaints.about(here.engine, _no_keyring, product)
-    told = Told(Kind.QUALITY, "The thread broke", contact="13800000000", code=product)
+    told = ComplaintForm(ComplaintKind.QUALITY, "The thread broke", contact="13800000000", code=product)
     nonce = product.encode().ljust(16)
     return complaints.receive(here.engine, told, named, (b"a photo",), ticket=nonce, now=here.clock()).number
 
@@ -162,7 +165,7 @@ def _no_keyring() -> NoReturn:
 
 def issued(here: Authority, number: int) -> Batch:
     """A compact batch, issued."""
-    return issuing.issue(here.engine, here.signer, number, directory=here.exports, clock=here.clock)
+    return issue.issue(here.engine, here.signer, number, directory=here.exports, clock=here.clock)
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 from tests.integration.api.conftest import OPERATOR
 from tests.registry_data import as_json, registry, uscc
 from zpcode.cli import access as commands
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Forbidden, NotFound, Refused
 from zpcode.rules.access import Caller, Role, parse_token
 from zpcode.services import access
-from zpcode.services.registry import import_registry
+from zpcode.services.registry.importing import import_registry
 from zpcode.store import audit
-from zpcode.store.session import transaction
+from zpcode.store.database.session import transaction
 
 TOKEN = re.compile(r"zpk_[0-9A-HJKMNP-TV-Z]{12}_[A-Z2-7]{52}")
 
@@ -160,7 +160,7 @@ def test_only_the_operator_has_to_do_with_keys(engine: Engine, now: datetime, ro
 
 
 @pytest.fixture
-def shell(addresses: Addresses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+def shell(addresses: ServerAddresses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     """The command line, on this test's database."""
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
     monkeypatch.setenv("ZPCODE_HOME", str(tmp_path))

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import text
 
 from tests.integration.api.conftest import World, as_, issued
-from zpcode.api.authority import Authority
+from zpcode.api.http.context import Authority
 from zpcode.rules.access import Caller, Role
-from zpcode.services import batches
-from zpcode.store.session import transaction
+from zpcode.services.batches import reserve
+from zpcode.store.database.session import transaction
 
 ORDER = {"level": "item", "quantity": 500, "lot": "L1", "production_date": "2026-11-20"}
 
@@ -51,12 +51,12 @@ def test_no_secret_of_a_batch_leaves_the_house(http: httpx.Client, world: World)
 
 def test_many_requests_at_once_with_one_key_make_one_batch(http: httpx.Client, here: Authority, world: World) -> None:
     """Sixteen threads over real connections: one number, and nobody is refused."""
-    before = len(batches.listing(here.engine, Caller(Role.OPERATOR, "*", "test")))
+    before = len(reserve.listing(here.engine, Caller(Role.OPERATOR, "*", "test")))
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: _order(http, world, "one-key"), range(16)))
     assert {answer.status_code for answer in answers} == {202}
     assert len({answer.json()["number"] for answer in answers}) == 1
-    assert len(batches.listing(here.engine, Caller(Role.OPERATOR, "*", "test"))) == before + 1
+    assert len(reserve.listing(here.engine, Caller(Role.OPERATOR, "*", "test"))) == before + 1
 
 
 def test_a_key_used_for_another_request_is_a_conflict(http: httpx.Client, world: World) -> None:

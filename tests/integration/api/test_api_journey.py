@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from tests.integration.api.conftest import LOT, World, as_
 from tests.integration.status_setting import in_database, in_redis
-from zpcode.services import projection
+from zpcode.projection import projector
 from zpcode.wire.card import BatchCard, batch_key
 
 INSPECTED: dict[str, Any] = {
@@ -42,7 +42,7 @@ def test_events_are_reported_listed_corrected_and_withdrawn(
 ) -> None:
     """Each change stands on the batch's card, in the database and at once in Redis."""
     key, me = batch_key(world.my_batch), as_(world.mine)
-    projection.catch_up(engine, redis)
+    projector.catch_up(engine, redis)
     for path in addresses_of:
         told = http.post(path, json={"events": [INSPECTED, SHIPPED]}, headers=me)
         assert (told.status_code, told.json()["recorded"]) == (200, 2), told.text

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from tests.exposed import Exposed
 from tests.integration.api.conftest import World, as_
 from tests.patience import eventually
-from zpcode.api.authority import Authority
-from zpcode.api.meters import ApiMeters
+from zpcode.api.http.context import Authority
+from zpcode.api.http.metrics import ApiMeters
 from zpcode.app import serve
 
 

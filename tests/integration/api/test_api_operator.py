@@ -9,10 +9,10 @@ from sqlalchemy import Engine
 
 from tests.integration.api.conftest import World, as_
 from tests.registry_data import as_json, as_xlsx, gtin, registry
-from zpcode.api.operator import XLSX
-from zpcode.services import projection
+from zpcode.api.routes.operator import XLSX
+from zpcode.projection import projector
 from zpcode.store import audit
-from zpcode.store.session import transaction
+from zpcode.store.database.session import transaction
 from zpcode.wire import redis_keys
 
 IMPORTS = "/v1/registry/imports"
@@ -26,7 +26,7 @@ def test_a_workbook_is_imported_and_shown_to_the_scan_service(
     http: httpx.Client, redis: Any, engine: Engine, world: World
 ) -> None:
     """The answer counts what is new; a Redis that the worker has filled once has the product at once."""
-    projection.catch_up(engine, redis)
+    projector.catch_up(engine, redis)
     answer = _import(http, world, as_xlsx(registry(3)), XLSX)
     assert answer.status_code == 200
     assert answer.json()["counts"]["products"]["new"] == 1

@@ -11,8 +11,8 @@ from sqlalchemy import event
 
 from tests.clock import Clock
 from tests.integration.api.conftest import World, as_
-from zpcode.api.authority import Authority
-from zpcode.api.pace import Pace
+from zpcode.api.http.context import Authority
+from zpcode.api.http.rate_limits import ApiRateLimits
 
 REQUESTS, FAILURES = 5, 3
 ATTACKER, OFFICE = "60.191.0.1", "60.191.0.2"
@@ -22,7 +22,7 @@ WRONG = f"zpk_{'0' * 12}_{'A' * 52}"
 @pytest.fixture
 def here(here: Authority, clock: Clock) -> Authority:
     """An authority that has little patience."""
-    return replace(here, pace=Pace(REQUESTS, FAILURES, clock))
+    return replace(here, pace=ApiRateLimits(REQUESTS, FAILURES, clock))
 
 
 def get(http: httpx.Client, token: str = "", address: str = ATTACKER, **more: str) -> httpx.Response:
@@ -106,7 +106,7 @@ def test_behind_a_proxy_that_does_not_say_who_asks_nobody_is_punished_for_anothe
 
 
 def test_without_a_limit_nobody_waits(world: World) -> None:
-    pace = Pace(0, 0)
+    pace = ApiRateLimits(0, 0)
     for _ in range(3000):
         pace.admit(ATTACKER, world.mine)
         pace.failed(ATTACKER)

@@ -12,13 +12,14 @@ import pytest
 from tests.integration.api.conftest import World, as_
 from tests.pictures import drawn, encoded, jpeg, zipped
 from tests.registry_data import as_json, as_xlsx, registry
-from zpcode.api.authority import Authority
-from zpcode.services import appearance, audit
-from zpcode.services.appearance import WAITING
-from zpcode.services.pictures.darkroom import Darkroom
-from zpcode.services.pictures.develop import MAX_BYTES, Developed
-from zpcode.store import outbox
-from zpcode.store.session import transaction
+from zpcode.api.http.context import Authority
+from zpcode.services import audit
+from zpcode.services.pictures.decoder import PictureDecoder
+from zpcode.services.pictures.encode import MAX_BYTES, EncodedPicture
+from zpcode.services.registry import product_pictures
+from zpcode.services.registry.product_pictures import WAITING
+from zpcode.store import cards
+from zpcode.store.database.session import transaction
 
 JPEG = {"Content-Type": "image/jpeg"}
 
@@ -39,7 +40,7 @@ def product(http: httpx.Client, key: str, gtin: str) -> dict[str, object]:
 def revision(here: Authority) -> int:
     """How often cards were written."""
     with transaction(here.engine) as connection:
-        return outbox.head(connection)
+        return cards.head(connection)
 
 
 def test_an_enterprise_gives_its_product_a_picture_and_a_mark(
@@ -80,12 +81,12 @@ def test_pictures_that_take_long_do_not_hold_up_everybody_else(
     """More than so many at once are asked to come again: each would hold a thread that all requests share."""
     over, told = Event(), []
 
-    class Slow(Darkroom):
-        def develop(self, data: bytes) -> Developed:
+    class Slow(PictureDecoder):
+        def develop(self, data: bytes) -> EncodedPicture:
             over.wait(20)
             return super().develop(data)
 
-    monkeypatch.setattr(appearance, "Darkroom", Slow)
+    monkeypatch.setattr(product_pictures, "Darkroom", Slow)
     with ThreadPoolExecutor(WAITING + 2) as threads:
         sent = [threads.submit(put, http, world.mine, world.my_gtin, jpeg()) for _ in range(WAITING + 2)]
         try:

@@ -12,10 +12,10 @@ from fastapi import FastAPI
 
 from tests.integration.api.conftest import World, as_, issued
 from tests.patience import eventually
-from zpcode.api import problems
-from zpcode.api.authority import Authority
+from zpcode.api.http import problems
+from zpcode.api.http.context import Authority
 from zpcode.errors import KeyringError, SignerError, SignerUnavailable, Text, Unavailable, ZpError
-from zpcode.store.session import connect
+from zpcode.store.database.session import connect
 from zpcode.wire.link import parse
 
 

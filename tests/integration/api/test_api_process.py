@@ -22,10 +22,11 @@ from keys.client import SignerClient
 from tests.integration.api.conftest import OPERATOR, as_
 from tests.keyroom import RunningSigner
 from tests.registry_data import as_json, gtin, registry, uscc
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.rules.access import Role
-from zpcode.services import access, issuing
-from zpcode.services.registry import import_registry
+from zpcode.services import access
+from zpcode.services.batches import issue
+from zpcode.services.registry.importing import import_registry
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def signer() -> Iterator[RunningSigner]:
 
 
 def test_from_an_order_to_the_file_and_a_clean_end(
-    engine: Engine, addresses: Addresses, signer: RunningSigner, tmp_path: Path, root: Path
+    engine: Engine, addresses: ServerAddresses, signer: RunningSigner, tmp_path: Path, root: Path
 ) -> None:
     """Ready with everything there; one item batch; SIGTERM ends it; the log is JSON and keeps secrets."""
     now = datetime.now(UTC)
@@ -66,7 +67,7 @@ def test_from_an_order_to_the_file_and_a_clean_end(
             assert answer.status_code == 202
             number = answer.json()["number"]
             with SignerClient(signer.socket) as client:
-                issuing.issue(engine, client, number, directory=tmp_path / "exports", clock=lambda: datetime.now(UTC))
+                issue.issue(engine, client, number, directory=tmp_path / "exports", clock=lambda: datetime.now(UTC))
             codes = http.get(f"/v1/batches/{number}/codes").content
             assert hashlib.sha256(codes).hexdigest() == http.get(f"/v1/batches/{number}").json()["file"]["sha256"]
             assert codes.count(b"https://zpm.example/") == 300

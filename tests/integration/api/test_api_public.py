@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from keys.keyring import Keyring
 from tests.integration.api.conftest import World, as_
 from tests.integration.api.routes import all_routes, requests, send
-from zpcode.api import problems
-from zpcode.api.authority import Authority
+from zpcode.api.http import problems
+from zpcode.api.http.context import Authority
 from zpcode.app import PublishedKeyring
 
 METHODS = {"get", "post", "put", "patch", "delete"}

@@ -10,8 +10,8 @@ import pytest
 from fastapi import FastAPI
 
 from tests.integration.api.conftest import World, as_
-from zpcode.api.authority import Authority
-from zpcode.services import projection, redis_client
+from zpcode.api.http.context import Authority
+from zpcode.projection import client, projector
 from zpcode.wire import redis_keys
 
 
@@ -23,7 +23,7 @@ def test_a_decision_is_recorded_and_in_redis_when_it_is_answered(
     http: httpx.Client, here: Authority, redis: Any, world: World
 ) -> None:
     """Without a worker."""
-    projection.catch_up(here.engine, here.redis)
+    projector.catch_up(here.engine, here.redis)
     answer = http.post("/v1/status-changes", json=_decision(world), headers=as_(world.mine))
     assert answer.status_code == 201
     made = answer.json()
@@ -50,7 +50,7 @@ def test_a_decision_stands_though_redis_is_away(
     http: httpx.Client, app: FastAPI, here: Authority, world: World
 ) -> None:
     """It says that it is not projected yet."""
-    gone = redis_client.connect("redis://127.0.0.1:9/0")
+    gone = client.connect("redis://127.0.0.1:9/0")
     app.state.authority = replace(here, redis=gone)
     answer = http.post("/v1/status-changes", json=_decision(world), headers=as_(world.mine))
     assert (answer.status_code, answer.json()["projected"]) == (201, False)

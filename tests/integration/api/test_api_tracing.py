@@ -13,9 +13,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.integration.api.conftest import World, as_
 from tests.patience import eventually
-from zpcode.api.authority import Authority
+from zpcode.api.http.context import Authority
 from zpcode.app import serve
-from zpcode.store.traced import trace
+from zpcode.store.database.tracing import trace
 from zpcode.telemetry import tracing
 from zpcode.telemetry.tracing import Tracing
 

@@ -21,13 +21,13 @@ from sqlalchemy import text
 from tests.clock import Clock
 from tests.integration.api.conftest import World, as_
 from tests.registry_data import gtin
-from zpcode.api.authority import Authority
+from zpcode.api.http.context import Authority
 from zpcode.app import PublishedKeyring, serve
-from zpcode.portal.complaints import Complaints
-from zpcode.portal.desk import Desk
-from zpcode.portal.gate import SHARED, Gate
-from zpcode.services.pictures.darkroom import Darkroom
-from zpcode.store.session import connect, transaction
+from zpcode.portal.complaints.desk import Desk
+from zpcode.portal.complaints.rate_limits import SHARED, FormRateLimits
+from zpcode.portal.complaints.routes import Complaints
+from zpcode.services.pictures.decoder import PictureDecoder
+from zpcode.store.database.session import connect, transaction
 
 FORM = "/complaints/new"
 CONSUMER, OTHER = "60.191.0.1", "60.191.0.2"
@@ -57,9 +57,9 @@ def wall(now: datetime) -> Wall:
 def app(here: Authority, wall: Wall, clock: Clock) -> Iterator[FastAPI]:
     """The authority with its portal, short of patience."""
     assert isinstance(here.keyring, PublishedKeyring)
-    with Darkroom() as darkroom:
+    with PictureDecoder() as darkroom:
         desk = Desk(here.engine, here.keyring.current, wall, darkroom)
-        yield serve(replace(here, clock=wall), portal=Complaints(desk, Gate(ADDRESSES, CODES, clock)))
+        yield serve(replace(here, clock=wall), portal=Complaints(desk, FormRateLimits(ADDRESSES, CODES, clock)))
 
 
 def hidden(page: httpx.Response) -> dict[str, str]:
@@ -429,7 +429,7 @@ def test_no_page_shows_a_key_for_words_or_loads_from_elsewhere(
 def test_without_a_database_a_page_says_so_and_names_12315(here: Authority, wall: Wall) -> None:
     """Nothing was recorded; and a defect is a page as well, with nothing of it shown."""
     away = connect("postgresql://nobody@127.0.0.1:1/nothing")
-    with Darkroom() as darkroom:
+    with PictureDecoder() as darkroom:
         desk = Desk(away, _defect, wall, darkroom)
         app = serve(here, portal=Complaints(desk))
         answer = _asked(app)

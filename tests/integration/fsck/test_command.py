@@ -12,13 +12,13 @@ from tests.integration.fsck_setting import World
 from tests.integration.issuing_setting import KeyHouse
 from tests.registry_data import uscc
 from zpcode.cli.fsck import app
-from zpcode.embedded.servers import Addresses
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.services.fsck import run
 from zpcode.wire import redis_keys
 
 
 @pytest.fixture
-def command(addresses: Addresses, world: World, house: KeyHouse, monkeypatch: pytest.MonkeyPatch) -> Any:
+def command(addresses: ServerAddresses, world: World, house: KeyHouse, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The command line on this world."""
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
     monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)

@@ -8,8 +8,9 @@ from sqlalchemy import text
 
 from tests.integration.fsck_setting import World
 from tests.registry_data import uscc
-from zpcode.services.fsck.report import State
-from zpcode.wire.card import Scope, standing_key
+from zpcode.services.fsck.report import InvariantState
+from zpcode.wire.card import standing_key
+from zpcode.wire.vocabulary import Scope
 
 DAMAGES: dict[str, dict[str, tuple[str, str]]] = {
     "batch-numbers": {
@@ -185,8 +186,8 @@ def test_no_card_is_written_from_a_decision_that_was_tampered_with(world: World)
     world.sql("UPDATE status_change SET reason = 'counterfeit-confirmed', state = 'good' WHERE scope = 'enterprise'")
     before = _card(world, standing_key(Scope.ENTERPRISE, uscc(1)))
     report = world.check(repair=True)
-    assert report.of("decisions").state is State.BROKEN
-    assert report.of("cards").state is State.BROKEN
+    assert report.of("decisions").state is InvariantState.BROKEN
+    assert report.of("cards").state is InvariantState.BROKEN
     assert report.of("cards").mended == 0
     assert _card(world, standing_key(Scope.ENTERPRISE, uscc(1))) == before
 
@@ -200,6 +201,6 @@ def test_jobs_and_partitions_are_put_right(world: World) -> None:
     """A job without its worker goes, a month without its partition gets one."""
     world.sql(DAMAGES["jobs"]["a job whose worker is gone"][0])
     world.sql(f"DROP TABLE scan_{_next_month()}")
-    assert world.of("jobs", repair=True).state is State.REPAIRED
-    assert world.of("partitions", repair=True).state is State.REPAIRED
+    assert world.of("jobs", repair=True).state is InvariantState.REPAIRED
+    assert world.of("partitions", repair=True).state is InvariantState.REPAIRED
     assert world.check().whole

@@ -9,7 +9,7 @@ from redis import Redis
 
 from tests.integration.fsck_setting import World
 from tests.registry_data import gtin, uscc
-from zpcode.services.fsck.report import State
+from zpcode.services.fsck.report import InvariantState
 from zpcode.wire import redis_keys
 
 
@@ -53,13 +53,13 @@ def test_what_redis_has_otherwise_is_found_told_and_put_right(world: World) -> N
         before = _dump(world.redis)
         found = world.of("projection")
         assert kind in {finding.reason for finding in found.findings}, damage
-        assert found.state is State.BROKEN, damage
+        assert found.state is InvariantState.BROKEN, damage
         assert _dump(world.redis) == before, damage
         repaired = world.of("projection", repair=True)
-        assert (repaired.state, repaired.mended) == (State.REPAIRED, repaired.wrong), damage
+        assert (repaired.state, repaired.mended) == (InvariantState.REPAIRED, repaired.wrong), damage
         assert repaired.repairs, damage
         for check in ("projection", "projection-head", "cards", "card-head"):
-            assert world.of(check).state is State.HOLDS, damage
+            assert world.of(check).state is InvariantState.HOLDS, damage
 
 
 def _dump(redis: Redis) -> dict[bytes, Any]:
@@ -71,21 +71,21 @@ def test_a_card_that_redis_has_still_to_be_told_of_is_not_wrong(world: World) ->
     """A decision that was committed and not yet projected: the head says so, the cards do not."""
     world.sql("UPDATE card_head SET revision = revision + 1")
     world.sql("UPDATE card SET revision = (SELECT revision FROM card_head) WHERE key = 'p:' || :gtin")
-    assert world.of("projection").state is State.HOLDS
+    assert world.of("projection").state is InvariantState.HOLDS
     (behind,) = world.of("projection-head").findings
     assert behind.reason == "behind"
-    assert world.of("projection-head", repair=True).state is State.REPAIRED
+    assert world.of("projection-head", repair=True).state is InvariantState.REPAIRED
     assert world.check().whole
 
 
 def test_an_empty_redis_is_said_to_be_empty_and_filled(world: World) -> None:
     """Nothing in it can be compared before."""
     world.redis.flushall()
-    assert world.of("projection").state is State.UNKNOWN
+    assert world.of("projection").state is InvariantState.UNKNOWN
     (empty,) = world.of("projection-head").findings
     assert empty.reason == "empty"
     report = world.check(repair=True)
-    assert report.of("projection-head").state is State.REPAIRED
+    assert report.of("projection-head").state is InvariantState.REPAIRED
     assert report.whole
 
 
@@ -93,22 +93,22 @@ def test_a_history_that_redis_has_lost_is_raised_again(world: World) -> None:
     """Otherwise an old copy of Redis would say “first scan” of what was scanned before."""
     where, name = redis_keys.history(world.item, 1)
     world.redis.hdel(where, name)
-    assert world.of("histories", deep=True).state is State.BROKEN
-    assert world.of("histories", deep=True, repair=True).state is State.REPAIRED
-    assert world.of("histories", deep=True).state is State.HOLDS
+    assert world.of("histories", deep=True).state is InvariantState.BROKEN
+    assert world.of("histories", deep=True, repair=True).state is InvariantState.REPAIRED
+    assert world.of("histories", deep=True).state is InvariantState.HOLDS
 
 
 def test_a_history_that_redis_does_not_claim_to_know_is_not_wrong(world: World) -> None:
     """Without the marks it is read from the database, as after a flush."""
     where, _ = redis_keys.history(world.item, 1)
     world.redis.delete(where, redis_keys.history_complete(world.item))
-    assert world.of("histories", deep=True).state is State.HOLDS
+    assert world.of("histories", deep=True).state is InvariantState.HOLDS
 
 
 def test_an_entry_that_nobody_drains_is_found(world: World) -> None:
     """No consumer group, though there is something to consume."""
     world.redis.xgroup_destroy(redis_keys.SCANS, redis_keys.SCAN_GROUP)
-    assert world.of("stream").state is State.HOLDS
+    assert world.of("stream").state is InvariantState.HOLDS
     world.redis.xadd(redis_keys.SCANS, {"e": b"x"})
     (found,) = world.of("stream").findings
     assert found.reason == "undrained"
@@ -118,7 +118,7 @@ def test_an_entry_that_a_drainer_sits_on_is_found(world: World) -> None:
     """Taken eleven minutes ago, and not done with."""
     world.redis.xadd(redis_keys.SCANS, {"e": b"x"})
     world.redis.xreadgroup(redis_keys.SCAN_GROUP, "worker-0", {redis_keys.SCANS: ">"})
-    assert world.of("stream").state is State.HOLDS
+    assert world.of("stream").state is InvariantState.HOLDS
     (pending,) = world.redis.xpending_range(redis_keys.SCANS, redis_keys.SCAN_GROUP, "-", "+", 1)
     entry: Any = pending["message_id"]
     world.redis.xclaim(redis_keys.SCANS, redis_keys.SCAN_GROUP, "worker-0", 0, [entry], idle=660_000)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.integration.fsck_setting import World
 from zpcode.errors import KeyringError, Refused, Text
+from zpcode.projection.client import connect
 from zpcode.services.fsck import run
-from zpcode.services.fsck.report import State
-from zpcode.services.redis_client import connect
+from zpcode.services.fsck.report import InvariantState
 
 
 def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None:
@@ -20,7 +20,7 @@ def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None
         told = [
             (found.invariant.name, found.hindrance, found.findings)
             for found in report.outcomes
-            if found.state is not State.HOLDS
+            if found.state is not InvariantState.HOLDS
         ]
         assert told == []
         assert report.whole
@@ -33,9 +33,9 @@ def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None
 def test_without_redis_the_rest_is_checked(world: World) -> None:
     """What cannot be looked at does not hold, and hinders nothing else."""
     report = world.check(redis=connect("redis://127.0.0.1:1"))
-    unknown = {found.invariant.name for found in report.outcomes if found.state is State.UNKNOWN}
+    unknown = {found.invariant.name for found in report.outcomes if found.state is InvariantState.UNKNOWN}
     assert unknown == {"projection-head", "projection", "stream", "histories"}
-    assert {found.state for found in report.outcomes if found.invariant.name not in unknown} == {State.HOLDS}
+    assert {found.state for found in report.outcomes if found.invariant.name not in unknown} == {InvariantState.HOLDS}
     assert not report.whole
 
 
@@ -45,7 +45,7 @@ def test_without_a_keyring_it_says_so(world: World) -> None:
     def none() -> Any:
         raise KeyringError(Text("没有", "there is none"))
 
-    assert world.of("code-contents", keyring=none).state is State.UNKNOWN
+    assert world.of("code-contents", keyring=none).state is InvariantState.UNKNOWN
 
 
 def test_a_check_that_there_is_not_is_refused(world: World) -> None:

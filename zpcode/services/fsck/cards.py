@@ -10,31 +10,34 @@ from typing import Final
 import msgspec
 
 from zpcode.errors import Text
-from zpcode.rules import derived
-from zpcode.rules.batches import BatchState, today
+from zpcode.rules import cards as derivation
+from zpcode.rules.batches.batch import BatchState
 from zpcode.rules.journey import Subject
-from zpcode.rules.status import StatusChange
+from zpcode.rules.status.permissions import StatusChange
 from zpcode.services import notices
 from zpcode.services.fsck import chain
 from zpcode.services.fsck import journey as travel
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import SHOWN, Invariant, Outcome, State
-from zpcode.services.registry import product_cards
-from zpcode.store import audit, batches, invariants, journey, outbox, status
-from zpcode.store.outbox import Card
-from zpcode.store.session import Connection, transaction
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant, InvariantState
+from zpcode.services.registry.product_cards import product_cards
+from zpcode.store import audit, batches, journey, status
+from zpcode.store import cards as outbox
+from zpcode.store.cards import Card
+from zpcode.store.database.session import Connection, transaction
+from zpcode.store.monitoring import integrity
+from zpcode.wire.calendar import today
 from zpcode.wire.card import (
     BatchCard,
     LotCard,
     NoticesCard,
     ProductCard,
-    Scope,
     Timeline,
     batch_key,
     lot_key,
     notices_key,
     product_key,
 )
+from zpcode.wire.vocabulary import Scope
 
 HEAD: Final = Invariant(
     "card-head",
@@ -64,10 +67,10 @@ _KINDS: Final[dict[str, type[ProductCard | BatchCard | LotCard | Timeline | Noti
 Derived = ProductCard | BatchCard | LotCard | Timeline | NoticesCard
 
 
-def head(ground: Ground, outcome: Outcome) -> None:
+def head(ground: CheckContext, outcome: CheckResult) -> None:
     """Whoever has seen revision N has seen every card up to N: so the newest card stands at the head."""
-    with invariants.snapshot(ground.engine) as connection:
-        newest, _ = invariants.newest_card(connection)
+    with integrity.snapshot(ground.engine) as connection:
+        newest, _ = integrity.newest_card(connection)
         told = outbox.head(connection)
     outcome.examined = 1
     if newest != told:
@@ -79,31 +82,31 @@ def head(ground: Ground, outcome: Outcome) -> None:
         )
 
 
-def cards(ground: Ground, outcome: Outcome) -> None:
+def cards(ground: CheckContext, outcome: CheckResult) -> None:
     """Every card there has to be, as it has to be, and none besides."""
     wrong: list[str] = []
-    with invariants.snapshot(ground.engine) as connection:
+    with integrity.snapshot(ground.engine) as connection:
         days = _days(connection, ground)
         excepted = status.batches_with_items(connection)
-        for keys in invariants.wanted_cards(connection):
+        for keys in integrity.wanted_cards(connection):
             outcome.examined += len(keys)
             for key, kind in _differing(connection, keys, days, excepted).items():
                 wrong.append(key)
                 _tell(outcome, key, kind)
-        for key in invariants.groundless_cards(connection, SHOWN + 1):
+        for key in integrity.groundless_cards(connection, SHOWN + 1):
             outcome.find("groundless", "卡片没有依据", "nothing stands behind this card", where=key)
     if ground.repair and wrong:
         _repair(ground, outcome, wrong)
 
 
-def _days(connection: Connection, ground: Ground) -> tuple[date, ...]:
+def _days(connection: Connection, ground: CheckContext) -> tuple[date, ...]:
     """The days a product card may stand for: today, and the day before the worker has turned them."""
-    _, turned_on = invariants.newest_card(connection)
+    _, turned_on = integrity.newest_card(connection)
     now = today(ground.now)
     return (now,) if turned_on >= now else (now, turned_on)
 
 
-def _tell(outcome: Outcome, key: str, kind: str) -> None:
+def _tell(outcome: CheckResult, key: str, kind: str) -> None:
     zh, en = {
         "missing": ("缺少卡片", "the card is missing"),
         "unreadable": ("卡片无法读取", "the card cannot be read"),
@@ -153,8 +156,8 @@ def _derived(
     if lots:
         events = journey.of(connection, [Subject(gtin=gtin, lot=lot) for gtin, lot in lots])
         found |= {
-            lot_key(one.gtin, one.lot): derived.lot_card(*one, events.get(Subject(gtin=one.gtin, lot=one.lot), ()))
-            for one in invariants.lots(connection, lots)
+            lot_key(one.gtin, one.lot): derivation.lot_card(*one, events.get(Subject(gtin=one.gtin, lot=one.lot), ()))
+            for one in integrity.lots(connection, lots)
         }
     if notices_key() in keys and (told := notices.card(connection)) is not None:
         found[notices_key()] = told
@@ -173,7 +176,7 @@ def _batch_cards(connection: Connection, numbers: Sequence[int], excepted: Colle
             whole += events.get(lots[batch.number], ())
         target = str(batch.number)
         decided = [*made.get((Scope.BATCH, target), ()), *made.get((Scope.RANGE, target), ())]
-        card = derived.batch_card(batch, decided, exceptions=batch.number in excepted, events=whole)
+        card = derivation.batch_card(batch, decided, exceptions=batch.number in excepted, events=whole)
         if batch.state is BatchState.RESERVED:  # the key is put on the card with the batch's issue
             card = msgspec.structs.replace(card, key_id="")
         found[batch_key(batch.number)] = card
@@ -187,7 +190,7 @@ def _standings(connection: Connection, keys: Sequence[str]) -> dict[str, Derived
         scope, _, target = ("code", "", rest) if kind == "x" else rest.partition(":")
         targets[Scope(scope), target] = key
     made = _by_target(connection, list(targets)) if targets else {}
-    return {targets[place]: derived.standing(decided) for place, decided in made.items()}
+    return {targets[place]: derivation.standing(decided) for place, decided in made.items()}
 
 
 def _by_target(
@@ -199,13 +202,13 @@ def _by_target(
     return found
 
 
-def _repair(ground: Ground, outcome: Outcome, wrong: Sequence[str]) -> None:
+def _repair(ground: CheckContext, outcome: CheckResult, wrong: Sequence[str]) -> None:
     """Write cards anew, but only from decisions and events that the audit log bears out."""
     grounds = (chain.CHAIN, chain.chain), (chain.DECISIONS, chain.decisions), (travel.JOURNEY, travel.events)
     for invariant, check in grounds:
-        trusted = Outcome(invariant)
+        trusted = CheckResult(invariant)
         check(ground, trusted)
-        if trusted.state is not State.HOLDS:
+        if trusted.state is not InvariantState.HOLDS:
             return
     for start in range(0, len(wrong), 500):
         keys = wrong[start : start + 500]

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from zpcode.errors import Text
 from zpcode.rules.audit import Entry
-from zpcode.rules.changes import audit_detail
-from zpcode.rules.status import StatusChange
+from zpcode.rules.status.permissions import StatusChange
+from zpcode.rules.status.records import audit_detail
 from zpcode.services import audit
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import Invariant, Outcome
-from zpcode.store import invariants, status
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import CheckResult, Invariant
+from zpcode.store import status
+from zpcode.store.monitoring import integrity
 
 CHAIN: Final = Invariant(
     "audit-chain",
@@ -34,7 +35,7 @@ DECISIONS: Final = Invariant(
 _CHUNK: Final = 500
 
 
-def chain(ground: Ground, outcome: Outcome) -> None:
+def chain(ground: CheckContext, outcome: CheckResult) -> None:
     """The whole chain from its first entry; a cut at its end shows only against what was noted elsewhere."""
     found = audit.verify(ground.engine)
     outcome.examined = found.count
@@ -47,16 +48,16 @@ def chain(ground: Ground, outcome: Outcome) -> None:
         outcome.find(found.broken.kind, zh, en, where=f"audit:{found.broken.id}")
 
 
-def decisions(ground: Ground, outcome: Outcome) -> None:
+def decisions(ground: CheckContext, outcome: CheckResult) -> None:
     """As many entries as decisions, and each with the detail that follows from its decision."""
-    with invariants.snapshot(ground.engine) as connection:
+    with integrity.snapshot(ground.engine) as connection:
         made = status.every(connection)
         while chunk := list(islice(made, _CHUNK)):
             outcome.examined += len(chunk)
             said = {entry.detail.get("change"): entry for entry in _said(connection, chunk)}
             for one in chunk:
                 _compare(outcome, one, said.get(one.id))
-        entries = invariants.count_of(connection, "status.")
+        entries = integrity.count_of(connection, "status.")
     if entries != outcome.examined:
         outcome.find(
             "count",
@@ -67,10 +68,10 @@ def decisions(ground: Ground, outcome: Outcome) -> None:
 
 def _said(connection: Any, chunk: list[StatusChange]) -> list[Entry]:
     objects = sorted({f"{one.scope}:{one.target}" for one in chunk})
-    return invariants.said_of(connection, objects, sorted({f"status.{one.action}" for one in chunk}))
+    return integrity.said_of(connection, objects, sorted({f"status.{one.action}" for one in chunk}))
 
 
-def _compare(outcome: Outcome, made: StatusChange, said: Entry | None) -> None:
+def _compare(outcome: CheckResult, made: StatusChange, said: Entry | None) -> None:
     where = f"{made.scope}:{made.target} #{made.id}"
     if said is None:
         outcome.find("unlogged", "这项决定不在审计日志里", "this decision is not in the audit log", where=where)

@@ -8,14 +8,15 @@ from itertools import islice
 from typing import Any, Final
 
 from zpcode.errors import Text
-from zpcode.rules import complaints as rules
 from zpcode.rules.audit import Entry
-from zpcode.rules.complaints import Complaint, Event
+from zpcode.rules.complaints import complaint as rules
+from zpcode.rules.complaints.complaint import Complaint, ComplaintEvent
 from zpcode.services.complaints import forget
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import Invariant, Outcome
-from zpcode.store import complaints, invariants
-from zpcode.store.session import Connection
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import CheckResult, Invariant
+from zpcode.store import complaints
+from zpcode.store.database.session import Connection
+from zpcode.store.monitoring import integrity
 
 COMPLAINTS: Final = Invariant(
     "complaints",
@@ -38,15 +39,15 @@ FORGOTTEN: Final = Invariant(
 )
 _GRACE: Final = timedelta(hours=3)
 """What the worker, which looks every minute, may be late."""
-_ACTIONS: Final = [f"complaint.{step}" for step in rules.Step]
+_ACTIONS: Final = [f"complaint.{step}" for step in rules.ComplaintStep]
 _CHUNK: Final = 500
 _Key = tuple[str, str, int]
 
 
-def steps(ground: Ground, outcome: Outcome) -> None:
+def steps(ground: CheckContext, outcome: CheckResult) -> None:
     """Each complaint against its steps, each of these word for word against the audit log, and as many as that has."""
     steps_in_all = 0
-    with invariants.snapshot(ground.engine) as connection:
+    with integrity.snapshot(ground.engine) as connection:
         every = complaints.every(connection)
         while chunk := list(islice(every, _CHUNK)):
             outcome.examined += len(chunk)
@@ -55,7 +56,7 @@ def steps(ground: Ground, outcome: Outcome) -> None:
                 steps_in_all += len(taken_by)
                 _stands(outcome, found)
                 _compare(outcome, found, taken_by, said)
-        entries = sum(invariants.count_of(connection, action) for action in _ACTIONS)
+        entries = sum(integrity.count_of(connection, action) for action in _ACTIONS)
     if entries != steps_in_all:
         outcome.find(
             "count",
@@ -64,7 +65,7 @@ def steps(ground: Ground, outcome: Outcome) -> None:
         )
 
 
-def _stands(outcome: Outcome, found: Complaint) -> None:
+def _stands(outcome: CheckResult, found: Complaint) -> None:
     """Whether its steps are possible and lead to its state, its office and its end."""
     steps, number = found.events, found.number
     led = rules.state_of(step.step for step in steps)
@@ -83,14 +84,14 @@ def _stands(outcome: Outcome, found: Complaint) -> None:
 def _said(connection: Connection, chunk: Sequence[Complaint]) -> dict[_Key, Entry]:
     """The audit log's entries about these complaints by object, action and number of the step, which the first has not."""
     objects = [_object(found) for found in chunk]
-    entries = invariants.said_of(connection, objects, _ACTIONS)
+    entries = integrity.said_of(connection, objects, _ACTIONS)
     return {(entry.object, entry.action, entry.detail.get("event", 0)): entry for entry in entries}
 
 
-def _compare(outcome: Outcome, found: Complaint, taken_by: Sequence[str], said: Mapping[_Key, Entry]) -> None:
+def _compare(outcome: CheckResult, found: Complaint, taken_by: Sequence[str], said: Mapping[_Key, Entry]) -> None:
     """Each step as the log has it: who, when, to which state and office, and the digest of every text."""
     for place, (step, by) in enumerate(zip(found.events, taken_by, strict=True)):
-        first = step.step is rules.Step.RECEIVE
+        first = step.step is rules.ComplaintStep.RECEIVE
         where = f"{found.number} #{step.id}"
         entry = said.get((_object(found), f"complaint.{step.step}", 0 if first else step.id))
         if entry is None:
@@ -106,7 +107,7 @@ def _compare(outcome: Outcome, found: Complaint, taken_by: Sequence[str], said: 
             outcome.find("altered", f"与审计日志不符：{names}", f"differs from the audit log in {names}", where=where)
 
 
-def _beginning(found: Complaint, step: Event) -> list[str]:
+def _beginning(found: Complaint, step: ComplaintEvent) -> list[str]:
     """What contradicts that the complaint came in with this step, which has no words."""
     contradicting = {"received_at": found.received_at != step.at, "words": bool(step.text)}
     return [name for name, wrong in contradicting.items() if wrong]
@@ -121,10 +122,10 @@ def _received(found: Complaint) -> dict[str, Any]:
     return detail
 
 
-def _taken(steps: Sequence[Event]) -> dict[str, Any]:
+def _taken(steps: Sequence[ComplaintEvent]) -> dict[str, Any]:
     """What the log must have of the last of these steps; its state is unknown where they are no legal chain."""
     state = rules.state_of(step.step for step in steps)
-    detail = rules.logged_step(steps[-1], state or rules.State.RECEIVED)
+    detail = rules.logged_step(steps[-1], state or rules.ComplaintState.RECEIVED)
     if state is None:
         del detail["state"]
     return detail
@@ -134,10 +135,10 @@ def _object(found: Complaint) -> str:
     return f"complaint:{found.number}"
 
 
-def forgotten(ground: Ground, outcome: Outcome) -> None:
+def forgotten(ground: CheckContext, outcome: CheckResult) -> None:
     """Nothing that the worker should have deleted is left; `--repair` deletes it now."""
     bound = ground.now - rules.KEPT_AFTER_END - _GRACE
-    with invariants.snapshot(ground.engine) as connection:
+    with integrity.snapshot(ground.engine) as connection:
         outcome.examined = complaints.keeping(connection)
         kept = complaints.overdue(connection, bound)
     for number in kept:

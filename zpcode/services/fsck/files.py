@@ -13,10 +13,10 @@ from typing import BinaryIO, Final
 from keys.keyring import Keyring, SealVerdict
 from zpcode.errors import MalformedCode, Text
 from zpcode.exports.csv import HEADER, CodeTable
-from zpcode.rules.batches import Batch, BatchState
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import Invariant, Outcome
-from zpcode.store import invariants
+from zpcode.rules.batches.batch import Batch, BatchState
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import CheckResult, Invariant
+from zpcode.store.monitoring import integrity
 from zpcode.wire.link import parse, path_of
 from zpcode.wire.payload import Code, Level, check_matches
 from zpcode.wire.permutation import Permutation
@@ -47,7 +47,7 @@ _BLOCK: Final = 1024
 _NAME = re.compile(r"batch-([0-9]{1,8})\.csv(\.part)?", re.ASCII)
 
 
-def files(ground: Ground, outcome: Outcome) -> None:
+def files(ground: CheckContext, outcome: CheckResult) -> None:
     """Size, mode and SHA-256 of every issued batch's file, read once in constant memory; and no others."""
     known: set[int] = set()
     for batch in _batches(ground):
@@ -61,7 +61,7 @@ def files(ground: Ground, outcome: Outcome) -> None:
             outcome.find("stray", "文件没有对应的批次", "there is no batch for this file", where=path.name)
 
 
-def _file(path: Path, batch: Batch, outcome: Outcome) -> None:
+def _file(path: Path, batch: Batch, outcome: CheckResult) -> None:
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
@@ -80,7 +80,7 @@ def _file(path: Path, batch: Batch, outcome: Outcome) -> None:
         )
 
 
-def contents(ground: Ground, outcome: Outcome) -> None:
+def contents(ground: CheckContext, outcome: CheckResult) -> None:
     """Sixteen codes of each file, others every day; with `deep` all of them.
 
     Each code is taken apart as a scan does: its seal verifies, its serial leads back to its own index. So no two
@@ -105,7 +105,7 @@ def contents(ground: Ground, outcome: Outcome) -> None:
 class _Reading:
     """One file being read: whether each row is the code of its index."""
 
-    def __init__(self, table: CodeTable, keyring: Keyring, outcome: Outcome) -> None:
+    def __init__(self, table: CodeTable, keyring: Keyring, outcome: CheckResult) -> None:
         self.table, self.outcome = table, outcome
         self._keyring = keyring
         self._permutation = Permutation(table.batch.permutation_key)
@@ -158,7 +158,7 @@ _WORDS: Final = {
 }
 
 
-def _contents(file: BinaryIO, reading: _Reading, ground: Ground) -> None:
+def _contents(file: BinaryIO, reading: _Reading, ground: CheckContext) -> None:
     table = reading.table
     if file.read(len(HEADER)) != HEADER:
         reading.outcome.find("header", *_WORDS["header"], where=table.batch.file_name)
@@ -182,7 +182,7 @@ def _sample(codes: int, seed: str) -> list[int]:
     return sorted({0, codes - 1, *(int((at + shift) * step) for at in range(SAMPLES))})
 
 
-def _batches(ground: Ground) -> Iterator[Batch]:
-    with invariants.snapshot(ground.engine) as connection:
-        for chunk in invariants.every_batch(connection):
+def _batches(ground: CheckContext) -> Iterator[Batch]:
+    with integrity.snapshot(ground.engine) as connection:
+        for chunk in integrity.every_batch(connection):
             yield from chunk

@@ -9,13 +9,13 @@ from datetime import datetime
 from pathlib import Path
 
 from keys.keyring import Keyring
-from zpcode.services.fsck.report import Outcome
-from zpcode.services.redis_client import AnyRedis
-from zpcode.store.session import Engine
+from zpcode.projection.client import AnyRedis
+from zpcode.services.fsck.report import CheckResult
+from zpcode.store.database.session import Engine
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class CheckContext:
     """The parts of a running service. `deep` looks at every code and every history, not at samples of them.
 
     `keyring` gives the public keyring or raises KeyringError; `directory` has the code files; `now` is aware.
@@ -34,4 +34,4 @@ class Ground:
     pause: Callable[[float], None] = time.sleep
 
 
-Check = Callable[[Ground, Outcome], None]
+Check = Callable[[CheckContext, CheckResult], None]

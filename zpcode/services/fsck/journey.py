@@ -7,11 +7,12 @@ from itertools import islice
 from typing import Any, Final
 
 from zpcode.errors import Text
-from zpcode.rules.journey import Event, audit_detail
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import Invariant, Outcome
-from zpcode.store import invariants, journey
-from zpcode.store.session import Connection
+from zpcode.rules.journey import JourneyEvent, audit_detail
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import CheckResult, Invariant
+from zpcode.store import journey
+from zpcode.store.database.session import Connection
+from zpcode.store.monitoring import integrity
 
 JOURNEY: Final = Invariant(
     "journey",
@@ -26,16 +27,16 @@ _CHUNK: Final = 500
 Told = Mapping[int, dict[str, Any]]
 
 
-def events(ground: Ground, outcome: Outcome) -> None:
+def events(ground: CheckContext, outcome: CheckResult) -> None:
     """Each event word for word, no withdrawal in the log that the event does not have, and no event that is gone."""
-    with invariants.snapshot(ground.engine) as connection:
+    with integrity.snapshot(ground.engine) as connection:
         every = journey.every(connection)
         while chunk := list(islice(every, _CHUNK)):
             outcome.examined += len(chunk)
             recorded, withdrawn = _said(connection, chunk)
             for event in chunk:
                 _compare(outcome, event, recorded.get(event.id), withdrawn.get(event.id))
-        said = invariants.events_said(connection)
+        said = integrity.events_said(connection)
     if said != outcome.examined:
         outcome.find(
             "count",
@@ -44,21 +45,23 @@ def events(ground: Ground, outcome: Outcome) -> None:
         )
 
 
-def _said(connection: Connection, chunk: Sequence[Event]) -> tuple[Told, Told]:
+def _said(connection: Connection, chunk: Sequence[JourneyEvent]) -> tuple[Told, Told]:
     """What the log says by event: as it was recorded, and of its withdrawal."""
     objects = sorted({event.subject.name for event in chunk})
     recorded: dict[int, dict[str, Any]] = {}
-    for entry in invariants.said_of(connection, objects, ["journey.record"]):
+    for entry in integrity.said_of(connection, objects, ["journey.record"]):
         for detail in entry.detail.get("events", ()):
             recorded[detail.get("event")] = {"object": entry.object, "by": entry.actor, "said": detail}
     withdrawn: dict[int, dict[str, Any]] = {
         entry.detail.get("event", 0): entry.detail | {"by": entry.actor}
-        for entry in invariants.said_of(connection, objects, ["journey.withdraw"])
+        for entry in integrity.said_of(connection, objects, ["journey.withdraw"])
     }
     return recorded, withdrawn
 
 
-def _compare(outcome: Outcome, event: Event, said: dict[str, Any] | None, gone: dict[str, Any] | None) -> None:
+def _compare(
+    outcome: CheckResult, event: JourneyEvent, said: dict[str, Any] | None, gone: dict[str, Any] | None
+) -> None:
     where = f"{event.subject.name} #{event.id}"
     if said is None or said["object"] != event.subject.name:
         outcome.find("unlogged", "这个事件不在审计日志里", "this event is not in the audit log", where=where)

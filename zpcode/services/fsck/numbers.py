@@ -9,10 +9,11 @@ from typing import Any, Final
 from zpcode.errors import Text
 from zpcode.exports.csv import CodeTable
 from zpcode.rules.audit import Entry
-from zpcode.rules.batches import MAX_QUANTITY, Activation, Batch, BatchState, iso
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import SHOWN, Invariant, Outcome
-from zpcode.store import invariants
+from zpcode.rules.batches.batch import MAX_QUANTITY, Activation, Batch, BatchState
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant
+from zpcode.store.monitoring import integrity
+from zpcode.wire.calendar import iso
 from zpcode.wire.payload import MAX_BATCH, Level
 
 NUMBERS: Final = Invariant(
@@ -59,11 +60,11 @@ ORDERS: Final = Invariant(
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
-def numbers(ground: Ground, outcome: Outcome) -> None:
+def numbers(ground: CheckContext, outcome: CheckResult) -> None:
     """A serial is batch number and slot: no two batches share a serial while no two share a number (the primary key)."""
-    with invariants.snapshot(ground.engine) as connection:
-        last = invariants.last_number(connection)
-        for chunk in invariants.every_batch(connection):
+    with integrity.snapshot(ground.engine) as connection:
+        last = integrity.last_number(connection)
+        for chunk in integrity.every_batch(connection):
             outcome.examined += len(chunk)
             for batch in chunk:
                 where = f"batch:{batch.number}"
@@ -82,16 +83,16 @@ def numbers(ground: Ground, outcome: Outcome) -> None:
                     outcome.find("quantity", "数量超出 1 … 10⁹", "its quantity is not within 1 … 10⁹", where=where)
 
 
-def records(ground: Ground, outcome: Outcome) -> None:
+def records(ground: CheckContext, outcome: CheckResult) -> None:
     """An issued batch has a file of exactly its codes, a key where it is sealed, a time; a reserved one has none."""
-    with invariants.snapshot(ground.engine) as connection:
-        for chunk in invariants.every_batch(connection):
+    with integrity.snapshot(ground.engine) as connection:
+        for chunk in integrity.every_batch(connection):
             outcome.examined += len(chunk)
             for batch in chunk:
                 _record(batch, outcome)
 
 
-def _record(batch: Batch, outcome: Outcome) -> None:
+def _record(batch: Batch, outcome: CheckResult) -> None:
     where = f"batch:{batch.number}"
     if batch.state is BatchState.RESERVED:
         if batch.sha256 or batch.bytes or batch.issued_at or batch.activated_at:
@@ -123,14 +124,14 @@ def _record(batch: Batch, outcome: Outcome) -> None:
         )
 
 
-def logged(ground: Ground, outcome: Outcome) -> None:
+def logged(ground: CheckContext, outcome: CheckResult) -> None:
     """One entry for the reservation and one for the issue, each with what the row says today."""
-    with invariants.snapshot(ground.engine) as connection:
-        for chunk in invariants.every_batch(connection):
+    with integrity.snapshot(ground.engine) as connection:
+        for chunk in integrity.every_batch(connection):
             outcome.examined += len(chunk)
             objects = [f"batch:{batch.number}" for batch in chunk]
             said: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
-            for entry in invariants.said_of(connection, objects, ["batch.reserve", "batch.issue"]):
+            for entry in integrity.said_of(connection, objects, ["batch.reserve", "batch.issue"]):
                 said[entry.object, entry.action].append(entry)
             for batch in chunk:
                 _compare(outcome, batch, said[f"batch:{batch.number}", "batch.reserve"], _reserved(batch), "reserve")
@@ -139,7 +140,7 @@ def logged(ground: Ground, outcome: Outcome) -> None:
                 _compare(outcome, batch, found, issued[0] if issued else None, "issue")
 
 
-def _compare(outcome: Outcome, batch: Batch, said: list[Entry], row: dict[str, Any] | None, what: str) -> None:
+def _compare(outcome: CheckResult, batch: Batch, said: list[Entry], row: dict[str, Any] | None, what: str) -> None:
     where, wanted = f"batch:{batch.number}", 0 if row is None else 1
     if len(said) != wanted:
         outcome.find(
@@ -182,11 +183,11 @@ def _issued(batch: Batch) -> dict[str, Any]:
     }
 
 
-def quotas(ground: Ground, outcome: Outcome) -> None:
+def quotas(ground: CheckContext, outcome: CheckResult) -> None:
     """No enterprise above a quota that has stood since it last asked for codes."""
-    with invariants.snapshot(ground.engine) as connection:
-        outcome.examined = invariants.enterprises(connection)
-        for found in invariants.overdrawn(connection):
+    with integrity.snapshot(ground.engine) as connection:
+        outcome.examined = integrity.enterprises(connection)
+        for found in integrity.overdrawn(connection):
             outcome.find(
                 "quota",
                 f"额度 {found.quota}，单品码 {found.used}",
@@ -195,11 +196,11 @@ def quotas(ground: Ground, outcome: Outcome) -> None:
             )
 
 
-def orders(ground: Ground, outcome: Outcome) -> None:
+def orders(ground: CheckContext, outcome: CheckResult) -> None:
     """No key without its batch, no batch under two keys."""
-    with invariants.snapshot(ground.engine) as connection:
-        outcome.examined = invariants.orders(connection)
-        for caller, key, number in invariants.orders_astray(connection, SHOWN + 1):
+    with integrity.snapshot(ground.engine) as connection:
+        outcome.examined = integrity.orders(connection)
+        for caller, key, number in integrity.orders_astray(connection, SHOWN + 1):
             outcome.find(
                 "order",
                 "幂等键没有对应的批次，或与别的键共用一个批次",

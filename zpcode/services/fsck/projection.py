@@ -8,12 +8,13 @@ from itertools import islice
 from typing import Final, TypeVar
 
 from zpcode.errors import Text, Unavailable
-from zpcode.services import comparison, copies, projection, redis_client
-from zpcode.services.comparison import Difference
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import Invariant, Outcome
-from zpcode.store import invariants, outbox
-from zpcode.store.session import transaction
+from zpcode.projection import client, comparison, copies, projector
+from zpcode.projection.comparison import Difference
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import CheckResult, Invariant
+from zpcode.store import cards as outbox
+from zpcode.store.database.session import transaction
+from zpcode.store.monitoring import integrity
 from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
 
 HEAD: Final = Invariant(
@@ -48,7 +49,7 @@ _WORDS: Final = {
 T = TypeVar("T")
 
 
-def head(ground: Ground, outcome: Outcome) -> None:
+def head(ground: CheckContext, outcome: CheckResult) -> None:
     """Every server of Redis stands at the database's head, or gets there within moments: a commit tells it at once."""
     waited = 0.0
     while (found := _behind(ground, outcome)) and waited < ground.patience:
@@ -57,14 +58,14 @@ def head(ground: Ground, outcome: Outcome) -> None:
     for where, reason, zh, en in found:
         outcome.find(reason, zh, en, where=where)
     if ground.repair and found:
-        revision = _patiently(ground, partial(projection.catch_up, ground.engine, ground.redis))
+        revision = _patiently(ground, partial(projector.catch_up, ground.engine, ground.redis))
         outcome.mend(f"缓存已同步到修订 {revision}", f"Redis was brought to revision {revision}", count=len(found))
 
 
-def _behind(ground: Ground, outcome: Outcome) -> list[tuple[str, str, str, str]]:
+def _behind(ground: CheckContext, outcome: CheckResult) -> list[tuple[str, str, str, str]]:
     """The heads that are not the database's: where, reason, and two texts."""
     found = []
-    shards = redis_client.layout(ground.redis).shards
+    shards = client.layout(ground.redis).shards
     outcome.examined = len(shards)
     for shard in shards:
         generation, told = shard.redis.hmget(shard.feed.head, [GENERATION_FIELD, REVISION_FIELD])
@@ -90,9 +91,9 @@ def _behind(ground: Ground, outcome: Outcome) -> list[tuple[str, str, str, str]]
     return found
 
 
-def cards(ground: Ground, outcome: Outcome) -> None:
+def cards(ground: CheckContext, outcome: CheckResult) -> None:
     """Slice by slice: the database's cards in Redis, the marks of its hashes, then Redis's cards in the database."""
-    layout = redis_client.layout(ground.redis)
+    layout = client.layout(ground.redis)
     if not all(shard.redis.exists(shard.feed.head) for shard in layout.shards):
         outcome.hindrance = Text("缓存是空的，无从比对", "Redis is empty: there is nothing to compare")
         return
@@ -101,7 +102,7 @@ def cards(ground: Ground, outcome: Outcome) -> None:
     after = ""
     while True:
         with transaction(engine) as connection:
-            chunk = invariants.cards_after(connection, after, _SLICE)
+            chunk = integrity.cards_after(connection, after, _SLICE)
         if not chunk:
             break
         outcome.examined += len(chunk)
@@ -112,7 +113,7 @@ def cards(ground: Ground, outcome: Outcome) -> None:
         _tell(outcome, _patiently(ground, partial(comparison.strays, engine, redis, keys, repair=repair)))
 
 
-def _tell(outcome: Outcome, found: Sequence[Difference]) -> None:
+def _tell(outcome: CheckResult, found: Sequence[Difference]) -> None:
     for one in found:
         outcome.find(one.kind, *_WORDS[one.kind], where=one.key)
         if one.mended and one.kind == "stray":
@@ -121,7 +122,7 @@ def _tell(outcome: Outcome, found: Sequence[Difference]) -> None:
             outcome.mend(f"已在缓存重写 {one.key}", f"wrote {one.key} into Redis anew")
 
 
-def _patiently(ground: Ground, work: Callable[[], T]) -> T:
+def _patiently(ground: CheckContext, work: Callable[[], T]) -> T:
     """Do something that needs the projector's lock, which somebody else may hold for a moment."""
     for _ in range(_ATTEMPTS):
         try:

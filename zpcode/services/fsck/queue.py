@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import Final
 
 from zpcode.errors import Text
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import SHOWN, Invariant, Outcome
-from zpcode.store import batches, invariants, jobs
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant
+from zpcode.store import batches, jobs
+from zpcode.store.database.session import transaction
 from zpcode.store.jobs import Job
-from zpcode.store.session import transaction
+from zpcode.store.monitoring import integrity
 
 JOBS: Final = Invariant(
     "jobs",
@@ -24,7 +25,7 @@ _YOUNG: Final = timedelta(minutes=1)
 _MANY: Final = 100_000
 
 
-def queue(ground: Ground, outcome: Outcome) -> None:
+def queue(ground: CheckContext, outcome: CheckResult) -> None:
     """A batch may be without a job between its reservation, or the end of a job, and the worker's next sweep.
 
     So may the job of a worker that was just killed be there still: what one sweep puts right is not wrong.
@@ -47,7 +48,7 @@ def queue(ground: Ground, outcome: Outcome) -> None:
         outcome.mend(f"已清除 {cleared} 个无主任务", f"cleared {cleared} abandoned jobs", count=cleared)
 
 
-def _astray(ground: Ground, outcome: Outcome) -> tuple[set[int], dict[Job, tuple[str, str, str]]]:
+def _astray(ground: CheckContext, outcome: CheckResult) -> tuple[set[int], dict[Job, tuple[str, str, str]]]:
     """The batches that nobody comes for, and the jobs that lead nowhere with the reason and two texts."""
     lonely = _lonely(ground, outcome)
     with transaction(ground.engine) as connection:
@@ -58,9 +59,9 @@ def _astray(ground: Ground, outcome: Outcome) -> tuple[set[int], dict[Job, tuple
     return lonely, lost | dict.fromkeys(abandoned, words)
 
 
-def _lonely(ground: Ground, outcome: Outcome) -> set[int]:
+def _lonely(ground: CheckContext, outcome: CheckResult) -> set[int]:
     """Reserved batches, a minute old, that nobody is issuing and no job is about."""
-    with invariants.snapshot(ground.engine) as connection:
+    with integrity.snapshot(ground.engine) as connection:
         waiting = batches.waiting(connection, _MANY)
         outcome.examined = len(waiting)
         missing = set(waiting) - jobs.queued(connection)

@@ -21,7 +21,7 @@ class Invariant:
     remedy: Text
 
 
-class State(enum.StrEnum):
+class InvariantState(enum.StrEnum):
     """Whether an invariant holds, held once repaired, does not hold, or could not be looked at."""
 
     HOLDS = "holds"
@@ -31,7 +31,7 @@ class State(enum.StrEnum):
 
 
 @dataclass(slots=True)
-class Outcome:
+class CheckResult:
     """One invariant while and after it is checked. `examined` counts what was looked at, whatever that is.
 
     `wrong` counts all findings, of which the first 50 are in `findings`; `mended` those that were put right, told
@@ -59,26 +59,26 @@ class Outcome:
             self.repairs.append(Text(zh, en))
 
     @property
-    def state(self) -> State:
+    def state(self) -> InvariantState:
         """What all that comes to."""
         if self.wrong > self.mended:
-            return State.BROKEN
+            return InvariantState.BROKEN
         if self.hindrance is not None:
-            return State.UNKNOWN
-        return State.REPAIRED if self.wrong else State.HOLDS
+            return InvariantState.UNKNOWN
+        return InvariantState.REPAIRED if self.wrong else InvariantState.HOLDS
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class FsckReport:
     """Every invariant that was asked for, in order."""
 
-    outcomes: tuple[Outcome, ...]
+    outcomes: tuple[CheckResult, ...]
 
     @property
     def whole(self) -> bool:
         """Whether all of them hold now."""
-        return all(outcome.state in {State.HOLDS, State.REPAIRED} for outcome in self.outcomes)
+        return all(outcome.state in {InvariantState.HOLDS, InvariantState.REPAIRED} for outcome in self.outcomes)
 
-    def of(self, name: str) -> Outcome:
+    def of(self, name: str) -> CheckResult:
         """The outcome of one invariant. Raises StopIteration where it was not asked for."""
         return next(outcome for outcome in self.outcomes if outcome.invariant.name == name)

@@ -9,8 +9,8 @@ from redis.exceptions import RedisError
 
 from zpcode.errors import Finding, Refused, Text, ZpError
 from zpcode.services.fsck import cards, chain, complaints, files, journey, numbers, projection, queue, scans
-from zpcode.services.fsck.ground import Check, Ground
-from zpcode.services.fsck.report import Invariant, Outcome, Report
+from zpcode.services.fsck.ground import Check, CheckContext
+from zpcode.services.fsck.report import CheckResult, FsckReport, Invariant
 
 CHECKS: Final[tuple[tuple[Invariant, Check], ...]] = (
     (numbers.NUMBERS, numbers.numbers),
@@ -38,7 +38,9 @@ CHECKS: Final[tuple[tuple[Invariant, Check], ...]] = (
 NAMES: Final = tuple(invariant.name for invariant, _ in CHECKS)
 
 
-def check(ground: Ground, *, only: Collection[str] = (), told: Callable[[Outcome], None] = lambda _: None) -> Report:
+def check(
+    ground: CheckContext, *, only: Collection[str] = (), told: Callable[[CheckResult], None] = lambda _: None
+) -> FsckReport:
     """Check every invariant, or those named by `only`; `told` hears of each as soon as it is done.
 
     What cannot be looked at just now is said of its invariant and hinders no other. Raises Refused on a name there is
@@ -55,7 +57,7 @@ def check(ground: Ground, *, only: Collection[str] = (), told: Callable[[Outcome
     for invariant, look in CHECKS:
         if only and invariant.name not in only:
             continue
-        outcome = Outcome(invariant)
+        outcome = CheckResult(invariant)
         try:
             look(ground, outcome)
         except ZpError as error:
@@ -66,4 +68,4 @@ def check(ground: Ground, *, only: Collection[str] = (), told: Callable[[Outcome
             outcome.hindrance = Text(f"读不到文件：{error}", f"a file cannot be read: {error}")
         told(outcome)
         outcomes.append(outcome)
-    return Report(tuple(outcomes))
+    return FsckReport(tuple(outcomes))

@@ -13,15 +13,15 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from zpcode.errors import Text
-from zpcode.rules.batches import seconds, today
-from zpcode.services import copies, redis_client
-from zpcode.services.fsck.ground import Ground
-from zpcode.services.fsck.report import SHOWN, Invariant, Outcome
+from zpcode.projection import client, copies
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant
 from zpcode.services.scans import ABANDONED_MS, ensure_partitions
-from zpcode.store import invariants
-from zpcode.store.invariants import Counted
-from zpcode.store.session import Connection
+from zpcode.store.database.session import Connection
+from zpcode.store.monitoring import integrity
+from zpcode.store.monitoring.integrity import Counted
 from zpcode.wire import redis_keys
+from zpcode.wire.calendar import seconds, today
 from zpcode.wire.card import History, batch_key
 
 COUNTS: Final = Invariant(
@@ -75,10 +75,10 @@ return 1
 """
 
 
-def counts(ground: Ground, outcome: Outcome) -> None:
+def counts(ground: CheckContext, outcome: CheckResult) -> None:
     """All together; with `deep` item by item, with their first and last times."""
-    with invariants.snapshot(ground.engine) as connection:
-        counted, scans = invariants.totals(connection)
+    with integrity.snapshot(ground.engine) as connection:
+        counted, scans = integrity.totals(connection)
         outcome.examined = scans
         if counted > scans:
             outcome.find(
@@ -86,9 +86,9 @@ def counts(ground: Ground, outcome: Outcome) -> None:
                 f"历史共计 {counted} 次，单品扫码只有 {scans} 条",
                 f"histories count {counted} scans together, there are {scans} of items",
             )
-        for batch, item in invariants.histories_astray(connection, SHOWN + 1):
+        for batch, item in integrity.histories_astray(connection, SHOWN + 1):
             outcome.find("astray", "没有这一件", "there is no such item", where=f"{batch}:{item}")
-        for found in invariants.overcounted(connection, SHOWN + 1) if ground.deep else ():
+        for found in integrity.overcounted(connection, SHOWN + 1) if ground.deep else ():
             outcome.find(
                 "item",
                 f"计 {found.counted} 次，扫码 {found.scans} 条，或首末时间不符",
@@ -97,9 +97,9 @@ def counts(ground: Ground, outcome: Outcome) -> None:
             )
 
 
-def histories(ground: Ground, outcome: Outcome) -> None:
+def histories(ground: CheckContext, outcome: CheckResult) -> None:
     """Redis counts first and the database follows, so Redis is never behind; ten thousand items, with `deep` all."""
-    with invariants.snapshot(ground.engine) as connection:
+    with integrity.snapshot(ground.engine) as connection:
         for found in _histories(connection, ground):
             _compare(ground, outcome, found)
             outcome.examined += len(found)
@@ -107,24 +107,24 @@ def histories(ground: Ground, outcome: Outcome) -> None:
                 break
 
 
-def _histories(connection: Connection, ground: Ground) -> Iterator[list[Counted]]:
+def _histories(connection: Connection, ground: CheckContext) -> Iterator[list[Counted]]:
     """All histories, from a batch on that is another one every day, and round to that batch again."""
     day = hashlib.sha256(f"{ground.now:%Y-%m-%d}".encode()).digest()[0] / 256
-    start = int(invariants.last_number(connection) * day)
+    start = int(integrity.last_number(connection) * day)
     batch, index = start, -1
-    while found := invariants.histories_after(connection, batch, index, _SLICE):
+    while found := integrity.histories_after(connection, batch, index, _SLICE):
         yield found
         batch, index = found[-1].batch, found[-1].item
     batch, index = 0, -1
-    while found := invariants.histories_after(connection, batch, index, _SLICE):
+    while found := integrity.histories_after(connection, batch, index, _SLICE):
         yield [one for one in found if one.batch < start]
         batch, index = found[-1].batch, found[-1].item
         if batch >= start:
             return
 
 
-def _compare(ground: Ground, outcome: Outcome, found: Sequence[Counted]) -> None:
-    layout = redis_client.layout(ground.redis)
+def _compare(ground: CheckContext, outcome: CheckResult, found: Sequence[Counted]) -> None:
+    layout = client.layout(ground.redis)
     parts: defaultdict[int, list[Counted]] = defaultdict(list)
     servers: dict[int, Redis] = {}
     for one in found:
@@ -137,7 +137,7 @@ def _compare(ground: Ground, outcome: Outcome, found: Sequence[Counted]) -> None
             _raise(servers[name], outcome, wrong)
 
 
-def _behind(redis: Redis, outcome: Outcome, part: Sequence[Counted]) -> list[Counted]:
+def _behind(redis: Redis, outcome: CheckResult, part: Sequence[Counted]) -> list[Counted]:
     """Those of which a server that says it knows them counts less than the database."""
     pipeline = redis.pipeline(transaction=False)
     for one in part:
@@ -168,7 +168,7 @@ def _scans(value: bytes | None) -> int:
         return 0
 
 
-def _raise(redis: Redis, outcome: Outcome, wrong: Sequence[Counted]) -> None:
+def _raise(redis: Redis, outcome: CheckResult, wrong: Sequence[Counted]) -> None:
     script = redis.register_script(_RAISE)
     for one in wrong:
         where, name = redis_keys.history(one.batch, one.item)
@@ -176,14 +176,14 @@ def _raise(redis: Redis, outcome: Outcome, wrong: Sequence[Counted]) -> None:
         outcome.mend(f"已补齐 {one.batch}:{one.item} 的历史", f"raised the history of {one.batch}:{one.item}")
 
 
-def partitions(ground: Ground, outcome: Outcome) -> None:
+def partitions(ground: CheckContext, outcome: CheckResult) -> None:
     """The worker makes them ahead; scans that found none lie in the one for everything else, and block their month's."""
     day = today(ground.now)
     wanted = [_name(day), _name(day.replace(day=1) + timedelta(days=32))]
-    with invariants.snapshot(ground.engine) as connection:
-        there = invariants.partitions(connection)
+    with integrity.snapshot(ground.engine) as connection:
+        there = integrity.partitions(connection)
         outcome.examined = len(there)
-        unplaced = invariants.unplaced_scans(connection)
+        unplaced = integrity.unplaced_scans(connection)
     missing = [name for name in wanted if name not in there]
     for name in missing:
         outcome.find("missing", "缺少分区", "the partition is missing", where=name)
@@ -199,9 +199,9 @@ def _name(day: date) -> str:
     return f"scan_{day:%Y_%m}"
 
 
-def stream(ground: Ground, outcome: Outcome) -> None:
+def stream(ground: CheckContext, outcome: CheckResult) -> None:
     """Every entry waits for a drainer, or a drainer has it and will soon be done with it."""
-    redis = redis_client.holder(ground.redis, redis_keys.SCANS)
+    redis = client.holder(ground.redis, redis_keys.SCANS)
     try:
         outcome.examined = int(redis.xlen(redis_keys.SCANS))
         if not redis.exists(redis_keys.SCANS):

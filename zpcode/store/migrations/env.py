@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from zpcode.store.tables import metadata
+from zpcode.store.tables.columns import metadata
 
 with_connection = context.config.attributes["connection"]
 context.configure(connection=with_connection, target_metadata=metadata)

@@ -1,0 +1,104 @@
+"""The system a run loads where no other is named: a demo of its own, seeded once and kept for the next run.
+
+It is the demo that people know (`zpcode demo`), with one difference: it believes the addresses that virtual
+consumers bring in X-Forwarded-For, for otherwise all of them would be one visitor in a hurry.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from keys.client import SignerClient
+from loadtests.load.sample import CONTENTS
+from loadtests.load.seeding import Plan, Seeding
+from loadtests.load.terminal import step
+from zpcode.embedded.servers import Servers
+from zpcode.errors import Text, Unavailable
+from zpcode.projection import client, projector
+from zpcode.store.database.session import connect
+
+SCAN_PORT: Final = 18701
+API_PORT: Final = 18700
+_READY: Final = "Ctrl-C stops everything"
+_STOP_SECONDS: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A running system: where it listens, and the folder of its sample."""
+
+    scan: str
+    api: str
+    sample: Path
+
+
+@contextmanager
+def running(home: Path, plan: Plan, port: int = SCAN_PORT, api_port: int = API_PORT) -> Iterator[System]:
+    """Start the demo on `home`, seed it unless that was done with the same plan, and end it afterwards.
+
+    Raises Unavailable where it does not start.
+    """
+    home, sample = home.absolute(), home.absolute() / "sample"
+    with ExitStack() as stack:
+        step("启动系统", "starting the system")
+        scan, api = stack.enter_context(_demo(home, port, api_port))
+        seeded = sample / "plan.txt"
+        if not seeded.exists() or seeded.read_text("utf-8") != repr(plan):
+            _seed(home, plan, scan, sample)
+            seeded.write_text(repr(plan), "utf-8")
+        assert (sample / CONTENTS).exists()  # noqa: S101
+        yield System(scan, api, sample)
+
+
+@contextmanager
+def _demo(home: Path, port: int, api_port: int) -> Iterator[tuple[str, str]]:
+    """The demo's process, until its first Ctrl-C; yields the addresses of its scan service and its API."""
+    command = [sys.executable, "-m", "zpcode", "demo", "--home", str(home),
+               "--port", str(port), "--api-port", str(api_port)]  # fmt: skip
+    environment = os.environ | {"ZPCODE_TRUSTED_PROXIES": "127.0.0.0/8"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,  # noqa: S603 - ours
+                               env=environment, start_new_session=True)  # fmt: skip
+    try:
+        yield _addresses(process)
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=_STOP_SECONDS)
+
+
+def _addresses(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What the demo says it listens on; it prints an API key as well, which goes nowhere."""
+    found: dict[str, str] = {}
+    told: list[str] = []
+    assert process.stdout is not None  # noqa: S101
+    for line in process.stdout:
+        told.append(line)
+        words = line.split()
+        for name, last in (("scan", "/"), ("API", "/openapi.json")):
+            if name in words and words[-1].startswith("http://") and words[-1].endswith(last):
+                found.setdefault(name, words[-1].removesuffix(last))
+        if _READY in line:
+            return found["scan"], found["API"]
+    reason = "".join(told).strip()[-2000:]
+    raise Unavailable(Text(f"系统没有启动：{reason}", f"the system did not start: {reason}"))
+
+
+def _seed(home: Path, plan: Plan, base: str, sample: Path) -> None:
+    """Seed a system whose embedded servers run on `home`."""
+    addresses = Servers(home).addresses
+    step(f"备数：{plan.codes} 个码，{plan.products} 个产品", f"seeding: {plan.codes} codes of {plan.products} products")
+    with ExitStack() as stack:
+        engine = connect(addresses.database, pool_size=10)
+        stack.callback(engine.dispose)
+        signer = stack.enter_context(SignerClient(home / "run" / "signer.sock"))
+        Seeding(engine, signer, home / "exports", base, plan, step).run(sample)
+        redis = client.connect(addresses.redis)
+        stack.callback(redis.close)
+        projector.catch_up(engine, redis)

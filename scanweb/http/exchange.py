@@ -1,0 +1,86 @@
+"""One HTTP request as the scan service reads it: ASGI's types, and the headers and query fields that matter."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import msgspec
+
+Scope = MutableMapping[str, Any]
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+class Request(msgspec.Struct):
+    """What matters of a request: headers by name, the language and form it asks for."""
+
+    method: str
+    agent: str = ""
+    accept: str = ""
+    languages: str = ""
+    encodings: str = ""
+    purpose: str = ""
+    forwarded: tuple[str, ...] = ()
+    asked_language: str = ""
+    asked_format: str = ""
+    large: bool = False
+
+    @classmethod
+    def read(cls, scope: Scope) -> Request:
+        """Out of an ASGI scope. Header bytes are read as Latin-1 (RFC 9110, section 5.5), at most 512 of each.
+
+        What comes here is searched and remembered, and a server may let headers of any length pass.
+        """
+        request = cls(scope["method"])
+        for name, value in scope["headers"]:
+            if name in _READ:
+                request._read_header(name, value)
+        if scope["query_string"]:
+            request._read_query(scope["query_string"])
+        return request
+
+    def _read_header(self, name: bytes, value: bytes) -> None:
+        if name == b"user-agent":
+            self.agent = value[:HEADER_BYTES].decode("latin-1")
+        elif name == b"accept":
+            self.accept = value[:HEADER_BYTES].decode("latin-1")
+        elif name == b"accept-language":
+            self.languages = value[:HEADER_BYTES].decode("latin-1")
+        elif name == b"accept-encoding":
+            self.encodings = value[:HEADER_BYTES].decode("latin-1")
+        elif name == b"x-forwarded-for":
+            self.forwarded += (value[-HEADER_BYTES:].decode("latin-1"),)  # the right-most address counts
+        else:
+            self.purpose = (self.purpose + value[:HEADER_BYTES].decode("latin-1"))[:HEADER_BYTES]
+
+    def _read_query(self, query: bytes) -> None:
+        try:
+            values = parse_qs(query[:2048].decode("ascii", "replace"), max_num_fields=16)
+        except ValueError:
+            return
+        self.asked_language = values.get("lang", [""])[0]
+        self.asked_format = values.get("format", [""])[0]
+        self.large = values.get("size") == ["large"]
+
+
+HEADER_BYTES: Final = 512
+
+_READ: Final = frozenset(
+    {
+        b"user-agent",
+        b"accept",
+        b"accept-language",
+        b"accept-encoding",
+        b"x-forwarded-for",
+        b"purpose",
+        b"sec-purpose",
+        b"x-purpose",
+        b"x-moz",
+    }
+)

@@ -1,0 +1,213 @@
+"""An indicator as a picture: this product, its standard, the national standard and the benchmark on one axis.
+
+The picture is for the eye alone and hidden from screen readers: the table beside it says the same in words. Whose a mark
+is, its shape and its label tell before its colour does. Nothing is decided here: the shaded part of the axis is
+what the product's own standard asks for, and for indicators in words the picture only shows which texts are the same.
+
+Classes for the style sheet: `chart` (the picture), `c-own c-standard c-national c-benchmark` (marks), `c-track`, `c-need`
+(the axis and what the standard asks for), `c-line` (from a mark to its label), `c-big` (the product's own value),
+`c-said` (its own text), `c-left` and `c-right` (texts that begin or end at their place; all others are centred), `key`
+(one entry of the legend).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Final
+
+from markupsafe import Markup, escape
+
+from scanweb.page.chart import shapes
+from scanweb.page.chart.axis import Axis, axis
+from scanweb.page.chart.labels import GAP, LabelPosition, arrange, shortened, width
+from scanweb.page.chart.quantities import Figure, IndicatorComparison, Who, comparison, wordings
+from scanweb.page.chart.shapes import n
+from scanweb.page.numbers import written
+from scanweb.page.texts import PageTexts
+from zpcode.wire.card import IndicatorInfo
+
+WIDE: Final = 312.0
+"""The picture's width; at 312 CSS pixels its letters are 13 and 15 pixels high."""
+SMALL: Final = 13.0
+BIG: Final = 15.0
+_ROW: Final = 16.0
+_TOP: Final = 14.0  # baseline of the first row of words
+_TRACK: Final = 26.0  # from there to the middle of the axis
+_LABELS: Final = 27.0  # from the middle of the axis to the baseline of the first labels
+_FREE: Final = shapes.BESIDE + 5  # between an axis and the figures of its ends
+_END: Final = 64.0  # the most such a figure takes
+_MOST_MOVED: Final = 40.0  # how far the product's value may stand from its mark
+_MOST_SLANTED: Final = 24.0  # a line further across than this confuses
+_COLUMN: Final = 19.0  # of the shapes of an indicator in words
+_LINE: Final = 23.0
+_NAMES: Final = {
+    Who.OWN: "indicators.product",
+    Who.STANDARD: "indicators.standard",
+    Who.NATIONAL: "indicators.national",
+    Who.BENCHMARK: "indicators.benchmark",
+}
+_SHORT: Final = {
+    Who.OWN: "chart.own",
+    Who.STANDARD: "chart.standard",
+    Who.NATIONAL: "chart.national",
+    Who.BENCHMARK: "chart.benchmark",
+}
+_WAYS: Final = {"ge": "chart.ge", "le": "chart.le", "range": "chart.band"}
+
+
+def chart(indicator: IndicatorInfo, t: PageTexts) -> Markup:
+    """The picture of one indicator; nothing where it has no values."""
+    compared = comparison(indicator, t)
+    if compared is not None:
+        return _on_an_axis(compared, t)
+    said = wordings(indicator, t)
+    return _in_words(said) if said else Markup()
+
+
+def legend(t: PageTexts) -> Markup:
+    """What the shapes mean; once a page, before the first picture."""
+    entries = [(shapes.alone(who, 8, 8), t(_NAMES[who])) for who in Who]
+    entries.append((shapes.box("c-track", 0, 4, 16, 8) + shapes.box("c-need", 6, 4, 10, 8), t("chart.need")))
+    key = '<span class="key"><svg viewBox="-1 -2 18 20" focusable="false">{}</svg>{}</span>'
+    return Markup(" ".join(key.format(drawn, escape(words)) for drawn, words in entries))  # noqa: S704 - escaped here
+
+
+# On an axis -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Label:
+    """The name and value of one mark below the axis, or of several with the same value; the marks' edges."""
+
+    whose: tuple[Who, ...]
+    name: str
+    value: str
+    left: float
+    right: float
+
+    @property
+    def middle(self) -> float:
+        return (self.left + self.right) / 2
+
+    @property
+    def width(self) -> float:
+        return width(f"{self.name} ", SMALL) + width(self.value, SMALL, bold=True)
+
+
+def _on_an_axis(compared: IndicatorComparison, t: PageTexts) -> Markup:
+    ends = axis(compared.ends(), compared.unit)
+    low, high = (shortened(written(end, t("format.number")), SMALL, _END) for end in (ends.low, ends.high))
+    scale = replace(ends, left=width(low, SMALL) + _FREE, right=WIDE - width(high, SMALL) - _FREE)
+    words, top = _own_words(compared, scale, t)
+    middle = top + _TRACK
+    labels = _labels(compared, scale, t)
+    places = arrange([label.middle for label in labels], [label.width for label in labels], WIDE)
+    first = middle + _LABELS
+    drawn = [
+        words,
+        shapes.text("c-left", 0, middle + 4.5, low),
+        shapes.text("c-right", WIDE, middle + 4.5, high),
+        _track(compared, scale, middle),
+        *(shapes.mark(one.who, scale.at(one.low), scale.at(one.high), middle) for one in reversed(compared.figures)),
+        _lines(labels, places, middle),
+        *(
+            shapes.text("", place.middle, first + _ROW * place.row, f"{label.name} ", label.value)
+            for label, place in zip(labels, places, strict=True)
+        ),
+    ]
+    return shapes.picture(WIDE, first + _ROW * max((place.row for place in places), default=0) + 5, drawn)
+
+
+def _track(compared: IndicatorComparison, scale: Axis, middle: float) -> str:
+    drawn = shapes.box("c-track", scale.left, middle - 4, scale.right - scale.left, 8)
+    need = compared.need
+    if need is not None:
+        left = scale.left if need.low is None else scale.at(need.low)
+        right = scale.right if need.high is None else scale.at(need.high)
+        drawn += shapes.box("c-need", left, middle - 4, max(right - left, 2), 8)
+    return drawn + shapes.lines("".join(f"M{n(scale.at(power))} {n(middle - 4)}v8" for power in scale.powers()))
+
+
+def _own_words(compared: IndicatorComparison, scale: Axis, t: PageTexts) -> tuple[str, float]:
+    """The product's own value over its mark, and which way is better beside it; the baseline of the value.
+
+    Where there is no room for both in one row, they have two.
+    """
+    own = compared.figures[0]
+    value = shortened(own.shown, BIG, WIDE - GAP, bold=True)
+    named = f"{t(_SHORT[Who.OWN])} {value}"
+    said = named if width(f"{named} ", BIG, bold=True) <= WIDE else value  # half a figure would be another figure
+    wide = width(f"{said} ", BIG, bold=True)
+    unit = compared.unit if wide + width(compared.unit, SMALL) <= WIDE else ""  # the table has it
+    place = arrange([(scale.at(own.low) + scale.at(own.high)) / 2], [wide + width(unit, SMALL)], WIDE)[0]
+    way = t(_WAYS[compared.direction]) + (f" · {t('chart.log')}" if scale.logarithmic else "")
+    side, left = _beside(place, width(way, SMALL) + GAP, prefers_left=compared.direction == "ge")
+    top = _TOP if left is not None else _TOP + _ROW + 2
+    middle = (place.left if left is None else left) + place.width / 2
+    return (
+        shapes.text(side, 0 if side == "c-left" else WIDE, _TOP, way)
+        + shapes.text("c-big", middle, top, said, f" {unit}" if unit else "")
+    ), top
+
+
+def _beside(place: LabelPosition, taken: float, *, prefers_left: bool) -> tuple[str, float | None]:
+    """At which end of the value's row there is room for the direction, and the value's left edge then (None: at no end).
+
+    The value may move a little. The direction stands where it points from, so that the arrow points along the axis.
+    """
+    lefts = {"c-left": max(place.left, taken), "c-right": min(place.left, WIDE - taken - place.width)}
+    for side in sorted(lefts, reverse=not prefers_left):
+        left = lefts[side]
+        if abs(left - place.left) <= _MOST_MOVED and 0 <= left <= WIDE - place.width:
+            return side, left
+    return "c-left" if prefers_left else "c-right", None
+
+
+def _labels(compared: IndicatorComparison, scale: Axis, t: PageTexts) -> list[_Label]:
+    """The names and values of all but the product. Equal values share a label."""
+    shared: dict[tuple[Decimal, Decimal, str], list[Figure]] = {}
+    for figure in compared.figures[1:]:
+        shared.setdefault((figure.low, figure.high, figure.shown), []).append(figure)
+    labels = []
+    for (low, high, shown), group in shared.items():
+        whose = tuple(one.who for one in group)
+        value = shortened(shown, SMALL, WIDE - 3 * GAP, bold=True)
+        room = WIDE - width(f" {value}", SMALL, bold=True)
+        name = shortened(" · ".join(t(_SHORT[who]) for who in whose), SMALL, room)
+        labels.append(_Label(whose, name, value, scale.at(low), scale.at(high)))
+    return labels
+
+
+def _lines(labels: Sequence[_Label], places: Sequence[LabelPosition], middle: float) -> str:
+    """Lines from marks to the labels below the first row; none where it would confuse."""
+    drawn = ""
+    for label, place in zip(labels, places, strict=True):
+        begin = next((x for x in (label.middle, label.left, label.right) if _clear(x, place, places)), None)
+        if place.row and begin is not None:
+            top = middle + 2 + max(shapes.BELOW[who] for who in label.whose)
+            drawn += f"M{n(begin)} {n(top)}L{n(place.nearest(begin))} {n(middle + 13 + _ROW * place.row)}"
+    return shapes.lines(drawn)
+
+
+def _clear(x: float, place: LabelPosition, places: Sequence[LabelPosition]) -> bool:
+    """Whether a line from here to a label is short and runs through no other."""
+    return abs(place.nearest(x) - x) <= _MOST_SLANTED and not place.crossed(x, places)
+
+
+# In words -------------------------------------------------------------------------------------------
+
+
+def _in_words(said: Sequence[tuple[str, Sequence[Who]]]) -> Markup:
+    """A row for each different text, with the shapes of those whose it is, each in its column."""
+    columns = [who for who in Who if any(who in whose for _, whose in said)]
+    begin = _COLUMN * len(columns) + 6
+    drawn = []
+    for row, (text, whose) in enumerate(said):
+        middle = 12 + _LINE * row
+        own = Who.OWN in whose
+        drawn += [shapes.alone(who, 9 + _COLUMN * columns.index(who), middle) for who in whose]
+        shown = shortened(text, SMALL, WIDE - begin, bold=own)
+        drawn.append(shapes.text("c-left c-said" if own else "c-left", begin, middle + 4.5, shown))
+    return shapes.picture(WIDE, _LINE * len(said) + 2, drawn)

@@ -1,0 +1,99 @@
+"""How the scan service talks to Redis: bounded in time, never retried, on a connection nobody shares.
+
+redis-py's own defaults are unsafe here (a frozen server held one GET for 59 s), so every round trip is
+bounded as a whole, and a connection on which a round trip was broken off is closed, never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from redis.exceptions import RedisError
+
+from scanweb.redis.cluster import ClusterServer
+from scanweb.redis.connection import Command, Connection
+from zpcode.errors import Text, Unavailable
+from zpcode.wire import redis_cluster
+
+_SHARE = 0.9  # of the time a round trip may take: one frozen shard must not use up that of the others
+_AWAY = Text("缓存服务没有应答", "Redis does not answer")
+
+
+class _Server(Protocol):
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies, errors of single commands among them. Raises RedisError, OSError or Unavailable."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+
+class RedisClient:
+    """A Redis server or cluster. Addresses: `redis://`, `rediss://`, `unix://`, `redis+cluster://`, `rediss+cluster://`.
+
+    No round trip takes longer than `seconds`, nothing is opened before the first one, and `trips` counts
+    them. An empty address is a Redis that never answers. Replies are as the server sends them.
+    """
+
+    def __init__(self, url: str, *, seconds: float = 0.2) -> None:
+        self.trips = 0
+        self.seconds = seconds
+        self.cluster = redis_cluster.is_cluster(url)
+        self._server: _Server | None = None
+        if self.cluster:
+            self._server = ClusterServer(url, lambda node: RedisClient(node, seconds=_SHARE * seconds))
+        elif url:
+            self._server = _Single(url)
+
+    def reaches(self, key: str) -> bool:
+        """Whether the server of a key is thought to answer: on a cluster one may be known to be gone."""
+        return not isinstance(self._server, ClusterServer) or self._server.reaches(key)
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies to some commands in one pipeline; a command that failed is answered by its error.
+
+        Raises Unavailable after `seconds`, or where the connection fails.
+        """
+        if self._server is None:
+            raise Unavailable(_AWAY)
+        self.trips += 1
+        try:
+            async with asyncio.timeout(self.seconds):
+                return await self._server.ask(commands)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Unavailable(_AWAY) from error
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._server is None:
+            return
+        try:
+            async with asyncio.timeout(self.seconds):
+                await self._server.close()
+        except (RedisError, OSError, TimeoutError):
+            return
+
+
+class _Single:
+    """One server. As many connections as round trips run at a time: whoever asks limits how many."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._idle: list[Connection] = []
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        connection = self._idle.pop() if self._idle else Connection(self._url)
+        try:
+            replies = await connection.ask(commands)
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append(connection)
+        return replies
+
+    async def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()

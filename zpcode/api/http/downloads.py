@@ -1,0 +1,86 @@
+"""A finished file as an answer: streamed, resumable by range, and named by its SHA-256 (RFC 9110, 13 and 14)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from starlette.datastructures import Headers
+from starlette.responses import Response, StreamingResponse
+
+from zpcode.api.http.refusals import UnsatisfiableRange
+from zpcode.errors import Text, Unavailable
+from zpcode.rules.batches.batch import Batch
+
+CHUNK: Final = 256 * 1024
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
+
+
+def download(batch: Batch, exports: Path, asked: Headers) -> Response:
+    """The file of an issued batch, or the one range of it that was asked for; 304 where the asker has it.
+
+    Raises UnsatisfiableRange, Unavailable where the file is not on this machine or is not the one issued.
+    """
+    path, etag = exports / batch.file_name, f'"{batch.sha256}"'
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
+    if _names(asked.get("if-none-match", ""), etag):
+        return Response(status_code=304, headers=headers)
+    _check_there(path, batch)
+    headers["Content-Disposition"] = f'attachment; filename="{batch.file_name}"'
+    found = _range(asked, etag, batch.bytes)
+    first, last = found or (0, batch.bytes - 1)
+    headers["Content-Length"] = str(last - first + 1)
+    if found:
+        headers["Content-Range"] = f"bytes {first}-{last}/{batch.bytes}"
+    return StreamingResponse(_bytes(path, first, last), 206 if found else 200, headers, "text/csv; charset=us-ascii")
+
+
+def _names(if_none_match: str, etag: str) -> bool:
+    return if_none_match.strip() == "*" or etag in (one.strip().removeprefix("W/") for one in if_none_match.split(","))
+
+
+def _range(asked: Headers, etag: str, size: int) -> tuple[int, int] | None:
+    """The first and last byte of the range asked for; None for the whole file, as for several ranges at once."""
+    found = _RANGE.fullmatch(asked.get("range", "").replace(" ", ""))
+    if found is None or asked.get("if-range", etag) != etag:
+        return None
+    first, last = found.groups()
+    if not first:
+        if not last:
+            return None
+        suffix = int(last)
+        if suffix == 0:
+            raise UnsatisfiableRange(size)
+        return max(size - suffix, 0), size - 1
+    if last and int(last) < int(first):
+        return None
+    if int(first) >= size:
+        raise UnsatisfiableRange(size)
+    return int(first), min(int(last), size - 1) if last else size - 1
+
+
+def _check_there(path: Path, batch: Batch) -> None:
+    try:
+        there = path.stat().st_size == batch.bytes
+    except OSError:
+        there = False
+    if not there:
+        number = batch.number
+        raise Unavailable(
+            Text(
+                f"批次 {number} 的文件不在本机；请平台运营方执行 zpcode batches export {number} 重新生成",
+                f"the file of batch {number} is not on this machine; the operator makes it anew with "
+                f"zpcode batches export {number}",
+            )
+        )
+
+
+def _bytes(path: Path, first: int, last: int) -> Iterator[bytes]:
+    left = last - first + 1
+    with path.open("rb") as file:
+        file.seek(first)
+        while left > 0 and (chunk := file.read(min(CHUNK, left))):
+            left -= len(chunk)
+            yield chunk

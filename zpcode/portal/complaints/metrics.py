@@ -1,0 +1,27 @@
+"""What the portal counts: what became of the forms that were sent, and nothing of what stood in them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter
+
+OUTCOMES: Final = ("received", "repeated", "refused", "too_often")
+
+
+class FormCounters:
+    """Forms by outcome, in the registry of the process or one of their own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self._forms = Counter(
+            "zpcode_complaint_forms_total",
+            "Forms of complaints by outcome: received, repeated (the same again), refused, too_often.",
+            ("outcome",),
+            registry=CollectorRegistry() if registry is None else registry,
+        )
+        for outcome in OUTCOMES:
+            self._forms.labels(outcome)
+
+    def count(self, outcome: str) -> None:
+        """One form, by one of `OUTCOMES`."""
+        self._forms.labels(outcome).inc()

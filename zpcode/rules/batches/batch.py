@@ -1,0 +1,126 @@
+"""What a batch of codes is: the request for one, and the record of one.
+
+A batch is one row, whatever its size: the codes themselves are computed from it (`zpcode.wire`), by the
+export when they are written and by the scan when one is read.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Final
+
+from zpcode.errors import Text
+from zpcode.wire.calendar import iso, seconds
+from zpcode.wire.card import BatchCard
+from zpcode.wire.payload import Level
+
+MAX_QUANTITY: Final = 10**9
+FORMATS: Final = ("csv",)
+
+
+class BatchState(enum.StrEnum):
+    """How far a batch has come. A reserved one has its numbers and waits for its file."""
+
+    RESERVED = "reserved"
+    ISSUED = "issued"
+
+
+class Activation(enum.StrEnum):
+    """When a batch's codes begin to be answered: as soon as its file is complete, or when someone says so."""
+
+    ON_ISSUE = "on_issue"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """What is asked for. `quantity` is 1 … 10⁹ item codes.
+
+    At product and lot level all pieces carry the same code: the file has that one code, and the quantity
+    is the number of labels that will be printed. `lot` is AI 10 and needed at lot level.
+    """
+
+    level: Level
+    gtin: str
+    quantity: int
+    lot: str = ""
+    production_date: date | None = None
+    expiry_date: date | None = None
+    format: str = "csv"
+    activation: Activation = Activation.ON_ISSUE
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over all its fields: two requests are the same exactly when this is."""
+        dates = [value and value.isoformat() for value in (self.production_date, self.expiry_date)]
+        fields = [self.level, self.gtin, self.quantity, self.lot, *dates, self.format, self.activation]
+        return hashlib.sha256(json.dumps(fields).encode("ascii", "backslashreplace")).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch as it stands. `number` is 1 … 2²⁶-1 and never used twice.
+
+    `key_id` is the signing key, empty until the file is begun (and always at compact level). `sha256` (hex)
+    and `bytes` are those of the finished file. `problem` says why a reserved batch still waits. The two
+    keys are secret: whoever has them can tell which serials exist.
+    """
+
+    number: int
+    uscc: str
+    region: str
+    gtin: str
+    level: Level
+    quantity: int
+    lot: str
+    production_date: date | None
+    expiry_date: date | None
+    format: str
+    base: str
+    activation: Activation
+    created_by: str
+    created_at: datetime
+    permutation_key: bytes = field(repr=False)
+    check_key: bytes = field(repr=False)
+    key_id: str = ""
+    state: BatchState = BatchState.RESERVED
+    sha256: str = ""
+    bytes: int = 0
+    issued_at: datetime | None = None
+    activated_at: datetime | None = None
+    problem: Text | None = None
+
+    @property
+    def codes(self) -> int:
+        """How many codes its file has: one for all pieces at product and lot level."""
+        return self.quantity if self.level.is_item else 1
+
+    @property
+    def sealed(self) -> bool:
+        """Whether its codes carry a seal, so that the signer is needed."""
+        return self.level is not Level.COMPACT
+
+    @property
+    def file_name(self) -> str:
+        """The name of its file."""
+        return f"batch-{self.number}.{self.format}"
+
+    def card(self) -> BatchCard:
+        """The batch as a scan knows it, before any decision about it."""
+        return BatchCard(
+            number=self.number,
+            gtin=self.gtin,
+            level=self.level.value,
+            quantity=self.quantity,
+            permutation_key=self.permutation_key,
+            check_key=self.check_key,
+            key_id=self.key_id,
+            lot=self.lot,
+            production_date=iso(self.production_date),
+            expiry_date=iso(self.expiry_date),
+            activated_at=seconds(self.activated_at),
+        )

@@ -1,0 +1,184 @@
+"""Every card of the scan projection, derived from registry, batches, decisions and events. The only derivation of a card."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+import msgspec
+
+from zpcode.rules import journey
+from zpcode.rules.batches.batch import Batch
+from zpcode.rules.journey import JourneyEvent
+from zpcode.rules.notices import Names, _about, ended_at, gtin_of
+from zpcode.rules.regions import region_name
+from zpcode.rules.registry.industries import industry_name
+from zpcode.rules.registry.records import Enterprise, Product, Recognition, Registry
+from zpcode.rules.status import timelines
+from zpcode.rules.status.permissions import StatusChange
+from zpcode.rules.status.records import decision
+from zpcode.wire.calendar import iso, seconds
+from zpcode.wire.card import (
+    BatchCard,
+    CertificateInfo,
+    ClaimInfo,
+    CommitmentInfo,
+    EnterpriseInfo,
+    IndicatorInfo,
+    LotCard,
+    NoticeInfo,
+    NoticesCard,
+    ProductCard,
+    RecognitionInfo,
+    StandardInfo,
+    Standing,
+    Timeline,
+)
+from zpcode.wire.vocabulary import Scope, State
+
+
+def current_recognition(recognitions: Sequence[Recognition], today: date) -> Recognition | None:
+    """The recognition a scan goes by: the one in force; else the last to end of those begun; else the next.
+
+    Recognitions of one product never overlap, so at most one is in force.
+    """
+    begun = [one for one in recognitions if one.valid_from <= today]
+    if begun:
+        return max(begun, key=lambda one: one.valid_to)
+    return min(recognitions, key=lambda one: one.valid_from, default=None)
+
+
+def product_card(registry: Registry, product: Product, recognitions: Sequence[Recognition], today: date) -> ProductCard:
+    """The card of one product from a registry that holds everything it refers to."""
+    recognition = current_recognition(recognitions, today)
+    return ProductCard(
+        gtin=product.gtin,
+        name=product.name,
+        enterprise=_enterprise(registry.enterprises[product.uscc]),
+        recognition=None if recognition is None else _shown(recognition, RecognitionInfo),
+        standards=tuple(_shown(registry.standards[number], StandardInfo) for number in product.standards),
+        certificates=tuple(_certificate(registry, number) for number in product.certificates),
+        indicators=tuple(_indicator(one) for one in registry.indicators.get(product.gtin, ())),
+        commitments=tuple(_shown(one, CommitmentInfo) for one in registry.commitments.get(product.gtin, ())),
+        claims=tuple(_shown(one, ClaimInfo) for one in registry.claims.get(product.gtin, ())),
+        brand=product.brand,
+        model=product.model,
+        category=product.category,
+        tier=product.tier,
+        picture=None if product.image_developed is None else product.image_developed.picture,
+        mark=None if product.mark_developed is None else product.mark_developed.picture,
+    )
+
+
+def _shown(record: Any, info: Any) -> Any:
+    """A record's fields that the card has under the same names; dates as ISO text."""
+    values = {name: getattr(record, name) for name in info.__struct_fields__ if hasattr(record, name)}
+    return info(**{name: _text(value) for name, value in values.items()})
+
+
+def _text(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, date) else "" if value is None else value
+
+
+def _enterprise(enterprise: Enterprise) -> EnterpriseInfo:
+    return EnterpriseInfo(
+        uscc=enterprise.uscc,
+        name=enterprise.name,
+        region=enterprise.region,
+        region_name=region_name(enterprise.region),
+        industry_name=industry_name(enterprise.industry),
+        address=enterprise.address,
+        phone=enterprise.phone,
+        website=enterprise.website,
+        story=enterprise.story,
+    )
+
+
+def _certificate(registry: Registry, number: str) -> CertificateInfo:
+    certificate = registry.certificates[number]
+    return CertificateInfo(
+        number=number,
+        kind=certificate.kind,
+        body=registry.bodies[certificate.body_code].name,
+        body_code=certificate.body_code,
+        rule=certificate.rule,
+        valid_from=certificate.valid_from.isoformat(),
+        valid_to=certificate.valid_to.isoformat(),
+        accepted=certificate.accepted,
+    )
+
+
+def _indicator(indicator: Any) -> IndicatorInfo:
+    return IndicatorInfo(
+        name=indicator.name,
+        direction=indicator.direction,
+        product=indicator.product_value,
+        standard=indicator.standard_value,
+        national=indicator.national_value,
+        benchmark=indicator.benchmark_value,
+        unit=indicator.unit,
+        method=indicator.method,
+        report=indicator.report,
+    )
+
+
+def batch_card(
+    batch: Batch, made: Sequence[StatusChange], *, exceptions: bool, events: Sequence[JourneyEvent] = ()
+) -> BatchCard:
+    """A batch's card from its row and all decisions about it and its ranges, in the order they were made.
+
+    `exceptions` says whether single items of it have been decided about; `events` are all of the batch and its lot.
+    """
+    whole = [found for found in made if found.scope is Scope.BATCH]
+    ranges = [found for found in made if found.scope is Scope.RANGE]
+    return msgspec.structs.replace(
+        batch.card(),
+        timeline=timelines.timeline([decision(one) for one in whole], whole[-1].created_at) if whole else Timeline(()),
+        ranges=timelines.ranges([decision(one) for one in ranges], ranges[-1].created_at) if ranges else (),
+        exceptions=exceptions,
+        journey=journey.told(events),
+    )
+
+
+def standing(made: Sequence[StatusChange]) -> Timeline:
+    """The timeline of a registry record or an item from at least one decision about it, in the order they were made."""
+    now = made[-1].created_at
+    told = timelines.timeline([decision(one) for one in made], now)
+    return told if told.standings else Timeline((Standing(State.GOOD, seconds(now)),))
+
+
+def lot_card(
+    gtin: str,
+    lot: str,
+    produced: date | None,
+    expires: date | None,
+    activated: datetime | None,
+    events: Sequence[JourneyEvent] = (),
+) -> LotCard:
+    """The card of a lot that has lot codes: active from the first of its batches that is, with all its `events`."""
+    return LotCard(gtin, lot, iso(produced), iso(expires), seconds(activated), journey.told(events))
+
+
+def notices_card(published: Sequence[StatusChange], made: Sequence[StatusChange], names: Names) -> NoticesCard:
+    """The card of these notices, in their order; `made` are all decisions about their targets."""
+    about: dict[tuple[Scope, str], list[StatusChange]] = {}
+    for one in made:
+        about.setdefault((one.scope, one.target), []).append(one)
+    return NoticesCard(tuple(_notice(one, about.get((one.scope, one.target), ()), names) for one in published))
+
+
+def _notice(change: StatusChange, made: Sequence[StatusChange], names: Names) -> NoticeInfo:
+    gtin = gtin_of(change, names)
+    return NoticeInfo(
+        number=change.notice,
+        state=change.state,
+        scope=change.scope,
+        effective_at=seconds(change.effective_at),
+        about=_about(change, gtin, names),
+        reason=change.reason,
+        note=change.note,
+        decided_by=change.authority,
+        gtin=gtin,
+        ended_at=ended_at(change, made),
+    )

@@ -1,0 +1,317 @@
+"""Complaints: what may be wrong, how a complaint goes on, who may take which step, and what a form must hold.
+
+A complaint (投诉举报) is received from anybody, goes to the office whose region the enterprise is seated in, and ends
+closed or refused. Its state is never stored apart from its steps: it is what the last of them left it in.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from zpcode.errors import Conflict, Finding, Findings, Forbidden, Text
+from zpcode.rules.access import Caller, Role, region_prefix
+from zpcode.rules.regions import PROVINCE, is_region
+from zpcode.wire.vocabulary import Bilingual
+
+MAX_DESCRIPTION: Final = 2000
+MAX_PLACE: Final = 200
+MAX_CONTACT: Final = 120
+MAX_CODE: Final = 300
+MAX_ANSWER: Final = 2000
+MAX_PHOTOS: Final = 3
+SAME_WITHIN: Final = timedelta(hours=1)
+"""The same words about the same code within this time are one complaint."""
+KEPT_AFTER_END: Final = timedelta(days=180)
+"""So long after its end a complaint keeps contact and photos."""
+PUBLIC: Final = "public"
+"""As whom the audit log knows whoever complains: nobody in particular."""
+_BREAKS: Final = frozenset("\n\t")
+
+
+class ComplaintKind(enum.StrEnum):
+    """What is wrong: 疑似假冒 / 质量问题 / 标签或码不符 / 商家或售后 / 其他."""
+
+    COUNTERFEIT = "counterfeit"
+    QUALITY = "quality"
+    LABEL = "label"
+    SELLER = "seller"
+    OTHER = "other"
+
+
+class ComplaintState(enum.StrEnum):
+    """Where a complaint stands."""
+
+    RECEIVED = "received"
+    ASSIGNED = "assigned"
+    IN_PROGRESS = "in_progress"
+    ANSWERED = "answered"
+    CLOSED = "closed"
+    REFUSED = "refused"
+
+
+class ComplaintStep(enum.StrEnum):
+    """What is done with it: 受理登记 / 分派 / 开始办理 / 答复 / 办结 / 不予受理."""
+
+    RECEIVE = "receive"
+    ASSIGN = "assign"
+    START = "start"
+    ANSWER = "answer"
+    CLOSE = "close"
+    REFUSE = "refuse"
+
+
+class ComplaintProof(enum.StrEnum):
+    """What the authority could say of the code when the complaint came in."""
+
+    SEALED = "sealed"
+    FORGED = "forged"
+    UNSEALED = "unsealed"
+    UNREADABLE = "unreadable"
+    UNCHECKED = "unchecked"
+    NONE = "none"
+
+
+_OPEN: Final = frozenset(
+    {ComplaintState.RECEIVED, ComplaintState.ASSIGNED, ComplaintState.IN_PROGRESS, ComplaintState.ANSWERED}
+)
+FOLLOWING: Final = {
+    ComplaintStep.ASSIGN: (_OPEN, ComplaintState.ASSIGNED),
+    ComplaintStep.START: (
+        frozenset({ComplaintState.RECEIVED, ComplaintState.ASSIGNED, ComplaintState.ANSWERED}),
+        ComplaintState.IN_PROGRESS,
+    ),
+    ComplaintStep.ANSWER: (_OPEN, ComplaintState.ANSWERED),
+    ComplaintStep.CLOSE: (_OPEN, ComplaintState.CLOSED),
+    ComplaintStep.REFUSE: (_OPEN - {ComplaintState.ANSWERED}, ComplaintState.REFUSED),
+}
+"""Which states a step can be taken from, and the one it leads to. Receiving comes first and only once."""
+SPEAKING: Final = frozenset({ComplaintStep.ANSWER, ComplaintStep.CLOSE, ComplaintStep.REFUSE})
+"""Steps whose words whoever complained is to read."""
+ENDED: Final = frozenset({ComplaintState.CLOSED, ComplaintState.REFUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class ComplaintEvent:
+    """One step that was taken. `text` is public: whoever holds the follow key reads it; `region` is where it went."""
+
+    step: ComplaintStep
+    at: datetime
+    authority: Bilingual
+    text: str = ""
+    region: str = ""
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ComplaintForm:
+    """What somebody wrote in the form, tidied: `code` as it was scanned or typed, `language` a BCP 47 tag."""
+
+    kind: ComplaintKind
+    description: str
+    place: str = ""
+    contact: str = ""
+    code: str = ""
+    language: str = "zh-CN"
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One complaint. `region` is the office it lies with; `uscc` is None where no registered product is named.
+
+    `contact` is empty where none was given, where it has been deleted, and for everybody who may not read it;
+    `photos` counts those that are kept.
+    """
+
+    id: int
+    number: str
+    received_at: datetime
+    told: ComplaintForm
+    proof: ComplaintProof
+    gtin: str | None
+    uscc: str | None
+    region: str
+    state: ComplaintState
+    ended_at: datetime | None = None
+    photos: int = 0
+    events: tuple[ComplaintEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepRequest:
+    """A step somebody asks for. `text` is public; `region` is where an assignment goes (GB/T 2260)."""
+
+    step: ComplaintStep
+    text: str = ""
+    region: str = ""
+
+
+def read(kind: str, description: str, place: str, contact: str, code: str, language: str) -> ComplaintForm:
+    """What a form holds, checked. Raises Refused with every finding; `where` is the field's name."""
+    found = Findings()
+    if kind not in set(ComplaintKind):
+        found.add("kind", "请选择问题类型", "choose what is wrong", where="kind")
+    told = {
+        "description": _text(found, "description", description, MAX_DESCRIPTION),
+        "place": _text(found, "place", place, MAX_PLACE),
+        "contact": _text(found, "contact", contact, MAX_CONTACT),
+        "code": _text(found, "code", code, MAX_CODE),
+    }
+    if not told["description"] and "description" not in {finding.where for finding in found.items}:
+        found.add("missing", "请写明情况", "say what happened", where="description")
+    if told["contact"] and not reachable(told["contact"]):
+        found.add(
+            "contact",
+            "请填写电话号码或电子邮箱，也可以留空",
+            "give a telephone number or an e-mail address, or leave this empty",
+            where="contact",
+        )
+    found.refuse("请更正标出的各项", "please correct what is marked")
+    return ComplaintForm(ComplaintKind(kind), **told, language=language)
+
+
+def _text(found: Findings, where: str, text: str, bound: int) -> str:
+    """A field's text: lines end in one way, blank ends gone, composed (NFC); control characters dropped, tabs kept."""
+    if len(text) > 20 * bound:  # far beyond: not worth tidying first
+        _too_long(found, where, len(text), bound)
+        return ""
+    lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
+    kept = "".join(one for one in lines if one in _BREAKS or unicodedata.category(one) not in {"Cc", "Cs"}).strip()
+    if len(kept) > bound:
+        _too_long(found, where, len(kept), bound)
+    return kept
+
+
+def _too_long(found: Findings, where: str, length: int, bound: int) -> None:
+    found.add(
+        "length",
+        f"最多 {bound} 字，现在是 {length} 字",
+        f"at most {bound} characters; there are {length}",
+        where=where,
+    )
+
+
+def reachable(contact: str) -> bool:
+    """Whether somebody might be reached there: an e-mail address, or 5 to 20 digits with what stands between them."""
+    if re.fullmatch(r"[^\s@<>\"]+@[^\s@<>\"]+\.[^\s@<>\"]+", contact):
+        return True
+    plain = unicodedata.normalize("NFKC", contact)
+    return bool(re.fullmatch(r"\+?[0-9() /.-]+", plain, re.ASCII)) and 5 <= sum(one.isdigit() for one in plain) <= 20
+
+
+def permit(caller: Caller) -> None:
+    """Raise Forbidden for an enterprise: it reads what is said of its products and decides nothing."""
+    if caller.role is Role.ENTERPRISE:
+        text = Text(
+            "投诉由监管部门办理，企业只能查看", "complaints are handled by regulators; an enterprise reads them"
+        )
+        raise Forbidden(text, (Finding("role", text),))
+
+
+def reads_contact(caller: Caller) -> bool:
+    """Whether a caller is shown contact and photos: those who handle complaints, never the enterprise concerned."""
+    return caller.role is not Role.ENTERPRISE
+
+
+def check(request: StepRequest, caller: Caller) -> StepRequest:
+    """A step as it may be recorded. Raises Refused with every finding."""
+    found = Findings()
+    text = _text(found, "/text", request.text, MAX_ANSWER)
+    if request.step is ComplaintStep.RECEIVE:
+        found.add("step", "投诉只能由投诉人提交", "only whoever complains makes a complaint", where="/step")
+    if request.step in SPEAKING and not text:
+        found.add("missing", "请写明给投诉人的答复", "say what whoever complained is to read", where="/text")
+    if request.step is ComplaintStep.ASSIGN and not may_assign(caller, request.region):
+        found.add(
+            "region",
+            "应为您辖区内或上级的行政区划代码（GB/T 2260,6 位）",
+            "a region code (GB/T 2260, 6 digits) within yours, or one that yours lies in",
+            where="/region",
+            value=request.region,
+        )
+    if request.step is not ComplaintStep.ASSIGN and request.region:
+        found.add("region", "只有分派才写区划", "only an assignment names a region", where="/region")
+    found.refuse("不能这样办理", "this step is refused")
+    return StepRequest(request.step, text, request.region)
+
+
+def may_assign(caller: Caller, region: str) -> bool:
+    """Whether a caller may hand a complaint to a region: downwards within their own, or upwards to one around it."""
+    if region != PROVINCE and not is_region(region):
+        return False
+    if caller.role is Role.OPERATOR:
+        return True
+    own, other = region_prefix(caller.subject), region_prefix(region)
+    return other.startswith(own) or own.startswith(other)
+
+
+def after(state: ComplaintState, step: ComplaintStep) -> ComplaintState:
+    """The state a step leads to. Raises Conflict where it cannot be taken from this one."""
+    before, following = FOLLOWING.get(step, (frozenset(), state))
+    if state not in before:
+        text = Text(
+            f"当前状态为“{STATES[state].zh}”，不能{STEPS[step].zh}",
+            f"the complaint is {STATES[state].en}: “{STEPS[step].en}” is not possible any more",
+        )
+        raise Conflict(text, (Finding("state", text, "/step", step.value),))
+    return following
+
+
+def state_of(steps: Iterable[ComplaintStep]) -> ComplaintState | None:
+    """The state that steps lead to, or None where they are no legal chain: begun by receiving, each possible."""
+    state: ComplaintState | None = None
+    for step in steps:
+        if state is None:
+            if step is not ComplaintStep.RECEIVE:
+                return None
+            state = ComplaintState.RECEIVED
+        elif step not in FOLLOWING or state not in FOLLOWING[step][0]:
+            return None
+        else:
+            state = FOLLOWING[step][1]
+    return state
+
+
+def logged(made: Complaint) -> dict[str, Any]:
+    """What the audit log keeps of a complaint as it came in: nothing that tells who wrote it or what."""
+    return {
+        "kind": made.told.kind.value,
+        "gtin": made.gtin,
+        "region": made.region,
+        "proof": made.proof.value,
+        "photos": made.photos,
+        "text": _digest(made.told.description),
+    }
+
+
+def logged_step(event: ComplaintEvent, state: ComplaintState) -> dict[str, Any]:
+    """What the audit log keeps of a later step and the state it led to: of its words the SHA-256."""
+    return {"event": event.id, "state": state.value, "text": _digest(event.text), "region": event.region}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest() if text else ""
+
+
+STATES: Final = {
+    ComplaintState.RECEIVED: Text("已收到", "received"),
+    ComplaintState.ASSIGNED: Text("已分派", "assigned"),
+    ComplaintState.IN_PROGRESS: Text("办理中", "in progress"),
+    ComplaintState.ANSWERED: Text("已答复", "answered"),
+    ComplaintState.CLOSED: Text("已办结", "closed"),
+    ComplaintState.REFUSED: Text("不予受理", "refused"),
+}
+STEPS: Final = {
+    ComplaintStep.RECEIVE: Text("收到", "receive"),
+    ComplaintStep.ASSIGN: Text("分派", "assign"),
+    ComplaintStep.START: Text("开始办理", "start"),
+    ComplaintStep.ANSWER: Text("答复", "answer"),
+    ComplaintStep.CLOSE: Text("办结", "close"),
+    ComplaintStep.REFUSE: Text("不予受理", "refuse"),
+}

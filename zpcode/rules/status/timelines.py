@@ -1,0 +1,223 @@
+"""From the decisions about one target to what a scan reads: the timeline of one target, the ranges of one batch.
+
+The rule, the same for an item, a range and a whole registry record: each kind of caller (`Actor`) has one
+decision in force at a time, its latest; a restoration takes away the one of the actor it names; of those in
+force the gravest is what the consumer sees. So a lower level never weakens what a higher one decided, and
+nobody's flag hides another's recall.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import msgspec
+
+from zpcode.errors import Conflict, Finding, Forbidden, Text
+from zpcode.rules.status.decisions import Action, Actor
+from zpcode.rules.status.permissions import RANK, may_lift
+from zpcode.wire.card import RangeStanding, Standing, Timeline
+from zpcode.wire.vocabulary import SEVERITY, State
+
+MAX_PENDING: Final = 50
+MAX_RANGES: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class TimelineDecision:
+    """One row of `status_change`, as far as what holds depends on it.
+
+    `lifts` is set on a restoration only: whose decision it takes away. `first` and `last` bound a range
+    (both included). Decisions take effect in the order of `effective_at`, then `id`.
+    """
+
+    id: int
+    actor: Actor
+    action: Action
+    standing: Standing
+    effective_at: datetime
+    lifts: Actor | None = None
+    first: int | None = None
+    last: int | None = None
+
+
+InForce = tuple[TimelineDecision, ...]  # at most one of each actor
+
+
+def in_order(decisions: Iterable[TimelineDecision]) -> list[TimelineDecision]:
+    """Decisions in the order in which they take effect."""
+    return sorted(decisions, key=lambda found: (found.effective_at, found.id))
+
+
+def after(held: InForce, decision: TimelineDecision) -> InForce:
+    """What is in force once one more decision has taken effect."""
+    taken = decision.actor if decision.lifts is None else decision.lifts
+    kept = tuple(found for found in held if found.actor is not taken)
+    return kept if decision.lifts is not None else (*kept, decision)
+
+
+def in_force(decisions: Iterable[TimelineDecision], at: datetime) -> InForce:
+    """What is in force at a moment."""
+    held: InForce = ()
+    for decision in in_order(decisions):
+        if decision.effective_at <= at:
+            held = after(held, decision)
+    return held
+
+
+def gravest(held: InForce) -> TimelineDecision | None:
+    """The decision the consumer is shown: the gravest, of equals the higher level's."""
+    return max(held, key=lambda found: (SEVERITY[found.standing.state], RANK[found.actor], found.id), default=None)
+
+
+def timeline(decisions: Sequence[TimelineDecision], now: datetime) -> Timeline:
+    """What holds now, and everything that is still to come. Empty where nothing ever departs from good."""
+    coming = [found for found in decisions if found.effective_at > now]
+    return _timeline(in_force(decisions, now), in_order(coming))
+
+
+def _timeline(held: InForce, coming: Sequence[TimelineDecision]) -> Timeline:
+    shown = gravest(held)
+    standings = [] if shown is None else [msgspec.structs.replace(shown.standing, begun=True)]
+    for decision in coming:
+        held = after(held, decision)
+        standing = _shown(gravest(held), decision)
+        if not standings or not _same(standings[-1], standing):
+            standings.append(standing)
+    if standings and all(found.state is State.GOOD for found in standings):
+        return Timeline(())
+    return Timeline(tuple(standings))
+
+
+def _shown(shown: TimelineDecision | None, cause: TimelineDecision) -> Standing:
+    """What is shown from the moment `cause` takes effect; an older decision that resurfaces keeps its own words."""
+    if shown is None:
+        return Standing(State.GOOD, cause.standing.effective_at, cause.standing.reason)
+    return msgspec.structs.replace(shown.standing, effective_at=cause.standing.effective_at)
+
+
+def _same(one: Standing, other: Standing) -> bool:
+    return one == msgspec.structs.replace(other, effective_at=one.effective_at, begun=one.begun)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Items `first` … `last` of a batch under the same decisions."""
+
+    first: int
+    last: int
+    held: InForce = ()
+    coming: tuple[TimelineDecision, ...] = ()
+
+
+def ranges(decisions: Sequence[TimelineDecision], now: datetime) -> tuple[RangeStanding, ...]:
+    """The ranges of one batch, cut where anything changes: disjoint, in order, joined where they say the same.
+
+    Raises Conflict beyond 1000 of them: the batch's card is read by each of its scans.
+    """
+    stretches: list[_Stretch] = []
+    for decision in in_order(decisions):
+        _paint(stretches, decision, begun=decision.effective_at <= now)
+    found: list[RangeStanding] = []
+    for stretch in stretches:
+        merged = _timeline(stretch.held, stretch.coming)
+        if not merged.standings:
+            continue
+        if found and found[-1].last + 1 == stretch.first and found[-1].timeline == merged:
+            found[-1] = RangeStanding(found[-1].first, stretch.last, merged)
+        else:
+            found.append(RangeStanding(stretch.first, stretch.last, merged))
+    if len(found) > MAX_RANGES:
+        raise _conflict(
+            "too-many-ranges",
+            f"该批次的号段状态超过 {MAX_RANGES} 段；请改用整批或合并号段",
+            f"this batch would have more than {MAX_RANGES} ranges of its own; decide on the batch, or on wider ranges",
+        )
+    return tuple(found)
+
+
+def _paint(stretches: list[_Stretch], decision: TimelineDecision, *, begun: bool) -> None:
+    """Lay one more decision over disjoint stretches kept in order; those left without any are dropped."""
+    first, last = decision.first, decision.last
+    if first is None or last is None:
+        raise ValueError("a decision about a range has bounds")
+    low = bisect_left(stretches, first, key=lambda found: found.last)
+    high = bisect_right(stretches, last, key=lambda found: found.first)
+    cut = _cut(stretches[low:high], first, last)
+    laid = (_laid(piece, decision, begun) if first <= piece.first <= last else piece for piece in cut)
+    stretches[low:high] = [piece for piece in laid if piece.held or piece.coming]
+
+
+def _cut(met: Sequence[_Stretch], first: int, last: int) -> Iterator[_Stretch]:
+    """The stretches that a range meets, cut at its bounds, with bare ones where it meets none."""
+    bare = first  # the first item of the range that has not been given out yet
+    for old in met:
+        if old.first < first:
+            yield replace(old, last=first - 1)
+        if bare < old.first:
+            yield _Stretch(bare, old.first - 1)
+        yield replace(old, first=max(old.first, first), last=min(old.last, last))
+        if old.last > last:
+            yield replace(old, first=last + 1)
+        bare = old.last + 1
+    if bare <= last:
+        yield _Stretch(bare, last)
+
+
+def _laid(stretch: _Stretch, decision: TimelineDecision, begun: bool) -> _Stretch:
+    if begun:
+        return replace(stretch, held=after(stretch.held, decision))
+    return replace(stretch, coming=(*stretch.coming, decision))
+
+
+def held_in(decisions: Iterable[TimelineDecision], first: int, last: int, at: datetime) -> InForce:
+    """Everything in force at a moment on any item of a range."""
+    stretches: list[_Stretch] = []
+    for decision in in_order(decisions):
+        if decision.effective_at <= at:
+            _paint(stretches, decision, begun=True)
+    met = (stretch.held for stretch in stretches if stretch.first <= last and first <= stretch.last)
+    return tuple(dict.fromkeys(found for held in met for found in held))
+
+
+def lifted_by(actor: Actor, held: Iterable[TimelineDecision]) -> Actor:
+    """Whose decision a restoration takes away: the caller's own where there is one, else the highest it may lift.
+
+    Raises Forbidden where only a higher level's decision is in force at this scope, Conflict where none is.
+    """
+    deciders = {found.actor for found in held}
+    liftable = [found for found in deciders if may_lift(actor, found)]
+    if actor in liftable:
+        return actor
+    if liftable:
+        return max(liftable, key=lambda found: RANK[found])
+    if deciders:
+        text = Text(
+            "现行决定由上级作出，只能由作出决定的级别或其上级恢复",
+            "what is in force was decided by a higher level; only that level or one above it can restore",
+        )
+        raise Forbidden(text, (Finding("higher-level", text),))
+    raise _conflict(
+        "nothing-to-restore",
+        "该范围上没有生效的决定；其他范围的决定须在其原范围恢复，尚未生效的须以其生效时间恢复",
+        "no decision is in force at this scope; one made at another scope is restored where it was made, "
+        "one that is still to take effect is undone by restoring at its effective time",
+    )
+
+
+def check_pending(decisions: Iterable[TimelineDecision], now: datetime) -> None:
+    """Raise Conflict where more than 50 decisions about one target wait to take effect."""
+    if sum(found.effective_at > now for found in decisions) > MAX_PENDING:
+        raise _conflict(
+            "too-many-pending",
+            f"该对象已有 {MAX_PENDING} 项待生效的决定",
+            f"{MAX_PENDING} decisions about this target already wait to take effect",
+        )
+
+
+def _conflict(slug: str, zh: str, en: str) -> Conflict:
+    text = Text(zh, en)
+    return Conflict(text, (Finding(slug, text),))

@@ -1,0 +1,262 @@
+"""A batch's file: begun, resumed where a crash has left it, finished; the same bytes whatever happened.
+
+The bytes are appended to `batch-NUMBER.csv.part`, whole chunks of 8192 rows at a time, and the file is
+renamed once it is complete and on disk. Going on means reading what is there: every row is compared with
+what belongs there, and everything from the first chunk that is short or wrong is written anew. Signatures
+are deterministic (RFC 6979), so a row is the same whenever it is written.
+
+Memory stays the same whatever the size of the batch: a handful of chunks are under way at any time.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import itertools
+import os
+import shutil
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from keys.client import SigningService
+from zpcode.errors import Conflict, Text, Unavailable
+from zpcode.exports.csv import HEADER, CodeTable, Rows
+from zpcode.rules.batches.batch import Batch
+from zpcode.wire.payload import Level
+
+CHUNK: Final = 8192
+IN_FLIGHT: Final = 2 * len(os.sched_getaffinity(0)) + 1
+_SPARE_BYTES = 64 << 20  # left free on the disk, for everybody else
+_WRITE_BACK_BYTES = 32 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFile:
+    """A finished file: its SHA-256 in hex, its size in bytes."""
+
+    sha256: str
+    bytes: int
+
+
+def part_path(directory: Path, batch: Batch) -> Path:
+    """Where a batch's file grows."""
+    return directory / f"{batch.file_name}.part"
+
+
+def progress(directory: Path, batch: Batch) -> int:
+    """How many of a reserved batch's codes have been written so far."""
+    try:
+        size = part_path(directory, batch).stat().st_size
+    except OSError:
+        return 0
+    return max(0, min(batch.codes, (size - len(HEADER)) // CodeTable(batch).width))
+
+
+def produce(
+    batch: Batch,
+    signer: SigningService,
+    directory: Path,
+    *,
+    report: Callable[[int], None] | None = None,
+    stop: threading.Event | None = None,
+) -> CodeFile | None:
+    """Write a batch's file, or finish one that was begun; None when `stop` was set before the end.
+
+    `report` is told how many codes are in the file. Raises SignerError, SignerUnavailable, Conflict where
+    another process of this machine is writing the file, Unavailable where the disk is full or broken.
+    What was written stays and is gone on from.
+    """
+    table = CodeTable(batch)
+    part, finished = part_path(directory, batch), directory / batch.file_name
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if finished.exists() and not part.exists():
+            finished.rename(part)  # complete, but never noted so: it is checked like any other beginning
+        with _opened(part) as file:
+            growing = _Growing(file, table)
+            growing.resume()
+            _check_space(directory, table.size - table.at(growing.done))
+            if not _complete(growing, table, signer, report, stop):
+                return None
+            sha256 = growing.finish()
+            part.rename(finished)
+            _sync_directory(directory)
+    except OSError as error:
+        raise _disk(directory, error) from error
+    return CodeFile(sha256, table.size)
+
+
+def verify(batch: Batch, directory: Path) -> bool:
+    """Whether the finished file is there and its bytes are those that were noted when it was issued."""
+    try:
+        with (directory / batch.file_name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == batch.sha256
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise _disk(directory, error) from error
+
+
+def discard(batch: Batch, directory: Path) -> None:
+    """Throw an unfinished file away."""
+    part_path(directory, batch).unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The growing file, for one process at a time; only its owner may read it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "r+b") as file:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(Text(f"另一个进程正在写 {path.name}", f"another process is writing {path.name}")) from None
+        yield file
+
+
+class _Growing:
+    """An unfinished file: the rows that stand in it (`done`), and the SHA-256 over them."""
+
+    def __init__(self, file: BinaryIO, table: CodeTable) -> None:
+        self._file, self._table = file, table
+        self.done = 0
+        self._digest = hashlib.sha256(HEADER)
+        self._handed_over = 0
+
+    def resume(self) -> None:
+        """Go through what is there, row by row, and cut off what does not stand."""
+        table, file = self._table, self._file
+        if file.read(len(HEADER)) == HEADER:
+            while self.done < table.codes:
+                count = min(CHUNK, table.codes - self.done)
+                block = file.read(count * table.width)
+                if len(block) < count * table.width or not table.agreeing(block, self.done):
+                    break
+                self._digest.update(block)
+                self.done += count
+        if self.done == 0:
+            file.seek(0)
+            file.write(HEADER)
+            file.flush()
+        file.truncate(table.at(self.done))
+        file.seek(table.at(self.done))
+
+    def append(self, rows: Rows) -> None:
+        """Add a chunk of rows."""
+        self._digest.update(rows.data)
+        self._file.write(rows.data)
+        self.done += len(rows)
+        if (end := self._table.at(self.done)) - self._handed_over >= _WRITE_BACK_BYTES:
+            self._file.flush()
+            # Linux begins to write these pages to disk and goes on: the last fsync then has little left to do.
+            os.posix_fadvise(self._file.fileno(), self._handed_over, end, os.POSIX_FADV_DONTNEED)
+            self._handed_over = end
+
+    def finish(self) -> str:
+        """Have everything on disk, and return the SHA-256 in hex."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return self._digest.hexdigest()
+
+
+def _complete(
+    growing: _Growing,
+    table: CodeTable,
+    signer: SigningService,
+    report: Callable[[int], None] | None,
+    stop: threading.Event | None,
+) -> bool:
+    """Add the rows that are missing; False when asked to stop before the last."""
+    with closing(_rows(table, signer, growing.done)) as chunks:
+        for rows in chunks:
+            growing.append(rows)
+            if report is not None:
+                report(growing.done)
+            if stop is not None and stop.is_set() and growing.done < table.codes:
+                return False
+    return True
+
+
+def _rows(table: CodeTable, signer: SigningService, first: int) -> Generator[Rows]:
+    """The rows from index `first` on, a chunk at a time."""
+    batch = table.batch
+    if not batch.level.is_item:
+        if first == 0:
+            yield table.only_row(_single(batch, signer))
+    elif batch.sealed:
+        yield from _signed(table, signer, first)
+    else:
+        for start in range(first, table.codes, CHUNK):
+            yield table.rows(table.slots(start, min(CHUNK, table.codes - start)), b"")
+
+
+def _single(batch: Batch, signer: SigningService) -> bytes:
+    if batch.level is Level.LOT:
+        return signer.sign_lot(batch.key_id, batch.gtin, batch.lot)
+    return signer.sign_product(batch.key_id, batch.gtin)
+
+
+def _signed(table: CodeTable, signer: SigningService, first: int) -> Generator[Rows]:
+    """Sealed rows in order, while more requests wait at the signer than it has processes."""
+    batch = table.batch
+    starts = iter(range(first, table.codes, CHUNK))
+    under_way: deque[tuple[npt.NDArray[np.uint64], Future[bytes]]] = deque()
+    pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="sign")
+    try:
+        while True:
+            for start in itertools.islice(starts, IN_FLIGHT - len(under_way)):
+                slots = table.slots(start, min(CHUNK, table.codes - start))
+                under_way.append((slots, pool.submit(signer.sign_items, batch.key_id, batch.gtin, batch.number, slots)))
+            if not under_way:
+                return
+            slots, signatures = under_way.popleft()
+            yield table.rows(slots, signatures.result())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _check_space(directory: Path, needed: int) -> None:
+    free = shutil.disk_usage(directory).free
+    if free < needed + _SPARE_BYTES:
+        raise Unavailable(
+            Text(
+                f"{directory} 所在磁盘空间不足：还需 {_size(needed + _SPARE_BYTES)}，剩余 {_size(free)}；腾出空间后会接着写",
+                f"the disk of {directory} is too full: {_size(needed + _SPARE_BYTES)} needed, {_size(free)} free; "
+                "make room, and writing goes on where it stopped",
+            )
+        )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.0f} MB"
+
+
+def _disk(directory: Path, error: OSError) -> Unavailable:
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+    zh = "磁盘已满" if full else f"无法读写（{error.strerror}）"
+    en = "the disk is full" if full else f"cannot be read or written ({error.strerror})"
+    return Unavailable(
+        Text(
+            f"{directory}:{zh}；已写部分保留，排除故障后会接着写",
+            f"{directory}: {en}; what is written stays and is gone on from",
+        )
+    )
+
+
+def _sync_directory(directory: Path) -> None:
+    """Have the renaming itself on disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

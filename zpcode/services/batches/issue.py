@@ -1,0 +1,177 @@
+"""From a reserved batch to an issued one: its file is written, then everything is noted in one transaction.
+
+Nothing is lost wherever this is stopped: a batch stays reserved until its file is complete and on disk,
+and whoever issues it next goes on from the last whole chunk.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+from keys.client import SigningService
+from zpcode.errors import Conflict, Finding, NotFound, SignerError, SignerUnavailable, Text, Unavailable
+from zpcode.rules.batches.batch import Activation, Batch, BatchState
+from zpcode.services.batches import code_file
+from zpcode.services.batches.reserve import put_batch_cards
+from zpcode.store import audit, batches
+from zpcode.store.database.session import Engine, transaction
+
+ACTOR = "service:issuing"
+
+
+def issue(
+    engine: Engine,
+    signer: SigningService,
+    number: int,
+    *,
+    directory: Path,
+    clock: Callable[[], datetime],
+    progress: Callable[[int], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Batch:
+    """Write the file of a reserved batch into `directory` and issue the batch; issued ones are returned as they are.
+
+    `clock` gives aware times, `progress` is told how many codes are written. With `stop` set it ends after
+    the current chunk and returns the batch still reserved. Raises SignerUnavailable, SignerError,
+    Unavailable (disk or database): the batch then stays reserved with the reason as its `problem`.
+    Raises Conflict while another process issues it, NotFound.
+    """
+    with batches.issuing(engine, number) as ours:
+        if not ours:
+            text = Text(f"批次 {number} 正由另一个进程生成", f"batch {number} is being issued by another process")
+            raise Conflict(text, (Finding("being_issued", text),))
+        batch = _load(engine, number)
+        if batch.state is not BatchState.RESERVED:
+            return batch
+        try:
+            batch, file = _write(engine, signer, batch, directory, clock, progress, stop)
+        except (SignerError, Unavailable) as error:
+            _note(engine, number, error.text)
+            raise
+        return batch if file is None else _finish(engine, number, file, clock())
+
+
+def reissue(
+    engine: Engine,
+    signer: SigningService,
+    number: int,
+    *,
+    directory: Path,
+    progress: Callable[[int], None] | None = None,
+) -> Path:
+    """The path of an issued batch's file, written anew where it is missing or damaged: the same to the byte.
+
+    Raises NotFound, Conflict where the batch is not issued or its bytes cannot be had again, SignerError
+    where its key signs no more.
+    """
+    with batches.issuing(engine, number) as ours:
+        batch = _load(engine, number)
+        if not ours or batch.state is not BatchState.ISSUED:
+            text = Text(f"批次 {number} 尚未生成完毕", f"batch {number} is not issued yet")
+            raise Conflict(text, (Finding("not_issued", text),))
+        if not code_file.verify(batch, directory):
+            _restore(batch, signer, directory, progress)
+        return directory / batch.file_name
+
+
+def _restore(batch: Batch, signer: SigningService, directory: Path, progress: Callable[[int], None] | None) -> None:
+    """Write an issued batch's file again: what stands of it first, all of it where that is not the original."""
+    for _ in range(2):
+        file = code_file.produce(batch, signer, directory, report=progress)
+        if file is not None and file.sha256 == batch.sha256:
+            return
+        (directory / batch.file_name).unlink()
+    text = Text(
+        f"批次 {batch.number} 的文件无法还原", f"the file of batch {batch.number} cannot be restored to what was issued"
+    )
+    raise Conflict(text, (Finding("file_differs", text),))
+
+
+def _load(engine: Engine, number: int) -> Batch:
+    with transaction(engine) as connection:
+        batch = batches.get(connection, number)
+    if batch is None:
+        raise NotFound(Text(f"没有批次 {number}", f"there is no batch {number}"))
+    return batch
+
+
+def _write(
+    engine: Engine,
+    signer: SigningService,
+    batch: Batch,
+    directory: Path,
+    clock: Callable[[], datetime],
+    progress: Callable[[int], None] | None,
+    stop: threading.Event | None,
+) -> tuple[Batch, code_file.CodeFile | None]:
+    """The file, signed with the key the batch began with, or from the start with a new one if that may not sign."""
+    if batch.problem is not None:
+        _note(engine, batch.number, None)
+    if batch.sealed and not batch.key_id:
+        batch = _begin(engine, batch, signer.active_key(), clock())
+    try:
+        return batch, code_file.produce(batch, signer, directory, report=progress, stop=stop)
+    except SignerUnavailable:
+        raise
+    except SignerError:
+        active = signer.active_key()
+        if active == batch.key_id:
+            raise
+        # Its key was retired or revoked half way. No code has left the house, so all of them are signed anew.
+        code_file.discard(batch, directory)
+        batch = _begin(engine, batch, active, clock())
+        return batch, code_file.produce(batch, signer, directory, report=progress, stop=stop)
+
+
+def _begin(engine: Engine, batch: Batch, key_id: str, now: datetime) -> Batch:
+    """Fix the signing key before the first signature, so that going on means going on with the same key."""
+    with transaction(engine) as connection:
+        detail = {"key_id": key_id, "instead_of": batch.key_id}
+        audit.append(
+            connection, at=now, actor=ACTOR, action="batch.begin", object_=f"batch:{batch.number}", detail=detail
+        )
+        batches.change(connection, batch.number, key_id=key_id)
+    return replace(batch, key_id=key_id)
+
+
+def _finish(engine: Engine, number: int, file: code_file.CodeFile, now: datetime) -> Batch:
+    """Issued: the file's hash, the activation, the audit entry and the cards in one transaction."""
+    with transaction(engine) as connection:
+        batch = batches.get(connection, number, lock=True)
+        if batch is None or batch.state is not BatchState.RESERVED:
+            raise Conflict(Text(f"批次 {number} 的状态已改变", f"batch {number} has changed meanwhile"))
+        activated = now if batch.activation is Activation.ON_ISSUE else None
+        detail = {"sha256": file.sha256, "bytes": file.bytes, "key_id": batch.key_id, "active": activated is not None}
+        audit.append(connection, at=now, actor=ACTOR, action="batch.issue", object_=f"batch:{number}", detail=detail)
+        batches.change(
+            connection,
+            number,
+            state=BatchState.ISSUED.value,
+            sha256=file.sha256,
+            bytes=file.bytes,
+            issued_at=now,
+            activated_at=activated,
+            problem="",
+        )
+        issued = replace(
+            batch,
+            state=BatchState.ISSUED,
+            sha256=file.sha256,
+            bytes=file.bytes,
+            issued_at=now,
+            activated_at=activated,
+            problem=None,
+        )
+        put_batch_cards(connection, issued)
+        return issued
+
+
+def _note(engine: Engine, number: int, problem: Text | None) -> None:
+    """Leave the reason with the batch, for the enterprise to read; that the database is away as well is not news."""
+    with suppress(Unavailable), transaction(engine) as connection:
+        batches.note_problem(connection, number, problem)

@@ -1,0 +1,69 @@
+"""The queue of batches to issue: jobs in the same PostgreSQL (Procrastinate), so nothing else can be lost.
+
+A job only says "issue batch N". It may be lost or come twice without harm: a batch stays reserved until it
+is issued, the worker's sweep finds those that no job names, and only one process at a time issues a batch.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from types import TracebackType
+from typing import Final, Self
+
+from procrastinate import App, SyncPsycopgConnector
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+
+from zpcode.store.database.session import session_class
+
+TASK: Final = "issue_batch"
+QUEUE: Final = "issuing"
+
+
+class IssueQueue:
+    """Where whoever reserves a batch says so; a context manager, used by many threads at once.
+
+    `database` is a libpq URL. Nothing is opened before the first job.
+    """
+
+    def __init__(self, database: str) -> None:
+        connector = SyncPsycopgConnector(
+            conninfo=database,
+            min_size=0,
+            max_size=2,
+            timeout=3,
+            kwargs={"connect_timeout": 3},
+            connection_class=session_class(database),
+        )
+        self._app = App(connector=connector)
+        self._open = False
+        self._opening = Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        if self._open:
+            self._app.close()
+            self._open = False
+
+    def defer_issue(self, number: int) -> bool:
+        """Ask for a batch to be issued; False where the queue cannot be reached, which the sweep makes good."""
+        try:
+            self._ensure_open()
+            job = self._app.configure_task(TASK, queue=QUEUE, queueing_lock=f"batch-{number}")
+            job.defer(number=number)
+        except AlreadyEnqueued:
+            return True
+        except ConnectorException:
+            return False
+        return True
+
+    def _ensure_open(self) -> None:
+        with self._opening:
+            if not self._open:
+                self._app.open()
+                self._open = True

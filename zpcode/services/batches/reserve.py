@@ -1,0 +1,268 @@
+"""Batches of codes: reserved, activated, looked at. Their files are made by `zpcode.services.batches.issue`."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final, TypeVar
+
+import msgspec
+
+from zpcode.errors import Conflict, Finding, NotFound, Refused, Text
+from zpcode.rules.access import Caller
+from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
+from zpcode.rules.batches.issuing import Facts, may_ask, may_issue
+from zpcode.rules.journey import told
+from zpcode.store import audit, batches, cards, journey, status
+from zpcode.store.database.session import Connection, Engine, transaction
+from zpcode.wire.calendar import seconds
+from zpcode.wire.card import (
+    BatchCard,
+    LotCard,
+    ProductCard,
+    Timeline,
+    TraceEvent,
+    batch_key,
+    lot_key,
+    product_key,
+    standing_key,
+)
+from zpcode.wire.gs1 import is_lot
+from zpcode.wire.link import is_base
+from zpcode.wire.payload import Level
+from zpcode.wire.permutation import KEY_BYTES
+from zpcode.wire.vocabulary import Scope
+
+MAX_LISTING: Final = 200
+CardType = TypeVar("CardType", ProductCard, BatchCard, LotCard)
+_IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}", re.ASCII)
+
+
+def reserve(
+    engine: Engine,
+    request: BatchRequest,
+    *,
+    caller: Caller,
+    idempotency_key: str,
+    base: str,
+    now: datetime,
+    randomness: Callable[[int], bytes] = secrets.token_bytes,
+) -> Batch:
+    """Reserve a batch: its number and its keys are committed before anything is signed.
+
+    `base` is the address printed before each code, `now` is aware. The same key with the same request
+    gives the same batch, however often and however many at once ask. Raises Refused with every reason,
+    Forbidden, Conflict where the key has made another batch, Unavailable.
+    """
+    may_ask(caller)
+    _check_key(idempotency_key)
+    _check_base(base)
+    owner = f"{caller.role}:{caller.subject}"
+    with transaction(engine) as connection:
+        earlier = batches.claim(connection, owner, idempotency_key, request.digest, now)
+        if earlier is not None:
+            return _again(connection, earlier, request)
+        batch = _reserved(connection, request, caller, base, now, randomness)
+        if batch.lot:  # whoever reports events of the lot waits, or is waited for: this batch's card shows them too
+            status.lock(connection, Scope.LOT, f"{batch.gtin}:{batch.lot}")
+        batches.add(connection, batch)
+        batches.bind(connection, owner, idempotency_key, batch.number)
+        _audit_reserved(connection, batch, caller)
+        card = msgspec.structs.replace(batch.card(), journey=_journey(connection, batch))
+        cards.put_cards(connection, {batch_key(batch.number): msgspec.msgpack.encode(card)} | _lot(connection, batch))
+        return batch
+
+
+def get(engine: Engine, number: int, caller: Caller) -> Batch:
+    """One batch. Raises NotFound where there is none, or none within the caller's reach."""
+    with transaction(engine) as connection:
+        return _within_reach(batches.get(connection, number), number, caller)
+
+
+def listing(engine: Engine, caller: Caller, after: int | None = None, limit: int = 50) -> list[Batch]:
+    """The batches within the caller's reach, newest first: up to `limit` (1 … 200) that follow number `after`."""
+    with transaction(engine) as connection:
+        return batches.listing(connection, caller, after, max(1, min(limit, MAX_LISTING)))
+
+
+def activate(engine: Engine, number: int, caller: Caller, now: datetime) -> Batch:
+    """Let a batch's codes be answered from now on. Doing it again changes nothing.
+
+    Raises NotFound, Forbidden (a regulator), Conflict where the batch is not issued yet.
+    """
+    may_ask(caller)
+    with transaction(engine) as connection:
+        batch = _within_reach(batches.get(connection, number, lock=True), number, caller)
+        if batch.activated_at is not None:
+            return batch
+        if batch.state is not BatchState.ISSUED:
+            text = Text(
+                f"批次 {number} 尚未生成完毕，不能激活", f"batch {number} is not issued yet and cannot be activated"
+            )
+            raise Conflict(text, (Finding("not_issued", text),))
+        audit.append(
+            connection, at=now, actor=caller.name, action="batch.activate", object_=f"batch:{number}", detail={}
+        )
+        batches.change(connection, number, activated_at=now)
+        active = replace(batch, activated_at=now)
+        put_batch_cards(connection, active)
+        return active
+
+
+def put_batch_cards(connection: Connection, batch: Batch) -> None:
+    """Bring a batch's card, and at lot level its lot's, to the batch's row; decisions about it stay.
+
+    The caller has locked the batch and appended to the audit log in this transaction, and so has
+    whoever decides about it: that makes them take turns.
+    """
+    key = batch_key(batch.number)
+    standing = card_of(connection, key, BatchCard) or batch.card()
+    card = msgspec.structs.replace(standing, key_id=batch.key_id, activated_at=seconds(batch.activated_at))
+    cards.put_cards(connection, {key: msgspec.msgpack.encode(card)} | _lot(connection, batch))
+
+
+def card_of(connection: Connection, key: str, kind: type[CardType]) -> CardType | None:
+    """One card by its key."""
+    found = cards.fetch(connection, [key])
+    return msgspec.msgpack.decode(found[0].body, type=kind) if found else None
+
+
+def _lot(connection: Connection, batch: Batch) -> dict[str, bytes]:
+    """The card of a lot that has lot codes: active from the first of its batches that is."""
+    if batch.level is not Level.LOT:
+        return {}
+    key = lot_key(batch.gtin, batch.lot)
+    known = card_of(connection, key, LotCard)
+    begun = {moment for moment in (known and known.activated_at, seconds(batch.activated_at)) if moment}
+    own = batch.card()
+    active = min(begun, default=0)
+    card = LotCard(batch.gtin, batch.lot, own.production_date, own.expiry_date, active, _journey(connection, batch))
+    return {key: msgspec.msgpack.encode(card)}
+
+
+def _journey(connection: Connection, batch: Batch) -> tuple[TraceEvent, ...]:
+    """The events of a batch's lot."""
+    return told(journey.of_lot(connection, batch.gtin, batch.lot)) if batch.lot else ()
+
+
+def _reserved(
+    connection: Connection,
+    request: BatchRequest,
+    caller: Caller,
+    base: str,
+    now: datetime,
+    randomness: Callable[[int], bytes],
+) -> Batch:
+    """The batch a request makes, once every rule has agreed."""
+    facts, region = _facts(connection, request, caller)
+    may_issue(request, facts, now)
+    return Batch(
+        number=batches.next_number(connection),
+        uscc="" if facts.product is None else facts.product.enterprise.uscc,
+        region=region,
+        gtin=request.gtin,
+        level=request.level,
+        quantity=request.quantity,
+        lot=request.lot,
+        production_date=request.production_date,
+        expiry_date=request.expiry_date,
+        format=request.format,
+        base=base,
+        activation=request.activation,
+        created_by=caller.name,
+        created_at=now,
+        permutation_key=randomness(KEY_BYTES),
+        check_key=randomness(KEY_BYTES),
+    )
+
+
+def _facts(connection: Connection, request: BatchRequest, caller: Caller) -> tuple[Facts, str]:
+    """What the rules ask for, and the region of the enterprise."""
+    if not request.gtin.isascii() or not request.gtin.isalnum():
+        return Facts(None), ""
+    product = card_of(connection, product_key(request.gtin), ProductCard)
+    if product is None or not caller.reaches(product.enterprise.uscc, product.enterprise.region):
+        return Facts(None), ""
+    region, quota, used = batches.quota(connection, product.enterprise.uscc)
+    reaching = [*product.standing_keys()]
+    lot = None
+    if is_lot(request.lot):
+        reaching.append((Scope.LOT, f"{request.gtin}:{request.lot}"))
+        lot = card_of(connection, lot_key(request.gtin, request.lot), LotCard)
+    return Facts(product, _timelines(connection, reaching), quota, used, lot), region
+
+
+def _timelines(connection: Connection, reaching: list[tuple[Scope, str]]) -> tuple[tuple[Scope, str, Timeline], ...]:
+    found = {card.key: card.body for card in cards.fetch(connection, [standing_key(*where) for where in reaching])}
+    decode = msgspec.msgpack.Decoder(Timeline).decode
+    return tuple(
+        (scope, target, decode(found[standing_key(scope, target)]))
+        for scope, target in reaching
+        if standing_key(scope, target) in found
+    )
+
+
+def _again(connection: Connection, earlier: batches.IdempotencyRecord, request: BatchRequest) -> Batch:
+    if earlier.digest != request.digest:
+        text = Text(
+            f"该幂等键已用于批次 {earlier.batch}，而这次的内容不同；请换一个键",
+            f"this idempotency key has made batch {earlier.batch} from another request; use a new key",
+        )
+        raise Conflict(text, (Finding("idempotency_key_reused", text),))
+    batch = batches.get(connection, earlier.batch)
+    if batch is None:
+        raise _missing(earlier.batch)
+    return batch
+
+
+def _audit_reserved(connection: Connection, batch: Batch, caller: Caller) -> None:
+    detail = {
+        "gtin": batch.gtin,
+        "uscc": batch.uscc,
+        "level": batch.level.value,
+        "quantity": batch.quantity,
+        "lot": batch.lot,
+        "production_date": batch.production_date and batch.production_date.isoformat(),
+        "expiry_date": batch.expiry_date and batch.expiry_date.isoformat(),
+        "activation": batch.activation.value,
+        "base": batch.base,
+    }
+    audit.append(
+        connection,
+        at=batch.created_at,
+        actor=caller.name,
+        action="batch.reserve",
+        object_=f"batch:{batch.number}",
+        detail=detail,
+    )
+
+
+def _within_reach(batch: Batch | None, number: int, caller: Caller) -> Batch:
+    if batch is None or not caller.reaches(batch.uscc, batch.region):
+        raise _missing(number)
+    return batch
+
+
+def _missing(number: int) -> NotFound:
+    return NotFound(Text(f"没有批次 {number}", f"there is no batch {number}"))
+
+
+def _check_key(key: str) -> None:
+    if not _IDEMPOTENCY_KEY.fullmatch(key):
+        text = Text(
+            "幂等键（Idempotency-Key）须为 1 至 200 个可见的 ASCII 字符",
+            "an idempotency key is 1 to 200 visible ASCII characters",
+        )
+        raise Refused(text, (Finding("idempotency_key", text, "Idempotency-Key"),))
+
+
+def _check_base(base: str) -> None:
+    if not is_base(base):
+        text = Text(
+            f"码前地址 {base[:80]!r} 须为小写的协议与主机，不带路径",
+            f"the base address {base[:80]!r} is scheme and host in lower case without a path",
+        )
+        raise Refused(text, (Finding("base", text),))

@@ -1,0 +1,245 @@
+"""The goods' journey: events reported, withdrawn, listed; and with each change the cards that show them.
+
+One transaction each. Locks are taken in the order lots, batches, audit log, card head, as in `zpcode.services.status.change`:
+who reserves a batch of a lot takes the lot's lock too, so its card has every event of the lot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from zpcode.errors import Conflict, Finding, Findings, NotFound, Text
+from zpcode.rules import journey as rules
+from zpcode.rules.access import Caller
+from zpcode.rules.batches.batch import Batch
+from zpcode.rules.journey import EventRequest, JourneyEvent, Subject, Where
+from zpcode.store import audit, batches, cards, journey, status
+from zpcode.store.database.session import Connection, Engine, transaction
+from zpcode.wire.card import BatchCard, LotCard, batch_key, lot_key
+from zpcode.wire.vocabulary import Scope
+
+Reported = Sequence[tuple[Subject, EventRequest]]
+_REFUSED: Final = Text("流转事件有误，未写入任何内容", "the events are not right; nothing was written")
+
+
+class Recorded(NamedTuple):
+    """Events as they are on record, in the order in which they were reported; `new` are the numbers of those that were not."""
+
+    events: tuple[JourneyEvent, ...]
+    new: frozenset[int]
+
+
+class _Goods(NamedTuple):
+    """Whose the subjects are, and the batches whose cards show their events. Nobody else changes either meanwhile."""
+
+    owners: Mapping[Subject, str]
+    batches: Sequence[Batch]
+
+
+def record(
+    engine: Engine, subject: Subject, requests: Sequence[EventRequest], *, caller: Caller, now: datetime
+) -> Recorded:
+    """Record events of one batch or lot, all or none. One that is on record word for word is not recorded again.
+
+    Raises Forbidden, NotFound (no such batch or lot, or not within reach), Refused with every finding, Conflict (more
+    than 500 events), Unavailable.
+    """
+    rules.may_record(caller)
+    with transaction(engine) as connection:
+        goods = _goods(connection, [subject], caller)
+        if subject not in goods.owners:
+            raise _unknown(subject)
+        reported = [(subject, request) for request in requests]
+        findings = rules.examine(requests, now, lambda number, field: f"/events/{number}/{field}")
+        return _record(connection, goods, reported, findings, caller, now)
+
+
+def record_all(
+    engine: Engine,
+    reported: Reported,
+    findings: Findings,
+    *,
+    caller: Caller,
+    now: datetime,
+    where: Where,
+    dry_run: bool,
+) -> Recorded:
+    """Record events of many batches and lots, all or none; `findings` are those of the file they came in.
+
+    Raises as `record` does; a batch or lot that is not there is a finding. With `dry_run` all is done and rolled back.
+    """
+    rules.may_record(caller)
+    with transaction(engine) as connection:
+        goods = _goods(connection, {subject for subject, _ in reported}, caller)
+        findings.items += rules.examine([request for _, request in reported], now, where).items
+        for number, (subject, _) in enumerate(reported):
+            if subject not in goods.owners:
+                text = _unknown(subject).text
+                findings.add("subject", text.zh, text.en, where=where(number, "batch" if subject.batch else "lot"))
+        recorded = _record(connection, goods, reported, findings, caller, now, where)
+        if dry_run:
+            connection.rollback()
+        return recorded
+
+
+def events(engine: Engine, subject: Subject, caller: Caller) -> list[JourneyEvent]:
+    """Every event of one batch or lot in the order in which they were recorded. Raises NotFound, Unavailable."""
+    with transaction(engine) as connection:
+        if subject not in _owners(connection, [subject], caller):
+            raise _unknown(subject)
+        return journey.of(connection, [subject]).get(subject, [])
+
+
+def withdraw(
+    engine: Engine, subject: Subject, number: int, reason: str, *, caller: Caller, now: datetime
+) -> JourneyEvent:
+    """Let an event count no more. Doing it again changes nothing; what it had superseded stays superseded.
+
+    Raises Forbidden, Refused (no reason), NotFound, Unavailable.
+    """
+    rules.may_record(caller)
+    rules.check_reason(reason)
+    with transaction(engine) as connection:
+        goods = _goods(connection, [subject], caller)
+        known = journey.of(connection, [subject]).get(subject, []) if subject in goods.owners else []
+        event = next((one for one in known if one.id == number), None)
+        if event is None:
+            raise _unknown(subject)
+        if event.withdrawn_at is not None:
+            return event
+        gone = replace(event, withdrawn_at=now, withdrawn_by=caller.name, withdrawal=reason.strip())
+        journey.withdraw(connection, number, by=caller.name, reason=gone.withdrawal, at=now)
+        detail = {"event": number, "reason": gone.withdrawal}
+        audit.append(
+            connection, at=now, actor=caller.name, action="journey.withdraw", object_=subject.name, detail=detail
+        )
+        cards.put_cards(connection, _cards(connection, goods))
+        return gone
+
+
+def _record(
+    connection: Connection,
+    goods: _Goods,
+    reported: Reported,
+    findings: Findings,
+    caller: Caller,
+    now: datetime,
+    where: Where = lambda number, field: f"/events/{number}/{field}",
+) -> Recorded:
+    findings.refuse(_REFUSED.zh, _REFUSED.en)
+    known = journey.of(connection, goods.owners.keys())
+    drafts: dict[tuple[object, ...], JourneyEvent] = {}
+    order = []
+    for subject, request in reported:
+        draft = rules.draft(request, subject, goods.owners[subject], caller.name, now)
+        order.append((subject, *draft.content))
+        drafts.setdefault(order[-1], draft)
+    there = {(event.subject, *event.content): event for found in known.values() for event in rules.on_record(found)}
+    missing = {content: draft for content, draft in drafts.items() if content not in there}
+    _check_superseded(
+        known, [(number, drafts[content]) for number, content in enumerate(order) if content in missing], where
+    )
+    _check_bound(known, missing.values())
+    made = dict(zip(missing, journey.add(connection, list(missing.values())), strict=True))
+    if made:
+        _audit(connection, list(made.values()), caller, now)
+        cards.put_cards(connection, _cards(connection, goods))
+    return Recorded(tuple((there | made)[content] for content in order), frozenset(one.id for one in made.values()))
+
+
+def _check_superseded(
+    known: Mapping[Subject, Sequence[JourneyEvent]], drafts: Sequence[tuple[int, JourneyEvent]], where: Where
+) -> None:
+    """Raise Refused where an event is to take the place of one that is not there, or whose place is taken."""
+    findings, taken = Findings(), set[int]()
+    for number, draft in drafts:
+        if draft.supersedes is None:
+            continue
+        standing = {event.id for event in rules.standing(known.get(draft.subject, ()))}
+        if draft.supersedes not in standing or draft.supersedes in taken:
+            findings.add(
+                "supersedes", "该批次或批号没有这一有效事件，请核对编号",
+                "this batch or lot has no such event that still counts; look at its number",
+                where=where(number, "supersedes"), value=draft.supersedes,
+            )  # fmt: skip
+        taken.add(draft.supersedes)
+    findings.refuse(_REFUSED.zh, _REFUSED.en)
+
+
+def _check_bound(known: Mapping[Subject, Sequence[JourneyEvent]], drafts: Collection[JourneyEvent]) -> None:
+    counts = {subject: len(found) for subject, found in known.items()}
+    for draft in drafts:
+        counts[draft.subject] = counts.get(draft.subject, 0) + 1
+        if counts[draft.subject] > rules.MAX_EVENTS:
+            text = Text(
+                f"{draft.subject.name} 的事件已满 {rules.MAX_EVENTS} 条",
+                f"{draft.subject.name} has {rules.MAX_EVENTS} events already",
+            )
+            raise Conflict(text, (Finding("too-many-events", text),))
+
+
+def _audit(connection: Connection, made: Sequence[JourneyEvent], caller: Caller, now: datetime) -> None:
+    """One entry for each batch or lot, with its events word for word."""
+    told: dict[Subject, list[dict[str, Any]]] = {}
+    for event in made:
+        told.setdefault(event.subject, []).append(rules.audit_detail(event))
+    for subject, details in told.items():
+        detail = {"events": details}
+        audit.append(
+            connection, at=now, actor=caller.name, action="journey.record", object_=subject.name, detail=detail
+        )
+
+
+def _goods(connection: Connection, subjects: Collection[Subject], caller: Caller) -> _Goods:
+    """The subjects within the caller's reach, locked, and every batch whose card shows their events, locked too."""
+    for subject in sorted(subjects):
+        if not subject.batch:
+            status.lock(connection, Scope.LOT, f"{subject.gtin}:{subject.lot}")
+    owners = _owners(connection, subjects, caller)
+    numbers = {subject.batch for subject in owners if subject.batch}
+    numbers.update(journey.batches_of(connection, [subject for subject in owners if not subject.batch]))
+    return _Goods(owners, batches.numbered(connection, numbers, lock=True))
+
+
+def _owners(connection: Connection, subjects: Collection[Subject], caller: Caller) -> dict[Subject, str]:
+    """Whose the subjects are, those that exist and lie within reach."""
+    found: dict[Subject, str] = {}
+    for batch in batches.numbered(connection, [subject.batch for subject in subjects if subject.batch]):
+        if caller.reaches(batch.uscc, batch.region):
+            found[Subject(batch.number)] = batch.uscc
+    for subject in subjects:
+        if not subject.batch:
+            owner = status.owner(connection, Scope.LOT, f"{subject.gtin}:{subject.lot}")
+            if owner is not None and caller.reaches(owner.uscc, owner.region):
+                found[subject] = owner.uscc
+    return found
+
+
+def _cards(connection: Connection, goods: _Goods) -> dict[str, bytes]:
+    """The cards that show these goods' events. The caller has the audit log's lock, as everybody who writes them."""
+    lots = {subject for subject in goods.owners if not subject.batch}
+    lots |= {Subject(gtin=batch.gtin, lot=batch.lot) for batch in goods.batches if batch.lot}
+    known = journey.of(connection, lots | {Subject(batch.number) for batch in goods.batches})
+    keys = [*(batch_key(batch.number) for batch in goods.batches), *(lot_key(lot.gtin, lot.lot) for lot in lots)]
+    stored = {card.key: card.body for card in cards.fetch(connection, keys)}
+    found: dict[str, bytes] = {}
+    for batch in goods.batches:
+        key = batch_key(batch.number)
+        card = msgspec.msgpack.decode(stored[key], type=BatchCard) if key in stored else batch.card()
+        whole = [*known.get(Subject(batch.number), ()), *known.get(Subject(gtin=batch.gtin, lot=batch.lot), ())]
+        found[key] = msgspec.msgpack.encode(msgspec.structs.replace(card, journey=rules.told(whole)))
+    for lot in lots:
+        if (key := lot_key(lot.gtin, lot.lot)) in stored:
+            dates = msgspec.msgpack.decode(stored[key], type=LotCard)
+            found[key] = msgspec.msgpack.encode(msgspec.structs.replace(dates, journey=rules.told(known.get(lot, ()))))
+    return found
+
+
+def _unknown(subject: Subject) -> NotFound:
+    name = f"{subject.batch}" if subject.batch else f"{subject.gtin} {subject.lot}"
+    return NotFound(Text(f"没有这个批次、批号或事件：{name}", f"there is no such batch, lot or event: {name}"))

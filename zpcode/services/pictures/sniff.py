@@ -1,0 +1,110 @@
+"""What a file is by its first bytes, and how many pixels it claims, before any decoder sees it.
+
+The library behind a form allocates by what the header says: libwebp takes the whole canvas twice when a file is
+merely opened. So the size is read here, with nothing but `struct`.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+from zpcode.errors import Refused, refusal
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_NO_FRAME: Final = {0xC4, 0xC8, 0xCC}  # Huffman tables, an extension, arithmetic conditioning: among the SOF numbers
+_OTHERS: Final[tuple[tuple[int, bytes, str], ...]] = (
+    (0, b"GIF8", "GIF"),
+    (0, b"BM", "BMP"),
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"%PDF", "PDF"),
+    (0, b"8BPS", "Photoshop"),
+    (0, b"PK\x03\x04", "ZIP"),
+    (4, b"ftypavif", "AVIF"),
+    (4, b"ftyp", "HEIC"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Recognised:
+    """A file's form as Pillow names it (JPEG, PNG, WEBP), and its width and height as stored."""
+
+    form: str
+    size: tuple[int, int]
+
+
+def recognised(data: bytes) -> Recognised:
+    """What the file is. Raises Refused where it is none of the three, or its header ends too early."""
+    try:
+        if data.startswith(b"\xff\xd8\xff"):
+            return Recognised("JPEG", _jpeg(data))
+        if data.startswith(_PNG) and data[12:16] == b"IHDR":
+            return Recognised("PNG", struct.unpack_from(">II", data, 16))
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            return Recognised("WEBP", _webp(data))
+    except (struct.error, IndexError):
+        raise cut_short() from None
+    raise _not_ours(data)
+
+
+def _jpeg(data: bytes) -> tuple[int, int]:
+    """The size in the frame header (ITU T.81, B.2.2), the first marker SOF that there is."""
+    at = 2
+    while data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        elif marker in {0xD8, 0x01}:
+            at += 2
+        else:
+            at += 2 + max(2, struct.unpack_from(">H", data, at + 2)[0])
+    raise cut_short()
+
+
+def _webp(data: bytes) -> tuple[int, int]:
+    """The canvas of an extended file, or the one frame of a simple one (RFC 9649, 2.7 and RFC 6386, 9.1)."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(_bytes(data, at, 3), "little") + 1 for at in (24, 27))
+        return width, height
+    if kind == b"VP8L":
+        bits = int.from_bytes(_bytes(data, 21, 4), "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF
+    raise cut_short()
+
+
+def _bytes(data: bytes, at: int, count: int) -> bytes:
+    found = data[at : at + count]
+    if len(found) < count:
+        raise IndexError
+    return found
+
+
+def cut_short() -> Refused:
+    """The refusal of a file that says what it is and then makes no sense."""
+    return refusal(
+        "broken",
+        "图片已损坏或不完整，请用看图软件打开并另存为 JPEG 或 PNG 后再试",
+        "the picture is damaged or incomplete; open it, save it as JPEG or PNG and send that",
+    )
+
+
+def _not_ours(data: bytes) -> Refused:
+    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    names = [name for at, mark, name in _OTHERS if data[at : at + len(mark)] == mark]
+    if start.startswith(b"<"):
+        names = ["SVG" if b"<svg" in start else "HTML/XML"]
+    zh, en = (f"（这是 {names[0]} 文件）", f" (this is {names[0]})") if names else ("", "")
+    return refusal(
+        "not_a_picture",
+        f"只接受 JPEG、PNG 或 WebP 图片{zh}，请另存为 JPEG 或 PNG 后再试",
+        f"only JPEG, PNG and WebP pictures are taken{en}; save it as JPEG or PNG and send that",
+    )

@@ -1,0 +1,256 @@
+"""A registry workbook as rows of cells: which sheet is which, where the header is, what each column holds.
+
+Sheets and headers are known by their Chinese, their English or both; columns stand in any order. Blank
+rows are passed over wherever they are. A column nobody knows is a finding when something stands in it: a
+misspelt header would otherwise lose data in silence.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from openpyxl import load_workbook
+from openpyxl.utils import get_column_letter
+
+from zpcode.errors import Findings, refusal
+from zpcode.rules.registry.cell_values import is_blank
+from zpcode.rules.registry.layout import SHEETS, Column, Field, Sheet
+from zpcode.rules.registry.reader import SheetRow, Spoiled, shown
+from zpcode.services.registry.files.archive import Archive, broken, checked
+from zpcode.services.registry.files.xml_scan import MAX_COLUMNS, MAX_ROWS
+
+HELP_SHEET: Final = "说明 Help"
+_HEADER_WITHIN = 10  # rows: a title and a remark may stand above the header
+_MAX_SHEETS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A sheet's header row: its title in the file, the row's number, and the columns by their place."""
+
+    title: str
+    row: int
+    columns: dict[int, Column]
+    unknown: dict[int, str]
+
+    def place_of(self, name: str) -> str:
+        """A column's letter and header, for people."""
+        for index, column in self.columns.items():
+            if column.name == name:
+                letter = get_column_letter(index + 1)
+                return f"{letter} 列 column {letter}「{column.zh} / {column.en}」"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class SheetPlace:
+    """One row of one sheet, as people are told of it."""
+
+    header: Header
+    row: int
+
+    def where(self, column: str = "") -> str:
+        """`产品 Products, 第 3 行 row 3, B 列 column B「…」`."""
+        parts = (self.header.title, f"第 {self.row} 行 row {self.row}", self.header.place_of(column))
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(slots=True)
+class Reading:
+    """A sheet while it is being read: the cells to be passed over, and where findings go."""
+
+    title: str
+    uncached: frozenset[str]
+    findings: Findings
+    told: set[int] = field(default_factory=set)
+
+
+def rows(data: bytes, findings: Findings) -> list[SheetRow]:
+    """All rows of a workbook. Raises Refused where it cannot be read at all."""
+    archive = checked(data)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of styles and extensions that are of no concern here
+            return list(_all_rows(archive, findings))
+    # openpyxl raises anything from KeyError to its own on a part that is not as it should be.
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
+        raise broken() from error
+
+
+def _all_rows(archive: Archive, findings: Findings) -> Iterator[SheetRow]:
+    workbook = load_workbook(archive.file, read_only=True, data_only=True, keep_links=False)
+    known = False
+    if len(workbook.worksheets) > _MAX_SHEETS:
+        raise refusal("too_much", f"最多 {_MAX_SHEETS} 张工作表", f"at most {_MAX_SHEETS} sheets")
+    for worksheet in workbook.worksheets:
+        path = str(getattr(worksheet, "_worksheet_path", "")).lstrip("/")
+        reading = Reading(worksheet.title, archive.uncached.get(path, frozenset()), findings)
+        worksheet.reset_dimensions()  # a sheet's own word on its size is not to be believed
+        lines = worksheet.iter_rows(min_row=1, max_row=MAX_ROWS, max_col=MAX_COLUMNS)
+        sheet = sheet_named(worksheet.title)
+        known = known or sheet is not None
+        if sheet is not None:
+            yield from _sheet_rows(sheet, lines, reading)
+        elif _is_foreign(worksheet.title, lines):
+            _unknown_sheet(worksheet.title, findings)
+    if not known:
+        names = "、".join(sheet.zh for sheet in SHEETS)
+        english = ", ".join(sheet.en for sheet in SHEETS)
+        raise refusal("no_sheet", f"没有可导入的工作表（{names}）", f"no sheet to import ({english})")
+
+
+def _key(text: str) -> str:
+    return re.sub(r"[\s*_]|\(必填\)", "", unicodedata.normalize("NFKC", text)).casefold()
+
+
+def sheet_named(title: str) -> Sheet | None:
+    """The sheet a title means: `产品`, `Products` or `产品 Products`."""
+    for sheet in SHEETS:
+        if _key(title) in {_key(sheet.zh), _key(sheet.en), _key(sheet.plural), _key(sheet.title)}:
+            return sheet
+    return None
+
+
+def _is_foreign(title: str, lines: Iterator[Sequence[Any]]) -> bool:
+    if _key(title) in {"说明", "help", _key(HELP_SHEET)}:
+        return False
+    return any(not is_blank(cell.value) for line in lines for cell in line)
+
+
+def _unknown_sheet(title: str, findings: Findings) -> None:
+    names = "、".join(sheet.zh for sheet in SHEETS)
+    findings.add(
+        "unknown_sheet",
+        f"不认识的工作表，请改名或删去；可用的有：{names}",
+        "an unknown sheet; rename or remove it. Known are: " + ", ".join(sheet.en for sheet in SHEETS),
+        where=title,
+    )
+
+
+def _names(one: Field) -> Iterator[tuple[str, Column]]:
+    for column in one.columns:
+        yield from ((_key(text), column) for text in (column.name, column.zh, column.en, f"{column.zh}/{column.en}"))
+    if one.bilingual:
+        zh, en = one.columns
+        yield from ((_key(text), zh) for text in (one.zh, one.en, f"中文{one.zh}", f"{one.en} (Chinese)"))
+        yield from ((_key(text), en) for text in (f"英文{one.zh}", f"{one.en} (English)"))
+
+
+def columns_by_header(sheet: Sheet) -> dict[str, Column]:
+    """The columns of a sheet by every spelling of their headers, folded."""
+    return {name: column for one in sheet.fields for name, column in _names(one)}
+
+
+def _column(known: dict[str, Column], text: str) -> Column | None:
+    parts = (text, *re.split(r"[/\n]", text))
+    return next((known[_key(part)] for part in parts if _key(part) in known), None)
+
+
+def _header(sheet: Sheet, title: str, lines: Iterator[tuple[int, Sequence[Any]]]) -> tuple[Header | None, bool]:
+    """The header among the first rows, and whether there was anything in them at all."""
+    known, something = columns_by_header(sheet), False
+    for number, line in lines:
+        texts = {index: str(cell.value) for index, cell in enumerate(line) if not is_blank(cell.value)}
+        something = something or bool(texts)
+        found = {index: _column(known, text[:200]) for index, text in texts.items()}
+        columns = {index: column for index, column in found.items() if column is not None}
+        if len(columns) >= 2:
+            unknown = {index: text for index, text in texts.items() if index not in columns}
+            return Header(title, number, columns, unknown), True
+        if number >= _HEADER_WITHIN:
+            break
+    return None, something
+
+
+def _sheet_rows(sheet: Sheet, lines: Iterator[Sequence[Any]], reading: Reading) -> Iterator[SheetRow]:
+    numbered = iter(enumerate(lines, 1))
+    header, something = _header(sheet, reading.title, numbered)
+    if header is None:
+        if something:
+            reading.findings.add(
+                "no_header",
+                f"前 {_HEADER_WITHIN} 行中没有表头",
+                f"no header among the first {_HEADER_WITHIN} rows",
+                where=reading.title,
+            )
+        return
+    absent = _absent_columns(sheet, header, reading.findings)
+    given = frozenset(column.name for column in header.columns.values())
+    for number, line in numbered:
+        place = SheetPlace(header, number)
+        cells = {index: cell for index, cell in enumerate(line) if _holds_something(cell, reading)}
+        if cells:
+            _tell_unknown(cells, place, reading)
+            values = {header.columns[index].name: cell for index, cell in cells.items() if index in header.columns}
+            yield SheetRow(sheet, place, {**_read(values, place, reading), **absent}, given)
+
+
+def _holds_something(cell: Any, reading: Reading) -> bool:
+    # An empty filler cell has no coordinate; a formula without a stored value is not an empty cell.
+    return not is_blank(cell.value) or (bool(reading.uncached) and getattr(cell, "coordinate", "") in reading.uncached)
+
+
+def _absent_columns(sheet: Sheet, header: Header, findings: Findings) -> dict[str, Spoiled]:
+    """Findings for headers that occur twice or not at all; a required column that is absent spoils every row."""
+    names = [column.name for column in header.columns.values()]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        findings.add(
+            "repeated_column",
+            "同一列出现了两次",
+            "the same column stands twice",
+            where=SheetPlace(header, header.row).where(name),
+        )
+    absent = [column for column in sheet.columns if column.required and column.name not in names]
+    for column in absent:
+        findings.add(
+            "missing_column",
+            f"缺少必填列“{column.zh}”",
+            f"the required column {column.en} is missing",
+            where=SheetPlace(header, header.row).where(),
+        )
+    return {column.name: Spoiled() for column in absent}
+
+
+def _tell_unknown(cells: dict[int, Any], place: SheetPlace, reading: Reading) -> None:
+    header = place.header
+    for index in cells:
+        if index not in header.columns and index not in reading.told:
+            reading.told.add(index)
+            letter = get_column_letter(index + 1)
+            reading.findings.add(
+                "unknown_column",
+                "不认识的列，请改用模板中的表头，或删去此列",
+                "an unknown column; use a header of the template, or remove the column",
+                where=f"{header.title}, 第 {place.row} 行 row {place.row}, {letter} 列 column {letter}",
+                value=shown(header.unknown.get(index, "")),
+            )
+
+
+def _read(cells: dict[str, Any], place: SheetPlace, reading: Reading) -> dict[str, object]:
+    return {name: _value(cell, place.where(name), reading) for name, cell in cells.items()}
+
+
+def _value(cell: Any, where: str, reading: Reading) -> object:
+    if cell.coordinate in reading.uncached:
+        reading.findings.add(
+            "no_cached_value",
+            "公式没有保存计算结果，请用电子表格软件打开并保存，或改填数值",
+            "a formula without a stored result; open and save the file in a spreadsheet program, or type the value",
+            where=where,
+        )
+        return Spoiled()
+    if cell.data_type == "e":
+        reading.findings.add(
+            "formula_error",
+            "单元格是错误值，请更正",
+            "the cell holds an error; put it right",
+            where=where,
+            value=shown(cell.value),
+        )
+        return Spoiled()
+    return cell.value

@@ -1,0 +1,129 @@
+"""One pass over one XML part of a workbook, in pieces: counts, and refuses what a workbook never has.
+
+The workbook reader keeps an object for each element; the counts here are what bounds it. A sheet's content
+outside 50 000 rows or 64 columns is refused with its place; empty formatted cells out there are common and
+do no harm.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from xml.parsers import expat
+
+from zpcode.errors import Refused, refusal
+
+MAX_ROWS: Final = 50_000
+MAX_COLUMNS: Final = 64
+MAX_ELEMENTS: Final = 4_000_000  # all parts together
+MAX_OTHER_ELEMENTS: Final = 100_000  # in a part, outside rows and shared strings
+_MAX_ROW_ELEMENTS = 1_048_576  # a spreadsheet has no more
+_MAX_CELLS = 16_384
+_MAX_DEPTH = 32
+_MAX_UNCACHED = 1000
+_ROW_TAGS = frozenset({"row", "c", "v", "f", "is", "t", "r", "rPr", "si"})
+
+
+def _refuse(zh: str, en: str) -> Refused:
+    return refusal("too_much", f"工作簿内容超出限制：{zh}", f"the workbook is out of bounds: {en}")
+
+
+def _broken() -> Refused:
+    return refusal(
+        "broken_xml",
+        "工作簿内部内容无法读取，请用电子表格软件重新另存为 .xlsx 后再试",
+        "a part of the workbook cannot be read; open it in a spreadsheet program and save it as .xlsx again",
+    )
+
+
+class Scan:
+    """State of one pass. `elements` goes on from the parts before; `uncached` are formula cells without a value."""
+
+    def __init__(self, *, is_sheet: bool, elements: int) -> None:
+        self.elements = elements
+        self.uncached: set[str] = set()
+        self._is_sheet = is_sheet
+        self._other = self._depth = self._rows = self._row = self._cells = 0
+        self._cell, self._formula, self._value, self._in_value = "", False, False, False
+        self._parser = expat.ParserCreate(namespace_separator=" ")
+        self._parser.buffer_text = True
+        self._parser.StartDoctypeDeclHandler = self._doctype
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._text
+
+    def feed(self, piece: bytes) -> None:
+        """The next piece of the part. Raises Refused."""
+        self._parse(piece, final=False)
+
+    def close(self) -> None:
+        """The part has ended: it has to be whole. Raises Refused."""
+        self._parse(b"", final=True)
+
+    def _parse(self, piece: bytes, *, final: bool) -> None:
+        try:
+            self._parser.Parse(piece, final)
+        except (expat.ExpatError, ValueError, LookupError) as error:
+            raise _broken() from error
+
+    def _doctype(self, *_: object) -> None:
+        raise refusal(
+            "doctype",
+            "工作簿内含文档类型声明（可能是 XML 炸弹），已拒绝",
+            "the workbook declares a document type, as XML bombs do; it is refused",
+        )
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        name = tag.rpartition(" ")[2]
+        self.elements += 1
+        self._depth += 1
+        self._other += name not in _ROW_TAGS
+        if self.elements > MAX_ELEMENTS or self._other > MAX_OTHER_ELEMENTS or self._depth > _MAX_DEPTH:
+            raise _refuse("内容过多", "too many elements")
+        if not self._is_sheet:
+            return
+        if name == "row":
+            self._start_row(attributes.get("r", ""))
+        elif name == "c":
+            self._start_cell(attributes)
+        elif name == "f":
+            self._formula = True
+        elif name in {"v", "is"}:
+            self._in_value = True
+
+    def _start_row(self, number: str) -> None:
+        self._rows += 1
+        self._cells = 0
+        plain = number.isascii() and number.isdigit() and len(number) < 9
+        before, self._row = self._row, int(number) if plain else MAX_ROWS + 1 if number else self._row + 1
+        if self._row <= before:
+            raise _broken()  # the reader would pass over a row that is out of order
+        if self._rows > _MAX_ROW_ELEMENTS:
+            raise _refuse("行数过多", "too many rows")
+
+    def _start_cell(self, attributes: dict[str, str]) -> None:
+        self._cells += 1
+        self._cell = attributes.get("r", "")
+        self._formula = False
+        self._value = attributes.get("t") == "str"
+        if self._cells > _MAX_CELLS:
+            raise _refuse("单元格过多", "too many cells in a row")
+
+    def _text(self, text: str) -> None:
+        if self._in_value and text.strip():
+            self._value = True
+            if self._row > MAX_ROWS:
+                raise _refuse(f"每张工作表最多 {MAX_ROWS} 行", f"at most {MAX_ROWS} rows a sheet")
+            if self._column_is_beyond():
+                raise _refuse(f"每张工作表最多 {MAX_COLUMNS} 列", f"at most {MAX_COLUMNS} columns a sheet")
+
+    def _column_is_beyond(self) -> bool:
+        letters = self._cell.rstrip("0123456789")
+        return self._cells > MAX_COLUMNS if not letters else (len(letters), letters) > (2, "BL")
+
+    def _end(self, tag: str) -> None:
+        self._depth -= 1
+        name = tag.rpartition(" ")[2]
+        if name in {"v", "is"}:
+            self._in_value = False
+        if name == "c" and self._formula and not self._value and len(self.uncached) < _MAX_UNCACHED:
+            self.uncached.add(self._cell)

@@ -1,0 +1,38 @@
+"""Reading the registry: what an enterprise sees of its own, and a regulator of their region."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from zpcode.errors import NotFound, Text
+from zpcode.rules.access import Caller
+from zpcode.services.batches.reserve import card_of
+from zpcode.store.database.session import Engine, transaction
+from zpcode.store.registry import listing
+from zpcode.store.registry.listing import ListedEnterprise
+from zpcode.wire.card import ProductCard, product_key
+
+__all__ = ["MAX_LISTING", "ListedEnterprise", "enterprises", "product", "products"]
+
+MAX_LISTING: Final = 200
+
+
+def enterprises(engine: Engine, caller: Caller, after: str = "", limit: int = 50) -> list[ListedEnterprise]:
+    """Up to `limit` (1 … 200) enterprises within the caller's reach, by USCC, behind `after`."""
+    with transaction(engine) as connection:
+        return listing.enterprises(connection, caller, after, max(1, min(limit, MAX_LISTING)))
+
+
+def products(engine: Engine, caller: Caller, after: str = "", limit: int = 50) -> list[ProductCard]:
+    """The cards of up to `limit` (1 … 200) products within the caller's reach, by GTIN, behind `after`."""
+    with transaction(engine) as connection:
+        return listing.products(connection, caller, after, max(1, min(limit, MAX_LISTING)))
+
+
+def product(engine: Engine, gtin: str, caller: Caller) -> ProductCard:
+    """One product as a scan shows it. Raises NotFound where there is none, or none within the caller's reach."""
+    with transaction(engine) as connection:
+        card = card_of(connection, product_key(gtin), ProductCard)
+    if card is None or not caller.reaches(card.enterprise.uscc, card.enterprise.region):
+        raise NotFound(Text(f"没有产品 {gtin}", f"there is no product {gtin}"))
+    return card

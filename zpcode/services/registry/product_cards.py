@@ -1,0 +1,69 @@
+"""The cards of products, kept as the registry has them: written by imports, at midnight, and from nothing."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from datetime import date, datetime
+
+import msgspec
+
+from zpcode.rules.cards import product_card
+from zpcode.rules.registry.records import Recognition
+from zpcode.store import cards
+from zpcode.store.database.session import Connection, Engine, transaction
+from zpcode.store.registry import records as store
+from zpcode.wire import calendar
+from zpcode.wire.card import ProductCard, product_key
+
+_CHUNK = 500
+
+
+def product_cards(connection: Connection, gtins: Collection[str], today: date) -> dict[str, ProductCard]:
+    """The cards of these products as the registry has them on a day; unknown GTINs are left out."""
+    registry = store.load(connection, gtins)
+    recognitions: defaultdict[str, list[Recognition]] = defaultdict(list)
+    for one in registry.recognitions.values():
+        recognitions[one.gtin].append(one)
+    return {
+        gtin: product_card(registry, product, recognitions[gtin], today) for gtin, product in registry.products.items()
+    }
+
+
+def write_cards(connection: Connection, gtins: Iterable[str], today: date, *, dry_run: bool = False) -> tuple[str, ...]:
+    """Write the cards of these products that differ from the stored ones; return the GTINs of those.
+
+    With `dry_run` they are only told, not written.
+    """
+    ordered, written = sorted(gtins), []
+    for start in range(0, len(ordered), _CHUNK):
+        found = product_cards(connection, ordered[start : start + _CHUNK], today)
+        bodies = {product_key(gtin): msgspec.msgpack.encode(card) for gtin, card in found.items()}
+        stored = {card.key: card.body for card in cards.fetch(connection, list(bodies))}
+        changed = {key: body for key, body in bodies.items() if stored.get(key) != body}
+        if changed and not dry_run:
+            cards.put_cards(connection, changed)
+        written += [gtin for gtin in found if product_key(gtin) in changed]
+    return tuple(written)
+
+
+def turn_cards(engine: Engine, *, now: datetime) -> tuple[str, ...]:
+    """Bring the product cards to today, and return the GTINs of those that changed; free where that is done.
+
+    A card holds the recognition of its day, so when the date changes in Hangzhou those products are
+    written anew of which a recognition began or ended since the day the cards stand for.
+    """
+    today = calendar.today(now)
+    with transaction(engine) as connection:
+        since = cards.turned_on(connection)
+        if since >= today:
+            return ()
+        written = write_cards(connection, store.gtins_turning(connection, since, today), today)
+        cards.turn(connection, today)
+        return written
+
+
+def rebuild_cards(engine: Engine, *, now: datetime) -> tuple[str, ...]:
+    """Write the card of every product anew where it differs; return the GTINs of those that did."""
+    with transaction(engine) as connection:
+        return write_cards(connection, store.all_gtins(connection), calendar.today(now))

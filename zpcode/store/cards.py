@@ -1,0 +1,123 @@
+"""The projection's rows: the `card` table is at once what a scan reads when Redis cannot answer, and the
+outbox Redis is filled from. A card's revision grows by one with each change, in commit order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, func, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
+
+from zpcode.errors import Text, Unavailable
+from zpcode.store.tables.codes import card, card_head
+
+_PROJECTOR_LOCK = 7283003
+
+
+class Card(NamedTuple):
+    """One row: card key, revision, MessagePack body."""
+
+    key: str
+    revision: int
+    body: bytes
+
+
+def put_cards(connection: Connection, cards: Mapping[str, bytes]) -> int:
+    """Write those cards whose bytes differ from the stored ones; return the head revision.
+
+    Writers take turns on the head row until each commits, so revisions become visible in order and a
+    reader that has seen N has seen everything up to N.
+    """
+    head = connection.execute(select(card_head.c.revision).with_for_update()).scalar_one()
+    stored = {found.key: bytes(found.body) for found in fetch(connection, cards)}
+    changed = [(key, body) for key, body in cards.items() if stored.get(key) != body]
+    if not changed:
+        return int(head)
+    rows = [{"key": key, "revision": head + step, "body": body} for step, (key, body) in enumerate(changed, 1)]
+    statement = insert(card).values(key=bindparam("key"), revision=bindparam("revision"), body=bindparam("body"))
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[card.c.key],
+            set_={"revision": statement.excluded.revision, "body": statement.excluded.body},
+        ),
+        rows,
+    )
+    connection.execute(update(card_head).values(revision=head + len(changed)))
+    return int(head) + len(changed)
+
+
+def renew(connection: Connection, keys: Collection[str]) -> int:
+    """Give cards new revisions without changing them, so that they are projected and announced once more.
+
+    Returns the head revision. Writers take turns as in `put_cards`.
+    """
+    head = int(connection.execute(select(card_head.c.revision).with_for_update()).scalar_one())
+    for step, key in enumerate(sorted(set(keys)), 1):
+        connection.execute(update(card).where(card.c.key == key).values(revision=head + step))
+    newest = connection.execute(select(func.max(card.c.revision))).scalar_one() or head
+    connection.execute(update(card_head).values(revision=max(head, int(newest))))
+    return max(head, int(newest))
+
+
+def fetch(connection: Connection, keys: Mapping[str, bytes] | list[str]) -> list[Card]:
+    """The cards under these keys, those that exist, in any order."""
+    rows = connection.execute(select(card).where(card.c.key.in_(list(keys))))
+    return [Card(row.key, row.revision, bytes(row.body)) for row in rows]
+
+
+def head(connection: Connection) -> int:
+    """The newest revision."""
+    return int(connection.execute(select(card_head.c.revision)).scalar_one())
+
+
+def turned_on(connection: Connection) -> date:
+    """The day the product cards stand for; other writers of cards wait until the transaction ends."""
+    day: date = connection.execute(select(card_head.c.turned_on).with_for_update()).scalar_one()
+    return day
+
+
+def turn(connection: Connection, day: date) -> None:
+    """Note that the product cards stand for `day` now."""
+    connection.execute(update(card_head).values(turned_on=day))
+
+
+def since(connection: Connection, revision: int, limit: int) -> list[Card]:
+    """Up to `limit` cards that changed after `revision`, in the order of their revisions."""
+    rows = connection.execute(select(card).where(card.c.revision > revision).order_by(card.c.revision).limit(limit))
+    return [Card(row.key, row.revision, bytes(row.body)) for row in rows]
+
+
+def everything(connection: Connection) -> Iterator[list[Card]]:
+    """All cards in chunks of 500, in the order of their revisions."""
+    query = select(card).order_by(card.c.revision).execution_options(yield_per=500)
+    for chunk in connection.execute(query).partitions():
+        yield [Card(row.key, row.revision, bytes(row.body)) for row in chunk]
+
+
+def items(connection: Connection, number: int) -> Iterator[list[Card]]:
+    """The cards of single items of one batch, in chunks of 500."""
+    query = select(card).where(card.c.key.like(f"x:{number}:%"))
+    for chunk in connection.execute(query).partitions(500):
+        yield [Card(row.key, row.revision, bytes(row.body)) for row in chunk]
+
+
+def lock_projector(connection: Connection) -> None:
+    """Be the only one that writes Redis, until the transaction ends.
+
+    Raises Unavailable where another has been at it for half a second: what it does not take along, the
+    worker does, and a status change must not wait for somebody's rebuild.
+    """
+    connection.execute(text("SET LOCAL lock_timeout = '500ms'"))
+    try:
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _PROJECTOR_LOCK})
+    except OperationalError as error:
+        raise Unavailable(
+            Text(
+                "另一个进程正在同步缓存，更改已保存，稍后自动同步",
+                "another process is updating Redis; the change is saved and follows by itself",
+            )
+        ) from error

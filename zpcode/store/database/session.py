@@ -1,0 +1,125 @@
+"""Connections, transactions, migrations and roles: what every other room of `store` stands on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from zpcode.errors import Text, Unavailable
+from zpcode.store.database.liveness import PROBE_SECONDS, DatabaseLiveness, LivenessSession, sessions
+
+# SQLAlchemy's name stops here: what stands above the store knows these two types and no more of it.
+__all__ = ["Connection", "Engine", "connect", "migrate", "transaction"]
+
+STATEMENT_SECONDS = 30
+_SLACK_SECONDS = 5  # the server's own bound on a statement comes first
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_AWAY: Final = Text(
+    "数据库暂时无法访问或写入，请稍后再试", "the database cannot be reached or written to just now; try again shortly"
+)
+_UNSURE: Final = Text(
+    "数据库在保存时失去联系，无法确认是否已保存；请原样重试，或先查询",
+    "the database went away while saving, and whether it was saved is not known; ask again word for word, or look first",
+)
+
+
+def connect(url: str, *, pool_size: int = 10) -> Engine:
+    """An engine on a libpq URL (`postgresql://…`). Nothing is opened yet.
+
+    Connections are checked before use, time out after 3 s, and no statement runs longer than 30 s; a server that
+    answers nobody any more is given up after about 3 s (`zpcode.store.database.liveness`). Raises Unavailable where the URL is
+    not one.
+    """
+    try:
+        engine = create_engine(
+            url.replace("postgresql://", "postgresql+psycopg://", 1),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            pool_timeout=5,
+            hide_parameters=True,  # an error's text reaches the log; keys of batches are among the parameters
+            connect_args={
+                "connect_timeout": 3,
+                "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC",
+            },
+        )
+    except ArgumentError:
+        raise Unavailable(
+            Text(
+                "ZPCODE_DATABASE_URL 不是数据库地址，应为 postgresql://用户:口令@主机/库名",
+                "ZPCODE_DATABASE_URL is no database address: postgresql://user:password@host/name",
+            )
+        ) from None  # its text holds the password
+    arguments, options = engine.dialect.create_connect_args(engine.url)
+    kind = sessions(_pulse(*arguments, **options))
+    engine.update_execution_options(pulse=kind.pulse)
+
+    @event.listens_for(engine, "do_connect")
+    def _(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> LivenessSession:
+        return kind.connect(*arguments, **options)
+
+    return engine
+
+
+def session_class(url: str) -> type[LivenessSession]:
+    """The class of connections to the database at a libpq URL, for a pool that is not ours: as bounded as `connect`'s."""
+    return sessions(_pulse(url))
+
+
+def _pulse(*arguments: Any, **options: Any) -> DatabaseLiveness:
+    def probe() -> None:
+        psycopg.connect(*arguments, **options | {"connect_timeout": PROBE_SECONDS}).close()
+
+    return DatabaseLiveness(probe, statement=STATEMENT_SECONDS + _SLACK_SECONDS)
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction: committed at the end, rolled back by any error.
+
+    Raises Unavailable where PostgreSQL cannot be reached, goes away in the middle, or cannot write.
+    """
+    away = _AWAY
+    try:
+        engine.get_execution_options()["pulse"].check()
+        with engine.begin() as connection:
+            yield connection
+            away = _UNSURE
+    except psycopg.OperationalError as error:
+        raise Unavailable(_AWAY) from error
+    except (DBAPIError, PoolTimeoutError) as error:
+        if _is_outage(error):
+            raise Unavailable(away) from error
+        raise
+
+
+def _is_outage(error: DBAPIError | PoolTimeoutError) -> bool:
+    """Whether the server's state is to blame: gone, full, or broken inside (SQLSTATE class XX), and not the statement."""
+    if isinstance(error, (OperationalError, PoolTimeoutError)) or error.connection_invalidated:
+        return True
+    return (getattr(error.orig, "sqlstate", None) or "").startswith("XX")
+
+
+def migrate(engine: Engine, *, scan_role: str | None = None) -> None:
+    """Bring the schema to the newest revision; let `scan_role` read the scan view and nothing else.
+
+    Two processes migrating at once wait for each other (advisory lock).
+    """
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(7283001)"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        if scan_role:
+            role = connection.dialect.identifier_preparer.quote(scan_role)
+            connection.execute(text(f"GRANT SELECT ON scan_view TO {role}"))
