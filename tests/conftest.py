@@ -19,9 +19,12 @@ from redis import Redis
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.clock import Clock
+from tests.support.clock import Clock
+from tests.support.scan_service import registry, scan_keys, service
 from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.store.database.session import connect, migrate
+
+__all__ = ["registry", "scan_keys", "service"]
 
 _NUMBERS = itertools.count(1)
 

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from tests.integration import scan_factories as make
+from tests.support import scan_factories as make
 from zpcode.wire import card
 from zpcode.wire.vocabulary import Bilingual, Scope, State
 

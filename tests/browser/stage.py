@@ -31,12 +31,12 @@ from scanweb.http.rate_limits import ScanRateLimits
 from scanweb.scan.resolver import ScanAnswer
 from scanweb.server import Protocol
 from scanweb.visits.visitors import Visitor
-from tests import keyroom
 from tests.browser import goods
 from tests.faults.proxy import Proxy
-from tests.integration import scan_factories as make
-from tests.integration.scan_factories import GTIN, OTHER_GTIN, Registry
-from tests.patience import eventually
+from tests.support import keyroom
+from tests.support import scan_factories as make
+from tests.support.patience import eventually
+from tests.support.scan_factories import GTIN, OTHER_GTIN, Registry
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire import card, redis_keys
 from zpcode.wire.payload import Identity

@@ -12,11 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests import keyroom
 from tests.browser.chromium import window
 from tests.browser.stage import Stage
 from tests.browser.verifying import HOST, Site, opened
-from tests.unit.test_vectors import KEYS
+from tests.support import keyroom
+from tests.zpcode.wire.test_vectors import KEYS
 
 SPEECH: Final = """(() => {
     const spoken = window.spoken = [];

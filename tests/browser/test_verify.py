@@ -15,11 +15,11 @@ from playwright.sync_api import Browser, Page
 from keys import es256
 from keys.ceremony import KeyRoom
 from keys.document import KeyState
-from tests import keyroom
 from tests.browser.chromium import window
 from tests.browser.stage import Stage
 from tests.browser.verifying import KEYRING, Site, Told, judged, opened, verified
-from tests.unit.test_vectors import INVALID, KEYS, VALID
+from tests.support import keyroom
+from tests.zpcode.wire.test_vectors import INVALID, KEYS, VALID
 from zpcode.wire.payload import Code, Identity, Seal
 
 NOW = datetime.now(UTC)

@@ -23,9 +23,9 @@ from sqlalchemy import Engine, select
 
 from tests.e2e import worker_process
 from tests.faults.scan_processes import ScanProcess
-from tests.integration.issuing_setting import KeyHouse
-from tests.integration.status_setting import MAKER, OPERATOR
-from tests.registry_data import as_json, gtin, registry
+from tests.support.issuing_setting import KeyHouse
+from tests.support.registry_data import as_json, gtin, registry
+from tests.support.status_setting import MAKER, OPERATOR
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.projection import projector
 from zpcode.rules.batches.batch import Batch, BatchRequest

@@ -18,10 +18,10 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
-from tests.integration import scan_factories as make
-from tests.integration import test_scan_process as process
-from tests.integration.scan_factories import Registry
-from tests.patience import eventually
+from tests.scanweb import test_process as process
+from tests.support import scan_factories as make
+from tests.support.patience import eventually
+from tests.support.scan_factories import Registry
 from zpcode.embedded.cluster import EmbeddedCluster
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Unavailable

@@ -16,10 +16,10 @@ from keys.keyring import SealVerdict
 from tests.e2e import worker_process
 from tests.e2e.plant import People, Plant
 from tests.faults.scan_processes import environment, scan_process
-from tests.integration import issuing_setting as setting
-from tests.integration.issuing_setting import KeyHouse
-from tests.keyroom import is_running
-from tests.patience import eventually
+from tests.support import issuing_setting as setting
+from tests.support.issuing_setting import KeyHouse
+from tests.support.keyroom import is_running
+from tests.support.patience import eventually
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.rules.batches.batch import BatchState
 from zpcode.services.batches import code_file

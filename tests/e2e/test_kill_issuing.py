@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import Engine
 
 from keys.keyring import SealVerdict
-from tests.integration import issuing_setting as setting
-from tests.integration.issuing_setting import MAKER, NOW, KeyHouse
-from tests.patience import eventually
+from tests.support import issuing_setting as setting
+from tests.support.issuing_setting import MAKER, NOW, KeyHouse
+from tests.support.patience import eventually
 from zpcode.errors import SignerError, SignerUnavailable
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, reserve

@@ -20,9 +20,9 @@ from sqlalchemy import Engine, func, select
 from tests.e2e import worker_process
 from tests.e2e.plant import People, Plant
 from tests.faults.scan_processes import environment, scan_process
-from tests.integration import issuing_setting
-from tests.integration.issuing_setting import KeyHouse
-from tests.patience import eventually
+from tests.support import issuing_setting
+from tests.support.issuing_setting import KeyHouse
+from tests.support.patience import eventually
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.services.batches import queue as jobs
 from zpcode.store.database.session import transaction

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.e2e.demo_running import Demo, command, demo, descendants
-from tests.patience import eventually
+from tests.support.patience import eventually
 from zpcode.wire.link import path_of
 
 

@@ -21,14 +21,14 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from tests.exposed import Exposed
-from tests.frozen import frozen
-from tests.integration import scan_factories as make
-from tests.integration.api.conftest import OPERATOR, as_
-from tests.integration.scan_factories import Registry
-from tests.keyroom import PASSPHRASE, RunningSigner
-from tests.patience import eventually
-from tests.registry_data import as_json, gtin, registry, uscc
+from tests.support import scan_factories as make
+from tests.support.authority import OPERATOR, as_
+from tests.support.exposed import Exposed
+from tests.support.frozen import frozen
+from tests.support.keyroom import PASSPHRASE, RunningSigner
+from tests.support.patience import eventually
+from tests.support.registry_data import as_json, gtin, registry, uscc
+from tests.support.scan_factories import Registry
 from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.rules.access import Role
 from zpcode.services import access

@@ -16,8 +16,8 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine, func, select, text
 
-from tests.integration import issuing_setting as setting
-from tests.integration.issuing_setting import GTIN, MAKER, KeyHouse
+from tests.support import issuing_setting as setting
+from tests.support.issuing_setting import GTIN, MAKER, KeyHouse
 from zpcode import worker
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Text, Unavailable

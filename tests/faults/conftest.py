@@ -11,9 +11,6 @@ import pytest
 
 from tests.faults import world as making
 from tests.faults.world import World
-from tests.integration.conftest import registry, scan_keys
-
-__all__ = ["registry", "scan_keys"]
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from tests.integration.scan_factories import IPHONE
-from tests.patience import eventually
+from tests.support.patience import eventually
+from tests.support.scan_factories import IPHONE
 
 
 @dataclass(frozen=True, slots=True)

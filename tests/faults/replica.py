@@ -13,7 +13,7 @@ from typing import Any
 from redis import Redis
 
 from tests.faults.world import World
-from tests.patience import eventually
+from tests.support.patience import eventually
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import secret_file, valkey_program
 

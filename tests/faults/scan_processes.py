@@ -15,8 +15,8 @@ from pathlib import Path
 import httpx
 
 from keys.ceremony import KeyRoom
-from tests.integration import scan_factories as make
-from tests.patience import eventually
+from tests.support import scan_factories as make
+from tests.support.patience import eventually
 from zpcode.embedded.servers import ServerAddresses
 
 APP = "scanweb.app:create_app"

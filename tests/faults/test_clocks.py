@@ -19,19 +19,9 @@ from sqlalchemy import Engine
 from keys.ceremony import KeyRoom
 from tests.faults import shifted_clock
 from tests.faults.scan_processes import SHIFTED, ScanProcess, environment, scan_process
-from tests.integration.scan_factories import Registry
-from tests.integration.status_setting import (
-    CITY,
-    COUNTY,
-    PROVINCE,
-    World,
-    ask,
-    in_database,
-    item_verdict,
-    printed,
-    settle,
-)
-from tests.registry_data import gtin
+from tests.support.registry_data import gtin
+from tests.support.scan_factories import Registry
+from tests.support.status_setting import CITY, COUNTY, PROVINCE, World, ask, in_database, item_verdict, printed, settle
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Conflict
 from zpcode.projection import projector

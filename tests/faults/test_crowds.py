@@ -19,9 +19,9 @@ import pytest
 from tests.faults import tuned_door
 from tests.faults.scan_processes import TUNED_DOOR, environment, scan_process
 from tests.faults.wires import connect, many, until_closed
-from tests.integration import scan_factories as make
-from tests.integration.scan_factories import Registry, ScanService
-from tests.patience import eventually
+from tests.support import scan_factories as make
+from tests.support.patience import eventually
+from tests.support.scan_factories import Registry, ScanService
 from zpcode.embedded.servers import ServerAddresses
 
 SLOW, IDLE, CROWD = 100, 10_000, 500

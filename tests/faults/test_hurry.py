@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from tests.faults.scan_processes import ScanProcess, environment, scan_process
-from tests.integration import scan_factories as make
-from tests.integration.scan_factories import Registry
+from tests.support import scan_factories as make
+from tests.support.scan_factories import Registry
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire.payload import Identity
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from keys.ceremony import KeyRoom
-from tests import keyroom
 from tests.faults import tuned_door
 from tests.faults.scan_processes import TUNED_DOOR, ScanProcess, environment, scan_process
 from tests.faults.wires import connect, tell, until_closed
-from tests.integration.scan_factories import item_identity
-from tests.patience import eventually
+from tests.support import keyroom
+from tests.support.patience import eventually
+from tests.support.scan_factories import item_identity
 from zpcode.embedded.servers import Servers
 
 MIB = 1024

@@ -12,8 +12,8 @@ import pytest
 import uvicorn
 
 from tests.faults.wires import connect, many, tell, until_closed
-from tests.integration.api.conftest import app, here
-from tests.patience import eventually
+from tests.support.authority import app, here
+from tests.support.patience import eventually
 from zpcode.api.http.context import Authority
 from zpcode.rules.access import Caller, Role
 from zpcode.services import access

@@ -12,9 +12,9 @@ import pytest
 
 from tests.faults.load import Load, firsts, good, neutral
 from tests.faults.world import World
-from tests.integration import scan_factories as make
-from tests.integration import status_setting as setting
-from tests.patience import eventually
+from tests.support import scan_factories as make
+from tests.support import status_setting as setting
+from tests.support.patience import eventually
 from zpcode.errors import Unavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.status.decisions import Action

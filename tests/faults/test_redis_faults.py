@@ -11,7 +11,7 @@ from tests.faults import queries, replica
 from tests.faults.load import Load, firsts, good
 from tests.faults.proxy import Proxy
 from tests.faults.world import World
-from tests.patience import eventually
+from tests.support.patience import eventually
 from zpcode.wire import redis_keys
 from zpcode.wire.card import REVISION_FIELD
 

@@ -24,10 +24,10 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from tests.faults.scan_processes import DOOR
-from tests.frozen import children, frozen
-from tests.integration import scan_factories as make
-from tests.integration.scan_factories import Registry
-from tests.patience import eventually
+from tests.support import scan_factories as make
+from tests.support.frozen import children, frozen
+from tests.support.patience import eventually
+from tests.support.scan_factories import Registry
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import ServerAddresses, Servers, secret_file
 from zpcode.store import cards as outbox

@@ -1,0 +1,122 @@
+"""The dashboard, the alert rules and the document name metrics that running processes really have."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from redis import Redis
+from sqlalchemy import Engine
+
+from keys.client import SignerClient
+from tests.support.exposed import Exposed
+from tests.support.promql import names
+from tests.support.scan_factories import Registry, ScanService
+from zpcode.api.http.metrics import ApiMeters
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.portal.complaints.metrics import FormCounters
+from zpcode.projection import client
+from zpcode.projection.comparison import ProjectionComparison
+from zpcode.services.batches import queue
+from zpcode.services.monitoring.statistics import InstallationStatistics
+from zpcode.telemetry import metrics
+from zpcode.wire import redis_keys
+from zpcode.worker import Worker
+
+OF_PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate"}}
+OF_A_SCRAPE = {"job", "instance"}
+
+
+@pytest.fixture
+def exposed(
+    service: ScanService, registry: Registry, engine: Engine, redis: Redis, addresses: ServerAddresses, tmp_path: Path
+) -> Mapping[str, set[str]]:
+    """Every metric of the three kinds of process, with its labels."""
+    service.get(registry.item())
+    redis.xadd(redis_keys.SCANS, {"e": b"x"})
+    redis.set(redis_keys.DRAINED, 0)
+    api = ApiMeters()
+    api.answered("GET", "/v1/batches", 200, 0.01)
+    FormCounters(api.registry)
+    scan = metrics.registry("scan", service.app.observation.measures)
+    worker = metrics.registry("worker", _worker(engine, addresses, tmp_path).measures)
+    found: dict[str, set[str]] = {}
+    for text in (scan, worker, api.registry):
+        found |= Exposed.of(text).labels
+    return found
+
+
+def _worker(engine: Engine, addresses: ServerAddresses, folder: Path) -> Worker:
+    """A worker that has looked at everything and taken a turn of each loop."""
+    redis = client.connect(addresses.redis, seconds=5)
+    signer = SignerClient(folder / "nobody")
+    survey = InstallationStatistics(engine, redis, signer, ProjectionComparison(engine, redis, 60))
+    survey.look_at_database()
+    survey.look_at_redis()
+    found = Worker(addresses.database, engine, redis, redis, signer, queue.IssueQueue(addresses.database), folder, survey=survey)  # fmt: skip
+    found.beats.of("drain_all", 1)
+    return found
+
+
+def _dashboard(root: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((root / "deploy" / "grafana" / "zpcode.json").read_text("utf-8"))
+    return found
+
+
+def _expressions(root: Path) -> Iterator[tuple[str, str]]:
+    """Every expression, and where it stands."""
+    board = _dashboard(root)
+    for panel in board["panels"]:
+        for target in panel.get("targets", ()):
+            yield f"panel {panel['title']}", target["expr"]
+    for annotation in board["annotations"]["list"]:
+        yield "annotation", annotation["expr"]
+    for rule in yaml.safe_load((root / "deploy/prometheus/alerts.yml").read_text("utf-8"))["groups"][0]["rules"]:
+        yield rule["alert"], rule["expr"]
+
+
+def test_every_expression_names_metrics_and_labels_that_exist(exposed: Mapping[str, set[str]], root: Path) -> None:
+    known = {name: labels | OF_A_SCRAPE for name, labels in exposed.items()} | OF_PROMETHEUS
+    wrong = [
+        f"{where}: {name}{sorted(labels - known.get(name, set()))}"
+        for where, expression in _expressions(root)
+        for name, labels in names(expression)
+        if name not in known or labels - known[name]
+    ]
+    assert wrong == []
+
+
+def test_every_legend_shows_a_label_that_is_left(root: Path) -> None:
+    """`{{place}}` after `sum by (place)`: anything else would be drawn as nothing."""
+    lost = [
+        (panel["title"], target["legendFormat"])
+        for panel in _dashboard(root)["panels"]
+        for target in panel.get("targets", ())
+        for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])
+        if not re.search(rf"by \([^)]*\b{label}\b[^)]*\)", target["expr"])
+    ]
+    assert lost == []
+
+
+def test_every_metric_is_in_the_document_and_the_other_way_round(exposed: Mapping[str, set[str]], root: Path) -> None:
+    document = (root / "docs" / "observing.md").read_text("utf-8")
+    written = set(re.findall(r"^\| `(zpcode_\w+)", document, re.MULTILINE))
+    ours = {re.sub(r"_(bucket|sum|count)$", "", name) for name in exposed if name.startswith("zpcode_")}
+    assert written == ours
+
+
+def test_the_panels_do_not_lie_over_each_other(root: Path) -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in _dashboard(root)["panels"]:
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+    numbers = [panel["id"] for panel in _dashboard(root)["panels"]]
+    assert len(set(numbers)) == len(numbers)

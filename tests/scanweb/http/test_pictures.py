@@ -1,0 +1,191 @@
+"""Pictures on the scan service: exactly those names, good for ever, and never in the way of a scan."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scanweb.http.pictures import MEMORY, PictureFiles
+from scanweb.page import picture_urls
+from tests.support import scan_factories as make
+from tests.support.pictures import jpeg
+from tests.support.scan_factories import Registry, ScanService
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.services.pictures.encode import EncodedPicture, develop
+from zpcode.services.pictures.storage import PictureStorage
+from zpcode.wire.card import Picture, picture_name
+
+
+@pytest.fixture(scope="module")
+def developed() -> EncodedPicture:
+    """A picture of four widths."""
+    return develop(jpeg(1000, 750))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, developed: EncodedPicture) -> Path:
+    """A folder with that picture."""
+    found = tmp_path / "图片 pictures"
+    PictureStorage(found.as_uri()).put(developed.files)
+    (found / "secret.txt").write_text("secret")
+    return found
+
+
+Answer = tuple[int, dict[bytes, bytes], bytes]
+
+
+async def _missing(_scope: Any, _receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 404, "headers": []})
+    await send({"type": "http.response.body", "body": b"missing"})
+
+
+async def asked(files: PictureFiles, path: str, method: str = "GET", **headers: str) -> Answer:
+    """One request, as a server puts it."""
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "headers": given}
+    await files(scope, receive, send)
+    return sent[0]["status"], dict(sent[0]["headers"]), b"".join(one.get("body", b"") for one in sent[1:])
+
+
+def ask(files: PictureFiles, path: str, method: str = "GET", **headers: str) -> Answer:
+    """The same, for a test that asks once."""
+    return asyncio.run(asked(files, path, method, **headers))
+
+
+def files_at(folder: Path, **more: Any) -> PictureFiles:
+    """The pictures of a folder."""
+    return PictureFiles(folder.as_uri(), _missing, **more)
+
+
+def test_every_width_is_served_in_both_forms_for_good(folder: Path, developed: EncodedPicture) -> None:
+    files = files_at(folder)
+    for name, data in developed.files.items():
+        status, headers, body = ask(files, f"/pictures/{name}")
+        assert (status, body) == (200, data)
+        assert headers[b"content-type"] == (b"image/webp" if name.endswith("webp") else b"image/jpeg")
+        assert headers[b"cache-control"] == b"public, max-age=31536000, immutable"
+        assert headers[b"x-content-type-options"] == b"nosniff"
+        assert headers[b"content-length"] == str(len(data)).encode()
+        assert headers[b"etag"] == f'"{name}"'.encode()
+
+
+def test_head_and_conditional_requests_get_no_body(folder: Path, developed: EncodedPicture) -> None:
+    name, data = next(iter(developed.files.items()))
+    files = files_at(folder)
+    status, headers, body = ask(files, f"/pictures/{name}", "HEAD")
+    assert (status, headers[b"content-length"], body) == (200, str(len(data)).encode(), b"")
+    for tags in (f'"{name}"', f'W/"{name}"', f'"other", "{name}"'):
+        status, headers, body = ask(files, f"/pictures/{name}", if_none_match=tags)
+        assert (status, body) == (304, b"")
+        assert headers[b"etag"] == f'"{name}"'.encode()
+    assert ask(files, f"/pictures/{name}", if_none_match='"other"')[0] == 200
+    assert ask(files, f"/pictures/{name}", "POST")[0] == 405
+
+
+@pytest.mark.parametrize("name", [
+    "", "secret.txt", "../secret.txt", "..%2fsecret.txt", "%2e%2e/keyring.json", "0" * 32 + "-160.gif",
+    "0" * 31 + "-160.webp", "0" * 32 + "-0160.webp", "0" * 32 + "-160.webp/", "0" * 32 + "-160.webp%00", "A" * 32 + "-160.webp",
+    "0" * 32 + "-160.webp\n", "0" * 32 + "-160.webp",
+])  # fmt: skip
+def test_what_is_no_picture_is_not_there(folder: Path, name: str) -> None:
+    status, _, body = ask(files_at(folder), f"/pictures/{name}")
+    assert (status, body) == (404, b"missing")
+
+
+def test_a_name_that_is_none_never_reaches_the_shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = files_at(folder)
+    monkeypatch.setattr(files, "_found", lambda _: pytest.fail("it was looked for"))
+    assert ask(files, "/pictures/secret.txt")[0] == 404
+
+
+def test_what_is_remembered_is_served_without_the_shelf_and_memory_is_bounded(
+    folder: Path, developed: EncodedPicture
+) -> None:
+    largest = max(map(len, developed.files.values()))
+    files = files_at(folder, memory=2 * largest)
+    for name in developed.files:
+        ask(files, f"/pictures/{name}")
+        assert sum(map(len, files._kept.values())) <= 2 * largest
+    assert 10 * largest <= MEMORY
+    last = name
+    for file in folder.iterdir():
+        file.unlink()
+    assert ask(files, f"/pictures/{last}")[0] == 200
+    assert {ask(files, f"/pictures/{name}")[0] for name in developed.files} == {200, 404}
+
+
+def test_a_crowd_reads_a_file_once(folder: Path, developed: EncodedPicture, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, data = next(iter(developed.files.items()))
+    files = files_at(folder)
+    readings: list[bytes] = []
+    read = files._read
+
+    async def counted(wanted: bytes) -> bytes | None:
+        readings.append(wanted)
+        return await read(wanted)
+
+    monkeypatch.setattr(files, "_read", counted)
+
+    async def crowd() -> list[Answer]:
+        return await asyncio.gather(*(asked(files, f"/pictures/{name}") for _ in range(50)))
+
+    assert {(status, body) for status, _, body in asyncio.run(crowd())} == {(200, data)}
+    assert readings == [name.encode()]
+
+
+def test_a_shelf_that_does_not_answer_is_said_to_be_away_and_not_remembered(
+    folder: Path, developed: EncodedPicture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = next(iter(developed.files))
+    files = files_at(folder, seconds=0.05)
+    read = files._read
+
+    async def stuck(_: bytes) -> bytes | None:
+        await asyncio.sleep(600)
+        return None
+
+    monkeypatch.setattr(files, "_read", stuck)
+    status, headers, _ = ask(files, f"/pictures/{name}")
+    assert (status, headers[b"cache-control"]) == (503, b"no-store")
+    monkeypatch.setattr(files, "_read", read)
+    assert ask(files, f"/pictures/{name}")[0] == 200
+
+
+def test_addresses_on_the_page_are_those_that_are_served(folder: Path, developed: EncodedPicture) -> None:
+    picture = developed.picture
+    for form in ("webp", "jpg"):
+        parts = [part.split(" ") for part in picture_urls.srcset(picture, form).split(", ")]
+        assert [width for _, width in parts] == [f"{width}w" for width in picture.widths]
+        assert all(ask(files_at(folder), address)[0] == 200 for address, _ in parts)
+    assert picture_urls.source(picture).endswith("-320.jpg")
+    assert picture_urls.source(Picture("0" * 32, 100, 100, (100,))).endswith("-100.jpg")
+
+
+def test_the_scan_service_serves_them_and_says_in_the_usual_manner_what_is_not_there(
+    addresses: ServerAddresses, registry: Registry, tmp_path: Path, developed: EncodedPicture
+) -> None:
+    shelf = PictureStorage((tmp_path / "shelf").as_uri())
+    with ScanService(make.settings(addresses, registry.room, pictures=shelf.url)) as service:
+        name = picture_name(developed.picture.digest, 320, "webp")
+        assert service.get(f"/pictures/{name}").status_code == 404  # before there is a folder
+        shelf.put(developed.files)
+        answer = service.get(f"/pictures/{name}")
+        assert (answer.status_code, answer.content) == (200, developed.files[name])
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert service.get(f"/pictures/{name}", if_none_match=answer.headers["etag"]).status_code == 304
+        for path in ("/pictures/", "/pictures/x", f"/pictures/{'0' * 32}-160.webp"):
+            missing = service.get(path)
+            assert missing.status_code == 404
+            assert missing.headers["cache-control"] == "no-store"
+            assert missing.headers["content-type"].startswith("text/html")

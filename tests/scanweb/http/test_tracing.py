@@ -1,0 +1,101 @@
+"""Scans and the worker's turns as spans; and that nothing of it is there when it is off."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from keys.client import SignerClient
+from scanweb.http.tracing import traced
+from tests.support import scan_factories as make
+from tests.support.scan_factories import Registry, ScanService
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.errors import Text, Unavailable
+from zpcode.projection import client
+from zpcode.services.batches import queue
+from zpcode.store.database.session import connect
+from zpcode.telemetry import tracing
+from zpcode.telemetry.tracing import OFF, Tracing
+from zpcode.worker import Worker
+
+
+@pytest.fixture
+def kept() -> InMemorySpanExporter:
+    """Where spans end up."""
+    return InMemorySpanExporter()
+
+
+@pytest.fixture
+def spans(kept: InMemorySpanExporter) -> Iterator[Tracing]:
+    """Tracing of everything."""
+    found = tracing.recorded("scan", SimpleSpanProcessor(kept))
+    yield found
+    found.close()
+
+
+def _told(kept: InMemorySpanExporter) -> list[tuple[str, dict[str, object]]]:
+    return [(span.name, dict(span.attributes or {})) for span in kept.get_finished_spans()]
+
+
+def test_a_scan_is_a_span_without_its_code(
+    service: ScanService, registry: Registry, spans: Tracing, kept: InMemorySpanExporter
+) -> None:
+    service.app.answer = traced(service.app.scan, spans)
+    assert "Verified" in service.get(registry.item()).text, "the answer is the same"
+    service.get("/no/code")
+    service.get(registry.item(), method="OPTIONS")
+    found = _told(kept)
+    assert found == [
+        ("scan", {"method": "GET", "status": 200}),
+        ("scan", {"method": "GET", "status": 400}),
+        ("scan", {"method": "other", "status": 204}),
+    ]
+
+
+def test_off_a_scan_goes_through_nothing_more(service: ScanService) -> None:
+    assert service.app.spans is OFF
+    assert service.app.answer is service.app.scan
+
+
+def test_a_turn_of_the_worker_is_a_span_also_when_it_fails(
+    addresses: ServerAddresses, tmp_path: Path, spans: Tracing, kept: InMemorySpanExporter
+) -> None:
+    redis, engine = client.connect(addresses.redis), connect(addresses.database)
+    found = Worker(addresses.database, engine, redis, redis, SignerClient(tmp_path), queue.IssueQueue(addresses.database), tmp_path, spans=spans)  # fmt: skip
+    outcomes = iter([Unavailable(Text("停", "away")), None])
+
+    def step() -> None:
+        if (outcome := next(outcomes)) is not None:
+            raise outcome
+        found.stop.set()
+
+    found.repeat(step, 0.0)
+    assert [(span.name, span.status.description) for span in kept.get_finished_spans()] == [("step", "Unavailable"), ("step", None)]  # fmt: skip
+
+
+def test_off_nothing_that_traces_is_imported() -> None:
+    """redis-py looks for the SDK's metrics by itself where the extra is installed; of its tracing there is nothing."""
+    code = (
+        "import sys, scanweb.app, zpcode.app, zpcode.worker;"
+        "print([name for name in sys.modules if name.startswith(('opentelemetry.sdk.trace', 'opentelemetry.exporter'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_on_without_the_extra_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
+    with pytest.raises(Unavailable, match=r"zpcode\[otel\]"):
+        tracing.start("scan", "http://127.0.0.1:1/v1/traces", 1.0)
+
+
+def test_a_collector_that_is_away_costs_no_answer(addresses: ServerAddresses, registry: Registry) -> None:
+    settings = make.settings(addresses, registry.room, traces="http://127.0.0.1:1/v1/traces", trace_ratio=1.0)
+    with ScanService(settings) as service:
+        assert service.verdict(registry.item()) == "verified"

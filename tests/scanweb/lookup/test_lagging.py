@@ -1,0 +1,116 @@
+"""Answers of a replica that lags, of PostgreSQL or of Redis: what was overruled already is never told again."""
+# A test's name is its sentence; a docstring stands where there is more to say.
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from sqlalchemy import text
+
+from tests.support import scan_factories as make
+from tests.support.patience import eventually
+from tests.support.scan_factories import GTIN, Registry, ScanService
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.store.database.session import connect
+from zpcode.wire import card, redis_keys
+from zpcode.wire.vocabulary import Scope, State
+
+NOBODY = "postgresql://zpcode_scan:x@/zpcode?host=/nonexistent"
+PRODUCT = make.s(Scope.PRODUCT, GTIN)
+
+
+@pytest.fixture
+def lagging(addresses: ServerAddresses, registry: Registry) -> Iterator[str]:
+    """The address of a database that stays as it is now: a replica that hears of nothing any more."""
+    name = addresses.database.rpartition("?")[0].rpartition("/")[2]
+    registry.engine.dispose()
+    superuser = connect(addresses.database.replace(f"/{name}?", "/postgres?"), pool_size=1)
+    with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"CREATE DATABASE {name}_replica TEMPLATE {name}"))
+        yield addresses.scan_database.replace(f"/{name}?", f"/{name}_replica?")
+        connection.execute(text(f"DROP DATABASE {name}_replica WITH (FORCE)"))
+    superuser.dispose()
+
+
+def revoke(registry: Registry) -> None:
+    registry.put({PRODUCT: make.standing(State.REVOKED)})
+
+
+def test_a_card_that_redis_lost_is_not_read_from_a_database_that_lags(
+    addresses: ServerAddresses, registry: Registry, lagging: str, redis: Redis
+) -> None:
+    """The replica's answer would be the standing from before the revocation: none."""
+    revoke(registry)
+    redis.delete(redis_keys.STANDINGS)
+    with ScanService(make.settings(addresses, registry.room, scan_database_url=lagging)) as service:
+        assert service.verdict(registry.item()) == "unconfirmed"
+
+
+def test_a_process_that_knows_better_does_not_follow_a_database_that_lags(
+    addresses: ServerAddresses, registry: Registry, lagging: str, redis: Redis
+) -> None:
+    with ScanService(make.settings(addresses, registry.room, scan_database_url=lagging)) as service:
+        assert service.verdict(registry.item()) == "verified"
+        revoke(registry)
+        assert service.verdict(registry.item()) == "revoked"
+        redis.flushall()
+        assert service.json(registry.item())["tone"] != "good"
+        service.look()
+        assert service.json(registry.item())["tone"] != "good"
+        assert service.app.health()["answers_from"] == "nowhere"
+        registry.project()
+        service.look()
+        assert service.verdict(registry.item()) == "revoked"
+
+
+def test_a_database_restored_from_a_backup_is_believed_with_the_generation_it_begins(
+    addresses: ServerAddresses, registry: Registry, redis: Redis
+) -> None:
+    """Its revisions are lower than those already met, and it is the truth all the same."""
+    with ScanService(make.settings(addresses, registry.room)) as service:
+        for _ in range(3):
+            revoke(registry)
+            registry.put({PRODUCT: make.standing(State.GOOD)})
+        assert service.verdict(registry.item()) == "verified"
+        with registry.engine.begin() as connection:
+            connection.execute(text("DELETE FROM card WHERE key = :key"), {"key": PRODUCT})
+            connection.execute(text("UPDATE card_head SET revision = (SELECT max(revision) FROM card)"))
+        registry.project()
+        service.look()
+        assert service.verdict(registry.item()) == "verified"
+        redis.delete(f"zp:{{p:{GTIN}}}")
+        assert service.verdict(registry.item()) == "verified"
+        revoke(registry)
+        assert service.verdict(registry.item()) == "revoked"
+
+
+def test_a_redis_that_went_back_in_time_is_not_believed_alone(
+    addresses: ServerAddresses, registry: Registry, redis: Redis
+) -> None:
+    """A failover to a replica that had not heard of the revocation, while there is no database to say so."""
+    with ScanService(make.settings(addresses, registry.room, scan_database_url=NOBODY)) as service:
+        assert service.verdict(registry.item()) == "verified"
+        old = {key: redis.dump(key) or b"" for key in redis.keys("zp:*")}
+        revoke(registry)
+        assert service.verdict(registry.item()) == "revoked"
+        new = {key: redis.dump(key) or b"" for key in redis.keys("zp:*")}
+        for content, tones in ((old, {"neutral", "bad"}), (new, {"bad"})):
+            redis.flushall()
+            assert service.json(registry.item())["tone"] == "neutral", "all is forgotten but how far it was"
+            for key, value in content.items():
+                redis.restore(key, 0, value)
+            service.look()
+            assert {service.json(registry.item(index))["tone"] for index in range(5)} <= tones
+        eventually(lambda: service.app.health()["answers_from"] == "redis")
+
+
+def test_a_database_that_lags_between_two_questions_is_not_laid_over_redis(
+    addresses: ServerAddresses, registry: Registry, lagging: str
+) -> None:
+    """One replica tells how far the database is, another is asked for what is newer than Redis and has not got it."""
+    revision = registry.commit({PRODUCT: make.standing(State.REVOKED), card.batch_key(9): make.batch(9)})
+    with ScanService(make.settings(addresses, registry.room, scan_database_url=lagging)) as service:
+        assert service.do(service.app.watch._since(revision - 2, revision)) is None
+        assert service.do(service.app.watch._since(revision - 2, revision - 2)) == {}

@@ -1,0 +1,111 @@
+"""What a scan is told when what the process knows of Redis changes while its round trip is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, cast
+
+import msgspec
+
+from keys.keyring import SealVerdict
+from scanweb.lookup.cards import Known, ScanRequest
+from scanweb.lookup.lookup import Lookup
+from scanweb.lookup.memory import CardEntry, Memory, Rows, held
+from scanweb.lookup.redis_reader import RedisReader
+from scanweb.lookup.seals import Checked
+from scanweb.redis.client import RedisClient
+from scanweb.redis.connection import Command
+from scanweb.visits.buffer import ScanBuffer
+from tests.support import scan_factories as make
+from zpcode.errors import Text, Unavailable
+from zpcode.wire import redis_keys
+from zpcode.wire.card import product_key
+from zpcode.wire.payload import Code, Identity, Seal
+from zpcode.wire.vocabulary import Scope, State
+
+PRODUCT: Final = make.product()
+DECIDED: Final = make.s(Scope.PRODUCT, make.GTIN)
+REVOKED: Final = msgspec.msgpack.encode(make.standing(State.REVOKED))
+CODE: Final = Checked.of(
+    Code(Identity(make.GTIN), Seal("ABCD", bytes(64))), SealVerdict.VALID, Identity(make.GTIN).path
+)  # fmt: skip
+
+
+class Revoked:
+    """A Redis at revision 6, by which the product is revoked. `meanwhile` happens before it answers `to`."""
+
+    cluster, seconds = False, 1.0
+
+    def __init__(self, to: str, meanwhile: Callable[[], None]) -> None:
+        self._to, self._meanwhile = to, meanwhile
+
+    def reaches(self, key: str) -> bool:
+        """Always."""
+        return bool(key)
+
+    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+        """As the server would."""
+        await asyncio.sleep(0)
+        if any(self._to in command for command in commands):
+            self._to = "never again"
+            self._meanwhile()
+        return [self._reply(command) for command in commands]
+
+    def _reply(self, command: Command) -> Any:
+        if command[1] == redis_keys.HEAD:
+            return [b"g", b"6"]
+        if command[1] == redis_keys.LOG:
+            return [(b"5-0", [b"k", b"b:1"]), (b"6-0", [b"k", DECIDED.encode()])]
+        if command[1] != redis_keys.STANDINGS:
+            return None
+        return [b"1", *(redis_keys.pack(6, REVOKED) if f"s:{name!s}" == DECIDED else None for name in command[3:])]
+
+
+class Away:
+    """A database that does not answer."""
+
+    deadline = 1.0
+
+    async def read(self, keys: Sequence[str]) -> Rows:
+        """Nothing."""
+        raise Unavailable(Text("没有应答", f"no answer about {len(keys)} keys"))
+
+
+def _scanned(to: str, meanwhile: Callable[[Memory], None]) -> Known:
+    """What a process that stands at revision 5 finds of the product's code."""
+    memory = Memory(100)
+    memory.believe("g", 5, {})
+    memory.put(product_key(make.GTIN), held(product_key(make.GTIN), 1, msgspec.msgpack.encode(PRODUCT)))
+    standings = [*CODE.keys, *(make.s(scope, target) for scope, target in PRODUCT.standing_keys())]
+    for key in standings:
+        if key.startswith("s:"):
+            memory.put(key, CardEntry(None, 0))
+
+    async def scan() -> Known:
+        redis = cast("RedisClient", Revoked(to, lambda: meanwhile(memory)))
+        cache = RedisReader(redis, memory, ScanBuffer(10), wake=lambda: None, limit=2, stream=1000)
+        finding: Awaitable[Known] = Lookup(memory, cache, Away()).find(CODE, ScanRequest(int(time.time())))
+        return await finding
+
+    return asyncio.run(scan())
+
+
+def _states(known: Known) -> list[State]:
+    found = [timeline.at(int(time.time())) for _, timeline in known.cards.timelines]
+    return [standing.state for standing in found if standing is not None]
+
+
+def test_a_revocation_shows_though_another_round_trip_broke_off_and_the_watch_compared_anew_meanwhile() -> None:
+    def doubted_and_believed(memory: Memory) -> None:
+        memory.doubt()
+        memory.believe("g", 6, {})
+
+    for to in (redis_keys.HEAD, redis_keys.LOG):
+        known = _scanned(to, doubted_and_believed)
+        assert (known.confirmed, _states(known)) == (True, [State.REVOKED]), to
+
+
+def test_what_was_known_before_a_change_is_not_confirmed_where_redis_is_doubted_while_its_log_is_read() -> None:
+    assert not _scanned(redis_keys.LOG, Memory.doubt).confirmed

@@ -1,0 +1,184 @@
+"""What a consumer is told while Redis is down, stale or empty: never a green page that nobody can vouch for."""
+# A test's name is its sentence; a docstring stands where there is more to say.
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from tests.support import scan_factories as make
+from tests.support.frozen import frozen
+from tests.support.patience import eventually
+from tests.support.scan_factories import GTIN, Registry, ScanService, events
+from zpcode.embedded.servers import ServerAddresses, Servers
+from zpcode.wire import card, redis_keys
+from zpcode.wire.payload import Identity
+from zpcode.wire.vocabulary import Scope, State
+
+REVOKED = {make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED)}
+QUICK = {"scan_redis_ms": 200}
+
+
+@pytest.fixture
+def quick(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
+    """A scan process that waits no longer for Redis than in production."""
+    with ScanService(make.settings(addresses, registry.room, **QUICK)) as running:
+        yield running
+
+
+@pytest.fixture
+def valkey(servers: Servers) -> int:
+    """Valkey's process id."""
+    return servers.processes.pid("valkey")
+
+
+def test_flushall_never_makes_a_revoked_code_look_good(service: ScanService, registry: Registry, redis: Redis) -> None:
+    registry.put(REVOKED)
+    assert service.verdict(registry.item()) == "revoked"
+    redis.flushall()
+    assert [service.verdict(registry.item()) for _ in range(5)] == ["revoked"] * 5
+    service.look()
+    assert service.verdict(registry.item(1)) == "revoked"
+    registry.project()
+    service.look()
+    assert service.verdict(registry.item(2)) == "revoked"
+    assert service.app.health()["answers_from"] == "redis"
+
+
+def test_an_evicted_card_or_hash_of_standings_is_read_from_the_database(
+    addresses: ServerAddresses, registry: Registry, redis: Redis
+) -> None:
+    item = {card.item_key(7, 0): make.standing(State.REVOKED), card.batch_key(7): make.batch(exceptions=True)}
+    registry.put({make.s(Scope.ENTERPRISE, "91331181MA2E4K7R0X"): make.standing(State.SUSPENDED), **item})
+    for lost in (redis_keys.STANDINGS, redis_keys.exceptions(7), f"zp:{{p:{GTIN}}}", "zp:{b:7}"):
+        kept = redis.dump(lost)
+        assert kept is not None
+        redis.delete(lost)
+        with ScanService(make.settings(addresses, registry.room)) as service:
+            assert service.verdict(registry.item(0)) == "revoked", lost
+            assert service.verdict(registry.item(1)) == "suspended", lost
+        redis.restore(lost, 0, kept)
+
+
+def test_a_standing_that_is_written_into_an_evicted_hash_does_not_hide_the_others(
+    addresses: ServerAddresses, registry: Registry, redis: Redis
+) -> None:
+    registry.put(REVOKED)
+    redis.delete(redis_keys.STANDINGS)
+    registry.put({make.s(Scope.STANDARD, "T/ZZB 0664-2018"): make.standing(State.FLAGGED)})
+    with ScanService(make.settings(addresses, registry.room)) as service:
+        assert service.verdict(registry.item()) == "revoked"
+
+
+def test_a_frozen_redis_is_answered_around_within_the_bound(
+    quick: ScanService, registry: Registry, valkey: int
+) -> None:
+    quick.get(registry.item())
+    with frozen(valkey):
+        before = quick.app.scan._clock()
+        pages = [quick.get(registry.item(index)) for index in range(20)]
+        assert quick.app.scan._clock() - before < 5, "it waited once or twice, not twenty times"
+        assert {page.status_code for page in pages} == {200}
+        assert all("Verified" in page.text and "not available now" in page.text for page in pages)
+        registry.commit(REVOKED)
+        quick.look()
+        assert quick.verdict(registry.item(30)) == "revoked"
+    registry.project()
+    eventually(lambda: quick.app.health()["answers_from"] == "redis", seconds=5)
+    assert quick.verdict(registry.item(31)) == "revoked"
+
+
+def test_many_scans_at_once_of_a_frozen_redis_are_all_answered(
+    quick: ScanService, registry: Registry, valkey: int
+) -> None:
+    async def together() -> set[int]:
+        asked = [quick.aget(registry.item(index)) for index in range(300)]
+        return {response.status_code for response in await asyncio.gather(*asked)}
+
+    for index in range(300):
+        registry.item(index)
+    with frozen(valkey):
+        assert quick.do(together()) == {200}
+
+
+def test_scans_made_during_an_outage_reach_the_stream_afterwards(
+    quick: ScanService, registry: Registry, valkey: int, redis: Redis
+) -> None:
+    with frozen(valkey):
+        for index in range(10):
+            quick.get(registry.item(index))
+    eventually(lambda: len(events(redis)) == 10, seconds=5)
+
+
+def test_beyond_its_bound_the_buffer_drops_and_counts(
+    addresses: ServerAddresses, registry: Registry, valkey: int
+) -> None:
+    with ScanService(make.settings(addresses, registry.room, scan_buffer=3, **QUICK)) as service, frozen(valkey):
+        for index in range(10):
+            service.get(registry.item(index))
+        assert service.app.health()["scans"] == {"waiting": 3, "sent": 0, "dropped": 7}
+
+
+def test_a_revocation_redis_was_not_told_of_is_seen_by_the_next_look(service: ScanService, registry: Registry) -> None:
+    assert service.verdict(registry.item()) == "verified"
+    registry.commit(REVOKED)  # the projection after the commit failed
+    service.look()
+    assert service.verdict(registry.item(1)) == "revoked"
+    registry.commit(
+        {card.item_key(7, 2): make.standing(State.RECALLED), card.batch_key(7): make.batch(exceptions=True)}
+    )
+    registry.commit({make.s(Scope.PRODUCT, GTIN): make.standing(State.GOOD)})
+    service.look()
+    assert service.verdict(registry.item(2)) == "recalled"
+    registry.project()
+    assert [service.verdict(registry.item(index)) for index in (1, 2)] == ["verified", "recalled"]
+
+
+def test_the_watch_looks_by_itself(service: ScanService, registry: Registry) -> None:
+    service.get(registry.item())
+    registry.commit(REVOKED)
+    eventually(lambda: service.verdict(registry.item()) == "revoked", seconds=10)
+
+
+def test_a_redis_that_comes_back_with_old_content_is_not_believed_alone(
+    service: ScanService, registry: Registry, redis: Redis
+) -> None:
+    """A failover to a replica that had not heard of the revocation."""
+    service.get(registry.item())
+    old = {key: redis.dump(key) or b"" for key in redis.keys("zp:*")}
+    registry.put(REVOKED)
+    assert service.verdict(registry.item()) == "revoked"
+    redis.flushall()
+    for key, value in old.items():
+        redis.restore(key, 0, value)
+    assert [service.verdict(registry.item(index)) for index in range(5)] == ["revoked"] * 5
+
+
+def test_a_new_generation_makes_every_process_forget(service: ScanService, registry: Registry, redis: Redis) -> None:
+    service.get(registry.item())
+    registry.commit({card.product_key(GTIN): make.product(model="NEW")})
+    redis.delete(redis_keys.HEAD)
+    registry.project()
+    assert service.json(registry.item())["product"]["model"] == "NEW"
+
+
+def test_a_gap_in_the_log_makes_a_process_forget_everything(
+    service: ScanService, registry: Registry, redis: Redis
+) -> None:
+    service.get(registry.item())
+    registry.put(REVOKED)
+    redis.delete(redis_keys.LOG)
+    assert service.verdict(registry.item()) == "revoked"
+
+
+def test_a_code_looked_for_before_its_batch_was_committed_is_good_right_after(
+    service: ScanService, registry: Registry
+) -> None:
+    assert service.get(registry.item(0, 42)).status_code == 404
+    assert service.get(Identity(make.OTHER_GTIN).path).status_code == 404
+    registry.put({card.batch_key(42): make.batch(42), card.product_key(make.OTHER_GTIN): make.product(make.OTHER_GTIN)})
+    assert service.verdict(registry.item(0, 42)) == "verified"
+    assert service.verdict(Identity(make.OTHER_GTIN).path) == "seal_missing"

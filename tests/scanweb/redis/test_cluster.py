@@ -1,0 +1,268 @@
+"""Scans on a Valkey Cluster of three primaries: what a shard cannot say is asked of the database, and of nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, cast
+
+import pytest
+from sqlalchemy import Engine
+
+from keys.ceremony import KeyRoom
+from scanweb.redis.client import RedisClient
+from scanweb.redis.cluster import NotAnswered
+from tests.support import scan_factories as make
+from tests.support.patience import eventually
+from tests.support.scan_factories import GTIN, Registry, ScanService
+from zpcode.embedded.cluster import EmbeddedCluster
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.projection import client as redis_client
+from zpcode.wire import card, redis_keys
+from zpcode.wire.redis_cluster import slot_of
+from zpcode.wire.scan_event import EVENT_FIELD, decode
+from zpcode.wire.vocabulary import Scope, State
+
+SHARDS = range(3)
+
+
+def _batch_on(shard: int) -> int:
+    return next(number for number in range(1, 1000) if slot_of(f"zp:{{b:{number}}}") * 3 // 16384 == shard)
+
+
+BATCHES = [_batch_on(shard) for shard in SHARDS]
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
+    """Three primaries without replicas."""
+    with EmbeddedCluster(tmp_path_factory.mktemp("cluster"), timeout_ms=1000) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(nodes: EmbeddedCluster) -> EmbeddedCluster:
+    """The same, emptied and whole."""
+    for number in SHARDS:
+        nodes.client(number).flushall()
+    return nodes
+
+
+@pytest.fixture
+def registry(cluster: EmbeddedCluster, engine: Engine, scan_keys: tuple[KeyRoom, str]) -> Iterator[Registry]:
+    """The authority, with a product and a batch on each shard."""
+    with closing(redis_client.connect(cluster.addresses.redis, seconds=2)) as redis:
+        found = Registry(engine, cast("Any", redis), *scan_keys)
+        found.everything()
+        found.put({card.batch_key(number): make.batch(number) for number in BATCHES})
+        for number in BATCHES:
+            for index in range(30):
+                found.item(index, number)
+        yield found
+
+
+@pytest.fixture
+def service(cluster: EmbeddedCluster, addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
+    """A scan process on it."""
+    with _scanning(cluster, addresses, registry) as running:
+        yield running
+
+
+def _scanning(cluster: EmbeddedCluster, addresses: ServerAddresses, registry: Registry, **changes: Any) -> ScanService:
+    return ScanService(make.settings(addresses, registry.room, scan_redis_url=cluster.addresses.scan_redis, **changes))
+
+
+def _revoked(number: int, index: int = 0) -> dict[str, Any]:
+    return {
+        card.item_key(number, index): make.standing(State.REVOKED),
+        card.batch_key(number): make.batch(number, exceptions=True),
+    }
+
+
+def _kept(cluster: EmbeddedCluster, shard: int) -> dict[bytes, bytes]:
+    """Everything one shard holds, as a replica that hears nothing from now on."""
+    client: Any = cluster.client(shard)
+    return {key: client.dump(key) for key in client.keys("zp:*")}
+
+
+def _promoted(cluster: EmbeddedCluster, shard: int, kept: dict[bytes, bytes]) -> None:
+    """That replica takes the place of the primary."""
+    client: Any = cluster.client(shard)
+    pipeline = client.pipeline(transaction=False)
+    pipeline.flushall()
+    for key, value in kept.items():
+        pipeline.restore(key, 0, value)
+    pipeline.execute()
+
+
+def test_scans_verify_count_and_see_a_revocation(
+    service: ScanService, registry: Registry, cluster: EmbeddedCluster
+) -> None:
+    assert service.app.health()["answers_from"] == "redis"
+    for number in BATCHES:
+        assert service.json(registry.item(0, number))["history"]["scans"] == 1
+        assert service.json(registry.item(0, number), client="192.0.2.1")["history"]["scans"] == 2
+
+    async def together() -> set[str]:
+        asked = [
+            service.aget(registry.item(index, number), accept="application/json")
+            for index in range(30)
+            for number in BATCHES
+        ]
+        return {response.json()["verdict"] for response in await asyncio.gather(*asked)}
+
+    queries = service.app.source.queries
+    looks = service.app.watch.looks
+    assert service.do(together()) == {"verified"}
+    assert service.app.source.queries - queries <= service.app.watch.looks - looks + 1, "the watch's own"
+    registry.put({make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED)})
+    assert service.verdict(registry.item(0, BATCHES[0])) == "revoked"
+    stream: Any = cluster.client(cluster.holder(redis_keys.SCANS))
+    eventually(lambda: service.app.buffer.sent == 97, seconds=5)
+    assert stream.xlen(redis_keys.SCANS) > 0
+
+
+@pytest.mark.parametrize("shard", SHARDS)
+def test_a_promoted_replica_that_had_not_heard_of_a_revocation_is_not_believed(
+    shard: int, service: ScanService, registry: Registry, cluster: EmbeddedCluster, addresses: ServerAddresses
+) -> None:
+    """From the first scan on, before the watch looks again; by processes that saw it and by those that start now."""
+    number = BATCHES[shard]
+    service.get(registry.item(1, number))
+    kept = _kept(cluster, shard)
+    registry.put(_revoked(number))
+    assert service.verdict(registry.item(0, number)) == "revoked"
+    epoch = service.app.memory.epoch
+    _promoted(cluster, shard, kept)
+    assert [service.verdict(registry.item(0, number)) for _ in range(3)] == ["revoked"] * 3
+    with _scanning(cluster, addresses, registry) as another:
+        assert another.verdict(registry.item(0, number)) == "revoked"
+    assert all(service.json(registry.item(2, other))["history"] for other in {*BATCHES} - {number})
+    assert service.app.memory.epoch == epoch, "the other shards were believed throughout"
+    registry.project()
+    queries = service.app.source.queries
+    looks = service.app.watch.looks
+    assert service.verdict(registry.item(0, number)) == "revoked"
+    assert service.app.source.queries - queries <= service.app.watch.looks - looks
+
+
+def test_a_server_that_comes_back_with_old_content_is_not_believed_by_whoever_never_asked_it(
+    registry: Registry, cluster: EmbeddedCluster, addresses: ServerAddresses
+) -> None:
+    """What the other shards know of tells that something is missing on this one: here, the standing of the product."""
+    shard = cluster.holder(redis_keys.STANDINGS)
+    elsewhere = [registry.item(index, BATCHES[other]) for other in {*SHARDS} - {shard} for index in range(10)]
+    with _scanning(cluster, addresses, registry) as service:
+        kept = _kept(cluster, shard)
+        registry.put({make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED)})
+        cluster.kill(shard)
+        try:
+            assert {service.verdict(path) for path in elsewhere[:5]} == {"revoked"}
+        finally:
+            cluster.start(shard)
+        eventually(lambda: all(cluster.whole(number) for number in SHARDS))
+        _promoted(cluster, shard, kept)
+        eventually(lambda: service.app.redis.reaches(redis_keys.STANDINGS))
+        assert {service.verdict(path) for path in elsewhere} == {"revoked"}
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_server_is_measured_against_the_others_before_its_first_answer(cluster: EmbeddedCluster) -> None:
+    """Whoever takes a primary's place gets to answer through a survey only, and that reads every head."""
+    reads = [("GET", redis_keys.place(card.batch_key(number))[0]) for number in BATCHES]
+    for shard in (1, 2):
+        client: Any = cluster.client(shard)
+        client.hincrby(redis_keys.feed(16384 * shard // 3).head, "revision", 1)
+
+    async def asked() -> list[Any]:
+        redis = RedisClient(cluster.addresses.scan_redis, seconds=5)
+        replies = await redis.ask(reads)
+        await redis.close()
+        return replies
+
+    first, *others = asyncio.run(asked())
+    assert isinstance(first, NotAnswered)
+    assert all(isinstance(reply, bytes) for reply in others)
+
+
+@pytest.mark.parametrize("shard", SHARDS)
+def test_codes_of_a_shard_that_is_gone_come_from_the_database_and_the_others_from_redis(
+    shard: int, service: ScanService, registry: Registry, cluster: EmbeddedCluster
+) -> None:
+    registry.put(_revoked(BATCHES[shard]))
+    for number in BATCHES:
+        service.get(registry.item(1, number))
+    eventually(lambda: not len(service.app.buffer))
+    epoch = service.app.memory.epoch
+    cluster.kill(shard)
+    try:
+        assert service.verdict(registry.item(0, BATCHES[shard])) == "revoked"
+        told = service.json(registry.item(2, BATCHES[shard]))
+        assert (told["verdict"], told["history"]) == ("verified", None)
+        for other in set(SHARDS) - {shard}:
+            told = service.json(registry.item(3, BATCHES[other]))
+            assert (told["verdict"], told["history"]["scans"]) == ("verified", 1)
+        service.look()
+        assert service.app.memory.epoch == epoch, "the other shards were believed throughout"
+    finally:
+        cluster.start(shard)
+    eventually(lambda: all(cluster.whole(number) for number in SHARDS))
+    eventually(lambda: _projected(registry))
+    eventually(lambda: service.json(registry.item(4, BATCHES[shard]))["history"] is not None)
+    assert service.verdict(registry.item(0, BATCHES[shard])) == "revoked"
+
+
+def _projected(registry: Registry) -> bool:
+    try:
+        registry.project()
+    except Exception:  # noqa: BLE001 - the node is not back yet
+        return False
+    return True
+
+
+def test_scans_wait_while_the_shard_of_their_stream_is_gone(
+    service: ScanService, registry: Registry, cluster: EmbeddedCluster
+) -> None:
+    shard = cluster.holder(redis_keys.SCANS)
+    number = BATCHES[(shard + 1) % 3]
+    service.get(registry.item(0, number))
+    eventually(lambda: service.app.buffer.sent == 1, seconds=5)
+    cluster.kill(shard)
+    try:
+        service.get(registry.item(20, number))  # whoever notices is lost, and counted as lost
+        eventually(lambda: not service.app.redis.reaches(redis_keys.SCANS))
+        for index in range(1, 11):
+            service.get(registry.item(index, number))
+        assert (service.app.buffer.dropped, len(service.app.buffer)) == (1, 10)
+    finally:
+        cluster.start(shard)
+    stream: Any = cluster.client(shard)
+    eventually(lambda: service.app.buffer.sent == 11)
+    assert stream.xlen(redis_keys.SCANS) > 0
+    eventually(lambda: all(cluster.whole(number) for number in SHARDS))
+
+
+def test_a_server_that_does_not_know_the_script_yet_makes_nobody_count_twice(
+    service: ScanService, registry: Registry, cluster: EmbeddedCluster
+) -> None:
+    """A replica that was just promoted has no scripts; the other shards counted already."""
+    for number in BATCHES:
+        service.get(registry.item(0, number))
+    client: Any = cluster.client(1)
+    client.script_flush()
+
+    async def together() -> list[dict[str, Any]]:
+        asked = [service.aget(registry.item(7, number), accept="application/json") for number in BATCHES]
+        return [response.json()["history"] for response in await asyncio.gather(*asked)]
+
+    assert [found["scans"] for found in service.do(together())] == [1, 1, 1]
+    eventually(lambda: service.app.buffer.sent == 6)
+    assert len(_counted(cluster)) == 6
+
+
+def _counted(cluster: EmbeddedCluster) -> list[Any]:
+    """The scans in the stream that belong in an item's history."""
+    stream: Any = cluster.client(cluster.holder(redis_keys.SCANS))
+    entries = [decode(fields[EVENT_FIELD]) for _, fields in stream.xrange(redis_keys.SCANS)]
+    return [event for entry in entries for event in entry if event.counted]

@@ -1,0 +1,181 @@
+"""A running authority for each test: real HTTP, real PostgreSQL and Valkey, two tenants and three kinds of caller.
+
+`here` is what the API works with (its clock stands at `now`), `world` the registry and keys in it, `base_url` where
+it listens. The signer's socket leads nowhere, so only compact batches, which need none, are issued here.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import NoReturn
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from sqlalchemy import Engine
+
+from keys.client import SignerClient
+from tests.support.keyroom import create, key_room
+from tests.support.registry_data import as_json, gtin, registry, uscc
+from zpcode.api.http.context import Authority
+from zpcode.app import PublishedKeyring, serve
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.projection import client as redis_client
+from zpcode.rules.access import Caller, Role
+from zpcode.rules.batches.batch import Batch, BatchRequest
+from zpcode.rules.complaints.complaint import ComplaintForm, ComplaintKind
+from zpcode.rules.journey import EventRequest, Subject
+from zpcode.services import access, complaints
+from zpcode.services.batches import issue, reserve
+from zpcode.services.batches.queue import IssueQueue
+from zpcode.services.journey import events
+from zpcode.services.pictures.storage import PictureStorage
+from zpcode.services.registry.importing import import_registry
+from zpcode.wire.payload import Level
+from zpcode.wire.vocabulary import Bilingual
+
+OPERATOR = Caller(Role.OPERATOR, "*", "cli:test")
+MINE, THEIRS = 1, 2
+LOT = "L-1"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Two enterprises in two cities, what belongs to each, and a key of every kind of caller."""
+
+    mine: str
+    theirs: str
+    hangzhou: str
+    ningbo: str
+    operator: str
+    my_batch: int
+    their_batch: int
+    my_complaint: str
+    their_complaint: str
+    my_events: tuple[int, int]
+    their_events: tuple[int, int]
+    my_gtin: str = gtin(MINE)
+    their_gtin: str = gtin(THEIRS)
+    my_uscc: str = uscc(MINE)
+    their_uscc: str = uscc(THEIRS)
+
+
+@pytest.fixture
+def here(engine: Engine, addresses: ServerAddresses, tmp_path: Path, now: datetime) -> Iterator[Authority]:
+    """What the API works with."""
+    room = key_room(tmp_path)
+    create(room, now)
+    redis = redis_client.connect(addresses.redis)
+    with IssueQueue(addresses.database) as queue:
+        yield Authority(
+            engine=engine,
+            redis=redis,
+            signer=SignerClient(tmp_path / "nowhere.sock", timeout=0.2),
+            queue=queue,
+            keyring=PublishedKeyring(room.keyring, room.root_public),
+            exports=tmp_path / "exports",
+            shelf=PictureStorage((tmp_path / "pictures").as_uri()),
+            base="https://zpm.example",
+            clock=lambda: now,
+        )
+    redis.close()
+
+
+@pytest.fixture
+def app(here: Authority) -> FastAPI:
+    """The application."""
+    return serve(here)
+
+
+@pytest.fixture
+def base_url(app: FastAPI) -> Iterator[str]:
+    """Where it listens, on a port of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.005)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join(timeout=20)
+
+
+@pytest.fixture
+def world(here: Authority, now: datetime) -> World:
+    """The registry, a compact batch of each enterprise, and the keys."""
+    engine = here.engine
+    for number, region in ((MINE, "330110"), (THEIRS, "330203")):
+        content = registry(number)
+        content["enterprises"][0]["region"] = region
+        import_registry(engine, as_json(content), actor=OPERATOR.name, now=now)
+
+    def key(role: Role, subject: str) -> str:
+        return access.create(engine, role, subject, caller=OPERATOR, now=now).token
+
+    mine, theirs = (reserved(here, gtin(number)) for number in (MINE, THEIRS))
+    return World(
+        mine=key(Role.ENTERPRISE, uscc(MINE)),
+        theirs=key(Role.ENTERPRISE, uscc(THEIRS)),
+        hangzhou=key(Role.REGULATOR, "330100"),
+        ningbo=key(Role.REGULATOR, "330200"),
+        operator=key(Role.OPERATOR, "*"),
+        my_batch=mine.number,
+        their_batch=theirs.number,
+        my_complaint=complained(here, gtin(MINE)),
+        their_complaint=complained(here, gtin(THEIRS)),
+        my_events=travelled(here, mine),
+        their_events=travelled(here, theirs),
+    )
+
+
+def reserved(here: Authority, product: str, quantity: int = 100, level: Level = Level.COMPACT) -> Batch:
+    """A reserved batch of a product, ordered by the operator."""
+    request = BatchRequest(level, product, quantity, lot=LOT)
+    key = f"{product}-{quantity}-{level}"
+    return reserve.reserve(here.engine, request, caller=OPERATOR, idempotency_key=key, base=here.base, now=here.clock())
+
+
+def travelled(here: Authority, batch: Batch) -> tuple[int, int]:
+    """The numbers of an event of a batch and of one of its lot."""
+    subjects = Subject(batch.number), Subject(gtin=batch.gtin, lot=batch.lot)
+    event = EventRequest("produced", "2026-10-08", Bilingual("宁波" if batch.region == "330203" else "杭州"))
+    found = [events.record(here.engine, one, [event], caller=OPERATOR, now=here.clock()) for one in subjects]
+    return found[0].events[0].id, found[1].events[0].id
+
+
+def complained(here: Authority, product: str) -> str:
+    """The number of a complaint about a product, with a contact and a photo."""
+    named = complaints.about(here.engine, _no_keyring, product)
+    told = ComplaintForm(ComplaintKind.QUALITY, "The thread broke", contact="13800000000", code=product)
+    nonce = product.encode().ljust(16)
+    return complaints.receive(here.engine, told, named, (b"a photo",), ticket=nonce, now=here.clock()).number
+
+
+def _no_keyring() -> NoReturn:
+    raise AssertionError("a GTIN has no seal")
+
+
+def issued(here: Authority, number: int) -> Batch:
+    """A compact batch, issued."""
+    return issue.issue(here.engine, here.signer, number, directory=here.exports, clock=here.clock)
+
+
+@pytest.fixture
+def http(base_url: str, world: World) -> Iterator[httpx.Client]:
+    """A client without a key; it asks for English. `as_` gives it one."""
+    assert world
+    with httpx.Client(base_url=base_url, headers={"Accept-Language": "en"}, timeout=30) as client:
+        yield client
+
+
+def as_(token: str) -> dict[str, str]:
+    """The headers of whoever holds a key."""
+    return {"Authorization": f"Bearer {token}"}

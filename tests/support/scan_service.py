@@ -1,0 +1,35 @@
+"""Fixtures that several modules here share: the scan service on the test servers, and its authority."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine
+
+from keys.ceremony import KeyRoom
+from tests.support import scan_factories as make
+from tests.support.scan_factories import Registry, ScanService
+from zpcode.embedded.servers import ServerAddresses
+
+
+@pytest.fixture(scope="module")
+def scan_keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[KeyRoom, str]:
+    """A key room with one active key, for a whole module."""
+    return make.room_in(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture
+def registry(engine: Engine, redis: Redis, scan_keys: tuple[KeyRoom, str]) -> Registry:
+    """The authority, with a product, two batches and a lot."""
+    found = Registry(engine, redis, *scan_keys)
+    found.everything()
+    return found
+
+
+@pytest.fixture
+def service(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
+    """A scan process on it."""
+    with ScanService(make.settings(addresses, registry.room)) as running:
+        yield running

@@ -1,0 +1,224 @@
+"""Ordering codes over HTTP, fetching them, switching them on."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from tests.support.authority import World, as_, issued
+from zpcode.api.http.context import Authority
+from zpcode.rules.access import Caller, Role
+from zpcode.services.batches import reserve
+from zpcode.store.database.session import transaction
+
+ORDER = {"level": "item", "quantity": 500, "lot": "L1", "production_date": "2026-11-20"}
+
+
+def _order(http: httpx.Client, world: World, key: str, **changed: object) -> httpx.Response:
+    body = {"gtin": world.my_gtin} | ORDER | changed
+    return http.post("/v1/batches", json=body, headers=as_(world.mine) | {"Idempotency-Key": key})
+
+
+def test_an_order_is_accepted_at_once_and_says_where_to_look(http: httpx.Client, world: World) -> None:
+    """202 with a Location, at which the reserved batch stands."""
+    answer = _order(http, world, "order-1")
+    assert answer.status_code == 202
+    batch = answer.json()
+    assert batch["state"] == "reserved"
+    assert batch["progress"] == {"written": 0, "codes": 500}
+    assert batch["file"] is None
+    assert answer.headers["Location"] == f"/v1/batches/{batch['number']}"
+    assert http.get(answer.headers["Location"], headers=as_(world.mine)).json() == batch
+
+
+def test_an_order_is_handed_on_to_the_worker_once(http: httpx.Client, here: Authority, world: World) -> None:
+    """As a job in the same PostgreSQL; sending the order again adds none."""
+    number = _order(http, world, "order-1").json()["number"]
+    _order(http, world, "order-1")
+    with transaction(here.engine) as connection:
+        jobs = connection.execute(text("SELECT args, status FROM procrastinate_jobs")).all()
+    assert [(job.args, job.status) for job in jobs] == [({"number": number}, "todo")]
+
+
+def test_no_secret_of_a_batch_leaves_the_house(http: httpx.Client, world: World) -> None:
+    """Whoever has its permutation or check key can tell which serials exist."""
+    assert not {"permutation_key", "check_key"} & set(_order(http, world, "order-1").json())
+
+
+def test_many_requests_at_once_with_one_key_make_one_batch(http: httpx.Client, here: Authority, world: World) -> None:
+    """Sixteen threads over real connections: one number, and nobody is refused."""
+    before = len(reserve.listing(here.engine, Caller(Role.OPERATOR, "*", "test")))
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: _order(http, world, "one-key"), range(16)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["number"] for answer in answers}) == 1
+    assert len(reserve.listing(here.engine, Caller(Role.OPERATOR, "*", "test"))) == before + 1
+
+
+def test_a_key_used_for_another_request_is_a_conflict(http: httpx.Client, world: World) -> None:
+    """It names the batch the key has made."""
+    number = _order(http, world, "one-key").json()["number"]
+    answer = _order(http, world, "one-key", quantity=501)
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "/problems/conflict"
+    assert str(number) in answer.json()["detail"]
+
+
+def test_one_key_of_two_enterprises_makes_two_batches(http: httpx.Client, world: World) -> None:
+    """Idempotency keys are each caller's own."""
+    first = _order(http, world, "one-key").json()["number"]
+    body = {"gtin": world.their_gtin} | ORDER
+    answer = http.post("/v1/batches", json=body, headers=as_(world.theirs) | {"Idempotency-Key": "one-key"})
+    assert answer.status_code == 202
+    assert answer.json()["number"] != first
+
+
+def test_repeating_an_order_whose_batch_is_issued_gives_201(http: httpx.Client, here: Authority, world: World) -> None:
+    """It has been created by then."""
+    number = _order(http, world, "compact", level="compact").json()["number"]
+    issued(here, number)
+    answer = _order(http, world, "compact", level="compact")
+    assert answer.status_code == 201
+    assert answer.json()["file"]["href"] == f"/v1/batches/{number}/codes"
+
+
+def test_an_order_without_a_key_is_refused(http: httpx.Client, world: World) -> None:
+    """The header is named."""
+    answer = http.post("/v1/batches", json={"gtin": world.my_gtin} | ORDER, headers=as_(world.mine))
+    assert answer.status_code == 422
+    assert [(one["where"], one["reason"]) for one in answer.json()["errors"]] == [("Idempotency-Key", "missing")]
+
+
+def test_a_gtin_of_13_digits_is_read_as_14(http: httpx.Client, world: World) -> None:
+    """As it stands below the bar code."""
+    assert _order(http, world, "thirteen", gtin=world.my_gtin[1:]).json()["gtin"] == world.my_gtin
+
+
+def test_anothers_gtin_is_refused_as_an_unknown_one_is(http: httpx.Client, world: World) -> None:
+    """Neither the words nor the status tell which GTINs others have."""
+    unknown = "09501101530003"
+    other = _order(http, world, "a", gtin=world.their_gtin).json()
+    nobody = _order(http, world, "b", gtin=unknown).json()
+    for answer in (other, nobody):
+        del answer["instance"], answer["errors"][0]["value"]
+    assert other == nobody
+    assert other["errors"][0]["reason"] == "foreign_gtin"
+
+
+def test_a_regulator_orders_and_fetches_nothing(http: httpx.Client, here: Authority, world: World) -> None:
+    """They see the batch in their region; the codes are the enterprise's."""
+    issued(here, world.my_batch)
+    keys = as_(world.hangzhou)
+    assert http.get(f"/v1/batches/{world.my_batch}", headers=keys).status_code == 200
+    assert http.get(f"/v1/batches/{world.my_batch}/codes", headers=keys).status_code == 403
+    order = {"gtin": world.my_gtin} | ORDER
+    assert http.post("/v1/batches", json=order, headers=keys | {"Idempotency-Key": "r"}).status_code == 403
+
+
+def test_codes_that_are_not_ready_say_how_far_they_are(http: httpx.Client, world: World) -> None:
+    """409 with the progress and when to come back."""
+    answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine))
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "/problems/not-ready"
+    assert answer.json()["progress"] == {"written": 0, "codes": 100}
+    assert int(answer.headers["Retry-After"]) > 0
+
+
+def test_the_codes_are_the_file_that_was_issued(http: httpx.Client, here: Authority, world: World) -> None:
+    """Its length, its SHA-256 as ETag, and every byte of it."""
+    batch = issued(here, world.my_batch)
+    answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine))
+    assert answer.status_code == 200
+    assert answer.headers["Content-Length"] == str(batch.bytes) == str(len(answer.content))
+    assert answer.headers["ETag"] == f'"{batch.sha256}"'
+    assert hashlib.sha256(answer.content).hexdigest() == batch.sha256
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="batch-{world.my_batch}.csv"'
+    assert answer.text.splitlines()[0] == "url,gtin,lot,serial,production_date,expiry_date"
+
+
+@pytest.mark.parametrize(
+    ("asked", "first", "last"),
+    [("bytes=0-9", 0, 9), ("bytes=100-", 100, None), ("bytes=-7", -7, None), ("bytes=5-99999999", 5, None)],
+)
+def test_a_broken_download_goes_on(
+    http: httpx.Client, here: Authority, world: World, asked: str, first: int, last: int | None
+) -> None:
+    """RFC 9110, 14: one range of bytes, the rest, or the end."""
+    batch = issued(here, world.my_batch)
+    address = f"/v1/batches/{world.my_batch}/codes"
+    whole = http.get(address, headers=as_(world.mine)).content
+    part = http.get(address, headers=as_(world.mine) | {"Range": asked, "If-Range": f'"{batch.sha256}"'})
+    expected = whole[first:] if last is None else whole[first : last + 1]
+    assert part.status_code == 206
+    assert part.content == expected
+    begin = whole.index(expected)
+    assert part.headers["Content-Range"] == f"bytes {begin}-{begin + len(expected) - 1}/{len(whole)}"
+
+
+@pytest.mark.parametrize("headers", [{"Range": "bytes=9-3"}, {"Range": "bytes=0-1,3-4"}, {"Range": "lines=0-1"}, {"Range": "bytes=-"}, {"Range": "bytes=0-9", "If-Range": '"another"'}])  # fmt: skip
+def test_a_range_that_cannot_be_served_gives_the_whole_file(
+    http: httpx.Client, here: Authority, world: World, headers: dict[str, str]
+) -> None:
+    """RFC 9110, 14.2: a range one does not serve is ignored, and so is one of another file."""
+    batch = issued(here, world.my_batch)
+    answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine) | headers)
+    assert answer.status_code == 200
+    assert len(answer.content) == batch.bytes
+
+
+@pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0"])
+def test_a_range_behind_the_end_is_refused(http: httpx.Client, here: Authority, world: World, asked: str) -> None:
+    """416, with the size."""
+    batch = issued(here, world.my_batch)
+    answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine) | {"Range": asked})
+    assert answer.status_code == 416
+    assert answer.headers["Content-Range"] == f"bytes */{batch.bytes}"
+    assert answer.json()["type"] == "/problems/unsatisfiable-range"
+
+
+def test_who_has_the_file_already_is_not_sent_it_again(http: httpx.Client, here: Authority, world: World) -> None:
+    """304 for its ETag, weak or not; but not for another's."""
+    batch = issued(here, world.my_batch)
+    address = f"/v1/batches/{world.my_batch}/codes"
+    for tag, status in ((f'"{batch.sha256}"', 304), (f'W/"{batch.sha256}", "x"', 304), ('"x"', 200)):
+        assert http.get(address, headers=as_(world.mine) | {"If-None-Match": tag}).status_code == status
+
+
+def test_a_file_that_is_gone_or_short_is_never_sent(http: httpx.Client, here: Authority, world: World) -> None:
+    """503, and what the operator does about it."""
+    batch = issued(here, world.my_batch)
+    path = here.exports / batch.file_name
+    path.write_bytes(path.read_bytes()[:-1])
+    answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine))
+    assert answer.status_code == 503
+    assert f"zpcode batches export {batch.number}" in answer.json()["detail"]
+    path.unlink()
+    assert http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine)).status_code == 503
+
+
+def test_a_batch_is_activated_once_issued(http: httpx.Client, here: Authority, world: World) -> None:
+    """Before that it is a conflict; doing it again changes nothing."""
+    number = _order(http, world, "manual", level="compact", activation="manual").json()["number"]
+    address = f"/v1/batches/{number}/activation"
+    assert http.post(address, headers=as_(world.mine)).status_code == 409
+    issued(here, number)
+    first = http.post(address, headers=as_(world.mine))
+    assert first.status_code == 200
+    assert first.json()["activated_at"] == "2026-11-21T04:00:00Z"
+    assert http.post(address, headers=as_(world.mine)).json() == first.json()
+
+
+def test_a_list_is_read_page_by_page(http: httpx.Client, world: World) -> None:
+    """Newest first, each batch once, whatever the size of the page."""
+    wanted = [_order(http, world, f"order-{step}").json()["number"] for step in range(5)]
+    found: list[int] = []
+    after: int | None = 2**62
+    while after is not None:
+        page = http.get("/v1/batches", params={"limit": 2, "after": after}, headers=as_(world.mine)).json()
+        found += [batch["number"] for batch in page["items"]]
+        after = page["next"]
+    assert found == sorted([*wanted, world.my_batch], reverse=True)

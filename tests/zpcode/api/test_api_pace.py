@@ -1,0 +1,112 @@
+"""A key and an address in a hurry: 429 with Retry-After, and nobody else notices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from tests.support.authority import World, as_
+from tests.support.clock import Clock
+from zpcode.api.http.context import Authority
+from zpcode.api.http.rate_limits import ApiRateLimits
+
+REQUESTS, FAILURES = 5, 3
+ATTACKER, OFFICE = "60.191.0.1", "60.191.0.2"
+WRONG = f"zpk_{'0' * 12}_{'A' * 52}"
+
+
+@pytest.fixture
+def here(here: Authority, clock: Clock) -> Authority:
+    """An authority that has little patience."""
+    return replace(here, pace=ApiRateLimits(REQUESTS, FAILURES, clock))
+
+
+def get(http: httpx.Client, token: str = "", address: str = ATTACKER, **more: str) -> httpx.Response:
+    """One request, as it comes through a proxy on this machine."""
+    headers = {"X-Forwarded-For": address, **(as_(token) if token else {}), **more}
+    return http.get("/v1/products", headers=headers)
+
+
+def statuses(ask: Callable[[], httpx.Response], times: int) -> list[int]:
+    """What each of so many requests is answered with."""
+    return [ask().status_code for _ in range(times)]
+
+
+def test_a_key_in_a_hurry_waits_and_the_others_do_not(http: httpx.Client, world: World, clock: Clock) -> None:
+    assert statuses(lambda: get(http, world.mine), REQUESTS + 2) == [200] * REQUESTS + [429] * 2
+    assert get(http, world.mine, OFFICE).status_code == 429
+    assert get(http, world.theirs).status_code == 200
+    clock.seconds += 60 / REQUESTS
+    assert statuses(lambda: get(http, world.mine), 2) == [200, 429]
+
+
+def test_the_refusal_is_a_problem_in_both_languages_that_says_when(http: httpx.Client, world: World) -> None:
+    statuses(lambda: get(http, world.mine), REQUESTS)
+    for language, detail in (("en", "try again in 12 s"), ("zh-CN", "请在 12 秒后再试")):
+        answer = get(http, world.mine, **{"Accept-Language": language})
+        assert answer.status_code == 429
+        assert answer.headers["Retry-After"] == "12"
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["type"] == "/problems/too-many-requests"
+        assert detail in answer.json()["detail"]
+        assert answer.json()["languages"].keys() == {"zh", "en"}
+
+
+def test_an_address_that_tries_keys_waits_and_the_database_is_not_asked(
+    http: httpx.Client, here: Authority, world: World, clock: Clock
+) -> None:
+    """Every try is with another key; who sends none at all is counted the same."""
+    assert statuses(lambda: get(http), 1) == [401]
+    wrong = iter(f"zpk_{number:012d}_{'A' * 52}" for number in range(100))
+    assert statuses(lambda: get(http, next(wrong)), FAILURES + 1) == [401] * (FAILURES - 1) + [429] * 2
+    queries: list[str] = []
+
+    def note(*arguments: object) -> None:
+        queries.append(str(arguments[2]))
+
+    event.listen(here.engine, "before_cursor_execute", note)
+    assert statuses(lambda: get(http, next(wrong)), 5) == [429] * 5
+    event.remove(here.engine, "before_cursor_execute", note)
+    assert queries == []
+    assert get(http, WRONG, OFFICE).status_code == 401
+    assert get(http, world.theirs, OFFICE).status_code == 200
+    clock.seconds += 60 / FAILURES
+    assert statuses(lambda: get(http, next(wrong)), 2) == [401, 429]
+
+
+def test_a_key_that_was_right_lately_is_let_through_from_an_address_that_guesses(
+    http: httpx.Client, world: World
+) -> None:
+    """An office has one address, and one forgotten script with an old key; a revoked key is refused all the same."""
+    assert get(http, world.mine).status_code == 200
+    statuses(lambda: get(http, WRONG), FAILURES)
+    assert get(http, world.mine).status_code == 200
+    assert get(http, world.theirs).status_code == 429, "nobody has seen this key yet"
+    key_id = world.mine.split("_")[1]
+    assert http.delete(f"/v1/api-keys/{key_id}", headers=as_(world.operator)).status_code == 200
+    assert get(http, world.mine).status_code == 401
+
+
+def test_an_ipv6_customer_is_one_address(http: httpx.Client, world: World) -> None:
+    assert world
+    told = [get(http, address=f"2408:8000:1:2::{number}").status_code for number in range(FAILURES + 1)]
+    assert told == [401] * FAILURES + [429]
+    assert get(http, address="2408:8000:1:3::1").status_code == 401
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.7", "nonsense", "fd00::1"])
+def test_behind_a_proxy_that_does_not_say_who_asks_nobody_is_punished_for_another(
+    http: httpx.Client, address: str
+) -> None:
+    assert statuses(lambda: get(http, address=address), FAILURES * 2) == [401] * FAILURES * 2
+
+
+def test_without_a_limit_nobody_waits(world: World) -> None:
+    pace = ApiRateLimits(0, 0)
+    for _ in range(3000):
+        pace.admit(ATTACKER, world.mine)
+        pace.failed(ATTACKER)

@@ -1,0 +1,125 @@
+"""Two enterprises never see each other, on any route there is; a regulator sees their region and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from tests.support.api_routes import ANYBODY, OPERATOR, PUBLIC, all_routes, requests, send
+from tests.support.authority import World, as_
+from zpcode.wire.gs1 import gtin14
+
+
+def test_every_route_is_known_to_the_walks(app: FastAPI, world: World) -> None:
+    """Whoever adds a route says here who may use it."""
+    assert set(requests(world)) == all_routes(app)
+
+
+def test_nothing_but_what_is_public_is_answered_without_a_key(http: httpx.Client, world: World) -> None:
+    """401 on every other route, however right the rest of the request is."""
+    for (method, path), sent in requests(world).items():
+        answer = send(http, method, sent)
+        if sent.whose == PUBLIC:
+            assert answer.status_code in {200, 503}, path
+        else:
+            assert answer.status_code == 401, path
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_what_the_operator_does_is_forbidden_to_everybody_else(http: httpx.Client, world: World) -> None:
+    """403 for enterprises and regulators on each of these routes."""
+    for (method, path), sent in requests(world).items():
+        for token in (world.mine, world.hangzhou):
+            if sent.whose == OPERATOR:
+                assert send(http, method, sent, as_(token)).status_code == 403, path
+
+
+def test_what_is_anothers_is_never_told_of_nor_touched(http: httpx.Client, world: World) -> None:
+    """Not found or refused on every route that names something; and every list is without it."""
+    strangers = {world.mine: "an enterprise", world.hangzhou: "a regulator of another city"}
+    for token, who in strangers.items():
+        for (method, path), sent in requests(world, theirs=True).items():
+            if sent.whose != ANYBODY:
+                continue
+            answer = send(http, method, sent, as_(token))
+            if sent.owned:
+                assert answer.status_code in {403, 404, 422}, (who, path)
+                assert world.their_uscc not in answer.text, (who, path)
+                assert "宁波" not in answer.text, (who, path)
+            else:
+                assert answer.status_code == 200, (who, path)
+                items = answer.json()["items"]
+                assert world.their_uscc not in answer.text, (who, path)
+                assert all(item.get("gtin") != world.their_gtin for item in items), (who, path)
+    feed = http.get("/v1/status-changes", headers=as_(world.operator)).json()
+    assert feed["items"] == []
+
+
+def test_what_is_ones_own_is_answered(http: httpx.Client, world: World) -> None:
+    """The same walk with the owner's key, so that the one above could fail."""
+    for (method, path), sent in requests(world, theirs=True).items():
+        if sent.whose == ANYBODY:
+            answer = send(http, method, sent, as_(world.theirs))
+            assert answer.status_code in {200, 201, 202, 204, 409}, (path, answer.text)
+
+
+def _without(answer: httpx.Response, *names: str) -> tuple[int, dict[str, str], Any]:
+    """An answer's status, headers and body, apart from what differs between any two requests."""
+    text = answer.text
+    for name in names:
+        text = text.replace(name, "NAME")
+    body = httpx.Response(200, text=text).json()
+    body.pop("instance")
+    headers = {name: value for name, value in answer.headers.items() if name not in {"x-request-id", "date"}}
+    return answer.status_code, headers, body
+
+
+def test_what_is_anothers_is_answered_as_what_is_not_there(http: httpx.Client, world: World) -> None:
+    """Status, headers and every word are the same, so that nothing can be guessed from them."""
+    unknown = {"batch": world.their_batch + 3, "gtin": gtin14("9501101530003")}
+    pairs = [
+        ("GET", f"/v1/batches/{world.their_batch}", f"/v1/batches/{unknown['batch']}"),
+        ("GET", f"/v1/batches/{world.their_batch}/codes", f"/v1/batches/{unknown['batch']}/codes"),
+        ("POST", f"/v1/batches/{world.their_batch}/activation", f"/v1/batches/{unknown['batch']}/activation"),
+        ("GET", f"/v1/products/{world.their_gtin}", f"/v1/products/{unknown['gtin']}"),
+        (
+            "GET",
+            f"/v1/status-changes?scope=batch&target={world.their_batch}",
+            f"/v1/status-changes?scope=batch&target={unknown['batch']}",
+        ),
+        (
+            "GET",
+            f"/v1/status-changes?scope=product&target={world.their_gtin}",
+            f"/v1/status-changes?scope=product&target={unknown['gtin']}",
+        ),
+    ]
+    names = (str(unknown["gtin"]), world.their_gtin, str(unknown["batch"]), str(world.their_batch))
+    for method, others, nobodys in pairs:
+        first, second = (
+            _without(http.request(method, path, headers=as_(world.mine)), *names) for path in (others, nobodys)
+        )
+        assert first == second
+        assert first[0] == 404
+
+
+def test_a_regulator_sees_their_city_and_a_province_sees_both(http: httpx.Client, world: World) -> None:
+    """GB/T 2260 prefixes decide."""
+    province = http.post(
+        "/v1/api-keys", json={"role": "regulator", "subject": "330000"}, headers=as_(world.operator)
+    ).json()["token"]
+    for token, seen in (
+        (world.hangzhou, {world.my_uscc}),
+        (world.ningbo, {world.their_uscc}),
+        (province, {world.my_uscc, world.their_uscc}),
+        (world.operator, {world.my_uscc, world.their_uscc}),
+        (world.mine, {world.my_uscc}),
+    ):
+        for path, member in (
+            ("/v1/enterprises", "uscc"),
+            ("/v1/products", "enterprise"),
+            ("/v1/batches", "enterprise"),
+        ):
+            found = http.get(path, headers=as_(token)).json()["items"]
+            assert {one[member] for one in found} == seen, path

@@ -1,0 +1,112 @@
+"""`zpcode issue` and `zpcode batches …` on a command line."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine
+from typer import Typer
+from typer.testing import CliRunner
+
+from tests.support import issuing_setting as setting
+from tests.support.issuing_setting import GTIN, OPERATOR, KeyHouse
+from zpcode.cli import batches as commands
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.errors import NotFound, Refused
+from zpcode.rules.batches.batch import BatchState
+from zpcode.services.batches import reserve
+from zpcode.wire import redis_keys
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
+    """A key room whose signer runs for this module."""
+    found = setting.key_house(tmp_path_factory.mktemp("kh"))
+    with found.signer():
+        yield found
+
+
+@pytest.fixture(autouse=True)
+def _set(
+    engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting.register(engine, setting.product_card())
+    for name, value in (
+        ("DATABASE_URL", addresses.database),
+        ("REDIS_URL", addresses.redis),
+        ("SIGNER_SOCKET", str(house.socket)),
+        ("EXPORT_DIR", str(tmp_path / "exports")),
+        ("PUBLIC_BASE", setting.BASE),
+    ):
+        monkeypatch.setenv(f"ZPCODE_{name}", value)
+
+
+def _run(app: Typer, *arguments: str) -> str:
+    done = CliRunner().invoke(app, list(arguments))
+    if done.exception is not None:
+        raise done.exception
+    return done.output
+
+
+def _issue(*more: str, gtin: str = GTIN, quantity: str = "20") -> str:
+    return _run(commands.commands, "--level", "item", "--gtin", gtin, "--quantity", quantity, *more)
+
+
+def test_a_batch_is_issued_shown_and_projected(engine: Engine, redis: Redis, tmp_path: Path) -> None:
+    """Number, file and hash are told; the audit log has the login name; Redis has the card."""
+    output = _issue("--lot", "L1", "--production-date", "2026-01-05")
+    number = int(re.findall(r"batch (\d+)", output)[0])
+    batch = reserve.get(engine, number, OPERATOR)
+    assert batch.state is BatchState.ISSUED
+    assert batch.sha256 in output
+    assert str(tmp_path / "exports" / batch.file_name) in output
+    assert batch.created_by == f"operator:*:cli:{getpass.getuser()}"
+    assert redis.exists(redis_keys.place(f"b:{number}")[0])
+    shown = _run(commands.app, "show", str(number))
+    assert batch.sha256 in shown
+    assert "20 / 20" in shown
+    for secret in (batch.permutation_key, batch.check_key):
+        assert secret.hex() not in shown
+    assert f"{number}\t" in _run(commands.app, "list")
+
+
+def test_a_gtin_of_13_digits_is_taken_for_what_it_is(engine: Engine) -> None:
+    """People type what stands under the bar code."""
+    _issue(gtin=GTIN[1:])
+    assert reserve.listing(engine, OPERATOR)[0].gtin == GTIN
+
+
+def test_the_same_key_goes_on_with_the_same_batch(engine: Engine) -> None:
+    """After an interruption: no second batch."""
+    assert _issue("--key", "again") == _issue("--key", "again")
+    assert len(reserve.listing(engine, OPERATOR)) == 1
+
+
+def test_a_refusal_reaches_whoever_asked(engine: Engine) -> None:
+    """With its reasons, and nothing is reserved."""
+    with pytest.raises(Refused) as refusal:
+        _issue(quantity="0")
+    assert refusal.value.reasons == ("quantity",)
+    with pytest.raises(Refused) as refusal:
+        _issue("--expiry-date", "5.1.2027")
+    assert refusal.value.reasons == ("dates",)
+    with pytest.raises(NotFound):
+        _run(commands.app, "show", "99")
+    assert reserve.listing(engine, OPERATOR) == []
+
+
+def test_a_batch_is_activated_and_exported_again(engine: Engine, tmp_path: Path) -> None:
+    """The file is the same wherever it is written."""
+    _issue("--activation", "manual")
+    (batch,) = reserve.listing(engine, OPERATOR)
+    assert batch.activated_at is None
+    _run(commands.app, "activate", str(batch.number))
+    assert reserve.get(engine, batch.number, OPERATOR).activated_at is not None
+    _run(commands.app, "export", str(batch.number), "--directory", str(tmp_path / "elsewhere"))
+    original = (tmp_path / "exports" / batch.file_name).read_bytes()
+    assert (tmp_path / "elsewhere" / batch.file_name).read_bytes() == original

@@ -1,0 +1,271 @@
+"""The authority on a Valkey Cluster of three primaries: every shard is written, told, found empty and filled for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, text
+
+from keys.client import SignerClient
+from scanweb.lookup.redis_reader import changed
+from tests.support.patience import eventually
+from zpcode.embedded.cluster import EmbeddedCluster
+from zpcode.errors import Unavailable
+from zpcode.projection import client as redis_client
+from zpcode.projection import projector
+from zpcode.services import scans
+from zpcode.services.monitoring import readiness
+from zpcode.store import cards as outbox
+from zpcode.store.database.session import transaction
+from zpcode.wire import redis_keys
+from zpcode.wire.redis_cluster import slot_of
+from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, encode
+
+NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
+_NOBODY = SignerClient(Path("/nonexistent/signer.sock"))
+PRODUCTS = {f"p:{number:014d}": b"product" for number in range(60)}
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluster]:
+    """Three primaries without replicas."""
+    with EmbeddedCluster(tmp_path_factory.mktemp("cluster"), timeout_ms=1000) as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(nodes: EmbeddedCluster) -> EmbeddedCluster:
+    """The same, emptied."""
+    for number in range(3):
+        nodes.client(number).flushall()
+    return nodes
+
+
+@pytest.fixture
+def redis(cluster: EmbeddedCluster) -> Iterator[redis_client.AnyRedis]:
+    """The cluster as the authority sees it, in its own role. A busy machine may stall for longer than 0.2 s."""
+    with closing(redis_client.connect(cluster.addresses.redis, seconds=2)) as found:
+        yield found
+
+
+@pytest.fixture
+def filled(engine: Engine, redis: redis_client.AnyRedis) -> redis_client.AnyRedis:
+    """Sixty products on three shards, at revision 60."""
+    put(engine, PRODUCTS)
+    assert projector.catch_up(engine, redis) == 60
+    return redis
+
+
+def put(engine: Engine, cards: dict[str, bytes]) -> None:
+    with transaction(engine) as connection:
+        outbox.put_cards(connection, cards)
+
+
+def heads(cluster: EmbeddedCluster) -> list[tuple[str, int] | None]:
+    """What each node's own head says."""
+    found: list[tuple[str, int] | None] = []
+    for number in range(3):
+        generation, revision = at(cluster, number).hmget(feed(number).head, ["generation", "revision"])
+        found.append((generation.decode(), int(revision)) if generation and revision else None)
+    return found
+
+
+def feed(number: int) -> redis_keys.Feed:
+    return redis_keys.feed(16384 * number // 3)
+
+
+def at(cluster: EmbeddedCluster, number: int) -> Any:
+    return cluster.client(number)
+
+
+def cards(cluster: EmbeddedCluster, number: int) -> dict[str, bytes]:
+    """The product cards one node holds, by Redis key."""
+    client: Redis = cluster.client(number)
+    return {key.decode(): client.get(key) or b"" for key in client.scan_iter(match="zp:{p:*")}  # type: ignore[misc]
+
+
+def test_every_card_is_on_its_shard_and_every_shard_says_how_far_it_is(
+    cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
+) -> None:
+    put(engine, {"p:00000000000001": b"changed", "b:7": b"batch", "s:product:1": b"standing", "x:7:3": b"item"})
+    assert projector.catch_up(engine, filled) == 64
+    held = [cards(cluster, number) for number in range(3)]
+    assert sum(map(len, held)) == 60
+    assert all(len(found) > 5 for found in held)
+    for number, found in enumerate(held):
+        assert {slot_of(key) * 3 // 16384 for key in found} == {number}
+    assert len({head for head in heads(cluster) if head}) == 1
+    assert [head and head[1] for head in heads(cluster)] == [64] * 3
+    logs = [at(cluster, number).xrange(feed(number).log) for number in range(3)]
+    assert logs[0] == logs[1] == logs[2]
+    assert set(logs[0][0][1][b"k"].decode().split("\n")) == {"p:00000000000001", "b:7", "s:product:1", "x:7:3"}
+    key = redis_keys.exceptions(7)
+    assert at(cluster, cluster.holder(key)).hkeys(key) == [b"3", b"_"]
+
+
+def test_a_shard_that_was_emptied_is_filled_alone(
+    cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
+) -> None:
+    before = heads(cluster)
+    lost = cards(cluster, 1)
+    at(cluster, 1).flushall()
+    at(cluster, 0).delete(next(iter(cards(cluster, 0))))  # would come back if this shard were written anew, too
+    assert projector.catch_up(engine, filled) == 60
+    assert heads(cluster) == before
+    assert cards(cluster, 1) == lost
+    assert sum(len(cards(cluster, number)) for number in range(3)) == 59
+
+
+def test_a_shard_that_lost_its_last_writes_is_told_them_again(
+    cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
+) -> None:
+    """A replica was promoted that had not heard of them: card, log and head are as they were before."""
+    gtin = next(key for key in PRODUCTS if cluster.holder(redis_keys.place(key)[0]) == 2)
+    where = redis_keys.place(gtin)[0]
+    old = {key: at(cluster, 2).dump(key) for key in (where, feed(2).head)}
+    put(engine, {gtin: b"revoked"})
+    projector.catch_up(engine, filled)
+    for key, value in old.items():
+        at(cluster, 2).restore(key, 0, value, replace=True)
+    at(cluster, 2).delete(feed(2).log)
+    assert projector.catch_up(engine, filled) == 61
+    assert at(cluster, 2).get(where) == redis_keys.pack(61, b"revoked")
+    assert [head and head[1] for head in heads(cluster)] == [61] * 3
+    assert len(at(cluster, 0).xrange(feed(0).log)) == 1, "who had it is not told again"
+
+
+def test_a_shard_of_another_generation_is_filled(
+    cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
+) -> None:
+    """It was away while the others were filled anew; the cards the database no longer has go."""
+    at(cluster, 1).hset(feed(1).head, mapping={"generation": "old", "revision": 12})
+    stray = next(f"zp:{{p:stray{n}}}" for n in range(100) if cluster.holder(f"zp:{{p:stray{n}}}") == 1)
+    at(cluster, 1).set(stray, "stray")
+    projector.catch_up(engine, filled)
+    assert len({head for head in heads(cluster) if head}) == 1
+    assert stray not in cards(cluster, 1)
+
+
+def test_slots_that_moved_without_their_keys_are_filled_where_they_are(
+    cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
+) -> None:
+    """The shard's head says for which slots it was filled."""
+    gtin = next(key for key in PRODUCTS if cluster.holder(redis_keys.place(key)[0]) == 2 and _slot(key) > 11_000)
+    names = [at(cluster, number).execute_command("CLUSTER", "MYID").decode() for number in range(3)]
+    at(cluster, 2).delete(redis_keys.place(gtin)[0])
+    try:
+        _give(cluster, _slot(gtin), names[0], 0)
+        projector.catch_up(engine, filled)
+        assert redis_keys.place(gtin)[0] in cards(cluster, 0)
+        assert len({head for head in heads(cluster) if head}) == 1
+    finally:
+        at(cluster, 0).flushall()
+        _give(cluster, _slot(gtin), names[2], 2)
+
+
+def test_a_shard_that_was_filled_names_no_change_across_what_it_was_filled_with(
+    cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
+) -> None:
+    """Its head leapt over a change its log does not name: who stands before that has to forget everything."""
+    first, missed, last = list(PRODUCTS)[:3]
+    put(engine, {first: b"at 61, where a scan process stands"})
+    projector.catch_up(engine, filled)
+    at(cluster, 0).hset(feed(0).head, "slots", "0-1")
+    put(engine, {missed: b"revoked, at 62"})
+    with pytest.raises(Unavailable, match="filled anew"):
+        projector.catch_up(engine, filled, fill=False)
+    projector.catch_up(engine, filled)
+    put(engine, {last: b"at 63"})
+    projector.catch_up(engine, filled)
+    for number in range(3):
+        log = at(cluster, number).xrange(feed(number).log, "61-0", "+")
+        named = changed([(entry, [b"k", fields[b"k"]]) for entry, fields in log], 61, 63)
+        assert named is None or missed in set(named)
+
+
+def _slot(card: str) -> int:
+    return slot_of(redis_keys.place(card)[0])
+
+
+def _give(cluster: EmbeddedCluster, slot: int, name: str, number: int) -> None:
+    """Make a node own an empty slot; the receiver is told first."""
+    for at_node in (number, *({0, 1, 2} - {number})):
+        at(cluster, at_node).execute_command("CLUSTER", "SETSLOT", slot, "NODE", name)
+    eventually(lambda: all(_owner(cluster, at_node, slot) == number for at_node in range(3)))
+
+
+def _owner(cluster: EmbeddedCluster, asked: int, slot: int) -> int:
+    for first, last, node, *_ in at(cluster, asked).execute_command("CLUSTER", "SLOTS"):
+        if first <= slot <= last:
+            return cluster.ports.index(node[1])
+    return -1
+
+
+def test_an_empty_cluster_is_left_to_whoever_may_fill_it(
+    engine: Engine, cluster: EmbeddedCluster, redis: redis_client.AnyRedis
+) -> None:
+    """A status change must not wait for minutes of filling."""
+    put(engine, PRODUCTS)
+    with pytest.raises(Unavailable, match="filled anew"):
+        projector.catch_up(engine, redis, fill=False)
+    assert heads(cluster) == [None] * 3
+    projector.catch_up(engine, redis)
+    put(engine, {"p:1": b"new"})
+    assert projector.catch_up(engine, redis, fill=False) == 61
+
+
+def test_a_shard_that_is_gone_holds_up_nobody_else_and_is_filled_when_it_is_back(
+    cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
+) -> None:
+    generation = heads(cluster)[0]
+    assert filled.ping()
+    cluster.kill(1)
+    put(engine, dict.fromkeys(PRODUCTS, b"revoked"))
+    with pytest.raises(Unavailable):
+        projector.catch_up(engine, filled)
+    for number in (0, 2):
+        assert {value[8:] for value in cards(cluster, number).values()} == {b"revoked"}
+        assert at(cluster, number).hget(feed(number).head, "revision") == b"120"
+    assert readiness.parts(engine, filled, _NOBODY, bytes)["redis"] == readiness.DOWN
+    cluster.start(1)  # empty
+    eventually(lambda: cluster.whole(0) and cluster.whole(1))
+    eventually(lambda: _caught_up(engine, filled))
+    assert {value[8:] for value in cards(cluster, 1).values()} == {b"revoked"}
+    assert {head and head[0] for head in heads(cluster)} == {generation and generation[0]}
+    assert readiness.parts(engine, filled, _NOBODY, bytes)["redis"] == readiness.OK
+
+
+def _caught_up(engine: Engine, redis: redis_client.AnyRedis) -> bool:
+    try:
+        return projector.catch_up(engine, redis) > 0
+    except Unavailable:
+        return False
+
+
+def test_scans_are_drained_from_whichever_shard_has_the_stream(
+    engine: Engine, cluster: EmbeddedCluster, redis: redis_client.AnyRedis
+) -> None:
+    ms = int(NOW.timestamp() * 1000)
+    event = ScanEvent(ms, "09501101530003", "", 7, 5, "verified", "", "", b"visitor1", "zh", "wechat", counted=True)
+    stream = at(cluster, cluster.holder(redis_keys.SCANS))
+    for _ in range(3):
+        stream.xadd(redis_keys.SCANS, {EVENT_FIELD: encode([event, event])})
+    holder = redis_client.holder(redis, redis_keys.SCANS)
+    assert scans.drain(engine, holder, consumer="one", now=NOW) == 3
+    assert scans.drain(engine, holder, consumer="one", now=NOW) == 0
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM scan")).scalar() == 6
+
+
+def test_without_any_node_it_says_so(engine: Engine) -> None:
+    with closing(redis_client.connect("redis+cluster://127.0.0.1:1,127.0.0.1:2")) as nobody:
+        with pytest.raises(Unavailable):
+            projector.catch_up(engine, nobody)
+        with pytest.raises(Unavailable):
+            redis_client.holder(nobody, redis_keys.SCANS)

@@ -1,0 +1,28 @@
+"""A service of which everything holds, for each test to damage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine
+
+from tests.support import fsck_setting, issuing_setting
+from tests.support.fsck_setting import World
+from tests.support.issuing_setting import KeyHouse
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
+    """A key room whose signer runs for this module."""
+    found = issuing_setting.key_house(tmp_path_factory.mktemp("kh"))
+    with found.signer():
+        yield found
+
+
+@pytest.fixture
+def world(engine: Engine, redis: Redis, house: KeyHouse, tmp_path: Path) -> World:
+    """A service of which everything holds."""
+    return fsck_setting.settle(engine, redis, house, tmp_path / "exports")

@@ -1,0 +1,65 @@
+"""`zpcode fsck` as people and timers call it: what it says, in both languages, and its exit status."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.support.fsck_setting import World
+from tests.support.issuing_setting import KeyHouse
+from tests.support.registry_data import uscc
+from zpcode.cli.fsck import app
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.services.fsck import run
+from zpcode.wire import redis_keys
+
+
+@pytest.fixture
+def command(addresses: ServerAddresses, world: World, house: KeyHouse, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The command line on this world."""
+    monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
+    monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)
+    monkeypatch.setenv("ZPCODE_KEYRING", str(house.room.keyring))
+    monkeypatch.setenv("ZPCODE_ROOT_PUBLIC", str(house.room.root_public))
+    monkeypatch.setenv("ZPCODE_EXPORT_DIR", str(world.ground.directory))
+    return lambda *words: CliRunner().invoke(app, list(words))
+
+
+def test_the_command_says_what_holds_and_ends_with_0(command: Any) -> None:
+    """A line for each check; as the role it has in production."""
+    told = command("--deep")
+    assert told.exit_code == 0, told.output
+    assert told.output.count("[成立 / holds]") == len(run.NAMES)
+
+
+def test_the_command_says_where_what_and_what_to_do_and_ends_with_1(world: World, command: Any) -> None:
+    """In both languages, and as JSON the same."""
+    world.file(world.item).unlink()
+    told = command()
+    assert told.exit_code == 1
+    assert f"batch-{world.item}.csv: 文件不见了 / the file is missing" in told.output
+    assert "zpcode batches export" in told.output
+    answer = json.loads(command("--json", "--only", "code-files").output)
+    assert answer["whole"] is False
+    (check,) = answer["checks"]
+    assert (check["name"], check["state"], check["wrong"]) == ("code-files", "broken", 1)
+    assert check["findings"][0]["where"] == f"batch-{world.item}.csv"
+
+
+def test_the_command_ends_with_2_on_a_check_there_is_not(command: Any) -> None:
+    """So that who watches its exit status does not take a slip of the pen for damage."""
+    told = command("--only", "cards", "--only", "everything")
+    assert told.exit_code == 2
+    assert "everything" in told.output
+
+
+def test_the_command_repairs_and_says_each_repair(world: World, command: Any) -> None:
+    """And ends with 0 where nothing is left."""
+    world.redis.hdel(redis_keys.STANDINGS, f"enterprise:{uscc(1)}")
+    told = command("--repair")
+    assert told.exit_code == 0, told.output
+    assert f"wrote s:enterprise:{uscc(1)} into Redis anew" in told.output
+    assert "[已修复 / repaired] projection" in told.output

@@ -1,0 +1,126 @@
+"""`zpcode fsck` of what Redis has otherwise than the database: cards, histories, the stream of scans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from redis import Redis
+
+from tests.support.fsck_setting import World
+from tests.support.registry_data import gtin, uscc
+from zpcode.services.fsck.report import InvariantState
+from zpcode.wire import redis_keys
+
+
+def _item_hash(world: World) -> str:
+    return redis_keys.exceptions(world.item)
+
+
+def _rewind(world: World) -> None:
+    """The batch's card of a lower revision, as half a backup would bring it."""
+    where = redis_keys.place(f"b:{world.item}")[0]
+    value: Any = world.redis.get(where)
+    world.redis.set(where, redis_keys.pack(1, redis_keys.unpack(value)[1]))
+
+
+REDIS_DAMAGES: dict[str, tuple[Callable[[World], Any], str]] = {
+    "a standing lost": (lambda w: w.redis.hdel(redis_keys.STANDINGS, f"enterprise:{uscc(1)}"), "missing"),
+    "an item's standing lost": (lambda w: w.redis.hdel(_item_hash(w), "5"), "missing"),
+    "a product lost": (lambda w: w.redis.delete(redis_keys.place(f"p:{gtin(1)}")[0]), "missing"),
+    "all items of a batch lost": (lambda w: w.redis.delete(_item_hash(w)), "missing"),
+    "all standings lost": (lambda w: w.redis.delete(redis_keys.STANDINGS), "mark"),
+    "a mark lost": (lambda w: w.redis.hdel(_item_hash(w), "_"), "mark"),
+    "the mark of the standings lost": (lambda w: w.redis.hdel(redis_keys.STANDINGS, "_"), "mark"),
+    "an old card": (_rewind, "older"),
+    "a card of the future": (
+        lambda w: w.redis.hset(redis_keys.STANDINGS, f"enterprise:{uscc(1)}", redis_keys.pack(2**40, b"x")), "newer",
+    ),
+    "other bytes": (lambda w: w.redis.append(redis_keys.place(f"b:{w.item}")[0], b"x"), "altered"),
+    "no card at all": (lambda w: (w.redis.delete(k := redis_keys.place(f"b:{w.item}")[0]), w.redis.lpush(k, 1)), "unreadable"),
+    "a product of nobody": (lambda w: w.redis.set("zp:{p:00000000000000}", redis_keys.pack(1, b"x")), "stray"),
+    "a batch of nobody": (lambda w: w.redis.set("zp:{b:777}", redis_keys.pack(1, b"x")), "stray"),
+    "a lot of nobody": (lambda w: w.redis.set(f"zp:{{p:{gtin(1)}}}:l:NO", redis_keys.pack(1, b"x")), "stray"),
+    "an item of nobody": (lambda w: w.redis.hset(_item_hash(w), "77", redis_keys.pack(1, b"x")), "stray"),
+    "a standing of nobody": (lambda w: w.redis.hset(redis_keys.STANDINGS, "lot:1:2", redis_keys.pack(1, b"x")), "stray"),
+}  # fmt: skip
+
+
+def test_what_redis_has_otherwise_is_found_told_and_put_right(world: World) -> None:
+    """Looking changes nothing; repairing puts all of it right, and says so."""
+    for damage, (act, kind) in REDIS_DAMAGES.items():
+        act(world)
+        before = _dump(world.redis)
+        found = world.of("projection")
+        assert kind in {finding.reason for finding in found.findings}, damage
+        assert found.state is InvariantState.BROKEN, damage
+        assert _dump(world.redis) == before, damage
+        repaired = world.of("projection", repair=True)
+        assert (repaired.state, repaired.mended) == (InvariantState.REPAIRED, repaired.wrong), damage
+        assert repaired.repairs, damage
+        for check in ("projection", "projection-head", "cards", "card-head"):
+            assert world.of(check).state is InvariantState.HOLDS, damage
+
+
+def _dump(redis: Redis) -> dict[bytes, Any]:
+    names: Any = redis.keys("zp:{[pbs]*")
+    return {name: redis.dump(name) for name in names}
+
+
+def test_a_card_that_redis_has_still_to_be_told_of_is_not_wrong(world: World) -> None:
+    """A decision that was committed and not yet projected: the head says so, the cards do not."""
+    world.sql("UPDATE card_head SET revision = revision + 1")
+    world.sql("UPDATE card SET revision = (SELECT revision FROM card_head) WHERE key = 'p:' || :gtin")
+    assert world.of("projection").state is InvariantState.HOLDS
+    (behind,) = world.of("projection-head").findings
+    assert behind.reason == "behind"
+    assert world.of("projection-head", repair=True).state is InvariantState.REPAIRED
+    assert world.check().whole
+
+
+def test_an_empty_redis_is_said_to_be_empty_and_filled(world: World) -> None:
+    """Nothing in it can be compared before."""
+    world.redis.flushall()
+    assert world.of("projection").state is InvariantState.UNKNOWN
+    (empty,) = world.of("projection-head").findings
+    assert empty.reason == "empty"
+    report = world.check(repair=True)
+    assert report.of("projection-head").state is InvariantState.REPAIRED
+    assert report.whole
+
+
+def test_a_history_that_redis_has_lost_is_raised_again(world: World) -> None:
+    """Otherwise an old copy of Redis would say “first scan” of what was scanned before."""
+    where, name = redis_keys.history(world.item, 1)
+    world.redis.hdel(where, name)
+    assert world.of("histories", deep=True).state is InvariantState.BROKEN
+    assert world.of("histories", deep=True, repair=True).state is InvariantState.REPAIRED
+    assert world.of("histories", deep=True).state is InvariantState.HOLDS
+
+
+def test_a_history_that_redis_does_not_claim_to_know_is_not_wrong(world: World) -> None:
+    """Without the marks it is read from the database, as after a flush."""
+    where, _ = redis_keys.history(world.item, 1)
+    world.redis.delete(where, redis_keys.history_complete(world.item))
+    assert world.of("histories", deep=True).state is InvariantState.HOLDS
+
+
+def test_an_entry_that_nobody_drains_is_found(world: World) -> None:
+    """No consumer group, though there is something to consume."""
+    world.redis.xgroup_destroy(redis_keys.SCANS, redis_keys.SCAN_GROUP)
+    assert world.of("stream").state is InvariantState.HOLDS
+    world.redis.xadd(redis_keys.SCANS, {"e": b"x"})
+    (found,) = world.of("stream").findings
+    assert found.reason == "undrained"
+
+
+def test_an_entry_that_a_drainer_sits_on_is_found(world: World) -> None:
+    """Taken eleven minutes ago, and not done with."""
+    world.redis.xadd(redis_keys.SCANS, {"e": b"x"})
+    world.redis.xreadgroup(redis_keys.SCAN_GROUP, "worker-0", {redis_keys.SCANS: ">"})
+    assert world.of("stream").state is InvariantState.HOLDS
+    (pending,) = world.redis.xpending_range(redis_keys.SCANS, redis_keys.SCAN_GROUP, "-", "+", 1)
+    entry: Any = pending["message_id"]
+    world.redis.xclaim(redis_keys.SCANS, redis_keys.SCAN_GROUP, "worker-0", 0, [entry], idle=660_000)
+    (found,) = world.of("stream").findings
+    assert (found.reason, found.where) == ("stuck", entry.decode())

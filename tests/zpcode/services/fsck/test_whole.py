@@ -1,0 +1,54 @@
+"""`zpcode fsck` of a service that was left alone, and of one of which a part cannot be looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.fsck_setting import World
+from zpcode.errors import KeyringError, Refused, Text
+from zpcode.projection.client import connect
+from zpcode.services.fsck import run
+from zpcode.services.fsck.report import InvariantState
+
+
+def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None:
+    """Every check has looked at something, deep or not, and nothing is wrong."""
+    for deep in (False, True):
+        report = world.check(deep=deep)
+        told = [
+            (found.invariant.name, found.hindrance, found.findings)
+            for found in report.outcomes
+            if found.state is not InvariantState.HOLDS
+        ]
+        assert told == []
+        assert report.whole
+    looked = {outcome.invariant.name: outcome.examined for outcome in report.outcomes}
+    assert set(looked) == set(run.NAMES)
+    assert {name for name, examined in looked.items() if not examined} == {"stream"}
+    assert looked["code-contents"] == 100 + 100 + 1 + 1
+
+
+def test_without_redis_the_rest_is_checked(world: World) -> None:
+    """What cannot be looked at does not hold, and hinders nothing else."""
+    report = world.check(redis=connect("redis://127.0.0.1:1"))
+    unknown = {found.invariant.name for found in report.outcomes if found.state is InvariantState.UNKNOWN}
+    assert unknown == {"projection-head", "projection", "stream", "histories"}
+    assert {found.state for found in report.outcomes if found.invariant.name not in unknown} == {InvariantState.HOLDS}
+    assert not report.whole
+
+
+def test_without_a_keyring_it_says_so(world: World) -> None:
+    """The seals cannot be verified then."""
+
+    def none() -> Any:
+        raise KeyringError(Text("没有", "there is none"))
+
+    assert world.of("code-contents", keyring=none).state is InvariantState.UNKNOWN
+
+
+def test_a_check_that_there_is_not_is_refused(world: World) -> None:
+    """With the names of those there are."""
+    with pytest.raises(Refused, match="projection-head"):
+        run.check(world.ground, only=["everything"])

@@ -1,0 +1,241 @@
+"""Files made to do harm, or that are no pictures: each is refused with its reason, and nothing else happens."""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.support.pictures import drawn, encoded, jpeg
+from zpcode.errors import Refused, Unavailable
+from zpcode.services.pictures import decoder
+from zpcode.services.pictures.decoder import PictureDecoder
+from zpcode.services.pictures.encode import MAX_BYTES, MAX_SIDE, develop
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _png(width: int, height: int, body: bytes = b"", *, more: bytes = b"") -> bytes:
+    """A PNG that says it has this size."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = _chunk(b"IHDR", head), more, _chunk(b"IDAT", zlib.compress(body, 9)), _chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def _webp(width: int, height: int, *, animated: bool = False) -> bytes:
+    """An extended WebP that says it has this canvas."""
+    flags = bytes([2 if animated else 0, 0, 0, 0])
+    canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<I", 10) + flags + canvas
+    if animated:
+        body += b"ANIM" + struct.pack("<I", 6) + bytes(6)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _jpeg_of(width: int, height: int) -> bytes:
+    """A right JPEG whose frame header lies about its size."""
+    data = jpeg(64, 64)
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+
+
+SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+FILES = {
+    "empty": (b"", "not_a_picture"),
+    "text": (b"hello", "not_a_picture"),
+    "svg": (SVG, "not_a_picture"),
+    "svg behind a byte order mark": (b"\xef\xbb\xbf\n " + SVG, "not_a_picture"),
+    "html": (b"<!doctype html><img src=x onerror=alert(1)>", "not_a_picture"),
+    "html before a jpeg": (b"<script>alert(1)</script>" + jpeg(), "not_a_picture"),
+    "gif": (encoded(drawn(), "GIF"), "not_a_picture"),
+    "gif and script": (b"GIF89a/*" + bytes(40) + b"*/=1;alert(1)", "not_a_picture"),
+    "bmp": (encoded(drawn(), "BMP"), "not_a_picture"),
+    "tiff": (encoded(drawn(), "TIFF"), "not_a_picture"),
+    "pdf": (b"%PDF-1.7\n", "not_a_picture"),
+    "heic": (b"\0\0\0\x18ftypheic\0\0\0\0", "not_a_picture"),
+    "zip": (b"PK\x03\x04" + bytes(40), "not_a_picture"),
+    "jpeg cut in its header": (jpeg()[:40], "broken"),
+    "jpeg cut in its middle": (jpeg(1200, 900)[:9000], "broken"),
+    "jpeg that is only a marker": (b"\xff\xd8\xff", "broken"),
+    "jpeg of filling bytes": (b"\xff\xd8" + b"\xff" * 5000, "broken"),
+    "jpeg of endless segments": (b"\xff\xd8" + b"\xff\xe1\x00\x02" * 20_000, "broken"),
+    "png cut": (encoded(drawn(), "PNG")[:-900], "broken"),
+    "png without pixels": (_png(400, 300), "broken"),
+    "png of wrong sums": (encoded(drawn(), "PNG").replace(b"IDAT", b"IDAQ", 1), "broken"),
+    "webp cut": (encoded(drawn(800, 600), "WEBP")[:3000], "broken"),
+    "webp of a header": (_webp(400, 300), "broken"),
+    "webp of four bytes": (b"RIFF\0\0\0\0WEBPVP8L", "broken"),
+    "webp of another chunk": (b"RIFF\x20\0\0\0WEBPJUNK" + bytes(32), "broken"),
+    "png bomb": (_png(60_000, 60_000, bytes(10**6)), "too_many_pixels"),
+    "png bomb of a long side": (_png(MAX_SIDE + 1, 40, bytes(1000)), "too_many_pixels"),
+    "jpeg bomb": (_jpeg_of(65_000, 65_000), "too_many_pixels"),
+    "webp bomb": (_webp(16_000, 16_000), "too_many_pixels"),
+    "animated giant": (_webp(16_384, 16_384, animated=True), "too_many_pixels"),
+    "webp canvas beyond all": (_webp(2**24, 2**24, animated=True), "too_many_pixels"),
+    "text bomb in a png": (
+        _png(400, 300, bytes(1201 * 300), more=_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(90 * 2**20), 9))),
+        "broken",
+    ),
+    "profile bomb in a png": (
+        _png(400, 300, bytes(1201 * 300), more=_chunk(b"iCCP", b"k\0\0" + zlib.compress(bytes(90 * 2**20), 9))),
+        "broken",
+    ),
+    "no wider than a hair": (encoded(drawn(31, 300)), "too_small"),
+    "one pixel": (encoded(drawn(1, 1).resize((1, 1)), "PNG"), "too_small"),
+    "a strip": (encoded(drawn(40, 401)), "too_long_a_strip"),
+    "a byte too large": (jpeg().ljust(MAX_BYTES + 1, b"\0"), "too_large"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def room() -> Iterator[PictureDecoder]:
+    """A darkroom for the whole module: one bad file does not spoil the next."""
+    with PictureDecoder() as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_it_is_refused_with_its_reason(room: PictureDecoder, name: str) -> None:
+    data, reason = FILES[name]
+    with pytest.raises(Refused) as refused:
+        room.develop(data)
+    assert refused.value.reasons == (reason,)
+    (finding,) = refused.value.findings
+    assert finding.text.zh
+    assert finding.text.en
+
+
+def test_after_all_of_them_a_right_one_is_developed(room: PictureDecoder) -> None:
+    for data, _ in FILES.values():
+        with pytest.raises(Refused):
+            room.develop(data)
+    assert room.develop(jpeg()) == develop(jpeg())
+
+
+def test_the_form_goes_by_the_content_and_what_is_refused_is_named() -> None:
+    with pytest.raises(Refused) as refused:
+        develop(FILES["heic"][0])
+    assert "HEIC" in refused.value.findings[0].text.zh
+    with pytest.raises(Refused) as refused:
+        develop(SVG)
+    assert "SVG" in refused.value.findings[0].text.en
+
+
+def _outcome(room: PictureDecoder, data: bytes) -> str:
+    """The reason a file is refused with, or `a picture` of 160 pixels."""
+    try:
+        made = room.develop(data)
+    except Refused as refused:
+        return refused.reasons[0]
+    return "a picture" if made.files else "nothing"
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_file_cut_anywhere_is_refused_or_a_picture_and_never_a_crash(room: PictureDecoder, form: str) -> None:
+    data = encoded(drawn(160, 120), form)
+    cuts = range(0, len(data), max(1, len(data) // 40))
+    assert {_outcome(room, data[:length]) for length in cuts} <= {"a picture", "broken", "not_a_picture"}
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_a_file_with_bytes_changed_anywhere_is_refused_or_a_picture(room: PictureDecoder, form: str) -> None:
+    data = encoded(drawn(160, 120), form)
+    known = {"a picture", "broken", "not_a_picture", "too_many_pixels", "too_small", "too_long_a_strip"}
+    places = range(0, len(data), max(1, len(data) // 60))
+    assert {_outcome(room, data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]) for at in places} <= known
+
+
+@pytest.mark.parametrize(
+    "deed",
+    ["import os; os.kill(os.getpid(), 11)", "bytearray(2**31)", "while True: pass", "import time; time.sleep(600)"],
+    ids=["crashes", "takes all memory", "computes for ever", "sleeps"],
+)
+def test_a_decoder_that_fails_in_the_worst_way_takes_nobody_along(monkeypatch: pytest.MonkeyPatch, deed: str) -> None:
+    """The child runs a decoder that does it; who asked is told, and the next child is a new one."""
+    room = PictureDecoder(seconds=3.0)
+    started = subprocess.Popen
+    spoilt = [True]
+
+    def start(command: list[str], **options: Any) -> object:
+        if spoilt[0]:
+            code = (
+                "import sys\nfrom zpcode.services.pictures import child\n"
+                f"def deed(data):\n    {deed}\n"
+                "child.develop = deed\nchild.confine()\nchild.serve(sys.stdin.buffer, sys.stdout.buffer)\n"
+            )
+            command = [command[0], "-P", "-s", "-c", code]
+        return started(command, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with room:
+        with pytest.raises(Refused) as refused:
+            room.develop(jpeg())
+        assert refused.value.reasons == ("cannot_be_decoded",)
+        spoilt[0] = False
+        room._seconds = 30.0
+        assert room.develop(jpeg()).files
+
+
+def _child(room: PictureDecoder) -> decoder._Child:
+    """The child that worked last."""
+    found = room._idle.get()
+    room._idle.put(found)
+    assert found is not None
+    return found
+
+
+def test_a_child_knows_no_secret_and_writes_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZPCODE_DATABASE_URL", "postgresql://secret")
+    with PictureDecoder() as room:
+        room.develop(jpeg())
+        process = Path("/proc") / str(_child(room)._process.pid)
+        environment, limits = (process / "environ").read_bytes(), (process / "limits").read_text()
+    assert b"ZPCODE" not in environment
+    assert re.search(r"Max file size +0 +0 ", limits)
+    assert re.search(rf"Max address space +{2**30} ", limits)
+
+
+def test_one_child_does_for_one_picture_after_the_other_and_ends_with_the_room() -> None:
+    with PictureDecoder() as room:
+        room.develop(jpeg())
+        child = _child(room)
+        room.develop(jpeg(seed=2))
+        assert _child(room) is child
+    assert child._process.poll() is not None
+
+
+def test_who_waits_too_long_is_told_so_and_an_idle_room_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "_WAIT_SECONDS", 0.05)
+    with PictureDecoder() as idle, PictureDecoder() as other:
+        idle.develop(jpeg())
+        assert other.develop(jpeg()).files
+        for _ in range(decoder.CHILDREN):
+            decoder._seats.acquire()
+        try:
+            with pytest.raises(Unavailable):
+                other.develop(jpeg())
+        finally:
+            for _ in range(decoder.CHILDREN):
+                decoder._seats.release()
+        assert other.develop(jpeg()).files
+
+
+def test_pixels_are_never_decoded_before_the_size_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("a decoder saw the file")
+
+    monkeypatch.setattr(Image, "open", opened)
+    for name, (data, reason) in FILES.items():
+        if reason == "too_many_pixels":
+            with pytest.raises(Refused) as refused:
+                develop(data)
+            assert refused.value.reasons == (reason,), name

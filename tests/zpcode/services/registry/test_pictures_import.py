@@ -1,0 +1,248 @@
+"""Pictures that come with a registry file: everything or nothing, refused with the row, kept where nothing changed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Engine, select
+from typer.testing import CliRunner
+
+from tests.support.pictures import jpeg, zipped
+from tests.support.registry_data import as_json, as_xlsx, gtin, registry
+from zpcode.cli.pictures import app as pictures_app
+from zpcode.cli.registry import app as registry_app
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.errors import ImportRefused, Unavailable
+from zpcode.rules.registry.changes import ImportReport
+from zpcode.services.pictures.clean_up import look, names, take_away
+from zpcode.services.pictures.decoder import PictureDecoder
+from zpcode.services.pictures.import_ import supplied
+from zpcode.services.pictures.storage import PictureStorage
+from zpcode.services.registry.importing import import_registry
+from zpcode.store import cards
+from zpcode.store.database.session import transaction
+from zpcode.store.tables import access
+from zpcode.store.tables import registry as tables
+from zpcode.wire.card import Picture, ProductCard, product_key
+
+CUP, POT = jpeg(seed=1), jpeg(seed=2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where pictures lie."""
+    return tmp_path / "pictures"
+
+
+@pytest.fixture
+def shelf(folder: Path) -> PictureStorage:
+    """The shelf there."""
+    return PictureStorage(folder.as_uri())
+
+
+def content(image: str = "", mark: str = "") -> dict[str, list[dict[str, Any]]]:
+    """A registry of one product that names these files."""
+    found = registry()
+    found["products"][0] |= {"image": image, "mark": mark}
+    return found
+
+
+def bring_in(
+    engine: Engine,
+    shelf: PictureStorage,
+    data: bytes,
+    files: Mapping[str, bytes] | None,
+    now: datetime,
+    *,
+    dry_run: bool = False,
+) -> ImportReport:
+    """Import a registry file, with a ZIP or without."""
+    with supplied(shelf, None if files is None else zipped(files)) as pictures:
+        return import_registry(engine, data, actor="cli:test", now=now, dry_run=dry_run, pictures=pictures)
+
+
+def card(engine: Engine) -> ProductCard:
+    """The product's card as a scan would read it."""
+    with transaction(engine) as connection:
+        (found,) = cards.fetch(connection, [product_key(gtin())])
+        return msgspec.msgpack.decode(found.body, type=ProductCard)
+
+
+def picture(engine: Engine) -> Picture:
+    """The product's picture; there is one."""
+    found = card(engine).picture
+    assert found is not None
+    return found
+
+
+def refused(
+    engine: Engine, shelf: PictureStorage, data: bytes, files: Mapping[str, bytes] | None, now: datetime
+) -> list[tuple[str, str, str | None]]:
+    """Reasons, places and values of a refused import."""
+    with pytest.raises(ImportRefused) as error:
+        bring_in(engine, shelf, data, files, now)
+    return [(one.reason, one.where, one.value) for one in error.value.findings]
+
+
+def test_a_picture_and_a_mark_are_on_the_card_and_on_the_shelf(
+    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
+) -> None:
+    report = bring_in(
+        engine, shelf, as_json(content("Cup.JPG", "logo/m.png")), {"a/cup.jpg": CUP, "logo/M.png": POT}, now
+    )
+    assert report.cards == (gtin(),)
+    found = card(engine)
+    assert found.picture is not None
+    assert found.mark is not None
+    assert found.picture != found.mark
+    assert {one.name for one in folder.iterdir()} == {*names(found.picture), *names(found.mark)}
+    assert {one.stat().st_mode & 0o777 for one in folder.iterdir()} == {0o644}
+
+
+def test_the_same_again_changes_nothing_and_develops_nothing(
+    engine: Engine, shelf: PictureStorage, now: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    monkeypatch.setattr(PictureDecoder, "develop", lambda *_: pytest.fail("developed again"))
+    report = bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    assert (report.changes, report.cards) == ((), ())
+
+
+def test_without_a_zip_pictures_whose_names_did_not_change_stay(
+    engine: Engine, shelf: PictureStorage, now: datetime
+) -> None:
+    bring_in(engine, shelf, as_json(content("cup.jpg", "m.jpg")), {"cup.jpg": CUP, "m.jpg": POT}, now)
+    before = card(engine)
+    changed = content("cup.jpg", "m.jpg")
+    changed["products"][0]["model"] = "QC-99"
+    bring_in(engine, shelf, as_json(changed), None, now)
+    without = content()
+    del without["products"][0]["image"], without["products"][0]["mark"]
+    bring_in(engine, shelf, as_json(without), None, now)
+    assert (card(engine).picture, card(engine).mark) == (before.picture, before.mark)
+
+
+def test_another_file_of_the_same_name_takes_its_place_and_a_blank_cell_takes_it_away(
+    engine: Engine, shelf: PictureStorage, now: datetime
+) -> None:
+    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    before = picture(engine)
+    report = bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": POT}, now)
+    assert [field[0] for change in report.changes for field in change.fields] == ["image_developed"]
+    assert picture(engine) != before
+    bring_in(engine, shelf, as_json(content("")), None, now)
+    assert card(engine).picture is None
+
+
+def test_missing_broken_and_wrong_files_are_told_with_their_cells_and_nothing_is_written(
+    engine: Engine, shelf: PictureStorage, now: datetime
+) -> None:
+    files = {"cut.jpg": CUP[:3000], "page.jpg": b"<html>", "cup.jpg": CUP}
+    assert refused(engine, shelf, as_json(content("cut.jpg", "nothing.jpg")), files, now) == [
+        ("broken", "/products/0/image", "cut.jpg"), ("picture_missing", "/products/0/mark", "nothing.jpg"),
+    ]  # fmt: skip
+    assert refused(engine, shelf, as_json(content("page.jpg")), files, now)[0][:2] == (
+        "not_a_picture",
+        "/products/0/image",
+    )
+    assert refused(engine, shelf, as_json(content("cup.jpg")), None, now)[0][0] == "picture_missing"
+    assert (
+        refused(engine, shelf, as_json(content("https://elsewhere.example/cup.jpg")), files, now)[0][0] == "file_name"
+    )
+    ((reason, where, value),) = refused(engine, shelf, as_xlsx(content("cut.jpg")), files, now)
+    assert (reason, value) == ("broken", "cut.jpg")
+    assert where.startswith("产品 Products, 第 2 行 row 2")
+    assert "图片" in where
+    with transaction(engine) as connection:
+        assert connection.execute(select(tables.product.c.gtin)).scalars().all() == []
+        assert connection.execute(select(access.audit.c.id)).scalars().all() == []
+
+
+def test_a_broken_file_does_not_hide_behind_a_picture_that_stands(
+    engine: Engine, shelf: PictureStorage, now: datetime
+) -> None:
+    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    found = refused(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP[:2000]}, now)
+    assert found == [("broken", "/products/0/image", "cup.jpg")]
+
+
+def test_a_dry_run_checks_pictures_and_writes_nothing(
+    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
+) -> None:
+    report = bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now, dry_run=True)
+    assert report.cards == (gtin(),)
+    assert not folder.exists() or list(folder.iterdir()) == []
+    with pytest.raises(ImportRefused):
+        bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP[:2000]}, now, dry_run=True)
+
+
+def test_where_pictures_cannot_be_put_nothing_is_imported(engine: Engine, now: datetime) -> None:
+    with pytest.raises(Unavailable):
+        bring_in(engine, PictureStorage("file:///proc/nowhere"), as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    with transaction(engine) as connection:
+        assert connection.execute(select(tables.product.c.gtin)).scalars().all() == []
+
+
+def test_a_picture_lost_from_the_shelf_is_put_there_again(
+    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
+) -> None:
+    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    for file in folder.iterdir():
+        file.unlink()
+    assert set(look(engine, shelf, now=datetime.now(UTC)).missing) == set(names(picture(engine)))
+    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    assert look(engine, shelf, now=datetime.now(UTC)).missing == ()
+
+
+def test_what_nobody_shows_any_more_is_swept_after_a_day(
+    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
+) -> None:
+    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": POT}, now)
+    (folder / "README").write_text("somebody's own")
+    shown = {*names(picture(engine)), "README"}
+    today = datetime.now(UTC)
+    assert take_away(engine, shelf, now=today).orphans == ()
+    found = take_away(engine, shelf, now=today + timedelta(days=1, minutes=1))
+    assert len(found.orphans) == 4
+    assert {one.name for one in folder.iterdir()} == shown
+
+
+def test_what_lies_for_long_is_made_young_when_it_is_put_again(shelf: PictureStorage, folder: Path) -> None:
+    """Else a sweep might take, as nobody's, what an import that is under way has just found there."""
+    name = "0" * 32 + "-160.webp"
+    shelf.put({name: b"it"})
+    long_ago = datetime.now(UTC).timestamp() - 80_000
+    os.utime(folder / name, (long_ago, long_ago))
+    shelf.put({name: b"it"})
+    assert (folder / name).stat().st_mtime > long_ago + 70_000
+
+
+def test_the_command_line_takes_a_zip_and_sweeps(
+    addresses: ServerAddresses, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
+    monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)
+    monkeypatch.setenv("ZPCODE_HOME", str(tmp_path))
+    file, album = tmp_path / "registry.json", tmp_path / "pictures.zip"
+    file.write_bytes(as_json(content("cup.jpg")))
+    album.write_bytes(zipped({"cup.jpg": CUP}).getvalue())
+    run = CliRunner()
+    result = run.invoke(registry_app, [str(file), "--pictures", str(album)])
+    assert result.exit_code == 0, result.output
+    kept = sorted(one.name for one in (tmp_path / "pictures").iterdir())
+    assert kept == sorted(names(picture(engine)))
+    swept = run.invoke(pictures_app, ["sweep"])
+    assert swept.exit_code == 0, swept.output
+    assert "removed: 0" in swept.output
+    (tmp_path / "pictures" / kept[0]).unlink()
+    swept = run.invoke(pictures_app, ["sweep", "--dry-run"])
+    assert swept.exit_code == 1
+    assert kept[0] in swept.output
+    assert isinstance(run.invoke(registry_app, [str(file), "--pictures", str(file)]).exception, ImportRefused)

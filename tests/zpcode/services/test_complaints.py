@@ -1,0 +1,376 @@
+"""Complaints in the database: received once however often sent, handled by who may, forgotten in time, checked by fsck."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine, text
+from typer.testing import CliRunner
+
+from keys.client import SignerClient
+from keys.keyring import Keyring
+from tests.support.registry_data import as_json, gtin, registry
+from tests.support.status_setting import CITY, COUNTY, MAKER, NINGBO, OPERATOR, OTHER, PROVINCE
+from zpcode.cli import complaints as commands
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.errors import Conflict, Forbidden, KeyringError, NotFound, Refused, Text
+from zpcode.rules.complaints.complaint import (
+    ComplaintForm,
+    ComplaintKind,
+    ComplaintProof,
+    ComplaintState,
+    ComplaintStep,
+    StepRequest,
+)
+from zpcode.services import audit, complaints
+from zpcode.services.batches.queue import IssueQueue
+from zpcode.services.complaints import ComplaintSubject, Received
+from zpcode.services.fsck import run
+from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.registry.importing import import_registry
+from zpcode.store import audit as log
+from zpcode.store.database.session import transaction
+from zpcode.worker import Worker
+
+TOLD = ComplaintForm(ComplaintKind.COUNTERFEIT, "It broke\nat once", "Yuhang market", "13800000000", gtin(), "en")
+ANSWER = StepRequest(ComplaintStep.ANSWER, "We have spoken to them")
+
+
+def no_keyring() -> NoReturn:
+    """The keyring of an authority that cannot trust it."""
+    raise KeyringError(Text("不可信", "not to be trusted"))
+
+
+@pytest.fixture
+def registered(engine: Engine, now: datetime) -> Engine:
+    """A database with an enterprise in Yuhang, and one in Haishu."""
+    for number, region in ((1, "330110"), (2, "330203")):
+        content = registry(number)
+        content["enterprises"][0]["region"] = region
+        import_registry(engine, as_json(content), actor=OPERATOR.name, now=now)
+    return engine
+
+
+def received(engine: Engine, now: datetime, told: ComplaintForm = TOLD, *photos: bytes, nonce: int = 1) -> Received:
+    """A complaint, by default about the product in Yuhang."""
+    named = complaints.about(engine, no_keyring, told.code)
+    return complaints.receive(engine, told, named, photos, ticket=nonce.to_bytes(16, "little"), now=now)
+
+
+def row(engine: Engine, query: str) -> Any:
+    """The one value a query has."""
+    with transaction(engine) as connection:
+        return connection.execute(text(query)).scalar()
+
+
+def test_who_reaches_the_region_handles_it_and_nobody_else(registered: Engine, now: datetime) -> None:
+    number = received(registered, now).number
+    for caller in (COUNTY, CITY, PROVINCE, OPERATOR):
+        assert complaints.read(registered, number, caller).told == TOLD
+        assert [found.number for found in complaints.listing(registered, caller)] == [number]
+    for caller in (NINGBO, OTHER):
+        assert complaints.listing(registered, caller) == []
+        with pytest.raises(NotFound):
+            complaints.read(registered, number, caller)
+        with pytest.raises((NotFound, Forbidden)):
+            complaints.take(registered, number, ANSWER, caller=caller, now=now)
+    with pytest.raises(Forbidden):
+        complaints.take(registered, number, ANSWER, caller=MAKER, now=now)
+
+
+def test_an_enterprise_reads_no_contact_and_no_photo(registered: Engine, now: datetime) -> None:
+    number = received(registered, now, TOLD, b"jpeg").number
+    found = complaints.read(registered, number, MAKER)
+    assert (found.told, found.photos) == (replace(TOLD, contact=""), 0)
+    assert [one.photos for one in complaints.listing(registered, MAKER)] == [0]
+    assert complaints.photo(registered, number, 1, COUNTY) == b"jpeg"
+    with pytest.raises(Forbidden):
+        complaints.photo(registered, number, 1, MAKER)
+    for position, caller in ((2, COUNTY), (1, NINGBO)):
+        with pytest.raises(NotFound):
+            complaints.photo(registered, number, position, caller)
+
+
+def test_whoever_has_the_key_sees_the_steps_and_neither_contact_nor_photos(registered: Engine, now: datetime) -> None:
+    made = received(registered, now, TOLD, b"jpeg")
+    complaints.take(registered, made.number, StepRequest(ComplaintStep.ASSIGN, region="330110"), caller=CITY, now=now)
+    complaints.take(registered, made.number, ANSWER, caller=COUNTY, now=now)
+    found = complaints.follow(registered, made.number, made.key)
+    assert [event.step for event in found.events] == [ComplaintStep.RECEIVE, ComplaintStep.ASSIGN, ComplaintStep.ANSWER]
+    assert found.events[2].authority.zh == "余杭区市场监督管理局"
+    assert (found.state, found.told.contact, found.photos) == (ComplaintState.ANSWERED, "", 0)
+    for number, key in ((made.number, made.key[::-1]), (made.number, ""), ("TS-20261121-0000000", made.key)):
+        with pytest.raises(NotFound):
+            complaints.follow(registered, number, key)
+
+
+def test_a_complaint_goes_where_it_is_assigned(registered: Engine, now: datetime) -> None:
+    """Up as well: then the county no longer has it."""
+    number = received(registered, now).number
+    up = complaints.take(registered, number, StepRequest(ComplaintStep.ASSIGN, region="330100"), caller=COUNTY, now=now)
+    assert up.region == "330100"
+    assert complaints.listing(registered, COUNTY) == []
+    complaints.take(registered, number, StepRequest(ComplaintStep.ASSIGN, region="330203"), caller=OPERATOR, now=now)
+    assert [found.number for found in complaints.listing(registered, NINGBO)] == [number]
+    with pytest.raises(Refused):
+        complaints.take(registered, number, StepRequest(ComplaintStep.ASSIGN, region="330110"), caller=NINGBO, now=now)
+
+
+def test_what_ended_stays_so_and_says_when(registered: Engine, now: datetime) -> None:
+    number = received(registered, now).number
+    closed = complaints.take(registered, number, StepRequest(ComplaintStep.CLOSE, "Replaced"), caller=COUNTY, now=now)
+    assert (closed.state, closed.ended_at) == (ComplaintState.CLOSED, now)
+    with pytest.raises(Conflict):
+        complaints.take(registered, number, ANSWER, caller=OPERATOR, now=now)
+    assert complaints.listing(registered, COUNTY, state=ComplaintState.RECEIVED) == []
+
+
+def test_sent_by_two_processes_at_once_it_is_one_complaint(registered: Engine, now: datetime) -> None:
+    """The same ticket, and the same words under different tickets."""
+    with ThreadPoolExecutor(4) as threads:
+        twice = list(threads.map(lambda _: received(registered, now), range(4)))
+        alike = list(
+            threads.map(lambda one: received(registered, now, replace(TOLD, place="x"), nonce=one), range(5, 9))
+        )
+    assert len({(found.number, found.key) for found in twice}) == 1
+    assert [found.repeated for found in twice].count(False) == 1
+    assert len({found.number for found in alike}) == 1
+    assert sorted(bool(found.key) for found in alike) == [False, False, False, True]
+    assert row(registered, "SELECT count(*) FROM complaint") == 2
+
+
+def test_a_number_is_drawn_until_it_is_free_and_reads_well(registered: Engine, now: datetime) -> None:
+    first, second = (received(registered, now, replace(TOLD, place=f"{one}"), nonce=one) for one in (1, 2))
+    drawn = iter([7, 7, 8, 9, 10])
+    made = [
+        complaints.receive(
+            registered, replace(TOLD, place=f"{one}"), ComplaintSubject(), (), ticket=bytes([one] * 16), now=now,
+            randomness=lambda _: next(drawn),
+        ).number
+        for one in (3, 4)
+    ]  # fmt: skip
+    assert len({first.number, second.number, *made}) == 4
+
+
+def test_what_a_code_names(registered: Engine) -> None:
+    for code, proof, level, known in (
+        ("", ComplaintProof.NONE, "", False),
+        (gtin(), ComplaintProof.UNSEALED, "product", True),
+        (gtin()[1:], ComplaintProof.UNSEALED, "product", True),
+        (f"https://zpm.example/01/{gtin()}/10/L1?lang=en", ComplaintProof.UNSEALED, "lot", True),
+        (f"/{'A' * 103}QAAA/01/{gtin()}", ComplaintProof.UNCHECKED, "product", True),
+        (f"/01/{gtin(9)}", ComplaintProof.UNSEALED, "product", False),
+        ("nonsense", ComplaintProof.UNREADABLE, "", False),
+    ):
+        found = complaints.about(registered, no_keyring, code)
+        assert (found.proof, found.level, found.product is not None) == (proof, level, known)
+
+
+def test_a_code_has_one_path_however_it_is_typed(registered: Engine) -> None:
+    """What is counted by code is counted together."""
+    short = gtin()[1:]
+    wide = "".join(chr(ord(digit) + 0xFEE0) for digit in short)
+    typed = (
+        gtin(), short, f" {short[0]} {short[1:7]}\t{short[7:]} ", wide, f"{short[:7]}\u3000{short[7:]}", f"/01/{gtin()}",
+        f"https://zpm.example/01/{gtin()}?lang=en", f"/{'A' * 103}QAAA/01/{gtin()}",
+    )  # fmt: skip
+    assert {complaints.about(registered, no_keyring, text).path for text in typed} == {f"/01/{gtin()}"}
+    item = f"/01/{gtin()}/21/00000G000000"
+    assert complaints.about(registered, no_keyring, item.lower()).path == item
+    assert complaints.about(registered, no_keyring, "nonsense").path == ""
+
+
+def test_a_forged_seal_is_told_from_a_right_one(registered: Engine, scan_keys: Any) -> None:
+    room, _ = scan_keys
+
+    def keyring() -> Keyring:
+        return Keyring.load(room.keyring.read_bytes(), room.root_public.read_bytes())
+
+    forged = complaints.about(registered, keyring, f"/{'A' * 103}QAAA/01/{gtin()}")
+    assert (forged.proof, forged.product is not None) == (ComplaintProof.FORGED, True)
+
+
+def test_the_audit_log_has_every_step_and_no_word(registered: Engine, now: datetime) -> None:
+    number = received(registered, now).number
+    complaints.take(registered, number, ANSWER, caller=COUNTY, now=now)
+    entries = audit.show(registered, f"complaint:{number}")
+    assert [(entry.action, entry.actor) for entry in entries] == [
+        ("complaint.answer", COUNTY.name), ("complaint.receive", "public"),
+    ]  # fmt: skip
+    told = str([entry.detail for entry in entries])
+    for words in (TOLD.description, TOLD.contact, TOLD.place, ANSWER.text):
+        assert words not in told
+    assert audit.verify(registered).whole
+
+
+def test_steps_cannot_be_altered(registered: Engine, now: datetime) -> None:
+    received(registered, now)
+    for statement in (
+        "UPDATE complaint_event SET text = 'x'",
+        "DELETE FROM complaint_event",
+        "TRUNCATE complaint_event",
+    ):
+        with pytest.raises(Exception, match="append-only"), registered.begin() as connection:
+            connection.execute(text(statement))
+
+
+def test_contact_and_photos_go_180_days_after_the_end_and_not_before(registered: Engine, now: datetime) -> None:
+    number = received(registered, now, TOLD, b"jpeg").number
+    other = received(registered, now, replace(TOLD, place="elsewhere"), b"jpeg", nonce=2).number
+    complaints.take(registered, number, StepRequest(ComplaintStep.REFUSE, "Not ours"), caller=COUNTY, now=now)
+    assert complaints.forget(registered, now + timedelta(days=180)) == (0, 0)
+    assert complaints.forget(registered, now + timedelta(days=180, seconds=1)) == (1, 1)
+    assert complaints.forget(registered, now + timedelta(days=180, seconds=1)) == (0, 0)
+    found = complaints.read(registered, number, COUNTY)
+    assert (found.told, found.photos) == (replace(TOLD, contact=""), 0)
+    assert complaints.read(registered, other, COUNTY).photos == 1
+    assert row(registered, "SELECT count(likeness) FROM complaint") == 0
+    with transaction(registered) as connection:
+        (entry,) = log.about(connection, "complaints", 5)
+    assert entry.detail == {"contacts": 1, "photos": 1}
+
+
+@pytest.fixture
+def ground(registered: Engine, redis: Redis, tmp_path: Path, now: datetime) -> CheckContext:
+    """What fsck looks at."""
+    number = received(registered, now, TOLD, b"jpeg").number
+    for step in (StepRequest(ComplaintStep.ASSIGN, region="330100"), ANSWER, StepRequest(ComplaintStep.CLOSE, "Done")):
+        complaints.take(registered, number, step, caller=CITY, now=now)
+    return CheckContext(registered, redis, tmp_path, no_keyring, now, patience=0)
+
+
+def reasons(ground: CheckContext, name: str = "complaints") -> set[str]:
+    """What is found wrong."""
+    return {found.reason for found in run.check(ground, only=[name]).of(name).findings}
+
+
+def test_fsck_holds_where_nobody_meddled_and_finds_who_did(ground: CheckContext) -> None:
+    assert reasons(ground) == set()
+    added = (
+        "INSERT INTO complaint_event (complaint, step, at, taken_by, authority) "
+        "SELECT id, 'start', received_at, 'x', '{}' FROM complaint"
+    )
+    undo = "UPDATE complaint SET state = 'closed', ended_at = received_at, region = '330100'"
+    for statement, found in (
+        ("UPDATE complaint SET state = 'answered', ended_at = NULL", "state"),
+        ("UPDATE complaint SET region = '330203'", "region"),
+        (added, "chain"),
+    ):  # fmt: skip
+        with ground.engine.begin() as connection:
+            connection.execute(text(statement))
+        assert found in reasons(ground)
+        with ground.engine.begin() as connection:
+            connection.execute(text(undo))
+    assert reasons(ground) == {"chain", "count", "unlogged"}
+
+
+MEDDLED = [
+    ("UPDATE complaint SET description = 'It works'", "text"),
+    ("UPDATE complaint SET kind = 'other'", "kind"),
+    ("UPDATE complaint SET proof = 'forged'", "proof"),
+    ("UPDATE complaint SET gtin = NULL", "gtin"),
+    ("UPDATE complaint SET received_at = received_at - interval '1 day'", "received_at"),
+    ("UPDATE complaint_event SET text = 'All is well' WHERE step = 'answer'", "text"),
+    ("UPDATE complaint_event SET text = 'x' WHERE step = 'receive'", "words"),
+    ("UPDATE complaint_event SET taken_by = 'regulator:330203:k' WHERE step = 'answer'", "by"),
+    ("UPDATE complaint_event SET taken_by = 'x' WHERE step = 'receive'", "by"),
+    ("UPDATE complaint_event SET region = '330110' WHERE step = 'assign'", "region"),
+    ("UPDATE complaint_event SET at = at + interval '1 day' WHERE step = 'start'", "at"),
+    ("UPDATE complaint_event SET step = 'start' WHERE step = 'answer'", "unlogged"),
+]
+
+
+def differing(ground: CheckContext) -> Counter[str]:
+    """What differs from the audit log, by name, and what is not in it at all."""
+    findings = run.check(ground, only=["complaints"]).of("complaints").findings
+    names = [name for one in findings if one.reason == "altered" for name in one.text.en.split(" in ")[1].split(", ")]
+    return Counter([*names, *(one.reason for one in findings if one.reason == "unlogged")])
+
+
+def test_fsck_compares_each_word_with_the_audit_log(ground: CheckContext) -> None:
+    """Whoever gets round the trigger is found out as well."""
+    complaints.take(ground.engine, unassigned(ground), StepRequest(ComplaintStep.START), caller=CITY, now=ground.now)
+    assert reasons(ground) == set()
+    before = differing(ground)
+    for statement, name in MEDDLED:
+        with ground.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE complaint_event DISABLE TRIGGER USER"))
+            connection.execute(text(statement))
+        after = differing(ground)
+        assert set(after - before) == {name}, statement
+        before = after
+
+
+def unassigned(ground: CheckContext) -> str:
+    """A second complaint, which still lies with its first office."""
+    return received(ground.engine, ground.now, replace(TOLD, place="elsewhere"), nonce=2).number
+
+
+def test_fsck_knows_where_a_complaint_lay_first_and_when_it_ended(ground: CheckContext) -> None:
+    unassigned(ground)
+    assert reasons(ground) == set()
+    with ground.engine.begin() as connection:
+        connection.execute(text("UPDATE complaint SET region = '330203' WHERE state = 'received'"))
+    assert reasons(ground) == {"altered"}
+    with ground.engine.begin() as connection:
+        connection.execute(text("UPDATE complaint SET region = '330110' WHERE state = 'received'"))
+        connection.execute(text("UPDATE complaint SET ended_at = ended_at + interval '9 years' WHERE state = 'closed'"))
+    assert reasons(ground) == {"ended"}
+
+
+def test_fsck_finds_and_deletes_what_was_kept_too_long(ground: CheckContext) -> None:
+    late = replace(ground, now=ground.now + timedelta(days=181))
+    assert reasons(ground, "complaints-forgotten") == set()
+    assert reasons(late, "complaints-forgotten") == {"kept"}
+    assert run.check(replace(late, repair=True), only=["complaints-forgotten"]).whole
+    assert reasons(late, "complaints-forgotten") == set()
+
+
+def test_the_command_line_handles_a_complaint(
+    registered: Engine, addresses: ServerAddresses, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
+    number = received(registered, now, TOLD, b"jpeg").number
+
+    def run_(*words: str) -> str:
+        done = CliRunner().invoke(commands.app, list(words), catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    listed = run_("list")
+    assert number in listed
+    assert TOLD.description not in listed
+    shown = run_("show", number.lower(), "--photos", str(tmp_path))
+    assert TOLD.contact in shown
+    photo = tmp_path / f"{number}-1.jpg"
+    assert (photo.read_bytes(), photo.stat().st_mode & 0o777) == (b"jpeg", 0o600)
+    run_("assign", number, "330203")
+    run_("start", number)
+    run_("answer", number, "--text", "We are at it")
+    assert "closed" in run_("close", number, "--text", "Done")
+    assert "We are at it" in run_("show", number)
+    assert run_("list", "--state", "received") == ""
+
+
+def test_the_worker_forgets(
+    registered: Engine, redis: Redis, addresses: ServerAddresses, now: datetime, tmp_path: Path
+) -> None:
+    """By the time it really is."""
+    number = received(registered, now, TOLD, b"jpeg").number
+    complaints.take(registered, number, StepRequest(ComplaintStep.CLOSE, "Done"), caller=COUNTY, now=now)
+    queue, signer = IssueQueue(addresses.database), SignerClient(tmp_path / "nobody")
+    worker = Worker(addresses.database, registered, redis, redis, signer, queue, tmp_path)
+    query = text("UPDATE complaint SET ended_at = now() - make_interval(days => :days)")
+    for days, left in ((179, 1), (181, 0)):
+        with registered.begin() as connection:
+            connection.execute(query, {"days": days})
+        worker.forget_once()
+        assert row(registered, "SELECT count(*) FROM complaint_contact") == left
+        assert row(registered, "SELECT count(*) FROM complaint_photo") == left
