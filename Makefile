@@ -1,6 +1,6 @@
 # One verb each. `make demo` needs Python ≥ 3.11, make and a package index; `make test` Chromium and npm besides.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt bench load browser gallery lighthouse clean
+.PHONY: help demo test quick proof check fmt bench bench-against load browser gallery lighthouse clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
@@ -15,7 +15,7 @@ SECONDS ?= 60
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2)
 
 help: ## what there is to do
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "需要 Python 3.11 或更新版本 / Python 3.11 or newer is needed" >&2; exit 1; }
@@ -36,8 +36,14 @@ demo: $(VENV)/.local ## everything running on this machine; HOST=… binds anoth
 browser: ## Chromium, fonts and npm tools for the browser tests, where they are missing (Debian; as root)
 	@sh tests/browser/install.sh
 
-test: $(VENV)/.dev browser ## all tests, against a real PostgreSQL, a real Valkey and a real Chromium
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal
+test: $(VENV)/.dev browser ## all tests but the minute-long ones, against a real PostgreSQL, a real Valkey and a real Chromium
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not proof"
+
+quick: $(VENV)/.dev ## unit tests, and the tests of what is changed against main; under a minute
+	$(BIN)/python -m tests.quick
+
+proof: $(VENV)/.dev browser ## what takes minutes by nature: servers that fall, processes killed in series, faults put into the code
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m proof
 
 check: $(VENV)/.dev ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
@@ -52,13 +58,17 @@ fmt: $(VENV)/.dev ## format and mend what can be mended by itself
 bench: $(VENV)/.dev ## figures as ratios within one run, into build/bench.json
 	$(BIN)/python -m loadtests.bench.run
 
+bench-against: $(VENV)/.dev ## the scan path against an older revision, old and new in alternating rounds; REV=…
+	@test -n "$(REV)" || { echo "用法 / usage: make bench-against REV=HEAD~1" >&2; exit 2; }
+	$(BIN)/python -m loadtests.bench.against $(REV)
+
 load: $(VENV)/.dev ## a load test on this machine; PROFILE=ordinary|double11|recall|scraper|lines, SECONDS=…
 	$(BIN)/python -m loadtests run $(PROFILE) --seconds $(SECONDS)
 
 gallery: $(VENV)/.dev browser ## every page in both languages, two sizes, two themes, into build/gallery/index.html; PICTURES=1: the README's too
 	$(BIN)/python -m tests.browser.gallery $(if $(PICTURES),--pictures)
 
-lighthouse: $(VENV)/.dev browser ## three pages on a simulated slow 4G phone, into build/lighthouse.json; fails where a bar is missed
+lighthouse: $(VENV)/.dev browser ## three pages on a simulated slow 4G phone, into build/lighthouse.json; fails where what must hold does not
 	$(BIN)/python -m tests.browser.lighthouse
 
 clean: ## throw away the virtual environment, the demo's state and what was built

@@ -29,7 +29,7 @@ def entry(
         "time": now.isoformat(),
         "uid": uid,
         "key": request.key_id,
-        "kind": type(request).__name__.lower(),
+        "kind": str(request.__struct_config__.tag),
         "gtin": request.gtin,
     }
     if isinstance(request, SignLotCode):

@@ -29,6 +29,21 @@ __all__ = ["registry", "scan_keys", "service"]
 _NUMBERS = itertools.count(1)
 
 
+_SERVERS = frozenset({"servers", "world", "bare", "running", "stage", "browser"})
+"""Fixtures that start a server or a browser."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what starts a server (`servers`) or a browser (`browser`), so that `make quick` can leave it out."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if folder == "browser":
+            item.add_marker(pytest.mark.browser)
+        if folder in {"browser", "e2e", "faults"} or fixtures & _SERVERS:
+            item.add_marker(pytest.mark.servers)
+
+
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """PostgreSQL and Valkey, running; their data is thrown away.

@@ -89,7 +89,7 @@ class Bench:
 
 def speed_figures() -> dict[str, float]:
     """Measure all of them, and what Redis holds for every code afterwards."""
-    with _apart() as core, running(codes=CODES, scan_processes=0) as place:
+    with measured_core() as core, running(codes=CODES, scan_processes=0) as place:
         paths = place.paths[:: CODES // SCANNED]
         known = [request(path, visitor) for visitor, path in enumerate(paths[:KNOWN] * VISITORS, SCANNED)]
         scan = place.serve("scan", SCAN, server=(*UVICORN, "--factory"))
@@ -104,7 +104,7 @@ def speed_figures() -> dict[str, float]:
         }
         closed(ports["granian"], iter(known), seconds=60)
         for name in ports:
-            _move(place.processes.pid(name), core)
+            move(place.processes.pid(name), core)
         fresh = [request(path, visitor) for visitor, path in enumerate(paths[KNOWN:])]
         bench = Bench(ports, itertools.cycle(known), fresh, core)
         for _ in range(ROUNDS):
@@ -152,7 +152,7 @@ def verification(core: int) -> float:
 
 
 @contextmanager
-def _apart() -> Iterator[int]:
+def measured_core() -> Iterator[int]:
     """The core for what is measured. Whatever is started inside runs on the others, unless it is moved to that one."""
     cores = os.sched_getaffinity(0)
     measured = min(cores)
@@ -163,12 +163,12 @@ def _apart() -> Iterator[int]:
         os.sched_setaffinity(0, cores)
 
 
-def _move(pid: int, core: int) -> None:
+def move(pid: int, core: int) -> None:
     """A process, its threads and its children onto one core."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {core})
         for child in (thread / "children").read_text().split():
-            _move(int(child), core)
+            move(int(child), core)
 
 
 def _memory(place: BenchSystem, rest: Measured) -> dict[str, float]:

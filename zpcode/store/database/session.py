@@ -22,7 +22,7 @@ __all__ = ["Connection", "Engine", "connect", "migrate", "transaction"]
 
 STATEMENT_SECONDS = 30
 _SLACK_SECONDS = 5  # the server's own bound on a statement comes first
-_MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATIONS = Path(__file__).parents[1] / "migrations"
 _AWAY: Final = Text(
     "数据库暂时无法访问或写入，请稍后再试", "the database cannot be reached or written to just now; try again shortly"
 )

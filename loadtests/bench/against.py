@@ -1,0 +1,143 @@
+"""`make bench-against REV=…`: the scan path of this tree against that of an older revision, in alternating rounds.
+
+One system is started: PostgreSQL, Valkey, the signer, one batch. Two scan processes read it, on the same core: the one
+runs the code of this tree, the other the code of the revision, checked out beside it. Each round measures both, and the
+order alternates from round to round. A ratio (new ÷ old) is taken within its round, so that a machine whose speed drifts
+does not change it. The median of the rounds is the figure.
+
+    repeat_ratio   scans of codes verified before, each by another visitor
+    first_ratio    first scans of distinct sealed codes
+
+Both revisions run on the dependencies that are installed now. A revision that cannot read the projection of this tree
+does not become ready, and the command says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from loadtests.bench.http_client import closed, request
+from loadtests.bench.speed import measured_core, move
+from loadtests.bench.system import SCAN, UVICORN, BenchSystem, running
+
+MUST: Final = 0.97
+"""No change may cost the scan path more than 3 %."""
+ROUNDS: Final = 9
+CODES: Final = 200_000
+KNOWN: Final = 2000
+VISITORS: Final = 20
+SECONDS: Final = 2.0
+TARGET: Final = Path("build/bench-against.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Answers per second of one process in one round."""
+
+    repeat: float
+    first: float
+
+
+@contextmanager
+def checked_out(revision: str) -> Iterator[Path]:
+    """A revision's tree in a folder that is removed afterwards. Raises SystemExit where git knows no such revision."""
+    with tempfile.TemporaryDirectory(prefix="zpcode-against-") as folder:
+        tree = Path(folder) / "tree"
+        made = subprocess.run(["git", "worktree", "add", "--detach", "--force", tree, revision],  # noqa: S603, S607 - our own
+                              capture_output=True, text=True, check=False)  # fmt: skip
+        if made.returncode:
+            raise SystemExit(f"git: {made.stderr.strip()}")
+        try:
+            yield tree
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", tree], check=False, capture_output=True)  # noqa: S603, S607 - the same
+
+
+def serve(system: BenchSystem, name: str, tree: Path) -> int:
+    """The port of a scan process that runs the code of `tree`.
+
+    `--app-dir` and PYTHONPATH stand before the installed package, so that `tree` is what is imported.
+    """
+    server = (*UVICORN, "--factory", "--app-dir", str(tree))
+    return system.serve(name, SCAN, server=server, PYTHONPATH=str(tree), PYTHONSAFEPATH="1")
+
+
+def rates(port: int, known: Iterator[bytes], fresh: list[bytes]) -> Rates:
+    """One process in one round. Raises SystemExit where an answer is not 200."""
+    found = []
+    for requests in (known, iter(fresh)):
+        poured = closed(port, requests, seconds=SECONDS)
+        if set(poured.statuses) != {200} or poured.broken:
+            raise SystemExit(f"port {port} answered {poured.statuses}, {poured.broken} connections broke")
+        found.append(poured.rate)
+    return Rates(*found)
+
+
+def measure(revision: str, rounds: int) -> list[tuple[Rates, Rates]]:
+    """(new, old) of each round."""
+    with checked_out(revision) as tree, measured_core() as core, running(codes=CODES, scan_processes=0) as system:
+        ports = {"new": serve(system, "new", Path.cwd()), "old": serve(system, "old", tree)}
+        fresh = [request(path, visitor) for visitor, path in enumerate(system.paths[KNOWN:])]
+        known = [request(path, visitor) for visitor, path in enumerate(system.paths[:KNOWN] * VISITORS, CODES)]
+        for name, port in ports.items():
+            closed(port, iter(known), seconds=60)
+            move(system.processes.pid(name), core)
+        cycle, share = itertools.cycle(known), len(fresh) // (2 * rounds)
+        pairs = []
+        for number in range(rounds):
+            part = [fresh[(2 * number + half) * share : (2 * number + half + 1) * share] for half in (0, 1)]
+            order = ("new", "old") if number % 2 == 0 else ("old", "new")
+            got = {name: rates(ports[name], cycle, codes) for name, codes in zip(order, part, strict=True)}
+            pairs.append((got["new"], got["old"]))
+            sys.stdout.write(f"round {number + 1}: repeat {got['new'].repeat / got['old'].repeat:.3f}"
+                             f" first {got['new'].first / got['old'].first:.3f}\n")  # fmt: skip
+            sys.stdout.flush()
+        return pairs
+
+
+def ratios(pairs: list[tuple[Rates, Rates]]) -> dict[str, float]:
+    """The median over the rounds of new ÷ old, and the rates themselves."""
+    return {
+        "repeat_ratio": round(statistics.median(new.repeat / old.repeat for new, old in pairs), 3),
+        "first_ratio": round(statistics.median(new.first / old.first for new, old in pairs), 3),
+        "repeat_per_s_new": round(statistics.median(new.repeat for new, _ in pairs)),
+        "repeat_per_s_old": round(statistics.median(old.repeat for _, old in pairs)),
+        "first_per_s_new": round(statistics.median(new.first for new, _ in pairs)),
+        "first_per_s_old": round(statistics.median(old.first for _, old in pairs)),
+    }
+
+
+def main() -> int:
+    """Measure, print, write build/bench-against.json; 1 where a ratio is below 0.97."""
+    asked = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    asked.add_argument("revision", help="a commit, tag or branch of this repository")
+    asked.add_argument("--rounds", type=int, default=ROUNDS, help="an odd number from 1 up (default 9)")
+    options = asked.parse_args()
+    if options.rounds < 1:
+        asked.error("--rounds: at least 1")
+    figures = ratios(measure(options.revision, options.rounds))
+    TARGET.parent.mkdir(exist_ok=True)
+    TARGET.write_text(json.dumps({"revision": options.revision, "rounds": options.rounds, "figures": figures,
+                                  "cores": len(os.sched_getaffinity(0))}, indent=2) + "\n", "utf-8")  # fmt: skip
+    slow = [name for name in ("repeat_ratio", "first_ratio") if figures[name] < MUST]
+    for name, figure in figures.items():
+        sys.stdout.write(f"{name:18} {figure}\n")
+    for name in slow:
+        sys.stderr.write(f"missed: {name} = {figures[name]}, must be ≥ {MUST}\n")
+    return int(bool(slow))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
