@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,8 +15,8 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
 
+from tests.support import databases
 from tests.support.clock import Clock
 from tests.support.scan_service import registry, scan_keys, service
 from zpcode.embedded.servers import ServerAddresses, Servers
@@ -80,17 +78,7 @@ def addresses(servers: Servers, template: str) -> Iterator[ServerAddresses]:
     swap = ("/zpcode?", f"/{name}?")
     yield replace(found, database=found.database.replace(*swap), scan_database=found.scan_database.replace(*swap))
     with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        # The scan role's sessions are not ours to end: they go by themselves a moment after they were closed.
-        others = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND usename = 'zpcode_scan'")
-        for _ in range(500):
-            if not connection.execute(others, {"name": name}).scalar():
-                break
-            time.sleep(0.01)
-        for _ in range(50):  # nor is autovacuum's; a database that is still looked at is thrown away with its server
-            with suppress(DBAPIError):
-                connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-                break
-            time.sleep(0.1)
+        databases.drop(connection, name)
     superuser.dispose()
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -17,11 +18,13 @@ from typing import Any, Self, TypeVar, cast
 
 import httpx
 import msgspec
+import pytest
 from redis import Redis
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, TextClause, text
 
 from keys.ceremony import KeyRoom
 from scanweb.app import App, create
+from scanweb.lookup.memory import CardRow
 from scanweb.settings import ScanSettings
 from tests.support import keyroom
 from zpcode.embedded.servers import ServerAddresses
@@ -271,6 +274,24 @@ class ScanService:
         """The public verdict."""
         found: str = self.json(path, **how)["verdict"]
         return found
+
+    @contextmanager
+    def reads(self) -> Iterator[list[str]]:
+        """The keys that scans ask the database for inside the block.
+
+        The process asks the database for its head every half second besides, scan or no scan: that is not in the list.
+        """
+        database = self.app.source
+        query = database._query
+        keys: list[str] = []
+
+        async def noted(statement: TextClause, values: dict[str, Any]) -> list[CardRow]:
+            keys.extend(values.get("keys", ()))
+            return await query(statement, values)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(database, "_query", noted)
+            yield keys
 
     def look(self) -> None:
         """Let the watch compare Redis and the database now."""

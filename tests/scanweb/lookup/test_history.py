@@ -152,10 +152,12 @@ def test_histories_that_redis_lost_come_back_from_the_database(
 
 def test_a_bucket_is_read_from_the_database_once(service: ScanService, registry: Registry, redis: Redis) -> None:
     redis.delete(redis_keys.history_complete(7))
-    service.get(registry.item(0))
-    before = service.app.source.queries
-    service.get(registry.item(1))
-    assert service.app.source.queries == before
+    with service.reads() as keys:
+        service.get(registry.item(0))
+        assert [key for key in keys if key.startswith("h:")], "the bucket has to be read at all"
+        keys.clear()
+        service.get(registry.item(1))
+    assert keys == []
 
 
 def test_first_is_never_said_while_the_history_is_not_known(

@@ -9,6 +9,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import text
 
+from tests.support import databases
 from tests.support import scan_factories as make
 from tests.support.patience import eventually
 from tests.support.scan_factories import GTIN, Registry, ScanService
@@ -30,7 +31,7 @@ def lagging(addresses: ServerAddresses, registry: Registry) -> Iterator[str]:
     with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"CREATE DATABASE {name}_replica TEMPLATE {name}"))
         yield addresses.scan_database.replace(f"/{name}?", f"/{name}_replica?")
-        connection.execute(text(f"DROP DATABASE {name}_replica WITH (FORCE)"))
+        databases.drop(connection, f"{name}_replica")
     superuser.dispose()
 
 
