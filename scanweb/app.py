@@ -27,7 +27,6 @@ from scanweb.page import texts
 from scanweb.page.html import ScanPages
 from scanweb.page.identity import SiteIdentity
 from scanweb.page.json import JsonAnswers
-from scanweb.page.texts import Languages
 from scanweb.redis.client import RedisClient
 from scanweb.scan.resolver import Resolver
 from scanweb.settings import ScanSettings
@@ -71,7 +70,6 @@ class App:
         self.notices = Notices(self.memory, self.cache, self.source, lambda: self.watch.state != "nowhere")
         self.places = GeoIP(settings.geoip_database)
         self.scan = self._scan_route()
-        self.scan.hurry = ScanRateLimits(settings.scans_per_minute, settings.guesses_per_minute)
         self.meters = self.scan.meters
         self.spans = tracing.start("scan", settings.traces, settings.trace_ratio)
         self.answer = traced(self.scan, self.spans)
@@ -95,9 +93,9 @@ class App:
             resolver,
             ScanPages(words, self.official, self.settings.authority_url),
             JsonAnswers(words),
-            Languages(tuple(words)),
             addresses=ClientAddresses(self.settings.trusted_proxies),
             salts=self.salts,
+            rate_limits=ScanRateLimits(self.settings.scans_per_minute, self.settings.guesses_per_minute),
             clock=time.time,
             floor=self.settings.refusal_floor_ms / 1000,
         )
@@ -110,7 +108,7 @@ class App:
             plain = picture or path in site.PATHS or path.startswith(site.FOLDER)
             if not plain:
                 await self.answer(scope, receive, send)
-            elif path in site.ALWAYS or not await self.scan.holds(scope, send):
+            elif path in site.ALWAYS or not await self.scan.refuse_over_limit(scope, send):
                 await (self.pictures if picture else self.site)(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)

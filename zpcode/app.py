@@ -128,15 +128,15 @@ def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
         shelf=PictureStorage(settings.pictures_url),
         base=settings.public_base,
         clock=lambda: datetime.now(UTC),
-        pace=ApiRateLimits(settings.api_requests_per_minute, settings.api_failures_per_minute),
+        rate_limits=ApiRateLimits(settings.api_requests_per_minute, settings.api_failures_per_minute),
     )
 
 
 def _portal(settings: AuthoritySettings, authority: Authority, resources: ExitStack, meters: ApiMeters) -> Complaints:
     keyring = PublishedKeyring(settings.keyring, settings.root_public)
     desk = Desk(authority.engine, keyring.current, authority.clock, resources.enter_context(PictureDecoder()))
-    gate = FormRateLimits(settings.complaints_per_hour, settings.complaints_per_code)
-    return Complaints(desk, gate, FormCounters(meters.registry))
+    rate_limits = FormRateLimits(settings.complaints_per_hour, settings.complaints_per_code)
+    return Complaints(desk, rate_limits, FormCounters(meters.registry))
 
 
 def _addresses(settings: AuthoritySettings) -> tuple[str, str]:

@@ -1,14 +1,16 @@
-"""One address in a hurry: how many scans, and how many guesses, one address may make before it has to wait.
+"""How many scans, and how many guesses, one address may make before it has to wait.
 
-An address is a whole IPv4 address or the /64 of an IPv6 one. It stays in this process's memory for as long as it is
-in debt (`zpcode.ratelimit`), two minutes at most, and goes nowhere else. Every process counts for itself.
+The address is a whole IPv4 address or the /64 of an IPv6 address. It stays in the memory of this process until it has
+paid (`zpcode.ratelimit`), two minutes at most, and is sent nowhere. Each process counts separately.
 
-Two budgets, because consumers share addresses (carriers' NAT, an office, a shop) and guessers do not mind:
+There are two limits, because many consumers share one address (carrier NAT, an office, a shop):
 
-- scans: everything a phone may ask for; generous.
-- guesses: charged when an answer says nothing, or says it without a proof: forged, unknown, malformed, unsealed,
-  typed. Strict. An address without any left still gets the answer to every sealed code. An IPv6 /48, which one
-  customer of a hoster has whole, gets ten times the budget of a /64 in it.
+- scans: every request of a phone counts. Generous.
+- guesses: an answer counts that says nothing, or says something without a proof: forged, unknown, malformed, unsealed,
+  typed. Strict. An address that has no guesses left still gets the answer to every sealed code. An IPv6 /48 may belong
+  to one customer of a hosting provider, so it gets ten times the limit of one /64, not 65 536 times.
+
+Methods that begin with `spend` take from a limit; those that begin with `check` take nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +37,10 @@ _LOOPBACK: Final = bytes(15) + b"\1"
 
 
 class ScanRateLimits:
-    """The budgets of one scan process. An address is 4 or 16 bytes, or none where it is not known; `now` is monotonic."""
+    """The limits of one scan process, requests a minute; 0 is no limit. An address is 4 or 16 bytes, empty if unknown.
+
+    `now` is monotonic, in seconds.
+    """
 
     __slots__ = ("_guesses", "_scans", "_sites", "_warned")
 
@@ -45,27 +50,27 @@ class ScanRateLimits:
         self._sites = RateLimit(guesses * SITE_SHARE)
         self._warned = False
 
-    def wait(self, address: bytes, now: float) -> int:
-        """One scan. 0: go on; otherwise the whole seconds to wait (at least 1), for Retry-After."""
+    def spend_scan(self, address: bytes, now: float) -> int:
+        """Take one scan: 0 if it is allowed, else the whole seconds to wait (at least 1), for Retry-After."""
         seconds = self._scans.spend(address if len(address) == 4 else address[:8], now)
-        return self._told(address, seconds) if seconds else 0
+        return self._whole_seconds(address, seconds) if seconds else 0
 
-    def guessed(self, address: bytes, now: float) -> int:
-        """One guess, found to be one. 0: it may be answered; otherwise the seconds to wait, and nothing is to be told."""
+    def spend_guess(self, address: bytes, now: float) -> int:
+        """Take one guess: 0 if it may be answered, else the whole seconds to wait; then the answer is not sent."""
         seconds = self._guesses.spend(address[:8], now)
         if not seconds and len(address) == 16:
             seconds = self._sites.spend(address[:6], now)
-        return self._told(address, seconds) if seconds else 0
+        return self._whole_seconds(address, seconds) if seconds else 0
 
-    def guessing(self, address: bytes, now: float) -> int:
-        """Whether a guess would have to wait, and how long; charges nothing. For whoever can tell one beforehand."""
-        seconds = self._guesses.wait(address[:8], now)
+    def check_guess(self, address: bytes, now: float) -> int:
+        """The whole seconds a guess would have to wait, 0 for none. Takes nothing: for requests that are guesses by their path."""
+        seconds = self._guesses.check(address[:8], now)
         if not seconds and len(address) == 16:
-            seconds = self._sites.wait(address[:6], now)
-        return self._told(address, seconds) if seconds else 0
+            seconds = self._sites.check(address[:6], now)
+        return self._whole_seconds(address, seconds) if seconds else 0
 
-    def _told(self, address: bytes, seconds: float) -> int:
-        """Whole seconds. Nobody waits for what an address of our own did: it stands for many, whom nobody told apart."""
+    def _whole_seconds(self, address: bytes, seconds: float) -> int:
+        """Seconds rounded up; 0 for a private address, because many clients stand behind it and cannot be told apart."""
         if not is_inner(address):
             return math.ceil(seconds)
         if not self._warned:
@@ -75,12 +80,12 @@ class ScanRateLimits:
 
 
 def is_inner(address: bytes) -> bool:
-    """Whether an address is none of the public network: then it is no consumer's, and many may stand behind it."""
+    """Whether an address lies outside the public network: a proxy or a balancer, not a consumer."""
     return not address or address == _LOOPBACK or _begins_inner(address[:2], len(address))
 
 
 @lru_cache(maxsize=1024)
 def _begins_inner(first: bytes, length: int) -> bool:
-    """By the first two bytes alone, which decide it: whole addresses are remembered nowhere but in the budgets."""
+    """By the first two bytes alone, which decide it: whole addresses are stored only in the limits."""
     found = ip_address(first.ljust(length, b"\0"))
     return any(found in network for network in _INNER if network.version == found.version)

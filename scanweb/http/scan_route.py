@@ -40,18 +40,19 @@ class ScanRoute:
         resolver: Resolver,
         pages: ScanPages,
         answers: JsonAnswers,
-        languages: Languages,
         *,
         addresses: ClientAddresses,
         salts: Salts,
+        rate_limits: ScanRateLimits,
         clock: Callable[[], float],
         floor: float,
     ) -> None:
-        self.resolver, self.pages, self.answers, self.languages = resolver, pages, answers, languages
+        self.resolver, self.pages, self.answers = resolver, pages, answers
+        self.languages = languages = Languages(tuple(pages.texts))
         self._tongues = {(tag, zipped): _told(tag, zipped=zipped) for tag in languages.tags for zipped in (False, True)}
         self.meters = ScanCounters()
         self.refusals = Refusals(pages, pages.texts)
-        self.hurry = ScanRateLimits(0, 0)  # no limits before they are set
+        self.rate_limits = rate_limits
         self._addresses, self._salts, self._clock, self._floor = addresses, salts, clock, floor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,15 +65,17 @@ class ScanRoute:
         request = Request.read(scope)
         language = self.languages.choose(request.asked_language, request.languages)
         path, address = scope["raw_path"], self._address(scope, request)
-        seconds = self.hurry.wait(address, arrived)
-        if not seconds and path.startswith(_UNSEALED):  # no need to look anything up for who is out of guesses
-            seconds = self.hurry.guessing(address, arrived)
+        seconds = self.rate_limits.spend_scan(address, arrived)
+        if not seconds and path.startswith(
+            _UNSEALED
+        ):  # decided before anything is read: an address without guesses costs no lookup
+            seconds = self.rate_limits.check_guess(address, arrived)
         if seconds:
             await self._refuse(seconds, request, language, scope, send)
             return
         try:
             answer = await self.resolver.scan(path, self.visitor(address, request), language)
-            if not _is_proved(answer) and (seconds := self.hurry.guessed(address, arrived)):
+            if not _is_proved(answer) and (seconds := self.rate_limits.spend_guess(address, arrived)):
                 await self._refuse(seconds, request, language, scope, send)
                 return
             await self.tell(answer, request, language, arrived, scope, send)
@@ -85,7 +88,7 @@ class ScanRoute:
         request = Request.read(scope)
         language = self.languages.choose(request.asked_language, request.languages)
         address = self._address(scope, request)
-        seconds = self.hurry.guessed(address, arrived)
+        seconds = self.rate_limits.spend_guess(address, arrived)
         if seconds:
             await self._refuse(seconds, request, language, scope, send)
             return
@@ -101,10 +104,10 @@ class ScanRoute:
         page = self.pages.error(language, large=request.large)
         await respond(scope, send, 500, HTML, page.plain(()), more=self._tongues[language, False])
 
-    async def holds(self, scope: Scope, send: Send) -> bool:
-        """Whether who asks for something that is not a scan has to wait; then it has been told so."""
+    async def refuse_over_limit(self, scope: Scope, send: Send) -> bool:
+        """Take one request that is not a scan; True if it is over the limit, then the refusal has been sent."""
         request = Request.read(scope)
-        seconds = self.hurry.wait(self._address(scope, request), time.monotonic())
+        seconds = self.rate_limits.spend_scan(self._address(scope, request), time.monotonic())
         if seconds:
             language = self.languages.choose(request.asked_language, request.languages)
             await self._refuse(seconds, request, language, scope, send)

@@ -30,7 +30,7 @@ def test_no_test_stands_at_the_top(root: Path) -> None:
 
 
 def test_every_package_is_in_the_distribution(root: Path) -> None:
-    """setuptools is given the packages by name: one that is missing is missed only where the wheel is installed."""
+    """Setuptools is given the packages by name: one that is missing is missed only where the wheel is installed."""
     listed = set(tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"])
     packages = tracked(root, "zpcode/**/__init__.py", "scanweb/**/__init__.py", "keys/**/__init__.py",
                        "zpcode/__init__.py", "scanweb/__init__.py", "keys/__init__.py")  # fmt: skip

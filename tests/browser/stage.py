@@ -100,7 +100,7 @@ BY_NAME: Final = {scene.name: scene for scene in SCENES}
 class _Exhausted(ScanRateLimits):
     """Every address has asked too much."""
 
-    def guessing(self, address: bytes, now: float) -> int:
+    def check_guess(self, address: bytes, now: float) -> int:
         """Half a minute to wait."""
         del address, now
         return 30
@@ -226,7 +226,7 @@ def _app(addresses: ServerAddresses, registry: Registry, base: str) -> App:
 
 def _busy(addresses: ServerAddresses, registry: Registry, base: str) -> App:
     app = _app(addresses, registry, base)
-    app.scan.hurry = _Exhausted(0, 0)
+    app.scan.rate_limits = _Exhausted(0, 0)
     return app
 
 

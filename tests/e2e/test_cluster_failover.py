@@ -31,6 +31,8 @@ from zpcode.wire.redis_cluster import slot_of
 from zpcode.wire.scan_event import AT_ONCE
 from zpcode.wire.vocabulary import State
 
+pytestmark = pytest.mark.proof
+
 ITEMS = 36
 VISITORS = 3  # for each process
 _WORKER = "from zpcode import settings, worker; worker.main(settings.load())"

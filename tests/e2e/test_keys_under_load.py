@@ -26,6 +26,8 @@ from zpcode.services.batches import code_file
 from zpcode.services.batches import queue as jobs
 from zpcode.wire.payload import Level
 
+pytestmark = pytest.mark.proof
+
 CHUNK = 1024
 
 

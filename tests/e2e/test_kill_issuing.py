@@ -27,6 +27,8 @@ from zpcode.services.batches.issue import issue
 from zpcode.store import batches as store
 from zpcode.store.database.session import transaction
 
+pytestmark = pytest.mark.proof
+
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:

@@ -30,6 +30,8 @@ from zpcode.store.tables.codes import item_history, scan
 from zpcode.wire import redis_keys
 from zpcode.wire.payload import Level
 
+pytestmark = pytest.mark.proof
+
 KILLS = 200
 CHUNK = 128
 # What is ordered in turn, so that workers are killed in all parts of the work: many small files, some of many chunks.

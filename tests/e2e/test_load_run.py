@@ -24,6 +24,8 @@ from loadtests.__main__ import main
 from loadtests.load import sample, system
 from loadtests.load.seeding import Plan
 
+pytestmark = pytest.mark.proof
+
 SECTION = '<section class="verdict {}" aria-labelledby="verdict">'
 
 

@@ -115,6 +115,7 @@ def test_scans_and_cards_are_moved_while_it_runs(
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.proof
 def test_a_batch_is_finished_by_the_next_worker(
     engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path, how: signal.Signals
 ) -> None:

@@ -12,6 +12,8 @@ from tests.faults import world as making
 from tests.faults.load import Load, firsts, good, neutral
 from tests.faults.world import World
 
+pytestmark = pytest.mark.proof
+
 MINUTE = 60.0
 
 

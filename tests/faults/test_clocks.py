@@ -33,6 +33,8 @@ from zpcode.wire.link import path_of
 from zpcode.wire.verdict import Verdict
 from zpcode.wire.vocabulary import Scope
 
+pytestmark = pytest.mark.proof
+
 APART = 90
 Start = Callable[[float], AbstractContextManager[ScanProcess]]
 

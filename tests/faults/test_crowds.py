@@ -24,6 +24,8 @@ from tests.support.patience import eventually
 from tests.support.scan_factories import Registry, ScanService
 from zpcode.embedded.servers import ServerAddresses
 
+pytestmark = pytest.mark.proof
+
 SLOW, IDLE, CROWD = 100, 10_000, 500
 SPARE_FILES = 400
 IDLE_KIB = 24

@@ -15,6 +15,8 @@ from tests.support.patience import eventually
 from zpcode.wire import redis_keys
 from zpcode.wire.card import REVISION_FIELD
 
+pytestmark = pytest.mark.proof
+
 
 def judge(world: World, load: Load, fresh: str, seen: float) -> None:
     """No revoked code looked good, nor did `fresh`, revoked in between, once all had shown it; nobody was first twice."""

@@ -64,6 +64,7 @@ def _bodies(world: World) -> Iterator[tuple[tuple[str, str], dict[str, object]]]
     }  # fmt: skip
 
 
+@pytest.mark.proof
 def test_no_value_of_any_member_breaks_anything(http: httpx.Client, world: World) -> None:
     """Every member of every body, replaced by each of the values in turn."""
     keys = as_(world.operator) | {"Content-Type": "application/json"}

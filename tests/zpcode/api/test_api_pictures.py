@@ -86,7 +86,7 @@ def test_pictures_that_take_long_do_not_hold_up_everybody_else(
             over.wait(20)
             return super().develop(data)
 
-    monkeypatch.setattr(product_pictures, "Darkroom", Slow)
+    monkeypatch.setattr(product_pictures, "PictureDecoder", Slow)
     with ThreadPoolExecutor(WAITING + 2) as threads:
         sent = [threads.submit(put, http, world.mine, world.my_gtin, jpeg()) for _ in range(WAITING + 2)]
         try:

@@ -1,4 +1,4 @@
-"""The portal's words, style and budgets, without a server."""
+"""The portal's words, style and rate limits, without a server."""
 
 from __future__ import annotations
 
@@ -135,59 +135,59 @@ def test_a_form_is_read_within_bounds(body: bytes, media: str, *, ends: bool, st
 
 
 def test_an_hours_budget_is_spent_and_comes_back(clock: Clock) -> None:
-    gate = FormRateLimits(2, 3, clock)
-    assert [gate.complain("60.191.0.1", "", item=False) for _ in range(3)] == [0, 0, 1800]
-    assert gate.complain("60.191.0.2", "", item=False) == 0
+    rate_limits = FormRateLimits(2, 3, clock)
+    assert [rate_limits.spend_complaint("60.191.0.1", "", item=False) for _ in range(3)] == [0, 0, 1800]
+    assert rate_limits.spend_complaint("60.191.0.2", "", item=False) == 0
     clock.seconds += 1800
-    assert gate.complain("60.191.0.1", "", item=False) == 0
+    assert rate_limits.spend_complaint("60.191.0.1", "", item=False) == 0
 
 
 def test_one_household_shares_and_a_proxy_of_ours_does_not_count(clock: Clock) -> None:
-    gate = FormRateLimits(1, 0, clock)
-    assert gate.complain("2400:3200::1", "", item=False) == 0
-    assert gate.complain("2400:3200::2", "", item=False) > 0
+    rate_limits = FormRateLimits(1, 0, clock)
+    assert rate_limits.spend_complaint("2400:3200::1", "", item=False) == 0
+    assert rate_limits.spend_complaint("2400:3200::2", "", item=False) > 0
     for address in ("127.0.0.1", "10.0.0.1", "nobody", None):
-        assert [gate.complain(address, "", item=False) for _ in range(5)] == [0] * 5
+        assert [rate_limits.spend_complaint(address, "", item=False) for _ in range(5)] == [0] * 5
 
 
 def test_what_was_refused_for_its_code_is_not_charged_to_the_address(clock: Clock) -> None:
-    gate = FormRateLimits(5, 1, clock)
-    assert gate.complain("60.191.0.1", "/01/1/21/A", item=True) == 0
-    assert [gate.complain("60.191.0.1", "/01/1/21/A", item=True) > 0 for _ in range(9)] == [True] * 9
-    assert [gate.complain("60.191.0.1", "", item=False) for _ in range(4)] == [0] * 4
-    assert [gate.complain(None, "/01/1", item=False) for _ in range(SHARED)] == [0] * SHARED
-    assert gate.complain(None, "/01/1", item=False) > 0
+    rate_limits = FormRateLimits(5, 1, clock)
+    assert rate_limits.spend_complaint("60.191.0.1", "/01/1/21/A", item=True) == 0
+    assert [rate_limits.spend_complaint("60.191.0.1", "/01/1/21/A", item=True) > 0 for _ in range(9)] == [True] * 9
+    assert [rate_limits.spend_complaint("60.191.0.1", "", item=False) for _ in range(4)] == [0] * 4
+    assert [rate_limits.spend_complaint(None, "/01/1", item=False) for _ in range(SHARED)] == [0] * SHARED
+    assert rate_limits.spend_complaint(None, "/01/1", item=False) > 0
 
 
 def test_who_spent_least_is_forgotten_first_by_the_hour_too(clock: Clock) -> None:
-    budget = RateLimit(10, kept=2, period=HOUR)
+    limit = RateLimit(10, max_keys=2, period=HOUR)
     for key in (*["much"] * 9, "little", "new"):
-        assert budget.spend(key, clock()) == 0
-    assert [len(budget), budget.spend("much", clock()), budget.spend("much", clock()) > 0] == [2, 0, True]
+        assert limit.spend(key, clock()) == 0
+    assert [len(limit), limit.spend("much", clock()), limit.spend("much", clock()) > 0] == [2, 0, True]
 
 
 def test_so_many_forms_are_read_at_a_time_and_a_place_comes_back(clock: Clock) -> None:
-    gate = FormRateLimits(0, 0, clock)
-    places = [gate.form() for _ in range(OPEN_FORMS)]
+    rate_limits = FormRateLimits(0, 0, clock)
+    places = [rate_limits.form() for _ in range(OPEN_FORMS)]
     for place in places:
         place.__enter__()
-    with pytest.raises(Busy), gate.form():
+    with pytest.raises(Busy), rate_limits.form():
         pass
     places[0].__exit__(None, None, None)
-    with gate.form():
+    with rate_limits.form():
         pass
 
 
 def test_one_address_does_not_hold_every_place(clock: Clock) -> None:
     """Half of them; whose address is not known may hold them all."""
-    gate = FormRateLimits(0, 0, clock)
-    places = [gate.form("60.191.0.1") for _ in range(OPEN_EACH)]
+    rate_limits = FormRateLimits(0, 0, clock)
+    places = [rate_limits.form("60.191.0.1") for _ in range(OPEN_EACH)]
     for place in places:
         place.__enter__()
-    with pytest.raises(Busy), gate.form("60.191.0.1"):
+    with pytest.raises(Busy), rate_limits.form("60.191.0.1"):
         pass
-    with gate.form("60.191.0.2"), gate.form():
+    with rate_limits.form("60.191.0.2"), rate_limits.form():
         pass
     places[0].__exit__(None, None, None)
-    with gate.form("60.191.0.1"):
+    with rate_limits.form("60.191.0.1"):
         pass

@@ -29,12 +29,12 @@ def caller_of(
     """The caller behind a request's API key. Raises Unauthenticated, TooMany."""
     sent = "" if credentials is None else credentials.credentials
     address = None if request.client is None else request.client.host
-    here.pace.admit(address, sent)
+    here.rate_limits.spend_request(address, sent)
     found = access.authenticate(here.engine, sent, here.clock())
     if found is None:
-        here.pace.failed(address)
+        here.rate_limits.spend_failure(address)
         raise Unauthenticated
-    here.pace.succeeded(sent)
+    here.rate_limits.note_success(sent)
     request.state.caller = found.name
     return found
 

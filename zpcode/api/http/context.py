@@ -36,7 +36,7 @@ class Authority:
     """The servers and settings behind the API.
 
     `base` is printed before every code, `exports` holds finished files, `shelf` pictures, `keyring` gives the public keyring's
-    bytes (it raises KeyringError), `clock` aware times; `pace` limits how often anybody asks.
+    bytes (it raises KeyringError), `clock` aware times; `rate_limits` limits how often anybody asks.
     """
 
     engine: Engine
@@ -48,7 +48,7 @@ class Authority:
     shelf: PictureStorage
     base: str
     clock: Callable[[], datetime]
-    pace: ApiRateLimits = field(default_factory=ApiRateLimits)
+    rate_limits: ApiRateLimits = field(default_factory=ApiRateLimits)
 
     def project(self) -> None:
         """Tell Redis what was committed; where it does not answer, the worker and the scan processes catch up."""

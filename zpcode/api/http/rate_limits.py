@@ -37,24 +37,24 @@ class ApiRateLimits:
         self._right: OrderedDict[bytes, None] = OrderedDict()
         self._lock = Lock()
 
-    def admit(self, address: str | None, token: str) -> None:
+    def spend_request(self, address: str | None, token: str) -> None:
         """One request, before its key is looked up. Raises TooMany."""
         key, whose, now = _digest(token), payer(address), self._clock()
         with self._lock:
             seconds = self._requests.spend(key, now) if token else 0.0
             if not seconds and whose is not None and key not in self._right:
-                seconds = self._failures.wait(whose, now)
+                seconds = self._failures.check(whose, now)
         if seconds:
             raise TooMany(math.ceil(seconds))
 
-    def failed(self, address: str | None) -> None:
+    def spend_failure(self, address: str | None) -> None:
         """The key of a request that was admitted turned out not to count."""
         whose = payer(address)
         if whose is not None:
             with self._lock:
                 self._failures.spend(whose, self._clock())
 
-    def succeeded(self, token: str) -> None:
+    def note_success(self, token: str) -> None:
         """The key of a request that was admitted turned out to be right."""
         key = _digest(token)
         with self._lock:

@@ -54,7 +54,7 @@ class FormRateLimits:
         self._lock = Lock()
         self._open: Counter[bytes | None] = Counter()
 
-    def attempt(self, address: str | None) -> int:
+    def spend_attempt(self, address: str | None) -> int:
         """One attempt: 0 where it may be made, otherwise the whole seconds until it may."""
         whose = payer(address)
         if whose is None:
@@ -62,14 +62,14 @@ class FormRateLimits:
         with self._lock:
             return math.ceil(self._attempts.spend(whose, self._clock()))
 
-    def complain(self, address: str | None, code: str, *, item: bool) -> int:
+    def spend_complaint(self, address: str | None, code: str, *, item: bool) -> int:
         """One complaint about a code (empty: about none): 0 where it may be made, otherwise the whole seconds until then."""
         whose, now = payer(address), self._clock()
         of_code = self._item if item else self._shared
         with self._lock:
-            seconds = 0.0 if whose is None else self._address.wait(whose, now)
+            seconds = 0.0 if whose is None else self._address.check(whose, now)
             if code:
-                seconds = max(seconds, of_code.wait(code, now))
+                seconds = max(seconds, of_code.check(code, now))
             if seconds:
                 return math.ceil(seconds)
             if whose is not None:

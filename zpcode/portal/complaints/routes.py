@@ -62,9 +62,11 @@ class _Named:
 class Complaints:
     """The pages, as an ASGI application to be mounted at /complaints."""
 
-    def __init__(self, desk: Desk, gate: FormRateLimits | None = None, meters: FormCounters | None = None) -> None:
+    def __init__(
+        self, desk: Desk, rate_limits: FormRateLimits | None = None, meters: FormCounters | None = None
+    ) -> None:
         self.desk = desk
-        self.gate = gate or FormRateLimits()
+        self.rate_limits = rate_limits or FormRateLimits()
         self.meters = meters or FormCounters()
         self.pages = PortalPages(_TEMPLATES)
         self._developing = ThreadPoolExecutor(2, "photos")  # photos keep nobody else waiting for a thread
@@ -140,11 +142,11 @@ class Complaints:
 
     async def _send(self, request: Request) -> Response:
         """A form that was sent."""
-        seconds = self.gate.attempt(_address(request))
+        seconds = self.rate_limits.spend_attempt(_address(request))
         if seconds:
             self.meters.count("too_often")
             return self._too_often(self._texts(request), seconds)
-        with self.gate.form(_address(request)):
+        with self.rate_limits.form(_address(request)):
             sent = await forms.read(request)
             texts = choose(self.pages.languages, sent.get("lang"), request.headers.get("accept-language", ""))
             try:
@@ -159,7 +161,9 @@ class Complaints:
         photos = await self._developed(sent.files)
         named = await run_in_threadpool(self.desk.about, told.code)
         # By what it stands for, in whichever form it was scanned, copied or typed.
-        seconds = self.gate.complain(_address(request), named.path or named.code, item=named.level in _ITEMS)
+        seconds = self.rate_limits.spend_complaint(
+            _address(request), named.path or named.code, item=named.level in _ITEMS
+        )
         if seconds:
             self.meters.count("too_often")
             return await self._form(texts, sent.fields, wait=seconds)
@@ -220,7 +224,7 @@ class Complaints:
         try:
             found = await run_in_threadpool(self.desk.follow, number, key)
         except NotFound:
-            seconds = self.gate.attempt(_address(request))
+            seconds = self.rate_limits.spend_attempt(_address(request))
             if seconds:
                 return self._too_often(texts, seconds)
             return self._look_up(texts, number or request.path_params["number"][:40], "", "find.unknown", 404)

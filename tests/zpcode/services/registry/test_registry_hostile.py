@@ -178,6 +178,7 @@ def test_formatted_empty_cells_out_there_do_no_harm() -> None:
     assert not read_draft(saved(workbook), TODAY)[1].items
 
 
+@pytest.mark.proof
 def test_the_largest_sheet_that_is_allowed_is_read() -> None:
     workbook = as_workbook(registry())
     bodies = workbook.worksheets[2]
@@ -217,6 +218,7 @@ def test_no_mutation_of_a_workbook_raises_anything_but_our_own_errors(seed: int)
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.integers(0, 2**32))
+@pytest.mark.proof
 def test_no_mutation_inside_a_part_raises_anything_but_our_own_errors(seed: int) -> None:
     draw = random.Random(seed)
     with zipfile.ZipFile(BytesIO(GOOD)) as good:

@@ -1,4 +1,4 @@
-"""A key and an address in a hurry: 429 with Retry-After, and nobody else notices."""
+"""A key and an address in a limits: 429 with Retry-After, and nobody else notices."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WRONG = f"zpk_{'0' * 12}_{'A' * 52}"
 @pytest.fixture
 def here(here: Authority, clock: Clock) -> Authority:
     """An authority that has little patience."""
-    return replace(here, pace=ApiRateLimits(REQUESTS, FAILURES, clock))
+    return replace(here, rate_limits=ApiRateLimits(REQUESTS, FAILURES, clock))
 
 
 def get(http: httpx.Client, token: str = "", address: str = ATTACKER, **more: str) -> httpx.Response:
@@ -106,7 +106,7 @@ def test_behind_a_proxy_that_does_not_say_who_asks_nobody_is_punished_for_anothe
 
 
 def test_without_a_limit_nobody_waits(world: World) -> None:
-    pace = ApiRateLimits(0, 0)
+    rate_limits = ApiRateLimits(0, 0)
     for _ in range(3000):
-        pace.admit(ATTACKER, world.mine)
-        pace.failed(ATTACKER)
+        rate_limits.spend_request(ATTACKER, world.mine)
+        rate_limits.spend_failure(ATTACKER)
