@@ -40,11 +40,11 @@ def test_killed_and_started_again(world: World) -> None:
             assert all(map(neutral, newcomers.more(20)))
             assert {told.verdict for told in load.more()} == {"verified", "revoked"}
             assert {world.stands_on(port) for port in world.ports} == {"redis"}
-            # Nobody asks for the cold codes between the restart and their issue: then they would rightly be unknown.
-            world.servers.start_postgres()
-            world.registry.put({card.batch_key(42): make.batch(42)})
-            with Load(world.ports, cold, clients=1) as newcomers:
-                newcomers.until_each(lambda told: told.verdict == "verified")
+        # Nobody asks for the cold codes between the restart and their issue: then they would rightly be unknown.
+        world.servers.start_postgres()
+        world.registry.put({card.batch_key(42): make.batch(42)})
+        with Load(world.ports, cold, clients=1) as newcomers:
+            newcomers.until_each(lambda told: told.verdict == "verified")
         fresh = world.revoke(0)
         seen = load.until_each(lambda told: told.path == fresh and told.verdict == "revoked")
         world.scans_drained()
