@@ -117,29 +117,42 @@ class Lookup:
         return cards
 
     async def _in_redis(self, question: Question) -> Known:
+        """What memory and Redis know of a code. Raises Unavailable, Unread.
+
+        Invariant: an answer is made only of cards and a history that a round trip has confirmed. A round trip confirms
+        them if it met no change: Redis's head was where memory stands. What came with a change is asked for again.
+
+        1. Take the cards from memory. The question to Redis is what they lack: missing cards, and an item's history.
+        2. If nothing is lacking and the last round trip met no change, answer.
+        3. Otherwise ask Redis, in one round trip. Cards that Redis lacks are read from the database.
+        4. Take the cards anew where memory has changed, and begin again at 2; give up after ROUNDS round trips.
+        """
         memory, checked = self.memory, question.checked
-        seen: HistoryReply | None = None
-        asked = moved = False
-        cards, version = self._at_hand(question), memory.version
+        reply: HistoryReply | None = None
+        confirmed = False  # the last round trip met no change
+        history_due = True  # no history was read yet, or a change has come since
+        cards, version = self._at_hand(question), memory.version  # step 1
         for _ in range(ROUNDS):
             index = cards.item(checked)
-            look = None
-            if index is not None and cards.batch is not None and (seen is None or moved):
-                look = _look(question, cards.batch, index, again=seen is not None)
-            if asked and not cards.missing and look is None:
-                if index is None or seen is None or cards.batch is None:
+            query = None
+            if history_due and index is not None and cards.batch is not None:
+                query = _history_query(question, cards.batch, index, again=reply is not None)
+            if confirmed and query is None and not cards.missing:  # step 2
+                if index is None or reply is None or cards.batch is None:
                     return Known(cards)
-                if not self._is_ordinary(cards.batch, seen):
-                    return await self._seen(question, cards.batch, cards, index, seen)
-                return self._known(question, cards, index, None, seen)
-            told = await self.cache.ask(RedisQuery(tuple(cards.missing), look))
-            # A round trip that met a change confirms nothing: memory may not have come as far as the head it read.
-            asked, moved = not told.moved, told.moved or (moved and look is None)  # until the item was looked at anew
-            if look is not None:
-                seen = told.seen if seen is None else replace(told.seen, history=seen.history, counted=seen.counted)
-            if told.absent:
-                await self._fill(question, told)
-            if memory.version != version or told.absent:
+                if not self._is_ordinary(cards.batch, reply):
+                    return await self._of_item(question, cards.batch, cards, index, reply)
+                return self._known(question, cards, index, None, reply)
+            answer = await self.cache.ask(RedisQuery(tuple(cards.missing), query))  # step 3
+            confirmed = not answer.moved
+            history_due = answer.moved or (history_due and query is None)
+            if query is not None:  # an item that is read again was counted the first time
+                reply = (
+                    answer.seen if reply is None else replace(answer.seen, history=reply.history, counted=reply.counted)
+                )
+            if answer.absent:
+                await self._fill(question, answer)
+            if memory.version != version or answer.absent:  # step 4
                 cards, version = self._at_hand(question), memory.version
         raise Unavailable(_UNSETTLED)
 
@@ -157,7 +170,9 @@ class Lookup:
         """Whether the look has told everything: no item of the batch has a standing of its own, the history is there."""
         return seen.history is not None and not batch.exceptions and seen.timeline is None and not self.memory.overlay
 
-    async def _seen(self, question: Question, batch: BatchCard, cards: Cards, index: int, seen: HistoryReply) -> Known:
+    async def _of_item(
+        self, question: Question, batch: BatchCard, cards: Cards, index: int, seen: HistoryReply
+    ) -> Known:
         timeline = await self._item_timeline(batch, index, seen)
         if seen.history is None:
             completed = await self._completed(question, batch, index, seen)
@@ -195,7 +210,7 @@ class Lookup:
             return seen
         try:
             await self._filled((batch.number, index // redis_keys.BUCKET, batch.quantity))
-            told = await self.cache.ask(RedisQuery((), _look(question, batch, index)))
+            told = await self.cache.ask(RedisQuery((), _history_query(question, batch, index)))
         except Unavailable:
             return seen
         return replace(seen, history=told.seen.history, counted=told.seen.counted)
@@ -301,7 +316,7 @@ class Lookup:
         return found, rows.head
 
 
-def _look(question: Question, batch: BatchCard, index: int, *, again: bool = False) -> HistoryQuery:
+def _history_query(question: Question, batch: BatchCard, index: int, *, again: bool = False) -> HistoryQuery:
     viewing = question.viewing
     visitor = viewing.visitor[:VISITOR_BYTES] if viewing.counts and not again else b""
     return HistoryQuery(batch.number, index, viewing.now, visitor, viewing.city, batch.exceptions)

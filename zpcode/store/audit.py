@@ -6,12 +6,12 @@ from collections.abc import Generator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, insert, select
 
 from zpcode.rules.audit import GENESIS, Entry, digest
+from zpcode.store import locks
+from zpcode.store.locks import Lock
 from zpcode.store.tables.access import audit
-
-_LOCK = 7283002
 
 
 def lock(connection: Connection) -> None:
@@ -19,7 +19,7 @@ def lock(connection: Connection) -> None:
 
     Whoever takes it before writing other rows makes their numbers follow commits too.
     """
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    locks.hold(connection, Lock.AUDIT)
 
 
 def append(

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Select, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -16,11 +16,12 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from zpcode.errors import Text, Unavailable
 from zpcode.rules.access import Caller, Role, region_prefix
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
+from zpcode.store import locks
+from zpcode.store.locks import Lock
 from zpcode.store.tables.codes import batch, idempotency
 from zpcode.store.tables.registry import enterprise
 from zpcode.wire.payload import Level
 
-ISSUING_LOCK: Final = 7283010  # class of the advisory locks; the object is the batch number
 _ITEM_LEVELS = (Level.ITEM.value, Level.COMPACT.value)
 
 
@@ -133,11 +134,7 @@ def note_problem(connection: Connection, number: int, problem: Text | None) -> N
 
 def waiting(connection: Connection, limit: int) -> list[int]:
     """Reserved batches that nobody is issuing right now, the oldest first."""
-    held = text(
-        "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid = :class AND granted"
-        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    )
-    busy = {int(row[0]) for row in connection.execute(held, {"class": ISSUING_LOCK})}
+    busy = locks.objects_in_use(connection, Lock.ISSUING)
     query = select(batch.c.number).where(batch.c.state == BatchState.RESERVED.value).order_by(batch.c.created_at)
     rows = connection.execute(query.limit(limit + len(busy)))
     return [row.number for row in rows if row.number not in busy][:limit]
@@ -150,14 +147,13 @@ def issuing(engine: Engine, number: int) -> Iterator[bool]:
     The lock is that of a connection of its own: it ends with the process, however that ends. Raises
     Unavailable where PostgreSQL cannot be reached.
     """
-    names = {"class": ISSUING_LOCK, "number": number}
     with _alone(engine) as connection:
-        taken = connection.execute(text("SELECT pg_try_advisory_lock(:class, :number)"), names).scalar_one()
+        taken = locks.try_session(connection, Lock.ISSUING, number)
         try:
-            yield bool(taken)
+            yield taken
         finally:
             with suppress(DBAPIError):  # the connection is gone, and the lock with it
-                connection.execute(text("SELECT pg_advisory_unlock(:class, :number)"), names)
+                locks.release_session(connection, Lock.ISSUING, number)
 
 
 @contextmanager

@@ -13,9 +13,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 
 from zpcode.errors import Text, Unavailable
+from zpcode.store import locks
+from zpcode.store.locks import Lock
 from zpcode.store.tables.codes import card, card_head
-
-_PROJECTOR_LOCK = 7283003
 
 
 class Card(NamedTuple):
@@ -113,7 +113,7 @@ def lock_projector(connection: Connection) -> None:
     """
     connection.execute(text("SET LOCAL lock_timeout = '500ms'"))
     try:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _PROJECTOR_LOCK})
+        locks.hold(connection, Lock.PROJECTOR)
     except OperationalError as error:
         raise Unavailable(
             Text(

@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, Subquery, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Row, Select, Subquery, delete, func, insert, select, update
 
 from zpcode.rules.access import Caller, Role, region_prefix
 from zpcode.rules.complaints.complaint import (
@@ -21,6 +21,8 @@ from zpcode.rules.complaints.complaint import (
     ComplaintState,
     ComplaintStep,
 )
+from zpcode.store import locks
+from zpcode.store.locks import Lock
 from zpcode.store.tables.complaints import (
     complaint,
     complaint_contact,
@@ -30,8 +32,6 @@ from zpcode.store.tables.complaints import (
 )
 from zpcode.store.tables.registry import enterprise, product
 from zpcode.wire.vocabulary import Bilingual
-
-_LIKENESS_LOCK = 7283021
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,7 @@ def concerned(connection: Connection, gtin: str) -> Concerned | None:
 
 def lock(connection: Connection, likeness: bytes) -> None:
     """Wait to be the only one who sends this very complaint, until the transaction ends."""
-    names = {"class": _LIKENESS_LOCK, "object": int.from_bytes(likeness[:4], "big", signed=True)}
-    connection.execute(text("SELECT pg_advisory_xact_lock(:class, :object)"), names)
+    locks.hold(connection, Lock.LIKENESS, int.from_bytes(likeness[:4], "big", signed=True))
 
 
 def same(connection: Connection, marks: Marks, since: datetime) -> Same | None:

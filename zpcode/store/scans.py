@@ -9,9 +9,10 @@ from typing import Any
 from sqlalchemy import Column, Connection, Select, Table, case, cast, exists, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
+from zpcode.store import locks
+from zpcode.store.locks import Lock
 from zpcode.store.tables.codes import item_history, scan
 
-_PARTITIONS = 7283006
 """The advisory lock of whoever makes partitions."""
 
 
@@ -73,7 +74,7 @@ def ensure_partition(connection: Connection, month: date) -> None:
     first = month.replace(day=1)
     following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
     name = f"scan_{first:%Y_%m}"
-    connection.execute(select(func.pg_advisory_xact_lock(_PARTITIONS)))  # two workers at the turn of a month
+    locks.hold(connection, Lock.PARTITION)  # two workers at the turn of a month
     if connection.execute(select(func.to_regclass(name))).scalar() is None:
         connection.execute(
             text(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF scan FOR VALUES FROM ('{first}') TO ('{following}')")

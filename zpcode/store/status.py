@@ -10,18 +10,19 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, exists, func, insert, select, text, tuple_
+from sqlalchemy import Connection, Row, Select, exists, func, insert, select, tuple_
 
 from zpcode.rules.access import Caller, Role, region_prefix
 from zpcode.rules.status.decisions import Action, Actor
 from zpcode.rules.status.permissions import StatusChange, actor_of
+from zpcode.store import locks
+from zpcode.store.locks import Lock
 from zpcode.store.tables.codes import batch, status_change
 from zpcode.store.tables.registry import certificate, enterprise, product, recognition, standard
 from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 PUBLIC: Final = (status_change.c.notice != "") & func.starts_with(status_change.c.decided_by, "enterprise:").is_(False)
 """Decisions of regulators and the operator that carry the number of a public notice: what anybody may read."""
-TARGET_LOCK: Final = 7283011  # class of the advisory locks; the object is a hash of the target
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,7 @@ class Owner:
 
 def lock(connection: Connection, scope: Scope, target: str) -> None:
     """Wait to be the only one who decides about this target, until the transaction ends."""
-    names = {"class": TARGET_LOCK, "target": f"{scope}:{target}"}
-    connection.execute(text("SELECT pg_advisory_xact_lock(:class, hashtext(:target))"), names)
+    locks.hold_text(connection, Lock.TARGET, f"{scope}:{target}")
 
 
 def owner(connection: Connection, scope: Scope, target: str) -> Owner | None:

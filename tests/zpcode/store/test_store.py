@@ -19,12 +19,17 @@ from zpcode.projection.projector import catch_up
 from zpcode.rules.audit import Break, first_break
 from zpcode.store import audit, cards
 from zpcode.store.database.session import connect, transaction
+from zpcode.store.tables import access, codes, complaints, registry
 from zpcode.store.tables.columns import metadata
 from zpcode.wire import redis_keys
 
 
 def test_every_table_is_declared_as_it_was_migrated(engine: Engine) -> None:
-    """`tables.py` names every table and column there is, and no other."""
+    """`store/tables` names every table and column there is, and no other."""
+    assert {module.__name__.rpartition(".")[2] for module in (access, codes, complaints, registry)} | {
+        "columns",
+        "__init__",
+    } == {path.stem for path in Path(registry.__file__).parent.glob("*.py")}, "each module of tables is imported here"
     found = inspect(engine)
     migrated = {name for name in found.get_table_names() if not name.startswith(("procrastinate", "alembic", "scan_"))}
     assert migrated == set(metadata.tables)

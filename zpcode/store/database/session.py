@@ -15,7 +15,9 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from zpcode.errors import Text, Unavailable
+from zpcode.store import locks
 from zpcode.store.database.liveness import PROBE_SECONDS, DatabaseLiveness, LivenessSession, sessions
+from zpcode.store.locks import Lock
 
 # SQLAlchemy's name stops here: what stands above the store knows these two types and no more of it.
 __all__ = ["Connection", "Engine", "connect", "migrate", "transaction"]
@@ -117,7 +119,7 @@ def migrate(engine: Engine, *, scan_role: str | None = None) -> None:
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     with engine.begin() as connection:
-        connection.execute(text("SELECT pg_advisory_xact_lock(7283001)"))
+        locks.hold(connection, Lock.MIGRATION)
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
         if scan_role:

@@ -12,8 +12,9 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from zpcode.errors import Text, Unavailable
+from zpcode.store import locks
+from zpcode.store.locks import Lock
 
-_LOCK = 7283012  # class of the advisory locks; the object is the seat
 _SEATS = 256
 _FULL = Text("同时运行的后台进程过多", "too many workers run at once")
 _AWAY = Text("数据库暂时无法访问，请稍后再试", "the database cannot be reached just now; try again shortly")
@@ -55,9 +56,8 @@ class WorkerSlot:
             raise Unavailable(_AWAY) from error
         connection.detach()  # closed at the end, not handed to anyone else
         self._connection = connection
-        ask = text("SELECT pg_try_advisory_lock(:class, :seat)")
         for seat in range(_SEATS):
-            if connection.execute(ask, {"class": _LOCK, "seat": seat}).scalar_one():
+            if locks.try_session(connection, Lock.WORKER_SLOT, seat):
                 self._number = seat
                 return seat
         self.leave()

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import msgspec
-from sqlalchemy import ARRAY, CHAR, Column, Connection, Table, any_, delete, or_, select, text, update
+from sqlalchemy import ARRAY, CHAR, Column, Connection, Table, any_, delete, or_, select, update
 from sqlalchemy import Text as SqlText
 from sqlalchemy import literal as sql_literal
 from sqlalchemy.dialects.postgresql import insert
@@ -16,9 +16,10 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from zpcode.rules.registry.layout import SHEETS, Sheet
 from zpcode.rules.registry.records import Product, Record, Registry, Standard, StoredPicture
+from zpcode.store import locks
+from zpcode.store.locks import Lock
 from zpcode.store.tables import registry
 
-_LOCK = 7283005
 TABLES: Final[Mapping[str, Table]] = {
     "enterprises": registry.enterprise,
     "standards": registry.standard,
@@ -37,7 +38,7 @@ _R = TypeVar("_R", bound=Record)
 
 def lock_imports(connection: Connection) -> None:
     """Wait to be the only import, until the transaction ends: what one checks, no other changes meanwhile."""
-    connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    locks.hold(connection, Lock.IMPORT)
 
 
 def _among(column: Column[Any], keys: Collection[str]) -> ColumnElement[bool]:
