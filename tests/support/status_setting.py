@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 
 from tests.support.registry_data import as_json, gtin, registry, uscc
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.batches.batch import Batch, BatchRequest
+from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.rules.status.decisions import Action
 from zpcode.rules.status.permissions import StatusRequest
 from zpcode.rules.status.reasons import REASONS
@@ -105,7 +105,8 @@ def issue(engine: Engine, new: Batch, now: datetime) -> None:
         batches.get(connection, new.number, lock=True)
         audit.append(connection, at=now, actor="test", action="batch.issue", object_=f"batch:{new.number}", detail={})
         batches.change(connection, new.number, state="issued", issued_at=now, activated_at=now, key_id=key_id)
-        services.put_batch_cards(connection, replace(new, activated_at=now, key_id=key_id))
+        issued = replace(new, state=BatchState.ISSUED, activated_at=now, key_id=key_id)
+        services.put_batch_cards(connection, issued)
 
 
 def ask(scope: Scope, target: object, action: Action, reason: str = "", **changes: Any) -> StatusRequest:

@@ -106,8 +106,8 @@ def token(id_: str, secret: str) -> str:
 
 def parse_token(text: str) -> tuple[str, str] | None:
     """The id and the secret in what a caller sent, or None where it has not the form of a key."""
-    found = _TOKEN.fullmatch(text)
-    return None if found is None else (found[1], found[2])
+    match = _TOKEN.fullmatch(text)
+    return None if match is None else (match[1], match[2])
 
 
 def secret_hash(secret: str) -> bytes:
@@ -142,14 +142,14 @@ def key_subject(role: Role, subject: str, label: str) -> str:
     Enterprise: a USCC (GB 32100). Regulator: Zhejiang, or one of its cities or counties (GB/T 2260).
     Operator: `*`. Whether an enterprise is registered is asked of the registry.
     """
-    found = Findings()
+    findings = Findings()
     if role is Role.ENTERPRISE:
         try:
             subject = identifiers.uscc(subject)
         except Refused as refused:
-            found.add("subject", refused.text.zh, refused.text.en, where="/subject", value=subject)
+            findings.add("subject", refused.text.zh, refused.text.en, where="/subject", value=subject)
     elif role is Role.REGULATOR and subject != PROVINCE and not is_region(subject):
-        found.add(
+        findings.add(
             "subject",
             "不是浙江省或其市、县（市、区）的行政区划代码（GB/T 2260,6 位）",
             "not the code of Zhejiang, or of a city or county of it (GB/T 2260, 6 digits)",
@@ -157,14 +157,16 @@ def key_subject(role: Role, subject: str, label: str) -> str:
             value=subject,
         )
     elif role is Role.OPERATOR and subject != OPERATOR_SUBJECT:
-        found.add("subject", "运营方的主体须为 *", "the subject of an operator is *", where="/subject", value=subject)
+        findings.add(
+            "subject", "运营方的主体须为 *", "the subject of an operator is *", where="/subject", value=subject
+        )
     if len(label) > MAX_LABEL or any(unicodedata.category(character)[0] == "C" for character in label):
-        found.add(
+        findings.add(
             "label",
             f"备注最多 {MAX_LABEL} 个字符，不含控制字符",
             f"a label has at most {MAX_LABEL} characters and no control characters",
             where="/label",
             value=ascii(label),
         )
-    found.refuse("不能创建这个访问密钥", "this API key is refused")
+    findings.refuse("不能创建这个访问密钥", "this API key is refused")
     return subject

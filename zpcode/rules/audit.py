@@ -53,15 +53,15 @@ def digest(previous: bytes, entry: Entry) -> bytes:
 def first_break(rows: Iterable[tuple[Entry, bytes, bytes]]) -> tuple[int, bytes, Break | None]:
     """Check entries in order, each with the (previous, hash) stored beside it.
 
-    Returns how many held, the hash of the last that held, and the first break or None.
+    Returns how many entries are whole, the hash of the last of them, and the first break or None.
     """
-    held, head = 0, GENESIS
+    whole, head = 0, GENESIS
     for entry, previous, stored in rows:
-        if entry.id != held + 1:
-            return held, head, Break(held + 1, "gap")
+        if entry.id != whole + 1:
+            return whole, head, Break(whole + 1, "gap")
         if previous != head:
-            return held, head, Break(entry.id, "previous")
+            return whole, head, Break(entry.id, "previous")
         if digest(previous, entry) != stored:
-            return held, head, Break(entry.id, "hash")
-        held, head = entry.id, stored
-    return held, head, None
+            return whole, head, Break(entry.id, "hash")
+        whole, head = entry.id, stored
+    return whole, head, None

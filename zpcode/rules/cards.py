@@ -1,4 +1,7 @@
-"""Every card of the scan projection, derived from registry, batches, decisions and events. The only derivation of a card."""
+"""Every card of the scan projection, derived from registry, batches, decisions and events.
+
+This is the only derivation of a card: the services that write cards and `fsck`, which checks them, call it.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from typing import Any
 import msgspec
 
 from zpcode.rules import journey
-from zpcode.rules.batches.batch import Batch
+from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.rules.journey import JourneyEvent
-from zpcode.rules.notices import Names, _about, ended_at, gtin_of
+from zpcode.rules.notices import Names, ended_at, gtin_of, subject_text
 from zpcode.rules.regions import region_name
 from zpcode.rules.registry.industries import industry_name
 from zpcode.rules.registry.records import Enterprise, Product, Recognition, Registry
@@ -130,22 +133,78 @@ def batch_card(
 
     `exceptions` says whether single items of it have been decided about; `events` are all of the batch and its lot.
     """
-    whole = [found for found in made if found.scope is Scope.BATCH]
-    ranges = [found for found in made if found.scope is Scope.RANGE]
-    return msgspec.structs.replace(
-        batch.card(),
-        timeline=timelines.timeline([decision(one) for one in whole], whole[-1].created_at) if whole else Timeline(()),
-        ranges=timelines.ranges([decision(one) for one in ranges], ranges[-1].created_at) if ranges else (),
-        exceptions=exceptions,
-        journey=journey.told(events),
+    card = new_batch_card(batch)
+    for scope in (Scope.BATCH, Scope.RANGE):
+        card = with_decisions(card, scope, [change for change in made if change.scope is scope])
+    return with_events(msgspec.structs.replace(card, exceptions=exceptions), events)
+
+
+def new_batch_card(batch: Batch) -> BatchCard:
+    """The card that follows from a batch's row alone, before any decision or event.
+
+    A reserved batch has no signing key on its card: the row's key may still be replaced until the file is complete.
+    """
+    return BatchCard(
+        number=batch.number,
+        gtin=batch.gtin,
+        level=batch.level.value,
+        quantity=batch.quantity,
+        permutation_key=batch.permutation_key,
+        check_key=batch.check_key,
+        key_id="" if batch.state is BatchState.RESERVED else batch.key_id,
+        lot=batch.lot,
+        production_date=iso(batch.production_date),
+        expiry_date=iso(batch.expiry_date),
+        activated_at=seconds(batch.activated_at),
     )
 
 
+# A batch may have thousands of decisions about its ranges and items. A change of one part derives that part anew and
+# keeps the other parts of the stored card; `batch_card` derives all parts with the same functions.
+
+
+def with_row(card: BatchCard | None, batch: Batch) -> BatchCard:
+    """A batch's card after its row has changed: decisions and events stay as `card` has them (None: no card yet)."""
+    new = new_batch_card(batch)
+    if card is None:
+        return new
+    return msgspec.structs.replace(
+        new, timeline=card.timeline, ranges=card.ranges, exceptions=card.exceptions, journey=card.journey
+    )
+
+
+def with_decisions(card: BatchCard, scope: Scope, made: Sequence[StatusChange]) -> BatchCard:
+    """A batch's card with all decisions at one scope (batch, range or code), in the order they were made.
+
+    Decisions about the batch give its timeline, those about ranges its ranges. Of those about single items the batch's
+    card says only that there are some; each item has a card of its own. Raises Conflict beyond 1000 ranges.
+    """
+    if not made:
+        return card
+    decisions, now = [decision(change) for change in made], made[-1].created_at
+    match scope:
+        case Scope.BATCH:
+            return msgspec.structs.replace(card, timeline=timelines.timeline(decisions, now))
+        case Scope.RANGE:
+            return msgspec.structs.replace(card, ranges=timelines.ranges(decisions, now))
+        case Scope.CODE:
+            return msgspec.structs.replace(card, exceptions=True)
+    raise ValueError(scope)
+
+
+def with_events(card: BatchCard, events: Sequence[JourneyEvent]) -> BatchCard:
+    """A batch's card with all events of the batch and its lot."""
+    return msgspec.structs.replace(card, journey=journey.shown_events(events))
+
+
 def standing(made: Sequence[StatusChange]) -> Timeline:
-    """The timeline of a registry record or an item from at least one decision about it, in the order they were made."""
+    """The timeline of a registry record or an item from at least one decision about it, in the order they were made.
+
+    A card stays once it is written: a target without any standing left is said to be good.
+    """
     now = made[-1].created_at
-    told = timelines.timeline([decision(one) for one in made], now)
-    return told if told.standings else Timeline((Standing(State.GOOD, seconds(now)),))
+    timeline = timelines.timeline([decision(change) for change in made], now)
+    return timeline if timeline.standings else Timeline((Standing(State.GOOD, seconds(now)),))
 
 
 def lot_card(
@@ -156,8 +215,11 @@ def lot_card(
     activated: datetime | None,
     events: Sequence[JourneyEvent] = (),
 ) -> LotCard:
-    """The card of a lot that has lot codes: active from the first of its batches that is, with all its `events`."""
-    return LotCard(gtin, lot, iso(produced), iso(expires), seconds(activated), journey.told(events))
+    """The card of a lot that has lot codes, with all its `events`.
+
+    `activated` is when the first of its batches became active; None while none is.
+    """
+    return LotCard(gtin, lot, iso(produced), iso(expires), seconds(activated), journey.shown_events(events))
 
 
 def notices_card(published: Sequence[StatusChange], made: Sequence[StatusChange], names: Names) -> NoticesCard:
@@ -175,7 +237,7 @@ def _notice(change: StatusChange, made: Sequence[StatusChange], names: Names) ->
         state=change.state,
         scope=change.scope,
         effective_at=seconds(change.effective_at),
-        about=_about(change, gtin, names),
+        about=subject_text(change, gtin, names),
         reason=change.reason,
         note=change.note,
         decided_by=change.authority,

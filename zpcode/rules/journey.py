@@ -1,4 +1,4 @@
-"""The goods' journey: what may be recorded of a batch or a lot, and what of it a scan shows.
+"""The goods' journey: which events may be recorded of a batch or a lot, and which of them a scan shows.
 
 Kinds stand for the business steps of EPCIS 2.0 (GS1 Core Business Vocabulary 2.0, `bizStep`):
 
@@ -61,13 +61,13 @@ _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
 )
-_UNSEEN: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+_INVISIBLE: Final = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 Where = Callable[[int, str], str]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Subject:
-    """Whose journey: a batch by its number, or a lot by GTIN-14 and AI 10 (then `batch` is 0)."""
+    """What has a journey: a batch by its number, or a lot by GTIN-14 and AI 10 (then `batch` is 0)."""
 
     batch: int = 0
     gtin: str = ""
@@ -75,7 +75,7 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """How the audit log names it."""
+        """The subject as the audit log names it."""
         return f"batch:{self.batch}" if self.batch else f"lot:{self.gtin}:{self.lot}"
 
 
@@ -83,7 +83,7 @@ class Subject:
 class EventRequest:
     """An event as it is reported. `at` is YYYY-MM-DD, or a time with its offset (RFC 3339), kept to the minute.
 
-    `supersedes` is the number of an event of the same batch or lot that this one takes the place of.
+    `supersedes` is the number of an event of the same batch or lot that this event replaces.
     """
 
     kind: str
@@ -118,11 +118,11 @@ class JourneyEvent:
 
     @property
     def content(self) -> tuple[Any, ...]:
-        """What it says: two events of one subject that say the same are one."""
+        """What the event says: two events of one subject with the same content are one event."""
         return (self.kind, self.at, self.precision, self.place, self.by, self.note, self.document, self.supersedes)
 
-    def told(self) -> TraceEvent:
-        """The event as a card has it."""
+    def trace_event(self) -> TraceEvent:
+        """The event as a card shows it."""
         return TraceEvent(self.kind, seconds(self.at), self.precision, self.place, self.by, self.note, self.document)
 
 
@@ -149,7 +149,7 @@ def may_record(caller: Caller) -> None:
 
 
 def examine(requests: Sequence[EventRequest], now: datetime, where: Where) -> Findings:
-    """Everything that is wrong with some requests; `where` names the place of a field of the n-th, from 0."""
+    """Everything that is wrong with these requests; `where` names the place of a field of the n-th request, from 0."""
     findings = Findings()
     for number, request in enumerate(requests):
         _check(request, now, findings, partial(where, number))
@@ -162,10 +162,10 @@ def _check(request: EventRequest, now: datetime, findings: Findings, where: Call
         findings.add("kind", f"没有这种环节，请用 {known}", f"there is no such kind; use {known}",
                      where=where("kind"), value=request.kind)  # fmt: skip
     _check_time(request.at, now, findings, where("at"))
-    for name, told in (("place", request.place), ("by", request.by), ("note", request.note)):
-        _check_text(told.zh, MAX_TEXT, findings, where(f"{name}/zh"))
-        _check_text(told.en, MAX_TEXT, findings, where(f"{name}/en"))
-        if told.en.strip() and not told.zh.strip():
+    for name, text in (("place", request.place), ("by", request.by), ("note", request.note)):
+        _check_text(text.zh, MAX_TEXT, findings, where(f"{name}/zh"))
+        _check_text(text.en, MAX_TEXT, findings, where(f"{name}/en"))
+        if text.en.strip() and not text.zh.strip():
             findings.add(
                 "chinese", "有英文就须有中文", "a text in English needs its Chinese", where=where(f"{name}/zh")
             )
@@ -173,12 +173,12 @@ def _check(request: EventRequest, now: datetime, findings: Findings, where: Call
 
 
 def _check_time(text: str, now: datetime, findings: Findings, where: str) -> None:
-    found = moment(text)
-    if found is None:
+    parsed = moment(text)
+    if parsed is None:
         findings.add("time", "须写成 2026-10-08，或带时区的时间 2026-10-08T14:30:00+08:00",
                      "write 2026-10-08, or a time with its offset, 2026-10-08T14:30:00+08:00", where=where, value=text)  # fmt: skip
         return
-    at, precision = found
+    at, precision = parsed
     if (at.astimezone(SHANGHAI).date() > today(now)) if precision == DAY else at > now + SKEW:
         findings.add("time-future", "尚未发生，请在发生后填报", "it has not happened yet; report it when it has",
                      where=where, value=text)  # fmt: skip
@@ -190,13 +190,13 @@ def _check_time(text: str, now: datetime, findings: Findings, where: str) -> Non
 def _check_text(text: str, most: int, findings: Findings, where: str) -> None:
     if len(text) > most:
         findings.add("too-long", f"最多 {most} 个字符", f"at most {most} characters", where=where, value=text)
-    if any(unicodedata.category(character) in _UNSEEN for character in text):
+    if any(unicodedata.category(character) in _INVISIBLE for character in text):
         findings.add("characters", "含有控制字符，请删去", "contains control characters; take them out",
                      where=where, value=ascii(text))  # fmt: skip
 
 
 def check_reason(reason: str) -> None:
-    """Raise Refused where an event is withdrawn without a reason, or with one that cannot be kept."""
+    """Raise Refused for a withdrawal without a reason, or with a reason too long or with control characters."""
     findings = Findings()
     if not reason.strip():
         findings.add("reason", "撤回须写明原因", "a withdrawal needs its reason", where="/reason")
@@ -205,17 +205,17 @@ def check_reason(reason: str) -> None:
 
 
 def draft(request: EventRequest, subject: Subject, uscc: str, recorded_by: str, now: datetime) -> JourneyEvent:
-    """A request that passed `check`, as a record without its number."""
-    found = moment(request.at)
-    if found is None:
+    """A request that passed `examine`, as a record without its number."""
+    parsed = moment(request.at)
+    if parsed is None:
         raise ValueError(request.at)
     return JourneyEvent(
         id=0,
         subject=subject,
         uscc=uscc,
         kind=request.kind,
-        at=found[0],
-        precision=found[1],
+        at=parsed[0],
+        precision=parsed[1],
         place=_stripped(request.place),
         by=_stripped(request.by),
         note=_stripped(request.note),
@@ -231,7 +231,7 @@ def _stripped(text: Bilingual) -> Bilingual:
 
 
 def standing(events: Iterable[JourneyEvent]) -> list[JourneyEvent]:
-    """Those of all events of some subjects that still count, in order of time."""
+    """The events that still count (neither withdrawn nor superseded), in order of time."""
     known = list(events)
     followed = {event.supersedes for event in known}
     kept = [event for event in known if event.withdrawn_at is None and event.id not in followed]
@@ -239,9 +239,9 @@ def standing(events: Iterable[JourneyEvent]) -> list[JourneyEvent]:
 
 
 def on_record(events: Iterable[JourneyEvent]) -> list[JourneyEvent]:
-    """Those that still count, and those that gave way to one that does: told again, they are nothing new.
+    """The events that still count, and the events they superseded: a report with the same content is a repetition.
 
-    What a correction took the place of is not among them once the correction is withdrawn: it may be reported again.
+    An event whose correction was withdrawn is not among them: it may be reported again.
     """
     known = {event.id: event for event in events}
     kept: list[JourneyEvent] = []
@@ -253,14 +253,14 @@ def on_record(events: Iterable[JourneyEvent]) -> list[JourneyEvent]:
     return [event for event in kept if event.withdrawn_at is None]
 
 
-def told(events: Iterable[JourneyEvent]) -> tuple[TraceEvent, ...]:
-    """What a card shows of all events of a batch and its lot: the newest 30, and always the first production."""
+def shown_events(events: Iterable[JourneyEvent]) -> tuple[TraceEvent, ...]:
+    """What a card shows of all events of a batch and its lot: the newest 30, among them always the first production."""
     kept = standing(events)
     shown = kept[-MAX_JOURNEY:]
     first = next((event for event in kept if event.kind == "produced"), None)
     if first is not None and first not in shown:
         shown = [first, *shown[1:]]
-    return tuple(event.told() for event in shown)
+    return tuple(event.trace_event() for event in shown)
 
 
 def audit_detail(event: JourneyEvent) -> dict[str, Any]:

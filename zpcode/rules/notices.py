@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from zpcode.rules.status.decisions import Action, Actor
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.wire.calendar import seconds
 from zpcode.wire.vocabulary import SEVERITY, Bilingual, Scope
@@ -21,7 +20,7 @@ _ANY: Final = (0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the registry says of what notices are about, by its key; what it does not have is left out.
+    """What the registry says of the targets of notices, by registry key; a target that is not registered is left out.
 
     `batches` gives GTIN and lot of a batch number, `recognitions` a GTIN, `certificates` an enterprise's USCC.
     """
@@ -34,21 +33,19 @@ class Names:
     certificates: Mapping[str, str] = field(default_factory=dict)
 
 
-def is_notice(change: StatusChange) -> bool:
-    """Whether a decision stands in the list of notices."""
-    return bool(change.notice) and change.actor is not Actor.ENTERPRISE and change.action is not Action.RESTORE
-
-
 def ended_at(change: StatusChange, made: Sequence[StatusChange]) -> int:
-    """When the last of what a decision reached was let go of; 0 while any of it is held, or will be for all that is known."""
+    """When a later decision freed the last items that a decision reached; 0 while the decision stands for any item.
+
+    `made` are all decisions about the same target. A restoration that takes effect later has its time here already.
+    """
     left = [_reach(change)]
     order = (change.effective_at, change.id)
-    for one in sorted(made, key=lambda found: (found.effective_at, found.id)):
-        if (one.effective_at, one.id) <= order or not _frees(one, change):
+    for later in sorted(made, key=lambda decision: (decision.effective_at, decision.id)):
+        if (later.effective_at, later.id) <= order or not _frees(later, change):
             continue
-        left = [part for held in left for part in _without(held, _reach(one))]
+        left = [part for stretch in left for part in _without(stretch, _reach(later))]
         if not left:
-            return seconds(one.effective_at)
+            return seconds(later.effective_at)
     return 0
 
 
@@ -57,15 +54,15 @@ def _reach(change: StatusChange) -> tuple[int, int]:
 
 
 def _frees(later: StatusChange, change: StatusChange) -> bool:
-    """Whether a later decision takes what it reaches out of an earlier one."""
+    """Whether a later decision ends an earlier one for the items that both reach."""
     if later.lifts is not None:
         return later.lifts is change.actor
     return later.actor is change.actor and SEVERITY[later.state] < SEVERITY[change.state]
 
 
-def _without(held: tuple[int, int], freed: tuple[int, int]) -> list[tuple[int, int]]:
-    """What is left of a stretch of items once another is taken out; both ends are included."""
-    parts = [(held[0], min(held[1], freed[0] - 1)), (max(held[0], freed[1] + 1), held[1])]
+def _without(stretch: tuple[int, int], freed: tuple[int, int]) -> list[tuple[int, int]]:
+    """The parts of a stretch of items that are left without the freed ones; both ends are included."""
+    parts = [(stretch[0], min(stretch[1], freed[0] - 1)), (max(stretch[0], freed[1] + 1), stretch[1])]
     return [part for part in parts if part[0] <= part[1]]
 
 
@@ -86,7 +83,8 @@ def number_of(change: StatusChange) -> str:
     return change.target.partition(":")[0] if within else ""
 
 
-def _about(change: StatusChange, gtin: str, names: Names) -> Bilingual:
+def subject_text(change: StatusChange, gtin: str, names: Names) -> Bilingual:
+    """What a decision is about, in words; `gtin` is its product as `gtin_of` gives it."""
     match change.scope:
         case Scope.ENTERPRISE:
             return names.enterprises.get(change.target, Bilingual(change.target, change.target))

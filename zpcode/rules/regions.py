@@ -1,7 +1,7 @@
 """Zhejiang's regions by GB/T 2260 code: the province, 11 cities, 90 districts, counties and county-level cities.
 
-As they stand since the division changes of 2021 (Hangzhou). A code that was given up is told apart from
-one that never was, because a registry kept for years still carries it: whoever uses one is told its successor.
+As they stand since the division changes of 2021 (Hangzhou). A code that was given up differs from one
+that never was: a registry kept for years still carries it, and an error message names its successor.
 """
 
 from __future__ import annotations

@@ -103,12 +103,12 @@ def test_the_newest_thirty_are_shown_and_always_the_first_production() -> None:
     """In order of time, whatever the order in which they were reported."""
     many = [event(number) for number in range(2, 50)]
     made = [event(100, "produced", at=1), event(101, "produced", at=3)]
-    shown = journey.told([*many, *made])
+    shown = journey.shown_events([*many, *made])
     assert len(shown) == MAX_JOURNEY
     assert [one.at for one in shown] == sorted(one.at for one in shown)
     assert (shown[0].kind, shown[0].at) == ("produced", int(made[0].at.timestamp()))
     assert [one.at for one in shown[1:]] == [int(one.at.timestamp()) for one in many[-29:]]
-    assert len(journey.told(many)) == MAX_JOURNEY
+    assert len(journey.shown_events(many)) == MAX_JOURNEY
 
 
 def test_every_kind_stands_for_a_business_step() -> None:

@@ -1,4 +1,4 @@
-"""Which decisions are public notices, what each is about, and when one is over."""
+"""What a public notice is about, and when it is over."""
 
 from __future__ import annotations
 
@@ -40,14 +40,6 @@ def made(number: int, action: Action = Action.SUSPEND, actor: Actor = Actor.CITY
 def day(number: int) -> int:
     """When the decision of that number takes effect."""
     return int((START + timedelta(days=number)).timestamp())
-
-
-def test_an_enterprises_own_decision_and_a_restoration_are_no_notices() -> None:
-    """Nor is one without a number."""
-    assert notices.is_notice(made(1))
-    assert not notices.is_notice(made(1, actor=Actor.ENTERPRISE))
-    assert not notices.is_notice(made(1, Action.RESTORE))
-    assert not notices.is_notice(made(1, notice=""))
 
 
 def test_a_notice_is_over_when_its_authoritys_decision_is_lifted() -> None:

@@ -14,8 +14,6 @@ from datetime import date, datetime
 from typing import Final
 
 from zpcode.errors import Text
-from zpcode.wire.calendar import iso, seconds
-from zpcode.wire.card import BatchCard
 from zpcode.wire.payload import Level
 
 MAX_QUANTITY: Final = 10**9
@@ -108,19 +106,3 @@ class Batch:
     def file_name(self) -> str:
         """The name of its file."""
         return f"batch-{self.number}.{self.format}"
-
-    def card(self) -> BatchCard:
-        """The batch as a scan knows it, before any decision about it."""
-        return BatchCard(
-            number=self.number,
-            gtin=self.gtin,
-            level=self.level.value,
-            quantity=self.quantity,
-            permutation_key=self.permutation_key,
-            check_key=self.check_key,
-            key_id=self.key_id,
-            lot=self.lot,
-            production_date=iso(self.production_date),
-            expiry_date=iso(self.expiry_date),
-            activated_at=seconds(self.activated_at),
-        )

@@ -40,8 +40,8 @@ _STATES: Final = {
 class Facts:
     """What is known when a batch is asked for.
 
-    `product` is None where the GTIN is unknown or not within the caller's reach: the two are not told
-    apart. `timelines` are those of every record that reaches the product, as (scope, target, timeline).
+    `product` is None where the GTIN is unknown or not within the caller's reach: the two give one
+    answer. `timelines` are those of every record that reaches the product, as (scope, target, timeline).
     `quota` None is no limit; `used` counts the item codes of all the enterprise's batches. `lot` is what
     earlier lot codes of the same lot have said.
     """
@@ -65,13 +65,13 @@ def may_issue(request: BatchRequest, facts: Facts, now: datetime) -> None:
 
     Reasons: quantity, format, lot, lot_dates, dates, activation, foreign_gtin, not_in_force, quota.
     """
-    day, found = today(now), Findings()
-    _check_quantity(request, found)
-    _check_form(request, found)
-    _check_dates(request, day, found)
-    _check_lot(request, facts.lot, found)
+    day, findings = today(now), Findings()
+    _check_quantity(request, findings)
+    _check_form(request, findings)
+    _check_dates(request, day, findings)
+    _check_lot(request, facts.lot, findings)
     if facts.product is None or not is_gtin14(request.gtin):
-        found.add(
+        findings.add(
             "foreign_gtin",
             "该商品条码（GTIN）不在您名下，请核对；产品须先登记",
             "this GTIN is not one of yours; check it, a product has to be registered first",
@@ -79,15 +79,15 @@ def may_issue(request: BatchRequest, facts: Facts, now: datetime) -> None:
             value=request.gtin,
         )
     else:
-        _check_standing(facts, int(now.timestamp()), found)
-        _check_recognition(facts.product, iso(day), found)
-        _check_quota(request, facts, found)
-    found.refuse("不能生成这批码", "this batch of codes is refused")
+        _check_standing(facts, int(now.timestamp()), findings)
+        _check_recognition(facts.product, iso(day), findings)
+        _check_quota(request, facts, findings)
+    findings.refuse("不能生成这批码", "this batch of codes is refused")
 
 
-def _check_quantity(request: BatchRequest, found: Findings) -> None:
+def _check_quantity(request: BatchRequest, findings: Findings) -> None:
     if not 1 <= request.quantity <= MAX_QUANTITY:
-        found.add(
+        findings.add(
             "quantity",
             "数量须在 1 与 1000000000 之间",
             "the quantity must be within 1 and 1 000 000 000",
@@ -96,10 +96,10 @@ def _check_quantity(request: BatchRequest, found: Findings) -> None:
         )
 
 
-def _check_form(request: BatchRequest, found: Findings) -> None:
+def _check_form(request: BatchRequest, findings: Findings) -> None:
     if request.format not in FORMATS:
         known = ", ".join(FORMATS)
-        found.add(
+        findings.add(
             "format",
             f"未知的文件格式，可选：{known}",
             f"unknown format; there is {known}",
@@ -107,7 +107,7 @@ def _check_form(request: BatchRequest, found: Findings) -> None:
             value=request.format,
         )
     if request.level is Level.PRODUCT and request.activation is Activation.MANUAL:
-        found.add(
+        findings.add(
             "activation",
             "品类码没有单独的激活，请用 on_issue",
             "a product code is not activated by batch; use on_issue",
@@ -116,16 +116,16 @@ def _check_form(request: BatchRequest, found: Findings) -> None:
         )
 
 
-def _check_dates(request: BatchRequest, day: date, found: Findings) -> None:
+def _check_dates(request: BatchRequest, day: date, findings: Findings) -> None:
     made, expires = request.production_date, request.expiry_date
     if made is not None and made > day:
-        found.add(
+        findings.add(
             "dates", "生产日期在将来", "the production date lies in the future", where="/production_date", value=made
         )
     if expires is not None and expires < day:
-        found.add("dates", "有效期已过", "the expiry date has passed", where="/expiry_date", value=expires)
+        findings.add("dates", "有效期已过", "the expiry date has passed", where="/expiry_date", value=expires)
     if made is not None and expires is not None and made > expires:
-        found.add(
+        findings.add(
             "dates",
             f"生产日期 {made} 晚于有效期 {expires}",
             f"the production date {made} is after the expiry date {expires}",
@@ -134,14 +134,14 @@ def _check_dates(request: BatchRequest, day: date, found: Findings) -> None:
         )
 
 
-def _check_lot(request: BatchRequest, known: LotCard | None, found: Findings) -> None:
+def _check_lot(request: BatchRequest, known: LotCard | None, findings: Findings) -> None:
     if request.lot == "" and request.level is not Level.LOT:
         return
     if request.lot == "":
-        found.add("lot", "批次码需要批号", "a lot code needs a lot", where="/lot", value="")
+        findings.add("lot", "批次码需要批号", "a lot code needs a lot", where="/lot", value="")
     # A cell that begins with - or . is taken for a formula or a number by the programs that open the file.
     elif not is_lot(request.lot) or request.lot[0] in "-.":
-        found.add(
+        findings.add(
             "lot",
             "批号须为 1 至 20 个 0-9 A-Z . - 字符，且以字母或数字开头",
             "a lot is 1 to 20 of 0-9 A-Z . - and begins with a letter or a digit",
@@ -153,7 +153,7 @@ def _check_lot(request: BatchRequest, known: LotCard | None, found: Findings) ->
         and known is not None
         and _dates(request) != (known.production_date, known.expiry_date)
     ):
-        found.add(
+        findings.add(
             "lot_dates",
             f"该批号已有批次码，日期为 {known.production_date or '无'} 至 {known.expiry_date or '无'}，须一致",
             f"this lot has codes already, dated {known.production_date or 'none'} to {known.expiry_date or 'none'}; "
@@ -167,14 +167,14 @@ def _dates(request: BatchRequest) -> tuple[str, str]:
     return iso(request.production_date), iso(request.expiry_date)
 
 
-def _check_standing(facts: Facts, now: int, found: Findings) -> None:
+def _check_standing(facts: Facts, now: int, findings: Findings) -> None:
     for scope, target, timeline in facts.timelines:
         standing = timeline.at(now)
         if standing is None or standing.state not in STOPPING:
             continue
         (zh, en), (state_zh, state_en) = _SCOPES[scope], _STATES[standing.state]
         notice = (f"（公告 {standing.notice}）", f" (notice {standing.notice})") if standing.notice else ("", "")
-        found.add(
+        findings.add(
             "not_in_force",
             f"{zh} {target} {state_zh}{notice[0]}，不能生成码",
             f"{en} {target} is {state_en}{notice[1]}: no codes",
@@ -183,10 +183,10 @@ def _check_standing(facts: Facts, now: int, found: Findings) -> None:
         )
 
 
-def _check_recognition(product: ProductCard, day: str, found: Findings) -> None:
+def _check_recognition(product: ProductCard, day: str, findings: Findings) -> None:
     recognition = product.recognition
     if recognition is None:
-        found.add(
+        findings.add(
             "not_in_force",
             "该产品没有品牌认定",
             "the product has no brand recognition",
@@ -195,7 +195,7 @@ def _check_recognition(product: ProductCard, day: str, found: Findings) -> None:
         )
         return
     if not recognition.valid_from <= day <= recognition.valid_to:
-        found.add(
+        findings.add(
             "not_in_force",
             f"品牌认定 {recognition.number} 今天不在有效期内（{recognition.valid_from} 至 {recognition.valid_to}）",
             f"recognition {recognition.number} is not in force today ({recognition.valid_from} to {recognition.valid_to})",
@@ -204,7 +204,7 @@ def _check_recognition(product: ProductCard, day: str, found: Findings) -> None:
         )
     for certificate in product.certificates:
         if certificate.number == recognition.certificate and not certificate.valid_from <= day <= certificate.valid_to:
-            found.add(
+            findings.add(
                 "not_in_force",
                 f"认定所依据的证书 {certificate.number} 今天不在有效期内（{certificate.valid_from} 至 {certificate.valid_to}）",
                 f"certificate {certificate.number}, which the recognition rests on, is not in force today "
@@ -214,11 +214,11 @@ def _check_recognition(product: ProductCard, day: str, found: Findings) -> None:
             )
 
 
-def _check_quota(request: BatchRequest, facts: Facts, found: Findings) -> None:
+def _check_quota(request: BatchRequest, facts: Facts, findings: Findings) -> None:
     if facts.quota is None or not request.level.is_item or facts.used + request.quantity <= facts.quota:
         return
     left = max(facts.quota - facts.used, 0)
-    found.add(
+    findings.add(
         "quota",
         f"超出单品码额度：共 {facts.quota}，已用 {facts.used}，还剩 {left}",
         f"over the quota of item codes: {facts.quota} in all, {facts.used} used, {left} left",

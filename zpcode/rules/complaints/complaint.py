@@ -1,4 +1,4 @@
-"""Complaints: what may be wrong, how a complaint goes on, who may take which step, and what a form must hold.
+"""Complaints: what may be wrong, which steps follow each other, who may take which step, and what a form must contain.
 
 A complaint (投诉举报) is received from anybody, goes to the office whose region the enterprise is seated in, and ends
 closed or refused. Its state is never stored apart from its steps: it is what the last of them left it in.
@@ -132,7 +132,7 @@ class Complaint:
     id: int
     number: str
     received_at: datetime
-    told: ComplaintForm
+    form: ComplaintForm
     proof: ComplaintProof
     gtin: str | None
     uscc: str | None
@@ -154,42 +154,42 @@ class StepRequest:
 
 def read(kind: str, description: str, place: str, contact: str, code: str, language: str) -> ComplaintForm:
     """What a form holds, checked. Raises Refused with every finding; `where` is the field's name."""
-    found = Findings()
+    findings = Findings()
     if kind not in set(ComplaintKind):
-        found.add("kind", "请选择问题类型", "choose what is wrong", where="kind")
-    told = {
-        "description": _text(found, "description", description, MAX_DESCRIPTION),
-        "place": _text(found, "place", place, MAX_PLACE),
-        "contact": _text(found, "contact", contact, MAX_CONTACT),
-        "code": _text(found, "code", code, MAX_CODE),
+        findings.add("kind", "请选择问题类型", "choose what is wrong", where="kind")
+    texts = {
+        "description": _text(findings, "description", description, MAX_DESCRIPTION),
+        "place": _text(findings, "place", place, MAX_PLACE),
+        "contact": _text(findings, "contact", contact, MAX_CONTACT),
+        "code": _text(findings, "code", code, MAX_CODE),
     }
-    if not told["description"] and "description" not in {finding.where for finding in found.items}:
-        found.add("missing", "请写明情况", "say what happened", where="description")
-    if told["contact"] and not reachable(told["contact"]):
-        found.add(
+    if not texts["description"] and "description" not in {finding.where for finding in findings.items}:
+        findings.add("missing", "请写明情况", "say what happened", where="description")
+    if texts["contact"] and not reachable(texts["contact"]):
+        findings.add(
             "contact",
             "请填写电话号码或电子邮箱，也可以留空",
             "give a telephone number or an e-mail address, or leave this empty",
             where="contact",
         )
-    found.refuse("请更正标出的各项", "please correct what is marked")
-    return ComplaintForm(ComplaintKind(kind), **told, language=language)
+    findings.refuse("请更正标出的各项", "please correct what is marked")
+    return ComplaintForm(ComplaintKind(kind), **texts, language=language)
 
 
-def _text(found: Findings, where: str, text: str, bound: int) -> str:
+def _text(findings: Findings, where: str, text: str, bound: int) -> str:
     """A field's text: lines end in one way, blank ends gone, composed (NFC); control characters dropped, tabs kept."""
     if len(text) > 20 * bound:  # far beyond: not worth tidying first
-        _too_long(found, where, len(text), bound)
+        _too_long(findings, where, len(text), bound)
         return ""
     lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
     kept = "".join(one for one in lines if one in _BREAKS or unicodedata.category(one) not in {"Cc", "Cs"}).strip()
     if len(kept) > bound:
-        _too_long(found, where, len(kept), bound)
+        _too_long(findings, where, len(kept), bound)
     return kept
 
 
-def _too_long(found: Findings, where: str, length: int, bound: int) -> None:
-    found.add(
+def _too_long(findings: Findings, where: str, length: int, bound: int) -> None:
+    findings.add(
         "length",
         f"最多 {bound} 字，现在是 {length} 字",
         f"at most {bound} characters; there are {length}",
@@ -221,14 +221,14 @@ def reads_contact(caller: Caller) -> bool:
 
 def check(request: StepRequest, caller: Caller) -> StepRequest:
     """A step as it may be recorded. Raises Refused with every finding."""
-    found = Findings()
-    text = _text(found, "/text", request.text, MAX_ANSWER)
+    findings = Findings()
+    text = _text(findings, "/text", request.text, MAX_ANSWER)
     if request.step is ComplaintStep.RECEIVE:
-        found.add("step", "投诉只能由投诉人提交", "only whoever complains makes a complaint", where="/step")
+        findings.add("step", "投诉只能由投诉人提交", "only whoever complains makes a complaint", where="/step")
     if request.step in SPEAKING and not text:
-        found.add("missing", "请写明给投诉人的答复", "say what whoever complained is to read", where="/text")
+        findings.add("missing", "请写明给投诉人的答复", "say what whoever complained is to read", where="/text")
     if request.step is ComplaintStep.ASSIGN and not may_assign(caller, request.region):
-        found.add(
+        findings.add(
             "region",
             "应为您辖区内或上级的行政区划代码（GB/T 2260,6 位）",
             "a region code (GB/T 2260, 6 digits) within yours, or one that yours lies in",
@@ -236,8 +236,8 @@ def check(request: StepRequest, caller: Caller) -> StepRequest:
             value=request.region,
         )
     if request.step is not ComplaintStep.ASSIGN and request.region:
-        found.add("region", "只有分派才写区划", "only an assignment names a region", where="/region")
-    found.refuse("不能这样办理", "this step is refused")
+        findings.add("region", "只有分派才写区划", "only an assignment names a region", where="/region")
+    findings.refuse("不能这样办理", "this step is refused")
     return StepRequest(request.step, text, request.region)
 
 
@@ -281,12 +281,12 @@ def state_of(steps: Iterable[ComplaintStep]) -> ComplaintState | None:
 def logged(made: Complaint) -> dict[str, Any]:
     """What the audit log keeps of a complaint as it came in: nothing that tells who wrote it or what."""
     return {
-        "kind": made.told.kind.value,
+        "kind": made.form.kind.value,
         "gtin": made.gtin,
         "region": made.region,
         "proof": made.proof.value,
         "photos": made.photos,
-        "text": _digest(made.told.description),
+        "text": _digest(made.form.description),
     }
 
 

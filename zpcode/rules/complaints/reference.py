@@ -1,7 +1,7 @@
 """A complaint's number, the key it is followed with, and the ticket of the form it was written in.
 
 A number is `TS-YYYYMMDD-` and seven characters: six of Crockford's Base32 drawn at random and a check character
-(ISO 7064, MOD 37,36), so that one misheard on the telephone is found out. It opens nothing: that takes the follow
+(ISO 7064, MOD 37,36), so that a number misheard on the telephone is recognised as wrong. It opens nothing: that takes the follow
 key, 128 bits of which only a hash is kept.
 
 A ticket is what keeps programs from sending forms nobody opened: a nonce and the second it was given out, under an
@@ -60,10 +60,10 @@ def read_number(text: str) -> str | None:
     plain = _plain(text).upper()
     if not plain.startswith("TS"):
         return None
-    found = _NUMBER.fullmatch("TS" + typed_serial(plain[2:]))
-    if found is None or not mod_37_36.is_valid(found[1] + found[2]):
+    match = _NUMBER.fullmatch("TS" + typed_serial(plain[2:]))
+    if match is None or not mod_37_36.is_valid(match[1] + match[2]):
         return None
-    return f"TS-{found[1]}-{found[2]}"
+    return f"TS-{match[1]}-{match[2]}"
 
 
 def _plain(text: str) -> str:

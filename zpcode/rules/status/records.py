@@ -1,4 +1,4 @@
-"""What becomes of a request: the record drafted from it, told from a mere repetition, and weighed as a decision."""
+"""A status request becomes a record: drafted, compared with earlier records, and read as a decision for the timelines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from zpcode.wire.vocabulary import Bilingual, Scope
 
 @dataclass(frozen=True, slots=True)
 class DecisionTarget:
-    """What a decision is about, found: `target` as in the card key, a range's bounds as indices, whose it is."""
+    """What a decision is about, as the database names it: `target` as in the card key, a range's bounds as indices.
+
+    `uscc` and `name` are those of the enterprise the target belongs to; a standard or a key belongs to none.
+    """
 
     scope: Scope
     target: str
@@ -54,11 +57,11 @@ def draft(request: StatusRequest, about: DecisionTarget, caller: Caller, now: da
 
 
 def repeated(earlier: Sequence[StatusChange], new: StatusChange, request: StatusRequest) -> StatusChange | None:
-    """The latest decision that meets the new one's items, where it says the same word for word; else None.
+    """The latest decision about any of the new one's items, where both say the same word for word; else None.
 
-    One asked for "at once" repeats one already in effect; one with a time of its own repeats that time.
+    A request without a time repeats a decision already in effect. A request with a time repeats one with that time.
     """
-    met = [found for found in earlier if _meets(found, new)]
+    met = [change for change in earlier if _meets(change, new)]
     if not met:
         return None
     last = met[-1]
@@ -76,19 +79,19 @@ def _meets(one: StatusChange, other: StatusChange) -> bool:
 
 
 def with_lift(earlier: Sequence[StatusChange], new: StatusChange) -> StatusChange:
-    """The record with whose decision it lifts, where it is a restoration. Raises as `timelines.lifted_by`."""
+    """The record; a restoration with the actor whose decision it lifts. Raises as `timelines.lifted_by`."""
     if new.action is not Action.RESTORE:
         return new
-    decisions = [decision(found) for found in earlier]
+    decisions = [decision(change) for change in earlier]
     if new.first is None or new.last is None:
-        held = timelines.in_force(decisions, new.effective_at)
+        current = timelines.in_force(decisions, new.effective_at)
     else:
-        held = timelines.held_in(decisions, new.first, new.last, new.effective_at)
-    return replace(new, lifts=timelines.lifted_by(new.actor, held))
+        current = timelines.in_force_within(decisions, new.first, new.last, new.effective_at)
+    return replace(new, lifts=timelines.lifted_by(new.actor, current))
 
 
 def decision(made: StatusChange) -> TimelineDecision:
-    """A record as the timelines weigh it."""
+    """A record as the timelines read it."""
     moment = seconds(made.effective_at)
     standing = Standing(made.state, moment, made.reason, made.notice, made.note, made.authority)
     return TimelineDecision(

@@ -1,6 +1,7 @@
-"""What a decision is about, as a person writes it: read into the one form that cards and records use.
+"""What a decision is about, as a person writes it, parsed once into a typed target.
 
-Nothing is looked up here; a target that reads well may still not exist.
+Nothing is read from the database here: a target that parses well may still not exist.
+`zpcode.services.status.resolve_target` then finds what a parsed target names.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from zpcode.errors import Finding, MalformedCode, Refused, Text
 from zpcode.rules.registry import identifiers
@@ -20,11 +21,10 @@ from zpcode.wire.vocabulary import Scope
 
 _ITEM = re.compile(r"([0-9]{1,8}):([0-9]{1,10})", re.ASCII)
 _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
-_NUMBERED: Final = frozenset({Scope.RECOGNITION, Scope.CERTIFICATE, Scope.STANDARD})
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ItemName:
     """An item as it was named: by its index in the batch, or by its printed slot.
 
     `gtin` is set where a link gave one, `check` where a compact code was read (40 bits); both must fit.
@@ -37,30 +37,83 @@ class Item:
     check: int | None = None
 
 
-def read(scope: Scope, text: str) -> str:
-    """The target of a decision about anything but items: lot, product, enterprise, recognition, …, key.
+@dataclass(frozen=True, slots=True)
+class RangeBound:
+    """One end of a range: the item, and the text it was parsed from, for error messages."""
 
-    A lot and a product may also be given by their printed link. Raises Refused.
+    text: str
+    item: ItemName
+
+
+@dataclass(frozen=True, slots=True)
+class RecordTarget:
+    """A lot, product, enterprise, recognition, certificate, standard or key; `key` is as in the card key.
+
+    `text` is what was written, without the blanks around it; so in the other targets.
+    """
+
+    scope: Scope
+    text: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTarget:
+    """A batch by its number, for scope batch and scope range. `bounds` are those of a range that is decided about."""
+
+    scope: Scope
+    text: str
+    number: int
+    bounds: tuple[RangeBound, RangeBound] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTarget:
+    """A single item, for scope code."""
+
+    scope: Scope
+    text: str
+    item: ItemName
+
+
+ParsedTarget = RecordTarget | BatchTarget | ItemTarget
+
+
+def parse_target(
+    scope: Scope, text: str, first: int | str | None = None, last: int | str | None = None
+) -> ParsedTarget:
+    """The target of a decision, from the text of its scope and, for a range, both its ends (included).
+
+    A text is a number, a code or a printed link. An end of a range is an index from 0, or a serial. Raises Refused.
     """
     text = text.strip()
-    if scope is Scope.LOT:
-        return _lot(text)
-    if scope is Scope.PRODUCT:
-        return _linked(text).gtin if "/" in text else _placed(identifiers.gtin, text)
-    if scope is Scope.ENTERPRISE:
-        return _placed(identifiers.uscc, text)
-    if scope is Scope.KEY:
-        return _key(text)
-    if scope in _NUMBERED:
-        return re.sub(r"\s+", " ", text)
-    return str(batch_number(text))
+    if scope is Scope.CODE:
+        return ItemTarget(scope, text, _item(text))
+    if scope in {Scope.BATCH, Scope.RANGE}:
+        number = _batch_number(text)
+        bounds = None if first is None or last is None else (_bound(number, first), _bound(number, last))
+        return BatchTarget(scope, text, number, bounds)
+    return RecordTarget(scope, text, _record_key(scope, text))
 
 
-def item(text: str) -> Item:
-    """An item, from its printed code, link or serial, or from `NUMBER:INDEX`. Raises Refused."""
-    text = text.strip()
-    if found := _ITEM.fullmatch(text):
-        return Item(batch_number(found[1]), index=int(found[2]))
+def _record_key(scope: Scope, text: str) -> str:
+    """The registry's form of a target. A lot and a product may also be given by their printed link."""
+    match scope:
+        case Scope.LOT:
+            return _lot(text)
+        case Scope.PRODUCT:
+            return _linked(text).gtin if "/" in text else _checked(identifiers.gtin, text)
+        case Scope.ENTERPRISE:
+            return _checked(identifiers.uscc, text)
+        case Scope.KEY:
+            return _key(text)
+    return re.sub(r"\s+", " ", text)
+
+
+def _item(text: str) -> ItemName:
+    """An item, from its printed code, link or serial, or from `NUMBER:INDEX`."""
+    if match := _ITEM.fullmatch(text):
+        return ItemName(_batch_number(match[1]), index=int(match[2]))
     if "/" in text:
         identity = _linked(text)
         if identity.serial is None:
@@ -69,47 +122,47 @@ def item(text: str) -> Item:
                 "this is no item code; use scope product or lot for it",
                 text,
             )
-        return Item(identity.serial.batch, slot=identity.serial.slot, gtin=identity.gtin, check=identity.check)
+        return ItemName(identity.serial.batch, slot=identity.serial.slot, gtin=identity.gtin, check=identity.check)
     return _typed(text)
 
 
-def bound(value: int | str) -> int | Item:
-    """One end of a range: an index from 0, or the item behind a serial. Raises Refused."""
+def _bound(number: int, value: int | str) -> RangeBound:
+    """One end of a range of batch `number`: an index from 0, or the item behind a serial."""
     if isinstance(value, int):
         if value < 0:
             _refuse("号段从 0 开始", "indices start at 0", str(value))
-        return value
+        return RangeBound(str(value), ItemName(number, index=value))
     text = value.strip()
-    return int(text) if _NUMBER.fullmatch(text) else item(text)
+    return RangeBound(value, ItemName(number, index=int(text)) if _NUMBER.fullmatch(text) else _item(text))
 
 
-def batch_number(text: str) -> int:
-    """A batch number, 1 … 2²⁶-1. Raises Refused."""
+def _batch_number(text: str) -> int:
+    """A batch number, 1 … 2²⁶-1."""
     if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_BATCH:
         _refuse("批次编号应为正整数", "a batch is named by its number", text)
     return int(text)
 
 
-def _typed(text: str) -> Item:
-    found = _item_of(typed_serial(text))
-    if found is None:
+def _typed(text: str) -> ItemName:
+    item = _item_of(typed_serial(text))
+    if item is None:
         _refuse(
             "应为单品码、链接、序列号（12 或 20 位）或 批次：序号",
             "an item is named by its code, link or serial (12 or 20 characters), or as BATCH:INDEX",
             text,
         )
-    return found
+    return item
 
 
-def _item_of(serial: str) -> Item | None:
+def _item_of(serial: str) -> ItemName | None:
     if len(serial) not in {SERIAL_LENGTH, COMPACT_LENGTH}:
         return None
     try:
         check = serial_number(serial[SERIAL_LENGTH:]) if len(serial) == COMPACT_LENGTH else None
-        found = Serial.parse(serial[:SERIAL_LENGTH])
+        parsed = Serial.parse(serial[:SERIAL_LENGTH])
     except ValueError:
         return None
-    return Item(found.batch, slot=found.slot, check=check)
+    return ItemName(parsed.batch, slot=parsed.slot, check=check)
 
 
 def _linked(text: str) -> Identity:
@@ -133,7 +186,7 @@ def _lot(text: str) -> str:
             "a lot is written GTIN:LOT, its lot being 1 to 20 of 0-9 A-Z . -",
             text,
         )
-    return f"{_placed(identifiers.gtin, gtin)}:{lot}"
+    return f"{_checked(identifiers.gtin, gtin)}:{lot}"
 
 
 def _key(text: str) -> str:
@@ -143,12 +196,13 @@ def _key(text: str) -> str:
     return key
 
 
-def _placed(form: Callable[[str], str], text: str) -> str:
+def _checked(form: Callable[[str], str], text: str) -> str:
+    """An identifier in its one form; a refusal names the request's field and the text."""
     try:
         return form(text)
     except Refused as error:
-        found = tuple(replace(finding, where="/target", value=text[:80]) for finding in error.findings)
-        raise Refused(error.text, found) from error
+        findings = tuple(replace(finding, where="/target", value=text[:80]) for finding in error.findings)
+        raise Refused(error.text, findings) from error
 
 
 def _refuse(zh: str, en: str, value: str) -> NoReturn:

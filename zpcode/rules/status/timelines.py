@@ -28,7 +28,7 @@ MAX_RANGES: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class TimelineDecision:
-    """One row of `status_change`, as far as what holds depends on it.
+    """One row of `status_change`: the fields on which the state of a target depends.
 
     `lifts` is set on a restoration only: whose decision it takes away. `first` and `last` bound a range
     (both included). Decisions take effect in the order of `effective_at`, then `id`.
@@ -49,45 +49,49 @@ InForce = tuple[TimelineDecision, ...]  # at most one of each actor
 
 def in_order(decisions: Iterable[TimelineDecision]) -> list[TimelineDecision]:
     """Decisions in the order in which they take effect."""
-    return sorted(decisions, key=lambda found: (found.effective_at, found.id))
+    return sorted(decisions, key=lambda decision: (decision.effective_at, decision.id))
 
 
-def after(held: InForce, decision: TimelineDecision) -> InForce:
+def after(current: InForce, decision: TimelineDecision) -> InForce:
     """What is in force once one more decision has taken effect."""
     taken = decision.actor if decision.lifts is None else decision.lifts
-    kept = tuple(found for found in held if found.actor is not taken)
+    kept = tuple(one for one in current if one.actor is not taken)
     return kept if decision.lifts is not None else (*kept, decision)
 
 
 def in_force(decisions: Iterable[TimelineDecision], at: datetime) -> InForce:
     """What is in force at a moment."""
-    held: InForce = ()
+    current: InForce = ()
     for decision in in_order(decisions):
         if decision.effective_at <= at:
-            held = after(held, decision)
-    return held
+            current = after(current, decision)
+    return current
 
 
-def gravest(held: InForce) -> TimelineDecision | None:
+def gravest(current: InForce) -> TimelineDecision | None:
     """The decision the consumer is shown: the gravest, of equals the higher level's."""
-    return max(held, key=lambda found: (SEVERITY[found.standing.state], RANK[found.actor], found.id), default=None)
+    return max(
+        current,
+        key=lambda decision: (SEVERITY[decision.standing.state], RANK[decision.actor], decision.id),
+        default=None,
+    )
 
 
 def timeline(decisions: Sequence[TimelineDecision], now: datetime) -> Timeline:
-    """What holds now, and everything that is still to come. Empty where nothing ever departs from good."""
-    coming = [found for found in decisions if found.effective_at > now]
+    """What holds now, and everything still to come. Empty where the target is good now and later."""
+    coming = [decision for decision in decisions if decision.effective_at > now]
     return _timeline(in_force(decisions, now), in_order(coming))
 
 
-def _timeline(held: InForce, coming: Sequence[TimelineDecision]) -> Timeline:
-    shown = gravest(held)
+def _timeline(current: InForce, coming: Sequence[TimelineDecision]) -> Timeline:
+    shown = gravest(current)
     standings = [] if shown is None else [msgspec.structs.replace(shown.standing, begun=True)]
     for decision in coming:
-        held = after(held, decision)
-        standing = _shown(gravest(held), decision)
+        current = after(current, decision)
+        standing = _shown(gravest(current), decision)
         if not standings or not _same(standings[-1], standing):
             standings.append(standing)
-    if standings and all(found.state is State.GOOD for found in standings):
+    if standings and all(standing.state is State.GOOD for standing in standings):
         return Timeline(())
     return Timeline(tuple(standings))
 
@@ -109,7 +113,7 @@ class _Stretch:
 
     first: int
     last: int
-    held: InForce = ()
+    current: InForce = ()
     coming: tuple[TimelineDecision, ...] = ()
 
 
@@ -121,39 +125,39 @@ def ranges(decisions: Sequence[TimelineDecision], now: datetime) -> tuple[RangeS
     stretches: list[_Stretch] = []
     for decision in in_order(decisions):
         _paint(stretches, decision, begun=decision.effective_at <= now)
-    found: list[RangeStanding] = []
+    standings: list[RangeStanding] = []
     for stretch in stretches:
-        merged = _timeline(stretch.held, stretch.coming)
+        merged = _timeline(stretch.current, stretch.coming)
         if not merged.standings:
             continue
-        if found and found[-1].last + 1 == stretch.first and found[-1].timeline == merged:
-            found[-1] = RangeStanding(found[-1].first, stretch.last, merged)
+        if standings and standings[-1].last + 1 == stretch.first and standings[-1].timeline == merged:
+            standings[-1] = RangeStanding(standings[-1].first, stretch.last, merged)
         else:
-            found.append(RangeStanding(stretch.first, stretch.last, merged))
-    if len(found) > MAX_RANGES:
+            standings.append(RangeStanding(stretch.first, stretch.last, merged))
+    if len(standings) > MAX_RANGES:
         raise _conflict(
             "too-many-ranges",
             f"该批次的号段状态超过 {MAX_RANGES} 段；请改用整批或合并号段",
             f"this batch would have more than {MAX_RANGES} ranges of its own; decide on the batch, or on wider ranges",
         )
-    return tuple(found)
+    return tuple(standings)
 
 
 def _paint(stretches: list[_Stretch], decision: TimelineDecision, *, begun: bool) -> None:
-    """Lay one more decision over disjoint stretches kept in order; those left without any are dropped."""
+    """Add one decision to disjoint stretches kept in order; a stretch without any decision is dropped."""
     first, last = decision.first, decision.last
     if first is None or last is None:
         raise ValueError("a decision about a range has bounds")
-    low = bisect_left(stretches, first, key=lambda found: found.last)
-    high = bisect_right(stretches, last, key=lambda found: found.first)
+    low = bisect_left(stretches, first, key=lambda stretch: stretch.last)
+    high = bisect_right(stretches, last, key=lambda stretch: stretch.first)
     cut = _cut(stretches[low:high], first, last)
     laid = (_laid(piece, decision, begun) if first <= piece.first <= last else piece for piece in cut)
-    stretches[low:high] = [piece for piece in laid if piece.held or piece.coming]
+    stretches[low:high] = [piece for piece in laid if piece.current or piece.coming]
 
 
 def _cut(met: Sequence[_Stretch], first: int, last: int) -> Iterator[_Stretch]:
-    """The stretches that a range meets, cut at its bounds, with bare ones where it meets none."""
-    bare = first  # the first item of the range that has not been given out yet
+    """The stretches that a range meets, cut at its bounds, and empty stretches for the rest of the range."""
+    bare = first  # the first item of the range that no yielded stretch covers yet
     for old in met:
         if old.first < first:
             yield replace(old, last=first - 1)
@@ -169,31 +173,31 @@ def _cut(met: Sequence[_Stretch], first: int, last: int) -> Iterator[_Stretch]:
 
 def _laid(stretch: _Stretch, decision: TimelineDecision, begun: bool) -> _Stretch:
     if begun:
-        return replace(stretch, held=after(stretch.held, decision))
+        return replace(stretch, current=after(stretch.current, decision))
     return replace(stretch, coming=(*stretch.coming, decision))
 
 
-def held_in(decisions: Iterable[TimelineDecision], first: int, last: int, at: datetime) -> InForce:
+def in_force_within(decisions: Iterable[TimelineDecision], first: int, last: int, at: datetime) -> InForce:
     """Everything in force at a moment on any item of a range."""
     stretches: list[_Stretch] = []
     for decision in in_order(decisions):
         if decision.effective_at <= at:
             _paint(stretches, decision, begun=True)
-    met = (stretch.held for stretch in stretches if stretch.first <= last and first <= stretch.last)
-    return tuple(dict.fromkeys(found for held in met for found in held))
+    met = (stretch.current for stretch in stretches if stretch.first <= last and first <= stretch.last)
+    return tuple(dict.fromkeys(decision for current in met for decision in current))
 
 
-def lifted_by(actor: Actor, held: Iterable[TimelineDecision]) -> Actor:
+def lifted_by(actor: Actor, current: Iterable[TimelineDecision]) -> Actor:
     """Whose decision a restoration takes away: the caller's own where there is one, else the highest it may lift.
 
     Raises Forbidden where only a higher level's decision is in force at this scope, Conflict where none is.
     """
-    deciders = {found.actor for found in held}
-    liftable = [found for found in deciders if may_lift(actor, found)]
+    deciders = {decision.actor for decision in current}
+    liftable = [decider for decider in deciders if may_lift(actor, decider)]
     if actor in liftable:
         return actor
     if liftable:
-        return max(liftable, key=lambda found: RANK[found])
+        return max(liftable, key=lambda decider: RANK[decider])
     if deciders:
         text = Text(
             "现行决定由上级作出，只能由作出决定的级别或其上级恢复",
@@ -210,7 +214,7 @@ def lifted_by(actor: Actor, held: Iterable[TimelineDecision]) -> Actor:
 
 def check_pending(decisions: Iterable[TimelineDecision], now: datetime) -> None:
     """Raise Conflict where more than 50 decisions about one target wait to take effect."""
-    if sum(found.effective_at > now for found in decisions) > MAX_PENDING:
+    if sum(decision.effective_at > now for decision in decisions) > MAX_PENDING:
         raise _conflict(
             "too-many-pending",
             f"该对象已有 {MAX_PENDING} 项待生效的决定",

@@ -1,7 +1,7 @@
 """From a reserved batch to an issued one: its file is written, then everything is noted in one transaction.
 
 Nothing is lost wherever this is stopped: a batch stays reserved until its file is complete and on disk,
-and whoever issues it next goes on from the last whole chunk.
+and the next issue continues from the last whole chunk.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def issue(
 ) -> Batch:
     """Write the file of a reserved batch into `directory` and issue the batch; issued ones are returned as they are.
 
-    `clock` gives aware times, `progress` is told how many codes are written. With `stop` set it ends after
+    `clock` gives aware times, `progress` is called with the number of codes written. With `stop` set it ends after
     the current chunk and returns the batch still reserved. Raises SignerUnavailable, SignerError,
     Unavailable (disk or database): the batch then stays reserved with the reason as its `problem`.
     Raises Conflict while another process issues it, NotFound.
@@ -129,7 +129,7 @@ def _write(
 
 
 def _begin(engine: Engine, batch: Batch, key_id: str, now: datetime) -> Batch:
-    """Fix the signing key before the first signature, so that going on means going on with the same key."""
+    """Fix the signing key before the first signature, so that an interrupted file is continued with the same key."""
     with transaction(engine) as connection:
         detail = {"key_id": key_id, "instead_of": batch.key_id}
         audit.append(
@@ -172,6 +172,6 @@ def _finish(engine: Engine, number: int, file: code_file.CodeFile, now: datetime
 
 
 def _note(engine: Engine, number: int, problem: Text | None) -> None:
-    """Leave the reason with the batch, for the enterprise to read; that the database is away as well is not news."""
+    """Note the reason on the batch, for the enterprise to read. Without the database there is no note: the caller raises."""
     with suppress(Unavailable), transaction(engine) as connection:
         batches.note_problem(connection, number, problem)

@@ -1,4 +1,4 @@
-"""Batches of codes: reserved, activated, looked at. Their files are made by `zpcode.services.batches.issue`."""
+"""Batches of codes: reserved, activated, read. Their files are made by `zpcode.services.batches.issue`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -15,16 +15,15 @@ from zpcode.errors import Conflict, Finding, NotFound, Refused, Text
 from zpcode.rules.access import Caller
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.rules.batches.issuing import Facts, may_ask, may_issue
-from zpcode.rules.journey import told
-from zpcode.store import audit, batches, cards, journey, status
+from zpcode.rules.cards import batch_card, with_row
+from zpcode.services.cards import events_of_batches, lot_cards, stored_card
+from zpcode.store import audit, batches, cards, status
 from zpcode.store.database.session import Connection, Engine, transaction
-from zpcode.wire.calendar import seconds
 from zpcode.wire.card import (
     BatchCard,
     LotCard,
     ProductCard,
     Timeline,
-    TraceEvent,
     batch_key,
     lot_key,
     product_key,
@@ -37,7 +36,6 @@ from zpcode.wire.permutation import KEY_BYTES
 from zpcode.wire.vocabulary import Scope
 
 MAX_LISTING: Final = 200
-CardType = TypeVar("CardType", ProductCard, BatchCard, LotCard)
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}", re.ASCII)
 
 
@@ -66,13 +64,13 @@ def reserve(
         if earlier is not None:
             return _again(connection, earlier, request)
         batch = _reserved(connection, request, caller, base, now, randomness)
-        if batch.lot:  # whoever reports events of the lot waits, or is waited for: this batch's card shows them too
+        if batch.lot:  # an event of the lot is recorded before or after this: the batch's card shows it either way
             status.lock(connection, Scope.LOT, f"{batch.gtin}:{batch.lot}")
         batches.add(connection, batch)
         batches.bind(connection, owner, idempotency_key, batch.number)
         _audit_reserved(connection, batch, caller)
-        card = msgspec.structs.replace(batch.card(), journey=_journey(connection, batch))
-        cards.put_cards(connection, {batch_key(batch.number): msgspec.msgpack.encode(card)} | _lot(connection, batch))
+        events = events_of_batches(connection, [batch])[batch.number]
+        _put(connection, batch, batch_card(batch, (), exceptions=False, events=events))
         return batch
 
 
@@ -113,39 +111,19 @@ def activate(engine: Engine, number: int, caller: Caller, now: datetime) -> Batc
 
 
 def put_batch_cards(connection: Connection, batch: Batch) -> None:
-    """Bring a batch's card, and at lot level its lot's, to the batch's row; decisions about it stay.
+    """Write a batch's card after its row has changed, and at lot level its lot's.
 
-    The caller has locked the batch and appended to the audit log in this transaction, and so has
-    whoever decides about it: that makes them take turns.
+    The caller has written the row, and locked it where it stood before. The caller has also appended to the audit log
+    in this transaction: the log's lock makes the writers of one card take turns.
     """
-    key = batch_key(batch.number)
-    standing = card_of(connection, key, BatchCard) or batch.card()
-    card = msgspec.structs.replace(standing, key_id=batch.key_id, activated_at=seconds(batch.activated_at))
-    cards.put_cards(connection, {key: msgspec.msgpack.encode(card)} | _lot(connection, batch))
+    card = with_row(stored_card(connection, batch_key(batch.number), BatchCard), batch)
+    _put(connection, batch, card)
 
 
-def card_of(connection: Connection, key: str, kind: type[CardType]) -> CardType | None:
-    """One card by its key."""
-    found = cards.fetch(connection, [key])
-    return msgspec.msgpack.decode(found[0].body, type=kind) if found else None
-
-
-def _lot(connection: Connection, batch: Batch) -> dict[str, bytes]:
-    """The card of a lot that has lot codes: active from the first of its batches that is."""
-    if batch.level is not Level.LOT:
-        return {}
-    key = lot_key(batch.gtin, batch.lot)
-    known = card_of(connection, key, LotCard)
-    begun = {moment for moment in (known and known.activated_at, seconds(batch.activated_at)) if moment}
-    own = batch.card()
-    active = min(begun, default=0)
-    card = LotCard(batch.gtin, batch.lot, own.production_date, own.expiry_date, active, _journey(connection, batch))
-    return {key: msgspec.msgpack.encode(card)}
-
-
-def _journey(connection: Connection, batch: Batch) -> tuple[TraceEvent, ...]:
-    """The events of a batch's lot."""
-    return told(journey.of_lot(connection, batch.gtin, batch.lot)) if batch.lot else ()
+def _put(connection: Connection, batch: Batch, card: BatchCard) -> None:
+    lots = [(batch.gtin, batch.lot)] if batch.level is Level.LOT else []
+    written: dict[str, BatchCard | LotCard] = {batch_key(batch.number): card, **lot_cards(connection, lots)}
+    cards.put_cards(connection, {key: msgspec.msgpack.encode(one) for key, one in written.items()})
 
 
 def _reserved(
@@ -183,7 +161,7 @@ def _facts(connection: Connection, request: BatchRequest, caller: Caller) -> tup
     """What the rules ask for, and the region of the enterprise."""
     if not request.gtin.isascii() or not request.gtin.isalnum():
         return Facts(None), ""
-    product = card_of(connection, product_key(request.gtin), ProductCard)
+    product = stored_card(connection, product_key(request.gtin), ProductCard)
     if product is None or not caller.reaches(product.enterprise.uscc, product.enterprise.region):
         return Facts(None), ""
     region, quota, used = batches.quota(connection, product.enterprise.uscc)
@@ -191,17 +169,17 @@ def _facts(connection: Connection, request: BatchRequest, caller: Caller) -> tup
     lot = None
     if is_lot(request.lot):
         reaching.append((Scope.LOT, f"{request.gtin}:{request.lot}"))
-        lot = card_of(connection, lot_key(request.gtin, request.lot), LotCard)
+        lot = stored_card(connection, lot_key(request.gtin, request.lot), LotCard)
     return Facts(product, _timelines(connection, reaching), quota, used, lot), region
 
 
 def _timelines(connection: Connection, reaching: list[tuple[Scope, str]]) -> tuple[tuple[Scope, str, Timeline], ...]:
-    found = {card.key: card.body for card in cards.fetch(connection, [standing_key(*where) for where in reaching])}
+    bodies = {card.key: card.body for card in cards.fetch(connection, [standing_key(*where) for where in reaching])}
     decode = msgspec.msgpack.Decoder(Timeline).decode
     return tuple(
-        (scope, target, decode(found[standing_key(scope, target)]))
+        (scope, target, decode(bodies[standing_key(scope, target)]))
         for scope, target in reaching
-        if standing_key(scope, target) in found
+        if standing_key(scope, target) in bodies
     )
 
 

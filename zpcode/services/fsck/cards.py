@@ -10,18 +10,16 @@ from typing import Final
 import msgspec
 
 from zpcode.errors import Text
-from zpcode.rules import cards as derivation
-from zpcode.rules.batches.batch import BatchState
-from zpcode.rules.journey import Subject
+from zpcode.rules.cards import batch_card, standing
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.services import notices
-from zpcode.services.fsck import chain
-from zpcode.services.fsck import journey as travel
+from zpcode.services.cards import events_of_batches, lot_cards
+from zpcode.services.fsck import chain, journey
 from zpcode.services.fsck.ground import CheckContext
 from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant, InvariantState
 from zpcode.services.registry.product_cards import product_cards
-from zpcode.store import audit, batches, journey, status
-from zpcode.store import cards as outbox
+from zpcode.store import audit, batches, status
+from zpcode.store import cards as card_table
 from zpcode.store.cards import Card
 from zpcode.store.database.session import Connection, transaction
 from zpcode.store.monitoring import integrity
@@ -33,7 +31,6 @@ from zpcode.wire.card import (
     ProductCard,
     Timeline,
     batch_key,
-    lot_key,
     notices_key,
     product_key,
 )
@@ -71,7 +68,7 @@ def head(ground: CheckContext, outcome: CheckResult) -> None:
     """Whoever has seen revision N has seen every card up to N: so the newest card stands at the head."""
     with integrity.snapshot(ground.engine) as connection:
         newest, _ = integrity.newest_card(connection)
-        told = outbox.head(connection)
+        told = card_table.head(connection)
     outcome.examined = 1
     if newest != told:
         outcome.find(
@@ -119,7 +116,7 @@ def _differing(
     connection: Connection, keys: Sequence[str], days: Sequence[date], excepted: Collection[int]
 ) -> dict[str, str]:
     """Those of these cards that are not as they have to be on one of these days, and in what way."""
-    stored = {card.key: card for card in outbox.fetch(connection, list(keys))}
+    stored = {card.key: card for card in card_table.fetch(connection, list(keys))}
     found: dict[str, str] = {}
     for day in days:
         asked = [key for key in keys if day == days[0] or (key in found and key.startswith("p:"))]
@@ -153,14 +150,9 @@ def _derived(
     if numbers:
         found |= _batch_cards(connection, numbers, excepted)
     lots = [(gtin, lot) for gtin, _, lot in (key[2:].partition(":") for key in keys if key.startswith("l:"))]
-    if lots:
-        events = journey.of(connection, [Subject(gtin=gtin, lot=lot) for gtin, lot in lots])
-        found |= {
-            lot_key(one.gtin, one.lot): derivation.lot_card(*one, events.get(Subject(gtin=one.gtin, lot=one.lot), ()))
-            for one in integrity.lots(connection, lots)
-        }
-    if notices_key() in keys and (told := notices.card(connection)) is not None:
-        found[notices_key()] = told
+    found |= lot_cards(connection, lots)
+    if notices_key() in keys and (card := notices.derived_card(connection)) is not None:
+        found[notices_key()] = card
     return found | _standings(connection, [key for key in keys if key[0] in "sx"])
 
 
@@ -168,18 +160,13 @@ def _batch_cards(connection: Connection, numbers: Sequence[int], excepted: Colle
     made = _by_target(connection, [(scope, str(one)) for one in numbers for scope in (Scope.BATCH, Scope.RANGE)])
     found: dict[str, Derived] = {}
     known = batches.numbered(connection, numbers)
-    lots = {batch.number: Subject(gtin=batch.gtin, lot=batch.lot) for batch in known if batch.lot}
-    events = journey.of(connection, {*lots.values(), *(Subject(batch.number) for batch in known)})
+    events = events_of_batches(connection, known)
     for batch in known:
-        whole = [*events.get(Subject(batch.number), ())]
-        if batch.lot:
-            whole += events.get(lots[batch.number], ())
         target = str(batch.number)
         decided = [*made.get((Scope.BATCH, target), ()), *made.get((Scope.RANGE, target), ())]
-        card = derivation.batch_card(batch, decided, exceptions=batch.number in excepted, events=whole)
-        if batch.state is BatchState.RESERVED:  # the key is put on the card with the batch's issue
-            card = msgspec.structs.replace(card, key_id="")
-        found[batch_key(batch.number)] = card
+        found[batch_key(batch.number)] = batch_card(
+            batch, decided, exceptions=batch.number in excepted, events=events[batch.number]
+        )
     return found
 
 
@@ -190,7 +177,7 @@ def _standings(connection: Connection, keys: Sequence[str]) -> dict[str, Derived
         scope, _, target = ("code", "", rest) if kind == "x" else rest.partition(":")
         targets[Scope(scope), target] = key
     made = _by_target(connection, list(targets)) if targets else {}
-    return {targets[place]: derivation.standing(decided) for place, decided in made.items()}
+    return {targets[place]: standing(decided) for place, decided in made.items()}
 
 
 def _by_target(
@@ -204,7 +191,7 @@ def _by_target(
 
 def _repair(ground: CheckContext, outcome: CheckResult, wrong: Sequence[str]) -> None:
     """Write cards anew, but only from decisions and events that the audit log bears out."""
-    grounds = (chain.CHAIN, chain.chain), (chain.DECISIONS, chain.decisions), (travel.JOURNEY, travel.events)
+    grounds = (chain.CHAIN, chain.chain), (chain.DECISIONS, chain.decisions), (journey.JOURNEY, journey.events)
     for invariant, check in grounds:
         trusted = CheckResult(invariant)
         check(ground, trusted)
@@ -218,6 +205,6 @@ def _repair(ground: CheckContext, outcome: CheckResult, wrong: Sequence[str]) ->
             excepted = status.batches_with_items(connection)
             differing = _differing(connection, keys, days, excepted)
             right = _derived(connection, list(differing), days[0], excepted)
-            outbox.put_cards(connection, {key: msgspec.msgpack.encode(card) for key, card in right.items()})
+            card_table.put_cards(connection, {key: msgspec.msgpack.encode(card) for key, card in right.items()})
         for key in keys:
             outcome.mend(f"已重写卡片 {key}", f"wrote card {key} anew")

@@ -12,7 +12,7 @@ from zpcode.projection import client, comparison, copies, projector
 from zpcode.projection.comparison import Difference
 from zpcode.services.fsck.ground import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
-from zpcode.store import cards as outbox
+from zpcode.store import cards as card_table
 from zpcode.store.database.session import transaction
 from zpcode.store.monitoring import integrity
 from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
@@ -70,7 +70,7 @@ def _behind(ground: CheckContext, outcome: CheckResult) -> list[tuple[str, str, 
     for shard in shards:
         generation, told = shard.redis.hmget(shard.feed.head, [GENERATION_FIELD, REVISION_FIELD])
         with transaction(ground.engine) as connection:
-            newest = outbox.head(connection)
+            newest = card_table.head(connection)
         if generation is None or told is None or not told.isdigit():
             words = "empty", "缓存是空的，扫码由数据库回答", "Redis is empty: scans are answered from the database"
         elif int(told) < newest:

@@ -1,7 +1,7 @@
 """The goods' journey: events reported, withdrawn, listed; and with each change the cards that show them.
 
 One transaction each. Locks are taken in the order lots, batches, audit log, card head, as in `zpcode.services.status.change`:
-who reserves a batch of a lot takes the lot's lock too, so its card has every event of the lot.
+a reservation of a batch with a lot takes the lot's lock too, so that the batch's card has every event of the lot.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ from zpcode.errors import Conflict, Finding, Findings, NotFound, Text
 from zpcode.rules import journey as rules
 from zpcode.rules.access import Caller
 from zpcode.rules.batches.batch import Batch
+from zpcode.rules.cards import new_batch_card, with_events
 from zpcode.rules.journey import EventRequest, JourneyEvent, Subject, Where
+from zpcode.services.cards import events_of_batches, lot_cards
 from zpcode.store import audit, batches, cards, journey, status
 from zpcode.store.database.session import Connection, Engine, transaction
-from zpcode.wire.card import BatchCard, LotCard, batch_key, lot_key
+from zpcode.wire.card import BatchCard, LotCard, batch_key
 from zpcode.wire.vocabulary import Scope
 
 Reported = Sequence[tuple[Subject, EventRequest]]
@@ -28,14 +30,14 @@ _REFUSED: Final = Text("流转事件有误，未写入任何内容", "the events
 
 
 class Recorded(NamedTuple):
-    """Events as they are on record, in the order in which they were reported; `new` are the numbers of those that were not."""
+    """The recorded events in the order of the report; `new` are the numbers of those recorded just now."""
 
     events: tuple[JourneyEvent, ...]
     new: frozenset[int]
 
 
 class _Goods(NamedTuple):
-    """Whose the subjects are, and the batches whose cards show their events. Nobody else changes either meanwhile."""
+    """The enterprise (USCC) of each subject, and the batches whose cards show their events; all are locked."""
 
     owners: Mapping[Subject, str]
     batches: Sequence[Batch]
@@ -44,7 +46,9 @@ class _Goods(NamedTuple):
 def record(
     engine: Engine, subject: Subject, requests: Sequence[EventRequest], *, caller: Caller, now: datetime
 ) -> Recorded:
-    """Record events of one batch or lot, all or none. One that is on record word for word is not recorded again.
+    """Record events of one batch or lot, all or none.
+
+    An event that is recorded already, word for word, is not recorded again.
 
     Raises Forbidden, NotFound (no such batch or lot, or not within reach), Refused with every finding, Conflict (more
     than 500 events), Unavailable.
@@ -98,7 +102,9 @@ def events(engine: Engine, subject: Subject, caller: Caller) -> list[JourneyEven
 def withdraw(
     engine: Engine, subject: Subject, number: int, reason: str, *, caller: Caller, now: datetime
 ) -> JourneyEvent:
-    """Let an event count no more. Doing it again changes nothing; what it had superseded stays superseded.
+    """Withdraw an event, so that it no longer counts. Doing it again changes nothing.
+
+    An event that the withdrawn one had superseded stays superseded.
 
     Raises Forbidden, Refused (no reason), NotFound, Unavailable.
     """
@@ -139,7 +145,7 @@ def _record(
         draft = rules.draft(request, subject, goods.owners[subject], caller.name, now)
         order.append((subject, *draft.content))
         drafts.setdefault(order[-1], draft)
-    there = {(event.subject, *event.content): event for found in known.values() for event in rules.on_record(found)}
+    there = {(event.subject, *event.content): event for history in known.values() for event in rules.on_record(history)}
     missing = {content: draft for content, draft in drafts.items() if content not in there}
     _check_superseded(
         known, [(number, drafts[content]) for number, content in enumerate(order) if content in missing], where
@@ -155,7 +161,7 @@ def _record(
 def _check_superseded(
     known: Mapping[Subject, Sequence[JourneyEvent]], drafts: Sequence[tuple[int, JourneyEvent]], where: Where
 ) -> None:
-    """Raise Refused where an event is to take the place of one that is not there, or whose place is taken."""
+    """Raise Refused where an event supersedes one that does not exist, or that is superseded already."""
     findings, taken = Findings(), set[int]()
     for number, draft in drafts:
         if draft.supersedes is None:
@@ -172,7 +178,7 @@ def _check_superseded(
 
 
 def _check_bound(known: Mapping[Subject, Sequence[JourneyEvent]], drafts: Collection[JourneyEvent]) -> None:
-    counts = {subject: len(found) for subject, found in known.items()}
+    counts = {subject: len(history) for subject, history in known.items()}
     for draft in drafts:
         counts[draft.subject] = counts.get(draft.subject, 0) + 1
         if counts[draft.subject] > rules.MAX_EVENTS:
@@ -185,10 +191,10 @@ def _check_bound(known: Mapping[Subject, Sequence[JourneyEvent]], drafts: Collec
 
 def _audit(connection: Connection, made: Sequence[JourneyEvent], caller: Caller, now: datetime) -> None:
     """One entry for each batch or lot, with its events word for word."""
-    told: dict[Subject, list[dict[str, Any]]] = {}
+    by_subject: dict[Subject, list[dict[str, Any]]] = {}
     for event in made:
-        told.setdefault(event.subject, []).append(rules.audit_detail(event))
-    for subject, details in told.items():
+        by_subject.setdefault(event.subject, []).append(rules.audit_detail(event))
+    for subject, details in by_subject.items():
         detail = {"events": details}
         audit.append(
             connection, at=now, actor=caller.name, action="journey.record", object_=subject.name, detail=detail
@@ -207,37 +213,33 @@ def _goods(connection: Connection, subjects: Collection[Subject], caller: Caller
 
 
 def _owners(connection: Connection, subjects: Collection[Subject], caller: Caller) -> dict[Subject, str]:
-    """Whose the subjects are, those that exist and lie within reach."""
-    found: dict[Subject, str] = {}
+    """The enterprise (USCC) of each subject that exists and lies within the caller's reach."""
+    owners: dict[Subject, str] = {}
     for batch in batches.numbered(connection, [subject.batch for subject in subjects if subject.batch]):
         if caller.reaches(batch.uscc, batch.region):
-            found[Subject(batch.number)] = batch.uscc
+            owners[Subject(batch.number)] = batch.uscc
     for subject in subjects:
         if not subject.batch:
             owner = status.owner(connection, Scope.LOT, f"{subject.gtin}:{subject.lot}")
             if owner is not None and caller.reaches(owner.uscc, owner.region):
-                found[subject] = owner.uscc
-    return found
+                owners[subject] = owner.uscc
+    return owners
 
 
 def _cards(connection: Connection, goods: _Goods) -> dict[str, bytes]:
-    """The cards that show these goods' events. The caller has the audit log's lock, as everybody who writes them."""
-    lots = {subject for subject in goods.owners if not subject.batch}
-    lots |= {Subject(gtin=batch.gtin, lot=batch.lot) for batch in goods.batches if batch.lot}
-    known = journey.of(connection, lots | {Subject(batch.number) for batch in goods.batches})
-    keys = [*(batch_key(batch.number) for batch in goods.batches), *(lot_key(lot.gtin, lot.lot) for lot in lots)]
-    stored = {card.key: card.body for card in cards.fetch(connection, keys)}
-    found: dict[str, bytes] = {}
+    """The cards that show these goods' events. The caller has the audit log's lock, as every writer of these cards."""
+    by_batch = events_of_batches(connection, goods.batches)
+    keys = {batch.number: batch_key(batch.number) for batch in goods.batches}
+    stored = {card.key: card.body for card in cards.fetch(connection, list(keys.values()))}
+    shown: dict[str, BatchCard | LotCard] = {}
     for batch in goods.batches:
-        key = batch_key(batch.number)
-        card = msgspec.msgpack.decode(stored[key], type=BatchCard) if key in stored else batch.card()
-        whole = [*known.get(Subject(batch.number), ()), *known.get(Subject(gtin=batch.gtin, lot=batch.lot), ())]
-        found[key] = msgspec.msgpack.encode(msgspec.structs.replace(card, journey=rules.told(whole)))
-    for lot in lots:
-        if (key := lot_key(lot.gtin, lot.lot)) in stored:
-            dates = msgspec.msgpack.decode(stored[key], type=LotCard)
-            found[key] = msgspec.msgpack.encode(msgspec.structs.replace(dates, journey=rules.told(known.get(lot, ()))))
-    return found
+        key = keys[batch.number]
+        card = msgspec.msgpack.decode(stored[key], type=BatchCard) if key in stored else new_batch_card(batch)
+        shown[key] = with_events(card, by_batch[batch.number])
+    lots = {(subject.gtin, subject.lot) for subject in goods.owners if not subject.batch}
+    lots |= {(batch.gtin, batch.lot) for batch in goods.batches if batch.lot}
+    shown |= lot_cards(connection, lots)
+    return {key: msgspec.msgpack.encode(card) for key, card in shown.items()}
 
 
 def _unknown(subject: Subject) -> NotFound:

@@ -6,7 +6,7 @@ from typing import Final
 
 from zpcode.errors import NotFound, Text
 from zpcode.rules.access import Caller
-from zpcode.services.batches.reserve import card_of
+from zpcode.services.cards import stored_card
 from zpcode.store.database.session import Engine, transaction
 from zpcode.store.registry import listing
 from zpcode.store.registry.listing import ListedEnterprise
@@ -32,7 +32,7 @@ def products(engine: Engine, caller: Caller, after: str = "", limit: int = 50) -
 def product(engine: Engine, gtin: str, caller: Caller) -> ProductCard:
     """One product as a scan shows it. Raises NotFound where there is none, or none within the caller's reach."""
     with transaction(engine) as connection:
-        card = card_of(connection, product_key(gtin), ProductCard)
+        card = stored_card(connection, product_key(gtin), ProductCard)
     if card is None or not caller.reaches(card.enterprise.uscc, card.enterprise.region):
         raise NotFound(Text(f"没有产品 {gtin}", f"there is no product {gtin}"))
     return card

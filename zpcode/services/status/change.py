@@ -1,7 +1,7 @@
 """Decisions about codes: flagged, suspended, recalled, revoked, restored.
 
 A decision is one transaction: rules, the row, the audit entry, the cards a scan reads. After the commit it
-is copied to Redis at once (`change_and_project`); where Redis cannot be told, the worker and every scan
+is copied to Redis at once (`change_and_project`); where Redis does not answer, the worker and every scan
 process find the newer card in the database by themselves.
 
 Locks are taken in the order batch or target, audit log, card head, here as in `zpcode.services.batches.reserve`.
@@ -19,19 +19,19 @@ from zpcode.errors import Conflict, Finding, Text, Unavailable
 from zpcode.projection.client import AnyRedis
 from zpcode.projection.projector import catch_up
 from zpcode.rules.access import Caller
+from zpcode.rules.cards import new_batch_card, standing, with_decisions
 from zpcode.rules.status import permissions as rules
 from zpcode.rules.status import records, timelines
 from zpcode.rules.status.permissions import StatusChange, StatusRequest
-from zpcode.services.batches.reserve import card_of
-from zpcode.services.notices import cards as notice_cards
+from zpcode.rules.status.targets import parse_target
+from zpcode.services.cards import stored_card
+from zpcode.services.notices import encoded_card
 from zpcode.services.status import resolve_target
 from zpcode.services.status.resolve_target import ResolvedTarget
-from zpcode.store import audit, status
-from zpcode.store import cards as outbox
+from zpcode.store import audit, cards, status
 from zpcode.store.database.session import Connection, Engine, transaction
-from zpcode.wire.calendar import seconds
-from zpcode.wire.card import BatchCard, Standing, Timeline, batch_key, item_key, standing_key
-from zpcode.wire.vocabulary import Scope, State
+from zpcode.wire.card import BatchCard, Timeline, batch_key, item_key, standing_key
+from zpcode.wire.vocabulary import Scope
 
 MAX_PAGE: Final = 200
 MAX_CARD_BYTES: Final = 256 * 1024
@@ -39,7 +39,7 @@ _LATEST: Final = 2**63 - 1  # stands in for the number the database will give: a
 
 
 class Projected(NamedTuple):
-    """A recorded decision, and whether Redis has been told of it already."""
+    """A recorded decision, and whether Redis has its cards already."""
 
     change: StatusChange
     projected: bool
@@ -54,28 +54,31 @@ def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datet
     actor = rules.actor_of(caller)
     rules.permit(request, actor)
     rules.check(request, actor, now)
+    target = parse_target(request.scope, request.target, request.first, request.last)
     with transaction(engine) as connection:
-        place = resolve_target.to_decide(connection, request, caller)
-        earlier = status.history(connection, place.about.scope, place.about.target)
-        now = max([now, *(found.created_at for found in earlier)])  # another process's clock may be ahead of ours
-        draft = records.draft(request, place.about, caller, now)
+        resolved = resolve_target.to_decide(connection, target, caller)
+        earlier = status.history(connection, resolved.about.scope, resolved.about.target)
+        now = max([now, *(one.created_at for one in earlier)])  # another process's clock may be ahead of ours
+        draft = records.draft(request, resolved.about, caller, now)
         if (same := records.repeated(earlier, draft, request)) is not None:
             return replace(same, repeated=True)
         draft = records.with_lift(earlier, draft)
-        cards = _cards(connection, place, [*earlier, replace(draft, id=_LATEST)], now)
+        made = [*earlier, replace(draft, id=_LATEST)]
+        timelines.check_pending([records.decision(one) for one in made], now)
+        written = _cards(connection, resolved, made)
         audit.lock(connection)  # from here on everybody else waits: what takes long is done
-        made = status.add(connection, draft, caller.name)
-        _audit(connection, made, caller)
-        if any(found.notice for found in (*earlier, made)):  # it is one, or may have ended one
-            cards |= notice_cards(connection)
-        outbox.put_cards(connection, cards)
-        return made
+        decided = status.add(connection, draft, caller.name)
+        _audit(connection, decided, caller)
+        if any(one.notice for one in made):  # the decision is a notice, or may have ended one
+            written |= encoded_card(connection)
+        cards.put_cards(connection, written)
+        return decided
 
 
 def change_and_project(
     engine: Engine, redis: AnyRedis | None, request: StatusRequest, *, caller: Caller, now: datetime
 ) -> Projected:
-    """Decide, commit, then tell Redis. A Redis that does not answer undoes nothing. Raises as `change` does."""
+    """Decide, commit, then copy the cards to Redis. A Redis that does not answer undoes nothing. Raises as `change` does."""
     made = change(engine, request, caller=caller, now=now)
     if redis is None:
         return Projected(made, projected=False)
@@ -91,8 +94,9 @@ def history(engine: Engine, scope: Scope, target: str, caller: Caller) -> list[S
 
     Those about standards and keys are open to every caller. Raises Refused, NotFound, Unavailable.
     """
+    parsed = parse_target(scope, target)
     with transaction(engine) as connection:
-        about = resolve_target.to_read(connection, scope, target, caller)
+        about = resolve_target.to_read(connection, parsed, caller)
         return status.history(connection, about.scope, about.target)
 
 
@@ -119,31 +123,23 @@ def _audit(connection: Connection, made: StatusChange, caller: Caller) -> None:
     )
 
 
-def _cards(connection: Connection, place: ResolvedTarget, made: list[StatusChange], now: datetime) -> dict[str, bytes]:
-    decisions = [records.decision(found) for found in made]
-    timelines.check_pending(decisions, now)
-    encode = msgspec.msgpack.encode
-    if place.batch is None:
-        told = _never_empty(timelines.timeline(decisions, now), now)
-        return {standing_key(place.about.scope, place.about.target): encode(told)}
-    key = batch_key(place.batch.number)
-    card = card_of(connection, key, BatchCard) or place.batch.card()
-    if place.about.scope is Scope.RANGE:
-        body = encode(msgspec.structs.replace(card, ranges=timelines.ranges(decisions, now)))
+def _cards(connection: Connection, resolved: ResolvedTarget, made: list[StatusChange]) -> dict[str, bytes]:
+    """The cards that all decisions about a target give, the new one being the last of `made`."""
+    batch, scope = resolved.batch, resolved.about.scope
+    if batch is None:
+        return {standing_key(scope, resolved.about.target): _encoded(standing(made))}
+    key = batch_key(batch.number)
+    card = stored_card(connection, key, BatchCard) or new_batch_card(batch)
+    body = _encoded(with_decisions(card, scope, made))
+    if scope is Scope.RANGE:
         _check_size(body)
+    if resolved.index is None:
         return {key: body}
-    told = timelines.timeline(decisions, now)
-    if place.index is None:
-        return {key: encode(msgspec.structs.replace(card, timeline=told))}
-    return {
-        item_key(place.batch.number, place.index): encode(_never_empty(told, now)),
-        key: encode(msgspec.structs.replace(card, exceptions=True)),
-    }
+    return {item_key(batch.number, resolved.index): _encoded(standing(made)), key: body}
 
 
-def _never_empty(told: Timeline, now: datetime) -> Timeline:
-    """A card stays once it is written: what is restored says so."""
-    return told if told.standings else Timeline((Standing(State.GOOD, seconds(now)),))
+def _encoded(card: BatchCard | Timeline) -> bytes:
+    return msgspec.msgpack.encode(card)
 
 
 def _check_size(body: bytes) -> None:

@@ -1,6 +1,6 @@
-"""From a target as a person wrote it to what it names in the registry, within the caller's reach.
+"""From a parsed target to what it names in the database, within the caller's reach.
 
-What does not exist and what is another's are answered in the same words.
+A target that does not exist and a target of another enterprise are refused in the same words.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Final
 from zpcode.errors import Finding, NotFound, Refused, Text
 from zpcode.rules.access import Caller
 from zpcode.rules.batches.batch import Batch
-from zpcode.rules.status import targets
-from zpcode.rules.status.permissions import NO_NOTE, StatusRequest, reaches_ownerless
+from zpcode.rules.status.permissions import NO_NOTE, reaches_ownerless
 from zpcode.rules.status.records import DecisionTarget
+from zpcode.rules.status.targets import BatchTarget, ItemName, ItemTarget, ParsedTarget, RangeBound, RecordTarget
 from zpcode.store import batches, status
 from zpcode.store.database.session import Connection
 from zpcode.wire.payload import Identity, Level, Serial, check_matches
@@ -21,7 +21,6 @@ from zpcode.wire.permutation import Permutation
 from zpcode.wire.vocabulary import Scope
 
 _OWNERLESS: Final = frozenset({Scope.STANDARD, Scope.KEY})
-_OF_BATCH: Final = frozenset({Scope.CODE, Scope.RANGE, Scope.BATCH})
 _INSTEAD: Final = {
     Level.PRODUCT: Text(
         "该批次印的都是同一个品类码，请改用 product 范围",
@@ -42,58 +41,64 @@ class ResolvedTarget:
     index: int | None = None
 
 
-def to_decide(connection: Connection, request: StatusRequest, caller: Caller) -> ResolvedTarget:
-    """The place of a decision; nobody else decides about it until the transaction ends.
+def to_decide(connection: Connection, target: ParsedTarget, caller: Caller) -> ResolvedTarget:
+    """What a decision is about. It stays locked: nobody else decides about it until the transaction ends.
 
-    Raises Refused (unreadable, or a batch without item codes), NotFound.
+    Raises Refused (a batch without item codes, a range that does not fit), NotFound.
     """
-    if request.scope not in _OF_BATCH:
-        return ResolvedTarget(_registered(connection, request.scope, request.target, caller, lock=True))
-    place = _in_batch(connection, request.scope, request.target, caller, lock=True)
-    batch = place.batch
-    if batch is not None and (instead := _INSTEAD.get(batch.level)) is not None:
-        raise Refused(instead, (Finding("target", instead, "/target", request.target.strip()[:80]),))
-    return _bounded(place, request)
+    if isinstance(target, RecordTarget):
+        status.lock(connection, target.scope, target.key)
+        if target.scope in _OWNERLESS and not reaches_ownerless(caller):
+            raise _unknown(target)
+        return ResolvedTarget(_record(connection, target, caller))
+    batch = _batch(connection, target, caller, lock=True)
+    resolved = _in_batch(connection, target, batch)
+    if (instead := _INSTEAD.get(batch.level)) is not None:
+        raise Refused(instead, (Finding("target", instead, "/target", target.text[:80]),))
+    if isinstance(target, ItemTarget) or target.bounds is None:
+        return resolved
+    first, last = _indices(batch, *target.bounds)
+    return replace(resolved, about=replace(resolved.about, first=first, last=last))
 
 
-def to_read(connection: Connection, scope: Scope, text: str, caller: Caller) -> DecisionTarget:
-    """What a target names. Standards and keys are open to every caller. Raises Refused, NotFound."""
-    if scope in _OF_BATCH:
-        return _in_batch(connection, scope, text, caller, lock=False).about
-    return _registered(connection, scope, text, caller, lock=False)
+def to_read(connection: Connection, target: ParsedTarget, caller: Caller) -> DecisionTarget:
+    """What a target names. Standards and keys are open to every caller. Raises NotFound."""
+    if isinstance(target, RecordTarget):
+        return _record(connection, target, caller)
+    return _in_batch(connection, target, _batch(connection, target, caller, lock=False)).about
 
 
-def _registered(connection: Connection, scope: Scope, text: str, caller: Caller, *, lock: bool) -> DecisionTarget:
-    target = targets.read(scope, text)
-    if lock:
-        status.lock(connection, scope, target)
-    if scope in _OWNERLESS:
-        if not status.known(connection, scope, target) or (lock and not reaches_ownerless(caller)):
-            raise _unknown(text)
-        return DecisionTarget(scope, target)
-    owner = status.owner(connection, scope, target)
+def _record(connection: Connection, target: RecordTarget, caller: Caller) -> DecisionTarget:
+    if target.scope in _OWNERLESS:
+        if not status.known(connection, target.scope, target.key):
+            raise _unknown(target)
+        return DecisionTarget(target.scope, target.key)
+    owner = status.owner(connection, target.scope, target.key)
     if owner is None or not caller.reaches(owner.uscc, owner.region):
-        raise _unknown(text)
-    return DecisionTarget(scope, target, owner.uscc, owner.name)
+        raise _unknown(target)
+    return DecisionTarget(target.scope, target.key, owner.uscc, owner.name)
 
 
-def _in_batch(connection: Connection, scope: Scope, text: str, caller: Caller, *, lock: bool) -> ResolvedTarget:
-    item = targets.item(text) if scope is Scope.CODE else None
-    number = targets.batch_number(text.strip()) if item is None else item.batch
+def _batch(connection: Connection, target: BatchTarget | ItemTarget, caller: Caller, *, lock: bool) -> Batch:
+    number = target.item.batch if isinstance(target, ItemTarget) else target.number
     batch = batches.get(connection, number, lock=lock)
     if batch is None or not caller.reaches(batch.uscc, batch.region):
-        raise _unknown(text)
+        raise _unknown(target)
+    return batch
+
+
+def _in_batch(connection: Connection, target: BatchTarget | ItemTarget, batch: Batch) -> ResolvedTarget:
     owner = status.owner(connection, Scope.ENTERPRISE, batch.uscc)
-    about = DecisionTarget(scope, str(number), batch.uscc, NO_NOTE if owner is None else owner.name)
-    if item is None or not batch.level.is_item:
+    about = DecisionTarget(target.scope, str(batch.number), batch.uscc, NO_NOTE if owner is None else owner.name)
+    if isinstance(target, BatchTarget) or not batch.level.is_item:
         return ResolvedTarget(about, batch)
-    index = _index(batch, item)
+    index = _index(batch, target.item)
     if index is None:
-        raise _unknown(text)
-    return ResolvedTarget(replace(about, target=f"{number}:{index}"), batch, index)
+        raise _unknown(target)
+    return ResolvedTarget(replace(about, target=f"{batch.number}:{index}"), batch, index)
 
 
-def _index(batch: Batch, item: targets.Item) -> int | None:
+def _index(batch: Batch, item: ItemName) -> int | None:
     """An item's index in its batch, or None where the batch has no such item."""
     if item.batch != batch.number or item.gtin not in {None, batch.gtin}:
         return None
@@ -107,35 +112,31 @@ def _index(batch: Batch, item: targets.Item) -> int | None:
     return index if 0 <= index < batch.quantity else None
 
 
-def _bounded(place: ResolvedTarget, request: StatusRequest) -> ResolvedTarget:
-    """The place with its range's bounds as indices."""
-    if place.batch is None or request.first is None or request.last is None:
-        return place
-    first = _bound(place.batch, "/first", request.first)
-    last = _bound(place.batch, "/last", request.last)
-    if last < first:
-        raise _range_refused("/last", request.last, "号段的末尾在开头之前", "the range ends before it begins")
-    return replace(place, about=replace(place.about, first=first, last=last))
+def _indices(batch: Batch, first: RangeBound, last: RangeBound) -> tuple[int, int]:
+    """The first and last index of a range. Raises Refused where an end is outside the batch, or they are reversed."""
+    low, high = _bound_index(batch, "/first", first), _bound_index(batch, "/last", last)
+    if high < low:
+        raise _range_refused("/last", last, "号段的末尾在开头之前", "the range ends before it begins")
+    return low, high
 
 
-def _bound(batch: Batch, where: str, value: int | str) -> int:
-    found = targets.bound(value)
-    index = _index(batch, targets.Item(batch.number, index=found) if isinstance(found, int) else found)
+def _bound_index(batch: Batch, where: str, bound: RangeBound) -> int:
+    index = _index(batch, bound.item)
     if index is None:
         raise _range_refused(
             where,
-            value,
+            bound,
             f"不属于批次 {batch.number}（共 {batch.quantity} 件，从 0 起）",
             f"not an item of batch {batch.number}: it has {batch.quantity}, counted from 0",
         )
     return index
 
 
-def _range_refused(where: str, value: object, zh: str, en: str) -> Refused:
+def _range_refused(where: str, bound: RangeBound, zh: str, en: str) -> Refused:
     text = Text(zh, en)
-    return Refused(text, (Finding("range", text, where, str(value)[:80]),))
+    return Refused(text, (Finding("range", text, where, bound.text[:80]),))
 
 
-def _unknown(text: str) -> NotFound:
-    shown = text.strip()[:80]
-    return NotFound(Text(f"没有这个对象：{shown}", f"there is no such target: {shown}"))
+def _unknown(target: ParsedTarget) -> NotFound:
+    text = target.text[:80]
+    return NotFound(Text(f"没有这个对象：{text}", f"there is no such target: {text}"))

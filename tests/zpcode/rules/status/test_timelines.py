@@ -16,8 +16,8 @@ from zpcode.rules.status.timelines import (
     MAX_PENDING,
     TimelineDecision,
     check_pending,
-    held_in,
     in_force,
+    in_force_within,
     lifted_by,
     ranges,
     timeline,
@@ -117,7 +117,7 @@ def test_a_restoration_of_a_range_sees_whoever_decided_about_any_of_its_items(
     for item in range(first, last + 1):
         met = [found for found in made if (found.first or 0) <= item <= (found.last or 0)]
         expected |= {found.actor for found in in_force(met, NOW)}
-    assert {found.actor for found in held_in(made, first, last, NOW)} == expected
+    assert {found.actor for found in in_force_within(made, first, last, NOW)} == expected
 
 
 def test_neighbouring_ranges_that_say_the_same_are_one() -> None:

@@ -1,0 +1,51 @@
+"""Cards for the services: a stored card read by its key, and what a card is derived from, read from the database.
+
+`zpcode.rules.cards` derives the cards. Here stands which rows a derivation needs, for writers and for `fsck` alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from zpcode.rules.batches.batch import Batch
+from zpcode.rules.cards import lot_card
+from zpcode.rules.journey import JourneyEvent, Subject
+from zpcode.store import cards, journey
+from zpcode.store.database.session import Connection
+from zpcode.store.monitoring import integrity
+from zpcode.wire.card import BatchCard, LotCard, ProductCard, lot_key
+
+CardType = TypeVar("CardType", ProductCard, BatchCard, LotCard)
+
+
+def stored_card(connection: Connection, key: str, kind: type[CardType]) -> CardType | None:
+    """The card under a key as it is stored, or None where there is none."""
+    rows = cards.fetch(connection, [key])
+    return msgspec.msgpack.decode(rows[0].body, type=kind) if rows else None
+
+
+def events_of_batches(connection: Connection, batches: Collection[Batch]) -> Mapping[int, Sequence[JourneyEvent]]:
+    """Every event that a batch's card is derived from, by batch number: those of the batch, then those of its lot."""
+    events = journey.of(connection, {subject for batch in batches for subject in _subjects(batch)})
+    return {
+        batch.number: [event for subject in _subjects(batch) for event in events.get(subject, ())] for batch in batches
+    }
+
+
+def _subjects(batch: Batch) -> list[Subject]:
+    own = Subject(batch.number)
+    return [own, Subject(gtin=batch.gtin, lot=batch.lot)] if batch.lot else [own]
+
+
+def lot_cards(connection: Connection, lots: Collection[tuple[str, str]]) -> dict[str, LotCard]:
+    """The cards of these lots (GTIN-14, AI 10) by key, derived anew; a lot without lot codes has no card."""
+    if not lots:
+        return {}
+    events = journey.of(connection, [Subject(gtin=gtin, lot=lot) for gtin, lot in lots])
+    return {
+        lot_key(row.gtin, row.lot): lot_card(*row, events.get(Subject(gtin=row.gtin, lot=row.lot), ()))
+        for row in integrity.lots(connection, sorted(lots))
+    }
