@@ -29,13 +29,12 @@ from zpcode.projection import client, comparison, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.projection.comparison import ProjectionComparison
 from zpcode.services import complaints, notices, scans
-from zpcode.services.batches import issue as issuing
-from zpcode.services.batches import queue as jobs
+from zpcode.services.batches import queue as issue_queue
+from zpcode.services.batches.issue import issue
 from zpcode.services.monitoring.statistics import InstallationStatistics
 from zpcode.services.registry import product_cards
 from zpcode.settings import AuthoritySettings
-from zpcode.store import batches
-from zpcode.store import jobs as store_jobs
+from zpcode.store import batches, jobs
 from zpcode.store.database.session import Engine, connect, transaction
 from zpcode.store.database.tracing import trace
 from zpcode.store.monitoring.worker_slots import WorkerSlot
@@ -77,7 +76,7 @@ class Worker:
     redis: AnyRedis
     stream: AnyRedis
     signer: SigningService
-    queue: jobs.IssueQueue
+    queue: issue_queue.IssueQueue
     directory: Path
     stop: threading.Event = field(default_factory=threading.Event)
     comparison: ProjectionComparison | None = None
@@ -96,9 +95,7 @@ class Worker:
     def issue_once(self, number: int) -> None:
         """Issue one batch and show it to the scan service; what cannot be done now is tried again by the sweep."""
         try:
-            batch = issuing.issue(
-                self.engine, self.signer, number, directory=self.directory, clock=_clock, stop=self.stop
-            )
+            batch = issue(self.engine, self.signer, number, directory=self.directory, clock=_clock, stop=self.stop)
         except Conflict:
             self.issued["busy"] += 1
             return  # someone else is at it
@@ -138,7 +135,7 @@ class Worker:
         This is what finds a batch whose process died between its reservation and its job, or at the job.
         """
         with transaction(self.engine) as connection:
-            if cleared := store_jobs.clear_abandoned(connection):
+            if cleared := jobs.clear_abandoned(connection):
                 _logger.warning("jobs of workers that are gone were cleared", extra={"jobs": cleared})
             numbers = batches.waiting(connection, SWEPT_AT_ONCE)
         if not all(self.queue.defer_issue(number) for number in numbers):
@@ -267,7 +264,10 @@ class Worker:
         app = job_app(self.database, self.issue_once)
         async with app.open_async():
             work = app.run_worker_async(
-                queues=[jobs.QUEUE], concurrency=BATCHES_AT_ONCE, install_signal_handlers=False, delete_jobs="always"
+                queues=[issue_queue.QUEUE],
+                concurrency=BATCHES_AT_ONCE,
+                install_signal_handlers=False,
+                delete_jobs="always",
             )
             tasks = {asyncio.create_task(work), asyncio.create_task(stopped.wait())}
             self.queue_open = True
@@ -278,13 +278,13 @@ class Worker:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def job_app(database: str, issue: Callable[[int], None]) -> App:
+def job_app(database: str, issue_once: Callable[[int], None]) -> App:
     """The job queue with the one task there is."""
     app = App(connector=PsycopgConnector(conninfo=database, min_size=1, max_size=4, timeout=3))
 
-    @app.task(name=jobs.TASK, queue=jobs.QUEUE)
+    @app.task(name=issue_queue.TASK, queue=issue_queue.QUEUE)
     def issue_batch(number: int) -> None:
-        issue(number)
+        issue_once(number)
 
     return app
 
@@ -305,9 +305,9 @@ def main(settings: AuthoritySettings) -> None:
         stream = client.connect(cache, seconds=scans.TIMEOUT_SECONDS)
         stack.callback(stream.close)
         signer = stack.enter_context(SignerClient(settings.signer_socket))
-        queue = stack.enter_context(jobs.IssueQueue(database))
+        queue = stack.enter_context(issue_queue.IssueQueue(database))
         asked = stack.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS))
-        found = Worker(
+        worker = Worker(
             database,
             engine,
             redis,
@@ -319,8 +319,8 @@ def main(settings: AuthoritySettings) -> None:
             survey=InstallationStatistics(engine, redis, asked, compared),
             spans=spans,
         )
-        stack.enter_context(Exposition(settings.metrics_address, found.pages()))
-        found.run()
+        stack.enter_context(Exposition(settings.metrics_address, worker.pages()))
+        worker.run()
 
 
 def _clock() -> datetime:

@@ -100,17 +100,17 @@ def _take(number: str, request: StepRequest) -> None:
 def line(found: Complaint) -> str:
     """A complaint as one line: nothing somebody wrote is in it."""
     state = STATES[found.state]
-    parts = (found.number, shown_time(found.received_at), f"{state.zh} {state.en}", found.told.kind.value, found.region)
+    parts = (found.number, shown_time(found.received_at), f"{state.zh} {state.en}", found.form.kind.value, found.region)
     return "  ".join((*parts, found.gtin or "-"))
 
 
 def whole(found: Complaint) -> Iterator[str]:
     """A complaint line by line; what somebody wrote comes without control characters, indented."""
-    told = found.told
+    form = found.form
     yield line(found)
-    yield f"  {region_name(found.region).zh}  USCC {found.uscc or '-'}  {found.proof.value}  {told.code or '-'}"
-    yield f"  联系方式 / contact: {told.contact or '-'}  照片 / photos: {found.photos}  购买地 / bought: {told.place or '-'}"
-    yield from (f"  | {part}" for part in told.description.split("\n"))
+    yield f"  {region_name(found.region).zh}  USCC {found.uscc or '-'}  {found.proof.value}  {form.code or '-'}"
+    yield f"  联系方式 / contact: {form.contact or '-'}  照片 / photos: {found.photos}  购买地 / bought: {form.place or '-'}"
+    yield from (f"  | {part}" for part in form.description.split("\n"))
     for event in found.events:
         step = STEPS[event.step]
         to = f" → {event.region}" if event.region else ""

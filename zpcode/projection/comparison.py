@@ -25,7 +25,7 @@ from zpcode.errors import Text, Unavailable
 from zpcode.projection import client, copies, projector
 from zpcode.projection.client import AnyRedis, Layout
 from zpcode.projection.copies import Copy
-from zpcode.store import cards as outbox
+from zpcode.store import cards as card_table
 from zpcode.store.cards import Card
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.store.monitoring import integrity
@@ -120,7 +120,7 @@ def _alone(engine: Engine, redis: AnyRedis) -> Iterator[tuple[Connection, Layout
     """A transaction during which nobody else writes cards to Redis, and Redis's shards. Raises Unavailable."""
     try:
         with transaction(engine) as connection:
-            outbox.lock_projector(connection)
+            card_table.lock_projector(connection)
             yield connection, client.layout(redis)
     except RedisError as error:
         raise Unavailable(_AWAY) from error
@@ -143,7 +143,7 @@ def _there(layout: Layout, mark: str) -> bool:
 def _wrong(connection: Connection, layout: Layout, told: Mapping[int, int], keys: Sequence[str]) -> list[_Wrong]:
     """What is wrong with the copies of these cards."""
     believed = [key for key in keys if id(copies.shard_of(layout, key)) in told]
-    rows = {card.key: card for card in outbox.fetch(connection, believed)}
+    rows = {card.key: card for card in card_table.fetch(connection, believed)}
     found: list[_Wrong] = []
     for key, copy in zip(believed, copies.read(layout, believed), strict=True):
         if (card := rows.get(key)) is not None:
@@ -186,7 +186,7 @@ def _mended(connection: Connection, layout: Layout, wrong: Sequence[_Wrong]) -> 
             shard.redis.delete(shard.feed.log)
         keys += [card.key for card in integrity.cards_after(connection, "", 1)]
     if keys:
-        outbox.renew(connection, keys)
+        card_table.renew(connection, keys)
     return done
 
 

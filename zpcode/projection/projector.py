@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 from zpcode.errors import Text, Unavailable
 from zpcode.projection.client import AnyRedis, Layout, ShardClient, layout
-from zpcode.store import cards as outbox
+from zpcode.store import cards as card_table
 from zpcode.store.cards import Card
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.store.scans import unscanned
@@ -93,7 +93,7 @@ def catch_up(engine: Engine, redis: AnyRedis, *, fill: bool = True) -> int:
     goes on from there. One shard that is away does not keep the others from being written.
     """
     with transaction(engine) as connection:
-        outbox.lock_projector(connection)
+        card_table.lock_projector(connection)
         try:
             shards = layout(redis)
         except RedisError as error:
@@ -117,7 +117,7 @@ class _Projector:
     def run(self, *, fill: bool) -> int:
         """Look at every head, fill what is empty, then tell what is new since the oldest head."""
         self._each(self._copies, _Copy.look)
-        newest = outbox.head(self._connection)
+        newest = card_table.head(self._connection)
         generation = self._generation(newest)
         cleared = [copy for copy in self._live if copy.generation != generation or copy.revision > newest]
         grown = [copy for copy in self._live if copy not in cleared and copy.slots != copy.shard.slots]
@@ -172,7 +172,7 @@ class _Projector:
     def _follow(self, generation: str) -> None:
         """Write what changed since the oldest head, chunk by chunk, each announced when it is everywhere."""
         revision = min((copy.revision for copy in self._live), default=0)
-        while self._live and (cards := outbox.since(self._connection, revision, CHUNK)):
+        while self._live and (cards := card_table.since(self._connection, revision, CHUNK)):
             for copy, part in self._split(cards, self._live):
                 self._each([copy], self._write_new, part)
             revision = cards[-1].revision
@@ -204,7 +204,7 @@ class _Projector:
         key = redis_keys.exceptions(number)
         if redis.hexists(key, redis_keys.COMPLETE):
             return
-        for chunk in outbox.items(self._connection, number):
+        for chunk in card_table.items(self._connection, number):
             _put(redis, chunk)
         redis.hset(key, redis_keys.COMPLETE, 1)
 
@@ -215,7 +215,7 @@ class _Projector:
         token = secrets.token_hex(8)
         self._each(copies, self._announce_filling, token)
         drained = self._drained()
-        for chunk in outbox.everything(self._connection):
+        for chunk in card_table.everything(self._connection):
             for copy, part in self._split(chunk, copies):
                 self._each([copy], self._write, part, unscanned(self._connection, _batches(part)) if drained else [])
         self._each(copies, self._begin, token, generation, newest)

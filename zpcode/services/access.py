@@ -82,7 +82,7 @@ def listing(engine: Engine, caller: Caller, after: str = "", limit: int = 50) ->
 def authenticate(engine: Engine, token: str, now: datetime) -> Caller | None:
     """Who sent this token, or None: it is no key, an unknown one, a wrong secret, or a revoked key.
 
-    The four take the same path, one query and one comparison in constant time, and are not told apart.
+    The four take the same path, one query and one comparison in constant time, and give the same answer.
     """
     id_, secret = rules.parse_token(token) or ("", "")
     with transaction(engine) as connection:

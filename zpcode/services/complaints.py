@@ -113,7 +113,7 @@ def _product(engine: Engine, gtin: str) -> Concerned | None:
 
 def receive(
     engine: Engine,
-    told: ComplaintForm,
+    form: ComplaintForm,
     named: ComplaintSubject,
     photos: Sequence[bytes],
     *,
@@ -128,21 +128,25 @@ def receive(
     """
     with transaction(engine) as connection:
         key_of = complaints.secret(connection)
-        marks = _marks(key_of, ticket, told, photos)
+        marks = _marks(key_of, ticket, form, photos)
         complaints.lock(connection, marks.ticket)
         complaints.lock(connection, marks.likeness)
-        found = complaints.same(connection, marks, now - rules.SAME_WITHIN)
+        complaint = complaints.same(connection, marks, now - rules.SAME_WITHIN)
         key = reference.follow_key(key_of, ticket)
-        if found is not None:
+        if complaint is not None:
             return Received(
-                found.number, found.at, repeated=True, key=key if found.ticket else "", other=not found.alike
+                complaint.number,
+                complaint.at,
+                repeated=True,
+                key=key if complaint.ticket else "",
+                other=not complaint.alike,
             )
         product = named.product
         new = Complaint(
             id=0,
             number=_number(connection, now, randomness),
             received_at=now,
-            told=told,
+            form=form,
             proof=named.proof,
             gtin=None if product is None else product.gtin,
             uscc=None if product is None else product.uscc,
@@ -155,8 +159,8 @@ def receive(
         return Received(made.number, now, repeated=False, key=key)
 
 
-def _marks(key_of: bytes, ticket: bytes, told: ComplaintForm, photos: Sequence[bytes]) -> Marks:
-    words = (told.kind, told.description, told.place, told.contact, told.code)
+def _marks(key_of: bytes, ticket: bytes, form: ComplaintForm, photos: Sequence[bytes]) -> Marks:
+    words = (form.kind, form.description, form.place, form.contact, form.code)
     parts = [*(word.encode() for word in words), *(hashlib.sha256(photo).digest() for photo in photos)]
     follow = reference.key_hash(reference.follow_key(key_of, ticket))
     return Marks(follow, ticket, reference.likeness(key_of, *parts))
@@ -178,10 +182,10 @@ def follow(engine: Engine, number: str, key: str) -> Complaint:
     with transaction(engine) as connection:
         expected = complaints.follow_hash(connection, number) or bytes(32)
         right = hmac.compare_digest(reference.key_hash(reference.read_key(key)), expected)
-        found = complaints.get(connection, number) if right else None
-    if found is None:
+        complaint = complaints.get(connection, number) if right else None
+    if complaint is None:
         raise _unknown()
-    return replace(found, told=replace(found.told, contact=""), photos=0)
+    return replace(complaint, form=replace(complaint.form, contact=""), photos=0)
 
 
 def listing(
@@ -189,27 +193,27 @@ def listing(
 ) -> list[Complaint]:
     """Up to `limit` (1 … 200) complaints within the caller's reach, newest first, older than the one numbered `before`."""
     with transaction(engine) as connection:
-        found = complaints.listing(connection, caller, state, before, max(1, min(limit, MAX_PAGE)))
-    return found if rules.reads_contact(caller) else [replace(one, photos=0) for one in found]
+        listed = complaints.listing(connection, caller, state, before, max(1, min(limit, MAX_PAGE)))
+    return listed if rules.reads_contact(caller) else [replace(one, photos=0) for one in listed]
 
 
 def read(engine: Engine, number: str, caller: Caller) -> Complaint:
     """One complaint with its steps; contact and photos for those who handle it only. Raises NotFound, Unavailable."""
     with transaction(engine) as connection:
-        found = _reached(connection, number, caller)
+        complaint = _reached(connection, number, caller)
     if rules.reads_contact(caller):
-        return found
-    return replace(found, told=replace(found.told, contact=""), photos=0)
+        return complaint
+    return replace(complaint, form=replace(complaint.form, contact=""), photos=0)
 
 
 def photo(engine: Engine, number: str, position: int, caller: Caller) -> bytes:
     """One photo (1 … 3) as JPEG. Raises Forbidden for enterprises, NotFound, Unavailable."""
     rules.permit(caller)
     with transaction(engine) as connection:
-        found = complaints.photo(connection, _reached(connection, number, caller).id, position)
-    if found is None:
+        picture = complaints.photo(connection, _reached(connection, number, caller).id, position)
+    if picture is None:
         raise NotFound(Text("没有这张照片", "there is no such photo"))
-    return found
+    return picture
 
 
 def take(engine: Engine, number: str, request: StepRequest, *, caller: Caller, now: datetime) -> Complaint:
@@ -221,16 +225,16 @@ def take(engine: Engine, number: str, request: StepRequest, *, caller: Caller, n
     rules.permit(caller)
     request = rules.check(request, caller)
     with transaction(engine) as connection:
-        found = _reached(connection, number, caller, lock=True)
-        state = rules.after(found.state, request.step)
-        now = max([now, *(event.at for event in found.events)])  # another process's clock may be ahead of ours
+        complaint = _reached(connection, number, caller, lock=True)
+        state = rules.after(complaint.state, request.step)
+        now = max([now, *(event.at for event in complaint.events)])  # another process's clock may be ahead of ours
         event = ComplaintEvent(request.step, now, authority_of(caller, Bilingual()), request.text, request.region)
-        event = replace(event, id=complaints.add_event(connection, found.id, event, caller.name))
+        event = replace(event, id=complaints.add_event(connection, complaint.id, event, caller.name))
         ended = now if state in rules.ENDED else None
-        region = request.region or found.region
-        complaints.change(connection, found.id, state, region, ended)
-        _audit(connection, found, request.step, caller.name, now, rules.logged_step(event, state))
-    return replace(found, state=state, region=region, ended_at=ended, events=(*found.events, event))
+        region = request.region or complaint.region
+        complaints.change(connection, complaint.id, state, region, ended)
+        _audit(connection, complaint, request.step, caller.name, now, rules.logged_step(event, state))
+    return replace(complaint, state=state, region=region, ended_at=ended, events=(*complaint.events, event))
 
 
 def forget(engine: Engine, now: datetime) -> tuple[int, int]:
@@ -246,10 +250,10 @@ def forget(engine: Engine, now: datetime) -> tuple[int, int]:
 
 
 def _reached(connection: Connection, number: str, caller: Caller, *, lock: bool = False) -> Complaint:
-    found = complaints.get(connection, reference.read_number(number) or "", lock=lock)
-    if found is None or not caller.reaches(found.uscc or "", found.region):
+    complaint = complaints.get(connection, reference.read_number(number) or "", lock=lock)
+    if complaint is None or not caller.reaches(complaint.uscc or "", complaint.region):
         raise _unknown()
-    return found
+    return complaint
 
 
 def _unknown() -> NotFound:
@@ -257,7 +261,7 @@ def _unknown() -> NotFound:
 
 
 def _audit(
-    connection: Connection, found: Complaint, step: ComplaintStep, actor: str, at: datetime, detail: dict[str, Any]
+    connection: Connection, complaint: Complaint, step: ComplaintStep, actor: str, at: datetime, detail: dict[str, Any]
 ) -> None:
     action = f"complaint.{step.value}"
-    audit.append(connection, at=at, actor=actor, action=action, object_=f"complaint:{found.number}", detail=detail)
+    audit.append(connection, at=at, actor=actor, action=action, object_=f"complaint:{complaint.number}", detail=detail)

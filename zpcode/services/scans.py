@@ -63,10 +63,10 @@ def drain(engine: Engine, redis: Redis, *, consumer: str, now: datetime, limit: 
         entries = _taken(redis, consumer, limit)
         if not entries:
             return 0
-        found = [row for entry, fields in entries for row in rows_of(entry, fields, now)]
-        rows = [row for row in found if row is not None]
-        if len(rows) < len(found):
-            _logger.warning("unreadable scans dropped", extra={"dropped": len(found) - len(rows)})
+        parsed = [row for entry, fields in entries for row in rows_of(entry, fields, now)]
+        rows = [row for row in parsed if row is not None]
+        if len(rows) < len(parsed):
+            _logger.warning("unreadable scans dropped", extra={"dropped": len(parsed) - len(rows)})
         with transaction(engine) as connection:
             fresh = scans.add(connection, [_columns(row) for row in rows])
             counted = {row["entry"] for row in rows if row["counted"]}
@@ -119,9 +119,9 @@ def _row(name: str, event: ScanEvent, now: datetime) -> dict[str, Any] | None:
 
 def histories(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Scans of items summed up by item: how many, the first and its city, the last."""
-    found: dict[tuple[int, int], dict[str, Any]] = {}
+    summed: dict[tuple[int, int], dict[str, Any]] = {}
     for row in sorted(rows, key=lambda row: row["at"]):
-        history = found.setdefault(
+        history = summed.setdefault(
             (row["batch"], row["index"]),
             {
                 "batch": row["batch"],
@@ -134,7 +134,7 @@ def histories(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         )
         history["scans"] += 1
         history["last_at"] = row["at"]
-    return list(found.values())
+    return list(summed.values())
 
 
 def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,9 +156,9 @@ def _bounded(event: ScanEvent) -> bool:
 def _cut(network: str) -> str | None:
     if not network:
         return None
-    found = ipaddress.ip_network(network, strict=False)
-    longest = 24 if found.version == 4 else 48
-    return str(found if found.prefixlen <= longest else found.supernet(new_prefix=longest))
+    parsed = ipaddress.ip_network(network, strict=False)
+    longest = 24 if parsed.version == 4 else 48
+    return str(parsed if parsed.prefixlen <= longest else parsed.supernet(new_prefix=longest))
 
 
 def _taken(redis: Redis, consumer: str, limit: int) -> list[Entry]:
@@ -195,7 +195,7 @@ def _take(redis: Redis, consumer: str, limit: int) -> list[Entry]:
 
 def _entries(answer: Any) -> list[Entry]:
     """The entries of one stream in an XREADGROUP answer; one deleted meanwhile has no fields."""
-    return [(entry.decode("ascii"), fields or {}) for _, found in answer for entry, fields in found]
+    return [(entry.decode("ascii"), fields or {}) for _, delivered in answer for entry, fields in delivered]
 
 
 def _done(redis: Redis, entries: Sequence[str]) -> None:

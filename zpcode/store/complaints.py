@@ -99,7 +99,7 @@ def taken(connection: Connection, number: str) -> bool:
 
 def add(connection: Connection, new: Complaint, marks: Marks, photos: Sequence[bytes]) -> Complaint:
     """Write a complaint with contact and photos, without any step; returns it with its id."""
-    told = new.told
+    told = new.form
     written = insert(complaint).values(
         number=new.number,
         received_at=new.received_at,
@@ -157,7 +157,7 @@ def get(connection: Connection, number: str, *, lock: bool = False) -> Complaint
     found = _complaint(row, _counts(connection, [row.id]).get(row.id, 0))
     return replace(
         found,
-        told=replace(found.told, contact=connection.execute(contact).scalar() or ""),
+        form=replace(found.form, contact=connection.execute(contact).scalar() or ""),
         events=tuple(events(connection, row.id)),
     )
 
@@ -259,7 +259,7 @@ def _complaint(row: Row[Any], photos: int) -> Complaint:
         id=row.id,
         number=row.number,
         received_at=row.received_at,
-        told=told,
+        form=told,
         proof=ComplaintProof(row.proof),
         gtin=row.gtin,
         uscc=row.uscc,

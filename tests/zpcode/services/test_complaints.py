@@ -73,7 +73,7 @@ def row(engine: Engine, query: str) -> Any:
 def test_who_reaches_the_region_handles_it_and_nobody_else(registered: Engine, now: datetime) -> None:
     number = received(registered, now).number
     for caller in (COUNTY, CITY, PROVINCE, OPERATOR):
-        assert complaints.read(registered, number, caller).told == TOLD
+        assert complaints.read(registered, number, caller).form == TOLD
         assert [found.number for found in complaints.listing(registered, caller)] == [number]
     for caller in (NINGBO, OTHER):
         assert complaints.listing(registered, caller) == []
@@ -88,7 +88,7 @@ def test_who_reaches_the_region_handles_it_and_nobody_else(registered: Engine, n
 def test_an_enterprise_reads_no_contact_and_no_photo(registered: Engine, now: datetime) -> None:
     number = received(registered, now, TOLD, b"jpeg").number
     found = complaints.read(registered, number, MAKER)
-    assert (found.told, found.photos) == (replace(TOLD, contact=""), 0)
+    assert (found.form, found.photos) == (replace(TOLD, contact=""), 0)
     assert [one.photos for one in complaints.listing(registered, MAKER)] == [0]
     assert complaints.photo(registered, number, 1, COUNTY) == b"jpeg"
     with pytest.raises(Forbidden):
@@ -105,7 +105,7 @@ def test_whoever_has_the_key_sees_the_steps_and_neither_contact_nor_photos(regis
     found = complaints.follow(registered, made.number, made.key)
     assert [event.step for event in found.events] == [ComplaintStep.RECEIVE, ComplaintStep.ASSIGN, ComplaintStep.ANSWER]
     assert found.events[2].authority.zh == "余杭区市场监督管理局"
-    assert (found.state, found.told.contact, found.photos) == (ComplaintState.ANSWERED, "", 0)
+    assert (found.state, found.form.contact, found.photos) == (ComplaintState.ANSWERED, "", 0)
     for number, key in ((made.number, made.key[::-1]), (made.number, ""), ("TS-20261121-0000000", made.key)):
         with pytest.raises(NotFound):
             complaints.follow(registered, number, key)
@@ -229,7 +229,7 @@ def test_contact_and_photos_go_180_days_after_the_end_and_not_before(registered:
     assert complaints.forget(registered, now + timedelta(days=180, seconds=1)) == (1, 1)
     assert complaints.forget(registered, now + timedelta(days=180, seconds=1)) == (0, 0)
     found = complaints.read(registered, number, COUNTY)
-    assert (found.told, found.photos) == (replace(TOLD, contact=""), 0)
+    assert (found.form, found.photos) == (replace(TOLD, contact=""), 0)
     assert complaints.read(registered, other, COUNTY).photos == 1
     assert row(registered, "SELECT count(likeness) FROM complaint") == 0
     with transaction(registered) as connection:

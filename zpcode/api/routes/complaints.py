@@ -185,11 +185,11 @@ def _summary(found: Complaint) -> dict[str, Any]:
         "number": found.number,
         "received_at": found.received_at,
         "state": found.state,
-        "kind": found.told.kind,
-        "description": found.told.description,
-        "place": found.told.place,
-        "language": found.told.language,
-        "code": found.told.code,
+        "kind": found.form.kind,
+        "description": found.form.description,
+        "place": found.form.place,
+        "language": found.form.language,
+        "code": found.form.code,
         "proof": found.proof,
         "gtin": found.gtin,
         "enterprise": found.uscc,
@@ -202,7 +202,7 @@ def _summary(found: Complaint) -> dict[str, Any]:
 
 def _whole(found: Complaint) -> WholeComplaintView:
     events = [_event(event) for event in found.events]
-    return WholeComplaintView(**_summary(found), contact=found.told.contact or None, events=events)
+    return WholeComplaintView(**_summary(found), contact=found.form.contact or None, events=events)
 
 
 def _event(event: ComplaintEvent) -> ComplaintEventView:

@@ -165,11 +165,11 @@ def _bilingual(cells: Mapping[str, str], name: str) -> Bilingual:
 
 def _moment(text: str) -> str:
     """A time as a person or a spreadsheet writes it, in the form the rules read; anything else as it is."""
-    found = _LOCAL.fullmatch(text)
-    if found is None:
+    match = _LOCAL.fullmatch(text)
+    if match is None:
         return text
-    day = f"{found[1]}-{int(found[2]):02}-{int(found[3]):02}"
-    return day if found[4] is None else f"{day}T{int(found[4]):02}:{found[5]}{found[6] or ''}+08:00"
+    day = f"{match[1]}-{int(match[2]):02}-{int(match[3]):02}"
+    return day if match[4] is None else f"{day}T{int(match[4]):02}:{match[5]}{match[6] or ''}+08:00"
 
 
 def _subject(line: int, batch: str, gtin: str, lot: str, findings: Findings) -> Subject | None:

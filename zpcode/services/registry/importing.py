@@ -12,8 +12,7 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from zpcode.errors import ImportRefused, Refused, Text
-from zpcode.rules.registry import consistency
-from zpcode.rules.registry import reader as drafts
+from zpcode.rules.registry import consistency, reader
 from zpcode.rules.registry.changes import CHANGED, ImportReport, changes, plain
 from zpcode.rules.registry.layout import SHEETS
 from zpcode.rules.registry.records import Registry, merged
@@ -30,15 +29,15 @@ _AUDITED_CHANGES = 1000  # in full in the audit log; of the rest the file's hash
 _LISTED: Final = frozenset(sheet.plural for sheet in SHEETS if sheet.listed)
 
 
-def read_draft(data: bytes, today: date) -> tuple[drafts.Draft, drafts.ImportFindings]:
-    """A file's records and what is wrong with single cells. Raises ImportRefused for a file that is none."""
-    findings = drafts.ImportFindings()
+def read_draft(data: bytes, today: date) -> tuple[reader.Draft, reader.ImportFindings]:
+    """A registry file's records, and what is wrong with single cells. Raises ImportRefused where it is no registry file."""
+    findings = reader.ImportFindings()
     try:
-        reader = document if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"["} else workbook
-        rows = reader.rows(data, findings)
+        form = document if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"["} else workbook
+        rows = form.rows(data, findings)
     except Refused as refused:
         raise ImportRefused(refused.text, (*findings.all(), *refused.findings)) from refused
-    draft = drafts.draft(rows, findings, today)
+    draft = reader.draft(rows, findings, today)
     if not rows and not findings.items:
         findings.add("empty", "文件中没有任何记录", "there is not one record in the file")
     return draft, findings
@@ -66,7 +65,7 @@ def import_registry(
     with transaction(engine) as connection:
         store.lock_imports(connection)
         known = _known(connection, draft.registry)
-        drafts.complete(draft, known)
+        reader.complete(draft, known)
         import_.assign(draft, known, prints, findings)
         consistency.check(consistency.Checker(draft, known, merged(known, draft.registry), findings), today)
         if findings.items:
@@ -83,7 +82,7 @@ def import_registry(
 
 
 def _prints(
-    engine: Engine, draft: drafts.Draft, source: import_.ImportPictures | None, *, keep: bool
+    engine: Engine, draft: reader.Draft, source: import_.ImportPictures | None, *, keep: bool
 ) -> import_.Prints:
     """The file's pictures, before the transaction: developing takes its time, and nobody shall wait for it."""
     names = import_.named(draft.registry.products.values())
@@ -94,7 +93,7 @@ def _prints(
     return import_.prints(names, source, known, keep=keep)
 
 
-def _refused(findings: drafts.ImportFindings) -> ImportRefused:
+def _refused(findings: reader.ImportFindings) -> ImportRefused:
     count = len(findings.items) + findings.beyond
     return ImportRefused(
         Text(
@@ -115,11 +114,11 @@ def _known(connection: Connection, file: Registry) -> Registry:
 
 
 def _write(connection: Connection, known: Registry, file: Registry, now: datetime, *, dry_run: bool) -> ImportReport:
-    counts, found = changes(known, file)
+    counts, changed = changes(known, file)
     touched: defaultdict[str, set[str]] = defaultdict(set)
-    for change in found:
+    for change in changed:
         touched[change.entity].add(change.key.partition("#")[0] if change.entity in _LISTED else change.key)
-    former = [known.standards[one.key] for one in found if one.entity == "standards" and one.kind == CHANGED]
+    former = [known.standards[one.key] for one in changed if one.entity == "standards" and one.kind == CHANGED]
     store.keep_versions(connection, former, now)
     for sheet in SHEETS:
         records: dict[str, Any] = getattr(file, sheet.plural)
@@ -133,7 +132,7 @@ def _write(connection: Connection, known: Registry, file: Registry, now: datetim
     cards = write_cards(connection, gtins, calendar.today(now), dry_run=dry_run)
     if not dry_run:
         notices.write(connection)  # they name products, enterprises and standards
-    return ImportReport(dry_run, counts, found, cards)
+    return ImportReport(dry_run, counts, changed, cards)
 
 
 def _detail(report: ImportReport) -> dict[str, Any]:

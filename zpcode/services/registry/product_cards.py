@@ -33,17 +33,17 @@ def product_cards(connection: Connection, gtins: Collection[str], today: date) -
 def write_cards(connection: Connection, gtins: Iterable[str], today: date, *, dry_run: bool = False) -> tuple[str, ...]:
     """Write the cards of these products that differ from the stored ones; return the GTINs of those.
 
-    With `dry_run` they are only told, not written.
+    With `dry_run` the GTINs are returned and nothing is written.
     """
     ordered, written = sorted(gtins), []
     for start in range(0, len(ordered), _CHUNK):
-        found = product_cards(connection, ordered[start : start + _CHUNK], today)
-        bodies = {product_key(gtin): msgspec.msgpack.encode(card) for gtin, card in found.items()}
+        derived = product_cards(connection, ordered[start : start + _CHUNK], today)
+        bodies = {product_key(gtin): msgspec.msgpack.encode(card) for gtin, card in derived.items()}
         stored = {card.key: card.body for card in cards.fetch(connection, list(bodies))}
         changed = {key: body for key, body in bodies.items() if stored.get(key) != body}
         if changed and not dry_run:
             cards.put_cards(connection, changed)
-        written += [gtin for gtin in found if product_key(gtin) in changed]
+        written += [gtin for gtin in derived if product_key(gtin) in changed]
     return tuple(written)
 
 

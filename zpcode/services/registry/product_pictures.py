@@ -13,7 +13,7 @@ from zpcode.rules.registry.records import StoredPicture
 from zpcode.services.pictures import encode
 from zpcode.services.pictures.decoder import PictureDecoder, busy
 from zpcode.services.pictures.storage import PictureStorage
-from zpcode.services.registry.listing import product as card_of
+from zpcode.services.registry import listing
 from zpcode.services.registry.product_cards import write_cards
 from zpcode.store import audit
 from zpcode.store.database.session import Engine, transaction
@@ -71,7 +71,7 @@ def _developed(data: bytes) -> encode.EncodedPicture:
 
 
 def _check(engine: Engine, gtin: str, caller: Caller) -> None:
-    card_of(engine, gtin, caller)
+    listing.product(engine, gtin, caller)
     may_describe(caller)
 
 

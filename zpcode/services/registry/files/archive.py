@@ -3,7 +3,7 @@
 An .xlsx is a zip of XML and can lie in many ways: a small file that unpacks without end, a directory with
 false sizes, a sheet that claims a million columns, XML that expands entities. `checked` reads each part a
 workbook needs once, in small pieces, counting as it goes, and hands on a new archive of those parts only:
-what the reader then sees has been seen here. Raises Refused; never allocates more than the limits allow.
+the reader gets nothing that was not checked here. Raises Refused; never allocates more than the limits allow.
 """
 
 from __future__ import annotations

@@ -38,15 +38,15 @@ def rows(data: bytes, findings: Findings) -> list[SheetRow]:
     """All records of a JSON file. Raises Refused where it is not JSON, too large or of another shape."""
     top = _decoded(data)
     known = {sheet.plural: sheet for sheet in SHEETS}
-    found: list[SheetRow] = []
+    rows: list[SheetRow] = []
     for name, items in top.items():
         if name not in known:
             _unknown(findings, f"/{_step(name)}")
         elif isinstance(items, list):
-            found += _records(known[name], items, f"/{name}", findings)
+            rows += _records(known[name], items, f"/{name}", findings)
         else:
             _not_a_list(findings, f"/{name}")
-    return found
+    return rows
 
 
 def _decoded(data: bytes) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class SheetPlace:
-    """One row of one sheet, as people are told of it."""
+    """One row of one sheet, as an error message names it."""
 
     header: Header
     row: int
@@ -67,7 +67,7 @@ class Reading:
     title: str
     uncached: frozenset[str]
     findings: Findings
-    told: set[int] = field(default_factory=set)
+    reported: set[int] = field(default_factory=set)
 
 
 def rows(data: bytes, findings: Findings) -> list[SheetRow]:
@@ -157,8 +157,8 @@ def _header(sheet: Sheet, title: str, lines: Iterator[tuple[int, Sequence[Any]]]
     for number, line in lines:
         texts = {index: str(cell.value) for index, cell in enumerate(line) if not is_blank(cell.value)}
         something = something or bool(texts)
-        found = {index: _column(known, text[:200]) for index, text in texts.items()}
-        columns = {index: column for index, column in found.items() if column is not None}
+        matched = {index: _column(known, text[:200]) for index, text in texts.items()}
+        columns = {index: column for index, column in matched.items() if column is not None}
         if len(columns) >= 2:
             unknown = {index: text for index, text in texts.items() if index not in columns}
             return Header(title, number, columns, unknown), True
@@ -219,8 +219,8 @@ def _absent_columns(sheet: Sheet, header: Header, findings: Findings) -> dict[st
 def _tell_unknown(cells: dict[int, Any], place: SheetPlace, reading: Reading) -> None:
     header = place.header
     for index in cells:
-        if index not in header.columns and index not in reading.told:
-            reading.told.add(index)
+        if index not in header.columns and index not in reading.reported:
+            reading.reported.add(index)
             letter = get_column_letter(index + 1)
             reading.findings.add(
                 "unknown_column",

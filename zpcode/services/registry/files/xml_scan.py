@@ -36,7 +36,7 @@ def _broken() -> Refused:
 
 
 class Scan:
-    """State of one pass. `elements` goes on from the parts before; `uncached` are formula cells without a value."""
+    """State of one pass. `elements` continues the count of the earlier parts; `uncached` are formula cells without a value."""
 
     def __init__(self, *, is_sheet: bool, elements: int) -> None:
         self.elements = elements
