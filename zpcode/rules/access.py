@@ -1,4 +1,4 @@
-"""Who is asking: the caller behind an API key or a command line, what lies within their reach, and keys themselves."""
+"""Callers: the role and subject behind an API key or a command line, the enterprises within reach, and API keys."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def region_prefix(region: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key as it is on record: everything but its secret, of which only a hash is kept."""
+    """A recorded API key. The secret is not kept, only its hash."""
 
     id: str
     role: Role
@@ -81,11 +81,11 @@ class ApiKey:
 
     @property
     def caller(self) -> Caller:
-        """Whoever holds this key."""
+        """The caller who sends this key."""
         return Caller(self.role, self.subject, self.id)
 
     def use_is_news(self, now: datetime) -> bool:
-        """Whether a use at `now` is worth a write: at most one a minute is."""
+        """Whether a use at `now` is worth a write: the time of use is written at most once a minute."""
         return self.last_used_at is None or now - self.last_used_at >= USE_NOTED_EVERY
 
 
@@ -100,47 +100,47 @@ def secret_text(randomness: bytes) -> str:
 
 
 def token(id_: str, secret: str) -> str:
-    """What the holder of a key sends: `zpk_ID_SECRET`."""
+    """The token that a caller sends: `zpk_ID_SECRET`."""
     return f"zpk_{id_}_{secret}"
 
 
 def parse_token(text: str) -> tuple[str, str] | None:
-    """The id and the secret in what a caller sent, or None where it has not the form of a key."""
+    """The id and the secret of a token, or None where the text has not the form of a token."""
     match = _TOKEN.fullmatch(text)
     return None if match is None else (match[1], match[2])
 
 
 def secret_hash(secret: str) -> bytes:
-    """What is kept of a secret: SHA-256. It is 256 random bits, so there is nothing to stretch."""
+    """The SHA-256 of a secret, which is all that is kept. The secret is 256 random bits, so it needs no slow hash."""
     return hashlib.sha256(secret.encode("ascii")).digest()
 
 
 def may_administer(caller: Caller) -> None:
-    """Raise Forbidden unless the caller is the operator: only they bring in registries and manage keys."""
+    """Raise Forbidden unless the caller is the operator: only the operator imports registries and manages API keys."""
     if caller.role is not Role.OPERATOR:
         text = Text("只有平台运营方可以这样做", "only the operator of the service may do this")
         raise Forbidden(text, (Finding("role", text),))
 
 
 def may_take_codes(caller: Caller) -> None:
-    """Raise Forbidden for a regulator: whoever has a file of codes can print them, so it stays with its owner."""
+    """Raise Forbidden for a regulator: only the enterprise and the operator get files of codes."""
     if caller.role is Role.REGULATOR:
         text = Text("监管账号不能下载码文件", "a regulator does not download files of codes")
         raise Forbidden(text, (Finding("role", text),))
 
 
 def may_describe(caller: Caller) -> None:
-    """Raise Forbidden for a regulator: what a product looks like is said by whoever makes it."""
+    """Raise Forbidden for a regulator: only the enterprise and the operator change the pictures of a product."""
     if caller.role is Role.REGULATOR:
         text = Text("监管账号不能更换产品图片", "a regulator does not change the pictures of products")
         raise Forbidden(text, (Finding("role", text),))
 
 
 def key_subject(role: Role, subject: str, label: str) -> str:
-    """The subject a key is made for, in the form it is kept in. Raises Refused with every finding.
+    """The subject that a key is made for, in its one form. Raises Refused with every finding.
 
-    Enterprise: a USCC (GB 32100). Regulator: Zhejiang, or one of its cities or counties (GB/T 2260).
-    Operator: `*`. Whether an enterprise is registered is asked of the registry.
+    Enterprise: a USCC (GB 32100). Regulator: Zhejiang, or one of its cities or counties (GB/T 2260). Operator: `*`.
+    Whether an enterprise is registered is not checked here.
     """
     findings = Findings()
     if role is Role.ENTERPRISE:

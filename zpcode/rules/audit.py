@@ -30,7 +30,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Break:
-    """Where a chain stops holding, and how: `gap`, `previous` or `hash`."""
+    """The first entry at which a chain is broken, and how: `gap`, `previous` or `hash`."""
 
     id: int
     kind: str

@@ -33,7 +33,6 @@ from zpcode.wire.vocabulary import Bilingual
 
 MAX_TEXT: Final = 200
 MAX_DOCUMENT: Final = 100
-MAX_AT_ONCE: Final = 100
 MAX_EVENTS: Final = 500
 SKEW: Final = timedelta(minutes=10)
 EARLIEST: Final = date(2000, 1, 1)

@@ -1,8 +1,8 @@
-"""The public notices: which decisions are published, what each is about in words, and when one is over.
+"""The public notices: which product and target each is about, in words, and when a notice is over.
 
-A notice is a decision of a regulator or the operator that carries a notice number and takes something from its
-target: a restoration is the end of one. It is over when its authority's decision was lifted, or gave way to a milder
-one of the same authority; a graver one leaves it standing, and is a notice of its own.
+A notice is a decision of a regulator or the operator that has a notice number and is not a restoration. A notice is
+over when its authority's decision was lifted, or when the same authority made a milder decision. A graver decision of
+the same authority leaves the notice standing; if it has a number, it is a notice too.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _without(stretch: tuple[int, int], freed: tuple[int, int]) -> list[tuple[int
 
 
 def gtin_of(change: StatusChange, names: Names) -> str:
-    """The product a decision is about; empty where it is about something else, or more than one."""
+    """The product a decision is about; empty where it is not about one product."""
     if change.scope is Scope.PRODUCT:
         return change.target
     if change.scope is Scope.LOT:
@@ -78,7 +78,7 @@ def gtin_of(change: StatusChange, names: Names) -> str:
 
 
 def number_of(change: StatusChange) -> str:
-    """The number of the batch a decision is within; empty where it is not."""
+    """The number of the batch that a decision is about or within; empty outside a batch."""
     within = change.scope in {Scope.CODE, Scope.RANGE, Scope.BATCH}
     return change.target.partition(":")[0] if within else ""
 
@@ -119,6 +119,6 @@ def _part(change: StatusChange, names: Names) -> list[Bilingual]:
 
 
 def _joined(*texts: Bilingual | None) -> Bilingual:
-    """Texts side by side; what has no English stands in Chinese there, so that nothing is left out."""
+    """Texts side by side. A text without English stands in Chinese in the English version too."""
     given = [text for text in texts if text is not None and text.zh]
     return Bilingual(" · ".join(text.zh for text in given), " · ".join(text.en or text.zh for text in given))

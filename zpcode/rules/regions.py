@@ -122,7 +122,6 @@ def _read(table: str) -> dict[str, Bilingual]:
 
 
 REGIONS: Final = _read(_TABLE)
-CITIES: Final = {code: name for code, name in REGIONS.items() if code.endswith("00")}
 # Codes given up in division changes, and the code most of their ground went to.
 FORMER: Final = {
     "330103": "330105",

@@ -21,7 +21,7 @@ _NOBODY: Final = bytes(32)  # no SHA-256 of a secret anyone has
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key that was just made. `token` is what its holder sends; it cannot be had a second time."""
+    """A new key. `token` is what the caller sends; it is shown only once."""
 
     key: ApiKey
     token: str = field(repr=False)
@@ -56,7 +56,7 @@ def create(
 
 
 def revoke(engine: Engine, key_id: str, *, caller: Caller, now: datetime) -> ApiKey:
-    """Let a key count no more, from the next request on; doing it again changes nothing.
+    """Revoke a key from the next request on; doing it again changes nothing.
 
     Raises Forbidden unless the caller is the operator, NotFound, Unavailable.
     """
@@ -80,9 +80,9 @@ def listing(engine: Engine, caller: Caller, after: str = "", limit: int = 50) ->
 
 
 def authenticate(engine: Engine, token: str, now: datetime) -> Caller | None:
-    """Who sent this token, or None: it is no key, an unknown one, a wrong secret, or a revoked key.
+    """The caller who sent this token; None for no token, an unknown key, a wrong secret or a revoked key.
 
-    The four take the same path, one query and one comparison in constant time, and give the same answer.
+    All four cases take the same path, one query and one comparison in constant time, and give the same answer.
     """
     id_, secret = rules.parse_token(token) or ("", "")
     with transaction(engine) as connection:

@@ -1,4 +1,4 @@
-"""The audit log, read: is the chain whole, and what was done to one thing."""
+"""The audit log for readers: whether the chain is whole, and the entries about one object."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAX_SHOWN: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """How far the chain holds: `count` entries, the last of them hashed `head` (32 bytes).
+    """The result of checking the chain: `count` whole entries, the last of them with the hash `head` (32 bytes).
 
-    `broken` is the first place where it does not hold. `cut` says that what was noted elsewhere is no
-    longer there: entries were taken off the end, or the whole chain was written anew.
+    `broken` is the first break. `cut` is True where an expected count or hash is missing: entries were removed from the
+    end, or the whole chain was written anew.
     """
 
     count: int
@@ -29,15 +29,15 @@ class Verification:
 
     @property
     def whole(self) -> bool:
-        """Whether nothing is amiss."""
+        """Whether the chain has no break and is not cut."""
         return self.broken is None and not self.cut
 
 
 def verify(engine: Engine, *, expect_head: bytes | None = None, expect_count: int = 0) -> Verification:
-    """Walk the whole chain in constant memory; it may have grown since what is expected was noted.
+    """Check the whole chain in constant memory. The chain may have grown since the expected values were noted.
 
-    With both given, entry number `expect_count` must have the hash `expect_head`; with one alone, that
-    hash must occur, or there must be that many. Without them a chain cut at its end looks whole.
+    With both given, entry number `expect_count` must have the hash `expect_head`. With one alone, that hash must occur,
+    or there must be that many entries. Without them a chain cut at its end looks whole.
     """
     marks: set[tuple[int, bytes]] = set()
     with transaction(engine) as connection, closing(audit.entries(connection)) as entries:

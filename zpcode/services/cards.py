@@ -1,6 +1,7 @@
-"""Cards for the services: a stored card read by its key, and what a card is derived from, read from the database.
+"""Cards for the services: a stored card by its key, and the rows that a card is derived from.
 
-`zpcode.rules.cards` derives the cards. Here stands which rows a derivation needs, for writers and for `fsck` alike.
+`zpcode.rules.cards` derives the cards. This module reads what a derivation needs, for the writers of cards and for
+`fsck`.
 """
 
 from __future__ import annotations

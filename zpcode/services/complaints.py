@@ -64,9 +64,9 @@ class ComplaintSubject:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The answer to a form. `key` is empty where the complaint was there already, made with another ticket.
+    """The answer to a form. `key` is empty where another ticket made the same complaint before.
 
-    `other`: the ticket was used before, for a complaint that reads differently; nothing was recorded.
+    `other` is True where the ticket was used before for a complaint that reads differently: nothing was recorded.
     """
 
     number: str
@@ -77,15 +77,15 @@ class Received:
 
 
 def secret(engine: Engine) -> bytes:
-    """What tickets and follow keys are derived from. Raises Unavailable."""
+    """The secret that tickets and follow keys are derived from. Raises Unavailable."""
     with transaction(engine) as connection:
         return complaints.secret(connection)
 
 
 def about(engine: Engine, keyring: Callable[[], Keyring], text: str) -> ComplaintSubject:
-    """What a scanned path, a pasted link or a typed GTIN names; nothing else is looked up, so that nobody can guess here.
+    """The product that a scanned path, a pasted link or a typed GTIN names. Raises Unavailable.
 
-    Raises Unavailable.
+    Nothing else is looked up, so that nothing can be guessed here.
     """
     text = text.strip()[: rules.MAX_CODE]
     if not text:
@@ -167,7 +167,7 @@ def _marks(key_of: bytes, ticket: bytes, form: ComplaintForm, photos: Sequence[b
 
 
 def _number(connection: Connection, now: datetime, randomness: Callable[[int], int]) -> str:
-    """A number nobody has: drawn until its check character reads well and it is free."""
+    """A free number: drawn again while its check character is unusable or the number is taken."""
     while True:
         number = reference.number(today(now), randomness(5 * reference.DRAWN))
         if number is not None and not complaints.taken(connection, number):
@@ -175,9 +175,9 @@ def _number(connection: Connection, now: datetime, randomness: Callable[[int], i
 
 
 def follow(engine: Engine, number: str, key: str) -> Complaint:
-    """A complaint for whoever holds its key, without contact and photos. Raises NotFound, Unavailable.
+    """A complaint for the holder of its follow key, without contact and photos. Raises NotFound, Unavailable.
 
-    An unknown number and a wrong key are the same; the comparison takes the same time.
+    An unknown number and a wrong key give the same answer, and the comparison takes the same time.
     """
     with transaction(engine) as connection:
         expected = complaints.follow_hash(connection, number) or bytes(32)
@@ -198,7 +198,7 @@ def listing(
 
 
 def read(engine: Engine, number: str, caller: Caller) -> Complaint:
-    """One complaint with its steps; contact and photos for those who handle it only. Raises NotFound, Unavailable."""
+    """One complaint with its steps; contact and photos for its handlers only. Raises NotFound, Unavailable."""
     with transaction(engine) as connection:
         complaint = _reached(connection, number, caller)
     if rules.reads_contact(caller):
@@ -217,7 +217,7 @@ def photo(engine: Engine, number: str, position: int, caller: Caller) -> bytes:
 
 
 def take(engine: Engine, number: str, request: StepRequest, *, caller: Caller, now: datetime) -> Complaint:
-    """Take the next step with a complaint and return it as it stands then.
+    """Take the next step with a complaint and return the complaint after it.
 
     Raises Forbidden for enterprises, Refused with every finding, NotFound, Conflict (not from its present state),
     Unavailable.
@@ -238,7 +238,10 @@ def take(engine: Engine, number: str, request: StepRequest, *, caller: Caller, n
 
 
 def forget(engine: Engine, now: datetime) -> tuple[int, int]:
-    """Delete contacts and photos of what ended 180 days ago; returns how many of each. Raises Unavailable."""
+    """Delete contacts and photos of complaints that ended 180 days ago.
+
+    Returns how many contacts and photos were deleted. Raises Unavailable.
+    """
     with transaction(engine) as connection:
         contacts, photos = complaints.forget(connection, now - rules.KEPT_AFTER_END, now - LIKENESS_KEPT)
         if contacts or photos:

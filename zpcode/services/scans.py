@@ -45,7 +45,7 @@ Entry = tuple[str, Mapping[bytes, bytes]]
 
 
 def ensure_partitions(engine: Engine, day: date) -> None:
-    """Have the partitions of this month and the next. Raises Unavailable."""
+    """Create the partitions of this month and the next where they are missing. Raises Unavailable."""
     following = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
     for month in (day, following):
         with transaction(engine) as connection:
@@ -92,7 +92,7 @@ def rows_of(entry: str, fields: Mapping[bytes, bytes], now: datetime) -> list[di
 
 
 def _row(name: str, event: ScanEvent, now: datetime) -> dict[str, Any] | None:
-    """One scan; whatever it claims, no more than a /24 or /48 of an address is kept."""
+    """One scan as columns. At most a /24 (IPv4) or /48 (IPv6) of an address is kept, whatever the event contains."""
     try:
         at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
         network = _cut(event.network)
@@ -142,7 +142,7 @@ def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bounded(event: ScanEvent) -> bool:
-    """Whether every field fits its column: an entry that does not would take the whole chunk down with it."""
+    """Whether every field fits its column: one field that does not would make the whole chunk fail."""
     texts = (event.gtin, event.lot, event.verdict, event.city, event.language, event.channel)
     return (
         all(len(text.encode("utf-8")) <= _TEXT_BYTES and "\0" not in text for text in texts)
@@ -162,7 +162,7 @@ def _cut(network: str) -> str | None:
 
 
 def _taken(redis: Redis, consumer: str, limit: int) -> list[Entry]:
-    """Entries, with the consumer group made where it turns out to be missing: a full Redis refuses even to try."""
+    """Entries. A missing consumer group is created only then: a full Redis refuses even the attempt."""
     try:
         return _take(redis, consumer, limit)
     except ResponseError as error:
@@ -194,7 +194,7 @@ def _take(redis: Redis, consumer: str, limit: int) -> list[Entry]:
 
 
 def _entries(answer: Any) -> list[Entry]:
-    """The entries of one stream in an XREADGROUP answer; one deleted meanwhile has no fields."""
+    """The entries of one stream in an XREADGROUP reply; an entry deleted meanwhile has no fields."""
     return [(entry.decode("ascii"), fields or {}) for _, delivered in answer for entry, fields in delivered]
 
 

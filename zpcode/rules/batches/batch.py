@@ -1,7 +1,7 @@
-"""What a batch of codes is: the request for one, and the record of one.
+"""A batch of codes: the request for a batch, and the record of a batch.
 
-A batch is one row, whatever its size: the codes themselves are computed from it (`zpcode.wire`), by the
-export when they are written and by the scan when one is read.
+A batch is one row, whatever its size. The codes are computed from the row (`zpcode.wire`): by the export when it writes
+them, and by the scan when it reads one.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ FORMATS: Final = ("csv",)
 
 
 class BatchState(enum.StrEnum):
-    """How far a batch has come. A reserved one has its numbers and waits for its file."""
+    """How far a batch has come. A reserved batch has its number and keys, and waits for its file."""
 
     RESERVED = "reserved"
     ISSUED = "issued"
 
 
 class Activation(enum.StrEnum):
-    """When a batch's codes begin to be answered: as soon as its file is complete, or when someone says so."""
+    """When a batch becomes active: as soon as its file is complete, or when the enterprise activates it."""
 
     ON_ISSUE = "on_issue"
     MANUAL = "manual"
@@ -53,7 +53,7 @@ class BatchRequest:
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 over all its fields: two requests are the same exactly when this is."""
+        """SHA-256 over all fields: equal for two requests exactly when the requests are equal."""
         dates = [value and value.isoformat() for value in (self.production_date, self.expiry_date)]
         fields = [self.level, self.gtin, self.quantity, self.lot, *dates, self.format, self.activation]
         return hashlib.sha256(json.dumps(fields).encode("ascii", "backslashreplace")).digest()

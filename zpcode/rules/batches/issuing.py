@@ -1,4 +1,4 @@
-"""Whether a batch of codes may be issued: every reason why not, in one run.
+"""Whether a batch of codes may be issued: all reasons against it at once.
 
 Deny by default: codes are for products whose brand recognition is in force today (seed 004, annex 2, 4.3).
 """
@@ -54,14 +54,14 @@ class Facts:
 
 
 def may_ask(caller: Caller) -> None:
-    """Raise Forbidden unless the caller may issue or activate codes at all: an enterprise or the operator."""
+    """Raise Forbidden unless the caller is an enterprise or the operator: only these issue and activate codes."""
     if caller.role is Role.REGULATOR:
         text = Text("监管账号不能生成或激活码", "a regulator does not issue or activate codes")
         raise Forbidden(text, (Finding("role", text),))
 
 
 def may_issue(request: BatchRequest, facts: Facts, now: datetime) -> None:
-    """Raise Refused with every reason there is, or return: the batch may be issued at `now` (aware).
+    """Return if the batch may be issued at `now` (aware), else raise Refused with every reason.
 
     Reasons: quantity, format, lot, lot_dates, dates, activation, foreign_gtin, not_in_force, quota.
     """

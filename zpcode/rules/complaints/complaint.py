@@ -46,7 +46,7 @@ class ComplaintKind(enum.StrEnum):
 
 
 class ComplaintState(enum.StrEnum):
-    """Where a complaint stands."""
+    """The state of a complaint."""
 
     RECEIVED = "received"
     ASSIGNED = "assigned"
@@ -99,7 +99,7 @@ ENDED: Final = frozenset({ComplaintState.CLOSED, ComplaintState.REFUSED})
 
 @dataclass(frozen=True, slots=True)
 class ComplaintEvent:
-    """One step that was taken. `text` is public: whoever holds the follow key reads it; `region` is where it went."""
+    """One step that was taken. `text` is public: the complainant reads it. `region` is where an assignment went."""
 
     step: ComplaintStep
     at: datetime
@@ -111,7 +111,7 @@ class ComplaintEvent:
 
 @dataclass(frozen=True, slots=True)
 class ComplaintForm:
-    """What somebody wrote in the form, tidied: `code` as it was scanned or typed, `language` a BCP 47 tag."""
+    """The fields of a form, cleaned: `code` as it was scanned or typed, `language` a BCP 47 tag."""
 
     kind: ComplaintKind
     description: str
@@ -145,7 +145,7 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
-    """A step somebody asks for. `text` is public; `region` is where an assignment goes (GB/T 2260)."""
+    """A step that is asked for. `text` is public; `region` is where an assignment goes (GB/T 2260)."""
 
     step: ComplaintStep
     text: str = ""
@@ -153,7 +153,7 @@ class StepRequest:
 
 
 def read(kind: str, description: str, place: str, contact: str, code: str, language: str) -> ComplaintForm:
-    """What a form holds, checked. Raises Refused with every finding; `where` is the field's name."""
+    """A form's fields, checked and cleaned. Raises Refused with every finding; `where` is the field's name."""
     findings = Findings()
     if kind not in set(ComplaintKind):
         findings.add("kind", "请选择问题类型", "choose what is wrong", where="kind")
@@ -198,7 +198,7 @@ def _too_long(findings: Findings, where: str, length: int, bound: int) -> None:
 
 
 def reachable(contact: str) -> bool:
-    """Whether somebody might be reached there: an e-mail address, or 5 to 20 digits with what stands between them."""
+    """Whether a text can be a contact: an e-mail address, or 5 to 20 digits with separators."""
     if re.fullmatch(r"[^\s@<>\"]+@[^\s@<>\"]+\.[^\s@<>\"]+", contact):
         return True
     plain = unicodedata.normalize("NFKC", contact)
@@ -206,7 +206,7 @@ def reachable(contact: str) -> bool:
 
 
 def permit(caller: Caller) -> None:
-    """Raise Forbidden for an enterprise: it reads what is said of its products and decides nothing."""
+    """Raise Forbidden for an enterprise: it reads complaints about its products and takes no steps."""
     if caller.role is Role.ENTERPRISE:
         text = Text(
             "投诉由监管部门办理，企业只能查看", "complaints are handled by regulators; an enterprise reads them"
@@ -215,7 +215,7 @@ def permit(caller: Caller) -> None:
 
 
 def reads_contact(caller: Caller) -> bool:
-    """Whether a caller is shown contact and photos: those who handle complaints, never the enterprise concerned."""
+    """Whether a caller sees contact and photos: the offices that handle complaints do, the enterprise never does."""
     return caller.role is not Role.ENTERPRISE
 
 
@@ -242,7 +242,7 @@ def check(request: StepRequest, caller: Caller) -> StepRequest:
 
 
 def may_assign(caller: Caller, region: str) -> bool:
-    """Whether a caller may hand a complaint to a region: downwards within their own, or upwards to one around it."""
+    """Whether a caller may assign a complaint to a region: one inside its own, or one that contains its own."""
     if region != PROVINCE and not is_region(region):
         return False
     if caller.role is Role.OPERATOR:
@@ -252,7 +252,7 @@ def may_assign(caller: Caller, region: str) -> bool:
 
 
 def after(state: ComplaintState, step: ComplaintStep) -> ComplaintState:
-    """The state a step leads to. Raises Conflict where it cannot be taken from this one."""
+    """The state that a step leads to. Raises Conflict where the step cannot be taken from the present state."""
     before, following = FOLLOWING.get(step, (frozenset(), state))
     if state not in before:
         text = Text(
@@ -264,7 +264,7 @@ def after(state: ComplaintState, step: ComplaintStep) -> ComplaintState:
 
 
 def state_of(steps: Iterable[ComplaintStep]) -> ComplaintState | None:
-    """The state that steps lead to, or None where they are no legal chain: begun by receiving, each possible."""
+    """The state after these steps; None where they are no legal sequence, which begins with receiving."""
     state: ComplaintState | None = None
     for step in steps:
         if state is None:
@@ -279,7 +279,7 @@ def state_of(steps: Iterable[ComplaintStep]) -> ComplaintState | None:
 
 
 def logged(made: Complaint) -> dict[str, Any]:
-    """What the audit log keeps of a complaint as it came in: nothing that tells who wrote it or what."""
+    """The audit log's detail of a new complaint: nothing that shows who wrote it or what was written."""
     return {
         "kind": made.form.kind.value,
         "gtin": made.gtin,
@@ -291,7 +291,7 @@ def logged(made: Complaint) -> dict[str, Any]:
 
 
 def logged_step(event: ComplaintEvent, state: ComplaintState) -> dict[str, Any]:
-    """What the audit log keeps of a later step and the state it led to: of its words the SHA-256."""
+    """The audit log's detail of a later step: the state it led to, and the SHA-256 of its text."""
     return {"event": event.id, "state": state.value, "text": _digest(event.text), "region": event.region}
 
 

@@ -38,7 +38,7 @@ _KEY = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}", re.ASCII)
 
 
 class Fault(enum.StrEnum):
-    """Why a ticket is not taken."""
+    """Why a ticket is refused."""
 
     FORGED = "forged"
     EARLY = "early"
@@ -46,9 +46,10 @@ class Fault(enum.StrEnum):
 
 
 def number(day: date, randomness: int) -> str | None:
-    """A complaint's number from its day in Shanghai and 30 random bits; None where the check character is I, L, O or U.
+    """A complaint's number from its day in Shanghai and 30 random bits.
 
-    Those are read as others: whoever draws, draws again. One in nine is drawn in vain.
+    None where the check character is I, L, O or U, which Crockford's Base32 does not use: one draw in nine. The caller
+    then draws again.
     """
     stem = f"{day:%Y%m%d}{serial_text(randomness % (1 << (5 * DRAWN)), DRAWN)}"
     check = mod_37_36.calc_check_digit(stem)
@@ -56,7 +57,7 @@ def number(day: date, randomness: int) -> str | None:
 
 
 def read_number(text: str) -> str | None:
-    """The number somebody typed or pasted, in its one form; None where it is none, or its check character is wrong."""
+    """A typed or pasted number in its one form; None where it has another form, or a wrong check character."""
     plain = _plain(text).upper()
     if not plain.startswith("TS"):
         return None
@@ -67,18 +68,18 @@ def read_number(text: str) -> str | None:
 
 
 def _plain(text: str) -> str:
-    """Without blanks, and with full-width letters, digits and hyphens, as an input method leaves them, made plain."""
+    """A text without blanks, with full-width letters, digits and hyphens (from an input method) made half-width."""
     return re.sub(r"\s|[\u2010-\u2015\u2212]", "", unicodedata.normalize("NFKC", text[:100]))
 
 
 def ticket(secret: bytes, nonce: bytes, at: int) -> str:
-    """A ticket given out at `at` (seconds since 1970): nonce (16 bytes), time and MAC as URL-safe Base64."""
+    """A ticket issued at `at` (seconds since 1970): nonce (16 bytes), time and MAC as URL-safe Base64."""
     head = nonce + at.to_bytes(_TIME_BYTES, "big")
     return base64.urlsafe_b64encode(head + _mac(secret, b"ticket", head)).decode("ascii").rstrip("=")
 
 
 def read_ticket(secret: bytes, text: str, now: int) -> bytes | Fault:
-    """The nonce of a ticket that is ours and neither too young nor too old at `now`; otherwise what is wrong with it."""
+    """The nonce of a genuine ticket that is neither too young nor too old at `now`; otherwise the fault."""
     try:
         raw = base64.urlsafe_b64decode(text[:100].encode("ascii") + b"==")
     except (UnicodeEncodeError, binascii.Error):
@@ -98,18 +99,18 @@ def follow_key(secret: bytes, nonce: bytes) -> str:
 
 
 def read_key(text: str) -> str:
-    """A follow key as it was typed or pasted, in its one form; empty where it is none."""
+    """A typed or pasted follow key in its one form; empty where the text is no follow key."""
     plain = typed_serial(_plain(text))
     return plain if _KEY.fullmatch(plain) else ""
 
 
 def key_hash(key: str) -> bytes:
-    """What is kept of a follow key: SHA-256. It is 128 random bits, so there is nothing to stretch."""
+    """The SHA-256 of a follow key, which is all that is kept. The key is 128 random bits, so it needs no slow hash."""
     return hashlib.sha256(key.encode("ascii")).digest()
 
 
 def likeness(secret: bytes, *parts: bytes) -> bytes:
-    """What tells the same complaint sent again: an HMAC over all of it, which says nothing without the secret."""
+    """An HMAC over all parts of a complaint: the same complaint sent twice has the same HMAC."""
     return hmac.digest(secret, b"likeness" + b"".join(len(part).to_bytes(8, "big") + part for part in parts), "sha256")
 
 

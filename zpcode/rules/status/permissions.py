@@ -115,7 +115,7 @@ class StatusChange:
 
 
 def actor_of(caller: Caller) -> Actor:
-    """As whom a caller decides. A regulator's level is the length of its region's prefix."""
+    """The kind of caller (`Actor`) that decides. A regulator's level is the length of its region's prefix."""
     if caller.role is Role.ENTERPRISE:
         return Actor.ENTERPRISE
     if caller.role is Role.OPERATOR:
@@ -134,12 +134,15 @@ def may_lift(actor: Actor, decided: Actor) -> bool:
 
 
 def reaches_ownerless(caller: Caller) -> bool:
-    """Whether a caller reaches what belongs to no enterprise (standards, keys): this province's office, the operator."""
+    """Whether a caller may decide about standards and keys: the office of this province and the operator may."""
     return caller.role is Role.OPERATOR or (caller.role is Role.REGULATOR and caller.subject == PROVINCE)
 
 
 def permit(request: StatusRequest, actor: Actor) -> None:
-    """Raise Forbidden where this caller may not act so, or not for that reason. Unknown reasons are `check`'s."""
+    """Raise Forbidden where this kind of caller may not take the action, or not for the reason given.
+
+    An unknown reason is left to `check`.
+    """
     if not may(actor, request.scope, request.action):
         _forbid("not-permitted", f"{ACTORS[actor].zh}无权在{SCOPES[request.scope].zh}范围执行{ACTIONS[request.action].zh}",
                 f"{ACTORS[actor].en} may not {request.action} at scope {request.scope}")  # fmt: skip
@@ -158,7 +161,7 @@ def _forbid(slug: str, zh: str, en: str) -> None:
 
 
 def check(request: StatusRequest, actor: Actor, now: datetime) -> None:
-    """Raise Refused with everything that is wrong with a request; what it names is looked up later."""
+    """Raise Refused with everything that is wrong with a request. Its target is parsed and looked up later."""
     findings = Findings()
     _check_reason(request, actor, findings)
     _check_texts(request, findings)
@@ -258,7 +261,7 @@ def barred_until(effective_on: date) -> date:
 
 
 def authority_of(caller: Caller, enterprise_name: Bilingual) -> Bilingual:
-    """The public name of whoever decided, as the consumer reads it."""
+    """The public name of the deciding authority, as the consumer reads it."""
     if caller.role is Role.ENTERPRISE:
         return enterprise_name
     if caller.role is Role.OPERATOR:

@@ -1,4 +1,4 @@
-"""A status request becomes a record: drafted, compared with earlier records, and read as a decision for the timelines."""
+"""From a status request to its record, and from records to decisions for the timelines."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class RangeBound:
 class RecordTarget:
     """A lot, product, enterprise, recognition, certificate, standard or key; `key` is as in the card key.
 
-    `text` is what was written, without the blanks around it; so in the other targets.
+    `text` is the target as it was written, without blanks around it. The other kinds of target have it too.
     """
 
     scope: Scope
@@ -59,7 +59,10 @@ class RecordTarget:
 
 @dataclass(frozen=True, slots=True)
 class BatchTarget:
-    """A batch by its number, for scope batch and scope range. `bounds` are those of a range that is decided about."""
+    """A batch by its number, for scope batch and scope range.
+
+    `bounds` are the ends of the range that a decision is about; None at scope batch, and where a history is read.
+    """
 
     scope: Scope
     text: str
@@ -82,9 +85,10 @@ ParsedTarget = RecordTarget | BatchTarget | ItemTarget
 def parse_target(
     scope: Scope, text: str, first: int | str | None = None, last: int | str | None = None
 ) -> ParsedTarget:
-    """The target of a decision, from the text of its scope and, for a range, both its ends (included).
+    """The target of a decision. `first` and `last` are the ends of a range (both included).
 
-    A text is a number, a code or a printed link. An end of a range is an index from 0, or a serial. Raises Refused.
+    `text` is a number, a code or a printed link, depending on the scope. An end of a range is an index from 0, or a
+    serial. Raises Refused.
     """
     text = text.strip()
     if scope is Scope.CODE:
@@ -197,7 +201,7 @@ def _key(text: str) -> str:
 
 
 def _checked(form: Callable[[str], str], text: str) -> str:
-    """An identifier in its one form; a refusal names the request's field and the text."""
+    """An identifier in its one form. A refusal names the field of the request and the text."""
     try:
         return form(text)
     except Refused as error:

@@ -1,9 +1,8 @@
 """From the decisions about one target to what a scan reads: the timeline of one target, the ranges of one batch.
 
-The rule, the same for an item, a range and a whole registry record: each kind of caller (`Actor`) has one
-decision in force at a time, its latest; a restoration takes away the one of the actor it names; of those in
-force the gravest is what the consumer sees. So a lower level never weakens what a higher one decided, and
-nobody's flag hides another's recall.
+One rule serves an item, a range and a registry record. Each kind of caller (`Actor`) has at most one decision in force,
+its latest. A restoration ends the decision of the actor it names. The consumer sees the gravest decision in force. So a
+lower level never weakens the decision of a higher level, and a flag never hides a recall of another actor.
 """
 
 from __future__ import annotations
@@ -53,14 +52,14 @@ def in_order(decisions: Iterable[TimelineDecision]) -> list[TimelineDecision]:
 
 
 def after(current: InForce, decision: TimelineDecision) -> InForce:
-    """What is in force once one more decision has taken effect."""
+    """The decisions in force after one more decision has taken effect."""
     taken = decision.actor if decision.lifts is None else decision.lifts
     kept = tuple(one for one in current if one.actor is not taken)
     return kept if decision.lifts is not None else (*kept, decision)
 
 
 def in_force(decisions: Iterable[TimelineDecision], at: datetime) -> InForce:
-    """What is in force at a moment."""
+    """The decisions in force at a moment."""
     current: InForce = ()
     for decision in in_order(decisions):
         if decision.effective_at <= at:
@@ -69,7 +68,7 @@ def in_force(decisions: Iterable[TimelineDecision], at: datetime) -> InForce:
 
 
 def gravest(current: InForce) -> TimelineDecision | None:
-    """The decision the consumer is shown: the gravest, of equals the higher level's."""
+    """The decision that the consumer sees: the gravest; among equal ones, that of the highest level."""
     return max(
         current,
         key=lambda decision: (SEVERITY[decision.standing.state], RANK[decision.actor], decision.id),
@@ -97,7 +96,10 @@ def _timeline(current: InForce, coming: Sequence[TimelineDecision]) -> Timeline:
 
 
 def _shown(shown: TimelineDecision | None, cause: TimelineDecision) -> Standing:
-    """What is shown from the moment `cause` takes effect; an older decision that resurfaces keeps its own words."""
+    """The standing from the moment `cause` takes effect.
+
+    An older decision that is shown again keeps its own reason and texts.
+    """
     if shown is None:
         return Standing(State.GOOD, cause.standing.effective_at, cause.standing.reason)
     return msgspec.structs.replace(shown.standing, effective_at=cause.standing.effective_at)
@@ -178,7 +180,7 @@ def _laid(stretch: _Stretch, decision: TimelineDecision, begun: bool) -> _Stretc
 
 
 def in_force_within(decisions: Iterable[TimelineDecision], first: int, last: int, at: datetime) -> InForce:
-    """Everything in force at a moment on any item of a range."""
+    """Every decision in force at a moment on any item of a range."""
     stretches: list[_Stretch] = []
     for decision in in_order(decisions):
         if decision.effective_at <= at:
@@ -188,7 +190,7 @@ def in_force_within(decisions: Iterable[TimelineDecision], first: int, last: int
 
 
 def lifted_by(actor: Actor, current: Iterable[TimelineDecision]) -> Actor:
-    """Whose decision a restoration takes away: the caller's own where there is one, else the highest it may lift.
+    """The actor whose decision a restoration ends: the caller's own where there is one, else the highest it may lift.
 
     Raises Forbidden where only a higher level's decision is in force at this scope, Conflict where none is.
     """

@@ -64,10 +64,10 @@ def reissue(
     directory: Path,
     progress: Callable[[int], None] | None = None,
 ) -> Path:
-    """The path of an issued batch's file, written anew where it is missing or damaged: the same to the byte.
+    """The path of an issued batch's file. A missing or damaged file is written again, identical to the byte.
 
-    Raises NotFound, Conflict where the batch is not issued or its bytes cannot be had again, SignerError
-    where its key signs no more.
+    Raises NotFound, Conflict where the batch is not issued or its bytes cannot be restored, SignerError where its key
+    no longer signs.
     """
     with batches.issuing(engine, number) as ours:
         batch = _load(engine, number)
@@ -80,7 +80,7 @@ def reissue(
 
 
 def _restore(batch: Batch, signer: SigningService, directory: Path, progress: Callable[[int], None] | None) -> None:
-    """Write an issued batch's file again: what stands of it first, all of it where that is not the original."""
+    """Write an issued batch's file again: first from the part on disk, else (another hash) from the start."""
     for _ in range(2):
         file = code_file.produce(batch, signer, directory, report=progress)
         if file is not None and file.sha256 == batch.sha256:
@@ -109,7 +109,10 @@ def _write(
     progress: Callable[[int], None] | None,
     stop: threading.Event | None,
 ) -> tuple[Batch, code_file.CodeFile | None]:
-    """The file, signed with the key the batch began with, or from the start with a new one if that may not sign."""
+    """The file, signed with the key the batch began with.
+
+    Where that key may no longer sign, the file is written from the start with the active key.
+    """
     if batch.problem is not None:
         _note(engine, batch.number, None)
     if batch.sealed and not batch.key_id:
@@ -140,7 +143,7 @@ def _begin(engine: Engine, batch: Batch, key_id: str, now: datetime) -> Batch:
 
 
 def _finish(engine: Engine, number: int, file: code_file.CodeFile, now: datetime) -> Batch:
-    """Issued: the file's hash, the activation, the audit entry and the cards in one transaction."""
+    """Issue the batch: the file's hash, the activation, the audit entry and the cards in one transaction."""
     with transaction(engine) as connection:
         batch = batches.get(connection, number, lock=True)
         if batch is None or batch.state is not BatchState.RESERVED:

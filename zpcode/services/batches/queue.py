@@ -20,9 +20,9 @@ QUEUE: Final = "issuing"
 
 
 class IssueQueue:
-    """Where whoever reserves a batch says so; a context manager, used by many threads at once.
+    """The queue for the services that reserve batches; a context manager, used by many threads at once.
 
-    `database` is a libpq URL. Nothing is opened before the first job.
+    `database` is a libpq URL. No connection is opened before the first job.
     """
 
     def __init__(self, database: str) -> None:
@@ -45,13 +45,16 @@ class IssueQueue:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         if self._open:
             self._app.close()
             self._open = False
 
     def defer_issue(self, number: int) -> bool:
-        """Ask for a batch to be issued; False where the queue cannot be reached, which the sweep makes good."""
+        """Queue a batch for issue; False where the queue cannot be reached.
+
+        The worker's sweep then queues the batch later.
+        """
         try:
             self._ensure_open()
             job = self._app.configure_task(TASK, queue=QUEUE, queueing_lock=f"batch-{number}")

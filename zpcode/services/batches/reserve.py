@@ -87,7 +87,7 @@ def listing(engine: Engine, caller: Caller, after: int | None = None, limit: int
 
 
 def activate(engine: Engine, number: int, caller: Caller, now: datetime) -> Batch:
-    """Let a batch's codes be answered from now on. Doing it again changes nothing.
+    """Activate a batch: its codes are answered from now on. Doing it again changes nothing.
 
     Raises NotFound, Forbidden (a regulator), Conflict where the batch is not issued yet.
     """
@@ -134,7 +134,7 @@ def _reserved(
     now: datetime,
     randomness: Callable[[int], bytes],
 ) -> Batch:
-    """The batch a request makes, once every rule has agreed."""
+    """The batch for a request that every rule allows."""
     facts, region = _facts(connection, request, caller)
     may_issue(request, facts, now)
     return Batch(
@@ -158,7 +158,7 @@ def _reserved(
 
 
 def _facts(connection: Connection, request: BatchRequest, caller: Caller) -> tuple[Facts, str]:
-    """What the rules ask for, and the region of the enterprise."""
+    """The facts that the rules need, and the region of the enterprise."""
     if not request.gtin.isascii() or not request.gtin.isalnum():
         return Facts(None), ""
     product = stored_card(connection, product_key(request.gtin), ProductCard)

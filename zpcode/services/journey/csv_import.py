@@ -144,7 +144,7 @@ def _refusal(reason: str, zh: str, en: str) -> ImportRefused:
 
 def _row(line: int, cells: Mapping[str, str], findings: Findings) -> EventRow:
     def plain(name: str) -> str:
-        """A cell of letters and digits: full-width ones, as an input method leaves them, are meant the same."""
+        """A cell of letters and digits; full-width ones (from an input method) become half-width."""
         return unicodedata.normalize("NFKC", cells.get(name, "")).strip()
 
     kind = plain("kind")

@@ -1,7 +1,7 @@
-"""The registry's use cases: bringing in a file, and keeping the products' cards true to the registry.
+"""Import of a registry file.
 
-One transaction each. What a transaction changed of the projection is in the card table when it commits;
-copying it to Redis is the caller's next step (`services.projection.catch_up`).
+One transaction. The cards that the import changes are in the card table when it commits; copying them to Redis is the
+caller's next step (`zpcode.projection.projector.catch_up`).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def import_registry(
 def _prints(
     engine: Engine, draft: reader.Draft, source: import_.ImportPictures | None, *, keep: bool
 ) -> import_.Prints:
-    """The file's pictures, before the transaction: developing takes its time, and nobody shall wait for it."""
+    """The file's pictures, encoded before the transaction, because encoding takes long and locks would wait."""
     names = import_.named(draft.registry.products.values())
     if source is None or not names:
         return import_.Prints()

@@ -1,4 +1,4 @@
-"""Reading the registry: what an enterprise sees of its own, and a regulator of their region."""
+"""The registry for readers: an enterprise sees itself, a regulator the enterprises of its region."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cards of products, kept as the registry has them: written by imports, at midnight, and from nothing."""
+"""The cards of products: written by imports, at midnight when recognitions begin and end, and in a rebuild."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def write_cards(connection: Connection, gtins: Iterable[str], today: date, *, dr
 
 
 def turn_cards(engine: Engine, *, now: datetime) -> tuple[str, ...]:
-    """Bring the product cards to today, and return the GTINs of those that changed; free where that is done.
+    """Bring the product cards to today and return the GTINs of those that changed; costs one query where that is done.
 
-    A card holds the recognition of its day, so when the date changes in Hangzhou those products are
-    written anew of which a recognition began or ended since the day the cards stand for.
+    A card shows the recognition of its day. When the date changes in Asia/Shanghai, the cards of those products are
+    written again whose recognition began or ended since the day the cards stand for.
     """
     today = calendar.today(now)
     with transaction(engine) as connection:
@@ -64,6 +64,6 @@ def turn_cards(engine: Engine, *, now: datetime) -> tuple[str, ...]:
 
 
 def rebuild_cards(engine: Engine, *, now: datetime) -> tuple[str, ...]:
-    """Write the card of every product anew where it differs; return the GTINs of those that did."""
+    """Derive the card of every product and write those that differ; return the GTINs of those."""
     with transaction(engine) as connection:
         return write_cards(connection, store.all_gtins(connection), calendar.today(now))

@@ -1,8 +1,8 @@
-"""Decisions about codes: flagged, suspended, recalled, revoked, restored.
+"""Decisions about codes: flag, suspend, recall, revoke, restore.
 
-A decision is one transaction: rules, the row, the audit entry, the cards a scan reads. After the commit it
-is copied to Redis at once (`change_and_project`); where Redis does not answer, the worker and every scan
-process find the newer card in the database by themselves.
+A decision is one transaction: rules, the row, the audit entry, the cards a scan reads. After the commit the cards are
+copied to Redis at once (`change_and_project`). Where Redis does not answer, the worker copies them later, and scan
+processes find the newer card in the database.
 
 Locks are taken in the order batch or target, audit log, card head, here as in `zpcode.services.batches.reserve`.
 """
@@ -78,7 +78,10 @@ def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datet
 def change_and_project(
     engine: Engine, redis: AnyRedis | None, request: StatusRequest, *, caller: Caller, now: datetime
 ) -> Projected:
-    """Decide, commit, then copy the cards to Redis. A Redis that does not answer undoes nothing. Raises as `change` does."""
+    """Decide, commit, then copy the cards to Redis. Raises as `change` does.
+
+    A Redis that does not answer undoes nothing.
+    """
     made = change(engine, request, caller=caller, now=now)
     if redis is None:
         return Projected(made, projected=False)
