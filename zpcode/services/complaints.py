@@ -247,7 +247,7 @@ def forget(engine: Engine, now: datetime) -> tuple[int, int]:
 
 def _reached(connection: Connection, number: str, caller: Caller, *, lock: bool = False) -> Complaint:
     found = complaints.get(connection, reference.read_number(number) or "", lock=lock)
-    if found is None or not caller.reaches(found.uscc or "", found.region):
+    if found is None or not caller.reaches(found.uscc, found.region):
         raise _unknown()
     return found
 
