@@ -21,7 +21,7 @@ $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "需要 Python 3.11 或更新版本 / Python 3.11 or newer is needed" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-# Pinned twice: direct dependencies in pyproject.toml, what those bring along in constraints.txt.
+# Pinned twice: direct dependencies in pyproject.toml, what they depend on in constraints.txt.
 $(VENV)/.local: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[local]'
 	@touch $@
@@ -51,7 +51,7 @@ check: $(VENV)/.dev ## ruff, mypy --strict, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-fmt: $(VENV)/.dev ## format and mend what can be mended by itself
+fmt: $(VENV)/.dev ## format, and fix automatically what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from scanweb.page.html import ScanPages
-from scanweb.page.texts import PageTexts
+from zpcode.language.messages import Messages
 
 _WORDS: Final = {
     404: ("not_found", "nowhere.title", "nowhere.text"),
@@ -22,7 +22,7 @@ _WORDS: Final = {
 class Refusals:
     """Pages and JSON, made once: whoever is refused must cost nothing."""
 
-    def __init__(self, pages: ScanPages, words: dict[str, PageTexts]) -> None:
+    def __init__(self, pages: ScanPages, words: dict[str, Messages]) -> None:
         self._told: dict[tuple[int, str], bytes] = {}
         self._pages: dict[tuple[int, str, bool], bytes] = {}
         for status, (name, title, text) in _WORDS.items():

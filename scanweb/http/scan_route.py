@@ -19,10 +19,10 @@ from scanweb.http.responses import ANSWER, HTML, JSON, refuse_method, respond, w
 from scanweb.metrics.meters import ScanCounters
 from scanweb.page.html import ScanPages
 from scanweb.page.json import JsonAnswers
-from scanweb.page.texts import Languages, takes_gzip, wants_json
 from scanweb.scan.resolver import OK, Resolver, ScanAnswer
 from scanweb.visits import visitors
 from scanweb.visits.visitors import ClientAddresses, Salts, Visitor
+from zpcode.language.negotiation import Languages, takes_gzip, wants_json
 from zpcode.wire.verdict import Proof
 
 _LOG = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from scanweb.http.scan_route import ScanRoute
 from scanweb.page import assets
 from scanweb.page.html import LARGE
 from scanweb.page.slots import Fill
-from scanweb.page.texts import takes_gzip, wants_json
 from zpcode.errors import MalformedCode
+from zpcode.language.negotiation import takes_gzip, wants_json
 from zpcode.wire import link
 from zpcode.wire.card import NoticesCard
 

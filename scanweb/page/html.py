@@ -19,8 +19,8 @@ from scanweb.page.chart import chart
 from scanweb.page.identity import SiteIdentity
 from scanweb.page.plain import plain
 from scanweb.page.slots import SLOTS, Fill, RenderedPieces
-from scanweb.page.texts import PageTexts
 from scanweb.scan.resolver import OK, ScanAnswer
+from zpcode.language.messages import Messages
 from zpcode.wire.card import NoticesCard, ProductCard
 from zpcode.wire.verdict import Proof, Verdict
 from zpcode.wire.vocabulary import Bilingual
@@ -43,7 +43,7 @@ class ScanPages:
     Every page is there in each language and in two sizes; `large` is for eyes that want it (适老).
     """
 
-    def __init__(self, texts: dict[str, PageTexts], official: SiteIdentity, authority: str = "") -> None:
+    def __init__(self, texts: dict[str, Messages], official: SiteIdentity, authority: str = "") -> None:
         self.texts, self._official, self._authority = texts, official, authority
         self._environment = Environment(
             loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -264,7 +264,7 @@ def _escaped(text: str) -> bytes:
     return escape(text).encode()
 
 
-def _say(t: PageTexts, text: Bilingual) -> Markup | str:
+def _say(t: Messages, text: Bilingual) -> Markup | str:
     """A registry text, with the language it is in where that is not the page's."""
     shown, tag = plain(t.pick(text)), t.tag_of(text)
     if not shown:

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from scanweb.page import wording
-from scanweb.page.texts import PageTexts
 from scanweb.scan.resolver import ScanAnswer
+from zpcode.language.messages import Messages
 from zpcode.wire.card import ProductCard, TraceEvent
 from zpcode.wire.scan_event import place_name
 from zpcode.wire.vocabulary import Bilingual
@@ -35,7 +35,7 @@ def _both(text: Bilingual) -> dict[str, str]:
 class JsonAnswers:
     """Renders answers as JSON."""
 
-    def __init__(self, texts: dict[str, PageTexts]) -> None:
+    def __init__(self, texts: dict[str, Messages]) -> None:
         self.texts = texts
         self._products: OrderedDict[int, tuple[ProductCard, dict[str, Any]]] = OrderedDict()
 
@@ -61,7 +61,7 @@ class JsonAnswers:
         }
         return _ENCODER.encode(told)
 
-    def _decision(self, answer: ScanAnswer, t: PageTexts) -> dict[str, Any] | None:
+    def _decision(self, answer: ScanAnswer, t: Messages) -> dict[str, Any] | None:
         standing, scope = answer.finding.standing, answer.finding.scope
         if standing is None:
             return None
@@ -135,7 +135,7 @@ def _step(event: TraceEvent) -> dict[str, Any]:
     }
 
 
-def _history(answer: ScanAnswer, t: PageTexts) -> dict[str, Any] | None:
+def _history(answer: ScanAnswer, t: Messages) -> dict[str, Any] | None:
     history = answer.evidence.history
     if history is None:
         return None

@@ -6,24 +6,24 @@ proves who issued a code and nothing else.
 
 from __future__ import annotations
 
-from scanweb.page.texts import PageTexts
 from scanweb.scan.resolver import ScanAnswer
+from zpcode.language.messages import Messages
 from zpcode.wire.card import History, Standing
 from zpcode.wire.scan_event import place_name
 from zpcode.wire.verdict import Proof, Verdict
 
 
-def title(answer: ScanAnswer, t: PageTexts) -> str:
+def title(answer: ScanAnswer, t: Messages) -> str:
     """The verdict in a word or two."""
     return t(f"verdict.{answer.verdict.public}.title")
 
 
-def advice(answer: ScanAnswer, t: PageTexts) -> str:
+def advice(answer: ScanAnswer, t: Messages) -> str:
     """What to do, in a sentence or two."""
     return t(f"verdict.{answer.verdict.public}.advice")
 
 
-def meaning(answer: ScanAnswer, t: PageTexts) -> str:
+def meaning(answer: ScanAnswer, t: Messages) -> str:
     """What the verdict means, in a sentence."""
     verdict, evidence = answer.verdict, answer.evidence
     if verdict is Verdict.EXPIRED:
@@ -46,12 +46,12 @@ def expiry(answer: ScanAnswer) -> str:
     return "" if evidence.lot is None else evidence.lot.expiry_date
 
 
-def reason(standing: Standing, t: PageTexts) -> str:
+def reason(standing: Standing, t: Messages) -> str:
     """A decision's reason in words."""
     return t.or_else(f"reason.{standing.reason}", t("reason.other"))
 
 
-def scanned(answer: ScanAnswer, t: PageTexts) -> str:
+def scanned(answer: ScanAnswer, t: Messages) -> str:
     """The sentence on the scan history. "First" only where the history is known to be complete."""
     evidence = answer.evidence
     if not evidence.level.is_item:
@@ -66,11 +66,11 @@ def scanned(answer: ScanAnswer, t: PageTexts) -> str:
     return _sentence("history.nth", history, t)
 
 
-def _so_far(history: History, t: PageTexts) -> str:
+def _so_far(history: History, t: Messages) -> str:
     return t("history.none_yet") if history.scans == 0 else _sentence("history.so_far", history, t)
 
 
-def _sentence(key: str, history: History, t: PageTexts) -> str:
+def _sentence(key: str, history: History, t: Messages) -> str:
     when, city = t.moment(history.first_at), history.first_city
     if not city:
         return t.words[key].format(n=history.scans, when=when)

@@ -32,6 +32,22 @@ class Role(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """Which records a caller sees: those that meet every condition given here; without a condition, all.
+
+    `uscc` is the only enterprise whose records are within reach. `region_prefix` is what the region codes within
+    reach begin with (2, 4 or 6 digits, GB/T 2260). `Reach.covers` and `zpcode.store.reach` both read this description.
+    """
+
+    uscc: str | None = None
+    region_prefix: str | None = None
+
+    def covers(self, uscc: str | None, region: str) -> bool:
+        """Whether a record of this enterprise (None: of no enterprise) in this region is within reach."""
+        return (self.uscc is None or uscc == self.uscc) and region.startswith(self.region_prefix or "")
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """One caller. `subject` is a USCC, a GB/T 2260 region code (6 digits), or `*` for the operator.
 
@@ -47,17 +63,24 @@ class Caller:
         """How the audit log names this caller."""
         return f"{self.role}:{self.subject}:{self.credential}"
 
-    def reaches(self, uscc: str, region: str) -> bool:
-        """Whether an enterprise lies within this caller's reach.
+    @property
+    def reach(self) -> Reach:
+        """An enterprise sees its own records, a regulator those of its region, the operator all. The rule stands here only.
 
         A region code ends in zeros where it stands for a whole province or city, so a regulator's
         region without its trailing pairs of zeros is a prefix of every region under it (GB/T 2260).
         """
-        if self.role is Role.OPERATOR:
-            return True
-        if self.role is Role.ENTERPRISE:
-            return self.subject == uscc
-        return region.startswith(region_prefix(self.subject))
+        match self.role:
+            case Role.ENTERPRISE:
+                return Reach(uscc=self.subject)
+            case Role.REGULATOR:
+                return Reach(region_prefix=region_prefix(self.subject))
+            case Role.OPERATOR:
+                return Reach()
+
+    def reaches(self, uscc: str | None, region: str) -> bool:
+        """Whether a record of this enterprise (None: of no enterprise) in this region is within the caller's reach."""
+        return self.reach.covers(uscc, region)
 
 
 def region_prefix(region: str) -> str:

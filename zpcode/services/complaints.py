@@ -254,7 +254,7 @@ def forget(engine: Engine, now: datetime) -> tuple[int, int]:
 
 def _reached(connection: Connection, number: str, caller: Caller, *, lock: bool = False) -> Complaint:
     complaint = complaints.get(connection, reference.read_number(number) or "", lock=lock)
-    if complaint is None or not caller.reaches(complaint.uscc or "", complaint.region):
+    if complaint is None or not caller.reaches(complaint.uscc, complaint.region):
         raise _unknown()
     return complaint
 

@@ -14,10 +14,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from zpcode.errors import Text, Unavailable
-from zpcode.rules.access import Caller, Role, region_prefix
+from zpcode.rules.access import Caller
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
 from zpcode.store import locks
 from zpcode.store.locks import Lock
+from zpcode.store.reach import within
 from zpcode.store.tables.codes import batch, idempotency
 from zpcode.store.tables.registry import enterprise
 from zpcode.wire.payload import Level
@@ -110,13 +111,11 @@ def numbered(connection: Connection, numbers: Collection[int], *, lock: bool = F
 
 def listing(connection: Connection, caller: Caller, before: int | None, limit: int) -> list[Batch]:
     """The batches within a caller's reach, newest first, those numbered below `before` where it is given."""
-    query = _select().order_by(batch.c.number.desc()).limit(limit)
+    query = (
+        _select().where(within(caller, batch.c.uscc, enterprise.c.region)).order_by(batch.c.number.desc()).limit(limit)
+    )
     if before is not None:
         query = query.where(batch.c.number < before)
-    if caller.role is Role.ENTERPRISE:
-        query = query.where(batch.c.uscc == caller.subject)
-    elif caller.role is Role.REGULATOR:
-        query = query.where(enterprise.c.region.startswith(region_prefix(caller.subject), autoescape=True))
     return [_batch(row) for row in connection.execute(query)]
 
 

@@ -9,9 +9,9 @@ from itertools import groupby
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, Subquery, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, Subquery, delete, func, insert, select, update
 
-from zpcode.rules.access import Caller, Role, region_prefix
+from zpcode.rules.access import Caller
 from zpcode.rules.complaints.complaint import (
     Complaint,
     ComplaintEvent,
@@ -23,6 +23,7 @@ from zpcode.rules.complaints.complaint import (
 )
 from zpcode.store import locks
 from zpcode.store.locks import Lock
+from zpcode.store.reach import within
 from zpcode.store.tables.complaints import (
     complaint,
     complaint_contact,
@@ -178,7 +179,8 @@ def listing(
     connection: Connection, caller: Caller, state: ComplaintState | None, before: int | None, limit: int
 ) -> list[Complaint]:
     """Up to `limit` complaints within a caller's reach, newest first, without contacts and steps."""
-    query = _within_reach(select(complaint), caller).order_by(complaint.c.id.desc()).limit(limit)
+    mine = within(caller, complaint.c.uscc, complaint.c.region)
+    query = select(complaint).where(mine).order_by(complaint.c.id.desc()).limit(limit)
     if state is not None:
         query = query.where(complaint.c.state == state.value)
     if before is not None:
@@ -237,14 +239,6 @@ def every(connection: Connection) -> Iterator[tuple[Complaint, list[str]]]:
             for row in taken_steps
         )
         yield replace(_complaint(found[0], 0), events=events), [row.step_taken_by for row in taken_steps]
-
-
-def _within_reach(query: Select[Any], caller: Caller) -> Select[Any]:
-    if caller.role is Role.ENTERPRISE:
-        return query.where(complaint.c.uscc == caller.subject)
-    if caller.role is Role.REGULATOR:
-        return query.where(complaint.c.region.startswith(region_prefix(caller.subject), autoescape=True))
-    return query
 
 
 def _counts(connection: Connection, ids: Sequence[int]) -> dict[int, int]:

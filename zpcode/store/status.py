@@ -12,11 +12,12 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection, Row, Select, exists, func, insert, select, tuple_
 
-from zpcode.rules.access import Caller, Role, region_prefix
+from zpcode.rules.access import Caller, Role
 from zpcode.rules.status.decisions import Action, Actor
 from zpcode.rules.status.permissions import StatusChange, actor_of
 from zpcode.store import locks
 from zpcode.store.locks import Lock
+from zpcode.store.reach import owner_within
 from zpcode.store.tables.codes import batch, status_change
 from zpcode.store.tables.registry import certificate, enterprise, product, recognition, standard
 from zpcode.wire.vocabulary import Bilingual, Scope, State
@@ -126,15 +127,7 @@ def batches_with_items(connection: Connection) -> set[int]:
 
 def feed(connection: Connection, caller: Caller, after: int, limit: int) -> list[StatusChange]:
     """Decisions within a caller's reach, and those about standards and keys, numbered above `after`."""
-    query = _page(after, limit)
-    if caller.role is Role.ENTERPRISE:
-        query = query.where((status_change.c.uscc == caller.subject) | status_change.c.uscc.is_(None))
-    elif caller.role is Role.REGULATOR:
-        seated = select(enterprise.c.uscc).where(
-            enterprise.c.region.startswith(region_prefix(caller.subject), autoescape=True)
-        )
-        query = query.where(status_change.c.uscc.in_(seated) | status_change.c.uscc.is_(None))
-    return changes(connection, query)
+    return changes(connection, _page(after, limit).where(owner_within(caller, status_change.c.uscc)))
 
 
 def notices(connection: Connection, after: int, limit: int) -> list[StatusChange]:

@@ -11,7 +11,7 @@
     zp:{n:}                   string  NoticesCard
     zp:{b:NUMBER}:x           hash    INDEX -> Timeline of that item; field `_` says that all of them are there
     zp:{b:NUMBER}:h:BUCKET    hash    index within the bucket -> History and the visits of the last ten minutes
-                                      (scanweb/history.lua); field `_` once the bucket is complete
+                                      (scanweb/lookup/history.lua); field `_` once the bucket is complete
     zp:{b:NUMBER}:hc          string  present when every bucket of the batch is complete from birth
     zp:{s}                    hash    SCOPE:TARGET -> Timeline of a registry record; field `_` from the rebuild on:
                                       without it the hash was evicted, and a missing field says nothing

@@ -24,8 +24,7 @@ from scanweb.page.chart.axis import Axis, axis
 from scanweb.page.chart.labels import GAP, LabelPosition, arrange, shortened, width
 from scanweb.page.chart.quantities import Figure, IndicatorComparison, Who, comparison, wordings
 from scanweb.page.chart.shapes import n
-from scanweb.page.numbers import written
-from scanweb.page.texts import PageTexts
+from zpcode.language.messages import Messages
 from zpcode.wire.card import IndicatorInfo
 
 WIDE: Final = 312.0
@@ -57,7 +56,7 @@ _SHORT: Final = {
 _WAYS: Final = {"ge": "chart.ge", "le": "chart.le", "range": "chart.band"}
 
 
-def chart(indicator: IndicatorInfo, t: PageTexts) -> Markup:
+def chart(indicator: IndicatorInfo, t: Messages) -> Markup:
     """The picture of one indicator; nothing where it has no values."""
     compared = comparison(indicator, t)
     if compared is not None:
@@ -66,7 +65,7 @@ def chart(indicator: IndicatorInfo, t: PageTexts) -> Markup:
     return _in_words(said) if said else Markup()
 
 
-def legend(t: PageTexts) -> Markup:
+def legend(t: Messages) -> Markup:
     """What the shapes mean; once a page, before the first picture."""
     entries = [(shapes.alone(who, 8, 8), t(_NAMES[who])) for who in Who]
     entries.append((shapes.box("c-track", 0, 4, 16, 8) + shapes.box("c-need", 6, 4, 10, 8), t("chart.need")))
@@ -96,9 +95,9 @@ class _Label:
         return width(f"{self.name} ", SMALL) + width(self.value, SMALL, bold=True)
 
 
-def _on_an_axis(compared: IndicatorComparison, t: PageTexts) -> Markup:
+def _on_an_axis(compared: IndicatorComparison, t: Messages) -> Markup:
     ends = axis(compared.ends(), compared.unit)
-    low, high = (shortened(written(end, t("format.number")), SMALL, _END) for end in (ends.low, ends.high))
+    low, high = (shortened(t.formats.number(end), SMALL, _END) for end in (ends.low, ends.high))
     scale = replace(ends, left=width(low, SMALL) + _FREE, right=WIDE - width(high, SMALL) - _FREE)
     words, top = _own_words(compared, scale, t)
     middle = top + _TRACK
@@ -130,7 +129,7 @@ def _track(compared: IndicatorComparison, scale: Axis, middle: float) -> str:
     return drawn + shapes.lines("".join(f"M{n(scale.at(power))} {n(middle - 4)}v8" for power in scale.powers()))
 
 
-def _own_words(compared: IndicatorComparison, scale: Axis, t: PageTexts) -> tuple[str, float]:
+def _own_words(compared: IndicatorComparison, scale: Axis, t: Messages) -> tuple[str, float]:
     """The product's own value over its mark, and which way is better beside it; the baseline of the value.
 
     Where there is no room for both in one row, they have two.
@@ -165,7 +164,7 @@ def _beside(place: LabelPosition, taken: float, *, prefers_left: bool) -> tuple[
     return "c-left" if prefers_left else "c-right", None
 
 
-def _labels(compared: IndicatorComparison, scale: Axis, t: PageTexts) -> list[_Label]:
+def _labels(compared: IndicatorComparison, scale: Axis, t: Messages) -> list[_Label]:
     """The names and values of all but the product. Equal values share a label."""
     shared: dict[tuple[Decimal, Decimal, str], list[Figure]] = {}
     for figure in compared.figures[1:]:

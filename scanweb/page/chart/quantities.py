@@ -12,9 +12,8 @@ from decimal import Decimal
 from typing import Final
 
 from scanweb.page.chart.labels import ELLIPSIS
-from scanweb.page.numbers import written
 from scanweb.page.plain import plain
-from scanweb.page.texts import PageTexts
+from zpcode.language.messages import Messages
 from zpcode.wire.card import IndicatorInfo
 from zpcode.wire.quantity import FigureRange, fits_direction, is_nothing, required, span, spelling
 from zpcode.wire.vocabulary import Bilingual
@@ -57,7 +56,7 @@ class IndicatorComparison:
         return [end for figure in self.figures for end in (figure.low, figure.high)]
 
 
-def comparison(indicator: IndicatorInfo, t: PageTexts) -> IndicatorComparison | None:
+def comparison(indicator: IndicatorInfo, t: Messages) -> IndicatorComparison | None:
     """The indicator's figures; None where it is one in words, or where any value there is cannot be read as a figure."""
     if indicator.direction not in _DIRECTIONS:
         return None
@@ -76,7 +75,7 @@ def comparison(indicator: IndicatorInfo, t: PageTexts) -> IndicatorComparison | 
     return IndicatorComparison(indicator.direction, plain(indicator.unit.strip()[:LONGEST]), tuple(figures), need)
 
 
-def wordings(indicator: IndicatorInfo, t: PageTexts) -> list[tuple[str, list[Who]]]:
+def wordings(indicator: IndicatorInfo, t: Messages) -> list[tuple[str, list[Who]]]:
     """Each different text of an indicator in words, and whose it is; the product's first."""
     found: dict[str, list[Who]] = {}
     for who, value in _values(indicator):
@@ -105,11 +104,11 @@ def _drawn(direction: str, who: Who, found: FigureRange) -> tuple[Decimal, Decim
     return low, high
 
 
-def _shown(spelled: str, found: FigureRange, t: PageTexts) -> str:
+def _shown(spelled: str, found: FigureRange, t: Messages) -> str:
     """A value as the reader's language writes it: ≥60, 20±2, 30 to 50."""
 
     def figure(value: Decimal | str | None) -> str:
-        return written(Decimal(str(value).replace(",", "")), t("format.number"))
+        return t.formats.number(Decimal(str(value).replace(",", "")))
 
     if "±" in spelled:
         middle, _, either_way = spelled.partition("±")

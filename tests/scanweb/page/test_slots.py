@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanweb.page.slots import MAX_VALUE, SLOTS, Fill, RenderedPieces
-from scanweb.page.texts import takes_gzip
+from zpcode.language.negotiation import takes_gzip
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters=SLOTS), max_size=300)
 VALUES = st.tuples(*[st.binary(max_size=200)] * len(SLOTS))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scanweb.page import texts
-from scanweb.page.texts import Languages, wants_json
+from zpcode.language.negotiation import Languages, wants_json
 from zpcode.rules import journey
 from zpcode.rules.registry import layout
 from zpcode.rules.status.reasons import REASONS
@@ -47,12 +47,12 @@ def needed() -> set[str]:
     keys |= {f"how.{proof}" for proof in ("sealed", "online", "missing")} | {f"language.{tag}" for tag in WORDS}
     keys |= {f"journey.kind.{kind}" for kind in journey.KINDS} | {f"tone.{verdict.tone}" for verdict in Verdict}
     keys |= {f"verify.said.{outcome}" for outcome in re.findall(r"\('([a-z]+)', '", VERIFY.read_text("utf-8"))}
-    keys |= {f"{key}.place" for key in ("history.nth", "history.so_far")}
+    keys |= {"format.moment"} | {f"{key}.place" for key in ("history.nth", "history.so_far")}
     sources = [*SCANWEB.glob("page/templates/*.html"), *SCANWEB.rglob("*.py")]
     literal = re.compile(r"""["']([a-z_]+(?:\.[a-z_]+)+)["']""")
     asked = re.compile(r"""\b(?:t|row)\(\s*["']([^"']*[^."'])["']""")
     written = [source.read_text("utf-8") for source in sources]
-    mentioned = {key for source in written for key in literal.findall(source)} & set(WORDS[texts.DEFAULT].words)
+    mentioned = {key for source in written for key in literal.findall(source)} & set(WORDS["zh-CN"].words)
     return keys | mentioned | {key for source in written for key in asked.findall(source)}
 
 
@@ -70,7 +70,7 @@ def places(words: str) -> set[str]:
 def test_every_language_fills_the_same_places(language: str) -> None:
     for key, words in WORDS[language].words.items():
         assert words.strip(), key
-        assert places(words) == places(WORDS[texts.DEFAULT].words[key]), key
+        assert places(words) == places(WORDS["zh-CN"].words[key]), key
 
 
 @pytest.mark.parametrize("language", WORDS)

@@ -22,9 +22,9 @@ from uuid import uuid4
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from zpcode.api.http.languages import ENGLISH, preferred
 from zpcode.api.http.refusals import NotReady, TooMany, UnsatisfiableRange
 from zpcode.errors import Finding, Text, ZpError
+from zpcode.language.negotiation import CHINESE, ENGLISH, choose_language
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = 5
@@ -140,11 +140,11 @@ def answer(
     **more: Any,
 ) -> Response:
     """A problem as the answer to a request, in the language it asks for."""
-    language = preferred(connection.headers.get("accept-language"))
+    language = choose_language((CHINESE, ENGLISH), connection.headers.get("accept-language", ""))
     content = document(kind, text, language=language, request_id=request_id(connection), findings=findings, **more)
     # A lone surrogate that a client sent as \ud800 goes back as it came.
     body = json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    own = {"Content-Language": "en" if language == ENGLISH else "zh-CN", "Vary": "Accept-Language"}
+    own = {"Content-Language": language, "Vary": "Accept-Language"}
     if kind.status == 503:
         own["Retry-After"] = str(RETRY_SECONDS)
     return Response(body, kind.status, {**own, **(headers or {})}, MEDIA_TYPE)

@@ -26,13 +26,13 @@ from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from zpcode.errors import Finding, NotFound, Refused, Text, ZpError
+from zpcode.language.messages import Messages
 from zpcode.portal.complaints.desk import HONEYPOT, Desk
 from zpcode.portal.complaints.metrics import FormCounters
 from zpcode.portal.complaints.rate_limits import Busy, FormRateLimits
 from zpcode.portal.shell import forms
 from zpcode.portal.shell.forms import Sent
 from zpcode.portal.shell.layout import HEADERS, PortalPages, see_other
-from zpcode.portal.shell.texts import PortalTexts, choose
 from zpcode.rules.complaints import complaint as rules
 from zpcode.rules.complaints import reference
 from zpcode.rules.regions import office_of
@@ -148,14 +148,14 @@ class Complaints:
             return self._too_often(self._texts(request), seconds)
         with self.rate_limits.form(_address(request)):
             sent = await forms.read(request)
-            texts = choose(self.pages.languages, sent.get("lang"), request.headers.get("accept-language", ""))
+            texts = self.pages.choose(sent.get("lang"), request.headers.get("accept-language", ""))
             try:
                 return await self._taken(request, sent, texts)
             except Refused as refused:
                 self.meters.count("refused")
                 return await self._form(texts, sent.fields, refused)
 
-    async def _taken(self, request: Request, sent: Sent, texts: PortalTexts) -> Response:
+    async def _taken(self, request: Request, sent: Sent, texts: Messages) -> Response:
         """The answer to a form that may be right. Raises Refused with what is wrong with it."""
         told, nonce = await run_in_threadpool(self.desk.read, sent, texts.language)
         photos = await self._developed(sent.files)
@@ -175,7 +175,7 @@ class Complaints:
             return ()
         return await asyncio.get_running_loop().run_in_executor(self._developing, self.desk.develop, files)
 
-    def _answer(self, texts: PortalTexts, received: Received) -> Response:
+    def _answer(self, texts: Messages, received: Received) -> Response:
         if received.other:
             raise Refused(_USED, (Finding("used", _USED, "ticket"),))
         self.meters.count("repeated" if received.repeated else "received")
@@ -186,7 +186,7 @@ class Complaints:
 
     async def _form(
         self,
-        texts: PortalTexts,
+        texts: Messages,
         typed: dict[str, str],
         refused: Refused | None = None,
         wait: int = 0,
@@ -195,7 +195,7 @@ class Complaints:
         named = await run_in_threadpool(self.desk.about, typed.get("code", ""))
         ticket = await run_in_threadpool(self.desk.ticket)
         findings = () if refused is None else refused.findings
-        errors = [(finding.where, texts.said(finding.text)) for finding in findings]
+        errors = [(finding.where, texts.sentence(finding.text)) for finding in findings]
         if wait:
             errors = [("ticket", texts("form.too_often", minutes=-(-wait // 60)))]
         status = 429 if wait else 422 if errors else 200
@@ -252,18 +252,18 @@ class Complaints:
             return self._look_up(texts, read, key, "find.no_key", 422)
         return see_other(f"{PREFIX}/{read}?{urlencode({'key': opened, 'lang': texts.language})}")
 
-    def _look_up(self, texts: PortalTexts, number: str, key: str, problem: str = "", status: int = 200) -> Response:
+    def _look_up(self, texts: Messages, number: str, key: str, problem: str = "", status: int = 200) -> Response:
         errors = [("key" if problem == "find.no_key" else "number", texts(problem))] if problem else []
         values: dict[str, Any] = {"number": number, "key": key, "errors": errors, "wrong": dict(errors)}
         return self.pages.answer("find.html", texts, status, **values)
 
-    def _too_often(self, texts: PortalTexts, seconds: int) -> Response:
+    def _too_often(self, texts: Messages, seconds: int) -> Response:
         headers = {"Retry-After": str(seconds), "Connection": "close"}
         return self.pages.answer("error.html", texts, 429, headers, number=429)
 
-    def _texts(self, request: Request) -> PortalTexts:
+    def _texts(self, request: Request) -> Messages:
         asked = request.query_params.get("lang", "")
-        return choose(self.pages.languages, asked, request.headers.get("accept-language", ""))
+        return self.pages.choose(asked, request.headers.get("accept-language", ""))
 
 
 async def with_slash(request: Request) -> Response:

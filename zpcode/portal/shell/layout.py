@@ -12,7 +12,9 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import Response
 
-from zpcode.portal.shell.texts import PortalTexts, load
+from zpcode.language.messages import Messages
+from zpcode.language.negotiation import choose_language
+from zpcode.portal.shell.texts import load
 
 _HERE: Final = Path(__file__).parent
 CONTENT_SECURITY_POLICY: Final = (
@@ -52,13 +54,17 @@ class PortalPages:
         self._environment.filters["unsealed"] = unsealed
         self._static = {name: (_HERE / "static" / name).read_bytes() for name in _STATIC}
 
-    def html(self, template: str, texts: PortalTexts, **values: Any) -> str:
+    def choose(self, asked: str, accept_language: str) -> Messages:
+        """The words for a reader: the language asked for by its tag, else by `zpcode.language.negotiation`'s rule."""
+        return self.languages[choose_language(tuple(self.languages), accept_language, asked)]
+
+    def html(self, template: str, texts: Messages, **values: Any) -> str:
         """A page's text. Raises KeyError on words, and jinja2.UndefinedError on values, that are not there."""
         own = {"t": texts, "languages": tuple(self.languages), "errors": (), "query": {}} | values
         return self._environment.get_template(template).render(own)
 
     def answer(
-        self, template: str, texts: PortalTexts, status: int = 200, headers: dict[str, str] | None = None, **values: Any
+        self, template: str, texts: Messages, status: int = 200, headers: dict[str, str] | None = None, **values: Any
     ) -> Response:
         """A page as an answer."""
         body = self.html(template, texts, **values)

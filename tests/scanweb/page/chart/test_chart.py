@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scanweb.page import texts
 from scanweb.page.chart import chart
 from scanweb.page.chart.labels import width
+from zpcode.language.messages import Messages
 from zpcode.wire.card import IndicatorInfo
 from zpcode.wire.vocabulary import Bilingual
 
@@ -102,7 +103,7 @@ class Reader(HTMLParser):
             self.drawn.words[-1].more += data
 
 
-def drawn(one: IndicatorInfo, t: texts.PageTexts = CHINESE) -> Drawn:
+def drawn(one: IndicatorInfo, t: Messages = CHINESE) -> Drawn:
     """The picture of an indicator, read back."""
     return Reader(str(chart.chart(one, t))).drawn
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from scanweb.page.chart.axis import axis
 from scanweb.page.chart.labels import GAP, arrange, shortened, width
-from scanweb.page.numbers import written
 from scanweb.page.plain import plain
 
 
@@ -67,31 +66,6 @@ def test_powers_of_ten_are_marked_on_a_logarithmic_axis_only() -> None:
     assert axis([Decimal("0.5"), Decimal(2000)]).powers() == [1, 10, 100, 1000]
     assert axis([Decimal(1), Decimal(100)]).powers() == [10]
     assert axis([Decimal(5), Decimal(20)]).powers() == []
-
-
-@pytest.mark.parametrize(
-    ("figure", "example", "expected"),
-    [
-        ("0.80", "12,345.6", "0.80"),
-        ("1200", "12,345.6", "1200"),
-        ("20000", "12,345.6", "20,000"),
-        ("-1234567.5", "12,345.6", "−1,234,567.5"),
-        ("20000.5", "12 345,6", "20 000,5"),
-        ("20000.5", "12345.6", "20000.5"),
-        ("6E+1", "12,345.6", "60"),
-        ("123456789012", "12,345.6", "1.23×10¹¹"),
-        ("0.00000000150", "12 345,6", "1,5×10⁻⁹"),
-        ("-2E+30", "12,345.6", "−2×10³⁰"),
-        ("0", "12,345.6", "0"),
-    ],
-)
-def test_a_figure_reads_as_the_language_writes_it(figure: str, example: str, expected: str) -> None:
-    assert written(Decimal(figure), example) == expected
-
-
-def test_an_example_that_does_not_tell_is_a_defect() -> None:
-    with pytest.raises(ValueError, match=r"format\.number"):
-        written(Decimal(1), "1.5")
 
 
 @given(st.text(max_size=60), st.floats(20, 300))

@@ -1,0 +1,76 @@
+"""One rule for the language of API, portal and scan page: the same headers, asked of all three."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.requests import HTTPConnection
+
+from scanweb.page.texts import load as scan_words
+from zpcode.api.http import problems
+from zpcode.errors import NotFound, Text
+from zpcode.language.negotiation import Languages, choose_language, takes_gzip, wants_json, weighted
+from zpcode.portal.shell.layout import PortalPages
+
+ZH, EN = "zh-CN", "en"
+CASES = [
+    ("", ZH), ("*", ZH), ("zh-CN,zh;q=0.9,en;q=0.8", ZH), ("zh-TW", ZH), ("en", EN), ("en-GB,en;q=0.8", EN), ("EN", EN),
+    ("fr", EN), ("fr, zh;q=0.1", ZH), ("de,*", ZH), ("en;q=0.5,*;q=0.8", ZH), ("en_US", EN), ("zh_CN", ZH),
+    ("zh;q=0, *", EN), ("zh;q=0", EN), ("en, zh", EN), ("zh, en", ZH), ("en;q=x", ZH), ("en;q=2", ZH), (";;,,q=", ZH),
+    ("en;q=nan, zh;q=0.1", ZH), ("zh;q=0.5, en;q=0.9", EN), ("fr, en;q=0.3, zh;q=0.5", ZH), ("," * 100_000, ZH),
+]  # fmt: skip
+
+
+def of_the_api(accept: str) -> str:
+    """The language of a problem document."""
+    scope = {"type": "http", "headers": [(b"accept-language", accept.encode("latin-1"))], "state": {}}
+    return problems.of(HTTPConnection(scope), NotFound(Text("没有", "nothing"))).headers["content-language"]
+
+
+@pytest.mark.parametrize(("accept", "language"), CASES)
+def test_all_three_services_choose_the_same_language(accept: str, language: str) -> None:
+    assert of_the_api(accept) == language
+    assert PortalPages(Path("/nonexistent")).choose("", accept).language == language
+    assert Languages(tuple(scan_words())).choose("", accept) == language
+
+
+@pytest.mark.parametrize(
+    ("asked", "language"), [("en", EN), ("EN", EN), ("en_US", EN), ("zh-TW", ZH), ("zh", ZH), ("xx", ZH), ("", ZH)]
+)
+def test_a_language_that_is_asked_for_by_its_tag_wins(asked: str, language: str) -> None:
+    """A tag that no service has asks for nothing."""
+    assert choose_language((ZH, EN), "zh", asked) == language
+    if language == EN:
+        assert choose_language((ZH, EN), "zh", asked) != choose_language((ZH, EN), "zh", "")
+
+
+def test_the_nearest_of_more_languages_is_chosen() -> None:
+    tags = (ZH, EN, "ja", "zh-TW")
+    assert choose_language(tags, "zh-TW") == "zh-TW"
+    assert choose_language(tags, "ja;q=0.9, en;q=0.8") == "ja"
+    assert choose_language(tags, "fr") == EN
+
+
+@pytest.mark.parametrize(
+    ("accept", "asked", "json"),
+    [
+        ("", "", False), ("*/*", "", False), ("application/json", "", True), ("text/html,application/json;q=0.9", "", False),
+        ("text/html;q=0.5,application/json", "", True), ("text/html", "json", True), ("application/json", "html", False),
+    ],
+)  # fmt: skip
+def test_json_goes_to_those_who_prefer_it(accept: str, asked: str, json: bool) -> None:
+    assert wants_json(accept, asked) is json
+
+
+def test_gzip_is_sent_only_where_it_is_taken() -> None:
+    assert takes_gzip("gzip, deflate, br")
+    assert not any(map(takes_gzip, ("", "br", "gzip;q=0", "gzip;q=0.000")))
+
+
+@given(st.text(max_size=600))
+def test_no_header_upsets_the_weights(header: str) -> None:
+    assert all(0.0 <= weight <= 1.0 and value for value, weight in weighted(header))
+    assert choose_language((ZH, EN), header, header) in {ZH, EN}

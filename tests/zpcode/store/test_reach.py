@@ -1,0 +1,108 @@
+"""Who sees what: the condition in SQL and the predicate agree on every row, and every listing uses the condition."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import product
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from sqlalchemy import Column, Engine, MetaData, String, Table, insert, select
+
+from tests.support.registry_data import gtin, uscc
+from tests.support.status_setting import (
+    CITY,
+    COUNTY,
+    ELSEWHERE,
+    KEY_ID,
+    MAKER,
+    NINGBO,
+    OPERATOR,
+    OTHER,
+    PROVINCE,
+    ask,
+    decided,
+    settle,
+)
+from zpcode.errors import KeyringError, Text
+from zpcode.rules.access import Caller, Role
+from zpcode.rules.complaints.complaint import ComplaintForm, ComplaintKind
+from zpcode.rules.regions import REGIONS
+from zpcode.rules.status.decisions import Action
+from zpcode.services import complaints as complaint_service
+from zpcode.store import batches, complaints, reach, status
+from zpcode.store.database.session import Connection, transaction
+from zpcode.store.registry import listing
+from zpcode.wire.vocabulary import Scope
+
+CALLERS = (OPERATOR, PROVINCE, CITY, COUNTY, NINGBO, ELSEWHERE, MAKER, OTHER)
+USCCS = ("A", "B", None)
+_ROWS = Table("reach_rows", MetaData(), Column("uscc", String), Column("region", String), prefixes=["TEMPORARY"])
+_RULE = re.compile(r"region_prefix|\.region\.startswith|caller\.role|Role\.REGULATOR")
+
+
+@pytest.fixture
+def rows(engine: Engine) -> Iterator[Connection]:
+    """A table with a row for every enterprise (and none) in every region, one of them outside the province."""
+    with transaction(engine) as connection:
+        _ROWS.create(connection)
+        places = [{"uscc": owner, "region": region} for owner, region in product(USCCS, (*REGIONS, "310115"))]
+        connection.execute(insert(_ROWS), places)
+        yield connection
+
+
+def everybody() -> list[Caller]:
+    """A caller of every role, and a regulator of every region."""
+    regulators = [Caller(Role.REGULATOR, region, "K") for region in (*REGIONS, "330000", "310000")]
+    return [Caller(Role.OPERATOR, "*", "K"), *(Caller(Role.ENTERPRISE, one, "K") for one in ("A", "B")), *regulators]
+
+
+def test_sql_and_predicate_agree_on_every_role_region_and_enterprise(rows: Connection) -> None:
+    """Rows without an enterprise too, as complaints about unknown products are."""
+    every = [tuple(row) for row in rows.execute(select(_ROWS))]
+    for caller in everybody():
+        selected = rows.execute(select(_ROWS).where(reach.within(caller, _ROWS.c.uscc, _ROWS.c.region)))
+        assert {tuple(row) for row in selected} == {row for row in every if caller.reaches(*row)}, caller
+
+
+def no_keyring() -> NoReturn:
+    """The keyring of an authority that cannot trust it."""
+    raise KeyringError(Text("不可信", "not to be trusted"))
+
+
+@pytest.fixture
+def world(engine: Engine, now: datetime) -> Engine:
+    """An enterprise in Yuhang and one in Haishu with batches, decisions and complaints, and a complaint about neither."""
+    for number in (1, 2):
+        settle(engine, now, number)
+        decided(engine, OPERATOR, now, ask(Scope.PRODUCT, gtin(number), Action.FLAG))
+    decided(engine, OPERATOR, now, ask(Scope.KEY, KEY_ID, Action.REVOKE))
+    for nonce, code in enumerate((gtin(1), gtin(2), "")):
+        subject = complaint_service.about(engine, no_keyring, code)
+        form = ComplaintForm(ComplaintKind.QUALITY, "broken", "market", "", code, "en")
+        complaint_service.receive(engine, form, subject, (), ticket=nonce.to_bytes(16, "little"), now=now)
+    return engine
+
+
+@pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: caller.credential)
+def test_every_listing_shows_what_the_predicate_allows(world: Engine, caller: Caller) -> None:
+    """Batches, enterprises, products, complaints; and decisions, of which those without an enterprise are everybody's."""
+    region = {uscc(1): "330110", uscc(2): "330203"}
+    owners = {one for one in region if caller.reaches(one, region[one])}
+    with transaction(world) as connection:
+        assert {one.uscc for one in batches.listing(connection, caller, None, 100)} == owners
+        assert {one.uscc for one in listing.enterprises(connection, caller, "", 100)} == owners
+        assert {one.enterprise.uscc for one in listing.products(connection, caller, "", 100)} == owners
+        assert {one.uscc for one in status.feed(connection, caller, 0, 100)} == owners | {None}
+        everything = complaints.listing(connection, OPERATOR, None, None, 100)
+        assert {one.uscc for one in everything} == {*region, None}
+        shown = complaints.listing(connection, caller, None, None, 100)
+        assert shown == [one for one in everything if caller.reaches(one.uscc, one.region)]
+
+
+def test_no_other_file_of_the_store_has_a_rule_of_who_sees_what(root: Path) -> None:
+    sources = [path for path in (root / "zpcode/store").rglob("*.py") if path.name != "reach.py"]
+    assert [str(path) for path in sources if _RULE.search(path.read_text("utf-8"))] == []

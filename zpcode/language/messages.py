@@ -1,0 +1,94 @@
+"""The words of one service, one file for each language: `i18n/TAG.json`, the same keys in every file.
+
+Adding a language is adding a file. A key that is missing is a defect and raises KeyError; tests compare the files.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from zpcode.errors import Text
+from zpcode.language.formats import Formats
+from zpcode.language.negotiation import CHINESE
+
+
+class InBoth(Protocol):
+    """A text in Chinese and English, either of them possibly empty."""
+
+    @property
+    def zh(self) -> str:
+        """The Chinese text."""
+        ...
+
+    @property
+    def en(self) -> str:
+        """The English text."""
+        ...
+
+
+class Messages:
+    """The words of one language (a BCP 47 tag) by key, and how it writes dates and numbers; times are shown in `zone`."""
+
+    def __init__(self, language: str, words: dict[str, str], zone: tzinfo) -> None:
+        self._zone = zone
+        self.language = language
+        self.words = words
+        self.formats = Formats(language)
+        self._chinese = language.startswith("zh")
+        self._minute = lru_cache(maxsize=4096)(self._write_minute)
+
+    def __call__(self, key: str, **values: object) -> str:
+        """The words under a key, with their places filled. Raises KeyError where the key is missing: a defect."""
+        words = self.words[key]
+        return words.format(**values) if values else words
+
+    def or_else(self, key: str, otherwise: str) -> str:
+        """The words under a key, or `otherwise` where the registry uses a word that this service does not know."""
+        return self.words.get(key, otherwise)
+
+    def pick(self, text: InBoth) -> str:
+        """A registry text in this language; in the other one where it was not given in this."""
+        return (text.zh or text.en) if self._chinese else (text.en or text.zh)
+
+    def tag_of(self, text: InBoth) -> str:
+        """The language of what `pick` returns, for the `lang` attribute."""
+        chinese = bool(text.zh) if self._chinese else not text.en
+        return "zh-CN" if chinese else "en"
+
+    def sentence(self, text: Text) -> str:
+        """A message of the rules in this language."""
+        return text.in_language(self.language)
+
+    def date(self, text: str) -> str:
+        """A calendar date (ISO 8601) as this language writes it; the text itself where it is no date."""
+        try:
+            return self.formats.date(datetime.fromisoformat(text).date())
+        except ValueError:
+            return text
+
+    def day(self, at: int) -> str:
+        """The calendar day of a time (seconds since 1970) in the zone."""
+        return self.formats.date(self._local(at).date())
+
+    def moment(self, at: int | datetime) -> str:
+        """A time (seconds since 1970, or an aware datetime) in the zone, to the minute."""
+        seconds = int(at.timestamp()) if isinstance(at, datetime) else at
+        return self._minute(seconds - seconds % 60)
+
+    def _local(self, at: int) -> datetime:
+        return datetime.fromtimestamp(at, UTC).astimezone(self._zone)
+
+    def _write_minute(self, at: int) -> str:
+        local = self._local(at)
+        return self.words["format.moment"].format(date=self.formats.date(local.date()), time=f"{local:%H:%M}")
+
+
+def load(folder: Path, zone: tzinfo) -> dict[str, Messages]:
+    """All languages of a folder by tag, Chinese first."""
+    files = sorted(folder.glob("*.json"))
+    languages = {path.stem: Messages(path.stem, json.loads(path.read_text("utf-8")), zone) for path in files}
+    return {CHINESE: languages.pop(CHINESE), **languages}

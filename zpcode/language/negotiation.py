@@ -1,0 +1,107 @@
+"""Which language, form and encoding a request asks for: one rule for API, portal and scan service. Pure.
+
+Accept, Accept-Encoding and Accept-Language are lists of ranges with weights (RFC 9110, 12.4.2 and 12.5). A range that is
+not well-formed is left out, and of a header only the first 512 characters are read.
+
+The rule for a language: the best match; else English for a reader who asks only for languages that are not Chinese;
+else Chinese. A range matches by its primary subtag (RFC 4647, 3.4), so `zh-TW` gets `zh-CN` and `en-GB` gets `en`. An
+underscore is read as a hyphen: some clients send `en_US`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+CHINESE: Final = "zh-CN"
+ENGLISH: Final = "en"
+MAX_HEADER: Final = 512
+_WEIGHT: Final = re.compile(r"[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
+
+_RANGE: Final = re.compile(r"\*|[a-z]{1,8}(?:-[a-z0-9]{1,8})*", re.ASCII)
+"""A language range (RFC 4647, 2.1)."""
+
+
+def weighted(header: str) -> list[tuple[str, float]]:
+    """The values of a header in lower case with their weights, 0.0 to 1.0, in the order of the header."""
+    values = []
+    for part in header[:MAX_HEADER].split(","):
+        value, *parameters = (piece.strip() for piece in part.split(";"))
+        matches = [_WEIGHT.fullmatch(one) for one in parameters if one[:1] in {"q", "Q"}]
+        if value and all(matches):
+            values.append((value.lower(), float(matches[0][1]) if matches and matches[0] else 1.0))
+    return values
+
+
+def matching_tag(tags: Sequence[str], asked: str) -> str | None:
+    """The tag among `tags` that a reader names outright (`?lang=`): the same tag, else one of the same primary subtag."""
+    lowered = asked.lower().replace("_", "-")
+    same = next((tag for tag in tags if tag.lower() == lowered), None)
+    return same or next((tag for tag in tags if lowered and _primary(tag) == _primary(lowered)), None)
+
+
+def choose_language(tags: Sequence[str], accept_language: str, asked: str = "") -> str:
+    """The tag among `tags` for a request. `tags` holds CHINESE and ENGLISH; the first wins where any will do."""
+    named = matching_tag(tags, asked)
+    if named is not None:
+        return named
+    values = ((value.replace("_", "-"), weight) for value, weight in weighted(accept_language))
+    ranges = [(value, weight) for value, weight in values if _RANGE.fullmatch(value)]
+    named_ranges = {value for value, _ in ranges}
+    best = max(tags, key=lambda tag: (_weight(tag, ranges), -_first(tag, ranges), tag.lower() in named_ranges))
+    if _weight(best, ranges) > 0:
+        return best
+    return ENGLISH if ranges else CHINESE
+
+
+def _primary(tag: str) -> str:
+    return tag.lower().partition("-")[0]
+
+
+def _weight(tag: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """What a header says of a tag: of the tag itself, else of its language, else of every language (`*`), else 0."""
+    for said in (
+        [weight for value, weight in ranges if value == tag.lower()],
+        [weight for value, weight in ranges if _primary(value) == _primary(tag)],
+        [weight for value, weight in ranges if value == "*"],
+    ):
+        if said:
+            return max(said)
+    return 0.0
+
+
+def _first(tag: str, ranges: Sequence[tuple[str, float]]) -> int:
+    """Where a header first names a tag's language; behind everything where it does not."""
+    places = [place for place, (value, _) in enumerate(ranges) if _primary(value) == _primary(tag)]
+    return places[0] if places else len(ranges)
+
+
+class Languages:
+    """The languages a service has, and the choice among them for each request."""
+
+    def __init__(self, tags: tuple[str, ...]) -> None:
+        self.tags = tags
+        self.choose = lru_cache(maxsize=1024)(self._choose)
+
+    def _choose(self, asked: str, accept_language: str) -> str:
+        return choose_language(self.tags, accept_language, asked)
+
+
+@lru_cache(maxsize=1024)
+def wants_json(accept: str, asked: str) -> bool:
+    """Whether JSON is wanted rather than the page: by `format=json`, or by what Accept prefers (RFC 9110, 12.5.1)."""
+    if asked:
+        return asked == "json"
+    weights: dict[str, float] = {}
+    for value, weight in weighted(accept):
+        weights[value] = max(weight, weights.get(value, 0.0))
+    page = max(weights.get("text/html", 0.0), weights.get("application/xhtml+xml", 0.0))
+    return weights.get("application/json", 0.0) > page
+
+
+@lru_cache(maxsize=256)
+def takes_gzip(accept_encoding: str) -> bool:
+    """Whether a compressed answer may be sent (RFC 9110, 12.5.3)."""
+    return any(value == "gzip" and weight > 0 for value, weight in weighted(accept_encoding))
