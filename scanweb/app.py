@@ -71,8 +71,8 @@ class App:
         self.places = GeoIP(settings.geoip_database)
         self.scan = self._scan_route()
         self.meters = self.scan.meters
-        self.spans = tracing.start("scan", settings.traces, settings.trace_ratio)
-        self.answer = traced(self.scan, self.spans)
+        self.tracing = tracing.start("scan", settings.traces, settings.trace_ratio)
+        self.answer = traced(self.scan, self.tracing.tracer)
         self.site = site.create(
             self.scan, self.rings, self.health, self.notices.current, settings.security_contact, settings.public_base
         )
@@ -141,7 +141,7 @@ class App:
         await self.cache.close()
         await self.source.close()
         self.places.close()
-        await asyncio.to_thread(self.spans.close)
+        await asyncio.to_thread(self.tracing.close)
         await asyncio.sleep(0)
 
     def health(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Final
 
 from fastapi import FastAPI
+from opentelemetry.trace import Tracer
 from starlette.types import Lifespan
 
 from keys.client import SignerClient
@@ -40,7 +41,6 @@ from zpcode.store.database.session import connect
 from zpcode.store.database.tracing import trace
 from zpcode.telemetry import exposition, logs, tracing
 from zpcode.telemetry.exposition import Exposition
-from zpcode.telemetry.tracing import OFF, Tracing
 
 # Endpoints run in forty threads; a transaction rarely lasts longer than a few milliseconds.
 POOL_SIZE: Final = 15
@@ -66,10 +66,10 @@ def create_app() -> FastAPI:
 def create(settings: AuthoritySettings) -> FastAPI:
     """The API of an authority. Nothing is connected before the first request; all is closed with the lifespan."""
     resources = ExitStack()
-    spans = tracing.start("authority", settings.traces, settings.trace_ratio)
-    resources.callback(spans.close)
+    traces = tracing.start("authority", settings.traces, settings.trace_ratio)
+    resources.callback(traces.close)
     authority = _authority(settings, resources)
-    trace(authority.engine, spans)
+    trace(authority.engine, traces.tracer)
     meters = ApiMeters()
     watched = Exposition(settings.metrics_address, {exposition.METRICS: exposition.of_metrics(meters.registry)})
 
@@ -78,14 +78,14 @@ def create(settings: AuthoritySettings) -> FastAPI:
         with resources, watched:
             yield
 
-    return serve(authority, lifespan, meters, spans, _portal(settings, authority, resources, meters))
+    return serve(authority, lifespan, meters, traces.tracer, _portal(settings, authority, resources, meters))
 
 
 def serve(
     authority: Authority,
     lifespan: Lifespan[FastAPI] | None = None,
     meters: ApiMeters | None = None,
-    spans: Tracing = OFF,
+    tracer: Tracer = tracing.OFF,
     portal: Complaints | None = None,
 ) -> FastAPI:
     """The API on top of what it works with, and beside it the pages for people where there are any."""
@@ -107,7 +107,7 @@ def serve(
     error_handlers.install(app)
     openapi.install(app)
     app.add_middleware(
-        RequestMiddleware, larger=operator.LARGER | pictures.LARGER | routes.LARGER, meters=meters, tracing=spans
+        RequestMiddleware, larger=operator.LARGER | pictures.LARGER | routes.LARGER, meters=meters, tracer=tracer
     )
     return app
 

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from opentelemetry.trace import Tracer
 from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
 
@@ -41,7 +42,6 @@ from zpcode.store.monitoring.worker_slots import WorkerSlot
 from zpcode.telemetry import exposition, logs, metrics, tracing
 from zpcode.telemetry.exposition import Exposition
 from zpcode.telemetry.metrics import Family, Measure
-from zpcode.telemetry.tracing import OFF, Tracing
 from zpcode.telemetry.worker_loops import WorkerLoops
 from zpcode.wire import redis_keys
 from zpcode.wire.calendar import today
@@ -68,7 +68,7 @@ QUEUE: Final = Family("zpcode_worker_queue_open", "1 while this worker takes job
 class Worker:
     """One worker process. `redis` copies cards, `stream` drains scans; `stop` ends everything it does.
 
-    `comparison` looks whether Redis has lost anything, `survey` is what it tells of the installation, `beats` of its own loops; `spans` is where its turns are traced.
+    `comparison` looks whether Redis has lost anything, `survey` is what it tells of the installation, `beats` of its own loops; `tracer` records a span of each turn.
     """
 
     database: str
@@ -82,7 +82,7 @@ class Worker:
     comparison: ProjectionComparison | None = None
     survey: InstallationStatistics | None = None
     beats: WorkerLoops = field(default_factory=lambda: WorkerLoops(time.monotonic))
-    spans: Tracing = OFF
+    tracer: Tracer = tracing.OFF
     drained: int = 0
     partitioned: bool = False  # whether this process has seen to the partitions
     issued: dict[str, int] = field(default_factory=lambda: {"issued": 0, "waits": 0, "busy": 0})
@@ -220,7 +220,7 @@ class Worker:
         while not self.stop.is_set():
             outcome = "done"
             try:
-                with self.spans.span(step.__name__):
+                with tracing.span(self.tracer, step.__name__):
                     step()
             except Unavailable as error:
                 outcome = "waits"
@@ -295,11 +295,11 @@ def main(settings: AuthoritySettings) -> None:
     database = settings.database_url or Servers(settings.home).addresses.database
     cache = settings.redis_url or Servers(settings.home).addresses.redis
     with ExitStack() as stack:
-        spans = tracing.start("worker", settings.traces, settings.trace_ratio)
-        stack.callback(spans.close)
+        traces = tracing.start("worker", settings.traces, settings.trace_ratio)
+        stack.callback(traces.close)
         engine = connect(database)
         stack.callback(engine.dispose)
-        trace(engine, spans)
+        trace(engine, traces.tracer)
         redis = client.connect(cache)
         stack.callback(redis.close)
         stream = client.connect(cache, seconds=scans.TIMEOUT_SECONDS)
@@ -317,7 +317,7 @@ def main(settings: AuthoritySettings) -> None:
             settings.export_dir,
             comparison=(compared := ProjectionComparison(engine, redis, settings.comparison_seconds)),
             survey=InstallationStatistics(engine, redis, asked, compared),
-            spans=spans,
+            tracer=traces.tracer,
         )
         stack.enter_context(Exposition(settings.metrics_address, worker.pages()))
         worker.run()

@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from opentelemetry.trace import Tracer
+
 from scanweb.http.exchange import Receive, Scope, Send
-from zpcode.telemetry.tracing import OFF, Tracing
+from zpcode.telemetry import tracing
 
 Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def traced(answer: Answer, tracing: Tracing) -> Answer:
+def traced(answer: Answer, tracer: Tracer) -> Answer:
     """`answer` with a span around it; where tracing is off `answer` itself, so that a scan pays nothing."""
-    if tracing is OFF:
+    if tracer is tracing.OFF:
         return answer
 
-    async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+    async def with_span(scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
 
-        async def noting(message: Any) -> None:
+        async def send_and_remember(message: Any) -> None:
             nonlocal status
             status = message.get("status", status)
             await send(message)
 
-        with tracing.span("scan") as span:
-            await answer(scope, receive, noting)
-            span.note({"method": scope["method"] if scope["method"] in {"GET", "HEAD"} else "other", "status": status})
+        with tracing.span(tracer, "scan") as span:
+            await answer(scope, receive, send_and_remember)
+            method = scope["method"] if scope["method"] in {"GET", "HEAD"} else "other"
+            span.set_attributes({"method": method, "status": status})
 
-    return noted
+    return with_span

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Tracer
 
 from keys.client import SignerClient
 from scanweb.http.tracing import traced
@@ -21,7 +22,7 @@ from zpcode.projection import client
 from zpcode.services.batches import queue
 from zpcode.store.database.session import connect
 from zpcode.telemetry import tracing
-from zpcode.telemetry.tracing import OFF, Tracing
+from zpcode.telemetry.tracing import OFF
 from zpcode.worker import Worker
 
 
@@ -32,26 +33,25 @@ def kept() -> InMemorySpanExporter:
 
 
 @pytest.fixture
-def spans(kept: InMemorySpanExporter) -> Iterator[Tracing]:
-    """Tracing of everything."""
-    found = tracing.recorded("scan", SimpleSpanProcessor(kept))
-    yield found
-    found.close()
+def tracer(kept: InMemorySpanExporter) -> Iterator[Tracer]:
+    """A tracer that records everything."""
+    traces = tracing.recorded("scan", SimpleSpanProcessor(kept))
+    yield traces.tracer
+    traces.close()
 
 
-def _told(kept: InMemorySpanExporter) -> list[tuple[str, dict[str, object]]]:
+def _spans(kept: InMemorySpanExporter) -> list[tuple[str, dict[str, object]]]:
     return [(span.name, dict(span.attributes or {})) for span in kept.get_finished_spans()]
 
 
 def test_a_scan_is_a_span_without_its_code(
-    service: ScanService, registry: Registry, spans: Tracing, kept: InMemorySpanExporter
+    service: ScanService, registry: Registry, tracer: Tracer, kept: InMemorySpanExporter
 ) -> None:
-    service.app.answer = traced(service.app.scan, spans)
+    service.app.answer = traced(service.app.scan, tracer)
     assert "Verified" in service.get(registry.item()).text, "the answer is the same"
     service.get("/no/code")
     service.get(registry.item(), method="OPTIONS")
-    found = _told(kept)
-    assert found == [
+    assert _spans(kept) == [
         ("scan", {"method": "GET", "status": 200}),
         ("scan", {"method": "GET", "status": 400}),
         ("scan", {"method": "other", "status": 204}),
@@ -59,15 +59,15 @@ def test_a_scan_is_a_span_without_its_code(
 
 
 def test_off_a_scan_goes_through_nothing_more(service: ScanService) -> None:
-    assert service.app.spans is OFF
+    assert service.app.tracing.tracer is OFF
     assert service.app.answer is service.app.scan
 
 
 def test_a_turn_of_the_worker_is_a_span_also_when_it_fails(
-    addresses: ServerAddresses, tmp_path: Path, spans: Tracing, kept: InMemorySpanExporter
+    addresses: ServerAddresses, tmp_path: Path, tracer: Tracer, kept: InMemorySpanExporter
 ) -> None:
     redis, engine = client.connect(addresses.redis), connect(addresses.database)
-    found = Worker(addresses.database, engine, redis, redis, SignerClient(tmp_path), queue.IssueQueue(addresses.database), tmp_path, spans=spans)  # fmt: skip
+    found = Worker(addresses.database, engine, redis, redis, SignerClient(tmp_path), queue.IssueQueue(addresses.database), tmp_path, tracer=tracer)  # fmt: skip
     outcomes = iter([Unavailable(Text("停", "away")), None])
 
     def step() -> None:

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import Tracer
 
 from tests.support.authority import World, as_
 from tests.support.patience import eventually
@@ -17,7 +18,6 @@ from zpcode.api.http.context import Authority
 from zpcode.app import serve
 from zpcode.store.database.tracing import trace
 from zpcode.telemetry import tracing
-from zpcode.telemetry.tracing import Tracing
 
 TELLTALE = "telltale7731"
 
@@ -29,18 +29,18 @@ def kept() -> InMemorySpanExporter:
 
 
 @pytest.fixture
-def spans(kept: InMemorySpanExporter) -> Iterator[Tracing]:
-    """Tracing of everything."""
-    found = tracing.recorded("authority", SimpleSpanProcessor(kept))
-    yield found
-    found.close()
+def tracer(kept: InMemorySpanExporter) -> Iterator[Tracer]:
+    """A tracer that records everything."""
+    traces = tracing.recorded("authority", SimpleSpanProcessor(kept))
+    yield traces.tracer
+    traces.close()
 
 
 @pytest.fixture
-def app(here: Authority, spans: Tracing) -> FastAPI:
+def app(here: Authority, tracer: Tracer) -> FastAPI:
     """The application, traced."""
-    trace(here.engine, spans)
-    return serve(here, spans=spans)
+    trace(here.engine, tracer)
+    return serve(here, tracer=tracer)
 
 
 def _of_route(kept: InMemorySpanExporter, name: str) -> ReadableSpan | None:
@@ -72,16 +72,16 @@ def test_no_caller_address_code_or_value_stands_in_a_span(
     http.get(f"/v1/batches/{world.my_batch}", headers=headers)
     http.post("/v1/batches", json={"level": "item", "gtin": TELLTALE, "quantity": 1}, headers=headers)
     eventually(lambda: _of_route(kept, "GET /v1/batches/{number}"))
-    told = [
+    texts = [
         f"{span.name} {dict(span.attributes or {})} {span.status.description}" for span in kept.get_finished_spans()
     ]
-    assert len(told) > 5
+    assert len(texts) > 5
     for secret in (TELLTALE, "198.51.100", world.mine, world.mine.split("_")[1], world.my_uscc, "127.0.0.1"):
-        assert not [one for one in told if secret in one], secret
+        assert not [text for text in texts if secret in text], secret
 
 
-def test_a_statement_that_fails_ends_its_span_with_the_kind_of_error(here: Authority, spans: Tracing, kept: InMemorySpanExporter) -> None:  # fmt: skip
-    trace(here.engine, spans)
+def test_a_statement_that_fails_ends_its_span_with_the_kind_of_error(here: Authority, tracer: Tracer, kept: InMemorySpanExporter) -> None:  # fmt: skip
+    trace(here.engine, tracer)
     with here.engine.connect() as connection:
         for statement in ("SELECT 1/0", f"SELECT {TELLTALE}"):
             with pytest.raises(Exception, match=r"division|column"):

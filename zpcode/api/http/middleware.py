@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import uuid4
 
+from opentelemetry.trace import Tracer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
@@ -20,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from zpcode.api.http import problems
 from zpcode.api.http.metrics import ApiMeters
 from zpcode.errors import Text
-from zpcode.telemetry.tracing import OFF, Tracing
+from zpcode.telemetry import tracing
 
 JSON_BYTES: Final = 64 * 1024
 SECURITY_HEADERS: Final = {
@@ -38,12 +39,12 @@ class RequestMiddleware:
     """The outermost layer. `larger` has patterns of paths whose bodies may have more than 64 KiB, with their bounds."""
 
     def __init__(
-        self, app: ASGIApp, larger: Mapping[str, int], meters: ApiMeters | None = None, tracing: Tracing = OFF
+        self, app: ASGIApp, larger: Mapping[str, int], meters: ApiMeters | None = None, tracer: Tracer = tracing.OFF
     ) -> None:
         self.app = app
         self.larger = {re.compile(pattern): bound for pattern, bound in larger.items()}
         self.meters = meters or ApiMeters()
-        self.tracing = tracing
+        self.tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -54,10 +55,11 @@ class RequestMiddleware:
         began = time.perf_counter()
         answer = _Answer(scope, send)
         try:
-            with self.tracing.span("request") as span:
+            with tracing.span(self.tracer, "request") as span:
                 await self.app(scope, self._bounded(scope, receive), answer.send)
                 about = _about(scope) | {"status": answer.status}
-                span.note({name: about[name] for name in _TRACED}, f"{about['method']} {about['route']}")
+                span.update_name(f"{about['method']} {about['route']}")
+                span.set_attributes({name: about[name] for name in _TRACED})
         except ClientDisconnect:
             pass  # nobody is there to be answered; the log line says status 0, or how far it came
         except Exception:
