@@ -21,6 +21,7 @@ from obstore.store import LocalStore, ObjectStore, from_url
 
 from scanweb.http.exchange import Receive, Scope, Send
 from scanweb.http.responses import refuse_method
+from zpcode.wire import security_headers
 from zpcode.wire.card import PICTURE_NAME, PICTURES
 
 FOLDER: Final = PICTURES
@@ -34,10 +35,7 @@ _PATH = re.compile(re.escape(PICTURES.encode()) + PICTURE_NAME.encode())
 _KINDS: Final = {b"webp": b"image/webp", b"jpg": b"image/jpeg"}
 _FIXED: Final = (
     (b"cache-control", b"public, max-age=31536000, immutable"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"cross-origin-resource-policy", b"cross-origin"),
-    (b"strict-transport-security", b"max-age=31536000"),
+    *security_headers.raw(security_headers.PICTURE),
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from scanweb.http.exchange import Headers, Scope, Send
 from scanweb.page import assets
+from zpcode.wire import security_headers
 
 ANSWER: Final = "zpcode.answer"
 """An ASGI extension and its message (`scanweb.server`): a whole answer at once. `head` is status line and headers,
@@ -19,13 +20,7 @@ JSON: Final = b"application/json"
 
 FIXED: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"cache-control", b"no-store"),
-    (b"content-security-policy", assets.POLICY.encode()),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"strict-transport-security", b"max-age=31536000"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
-    (b"cross-origin-opener-policy", b"same-origin"),
+    *security_headers.raw(security_headers.scan_page(assets.STYLE)),
     (b"vary", b"Accept, Accept-Language, Accept-Encoding"),
     (b"access-control-allow-origin", b"*"),
     (b"link", b'<?format=json>; rel="alternate"; type="application/json"'),

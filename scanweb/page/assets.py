@@ -1,8 +1,7 @@
-"""The style sheet, which stands in every page, and where the script lies; the policy lets in these two and no others."""
+"""The style sheet, which stands in every page, and the addresses of the scripts."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import re
 from pathlib import Path
@@ -20,9 +19,3 @@ def _address(name: str) -> str:
 SCRIPT: Final = _address("page.js")
 VERIFIER: Final = _address("verify.js")
 VERSIONED: Final = frozenset({SCRIPT, VERIFIER})
-_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-POLICY: Final = (
-    f"default-src 'none'; style-src 'sha256-{_HASH}'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""Content-Security-Policy (level 3) of every response that is a page."""

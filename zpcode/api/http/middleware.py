@@ -22,14 +22,9 @@ from zpcode.api.http import problems
 from zpcode.api.http.metrics import ApiMeters
 from zpcode.errors import Text
 from zpcode.telemetry import tracing
+from zpcode.wire import security_headers
 
 JSON_BYTES: Final = 64 * 1024
-SECURITY_HEADERS: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
 _TRACED: Final = ("request_id", "method", "route", "status")
 _access = logging.getLogger("zpcode.api.access")
 _CRASH = Text("服务内部错误，已记录", "internal error; it has been recorded")
@@ -109,7 +104,7 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self._scope["state"]["request_id"]
             headers.setdefault("Cache-Control", "no-store")
-            for name, value in SECURITY_HEADERS.items():
+            for name, value in security_headers.API.items():
                 headers.setdefault(name, value)
         await self._send(message)
 

@@ -15,23 +15,10 @@ from starlette.responses import Response
 from zpcode.language.messages import Messages
 from zpcode.language.negotiation import choose_language
 from zpcode.portal.shell.texts import load
+from zpcode.wire import security_headers
 
 _HERE: Final = Path(__file__).parent
-CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' blob:; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS: Final = {
-    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
-    "Strict-Transport-Security": "max-age=31536000",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "noindex, nofollow",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Cache-Control": "no-store",
-    "Vary": "Accept-Language",
-}
+HEADERS: Final = {**security_headers.PORTAL_PAGE, "Cache-Control": "no-store", "Vary": "Accept-Language"}
 _STATIC: Final = {
     "form.css": "text/css; charset=utf-8",
     "form.js": "text/javascript; charset=utf-8",
@@ -76,7 +63,7 @@ class PortalPages:
         """The style sheet or the script, or None."""
         if name not in self._static:
             return None
-        headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
+        headers = {**security_headers.PORTAL_FILE, "Cache-Control": "public, max-age=3600"}
         return Response(self._static[name], headers=headers, media_type=_STATIC[name])
 
 
