@@ -22,7 +22,8 @@ from scanweb.lookup.memory import Memory
 from scanweb.lookup.notices import Notices
 from scanweb.lookup.redis_reader import RedisReader
 from scanweb.lookup.seals import Seals
-from scanweb.metrics.metrics import LoopLag, Observation
+from scanweb.metrics.collector import ScanCollector
+from scanweb.metrics.loop_lag import LoopLag
 from scanweb.page import texts
 from scanweb.page.html import ScanPages
 from scanweb.page.identity import SiteIdentity
@@ -77,13 +78,13 @@ class App:
             self.scan, self.rings, self.health, self.notices.current, settings.security_contact, settings.public_base
         )
         self.pictures = PictureFiles(settings.pictures_url, self.site)
-        self.pulse = LoopLag(lambda: self.watch.looks)
-        self.observation = Observation(self.health, self.meters, self.pulse, settings.scan_stream_length)
+        self.loop_lag = LoopLag(lambda: self.watch.looks)
+        self.collector = ScanCollector(self.health, self.meters, self.loop_lag, settings.scan_stream_length)
         self.exposition = self._exposition()
 
     def _exposition(self) -> Exposition:
-        found = metrics.registry("scan", self.observation.measures)
-        return Exposition(self.settings.metrics_address, {exposition.METRICS: exposition.of_metrics(found)})
+        page = exposition.of_metrics(metrics.registry("scan", self.collector))
+        return Exposition(self.settings.metrics_address, {exposition.METRICS: page})
 
     def _scan_route(self) -> ScanRoute:
         words = texts.load()
@@ -127,14 +128,14 @@ class App:
         """Compare Redis with the database once, and from then on every half second; read the notices."""
         await self.watch.start(self.cache)
         await self.notices.start()
-        self.pulse.start()
-        self.observation.start()
+        self.loop_lag.start()
+        self.collector.start()
         self.exposition.start()
 
     async def stop(self) -> None:
         """Send the scans that still wait and close every connection."""
         self.exposition.stop()
-        self.pulse.stop()
+        self.loop_lag.stop()
         await self.notices.stop()
         await self.watch.stop()
         await self.scan.resolver.lookup.close()
@@ -149,7 +150,7 @@ class App:
         ring = self.rings.current()
         signing = ring.beginning(datetime.now(UTC))
         return {
-            "ready": self.watch.state != "nowhere" and self.pulse.watched,
+            "ready": self.watch.state != "nowhere" and self.loop_lag.rounds_grow,
             "answers_from": self.watch.state,
             "redis": "up" if self.memory.believed else "not believed",
             "database": "up" if self.source.up else "down",

@@ -43,24 +43,24 @@ def exposed(
     api = ApiMeters()
     api.answered("GET", "/v1/batches", 200, 0.01)
     FormCounters(api.registry)
-    scan = metrics.registry("scan", service.app.observation.measures)
-    worker = metrics.registry("worker", _worker(engine, addresses, tmp_path).measures)
-    found: dict[str, set[str]] = {}
-    for text in (scan, worker, api.registry):
-        found |= Exposed.of(text).labels
-    return found
+    scan = metrics.registry("scan", service.app.collector)
+    labels: dict[str, set[str]] = {}
+    for of in (scan, _worker(engine, addresses, tmp_path).registry, api.registry):
+        labels |= Exposed.of(of).labels
+    return labels
 
 
 def _worker(engine: Engine, addresses: ServerAddresses, folder: Path) -> Worker:
-    """A worker that has looked at everything and taken a turn of each loop."""
+    """A worker that has read all statistics and has one loop."""
     redis = client.connect(addresses.redis, seconds=5)
     signer = SignerClient(folder / "nobody")
-    survey = InstallationStatistics(engine, redis, signer, ProjectionComparison(engine, redis, 60))
-    survey.look_at_database()
-    survey.look_at_redis()
-    found = Worker(addresses.database, engine, redis, redis, signer, queue.IssueQueue(addresses.database), folder, survey=survey)  # fmt: skip
-    found.beats.of("drain_all", 1)
-    return found
+    statistics = InstallationStatistics(engine, redis, signer, ProjectionComparison(engine, redis, 60))
+    statistics.look_at_database()
+    statistics.look_at_redis()
+    jobs = queue.IssueQueue(addresses.database)
+    worker = Worker(addresses.database, engine, redis, redis, signer, jobs, folder, statistics=statistics)
+    worker.loops.add("drain_all", 1)
+    return worker
 
 
 def _dashboard(root: Path) -> dict[str, Any]:

@@ -1,103 +1,54 @@
-"""What a process counts of itself, as Prometheus reads it.
+"""The registry of a process's metrics, and its page in Prometheus's text format.
 
-A process describes its metrics once, as `Family` values, and gives `Measure` values whenever somebody asks: plain
-numbers it keeps anyway. Nothing here knows what is measured. Labels hold words out of closed lists only: a code, an
-address or a name of a person in a label would be kept for months.
+Metrics are those of `prometheus_client`: a `Counter`, `Gauge` or `Histogram` where an event is counted, a `Collector`
+where a number exists anyway and is only read for a scrape. A label takes its values from a closed list. A code, an
+address or the name of a person must not be a label: Prometheus would keep it for months.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from importlib.metadata import version
-from itertools import accumulate
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
-from prometheus_client import CollectorRegistry, ProcessCollector, disable_created_metrics, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
-Kind = Literal["gauge", "counter", "histogram"]
+_BUILD: Final = "The program's version and which process this is."
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One metric: its name as it is exposed, what it means, its kind, the names of its labels.
+def registry(process: str, *collectors: Collector) -> CollectorRegistry:
+    """A registry with these collectors, the program's version, and the process's CPU, memory and open files.
 
-    A counter's name ends in `_total`; units are base units (seconds, bytes) and stand in the name.
+    A second registry of the same process may have the same metrics: tests make several.
     """
-
-    name: str
-    meaning: str
-    kind: Kind = "gauge"
-    labels: tuple[str, ...] = ()
-
-
-class Spread(NamedTuple):
-    """A histogram: how many fell into each bucket (not summed up; one more than `bounds`), and the sum of all."""
-
-    bounds: Sequence[float]
-    counts: Sequence[int]
-    total: float
-
-
-class Measure(NamedTuple):
-    """One value of one family; `labels` are the values of its labels, in the family's order."""
-
-    family: Family
-    value: float | Spread
-    labels: tuple[str, ...] = ()
-
-
-BUILD: Final = Family("zpcode_build_info", "The program's version and which process this is.", "gauge", ("version", "process"))  # fmt: skip
-
-
-def registry(process: str, measures: Callable[[], Iterable[Measure]]) -> CollectorRegistry:
-    """A registry with the measures of one process, its version, and what the kernel knows of it (CPU, memory, files)."""
     disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody reads
-    found = CollectorRegistry(auto_describe=False)
-    ProcessCollector(registry=found)
-    built = Measure(BUILD, 1, (version("zpcode"), process))
-    found.register(Measured(lambda: [built, *measures()]))
-    return found
+    made = CollectorRegistry(auto_describe=False)
+    ProcessCollector(registry=made)
+    Gauge("zpcode_build_info", _BUILD, ("version", "process"), registry=made).labels(version("zpcode"), process).set(1)
+    for collector in collectors:
+        made.register(collector)
+    return made
 
 
-def page(found: CollectorRegistry) -> bytes:
-    """Everything in a registry in Prometheus's text format."""
-    return generate_latest(found)
+def page(of: CollectorRegistry) -> bytes:
+    """All metrics of a registry in Prometheus's text format."""
+    return generate_latest(of)
 
 
-class Measured(Collector):
-    """Measures as Prometheus's client library wants them: all values of a family together."""
-
-    def __init__(self, measures: Callable[[], Iterable[Measure]]) -> None:
-        self._measures = measures
-
-    def collect(self) -> Iterator[Metric]:
-        """Ask once, and sort by family."""
-        found: dict[Family, list[Measure]] = {}
-        for measure in self._measures():
-            found.setdefault(measure.family, []).append(measure)
-        for family, values in found.items():
-            yield _metric(family, values)
+def gauges(name: str, meaning: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    """A gauge with one label: a value for each value of the label."""
+    family = GaugeMetricFamily(name, meaning, labels=(label,))
+    for key, value in values.items():
+        family.add_metric((key,), value)
+    return family
 
 
-def _metric(family: Family, values: Iterable[Measure]) -> Metric:
-    if family.kind == "histogram":
-        histogram = HistogramMetricFamily(family.name, family.meaning, labels=family.labels)
-        for measure in values:
-            if isinstance(measure.value, Spread):
-                histogram.add_metric(measure.labels, _buckets(measure.value), measure.value.total)
-        return histogram
-    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-    metric = kind(family.name, family.meaning, labels=family.labels)
-    for measure in values:
-        if not isinstance(measure.value, Spread):
-            metric.add_metric(measure.labels, measure.value)
-    return metric
-
-
-def _buckets(spread: Spread) -> list[tuple[str, float]]:
-    bounds = [*map(str, spread.bounds), "+Inf"]
-    return list(zip(bounds, accumulate(spread.counts), strict=True))
+def counters(name: str, meaning: str, label: str, values: Mapping[str, float]) -> CounterMetricFamily:
+    """A counter with one label: a value for each value of the label. `name` ends in `_total`."""
+    family = CounterMetricFamily(name, meaning, labels=(label,))
+    for key, value in values.items():
+        family.add_metric((key,), value)
+    return family

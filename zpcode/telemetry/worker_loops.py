@@ -1,4 +1,4 @@
-"""Whether loops that run for ever still do: each says when it comes round, and how its turn went."""
+"""Whether the loops of the worker still run: each loop reports the end of every turn, and how it ended."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from zpcode.telemetry.metrics import Family, Measure
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
-TURNS: Final = Family(
-    "zpcode_worker_turns_total", "Turns of each loop of the worker, by how they ended.", "counter", ("loop", "outcome")
-)
-LAST_TURN: Final = Family("zpcode_worker_since_turn_seconds", "Seconds since a loop last came round.", "gauge", ("loop",))  # fmt: skip
-LAST_SUCCESS: Final = Family("zpcode_worker_since_success_seconds", "Seconds since a loop last did what it is for.", "gauge", ("loop",))  # fmt: skip
-STOPPED: Final = Family("zpcode_worker_loop_stopped", "1 where a loop has not come round in time.", "gauge", ("loop",))
+from zpcode.telemetry import metrics
+
 OUTCOMES: Final = ("done", "waits", "failed")
 ALIVE_SECONDS: Final = 300.0
-"""A turn may take so long beyond the loop's period: the longest fills an emptied Redis."""
+"""A turn may take this long beyond the period of its loop: the longest turn fills an empty Redis."""
 READY_SECONDS: Final = 10.0
-"""A loop may be without success for so long beyond its period before it counts as not ready."""
+"""A loop that has had no success for this long beyond its period is not ready."""
 
 
 @dataclass(slots=True)
 class WorkerLoop:
-    """One loop, which comes round every `period` seconds. Times are of the clock it is given, in seconds."""
+    """One loop, which starts a turn every `period` seconds. `clock` gives monotonic seconds."""
 
     name: str
     period: float
@@ -37,7 +34,7 @@ class WorkerLoop:
         self.turns = dict.fromkeys(OUTCOMES, 0)
 
     def turn(self, outcome: str) -> None:
-        """It came round: `done`, `waits` (a server does not answer) or `failed` (a defect)."""
+        """Report the end of a turn: `done`, `waits` (a server does not answer) or `failed` (a defect)."""
         self.turns[outcome] += 1
         self.turned = self.clock()
         if outcome == "done":
@@ -45,51 +42,74 @@ class WorkerLoop:
 
     @property
     def stopped(self) -> bool:
-        """Whether it should have come round long ago."""
+        """Whether the last turn ended too long ago."""
         return self.clock() - self.turned > self.period + ALIVE_SECONDS
 
     @property
     def ready(self) -> bool:
-        """Whether it lately did what it is for."""
+        """Whether the last successful turn is recent."""
         return self.clock() - self.succeeded <= self.period + READY_SECONDS
 
-    def measures(self) -> Iterator[Measure]:
-        """What Prometheus hears of it."""
-        now = self.clock()
-        for outcome, number in self.turns.items():
-            yield Measure(TURNS, number, (self.name, outcome))
-        yield Measure(LAST_TURN, now - self.turned, (self.name,))
-        yield Measure(LAST_SUCCESS, now - self.succeeded, (self.name,))
-        yield Measure(STOPPED, int(self.stopped), (self.name,))
 
-
-class WorkerLoops:
-    """All loops of one process."""
+class WorkerLoops(Collector):
+    """All loops of one process: their health, and their metrics."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._beats: dict[str, WorkerLoop] = {}
+        self._loops: dict[str, WorkerLoop] = {}
 
-    def of(self, name: str, period: float) -> WorkerLoop:
-        """The beat of one loop, from now on watched."""
-        beat = self._beats[name] = WorkerLoop(name, period, self._clock)
-        return beat
+    def add(self, name: str, period: float) -> WorkerLoop:
+        """Watch one more loop, which starts a turn every `period` seconds."""
+        loop = self._loops[name] = WorkerLoop(name, period, self._clock)
+        return loop
 
-    def goes_on(self, name: str) -> None:
-        """A long turn of this loop gets somewhere: as good as a turn of its own."""
-        if name in self._beats:
-            self._beats[name].turn("done")
+    def progress(self, name: str) -> None:
+        """Report that a long turn of this loop makes progress. It counts as a successful turn."""
+        if name in self._loops:
+            self._loops[name].turn("done")
 
     def alive(self) -> tuple[bool, dict[str, Any]]:
-        """Whether every loop comes round, and which do not. A process without loops has not begun, or has ended."""
-        stopped = [beat.name for beat in list(self._beats.values()) if beat.stopped]
-        return bool(self._beats) and not stopped, {"stopped": stopped}
+        """Whether every loop runs, and which have stopped. A process without loops is not alive."""
+        stopped = [loop.name for loop in self._all() if loop.stopped]
+        return bool(self._loops) and not stopped, {"stopped": stopped}
 
     def ready(self) -> tuple[bool, dict[str, Any]]:
-        """Whether every loop does what it is for, and which do not."""
-        waiting = [beat.name for beat in list(self._beats.values()) if not beat.ready]
-        return bool(self._beats) and not waiting, {"waiting": waiting}
+        """Whether every loop succeeds, and which do not. A process without loops is not ready."""
+        waiting = [loop.name for loop in self._all() if not loop.ready]
+        return bool(self._loops) and not waiting, {"waiting": waiting}
 
-    def measures(self) -> list[Measure]:
-        """What Prometheus hears of them."""
-        return [measure for beat in list(self._beats.values()) for measure in beat.measures()]
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of the loops, as they are now."""
+        loops, now = self._all(), self._clock()
+        yield self._turns(loops)
+        yield metrics.gauges(
+            "zpcode_worker_since_turn_seconds",
+            "Seconds since a loop last came round.",
+            "loop",
+            {loop.name: now - loop.turned for loop in loops},
+        )
+        yield metrics.gauges(
+            "zpcode_worker_since_success_seconds",
+            "Seconds since a loop last did what it is for.",
+            "loop",
+            {loop.name: now - loop.succeeded for loop in loops},
+        )
+        yield metrics.gauges(
+            "zpcode_worker_loop_stopped",
+            "1 where a loop has not come round in time.",
+            "loop",
+            {loop.name: int(loop.stopped) for loop in loops},
+        )
+
+    @staticmethod
+    def _turns(loops: list[WorkerLoop]) -> CounterMetricFamily:
+        name, meaning = "zpcode_worker_turns_total", "Turns of each loop of the worker, by how they ended."
+        family = CounterMetricFamily(name, meaning, labels=("loop", "outcome"))
+        for loop in loops:
+            for outcome, number in loop.turns.items():
+                family.add_metric((loop.name, outcome), number)
+        return family
+
+    def _all(self) -> list[WorkerLoop]:
+        """A copy: a loop may be added in another thread."""
+        return list(self._loops.values())

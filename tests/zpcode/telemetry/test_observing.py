@@ -1,4 +1,4 @@
-"""The parts of watching that need no server: lag, beats, the pulse, what is exposed and where."""
+"""The parts of observing that need no server: lag, loops, metrics, the log, and the port of a process."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client import Counter
+from prometheus_client.samples import Sample
 
-from scanweb.metrics.metrics import STALLED, LoopLag
+from scanweb.metrics.collector import ScanCollector, of_answers
+from scanweb.metrics.loop_lag import STALLED, LoopLag
+from scanweb.metrics.meters import ScanCounters
 from tests.support.clock import Clock
+from tests.support.exposed import Exposed
 from zpcode.services.monitoring.lag import Lag
 from zpcode.telemetry import exposition, metrics
 from zpcode.telemetry.exposition import Exposition, address_of
 from zpcode.telemetry.logs import AT_MOST, WINDOW_SECONDS, Repeats
-from zpcode.telemetry.metrics import Family, Measure, Spread
 from zpcode.telemetry.worker_loops import ALIVE_SECONDS, READY_SECONDS, WorkerLoops
 
 # Lag --------------------------------------------------------------------------------------------------------
@@ -59,34 +63,36 @@ def test_a_follower_that_was_emptied_lags_from_that_moment(clock: Clock) -> None
     assert (lag.steps, lag.seconds) == (9, 2.0)
 
 
-# Beats ------------------------------------------------------------------------------------------------------
+# Loops of the worker ----------------------------------------------------------------------------------------
 
 
 def test_a_loop_that_only_waits_is_alive_and_not_ready(clock: Clock) -> None:
-    beats = WorkerLoops(clock)
-    beat = beats.of("drain", 1)
+    loops = WorkerLoops(clock)
+    loop = loops.add("drain", 1)
     for _ in range(20):
         clock.seconds += 1
-        beat.turn("waits")
-    assert beats.alive() == (True, {"stopped": []})
-    assert beats.ready() == (False, {"waiting": ["drain"]})
-    beat.turn("done")
-    assert beats.ready() == (True, {"waiting": []})
+        loop.turn("waits")
+    assert loops.alive() == (True, {"stopped": []})
+    assert loops.ready() == (False, {"waiting": ["drain"]})
+    loop.turn("done")
+    assert loops.ready() == (True, {"waiting": []})
 
 
 def test_a_loop_that_does_not_come_round_is_stopped(clock: Clock) -> None:
-    beats = WorkerLoops(clock)
-    beats.of("drain", 1).turn("done")
-    beats.of("project", 1)
+    loops = WorkerLoops(clock)
+    loops.add("drain", 1).turn("done")
+    loops.add("project", 1)
     clock.seconds += READY_SECONDS + 2
-    assert beats.ready() == (False, {"waiting": ["drain", "project"]})
+    assert loops.ready() == (False, {"waiting": ["drain", "project"]})
     clock.seconds += ALIVE_SECONDS
-    beats.goes_on("project")
-    assert beats.alive() == (False, {"stopped": ["drain"]})
-    found = {(one.family.name, one.labels): one.value for one in beats.measures()}
-    assert found["zpcode_worker_loop_stopped", ("drain",)] == 1
-    assert found["zpcode_worker_loop_stopped", ("project",)] == 0
-    assert found["zpcode_worker_turns_total", ("drain", "done")] == 1
+    loops.progress("project")
+    assert loops.alive() == (False, {"stopped": ["drain"]})
+    exposed = Exposed.of(metrics.registry("test", loops))
+    assert exposed.value("zpcode_worker_loop_stopped", loop="drain") == 1
+    assert exposed.value("zpcode_worker_loop_stopped", loop="project") == 0
+    assert exposed.value("zpcode_worker_turns_total", loop="drain", outcome="done") == 1
+    assert exposed.value("zpcode_worker_turns_total", loop="drain", outcome="failed") == 0
+    assert exposed.value("zpcode_worker_since_turn_seconds", loop="drain") == READY_SECONDS + 2 + ALIVE_SECONDS
 
 
 def test_a_process_without_loops_is_not_healthy(clock: Clock) -> None:
@@ -94,59 +100,66 @@ def test_a_process_without_loops_is_not_healthy(clock: Clock) -> None:
     assert not WorkerLoops(clock).ready()[0]
 
 
-# The pulse of a scan process --------------------------------------------------------------------------------
+# The event loop of a scan process ---------------------------------------------------------------------------
 
 
-def test_the_pulse_keeps_the_longest_delay_of_two_windows(clock: Clock) -> None:
-    pulse = LoopLag(lambda: 1, clock)
-    pulse.beat(0.4)
-    pulse.beat(0.1)
-    assert pulse.lag == 0.4
+def test_the_longest_delay_of_two_windows_is_kept(clock: Clock) -> None:
+    lag = LoopLag(lambda: 1, clock)
+    lag.measure(0.4)
+    lag.measure(0.1)
+    assert lag.seconds == 0.4
     clock.seconds += 16
-    pulse.beat(0.0)
-    assert pulse.lag == 0.4
+    lag.measure(0.0)
+    assert lag.seconds == 0.4
     clock.seconds += 16
-    pulse.beat(0.2)
-    assert pulse.lag == 0.2
+    lag.measure(0.2)
+    assert lag.seconds == 0.2
 
 
-def test_the_pulse_sees_whether_the_watch_goes_on_looking(clock: Clock) -> None:
-    looks = 1
-    pulse = LoopLag(lambda: looks, clock)
-    assert pulse.watched, "nothing is known yet"
-    pulse.beat(0.0)
+def test_a_loop_without_new_rounds_is_noticed(clock: Clock) -> None:
+    rounds = 1
+    lag = LoopLag(lambda: rounds, clock)
+    assert lag.rounds_grow, "nothing is known yet"
+    lag.measure(0.0)
     clock.seconds += STALLED + 1
-    pulse.beat(0.0)
-    assert not pulse.watched
-    looks = 2
-    pulse.beat(0.0)
-    assert pulse.watched
+    lag.measure(0.0)
+    assert not lag.rounds_grow
+    rounds = 2
+    lag.measure(0.0)
+    assert lag.rounds_grow
 
 
-# What is exposed --------------------------------------------------------------------------------------------
-
-COUNT = Family("zpcode_test_things_total", "Things.", "counter", ("kind",))
-SIZE = Family("zpcode_test_size", "Size.")
-TIME = Family("zpcode_test_seconds", "Time.", "histogram")
+# Metrics ----------------------------------------------------------------------------------------------------
 
 
-def _exposed(*measures: Measure) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    text = metrics.page(metrics.registry("test", lambda: measures)).decode()
-    families = text_string_to_metric_families(text)
-    return {(one.name, tuple(sorted(one.labels.items()))): one.value for found in families for one in found.samples}
+def test_a_registry_says_which_process_it_is_and_what_it_uses() -> None:
+    exposed = Exposed.of(metrics.registry("test"))
+    assert exposed.value("zpcode_build_info", process="test", version=version("zpcode")) == 1
+    assert exposed.has("process_resident_memory_bytes")
 
 
-def test_measures_come_out_as_prometheus_reads_them() -> None:
-    spread = Spread((0.1, 1.0), (3, 2, 1), 4.5)
-    found = _exposed(Measure(COUNT, 2, ("a",)), Measure(SIZE, 1.5), Measure(COUNT, 3, ("b",)), Measure(TIME, spread))
-    assert found["zpcode_test_things_total", (("kind", "a"),)] == 2
-    assert found["zpcode_test_things_total", (("kind", "b"),)] == 3
-    assert found["zpcode_test_size", ()] == 1.5
-    buckets = [found["zpcode_test_seconds_bucket", (("le", bound),)] for bound in ("0.1", "1.0", "+Inf")]
-    assert buckets == [3, 5, 6]
-    assert (found["zpcode_test_seconds_count", ()], found["zpcode_test_seconds_sum", ()]) == (6, 4.5)
-    assert any(name == "zpcode_build_info" and ("process", "test") in labels for name, labels in found)
-    assert ("process_resident_memory_bytes", ()) in found
+def test_no_series_says_when_a_counter_was_made() -> None:
+    registry = metrics.registry("test")
+    Counter("zpcode_test_things_total", "Things.", registry=registry).inc()
+    names = {sample.name for sample in Exposed.of(registry).samples}
+    assert "zpcode_test_things_total" in names
+    assert not [name for name in names if name.endswith("_created")]
+
+
+def test_answer_times_are_exposed_as_cumulative_buckets() -> None:
+    meters = ScanCounters()
+    for seconds in (0.001, 0.0011, 0.0025, 9.0):
+        meters.answered("verified", seconds)
+    collector = ScanCollector(dict, meters, LoopLag(lambda: 1), 1)
+    histogram = {sample.labels.get("le", sample.name): sample.value for sample in _times(collector)}
+    assert (histogram["0.001"], histogram["0.0025"], histogram["2.5"], histogram["+Inf"]) == (1, 3, 3, 4)
+    assert histogram["zpcode_scan_answer_seconds_count"] == 4
+    assert histogram["zpcode_scan_answer_seconds_sum"] == pytest.approx(9.0046)
+
+
+def _times(collector: ScanCollector) -> list[Sample]:
+    families = {family.name: family for family in of_answers(collector.snapshot())}
+    return families["zpcode_scan_answer_seconds"].samples
 
 
 # The log ----------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ class ApiMeters:
     """Requests by method, route and status, and their times by route; in a registry of their own."""
 
     def __init__(self) -> None:
-        self.registry: CollectorRegistry = metrics.registry("authority", tuple)
+        self.registry: CollectorRegistry = metrics.registry("authority")
         self._requests = Counter(
             "zpcode_api_requests_total",
             "Requests by method, route template (empty: no such address) and status (0: nobody waited for it).",

@@ -1,4 +1,4 @@
-"""How far one counter runs behind another, in steps and in seconds."""
+"""How far one counter is behind another, in numbers and in seconds."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ _MEMORY: Final = 4096
 
 
 class Lag:
-    """A follower behind its leader. `clock` gives seconds; numbers are told as they are seen, in any order.
+    """A leader and its follower, each of which counts upwards. `clock` gives monotonic seconds.
 
-    The seconds are those since the oldest number of the leader that the follower has not reached was first seen: as
-    exact as the leader is looked at often.
+    The lag in seconds is the age of the oldest number of the leader that the follower has not reached. A number's age
+    begins when `leads` is first called with it, so the lag is as exact as these calls are frequent. The last 4096
+    numbers of the leader are remembered.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._seen: deque[tuple[int, float]] = deque(maxlen=_MEMORY)
-        self._followed = -1
+        self._leader: deque[tuple[int, float]] = deque(maxlen=_MEMORY)
+        self._follower = -1
 
     def leads(self, number: int) -> None:
-        """The leader has come so far."""
-        if not self._seen or number > self._seen[-1][0]:
-            self._seen.append((number, self._clock()))
+        """The leader is at this number."""
+        if not self._leader or number > self._leader[-1][0]:
+            self._leader.append((number, self._clock()))
 
     def follows(self, number: int) -> None:
-        """The follower has come so far, or fallen back so far."""
-        if number < self._followed and self._seen:
-            self._seen = deque([(self._seen[-1][0], self._clock())], _MEMORY)  # it was emptied just now
-        self._followed = number
-        while len(self._seen) > 1 and self._seen[0][0] <= number:
-            self._seen.popleft()
+        """The follower is at this number. A smaller number than before means that it was emptied just now."""
+        if number < self._follower and self._leader:
+            self._leader = deque([(self._leader[-1][0], self._clock())], _MEMORY)
+        self._follower = number
+        while len(self._leader) > 1 and self._leader[0][0] <= number:
+            self._leader.popleft()
 
     @property
     def steps(self) -> int:
-        """How many numbers it is behind."""
-        return max(0, self._seen[-1][0] - self._followed) if self._seen else 0
+        """By how much the follower's number is smaller."""
+        return max(0, self._leader[-1][0] - self._follower) if self._leader else 0
 
     @property
     def seconds(self) -> float:
-        """For how long it has been behind; 0 where it is not."""
-        since = next((at for number, at in self._seen if number > self._followed), None)
+        """For how long the follower has been behind; 0 if it is not behind."""
+        since = next((at for number, at in self._leader if number > self._follower), None)
         return 0.0 if since is None else self._clock() - since

@@ -1,6 +1,6 @@
-"""What of the installation Prometheus hears from a worker: every metric, and how it is made of what was looked at.
+"""The metrics of the installation that a worker exposes, made of what its statistics have read.
 
-Labels come out of closed lists and are all there from the start, so that a rate has something to begin with.
+Labels take their values from closed lists, and every value is there from the start: a rate needs a first value.
 """
 
 from __future__ import annotations
@@ -10,35 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
 from zpcode.projection.comparison import ProjectionComparison
 from zpcode.rules.status.decisions import Action
 from zpcode.store.monitoring.statistics import Counts, Decisions
-from zpcode.telemetry.metrics import Family, Measure
+from zpcode.telemetry.metrics import counters, gauges
 from zpcode.wire.vocabulary import Scope
-
-UP: Final = Family("zpcode_part_up", "1 where a part answered the worker lately.", "gauge", ("part",))
-REVISION: Final = Family("zpcode_projection_revision", "Newest card in the database, and as far as every server of Redis has it.", "gauge", ("place",))  # fmt: skip
-LAG_REVISIONS: Final = Family("zpcode_projection_lag_revisions", "Cards of the database that Redis has not got.")
-LAG_SECONDS: Final = Family("zpcode_projection_lag_seconds", "For how long Redis has been without one of them.")
-STREAM: Final = Family("zpcode_stream_entries", "Entries of the stream of scans.")
-STREAM_ADDED: Final = Family("zpcode_stream_added_total", "Entries the stream has ever taken.", "counter")
-STREAM_TRIMMED: Final = Family("zpcode_stream_trimmed_total", "Entries lost to the stream's bound before they were drained.", "counter")  # fmt: skip
-STREAM_LAG: Final = Family("zpcode_stream_lag_entries", "Entries no worker has taken yet.")
-STREAM_PENDING: Final = Family("zpcode_stream_pending_entries", "Entries a worker has taken and not finished.")
-BATCHES: Final = Family("zpcode_batches", "Batches by state.", "gauge", ("state",))
-HINDERED: Final = Family("zpcode_batches_hindered", "Reserved batches that say why they wait.")
-WAITED: Final = Family("zpcode_batches_waiting_seconds", "For how long the oldest reserved batch has waited.")
-JOBS: Final = Family("zpcode_jobs", "Jobs of the queue by status.", "gauge", ("status",))
-DECISIONS: Final = Family("zpcode_decisions_total", "Decisions by scope and action.", "counter", ("scope", "action"))
-NOTICES: Final = Family("zpcode_notices_total", "Decisions with a public notice.", "counter")
-AUDIT: Final = Family("zpcode_audit_entries_total", "Entries of the audit log.", "counter")
-PARTITION: Final = Family("zpcode_scan_partition_present", "1 where a month's scans have their partition.", "gauge", ("month",))  # fmt: skip
-STRAY: Final = Family("zpcode_scan_partition_stray", "1 where scans stand in the default partition.")
-COMPARED: Final = Family("zpcode_comparison_cards_total", "Cards compared between Redis and the database.", "counter")
-FINDINGS: Final = Family("zpcode_comparison_findings_total", "Cards that Redis had otherwise.", "counter", ("kind",))
-MENDED: Final = Family("zpcode_comparison_mended_total", "Cards put right in Redis.", "counter")
-ROUNDS: Final = Family("zpcode_comparison_rounds_total", "Rounds through all cards.", "counter")
-
 
 MONTHS: Final = ("this", "next")
 JOB_STATES: Final = ("todo", "doing", "succeeded", "failed", "cancelled", "aborting", "aborted")
@@ -47,9 +25,10 @@ KINDS: Final = ("missing", "older", "newer", "altered", "unreadable", "stray", "
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The stream of scans: its length, how many entries it has ever taken, and how far its drainers are.
+    """The stream of scans. All numbers are entries.
 
-    `drained` counts the entries taken out of it so far; None where that is not known.
+    `length` is in the stream now, `added` was ever added, `lag` no worker has read, `pending` a worker has read and not
+    finished. `drained` was taken out by workers; None if Redis does not know it.
     """
 
     length: int = 0
@@ -60,51 +39,84 @@ class Stream:
 
     @property
     def trimmed(self) -> int | None:
-        """Entries that are neither there nor drained."""
+        """Entries that are neither in the stream nor drained: they were lost to its bound."""
         return None if self.drained is None else max(0, self.added - self.length - self.drained)
 
 
-def of_database(head: int, counts: Counts | None, decisions: Decisions) -> Iterator[Measure]:
-    """The database: its newest revision, what was counted last, the decisions."""
-    yield Measure(REVISION, head, ("database",))
-    yield Measure(NOTICES, decisions.notices)
+def of_parts(up: dict[str, bool]) -> GaugeMetricFamily:
+    """Which parts of the installation answer."""
+    return gauges("zpcode_part_up", "1 where a part answered the worker lately.", "part", up)
+
+
+def of_revisions(revisions: dict[str, float]) -> GaugeMetricFamily:
+    """The newest revision, by place: `database`, and `redis` for the revision that every server of Redis has."""
+    meaning = "Newest card in the database, and as far as every server of Redis has it."
+    return gauges("zpcode_projection_revision", meaning, "place", revisions)
+
+
+def of_lag(revisions: int, seconds: float) -> Iterator[Metric]:
+    """How far Redis is behind the database."""
+    yield GaugeMetricFamily(
+        "zpcode_projection_lag_revisions", "Cards of the database that Redis has not got.", revisions
+    )
+    yield GaugeMetricFamily(
+        "zpcode_projection_lag_seconds", "For how long Redis has been without one of them.", seconds
+    )
+
+
+def of_decisions(decisions: Decisions) -> Iterator[Metric]:
+    """The decisions ever made."""
+    yield CounterMetricFamily("zpcode_notices_total", "Decisions with a public notice.", decisions.notices)
+    family = CounterMetricFamily("zpcode_decisions_total", "Decisions by scope and action.", labels=("scope", "action"))
     for scope in Scope:
         for action in Action:
-            yield Measure(DECISIONS, decisions.by.get((scope.value, action.value), 0), (scope.value, action.value))
-    if counts is not None:
-        yield from _of_counts(counts)
+            labels = (scope.value, action.value)
+            family.add_metric(labels, decisions.by.get(labels, 0))
+    yield family
 
 
-def of_redis(revision: int, stream: Stream) -> Iterator[Measure]:
-    """Redis: the revision that every server of it has, and the stream of scans."""
-    yield Measure(REVISION, revision, ("redis",))
-    yield Measure(STREAM, stream.length)
-    yield Measure(STREAM_ADDED, stream.added)
-    yield Measure(STREAM_LAG, stream.lag)
-    yield Measure(STREAM_PENDING, stream.pending)
+def of_stream(stream: Stream) -> Iterator[Metric]:
+    """The stream of scans."""
+    yield GaugeMetricFamily("zpcode_stream_entries", "Entries of the stream of scans.", stream.length)
+    yield CounterMetricFamily("zpcode_stream_added_total", "Entries the stream has ever taken.", stream.added)
+    yield GaugeMetricFamily("zpcode_stream_lag_entries", "Entries no worker has taken yet.", stream.lag)
+    yield GaugeMetricFamily(
+        "zpcode_stream_pending_entries", "Entries a worker has taken and not finished.", stream.pending
+    )
     if stream.trimmed is not None:
-        yield Measure(STREAM_TRIMMED, stream.trimmed)
+        meaning = "Entries lost to the stream's bound before they were drained."
+        yield CounterMetricFamily("zpcode_stream_trimmed_total", meaning, stream.trimmed)
 
 
-def _of_counts(found: Counts) -> Iterator[Measure]:
-    yield Measure(AUDIT, found.audit_entries)
-    yield Measure(BATCHES, found.waiting, ("reserved",))
-    yield Measure(BATCHES, found.batches - found.waiting, ("issued",))
-    yield Measure(HINDERED, found.hindered)
-    yield Measure(WAITED, 0.0 if found.oldest is None else (datetime.now(UTC) - found.oldest).total_seconds())
-    for status in JOB_STATES:
-        yield Measure(JOBS, found.jobs.get(status, 0), (status,))
-    for month, present in zip(MONTHS, found.partitions, strict=True):
-        yield Measure(PARTITION, int(present), (month,))
-    yield Measure(STRAY, int(found.stray))
+def of_counts(counts: Counts) -> Iterator[Metric]:
+    """The rows of the database."""
+    yield CounterMetricFamily("zpcode_audit_entries_total", "Entries of the audit log.", counts.audit_entries)
+    yield from _of_batches(counts)
+    jobs = {state: counts.jobs.get(state, 0) for state in JOB_STATES}
+    yield gauges("zpcode_jobs", "Jobs of the queue by status.", "status", jobs)
+    partitions = dict(zip(MONTHS, map(int, counts.partitions), strict=True))
+    meaning = "1 where a month's scans have their partition."
+    yield gauges("zpcode_scan_partition_present", meaning, "month", partitions)
+    meaning = "1 where scans stand in the default partition."
+    yield GaugeMetricFamily("zpcode_scan_partition_stray", meaning, int(counts.stray))
 
 
-def of_comparison(found: ProjectionComparison | None) -> Iterator[Measure]:
-    """The comparison of Redis with the database, where this worker makes one."""
-    if found is None:
-        return
-    yield Measure(COMPARED, found.compared)
-    yield Measure(MENDED, found.mended)
-    yield Measure(ROUNDS, found.rounds)
-    for kind in KINDS:
-        yield Measure(FINDINGS, found.by_kind.get(kind, 0), (kind,))
+def _of_batches(counts: Counts) -> Iterator[Metric]:
+    states = {"reserved": counts.waiting, "issued": counts.batches - counts.waiting}
+    yield gauges("zpcode_batches", "Batches by state.", "state", states)
+    yield GaugeMetricFamily("zpcode_batches_hindered", "Reserved batches that say why they wait.", counts.hindered)
+    waited = 0.0 if counts.oldest is None else (datetime.now(UTC) - counts.oldest).total_seconds()
+    meaning = "For how long the oldest reserved batch has waited."
+    yield GaugeMetricFamily("zpcode_batches_waiting_seconds", meaning, waited)
+
+
+def of_comparison(comparison: ProjectionComparison) -> Iterator[Metric]:
+    """The comparison of Redis with the database that this worker makes."""
+    for name, meaning, value in (
+        ("zpcode_comparison_cards_total", "Cards compared between Redis and the database.", comparison.compared),
+        ("zpcode_comparison_mended_total", "Cards put right in Redis.", comparison.mended),
+        ("zpcode_comparison_rounds_total", "Rounds through all cards.", comparison.rounds),
+    ):
+        yield CounterMetricFamily(name, meaning, value)
+    kinds = {kind: comparison.by_kind.get(kind, 0) for kind in KINDS}
+    yield counters("zpcode_comparison_findings_total", "Cards that Redis had otherwise.", "kind", kinds)

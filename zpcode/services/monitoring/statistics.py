@@ -1,16 +1,18 @@
-"""How the installation stands, as one worker sees it: looked at now and then, told to Prometheus from memory.
+"""The state of the installation as one worker reads it, kept in memory and exposed to Prometheus.
 
-Several workers see the same and say the same: take the greatest of their values, never the sum. A part that has not
-answered for half a minute is told as down, and what was last seen of it is left out rather than shown as current.
+Several workers read the same and expose the same: take the maximum of their values, never the sum. A part that has not
+answered for ten seconds is exposed as down. After thirty seconds its values are left out, because they are not current.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
@@ -25,7 +27,6 @@ from zpcode.store import cards
 from zpcode.store.database.session import Engine, transaction
 from zpcode.store.monitoring import statistics
 from zpcode.store.monitoring.statistics import Counts, Decisions
-from zpcode.telemetry.metrics import Measure
 from zpcode.wire import redis_keys
 from zpcode.wire.calendar import today
 from zpcode.wire.card import REVISION_FIELD
@@ -34,12 +35,12 @@ PARTS: Final = ("database", "redis", "signer")
 COUNT_SECONDS: Final = 15.0
 UP_SECONDS: Final = 10.0
 CURRENT_SECONDS: Final = 30.0
-_AWAY: Final = Text("缓存服务没有应答", "Redis does not answer")
+_REDIS_AWAY: Final = Text("缓存服务没有应答", "Redis does not answer")
 _SIGNER_AWAY: Final = Text("签名服务没有应答", "the signer does not answer")
 
 
-class InstallationStatistics:
-    """One look for each part, called by loops of their own so that a part that hangs hides no other.
+class InstallationStatistics(Collector):
+    """Reads each part in a method of its own. Each method has its own loop, so a part that hangs hides no other.
 
     `signer` should give up after a second or two. `clock` gives monotonic seconds.
     """
@@ -56,14 +57,14 @@ class InstallationStatistics:
         self._clock = clock
         self._answered: dict[str, float] = {}
         self._lag = Lag(clock)
-        self._heads = (0, 0)
+        self._revisions: dict[str, float] = {}
         self._counted_at = -COUNT_SECONDS
         self._counts: Counts | None = None
         self._decisions = Decisions()
         self._stream = Stream()
 
     def look_at_database(self) -> None:
-        """The newest revision at each look, everything else every quarter of a minute. Raises Unavailable."""
+        """Read the newest revision, and every 15 seconds everything else. Raises Unavailable."""
         now = self._clock()
         with transaction(self._engine) as connection:
             statistics.bound(connection)
@@ -72,66 +73,68 @@ class InstallationStatistics:
                 self._counts = statistics.counts(connection, months(today(datetime.now(UTC))))
                 self._decisions = statistics.decisions(connection, self._decisions)
                 self._counted_at = now
-        self._heads = head, self._heads[1]
+        self._revisions["database"] = head
         self._lag.leads(head)
         self._answered["database"] = self._clock()
 
     def look_at_redis(self) -> None:
-        """How far the projection is on the server that is least far, and the stream. Raises Unavailable."""
+        """Read the revision of the Redis server that is furthest behind, and the stream. Raises Unavailable."""
         try:
             shards = layout(self._redis)
             revision = min(_revision(shard.redis, shard.feed.head) for shard in shards.shards)
             holder = shards.of(redis_keys.SCANS)
             self._stream = Stream() if holder is None else stream(holder.redis)
         except RedisError as error:
-            raise Unavailable(_AWAY) from error
-        self._heads = self._heads[0], revision
+            raise Unavailable(_REDIS_AWAY) from error
+        self._revisions["redis"] = revision
         self._lag.follows(revision)
         self._answered["redis"] = self._clock()
 
     def look_at_signer(self) -> None:
-        """Whether it would sign. Raises Unavailable."""
+        """Ask the signer for its active key. Raises Unavailable."""
         try:
             self._signer.active_key()
         except SignerError as error:
             raise Unavailable(_SIGNER_AWAY) from error
         self._answered["signer"] = self._clock()
 
-    def measures(self) -> list[Measure]:
-        """What Prometheus hears. Asks nobody."""
-        found = [Measure(metrics.UP, int(self._age(part) <= UP_SECONDS), (part,)) for part in PARTS]
-        if self._age("database") <= CURRENT_SECONDS:
-            found += metrics.of_database(self._heads[0], self._counts, self._decisions)
-        if self._age("redis") <= CURRENT_SECONDS:
-            found += metrics.of_redis(self._heads[1], self._stream)
-        if len(found) > len(PARTS):
-            found += [
-                Measure(metrics.LAG_REVISIONS, self._lag.steps),
-                Measure(metrics.LAG_SECONDS, self._lag.seconds),
-            ]
-        return [*found, *metrics.of_comparison(self._comparison)]
+    def collect(self) -> Iterator[Metric]:
+        """The metrics of what was read last. Asks no part."""
+        yield metrics.of_parts({part: self._age(part) <= UP_SECONDS for part in PARTS})
+        current = [part for part in ("database", "redis") if self._age(part) <= CURRENT_SECONDS]
+        if current:
+            yield metrics.of_revisions({part: self._revisions[part] for part in current})
+            yield from metrics.of_lag(self._lag.steps, self._lag.seconds)
+        if "database" in current:
+            yield from metrics.of_decisions(self._decisions)
+            if self._counts is not None:
+                yield from metrics.of_counts(self._counts)
+        if "redis" in current:
+            yield from metrics.of_stream(self._stream)
+        if self._comparison is not None:
+            yield from metrics.of_comparison(self._comparison)
 
     def _age(self, part: str) -> float:
         return self._clock() - self._answered.get(part, float("-inf"))
 
 
 def months(day: date) -> tuple[date, date]:
-    """The first days of this month and the next."""
+    """The first days of this month and of the next."""
     first = day.replace(day=1)
     return first, (first + timedelta(days=32)).replace(day=1)
 
 
 def stream(redis: Redis) -> Stream:
     """The stream of scans on the server that holds it. Raises RedisError."""
-    pipeline = redis.pipeline(transaction=True)  # at one moment: what is drained meanwhile must not look lost
+    pipeline = redis.pipeline(transaction=True)  # one moment: an entry drained in between must not look lost
     pipeline.get(redis_keys.DRAINED)
     pipeline.xinfo_stream(redis_keys.SCANS)
     pipeline.xinfo_groups(redis_keys.SCANS)
     drained, about, groups = pipeline.execute(raise_on_error=False)
     if isinstance(about, ResponseError):  # there is no stream yet
         return Stream(drained=0)
-    named = {redis_keys.SCAN_GROUP, redis_keys.SCAN_GROUP.encode()}
-    group: dict[str, Any] = next((found for found in groups if found["name"] in named), {})
+    names = {redis_keys.SCAN_GROUP, redis_keys.SCAN_GROUP.encode()}
+    group: dict[str, Any] = next((group for group in groups if group["name"] in names), {})
     lag = group.get("lag")
     return Stream(
         length=about["length"],
@@ -143,5 +146,6 @@ def stream(redis: Redis) -> Stream:
 
 
 def _revision(redis: Redis, head: str) -> int:
-    found: Any = redis.hget(head, REVISION_FIELD)
-    return int(found) if found is not None and found.isdigit() else 0
+    """The revision in a shard's head; 0 if the shard has none."""
+    revision: Any = redis.hget(head, REVISION_FIELD)
+    return int(revision) if revision is not None and revision.isdigit() else 0

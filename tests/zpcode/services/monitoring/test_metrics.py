@@ -156,7 +156,7 @@ def _looked(looking: InstallationStatistics) -> Exposed:
     looking._counted_at = float("-inf")
     looking.look_at_database()
     looking.look_at_redis()
-    return Exposed.of(metrics.registry("worker", looking.measures))
+    return Exposed.of(metrics.registry("worker", looking))
 
 
 def test_a_revocation_that_redis_has_not_got_shows_as_lag(registry: Registry, looking: InstallationStatistics) -> None:
@@ -266,11 +266,11 @@ def test_a_part_that_is_away_is_told_as_down_and_its_numbers_are_left_out(engine
     for look in (looking.look_at_redis, looking.look_at_signer):
         with pytest.raises(Unavailable):
             look()
-    found = Exposed.of(metrics.registry("worker", looking.measures))
+    found = Exposed.of(metrics.registry("worker", looking))
     assert {part: found.value("zpcode_part_up", part=part) for part in ("database", "redis", "signer")} == {"database": 1, "redis": 0, "signer": 0}  # fmt: skip
     assert found.has("zpcode_batches")
     assert not found.has("zpcode_stream_entries")
     now = 60.0
-    old = Exposed.of(metrics.registry("worker", looking.measures))
+    old = Exposed.of(metrics.registry("worker", looking))
     assert old.value("zpcode_part_up", part="database") == 0
     assert not old.has("zpcode_batches")

@@ -1,0 +1,35 @@
+"""What one worker counts of its own work."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+OUTCOMES: Final = ("issued", "waits", "busy")
+
+
+class WorkerCounters:
+    """Entries drained, batches by outcome, and whether jobs are taken; in the registry of the process."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.drained = Counter(
+            "zpcode_worker_stream_entries_drained_total",
+            "Entries of the stream of scans this worker is done with.",
+            registry=registry,
+        )
+        self._batches = Counter(
+            "zpcode_worker_batches_total",
+            "Batches this worker was asked to issue.",
+            ("outcome",),
+            registry=registry,
+        )
+        self.queue_open = Gauge(
+            "zpcode_worker_queue_open", "1 while this worker takes jobs from the queue.", registry=registry
+        )
+        for outcome in OUTCOMES:
+            self._batches.labels(outcome)
+
+    def batch(self, outcome: str) -> None:
+        """Count a batch: `issued`, `waits` (a server does not answer) or `busy` (another worker issues it)."""
+        self._batches.labels(outcome).inc()
