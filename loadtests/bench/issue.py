@@ -34,6 +34,7 @@ from keys.ceremony import KeyRoom, create_key, create_root
 from keys.client import SignerClient
 from zpcode.embedded.servers import Servers
 from zpcode.errors import SignerUnavailable
+from zpcode.exports.formats import file_name
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import BatchRequest
 from zpcode.services.batches import reserve
@@ -167,7 +168,7 @@ def _issue_only(home: Path, database: str, codes: int, key: str) -> None:
         start = time.perf_counter()
         issued = issue(engine, signer, batch.number, directory=home / "exports", clock=lambda: datetime.now(UTC))
         seconds = time.perf_counter() - start
-    (home / "exports" / issued.file_name).unlink()
+    (home / "exports" / file_name(issued)).unlink()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     sys.stdout.write(json.dumps({"seconds": seconds, "rss_mb": peak}))
 

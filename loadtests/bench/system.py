@@ -5,7 +5,6 @@ There is no worker and no API process on purpose: what is measured must not depe
 
 from __future__ import annotations
 
-import csv
 import http.client
 import json
 import os
@@ -31,7 +30,7 @@ from zpcode.embedded.servers import ServerAddresses, Servers, secret_file
 from zpcode.errors import Refused, SignerUnavailable
 from zpcode.projection import projector
 from zpcode.rules.batches.batch import Batch, BatchRequest
-from zpcode.services.batches import issue, reserve
+from zpcode.services.batches import code_file, issue, reserve
 from zpcode.store.database.session import connect, transaction
 from zpcode.store.registry import records
 from zpcode.wire.link import path_of
@@ -142,8 +141,7 @@ def _issued(engine: Engine, home: Path, codes: int) -> Batch:
 
 
 def _paths(home: Path, batch: Batch) -> tuple[str, ...]:
-    with (home / "exports" / batch.file_name).open(newline="", encoding="ascii") as file:
-        return tuple(path_of(row["url"]) for row in csv.DictReader(file))
+    return tuple(path_of(url) for url in code_file.first_urls(batch, home / "exports", batch.codes))
 
 
 def _wait_until_ready(port: int) -> None:

@@ -22,11 +22,10 @@ from keys.client import SigningService
 from loadtests.load import registry as made_up
 from loadtests.load import sample
 from zpcode.errors import Conflict, Text, Unavailable
-from zpcode.exports.csv import CodeTable
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.services import access
-from zpcode.services.batches import issue, reserve
+from zpcode.services.batches import code_file, issue, reserve
 from zpcode.services.registry import importing
 from zpcode.store.database.session import Engine
 from zpcode.wire.link import path_of
@@ -174,14 +173,11 @@ def _orders(plan: Plan) -> Iterator[_Order]:
 
 
 def _paths(exports: Path, batch: Batch, count: int) -> list[str]:
-    """The first `count` codes of a batch's file as paths; only so much of the file is read."""
-    table = CodeTable(batch)
-    with (exports / batch.file_name).open("rb") as file:
-        file.seek(table.at(0))
-        rows = file.read(count * table.width).decode("ascii").splitlines()
-    if len(rows) < count:
+    """The paths of the first `count` codes of a batch's file. Raises Unavailable where the file has fewer."""
+    urls = code_file.first_urls(batch, exports, count)
+    if len(urls) < count:
         raise Unavailable(Text(f"批次 {batch.number} 的文件不完整", f"the file of batch {batch.number} is not whole"))
-    return [path_of(row.partition(",")[0]) for row in rows]
+    return [path_of(url) for url in urls]
 
 
 def _now() -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,20 @@ def _loaded(module: str) -> set[str]:
 def test_a_process_loads_only_what_its_trust_boundary_allows(module: str, never: set[str]) -> None:
     """The scan path needs no framework, the signer no network stack."""
     assert not _loaded(module) & never
+
+
+def test_only_the_exports_know_a_format(root: Path) -> None:
+    """Everybody else takes it from the registry, so that a new format touches no other folder."""
+    imported = re.compile(r"^(?:from|import) zpcode\.exports(?:\.| import )(\w+)", re.MULTILINE)
+    modules = {
+        module: path.relative_to(root)
+        for folder in ("zpcode", "loadtests")
+        for path in (root / folder).rglob("*.py")
+        if path.parent != root / "zpcode" / "exports"
+        for module in imported.findall(path.read_text("utf-8"))
+    }
+    assert {"formats", "table"} <= set(modules)
+    assert set(modules) <= {"base", "formats", "table", "qr"}, modules
 
 
 def test_every_package_file_is_empty(root: Path) -> None:

@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings
 from keys.settings import KeySettings
 from scanweb.settings import ScanSettings
 from zpcode.embedded.servers import AUTHORITY_ACL, SCAN_ACL
+from zpcode.exports.formats import EXPORTS
 from zpcode.settings import AuthoritySettings
 
 READERS: dict[str, type[BaseSettings]] = {
@@ -34,6 +35,16 @@ def test_every_setting_is_documented_and_every_documented_one_exists(root: Path)
         for field in settings.model_fields:
             existing.setdefault(f"ZPCODE_{field.upper()}", set()).add(reader)
     assert _documented(root) == existing
+
+
+def test_every_file_format_is_documented(root: Path) -> None:
+    """The row of the order, and a paragraph with name, media type and file name."""
+    page = (root / "docs" / "issuing.md").read_text("utf-8")
+    offered = re.search(r"^\| format \| the file format: (.+) \|$", page, re.MULTILINE)
+    assert offered is not None
+    assert re.findall(r"`([^`]+)`", offered[1]) == list(EXPORTS)
+    for name, export in EXPORTS.items():
+        assert f"Format `{name}`, media type `{export.media_type}`, file `batch-N{export.suffix}`" in page
 
 
 @pytest.mark.parametrize("reader", READERS)

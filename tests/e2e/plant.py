@@ -27,6 +27,7 @@ from tests.support.issuing_setting import KeyHouse
 from tests.support.registry_data import as_json, gtin, registry
 from tests.support.status_setting import MAKER, OPERATOR
 from zpcode.embedded.servers import ServerAddresses
+from zpcode.exports.formats import file_name
 from zpcode.projection import projector
 from zpcode.rules.batches.batch import Batch, BatchRequest
 from zpcode.services.batches import code_file, issue, reserve
@@ -94,7 +95,7 @@ class Plant:
 
     def paths(self, number: int) -> list[str]:
         """The paths of an issued batch's codes, in the order of their index."""
-        rows = (self.exports / self.batch(number).file_name).read_text("ascii").splitlines()[1:]
+        rows = (self.exports / file_name(self.batch(number))).read_text("ascii").splitlines()[1:]
         return [path_of(row.partition(",")[0]) for row in rows]
 
     def worker(self, name: str, *, chunk: int = code_file.CHUNK, metrics: str = "") -> ForkServerProcess:
@@ -113,8 +114,8 @@ class Plant:
         made = self.batch(number)
         with self.house.client() as signer:
             file = code_file.produce(made, signer, directory)
-        written = (self.exports / made.file_name).read_bytes()
-        return file is not None and file.sha256 == made.sha256 and (directory / made.file_name).read_bytes() == written
+        written = (self.exports / file_name(made)).read_bytes()
+        return file is not None and file.sha256 == made.sha256 and (directory / file_name(made)).read_bytes() == written
 
     def fsck(self) -> list[dict[str, Any]]:
         """The checks of `zpcode fsck --deep` that do not hold: as a command, on the running installation."""

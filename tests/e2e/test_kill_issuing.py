@@ -21,6 +21,7 @@ from tests.support import issuing_setting as setting
 from tests.support.issuing_setting import MAKER, NOW, KeyHouse
 from tests.support.patience import eventually
 from zpcode.errors import SignerError, SignerUnavailable
+from zpcode.exports.formats import file_name
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, reserve
 from zpcode.services.batches.issue import issue
@@ -61,7 +62,7 @@ def whole(engine: Engine, house: KeyHouse, tmp_path: Path) -> tuple[Batch, bytes
     """An issued batch of three and a half chunks, and its bytes."""
     number = setting.reserved(engine, quantity=3 * code_file.CHUNK + code_file.CHUNK // 2)
     batch = _finish(engine, house, tmp_path / "whole", number)
-    return batch, (tmp_path / "whole" / batch.file_name).read_bytes()
+    return batch, (tmp_path / "whole" / file_name(batch)).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_whatever_a_crash_has_left_is_found_and_written_anew(
     directory.mkdir()
     code_file.part_path(directory, batch).write_bytes(left)
     file = _in_one_go(batch, house, directory)
-    assert (directory / batch.file_name).read_bytes() == good
+    assert (directory / file_name(batch)).read_bytes() == good
     assert file.sha256 == batch.sha256
 
 
@@ -163,7 +164,7 @@ def test_a_rotation_half_way_loses_no_batch(engine: Engine, tmp_path: Path) -> N
         follows = issue(engine, signer, setting.reserved(engine, "next"), directory=tmp_path, clock=lambda: NOW)
     assert batch.key_id == began
     assert follows.key_id != began
-    assert house.keyring.verify(setting.last_code(tmp_path / batch.file_name)) is SealVerdict.VALID
+    assert house.keyring.verify(setting.last_code(tmp_path / file_name(batch))) is SealVerdict.VALID
 
 
 def test_a_key_revoked_half_way_leaves_no_code_of_it_in_the_file(engine: Engine, tmp_path: Path) -> None:
@@ -187,11 +188,11 @@ def test_a_key_revoked_half_way_leaves_no_code_of_it_in_the_file(engine: Engine,
                 return None
 
         batch = eventually(tried)
-    data = (tmp_path / batch.file_name).read_bytes()
+    data = (tmp_path / file_name(batch)).read_bytes()
     assert batch.key_id != began
     assert f"/{began}".encode() not in data
     assert data.count(f"/{batch.key_id}".encode()) == batch.quantity
-    assert house.keyring.verify(setting.last_code(tmp_path / batch.file_name)) is SealVerdict.VALID
+    assert house.keyring.verify(setting.last_code(tmp_path / file_name(batch))) is SealVerdict.VALID
 
 
 def test_without_any_key_that_may_sign_the_batch_waits(engine: Engine, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from zpcode.exports.base import CodeRow, Export
+
 GTIN: Final = "09501101530003"
 USCC: Final = "91330100MA2T00001Y"
 NUMBER: Final = 4711
@@ -212,7 +214,10 @@ KEYRING: Final[Example] = {
     "issued": "2026-11-01T02:00:00Z",
     "keys": [{"id": "K7QF", "suite": "ES256-P1363-LOWS", "state": "active"}],
 }
-CODES: Final = (
-    "url,gtin,lot,serial,production_date,expiry_date\r\n"
-    f"https://zpm.example/SEAL/01/{GTIN}/21/04JQ7M2X9TBK,{GTIN},L20261121,04JQ7M2X9TBK,2026-11-20,\r\n"
-)
+_SERIAL: Final = "04JQ7M2X9TBK"
+_CODE: Final = CodeRow(f"https://zpm.example/SEAL/01/{GTIN}/21/{_SERIAL}", GTIN, "L20261121", _SERIAL, "2026-11-20", "")
+
+
+def codes(export: Export) -> str:
+    """The beginning of a code file in a format."""
+    return (export.header + export.row(_CODE)).decode("utf-8", "replace")

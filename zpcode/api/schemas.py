@@ -12,8 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from zpcode.api import examples
 from zpcode.api.fields import Day, Gtin, Index, Long, Moment, Short, Whole
+from zpcode.exports.formats import EXPORTS
 from zpcode.rules.access import Role
-from zpcode.rules.batches.batch import Activation, BatchState
+from zpcode.rules.batches.batch import DEFAULT_FORMAT, Activation, BatchState
 from zpcode.rules.status.decisions import Action, Actor
 from zpcode.wire.payload import Level
 from zpcode.wire.vocabulary import Scope, State
@@ -60,7 +61,7 @@ class BatchOrder(BaseModel):
     lot: Short = Field("", description="AI 10, 1 to 20 of 0-9 A-Z . -; needed at level lot.")
     production_date: Day = Field(None, description="YYYY-MM-DD.")
     expiry_date: Day = Field(None, description="YYYY-MM-DD.")
-    format: Short = Field("csv", description="The file's format; csv is the only one.")
+    format: Short = Field(DEFAULT_FORMAT, description=f"The file's format: {', '.join(EXPORTS)}.")
     activation: Activation = Field(
         Activation.ON_ISSUE, description="Whether codes count as soon as the file is complete, or when you say so."
     )

@@ -19,7 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from keys.client import SignerClient
 from zpcode.cli.connections import database, operator, project
 from zpcode.errors import Finding, Refused, Text
-from zpcode.rules.batches.batch import Activation, Batch, BatchRequest
+from zpcode.exports.formats import EXPORTS, file_name
+from zpcode.rules.batches.batch import DEFAULT_FORMAT, Activation, Batch, BatchRequest
 from zpcode.services.batches import code_file, reserve
 from zpcode.services.batches import issue as issuing
 from zpcode.settings import load
@@ -48,7 +49,9 @@ def issue(
     lot: Annotated[str, typer.Option(help="批号 / lot (AI 10)")] = "",
     production_date: Day = "",
     expiry_date: Day = "",
-    file_format: Annotated[str, typer.Option("--format", help="文件格式 / format of the file")] = "csv",
+    file_format: Annotated[
+        str, typer.Option("--format", help=f"文件格式 / format of the file: {', '.join(EXPORTS)}")
+    ] = DEFAULT_FORMAT,
     activation: Annotated[Activation, typer.Option(help="激活方式 / when codes are answered")] = Activation.ON_ISSUE,
     key: Annotated[str, typer.Option(help="幂等键：中断后用同一键继续 / idempotency key: the same one goes on")] = "",
     directory: Folder = None,
@@ -79,7 +82,7 @@ def issue(
         with SignerClient(settings.signer_socket) as signer, _bar(batch.codes) as told:
             batch = issuing.issue(engine, signer, batch.number, directory=folder, clock=_now, progress=told)
         project(engine, settings)
-    typer.echo(f"{folder / batch.file_name}\nsha256 {batch.sha256}  {batch.bytes} bytes")
+    typer.echo(f"{folder / file_name(batch)}\nsha256 {batch.sha256}  {batch.bytes} bytes")
 
 
 @app.command("list")

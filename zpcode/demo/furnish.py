@@ -5,7 +5,6 @@ It goes through the same services as everybody else, and does nothing twice.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import zipfile
@@ -25,7 +24,7 @@ from zpcode.projection import client, projector
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.services import access
-from zpcode.services.batches import issue, reserve
+from zpcode.services.batches import code_file, issue, reserve
 from zpcode.services.pictures.import_ import supplied
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.services.registry import importing, product_cards
@@ -119,8 +118,7 @@ def _issued(engine: Engine, signer: SignerClient, home: Path, card: ProductCard,
 
 def _shown(engine: Engine, batch: Batch, home: Path, base: str) -> Shown:
     """A batch's first code, on the address this run has: the seal does not cover the address."""
-    with (home / "exports" / batch.file_name).open(newline="", encoding="ascii") as file:
-        url = next(csv.DictReader(file))["url"]
+    (url,) = code_file.first_urls(batch, home / "exports", 1)
     with transaction(engine) as connection:
         card = product_cards.product_cards(connection, [batch.gtin], today(_now()))[batch.gtin]
     return Shown(batch.level, base + path_of(url), f"{card.name.zh} / {card.name.en} · {card.enterprise.name.zh}")

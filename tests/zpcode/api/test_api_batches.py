@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from tests.support.authority import World, as_, issued
 from zpcode.api.http.context import Authority
+from zpcode.exports.formats import file_name
 from zpcode.rules.access import Caller, Role
 from zpcode.services.batches import reserve
 from zpcode.store.database.session import transaction
@@ -191,7 +192,7 @@ def test_who_has_the_file_already_is_not_sent_it_again(http: httpx.Client, here:
 def test_a_file_that_is_gone_or_short_is_never_sent(http: httpx.Client, here: Authority, world: World) -> None:
     """503, and what the operator does about it."""
     batch = issued(here, world.my_batch)
-    path = here.exports / batch.file_name
+    path = here.exports / file_name(batch)
     path.write_bytes(path.read_bytes()[:-1])
     answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine))
     assert answer.status_code == 503

@@ -18,6 +18,7 @@ from tests.support.issuing_setting import GTIN, OPERATOR, KeyHouse
 from zpcode.cli import batches as commands
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import NotFound, Refused
+from zpcode.exports.formats import file_name
 from zpcode.rules.batches.batch import BatchState
 from zpcode.services.batches import reserve
 from zpcode.wire import redis_keys
@@ -64,7 +65,7 @@ def test_a_batch_is_issued_shown_and_projected(engine: Engine, redis: Redis, tmp
     batch = reserve.get(engine, number, OPERATOR)
     assert batch.state is BatchState.ISSUED
     assert batch.sha256 in output
-    assert str(tmp_path / "exports" / batch.file_name) in output
+    assert str(tmp_path / "exports" / file_name(batch)) in output
     assert batch.created_by == f"operator:*:cli:{getpass.getuser()}"
     assert redis.exists(redis_keys.place(f"b:{number}")[0])
     shown = _run(commands.app, "show", str(number))
@@ -108,5 +109,5 @@ def test_a_batch_is_activated_and_exported_again(engine: Engine, tmp_path: Path)
     _run(commands.app, "activate", str(batch.number))
     assert reserve.get(engine, batch.number, OPERATOR).activated_at is not None
     _run(commands.app, "export", str(batch.number), "--directory", str(tmp_path / "elsewhere"))
-    original = (tmp_path / "exports" / batch.file_name).read_bytes()
-    assert (tmp_path / "elsewhere" / batch.file_name).read_bytes() == original
+    original = (tmp_path / "exports" / file_name(batch)).read_bytes()
+    assert (tmp_path / "elsewhere" / file_name(batch)).read_bytes() == original

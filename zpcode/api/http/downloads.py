@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from zpcode.api.http.refusals import UnsatisfiableRange
 from zpcode.errors import Text, Unavailable
+from zpcode.exports.formats import export_of, file_name
 from zpcode.rules.batches.batch import Batch
 
 CHUNK: Final = 256 * 1024
@@ -23,18 +24,20 @@ def download(batch: Batch, exports: Path, asked: Headers) -> Response:
 
     Raises UnsatisfiableRange, Unavailable where the file is not on this machine or is not the one issued.
     """
-    path, etag = exports / batch.file_name, f'"{batch.sha256}"'
+    name, etag = file_name(batch), f'"{batch.sha256}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
     if _names(asked.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
+    path = exports / name
     _check_there(path, batch)
-    headers["Content-Disposition"] = f'attachment; filename="{batch.file_name}"'
+    headers["Content-Disposition"] = f'attachment; filename="{name}"'
     found = _range(asked, etag, batch.bytes)
     first, last = found or (0, batch.bytes - 1)
     headers["Content-Length"] = str(last - first + 1)
     if found:
         headers["Content-Range"] = f"bytes {first}-{last}/{batch.bytes}"
-    return StreamingResponse(_bytes(path, first, last), 206 if found else 200, headers, "text/csv; charset=us-ascii")
+    status, media_type = 206 if found else 200, export_of(batch).media_type
+    return StreamingResponse(_bytes(path, first, last), status, headers, media_type)
 
 
 def _names(if_none_match: str, etag: str) -> bool:

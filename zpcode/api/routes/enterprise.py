@@ -22,6 +22,7 @@ from zpcode.api.http.paging import AfterNumber, AfterText, Limit
 from zpcode.api.http.paging import page as paged
 from zpcode.api.http.refusals import NotReady
 from zpcode.api.schemas import BatchOrder, BatchView, PageView, ProductView
+from zpcode.exports.formats import EXPORTS
 from zpcode.rules.access import may_take_codes
 from zpcode.rules.batches.batch import BatchRequest, BatchState
 from zpcode.services.batches import code_file, reserve
@@ -108,8 +109,11 @@ def get_batch(number: Number, asking: Asking, here: Here) -> BatchView:
         **answers(206, "The range asked for", None,
                   slugs=(*KNOWN, "forbidden", "not-found", "not-ready", "unsatisfiable-range")),
         200: {
-            "description": "The file: CSV (RFC 4180), ASCII, one header row",
-            "content": {"text/csv": {"schema": {"type": "string"}, "example": examples.CODES}},
+            "description": "The file, in the format that was ordered (docs/issuing.md)",
+            "content": {
+                export.media_type.partition(";")[0]: {"schema": {"type": "string"}, "example": examples.codes(export)}
+                for export in EXPORTS.values()
+            },
             "headers": {
                 "ETag": {"description": "SHA-256 of the file", "schema": {"type": "string"}},
                 "Content-Length": {"description": "Its bytes", "schema": {"type": "string"}},

@@ -17,7 +17,7 @@ from zpcode.errors import Text
 from zpcode.wire.payload import Level
 
 MAX_QUANTITY: Final = 10**9
-FORMATS: Final = ("csv",)
+DEFAULT_FORMAT: Final = "csv"
 
 
 class BatchState(enum.StrEnum):
@@ -36,7 +36,7 @@ class Activation(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """What is asked for. `quantity` is 1 … 10⁹ item codes.
+    """What is asked for. `quantity` is 1 … 10⁹ item codes, `format` the name of an export (`zpcode.exports.formats`).
 
     At product and lot level all pieces carry the same code: the file has that one code, and the quantity
     is the number of labels that will be printed. `lot` is AI 10 and needed at lot level.
@@ -48,8 +48,13 @@ class BatchRequest:
     lot: str = ""
     production_date: date | None = None
     expiry_date: date | None = None
-    format: str = "csv"
+    format: str = DEFAULT_FORMAT
     activation: Activation = Activation.ON_ISSUE
+
+    @property
+    def codes(self) -> int:
+        """How many codes the file has: one for all pieces at product and lot level."""
+        return self.quantity if self.level.is_item else 1
 
     @property
     def digest(self) -> bytes:
@@ -101,8 +106,3 @@ class Batch:
     def sealed(self) -> bool:
         """Whether its codes carry a seal, so that the signer is needed."""
         return self.level is not Level.COMPACT
-
-    @property
-    def file_name(self) -> str:
-        """The name of its file."""
-        return f"batch-{self.number}.{self.format}"

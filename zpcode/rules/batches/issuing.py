@@ -5,13 +5,14 @@ Deny by default: codes are for products whose brand recognition is in force toda
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
 from zpcode.errors import Finding, Findings, Forbidden, Text
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.batches.batch import FORMATS, MAX_QUANTITY, Activation, BatchRequest
+from zpcode.rules.batches.batch import MAX_QUANTITY, Activation, BatchRequest
 from zpcode.wire.calendar import iso, today
 from zpcode.wire.card import LotCard, ProductCard, Timeline
 from zpcode.wire.gs1 import is_gtin14, is_lot
@@ -60,14 +61,17 @@ def may_ask(caller: Caller) -> None:
         raise Forbidden(text, (Finding("role", text),))
 
 
-def may_issue(request: BatchRequest, facts: Facts, now: datetime) -> None:
+def may_issue(request: BatchRequest, facts: Facts, formats: Mapping[str, int | None], now: datetime) -> None:
     """Return if the batch may be issued at `now` (aware), else raise Refused with every reason.
+
+    `formats` has the name of each file format and the largest number of codes in a file of it, None for no limit.
 
     Reasons: quantity, format, lot, lot_dates, dates, activation, foreign_gtin, not_in_force, quota.
     """
     day, findings = today(now), Findings()
     _check_quantity(request, findings)
-    _check_form(request, findings)
+    _check_format(request, formats, findings)
+    _check_activation(request, findings)
     _check_dates(request, day, findings)
     _check_lot(request, facts.lot, findings)
     if facts.product is None or not is_gtin14(request.gtin):
@@ -96,9 +100,9 @@ def _check_quantity(request: BatchRequest, findings: Findings) -> None:
         )
 
 
-def _check_form(request: BatchRequest, findings: Findings) -> None:
-    if request.format not in FORMATS:
-        known = ", ".join(FORMATS)
+def _check_format(request: BatchRequest, formats: Mapping[str, int | None], findings: Findings) -> None:
+    if request.format not in formats:
+        known = ", ".join(formats)
         findings.add(
             "format",
             f"未知的文件格式，可选：{known}",
@@ -106,6 +110,17 @@ def _check_form(request: BatchRequest, findings: Findings) -> None:
             where="/format",
             value=request.format,
         )
+    elif (limit := formats[request.format]) is not None and request.codes > limit:
+        findings.add(
+            "quantity",
+            f"{request.format} 文件最多容纳 {limit} 个码",
+            f"a file in the format {request.format} has at most {limit} codes",
+            where="/quantity",
+            value=request.quantity,
+        )
+
+
+def _check_activation(request: BatchRequest, findings: Findings) -> None:
     if request.level is Level.PRODUCT and request.activation is Activation.MANUAL:
         findings.add(
             "activation",

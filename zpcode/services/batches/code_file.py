@@ -1,11 +1,10 @@
-"""A batch's file: begun, resumed where a crash has left it, finished; the same bytes whatever happened.
+"""The file of a batch: begun, resumed after a crash, finished. The bytes are the same, however often it was interrupted.
 
-The bytes are appended to `batch-NUMBER.csv.part`, whole chunks of 8192 rows at a time, and the file is
-renamed once it is complete and on disk. Going on means reading what is there: every row is compared with
-what belongs there, and everything from the first chunk that is short or wrong is written anew. Signatures
-are deterministic (RFC 6979), so a row is the same whenever it is written.
+Rows are appended to `batch-NUMBER.SUFFIX.part`, in whole chunks of 8192 rows. The file is renamed once it is complete
+and on disk. To resume, every row on disk is compared with the row that belongs there; from the first chunk that is short
+or wrong on, the file is written again. Signatures are deterministic (RFC 6979), so a row is the same each time.
 
-Memory stays the same whatever the size of the batch: a handful of chunks are under way at any time.
+Memory does not grow with the batch: only a few chunks are in work at a time.
 """
 
 from __future__ import annotations
@@ -30,13 +29,14 @@ import numpy.typing as npt
 
 from keys.client import SigningService
 from zpcode.errors import Conflict, Text, Unavailable
-from zpcode.exports.csv import HEADER, CodeTable, Rows
+from zpcode.exports.formats import file_name, table_of
+from zpcode.exports.table import CodeTable, Rows
 from zpcode.rules.batches.batch import Batch
 from zpcode.wire.payload import Level
 
 CHUNK: Final = 8192
 IN_FLIGHT: Final = 2 * len(os.sched_getaffinity(0)) + 1
-_SPARE_BYTES = 64 << 20  # left free on the disk, for everybody else
+_SPARE_BYTES = 64 << 20  # left free on the disk for other programs
 _WRITE_BACK_BYTES = 32 << 20
 
 
@@ -49,17 +49,17 @@ class CodeFile:
 
 
 def part_path(directory: Path, batch: Batch) -> Path:
-    """Where a batch's file grows."""
-    return directory / f"{batch.file_name}.part"
+    """The path of a batch's unfinished file."""
+    return directory / f"{file_name(batch)}.part"
 
 
 def progress(directory: Path, batch: Batch) -> int:
     """How many of a reserved batch's codes have been written so far."""
     try:
-        size = part_path(directory, batch).stat().st_size
-    except OSError:
+        size, table = part_path(directory, batch).stat().st_size, table_of(batch)
+    except (OSError, Unavailable):
         return 0
-    return max(0, min(batch.codes, (size - len(HEADER)) // CodeTable(batch).width))
+    return max(0, min(batch.codes, (size - table.at(0)) // table.width))
 
 
 def produce(
@@ -72,23 +72,23 @@ def produce(
 ) -> CodeFile | None:
     """Write a batch's file, or finish one that was begun; None when `stop` was set before the end.
 
-    `report` is told how many codes are in the file. Raises SignerError, SignerUnavailable, Conflict where
-    another process of this machine is writing the file, Unavailable where the disk is full or broken.
-    What was written stays and is gone on from.
+    `report` is called with the number of codes in the file. Raises SignerError, SignerUnavailable, Conflict where
+    another process of this machine is writing the file, Unavailable where the disk is full or broken or the format
+    unknown. What was written stays; the next call continues from it.
     """
-    table = CodeTable(batch)
-    part, finished = part_path(directory, batch), directory / batch.file_name
+    table = table_of(batch)
+    part, finished = part_path(directory, batch), directory / file_name(batch)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if finished.exists() and not part.exists():
-            finished.rename(part)  # complete, but never noted so: it is checked like any other beginning
+            finished.rename(part)  # complete, but the database does not know: it is checked like a part
         with _opened(part) as file:
-            growing = _Growing(file, table)
-            growing.resume()
-            _check_space(directory, table.size - table.at(growing.done))
-            if not _complete(growing, table, signer, report, stop):
+            unfinished = _UnfinishedFile(file, table)
+            unfinished.resume()
+            _check_space(directory, table.size - table.at(unfinished.done))
+            if not _complete(unfinished, table, signer, report, stop):
                 return None
-            sha256 = growing.finish()
+            sha256 = unfinished.finish()
             part.rename(finished)
             _sync_directory(directory)
     except OSError as error:
@@ -97,9 +97,9 @@ def produce(
 
 
 def verify(batch: Batch, directory: Path) -> bool:
-    """Whether the finished file is there and its bytes are those that were noted when it was issued."""
+    """Whether the finished file exists and has the SHA-256 that was recorded when the batch was issued."""
     try:
-        with (directory / batch.file_name).open("rb") as file:
+        with (directory / file_name(batch)).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == batch.sha256
     except FileNotFoundError:
         return False
@@ -107,14 +107,23 @@ def verify(batch: Batch, directory: Path) -> bool:
         raise _disk(directory, error) from error
 
 
+def first_urls(batch: Batch, directory: Path, count: int) -> list[str]:
+    """The first `count` printed URLs in a batch's finished file; fewer where it has fewer. Only these rows are read."""
+    table = table_of(batch)
+    with (directory / file_name(batch)).open("rb") as file:
+        file.seek(table.at(0))
+        block = file.read(min(count, table.codes) * table.width)
+    return table.urls(block)
+
+
 def discard(batch: Batch, directory: Path) -> None:
-    """Throw an unfinished file away."""
+    """Delete an unfinished file."""
     part_path(directory, batch).unlink(missing_ok=True)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The growing file, for one process at a time; only its owner may read it."""
+    """The unfinished file, open to one process at a time; only its owner may read it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "r+b") as file:
         try:
@@ -124,29 +133,29 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-class _Growing:
-    """An unfinished file: the rows that stand in it (`done`), and the SHA-256 over them."""
+class _UnfinishedFile:
+    """An unfinished file: how many rows are complete (`done`), and the SHA-256 so far."""
 
     def __init__(self, file: BinaryIO, table: CodeTable) -> None:
         self._file, self._table = file, table
         self.done = 0
-        self._digest = hashlib.sha256(HEADER)
-        self._handed_over = 0
+        self._digest = hashlib.sha256(table.header)
+        self._sent_to_disk = 0
 
     def resume(self) -> None:
-        """Go through what is there, row by row, and cut off what does not stand."""
+        """Compare the rows on disk with the rows that belong there, and cut the file off before the first wrong chunk."""
         table, file = self._table, self._file
-        if file.read(len(HEADER)) == HEADER:
+        if file.read(len(table.header)) == table.header:
             while self.done < table.codes:
                 count = min(CHUNK, table.codes - self.done)
                 block = file.read(count * table.width)
-                if len(block) < count * table.width or not table.agreeing(block, self.done):
+                if len(block) < count * table.width or not table.matches(block, self.done).all():
                     break
                 self._digest.update(block)
                 self.done += count
         if self.done == 0:
             file.seek(0)
-            file.write(HEADER)
+            file.write(table.header)
             file.flush()
         file.truncate(table.at(self.done))
         file.seek(table.at(self.done))
@@ -156,33 +165,33 @@ class _Growing:
         self._digest.update(rows.data)
         self._file.write(rows.data)
         self.done += len(rows)
-        if (end := self._table.at(self.done)) - self._handed_over >= _WRITE_BACK_BYTES:
+        if (end := self._table.at(self.done)) - self._sent_to_disk >= _WRITE_BACK_BYTES:
             self._file.flush()
-            # Linux begins to write these pages to disk and goes on: the last fsync then has little left to do.
-            os.posix_fadvise(self._file.fileno(), self._handed_over, end, os.POSIX_FADV_DONTNEED)
-            self._handed_over = end
+            # Linux starts to write these pages to disk in the background, so the last fsync has little left to do.
+            os.posix_fadvise(self._file.fileno(), self._sent_to_disk, end, os.POSIX_FADV_DONTNEED)
+            self._sent_to_disk = end
 
     def finish(self) -> str:
-        """Have everything on disk, and return the SHA-256 in hex."""
+        """Wait until all bytes are on disk, and return the SHA-256 in hex."""
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._digest.hexdigest()
 
 
 def _complete(
-    growing: _Growing,
+    unfinished: _UnfinishedFile,
     table: CodeTable,
     signer: SigningService,
     report: Callable[[int], None] | None,
     stop: threading.Event | None,
 ) -> bool:
-    """Add the rows that are missing; False when asked to stop before the last."""
-    with closing(_rows(table, signer, growing.done)) as chunks:
+    """Append the missing rows; False when asked to stop before the last."""
+    with closing(_rows(table, signer, unfinished.done)) as chunks:
         for rows in chunks:
-            growing.append(rows)
+            unfinished.append(rows)
             if report is not None:
-                report(growing.done)
-            if stop is not None and stop.is_set() and growing.done < table.codes:
+                report(unfinished.done)
+            if stop is not None and stop.is_set() and unfinished.done < table.codes:
                 return False
     return True
 
@@ -207,19 +216,19 @@ def _single(batch: Batch, signer: SigningService) -> bytes:
 
 
 def _signed(table: CodeTable, signer: SigningService, first: int) -> Generator[Rows]:
-    """Sealed rows in order, while more requests wait at the signer than it has processes."""
+    """Sealed rows in order. More requests wait at the signer than it has processes, so that none of them is idle."""
     batch = table.batch
     starts = iter(range(first, table.codes, CHUNK))
-    under_way: deque[tuple[npt.NDArray[np.uint64], Future[bytes]]] = deque()
+    pending: deque[tuple[npt.NDArray[np.uint64], Future[bytes]]] = deque()
     pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="sign")
     try:
         while True:
-            for start in itertools.islice(starts, IN_FLIGHT - len(under_way)):
+            for start in itertools.islice(starts, IN_FLIGHT - len(pending)):
                 slots = table.slots(start, min(CHUNK, table.codes - start))
-                under_way.append((slots, pool.submit(signer.sign_items, batch.key_id, batch.gtin, batch.number, slots)))
-            if not under_way:
+                pending.append((slots, pool.submit(signer.sign_items, batch.key_id, batch.gtin, batch.number, slots)))
+            if not pending:
                 return
-            slots, signatures = under_way.popleft()
+            slots, signatures = pending.popleft()
             yield table.rows(slots, signatures.result())
     finally:
         pool.shutdown(cancel_futures=True)
@@ -230,9 +239,9 @@ def _check_space(directory: Path, needed: int) -> None:
     if free < needed + _SPARE_BYTES:
         raise Unavailable(
             Text(
-                f"{directory} 所在磁盘空间不足：还需 {_size(needed + _SPARE_BYTES)}，剩余 {_size(free)}；腾出空间后会接着写",
+                f"{directory} 所在磁盘空间不足：还需 {_size(needed + _SPARE_BYTES)}，剩余 {_size(free)}；腾出空间后会从断点续写",
                 f"the disk of {directory} is too full: {_size(needed + _SPARE_BYTES)} needed, {_size(free)} free; "
-                "make room, and writing goes on where it stopped",
+                "free some space, and writing continues where it stopped",
             )
         )
 
@@ -247,14 +256,14 @@ def _disk(directory: Path, error: OSError) -> Unavailable:
     en = "the disk is full" if full else f"cannot be read or written ({error.strerror})"
     return Unavailable(
         Text(
-            f"{directory}:{zh}；已写部分保留，排除故障后会接着写",
-            f"{directory}: {en}; what is written stays and is gone on from",
+            f"{directory}：{zh}；已写部分保留，排除故障后会从断点续写",
+            f"{directory}: {en}; what is written stays, and writing continues from there once this is fixed",
         )
     )
 
 
 def _sync_directory(directory: Path) -> None:
-    """Have the renaming itself on disk."""
+    """Wait until the new name is on disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

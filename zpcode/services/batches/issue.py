@@ -15,6 +15,7 @@ from pathlib import Path
 
 from keys.client import SigningService
 from zpcode.errors import Conflict, Finding, NotFound, SignerError, SignerUnavailable, Text, Unavailable
+from zpcode.exports.formats import file_name
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
 from zpcode.services.batches import code_file
 from zpcode.services.batches.reserve import put_batch_cards
@@ -76,7 +77,7 @@ def reissue(
             raise Conflict(text, (Finding("not_issued", text),))
         if not code_file.verify(batch, directory):
             _restore(batch, signer, directory, progress)
-        return directory / batch.file_name
+        return directory / file_name(batch)
 
 
 def _restore(batch: Batch, signer: SigningService, directory: Path, progress: Callable[[int], None] | None) -> None:
@@ -85,7 +86,7 @@ def _restore(batch: Batch, signer: SigningService, directory: Path, progress: Ca
         file = code_file.produce(batch, signer, directory, report=progress)
         if file is not None and file.sha256 == batch.sha256:
             return
-        (directory / batch.file_name).unlink()
+        (directory / file_name(batch)).unlink()
     text = Text(
         f"批次 {batch.number} 的文件无法还原", f"the file of batch {batch.number} cannot be restored to what was issued"
     )

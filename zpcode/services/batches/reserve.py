@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from zpcode.errors import Conflict, Finding, NotFound, Refused, Text
+from zpcode.exports.formats import EXPORTS
 from zpcode.rules.access import Caller
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.rules.batches.issuing import Facts, may_ask, may_issue
@@ -136,7 +137,8 @@ def _reserved(
 ) -> Batch:
     """The batch for a request that every rule allows."""
     facts, region = _facts(connection, request, caller)
-    may_issue(request, facts, now)
+    formats = {name: export.max_codes for name, export in EXPORTS.items()}
+    may_issue(request, facts, formats, now)
     return Batch(
         number=batches.next_number(connection),
         uscc="" if facts.product is None else facts.product.enterprise.uscc,

@@ -1,4 +1,4 @@
-"""Code files on disk: there, unaltered, and holding exactly their batch's codes."""
+"""Code files on disk: each exists, is unaltered, and has exactly the codes of its batch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import BinaryIO, Final
 
 from keys.keyring import Keyring, SealVerdict
 from zpcode.errors import MalformedCode, Text
-from zpcode.exports.csv import HEADER, CodeTable
+from zpcode.exports.formats import EXPORTS, file_name, table_of
+from zpcode.exports.table import CodeTable
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.fsck.ground import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
@@ -43,143 +44,151 @@ CONTENTS: Final = Invariant(
     ),
 )
 SAMPLES: Final = 16
-_BLOCK: Final = 1024
-_NAME = re.compile(r"batch-([0-9]{1,8})\.csv(\.part)?", re.ASCII)
+_BLOCK: Final = 1024  # rows
+_REASONS: Final = {
+    "unreadable": ("这一行不是码", "this row is not a code"),
+    "another": ("这一行不是该批次的码", "this row is a code of another batch or product"),
+    "index": (
+        "序列号不属于这一行：重复或缺失",
+        "the serial in this row belongs to another row: one is missing or is there twice",
+    ),
+    "seal": ("签章无效", "its seal is not valid"),
+    "check": ("校验段不对", "its check is wrong"),
+    "row": ("码正确，但这一行的其他内容不对", "the code is right, but the rest of the row is wrong"),
+    "header": ("文件头不对", "the header is wrong"),
+}
 
 
 def files(ground: CheckContext, outcome: CheckResult) -> None:
-    """Size, mode and SHA-256 of every issued batch's file, read once in constant memory; and no others."""
-    known: set[int] = set()
+    """Size, mode and SHA-256 of each issued batch's file, read once in constant memory; and files without a batch."""
+    numbers: set[int] = set()
     for batch in _batches(ground):
-        known.add(batch.number)
-        if batch.state is BatchState.ISSUED:
+        numbers.add(batch.number)
+        if batch.state is BatchState.ISSUED and batch.format in EXPORTS:
             outcome.examined += 1
-            _file(ground.directory / batch.file_name, batch, outcome)
+            _check_file(ground.directory / file_name(batch), batch, outcome)
+    suffixes = "|".join(re.escape(export.suffix) for export in EXPORTS.values())
+    pattern = re.compile(rf"batch-([0-9]{{1,8}})(?:{suffixes})(?:\.part)?", re.ASCII)
     for path in sorted(ground.directory.iterdir()) if ground.directory.is_dir() else ():
-        match = _NAME.fullmatch(path.name)
-        if match is not None and int(match[1]) not in known:
+        match = pattern.fullmatch(path.name)
+        if match is not None and int(match[1]) not in numbers:
             outcome.find("stray", "文件没有对应的批次", "there is no batch for this file", where=path.name)
 
 
-def _file(path: Path, batch: Batch, outcome: CheckResult) -> None:
+def _check_file(path: Path, batch: Batch, outcome: CheckResult) -> None:
     try:
         with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            if found.st_size != batch.bytes:
-                zh, en = f"{found.st_size} 字节，应为 {batch.bytes}", f"has {found.st_size} bytes, not {batch.bytes}"
+            status = os.fstat(file.fileno())
+            if status.st_size != batch.bytes:
+                zh, en = f"{status.st_size} 字节，应为 {batch.bytes}", f"has {status.st_size} bytes, not {batch.bytes}"
                 outcome.find("size", zh, en, where=path.name)
             elif hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
                 outcome.find("digest", "摘要与记录不符", "its digest is not the one on record", where=path.name)
     except FileNotFoundError:
         outcome.find("missing", "文件不见了", "the file is missing", where=path.name)
         return
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        mode = f"{stat.S_IMODE(found.st_mode):04o}"
-        outcome.find(
-            "mode", f"权限 {mode}，他人可读；chmod 600", f"mode {mode} lets others in; chmod 600", where=path.name
-        )
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077:
+        zh, en = f"权限 {mode:04o}，他人可读；chmod 600", f"mode {mode:04o} lets other users in; chmod 600"
+        outcome.find("mode", zh, en, where=path.name)
 
 
 def contents(ground: CheckContext, outcome: CheckResult) -> None:
-    """Sixteen codes of each file, others every day; with `deep` all of them.
+    """Sixteen codes of each file, other ones every day; with `deep` all codes.
 
-    Each code is taken apart as a scan does: its seal verifies, its serial leads back to its own index. So no two
-    are the same, and none is missing.
+    Each code is parsed as a scan parses it: its seal verifies, and its serial decrypts to the index of its row. So no
+    code is there twice, and none is missing. The rest of the row is compared with what the format writes.
     """
     keyring = ground.keyring()
     for batch in _batches(ground):
-        path = ground.directory / batch.file_name
-        if batch.state is not BatchState.ISSUED or (batch.sealed and not batch.key_id):
-            continue
-        table = CodeTable(batch)
+        unsigned = batch.sealed and not batch.key_id
+        if batch.state is not BatchState.ISSUED or unsigned or batch.format not in EXPORTS:
+            continue  # reported by batch-records
+        path, table = ground.directory / file_name(batch), table_of(batch)
         if not path.is_file() or path.stat().st_size != table.size:
-            continue  # told of under code-files
+            continue  # reported by code-files
         if batch.sealed and keyring.get(batch.key_id) is None:
             zh, en = f"公钥环里没有密钥 {batch.key_id}", f"the keyring has no key {batch.key_id}"
             outcome.find("unknown-key", zh, en, where=path.name)
             continue
         with path.open("rb") as file:
-            _contents(file, _Reading(table, keyring, outcome), ground)
+            _check_rows(file, _RowCheck(table, path.name, keyring, outcome), ground)
 
 
-class _Reading:
-    """One file being read: whether each row is the code of its index."""
+class _RowCheck:
+    """Checks whether each row of one file is the code of its index."""
 
-    def __init__(self, table: CodeTable, keyring: Keyring, outcome: CheckResult) -> None:
-        self.table, self.outcome = table, outcome
+    def __init__(self, table: CodeTable, name: str, keyring: Keyring, outcome: CheckResult) -> None:
+        self.table, self.name, self.outcome = table, name, outcome
         self._keyring = keyring
         self._permutation = Permutation(table.batch.permutation_key)
 
-    def row(self, index: int, row: bytes) -> None:
-        """Judge one row, without its line break."""
-        self.outcome.examined += 1
-        reason = self._wrong(index, row)
-        if reason is not None:
-            where = f"{self.table.batch.file_name}:{index + 2}"
-            self.outcome.find(
-                reason, *_WORDS[reason], where=where, value=row.partition(b",")[0].decode("ascii", "replace")[-64:]
-            )
+    def rows(self, first: int, block: bytes) -> None:
+        """Check the whole rows in a block, from index `first` on."""
+        width = self.table.width
+        matching = self.table.matches(block[: len(block) // width * width], first)
+        self.outcome.examined += len(matching)
+        for at, matches in enumerate(matching):
+            row = block[at * width : (at + 1) * width]
+            reason = self._wrong_code(first + at, row) or ("" if matches else "row")
+            if reason:
+                where = f"{self.name}:{self.table.line(first + at)}"
+                self.outcome.find(reason, *_REASONS[reason], where=where, value=self._shown(row))
 
-    def _wrong(self, index: int, row: bytes) -> str | None:
+    def _wrong_code(self, index: int, row: bytes) -> str:
+        """The reason why the code in a row is not the code of an index; empty where it is."""
         batch = self.table.batch
         try:
-            url, gtin, lot, serial, *_ = row.decode("ascii").split(",")
+            url = self.table.export.url(row)
             code = parse(path_of(url))
         except (MalformedCode, ValueError):
             return "unreadable"
-        identity = code.identity
-        if not url.startswith(f"{batch.base}/") or (gtin, lot) != (batch.gtin, batch.lot) or identity.gtin != gtin:
+        identity, serial = code.identity, code.identity.serial
+        expected = (batch.gtin, batch.level, batch.lot if batch.level is Level.LOT else None)
+        if not url.startswith(f"{batch.base}/") or (identity.gtin, identity.level, identity.lot) != expected:
             return "another"
-        if identity.level is not batch.level or (batch.level is Level.LOT and identity.lot != lot):
+        if serial is not None and serial.batch != batch.number:
             return "another"
-        if identity.serial is not None:
-            if not url.endswith(serial) or not serial or identity.serial.batch != batch.number:
-                return "another"
-            if self._permutation.index(identity.serial.slot) != index:
-                return "index"
-        return self._unproven(code)
+        if serial is not None and self._permutation.index(serial.slot) != index:
+            return "index"
+        return self._wrong_proof(code)
 
-    def _unproven(self, code: Code) -> str | None:
+    def _wrong_proof(self, code: Code) -> str:
         batch = self.table.batch
         if not batch.sealed:
-            return None if check_matches(batch.check_key, code.identity) else "check"
+            return "" if check_matches(batch.check_key, code.identity) else "check"
         if code.seal is None or code.seal.key_id != batch.key_id or self._keyring.verify(code) is SealVerdict.INVALID:
             return "seal"
-        return None
+        return ""
+
+    def _shown(self, row: bytes) -> str:
+        """The end of the URL, where the serial is; of an unreadable row its beginning."""
+        try:
+            return self.table.export.url(row)[-64:]
+        except ValueError:
+            return row.decode("ascii", "replace")[:64]
 
 
-_WORDS: Final = {
-    "unreadable": ("这一行不是码", "this row is not a code"),
-    "another": ("这一行不是该批次的码", "this row is a code of something else"),
-    "index": ("序列号不在它的位置上：重复或缺失", "its serial is not the one of its place: one is missing or twice"),
-    "seal": ("签章无效", "its seal is not valid"),
-    "check": ("校验段不对", "its check is wrong"),
-    "header": ("首行不对", "the header is wrong"),
-}
-
-
-def _contents(file: BinaryIO, reading: _Reading, ground: CheckContext) -> None:
-    table = reading.table
-    if file.read(len(HEADER)) != HEADER:
-        reading.outcome.find("header", *_WORDS["header"], where=table.batch.file_name)
-    if not ground.deep:
-        for index in _sample(table.codes, f"{table.batch.number}:{ground.now:%Y-%m-%d}"):
-            file.seek(table.at(index))
-            reading.row(index, file.read(table.width).removesuffix(b"\r\n"))
+def _check_rows(file: BinaryIO, check: _RowCheck, ground: CheckContext) -> None:
+    table = check.table
+    if file.read(len(table.header)) != table.header:
+        check.outcome.find("header", *_REASONS["header"], where=check.name)
+    if ground.deep:
+        for first in range(0, table.codes, _BLOCK):
+            check.rows(first, file.read(min(_BLOCK, table.codes - first) * table.width))
         return
-    for start in range(0, table.codes, _BLOCK):
-        block = file.read(min(_BLOCK, table.codes - start) * table.width)
-        for at in range(len(block) // table.width):
-            reading.row(start + at, block[at * table.width : (at + 1) * table.width].removesuffix(b"\r\n"))
+    for index in _sample(table.codes, f"{table.batch.number}:{ground.now:%Y-%m-%d}"):
+        file.seek(table.at(index))
+        check.rows(index, file.read(table.width))
 
 
 def _sample(codes: int, seed: str) -> list[int]:
-    """The first, the last, and some in between, chosen by `seed`."""
+    """The first index, the last, and some in between that `seed` selects."""
     if codes <= SAMPLES:
         return list(range(codes))
     step = codes / SAMPLES
     shift = hashlib.sha256(seed.encode()).digest()[0] / 256
-    return sorted({0, codes - 1, *(int((at + shift) * step) for at in range(SAMPLES))})
+    return sorted({0, codes - 1, *(int((number + shift) * step) for number in range(SAMPLES))})
 
 
 def _batches(ground: CheckContext) -> Iterator[Batch]:

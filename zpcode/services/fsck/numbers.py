@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any, Final
 
 from zpcode.errors import Text
-from zpcode.exports.csv import CodeTable
+from zpcode.exports.formats import EXPORTS, table_of
 from zpcode.rules.audit import Entry
 from zpcode.rules.batches.batch import MAX_QUANTITY, Activation, Batch, BatchState
 from zpcode.services.fsck.ground import CheckContext
@@ -111,7 +111,15 @@ def _record(batch: Batch, outcome: CheckResult) -> None:
             value=batch.key_id,
         )
         return
-    if batch.bytes != (size := CodeTable(batch).size):
+    if batch.format not in EXPORTS:
+        outcome.find(
+            "format",
+            "本版本的服务没有它的文件格式",
+            "this version of the service does not have its file format",
+            where=where,
+            value=batch.format,
+        )
+    elif batch.bytes != (size := table_of(batch).size):
         outcome.find(
             "bytes",
             f"{batch.codes} 个码的文件应为 {size} 字节，记录为 {batch.bytes}",

@@ -32,13 +32,14 @@ CARD = ProductCard(
     commitments=(),
 )
 FACTS = Facts(CARD)
+FORMATS = {"csv": None, "sheet": 1000}
 REQUEST = BatchRequest(Level.ITEM, GTIN, 1000)
 
 
 def reasons(request: BatchRequest = REQUEST, facts: Facts = FACTS, now: datetime = NOW) -> tuple[str, ...]:
     """Why a request is refused, each in two languages; empty when it is not."""
     try:
-        may_issue(request, facts, now)
+        may_issue(request, facts, FORMATS, now)
     except Refused as refusal:
         return tuple(finding.reason for finding in refusal.findings if finding.text.zh and finding.text.en)
     return ()
@@ -72,9 +73,9 @@ def test_the_bounds_themselves_are_allowed(quantity: int) -> None:
 def test_an_unknown_gtin_and_a_foreign_one_are_told_apart_by_nobody(gtin: str) -> None:
     """The words are the same whether it is another's or nobody's."""
     with pytest.raises(Refused) as refusal:
-        may_issue(replace(REQUEST, gtin=gtin), Facts(None), NOW)
+        may_issue(replace(REQUEST, gtin=gtin), Facts(None), FORMATS, NOW)
     with pytest.raises(Refused) as other:
-        may_issue(REQUEST, Facts(None), NOW)
+        may_issue(REQUEST, Facts(None), FORMATS, NOW)
     assert refusal.value.findings[0].text == other.value.findings[0].text
     assert refusal.value.reasons == ("foreign_gtin",)
 
@@ -176,8 +177,19 @@ def test_a_lot_has_one_pair_of_dates() -> None:
 
 
 def test_an_unknown_format_is_refused() -> None:
-    """There is CSV."""
+    """The refusal names the formats there are."""
     assert reasons(replace(REQUEST, format="exe")) == ("format",)
+    with pytest.raises(Refused) as refusal:
+        may_issue(replace(REQUEST, format="exe"), FACTS, FORMATS, NOW)
+    assert "csv, sheet" in refusal.value.findings[0].text.en
+
+
+def test_a_format_that_carries_fewer_codes_is_refused_above_its_limit() -> None:
+    """The labels of a lot share one code, so their number does not matter."""
+    sheet = replace(REQUEST, format="sheet")
+    assert reasons(replace(sheet, quantity=1000)) == ()
+    assert reasons(replace(sheet, quantity=1001)) == ("quantity",)
+    assert reasons(replace(sheet, quantity=1001, level=Level.LOT, lot="L1")) == ()
 
 
 def test_a_product_code_cannot_wait_for_its_activation() -> None:

@@ -19,6 +19,7 @@ from tests.support import issuing_setting as setting
 from tests.support.issuing_setting import BASE, GTIN, MAKER, NOW, OPERATOR, OTHER, KeyHouse
 from zpcode.errors import Conflict, Forbidden, NotFound, SignerUnavailable, Unavailable
 from zpcode.exports.csv import COLUMNS
+from zpcode.exports.formats import file_name
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
 from zpcode.services.batches import code_file, reserve
@@ -51,7 +52,7 @@ def _issue(engine: Engine, house: KeyHouse, number: int, directory: Path) -> Bat
 
 
 def _rows(directory: Path, batch: Batch) -> list[dict[str, str]]:
-    text = (directory / batch.file_name).read_bytes().decode("ascii")
+    text = (directory / file_name(batch)).read_bytes().decode("ascii")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -84,7 +85,7 @@ def test_every_row_of_an_item_batch_is_a_valid_code_of_its_own(engine: Engine, h
 def test_the_file_is_rfc_4180_in_ascii_with_rows_of_one_width(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """CRLF, a header row, no byte order mark, and nothing a spreadsheet takes for a formula."""
     batch = _issue(engine, house, setting.reserved(engine, lot="A.-1"), tmp_path)
-    data = (tmp_path / batch.file_name).read_bytes()
+    data = (tmp_path / file_name(batch)).read_bytes()
     lines = data.split(b"\r\n")
     assert lines[0].decode("ascii") == ",".join(COLUMNS)
     assert lines[-1] == b""
@@ -95,7 +96,7 @@ def test_the_file_is_rfc_4180_in_ascii_with_rows_of_one_width(engine: Engine, ho
         assert not [cell for cell in row if cell[:1] in {"=", "+", "-", "@", "\t", "\r"}]
     assert hashlib.sha256(data).hexdigest() == batch.sha256
     assert len(data) == batch.bytes
-    assert (tmp_path / batch.file_name).stat().st_mode & 0o077 == 0
+    assert (tmp_path / file_name(batch)).stat().st_mode & 0o077 == 0
 
 
 def test_a_compact_batch_needs_no_signer(engine: Engine, tmp_path: Path, house: KeyHouse) -> None:
@@ -145,9 +146,9 @@ def test_issuing_again_changes_nothing(engine: Engine, house: KeyHouse, tmp_path
     """An issued batch is returned as it is."""
     number = setting.reserved(engine)
     first = _issue(engine, house, number, tmp_path)
-    before = (tmp_path / first.file_name).stat().st_mtime_ns
+    before = (tmp_path / file_name(first)).stat().st_mtime_ns
     assert _issue(engine, house, number, tmp_path) == first
-    assert (tmp_path / first.file_name).stat().st_mtime_ns == before
+    assert (tmp_path / file_name(first)).stat().st_mtime_ns == before
 
 
 def test_a_batch_activated_by_hand_waits_for_it(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ def test_a_damaged_or_lost_file_is_written_anew_to_the_byte(engine: Engine, hous
     """Nothing is kept of a code, and yet the file can always be had again."""
     number = setting.reserved(engine, quantity=2 * code_file.CHUNK + 5)
     batch = _issue(engine, house, number, tmp_path)
-    path = tmp_path / batch.file_name
+    path = tmp_path / file_name(batch)
     original = path.read_bytes()
     path.unlink()
     assert reissue(engine, house.client(), number, directory=tmp_path).read_bytes() == original

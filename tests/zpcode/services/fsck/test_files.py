@@ -34,8 +34,14 @@ def _bend_seal(world: World) -> None:
 
 
 def _of_another(world: World) -> None:
-    """The product code's file with another product in its second column."""
+    """The product code's file with another product in the URL."""
     path = world.file(world.product)
+    path.write_bytes(path.read_bytes().replace(f"/{gtin(1)},".encode(), f"/{gtin(2)},".encode()))
+
+
+def _bend_column(world: World) -> None:
+    """The lot code's file with another product in its second column."""
+    path = world.file(world.lot)
     path.write_bytes(path.read_bytes().replace(f",{gtin(1)},".encode(), f",{gtin(2)},".encode()))
 
 
@@ -65,6 +71,7 @@ FILE_DAMAGES: dict[str, tuple[Callable[[World], Any], str, str]] = {
     "forged": (_bend_seal, "code-contents", "seal"),
     "altered": (_bend_header, "code-files", "digest"),
     "with another header": (_bend_again, "code-contents", "header"),
+    "with another column": (_bend_column, "code-contents", "row"),
     "of another": (_of_another, "code-contents", "another"),
     "another permutation": (
         lambda world: world.sql("UPDATE batch SET permutation_key = decode(repeat('ab', 16), 'hex') WHERE number = :item"),
