@@ -30,7 +30,7 @@ from zpcode.embedded.servers import Servers
 from zpcode.portal.complaints import routes
 from zpcode.portal.complaints.desk import Desk
 from zpcode.portal.complaints.metrics import FormCounters
-from zpcode.portal.complaints.rate_limits import FormRateLimits
+from zpcode.portal.complaints.rate_limits import ComplaintRateLimits
 from zpcode.portal.complaints.routes import Complaints
 from zpcode.projection import client
 from zpcode.services.batches.queue import IssueQueue
@@ -102,8 +102,7 @@ def serve(
     for router in ROUTERS:
         app.include_router(router)
     if portal is not None:
-        app.mount(routes.PREFIX, portal)
-        app.add_route(routes.PREFIX, routes.with_slash, ["GET"], include_in_schema=False)
+        portal.install(app)
     error_handlers.install(app)
     openapi.install(app)
     app.add_middleware(
@@ -135,7 +134,7 @@ def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
 def _portal(settings: AuthoritySettings, authority: Authority, resources: ExitStack, meters: ApiMeters) -> Complaints:
     keyring = PublishedKeyring(settings.keyring, settings.root_public)
     desk = Desk(authority.engine, keyring.current, authority.clock, resources.enter_context(PictureDecoder()))
-    rate_limits = FormRateLimits(settings.complaints_per_hour, settings.complaints_per_code)
+    rate_limits = ComplaintRateLimits(settings.complaints_per_hour, settings.complaints_per_code)
     return Complaints(desk, rate_limits, FormCounters(meters.registry))
 
 

@@ -14,4 +14,4 @@ _FOLDER: Final = Path(__file__).parent / "i18n"
 
 def load() -> dict[str, Messages]:
     """All languages by tag, Chinese first; times are shown in Shanghai."""
-    return messages.load(_FOLDER, SHANGHAI)
+    return messages.load(SHANGHAI, _FOLDER)

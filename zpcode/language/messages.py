@@ -6,6 +6,7 @@ Adding a language is adding a file. A key that is missing is a defect and raises
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from pathlib import Path
@@ -87,8 +88,18 @@ class Messages:
         return self.words["format.moment"].format(date=self.formats.date(local.date()), time=f"{local:%H:%M}")
 
 
-def load(folder: Path, zone: tzinfo) -> dict[str, Messages]:
-    """All languages of a folder by tag, Chinese first."""
-    files = sorted(folder.glob("*.json"))
-    languages = {path.stem: Messages(path.stem, json.loads(path.read_text("utf-8")), zone) for path in files}
-    return {CHINESE: languages.pop(CHINESE), **languages}
+def load(zone: tzinfo, folder: Path, *more: Path) -> dict[str, Messages]:
+    """All languages of a folder by tag, Chinese first.
+
+    Each further folder has a file for each of these languages too; its words go before those of the folders before it.
+    Raises FileNotFoundError where a file is missing.
+    """
+    tags = sorted((path.stem for path in folder.glob("*.json")), key=lambda tag: (tag != CHINESE, tag))
+    return {tag: Messages(tag, _words(tag, (folder, *more)), zone) for tag in tags}
+
+
+def _words(tag: str, folders: Iterable[Path]) -> dict[str, str]:
+    words: dict[str, str] = {}
+    for folder in folders:
+        words |= json.loads((folder / f"{tag}.json").read_text("utf-8"))
+    return words

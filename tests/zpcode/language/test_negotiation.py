@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
 from scanweb.page.texts import load as scan_words
 from zpcode.api.http import problems
 from zpcode.errors import NotFound, Text
 from zpcode.language.negotiation import Languages, choose_language, takes_gzip, wants_json, weighted
+from zpcode.portal.complaints import routes
+from zpcode.portal.complaints.routes import PREFIX
 from zpcode.portal.shell.layout import PortalPages
 
 ZH, EN = "zh-CN", "en"
@@ -30,10 +32,16 @@ def of_the_api(accept: str) -> str:
     return problems.of(HTTPConnection(scope), NotFound(Text("没有", "nothing"))).headers["content-language"]
 
 
+def of_the_portal(accept: str) -> str:
+    """The language of a page."""
+    scope = {"type": "http", "headers": [(b"accept-language", accept.encode("latin-1"))], "query_string": b""}
+    return PortalPages(PREFIX, Path(routes.__file__).parent).texts(Request(scope)).language
+
+
 @pytest.mark.parametrize(("accept", "language"), CASES)
 def test_all_three_services_choose_the_same_language(accept: str, language: str) -> None:
     assert of_the_api(accept) == language
-    assert PortalPages(Path("/nonexistent")).choose("", accept).language == language
+    assert of_the_portal(accept) == language
     assert Languages(tuple(scan_words())).choose("", accept) == language
 
 

@@ -1,4 +1,4 @@
-"""What the portal counts: what became of the forms that were sent, and nothing of what stood in them."""
+"""Metrics of the complaint form: how many forms were sent, by outcome. Nothing that a form says is counted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ OUTCOMES: Final = ("received", "repeated", "refused", "too_often")
 
 
 class FormCounters:
-    """Forms by outcome, in the registry of the process or one of their own."""
+    """Forms by outcome, in the process's registry or, without one, in a new one."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._forms = Counter(
@@ -23,5 +23,5 @@ class FormCounters:
             self._forms.labels(outcome)
 
     def count(self, outcome: str) -> None:
-        """One form, by one of `OUTCOMES`."""
+        """Count one form. `outcome` is one of `OUTCOMES`."""
         self._forms.labels(outcome).inc()

@@ -1,38 +1,37 @@
-"""The pages of complaints, below /complaints: the form, what became of one, and the way back to it.
+"""The complaint pages, below /complaints: the form, the progress of a complaint, and a form to find it again.
 
     GET  /complaints/new?code=PATH&lang=TAG   the form
-    POST /complaints/new                      sent; 303 to the page of the new complaint
-    GET  /complaints/NUMBER?key=KEY           how it stands
+    POST /complaints/new                      the form is sent; 303 to the page of the new complaint
+    GET  /complaints/NUMBER?key=KEY           the progress of a complaint
     GET  /complaints/find                     number and key typed by hand
 
-Nobody logs in, no cookie is set, nothing needs JavaScript. Errors are pages too, in the reader's language.
+There is no sign-in and no cookie, and every page works without JavaScript.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import math
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlencode
 
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, Router
-from starlette.types import Message, Receive, Scope, Send
+from starlette.routing import Route
 
-from zpcode.errors import Finding, NotFound, Refused, Text, ZpError
+from zpcode.errors import Finding, NotFound, Refused, Text
 from zpcode.language.messages import Messages
-from zpcode.portal.complaints.desk import HONEYPOT, Desk
+from zpcode.portal.complaints.desk import HONEYPOT, TICKET, Desk
 from zpcode.portal.complaints.metrics import FormCounters
-from zpcode.portal.complaints.rate_limits import Busy, FormRateLimits
+from zpcode.portal.complaints.rate_limits import ComplaintRateLimits
 from zpcode.portal.shell import forms
-from zpcode.portal.shell.forms import Sent
-from zpcode.portal.shell.layout import HEADERS, PortalPages, see_other
+from zpcode.portal.shell.forms import FormSlots, SubmittedForm
+from zpcode.portal.shell.layout import PortalPages, redirect
+from zpcode.portal.shell.wing import Wing
 from zpcode.rules.complaints import complaint as rules
 from zpcode.rules.complaints import reference
 from zpcode.rules.regions import office_of
@@ -40,242 +39,170 @@ from zpcode.services.complaints import Received
 
 PREFIX: Final = "/complaints"
 LARGER: Final = {f"{PREFIX}/new": forms.MAX_BODY}
-_TEMPLATES: Final = Path(__file__).parent / "templates"
-_FIELDS: Final = ("kind", "description", "place", "contact", "code")
-_KNOWN: Final = frozenset({400, 404, 405, 408, 413, 500, 503})
-_BUSY_SECONDS: Final = 5
-_ITEMS: Final = frozenset({"item", "compact"})
+_FIELDS: Final = ("kind", "description", "place", "contact", "code", HONEYPOT)
+_KINDS: Final = tuple(kind.value for kind in rules.ComplaintKind)
+_ITEM_LEVELS: Final = frozenset({"item", "compact"})
 _USED: Final = Text(
-    "这张表单已提交过一次。若要另提一件投诉，请再按一次提交",
+    "此表单已提交过一次。如需另行提交一件投诉，请再提交一次",
     "this form was sent before; to make another complaint, send it once more",
 )
-_logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """What the log and the metrics call the address that was asked for."""
-
-    path: str
-
-
-class Complaints:
-    """The pages, as an ASGI application to be mounted at /complaints."""
+class Complaints(Wing):
+    """The complaint pages on the shell."""
 
     def __init__(
-        self, desk: Desk, rate_limits: FormRateLimits | None = None, meters: FormCounters | None = None
+        self, desk: Desk, rate_limits: ComplaintRateLimits | None = None, counters: FormCounters | None = None
     ) -> None:
+        routes = [
+            Route("/", self._start, methods=["GET"]),
+            Route("/new", self._new, methods=["GET", "POST"]),
+            Route("/find", self._find, methods=["GET"]),
+            Route("/{number}", self._progress, methods=["GET"]),
+        ]
+        super().__init__(PortalPages(PREFIX, Path(__file__).parent), routes)
         self.desk = desk
-        self.rate_limits = rate_limits or FormRateLimits()
-        self.meters = meters or FormCounters()
-        self.pages = PortalPages(_TEMPLATES)
-        self._developing = ThreadPoolExecutor(2, "photos")  # photos keep nobody else waiting for a thread
-        self._router = Router(
-            [
-                Route("/", self._way_back, methods=["GET"]),
-                Route("/new", self._new, methods=["GET", "POST"]),
-                Route("/find", self._find, methods=["GET"]),
-                Route("/static/{name}", self._static, methods=["GET"]),
-                Route("/{number}", self._progress, methods=["GET"]),
-            ],
-            redirect_slashes=False,
-        )
+        self.rate_limits = rate_limits or ComplaintRateLimits()
+        self.counters = counters or FormCounters()
+        self._slots = FormSlots()
+        self._photo_threads = ThreadPoolExecutor(2, "photos")  # photos take seconds: they hold up no other request
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; whatever ends it is told as a page."""
-        begun = False
-
-        async def sending(message: Message) -> None:
-            nonlocal begun
-            begun = True
-            await send(message)
-
-        scope["route"] = _Named(f"{PREFIX}/…")
-        scope.setdefault("app", self)
-        scope["starlette.exception_handlers"] = ({}, {})  # the API's would answer with problem documents
-        try:
-            await self._router(scope, receive, sending)
-        except ClientDisconnect:
-            raise
-        except Exception as error:
-            if begun:
-                raise
-            response = self._failed(Request(scope), error)
-            await response(scope, receive, send)
-
-    def _failed(self, request: Request, error: Exception) -> Response:
-        """The page of an error: of the framework, of ours, or a defect, which is logged and not shown."""
-        headers: dict[str, str] = {}
-        status = 500
-        if isinstance(error, HTTPException):
-            status = error.status_code if error.status_code in _KNOWN else 400
-            headers = dict(error.headers or {})
-        elif isinstance(error, NotFound):
-            status = 404
-        elif isinstance(error, (ZpError, Busy)):
-            status = 503
-            headers = {"Retry-After": str(_BUSY_SECONDS)}
-        else:
-            _logger.error("a page failed", exc_info=error)
-        if status in {408, 413}:
-            headers["Connection"] = "close"  # the rest of the body is not worth reading
-        return self.pages.answer("error.html", self._texts(request), status, headers, number=status)
-
-    async def _way_back(self, request: Request) -> Response:
-        _name(request, "/")
-        return see_other(f"{PREFIX}/find?{urlencode({'lang': self._texts(request).language})}")
-
-    async def _static(self, request: Request) -> Response:
-        _name(request, "/static/{name}")
-        found = self.pages.static(request.path_params["name"])
-        if found is None:
-            raise HTTPException(404)
-        return found
+    async def _start(self, request: Request) -> Response:
+        return redirect(f"{PREFIX}/find?{urlencode({'lang': self.pages.texts(request).language})}")
 
     async def _new(self, request: Request) -> Response:
-        """An empty form about a code, or about none; or one that was sent."""
-        _name(request, "/new")
         if request.method == "POST":
             return await self._send(request)
         code = request.query_params.get("code", "")[: rules.MAX_CODE]
-        return await self._form(self._texts(request), {"code": code})
+        return await self._form(self.pages.texts(request), {"code": code})
 
     async def _send(self, request: Request) -> Response:
-        """A form that was sent."""
-        seconds = self.rate_limits.spend_attempt(_address(request))
+        address = _address(request)
+        seconds = self.rate_limits.spend_attempt(address)
         if seconds:
-            self.meters.count("too_often")
-            return self._too_often(self._texts(request), seconds)
-        with self.rate_limits.form(_address(request)):
-            sent = await forms.read(request)
-            texts = self.pages.choose(sent.get("lang"), request.headers.get("accept-language", ""))
+            self.counters.count("too_often")
+            return self._too_often(self.pages.texts(request), seconds)
+        with self._slots.hold(address):
+            submitted = await forms.read(request)
+            texts = self.pages.texts(request, submitted.get("lang"))
             try:
-                return await self._taken(request, sent, texts)
+                return await self._receive(submitted, texts, address)
             except Refused as refused:
-                self.meters.count("refused")
-                return await self._form(texts, sent.fields, refused)
+                self.counters.count("refused")
+                return await self._form(texts, submitted.fields, _errors(refused, texts), 422)
 
-    async def _taken(self, request: Request, sent: Sent, texts: Messages) -> Response:
-        """The answer to a form that may be right. Raises Refused with what is wrong with it."""
-        told, nonce = await run_in_threadpool(self.desk.read, sent, texts.language)
-        photos = await self._developed(sent.files)
-        named = await run_in_threadpool(self.desk.about, told.code)
-        # By what it stands for, in whichever form it was scanned, copied or typed.
-        seconds = self.rate_limits.spend_complaint(
-            _address(request), named.path or named.code, item=named.level in _ITEMS
-        )
+    async def _receive(self, submitted: SubmittedForm, texts: Messages, address: str | None) -> Response:
+        """Record the complaint of a form. Raises Refused with what is wrong with the form."""
+        form, nonce = await run_in_threadpool(self.desk.read, submitted, texts.language)
+        photos = await self._decode(submitted.files)
+        subject = await run_in_threadpool(self.desk.subject, form.code)
+        # Limited by what the code stands for, in whichever form it was scanned, pasted or typed.
+        code, item = subject.path or subject.code, subject.level in _ITEM_LEVELS
+        seconds = self.rate_limits.spend_complaint(address, code, item=item)
         if seconds:
-            self.meters.count("too_often")
-            return await self._form(texts, sent.fields, wait=seconds)
-        received = await run_in_threadpool(self.desk.receive, told, named, photos, nonce)
-        return self._answer(texts, received)
+            self.counters.count("too_often")
+            errors = [("", texts("form.too_often", minutes=math.ceil(seconds / 60)))]
+            return await self._form(texts, submitted.fields, errors, 429, {"Retry-After": str(seconds)})
+        received = await run_in_threadpool(self.desk.receive, form, subject, photos, nonce)
+        return self._received(received, texts)
 
-    async def _developed(self, files: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    async def _decode(self, files: tuple[bytes, ...]) -> tuple[bytes, ...]:
         if not files:
             return ()
-        return await asyncio.get_running_loop().run_in_executor(self._developing, self.desk.develop, files)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._photo_threads, self.desk.decode_photos, files)
 
-    def _answer(self, texts: Messages, received: Received) -> Response:
+    def _received(self, received: Received, texts: Messages) -> Response:
         if received.other:
-            raise Refused(_USED, (Finding("used", _USED, "ticket"),))
-        self.meters.count("repeated" if received.repeated else "received")
+            raise Refused(_USED, (Finding("used", _USED, TICKET),))
+        self.counters.count("repeated" if received.repeated else "received")
         if not received.key:
-            return self.pages.answer("same.html", texts, number=received.number, at=received.at)
+            return self.pages.page("same.html", texts, number=received.number, at=received.at)
         query = urlencode({"key": received.key, "new": "1", "lang": texts.language})
-        return see_other(f"{PREFIX}/{received.number}?{query}")
+        return redirect(f"{PREFIX}/{received.number}?{query}")
 
     async def _form(
         self,
         texts: Messages,
-        typed: dict[str, str],
-        refused: Refused | None = None,
-        wait: int = 0,
+        entered: Mapping[str, str],
+        errors: Sequence[tuple[str, str]] = (),
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """The form with what was typed, what is wrong with it, and a new ticket."""
-        named = await run_in_threadpool(self.desk.about, typed.get("code", ""))
+        """The form with what was entered, what is wrong with it, and a new ticket."""
+        code = entered.get("code", "")
+        subject = await run_in_threadpool(self.desk.subject, code)
         ticket = await run_in_threadpool(self.desk.ticket)
-        findings = () if refused is None else refused.findings
-        errors = [(finding.where, texts.sentence(finding.text)) for finding in findings]
-        if wait:
-            errors = [("ticket", texts("form.too_often", minutes=-(-wait // 60)))]
-        status = 429 if wait else 422 if errors else 200
-        return self.pages.answer(
+        return self.pages.page(
             "form.html",
             texts,
             status,
-            {"Retry-After": str(wait)} if wait else None,
-            typed={name: typed.get(name, "") for name in (*_FIELDS, HONEYPOT)},
-            named=named,
+            headers,
             errors=errors,
-            wrong=dict(reversed(errors)),
+            query={"code": code},
+            entered={name: entered.get(name, "") for name in _FIELDS},
+            subject=subject,
+            printed_code=_printed(subject.code),
             ticket=ticket,
-            lost=bool(errors),
-            kinds=[kind.value for kind in rules.ComplaintKind],
+            kinds=_KINDS,
             bounds=rules,
-            query={"code": typed.get("code", "")},
         )
 
     async def _progress(self, request: Request) -> Response:
-        """How one complaint stands, for whoever holds its key."""
-        _name(request, "/{number}")
-        texts = self._texts(request)
-        number = reference.read_number(request.path_params["number"]) or ""
+        texts, path_number = self.pages.texts(request), request.path_params["number"]
+        number = reference.read_number(path_number) or ""
         key = reference.read_key(request.query_params.get("key", ""))
         try:
-            found = await run_in_threadpool(self.desk.follow, number, key)
+            complaint = await run_in_threadpool(self.desk.follow, number, key)
         except NotFound:
             seconds = self.rate_limits.spend_attempt(_address(request))
             if seconds:
                 return self._too_often(texts, seconds)
-            return self._look_up(texts, number or request.path_params["number"][:40], "", "find.unknown", 404)
-        return self.pages.answer(
+            return self._find_form(texts, number or path_number[:40], "", ("number", "find.unknown"), 404)
+        return self.pages.page(
             "progress.html",
             texts,
-            found=found,
-            key=key,
-            office=office_of,
-            fresh=request.query_params.get("new") == "1",
             query={"key": key},
+            complaint=complaint,
+            printed_code=_printed(complaint.form.code),
+            key=key,
+            office_of=office_of,
+            just_received=request.query_params.get("new") == "1",
         )
 
     async def _find(self, request: Request) -> Response:
-        """Number and key as somebody has them on paper."""
-        _name(request, "/find")
-        texts = self._texts(request)
-        number, key = request.query_params.get("number", "")[:100], request.query_params.get("key", "")[:100]
-        if not number and not key:
-            return self._look_up(texts, "", "")
-        read, opened = reference.read_number(number), reference.read_key(key)
-        if read is None:
-            return self._look_up(texts, number, key, "find.no_number", 422)
-        if not opened:
-            return self._look_up(texts, read, key, "find.no_key", 422)
-        return see_other(f"{PREFIX}/{read}?{urlencode({'key': opened, 'lang': texts.language})}")
+        texts = self.pages.texts(request)
+        typed_number = request.query_params.get("number", "")[:100]
+        typed_key = request.query_params.get("key", "")[:100]
+        if not typed_number and not typed_key:
+            return self._find_form(texts, "", "")
+        number, key = reference.read_number(typed_number), reference.read_key(typed_key)
+        if number is None:
+            return self._find_form(texts, typed_number, typed_key, ("number", "find.no_number"), 422)
+        if not key:
+            return self._find_form(texts, number, typed_key, ("key", "find.no_key"), 422)
+        return redirect(f"{PREFIX}/{number}?{urlencode({'key': key, 'lang': texts.language})}")
 
-    def _look_up(self, texts: Messages, number: str, key: str, problem: str = "", status: int = 200) -> Response:
-        errors = [("key" if problem == "find.no_key" else "number", texts(problem))] if problem else []
-        values: dict[str, Any] = {"number": number, "key": key, "errors": errors, "wrong": dict(errors)}
-        return self.pages.answer("find.html", texts, status, **values)
+    def _find_form(
+        self, texts: Messages, number: str, key: str, error: tuple[str, str] | None = None, status: int = 200
+    ) -> Response:
+        """The form for number and key. `error` is a field and the words about it."""
+        errors = [(error[0], texts(error[1]))] if error else []
+        return self.pages.page("find.html", texts, status, errors=errors, number=number, key=key)
 
     def _too_often(self, texts: Messages, seconds: int) -> Response:
-        headers = {"Retry-After": str(seconds), "Connection": "close"}
-        return self.pages.answer("error.html", texts, 429, headers, number=429)
-
-    def _texts(self, request: Request) -> Messages:
-        asked = request.query_params.get("lang", "")
-        return self.pages.choose(asked, request.headers.get("accept-language", ""))
+        return self.pages.error(texts, 429, {"Retry-After": str(seconds), "Connection": "close"})
 
 
-async def with_slash(request: Request) -> Response:
-    """`/complaints`, as people type it: sent on to the pages with whatever stood behind it (308)."""
-    query = request.url.query
-    location = f"{PREFIX}/?{query}" if query else f"{PREFIX}/"
-    return Response(status_code=308, headers=HEADERS | {"Location": location})
+def _errors(refused: Refused, texts: Messages) -> list[tuple[str, str]]:
+    """Findings by field. The ticket is no field that a reader can correct."""
+    return [("" if one.where == TICKET else one.where, texts.sentence(one.text)) for one in refused.findings]
+
+
+def _printed(code: str) -> str:
+    """The part of a code that is printed on the label as text, which a reader can compare: from `/01/` on."""
+    return code[code.find("/01/") :] if "/01/" in code else code
 
 
 def _address(request: Request) -> str | None:
     return None if request.client is None else request.client.host
-
-
-def _name(request: Request, path: str) -> None:
-    request.scope["route"] = _Named(PREFIX + path)

@@ -1,9 +1,17 @@
-"""A form as it came in, read within bounds: 32 MiB in all, 256 KiB a field, 20 fields, 120 s."""
+"""Reads a submitted form within bounds: 32 MiB in all, 256 KiB a field, 20 fields, 10 files, 120 seconds.
+
+A process reads at most 8 forms at a time, of which one address (an IPv6 /64) holds at most 4: clients that send slowly
+cannot keep others out.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Final
 
 from python_multipart.multipart import parse_options_header
@@ -12,27 +20,59 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from zpcode.ratelimit import payer
+
 MAX_BODY: Final = 32 * 2**20
 MAX_FIELD: Final = 256 * 1024
 MAX_FIELDS: Final = 20
 MAX_FILES: Final = 10
 SECONDS: Final = 120.0
+SLOTS: Final = 8
+SLOTS_EACH: Final = 4
+RETRY_SECONDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What was sent: texts by field (the first of each name), and the files that are not empty, in order."""
+class SubmittedForm:
+    """A submitted form: the text of each field (the first of each name), and the files that are not empty, in order."""
 
     fields: dict[str, str]
     files: tuple[bytes, ...]
 
     def get(self, name: str) -> str:
-        """A field's text; empty where there is none."""
+        """The text of a field; empty if it was not sent."""
         return self.fields.get(name, "")
 
 
-async def read(request: Request, *, seconds: float = SECONDS) -> Sent:
-    """The form in a request, as multipart or URL-encoded. Raises HTTPException 400, 408 or 413."""
+class FormSlots:
+    """The forms that this process is reading, by address."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._open: Counter[bytes | None] = Counter()
+
+    @contextmanager
+    def hold(self, address: str | None) -> Iterator[None]:
+        """Hold one slot while a form is read and answered. Raises HTTPException 503 if none is free.
+
+        A proxy that does not pass on its clients' addresses may hold all slots: many clients stand behind it.
+        """
+        key = payer(address)
+        with self._lock:
+            if self._open.total() >= SLOTS or (key is not None and self._open[key] >= SLOTS_EACH):
+                raise HTTPException(503, headers={"Retry-After": str(RETRY_SECONDS)})
+            self._open[key] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open[key] -= 1
+                if not self._open[key]:
+                    del self._open[key]
+
+
+async def read(request: Request, *, seconds: float = SECONDS) -> SubmittedForm:
+    """Read a form, multipart or URL-encoded. Raises HTTPException 400, 408 or 413."""
     _check_charset(request)
     try:
         async with asyncio.timeout(seconds):
@@ -41,18 +81,18 @@ async def read(request: Request, *, seconds: float = SECONDS) -> Sent:
         raise HTTPException(408) from None
     except MultiPartException as error:
         raise _unreadable(error.message) from None
-    except HTTPException as error:  # what the parser says, where it stands in an application
+    except HTTPException as error:  # Starlette wraps the parser's error so if an application is in the scope
         raise _unreadable(error.detail) if error.status_code == 400 else error from None
 
 
 def _check_charset(request: Request) -> None:
-    """Only UTF-8, which every browser sends: of Python's other codecs one takes a minute for a field of Punycode."""
+    """Accept only UTF-8, which every browser sends: Python's punycode codec takes a minute for one large field."""
     _, parameters = parse_options_header(request.headers.get("content-type", ""))
     if parameters.get(b"charset", b"utf-8").lower() not in {b"utf-8", b"utf8"}:
         raise HTTPException(400)
 
 
-async def _read(request: Request) -> Sent:
+async def _read(request: Request) -> SubmittedForm:
     fields: dict[str, str] = {}
     files = []
     async with request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS, max_part_size=MAX_FIELD) as form:
@@ -61,7 +101,7 @@ async def _read(request: Request) -> Sent:
                 fields.setdefault(name, value)
             elif value.size:
                 files.append(await value.read())
-    return Sent(fields, tuple(files))
+    return SubmittedForm(fields, tuple(files))
 
 
 def _unreadable(message: str) -> HTTPException:

@@ -1,24 +1,33 @@
-"""From a template and values to a whole answer: escaped, in one language, with the headers every page has.
+"""The pages of a wing: a template and values become a response, escaped, in the reader's language.
 
-No cookies, nothing from elsewhere, no inline script or style; a page is nobody's to keep, because it may hold what
-somebody has just written, or stand at an address that opens a complaint.
+A wing (such as complaints) is a folder that stands on the shell:
+
+    templates/*.html    its pages. A page extends `layout.html` and fills its blocks: title, navigation, main, footer
+    i18n/TAG.json       its words, one file for each language of the shell
+
+A template or a word of the wing goes before the shell's of the same name; a template can extend the one that it replaces
+as `shell/NAME`. A page loads nothing from another origin, sets no cookie and is stored by no cache: it may show personal
+data, or stand at an address with a secret in it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
+from starlette.requests import Request
 from starlette.responses import Response
 
+from zpcode.language import messages
 from zpcode.language.messages import Messages
 from zpcode.language.negotiation import choose_language
-from zpcode.portal.shell.texts import load
 from zpcode.wire import security_headers
+from zpcode.wire.calendar import SHANGHAI
 
-_HERE: Final = Path(__file__).parent
-HEADERS: Final = {**security_headers.PORTAL_PAGE, "Cache-Control": "no-store", "Vary": "Accept-Language"}
+_SHELL: Final = Path(__file__).parent
+_HEADERS: Final = {**security_headers.PORTAL_PAGE, "Cache-Control": "no-store", "Vary": "Accept-Language"}
 _STATIC: Final = {
     "form.css": "text/css; charset=utf-8",
     "form.js": "text/javascript; charset=utf-8",
@@ -27,51 +36,71 @@ _STATIC: Final = {
 
 
 class PortalPages:
-    """Renders every page of the portal in every language. `folders` hold the templates of the wings that stand on the shell."""
+    """Renders the pages of one wing. `prefix` is the path that the wing is served at, `folder` has `templates` and `i18n`."""
 
-    def __init__(self, *folders: Path) -> None:
-        self.languages = load()
+    def __init__(self, prefix: str, folder: Path) -> None:
+        self.prefix = prefix
+        self.languages = messages.load(SHANGHAI, _SHELL / "i18n", folder / "i18n")
+        shell = FileSystemLoader(_SHELL / "templates")
         self._environment = Environment(
-            loader=FileSystemLoader([_HERE / "templates", *folders]),
+            loader=ChoiceLoader([FileSystemLoader(folder / "templates"), shell, PrefixLoader({"shell": shell})]),
             autoescape=True,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters["unsealed"] = unsealed
-        self._static = {name: (_HERE / "static" / name).read_bytes() for name in _STATIC}
+        self._static = {name: (_SHELL / "static" / name).read_bytes() for name in _STATIC}
 
-    def choose(self, asked: str, accept_language: str) -> Messages:
-        """The words for a reader: the language asked for by its tag, else by `zpcode.language.negotiation`'s rule."""
+    def texts(self, request: Request, tag: str = "") -> Messages:
+        """The words for a reader: in the language `tag`, else in that of `?lang=`, else by Accept-Language."""
+        asked = tag or request.query_params.get("lang", "")
+        accept_language = request.headers.get("accept-language", "")
         return self.languages[choose_language(tuple(self.languages), accept_language, asked)]
 
-    def html(self, template: str, texts: Messages, **values: Any) -> str:
-        """A page's text. Raises KeyError on words, and jinja2.UndefinedError on values, that are not there."""
-        own = {"t": texts, "languages": tuple(self.languages), "errors": (), "query": {}} | values
-        return self._environment.get_template(template).render(own)
-
-    def answer(
-        self, template: str, texts: Messages, status: int = 200, headers: dict[str, str] | None = None, **values: Any
+    def page(
+        self,
+        template: str,
+        texts: Messages,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        *,
+        errors: Sequence[tuple[str, str]] = (),
+        query: Mapping[str, str] | None = None,
+        **values: Any,
     ) -> Response:
-        """A page as an answer."""
-        body = self.html(template, texts, **values)
-        more = HEADERS | {"Content-Language": texts.language} | (headers or {})
-        # A lone surrogate that somebody sent is no text anywhere.
-        return Response(body.encode("utf-8", "replace"), status, more, "text/html; charset=utf-8")
+        """A page as a response.
+
+        `errors` are pairs of a field's name (empty: of no field) and what is wrong with it. `query` goes with the reader
+        to the page in another language. Raises KeyError for a word, and jinja2.UndefinedError for a value, that is missing.
+        """
+        shared = {
+            "t": texts,
+            "languages": tuple(self.languages),
+            "prefix": self.prefix,
+            "errors": errors,
+            "field_errors": dict(reversed(errors)),  # the first of each field
+            "query": query or {},
+        }
+        body = self._environment.get_template(template).render(shared | values)
+        fixed = _HEADERS | {"Content-Language": texts.language}
+        # A lone surrogate in what a reader sent cannot be encoded: "?" takes its place.
+        return Response(
+            body.encode("utf-8", "replace"), status, fixed | dict(headers or {}), "text/html; charset=utf-8"
+        )
+
+    def error(self, texts: Messages, status: int, headers: Mapping[str, str] | None = None) -> Response:
+        """The page of an error. A status without words of its own is shown as 400."""
+        shown = status if f"error.{status}.title" in texts.words else 400
+        return self.page("error.html", texts, shown, headers, number=shown)
 
     def static(self, name: str) -> Response | None:
-        """The style sheet or the script, or None."""
+        """A file that the layout loads; None for any other name."""
         if name not in self._static:
             return None
         headers = {**security_headers.PORTAL_FILE, "Cache-Control": "public, max-age=3600"}
         return Response(self._static[name], headers=headers, media_type=_STATIC[name])
 
 
-def unsealed(code: str) -> str:
-    """A code as a person may compare it with the label: from `/01/` on, where it has that."""
-    return code[code.find("/01/") :] if "/01/" in code else code
-
-
-def see_other(address: str) -> Response:
-    """Sent on to another page of ours with GET (303)."""
-    return Response(status_code=303, headers=HEADERS | {"Location": address})
+def redirect(address: str, status: int = 303) -> Response:
+    """Send the reader to another page of the portal: 303 asks for it with GET."""
+    return Response(status_code=status, headers=_HEADERS | {"Location": address})

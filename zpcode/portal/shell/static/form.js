@@ -1,4 +1,4 @@
-/* Counts characters, shows photos, keeps a form from going twice; all else works without. */
+/* Counts characters, shows photos, sends a form only once. Forms work without it. */
 (function () {
   'use strict';
   var errors = document.getElementById('errors');
@@ -6,41 +6,38 @@
   var form = document.querySelector('form[data-sending]');
   if (!form) { return; }
 
-  function line(after) {
-    var made = document.createElement('p');
-    made.className = 'small';
-    made.setAttribute('role', 'status');
-    after.parentNode.insertBefore(made, after.nextSibling);
-    return made;
+  function addAfter(before, tag, name) {
+    var added = document.createElement(tag);
+    added.className = name;
+    return before.parentNode.insertBefore(added, before.nextSibling);
   }
 
-  var text = document.getElementById('f-description');
-  var left = line(text);
-  function count() {
-    var room = text.maxLength - text.value.length;
-    left.textContent = room < 200 ? text.getAttribute('data-count').replace('{n}', room) : '';
-  }
-  text.addEventListener('input', count);
-  count();
+  [].forEach.call(form.querySelectorAll('[data-count]'), function (text) {
+    var line = addAfter(text, 'p', 'small');
+    line.setAttribute('role', 'status');
+    text.oninput = function () {
+      var left = text.maxLength - text.value.length;
+      line.textContent = left < 200 ? text.getAttribute('data-count').replace('{n}', left) : '';
+    };
+    text.oninput();
+  });
 
-  var photos = document.getElementById('f-photos');
-  var told = line(photos);
-  var shots = document.createElement('div');
-  shots.className = 'shots';
-  told.parentNode.insertBefore(shots, told.nextSibling);
-  photos.addEventListener('change', function () {
-    var files = photos.files || [], wrong = '';
-    shots.innerHTML = '';
-    if (files.length > +photos.getAttribute('data-most')) { wrong = photos.getAttribute('data-many'); }
-    for (var i = 0; i < files.length; i++) {
-      if (files[i].size > 1e7) { wrong = photos.getAttribute('data-large') + ' ' + files[i].name; }
-      var image = document.createElement('img');
-      image.alt = files[i].name;
-      image.src = URL.createObjectURL(files[i]);
-      shots.appendChild(image);
-    }
-    told.textContent = wrong;
-    if (wrong) { photos.value = ''; shots.innerHTML = ''; }
+  [].forEach.call(form.querySelectorAll('[data-most]'), function (input) {
+    var line = addAfter(input, 'p', 'small'), shots = addAfter(line, 'div', 'shots');
+    line.setAttribute('role', 'status');
+    input.onchange = function () {
+      var files = input.files || [], wrong = '', image, i;
+      shots.innerHTML = '';
+      if (files.length > +input.getAttribute('data-most')) { wrong = input.getAttribute('data-many'); }
+      for (i = 0; i < files.length; i++) {
+        if (files[i].size > 1e7) { wrong = input.getAttribute('data-large') + ' ' + files[i].name; }
+        image = shots.appendChild(document.createElement('img'));
+        image.alt = files[i].name;
+        image.src = URL.createObjectURL(files[i]);
+      }
+      line.textContent = wrong;
+      if (wrong) { input.value = shots.innerHTML = ''; }
+    };
   });
 
   var button = form.querySelector('button'), word = button.textContent;
@@ -48,6 +45,6 @@
     button.disabled = on;
     button.textContent = on ? form.getAttribute('data-sending') : word;
   }
-  form.addEventListener('submit', function () { setTimeout(function () { sending(true); }, 0); });
-  window.addEventListener('pageshow', function () { sending(false); });
+  form.onsubmit = function () { setTimeout(sending, 0, true); };
+  window.onpageshow = function () { sending(false); };
 }());

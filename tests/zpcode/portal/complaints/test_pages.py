@@ -24,7 +24,7 @@ from tests.support.registry_data import gtin
 from zpcode.api.http.context import Authority
 from zpcode.app import PublishedKeyring, serve
 from zpcode.portal.complaints.desk import Desk
-from zpcode.portal.complaints.rate_limits import SHARED, FormRateLimits
+from zpcode.portal.complaints.rate_limits import SHARED, ComplaintRateLimits
 from zpcode.portal.complaints.routes import Complaints
 from zpcode.services.pictures.decoder import PictureDecoder
 from zpcode.store.database.session import connect, transaction
@@ -58,9 +58,9 @@ def wall(now: datetime) -> Wall:
 def app(here: Authority, wall: Wall, clock: Clock) -> Iterator[FastAPI]:
     """The authority with its portal, short of patience."""
     assert isinstance(here.keyring, PublishedKeyring)
-    with PictureDecoder() as darkroom:
-        desk = Desk(here.engine, here.keyring.current, wall, darkroom)
-        yield serve(replace(here, clock=wall), portal=Complaints(desk, FormRateLimits(ADDRESSES, CODES, clock)))
+    with PictureDecoder() as decoder:
+        desk = Desk(here.engine, here.keyring.current, wall, decoder)
+        yield serve(replace(here, clock=wall), portal=Complaints(desk, ComplaintRateLimits(ADDRESSES, CODES, clock)))
 
 
 def hidden(page: httpx.Response) -> dict[str, str]:
@@ -430,8 +430,8 @@ def test_no_page_shows_a_key_for_words_or_loads_from_elsewhere(
 def test_without_a_database_a_page_says_so_and_names_12315(here: Authority, wall: Wall) -> None:
     """Nothing was recorded; and a defect is a page as well, with nothing of it shown."""
     away = connect("postgresql://nobody@127.0.0.1:1/nothing")
-    with PictureDecoder() as darkroom:
-        desk = Desk(away, _defect, wall, darkroom)
+    with PictureDecoder() as decoder:
+        desk = Desk(away, _defect, wall, decoder)
         app = serve(here, portal=Complaints(desk))
         answer = _asked(app)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
