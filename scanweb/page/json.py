@@ -7,7 +7,7 @@ registry are left out.
 from __future__ import annotations
 
 from collections import OrderedDict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from scanweb.page import wording
 from scanweb.scan.resolver import ScanAnswer
 from zpcode.language.messages import Messages
+from zpcode.wire.calendar import date_at
 from zpcode.wire.card import ProductCard, TraceEvent
 from zpcode.wire.scan_event import place_name
 from zpcode.wire.vocabulary import Bilingual
@@ -124,10 +125,9 @@ def _goods(answer: ScanAnswer) -> dict[str, Any] | None:
 
 def _step(event: TraceEvent) -> dict[str, Any]:
     """One event of the journey: a day as the date it was in Shanghai, a time in UTC."""
-    day = (datetime.fromtimestamp(event.at, UTC) + timedelta(hours=8)).date()
     return {
         "kind": event.kind,
-        "at": day.isoformat() if event.precision == "day" else _time(event.at),
+        "at": date_at(event.at) if event.precision == "day" else _time(event.at),
         "place": _both(event.place),
         "by": _both(event.by),
         "note": _both(event.note),

@@ -7,7 +7,6 @@ are needed to import this.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final, cast
 
 import msgspec
@@ -20,6 +19,7 @@ from scanweb.visits.geoip import GeoIP
 from scanweb.visits.visitors import Visitor, is_person
 from zpcode.errors import MalformedCode, Unavailable
 from zpcode.wire.base32 import serial_number, typed_serial
+from zpcode.wire.calendar import SHANGHAI_SECONDS, date_at
 from zpcode.wire.card import BatchCard
 from zpcode.wire.gs1 import gtin14
 from zpcode.wire.payload import (
@@ -36,7 +36,6 @@ from zpcode.wire.verdict import Evidence, Outcome, Proof, Verdict, decide, holds
 from zpcode.wire.vocabulary import Scope
 
 OK: Final = 200
-SHANGHAI: Final = timezone(timedelta(hours=8))  # no summer time since 1991
 
 
 class Settled(msgspec.Struct):
@@ -207,9 +206,9 @@ class Resolver:
 
     def _date(self, now: int) -> str:
         """Today in Shanghai, worked out once a day."""
-        day = (now + 8 * 3600) // 86400
+        day = (now + SHANGHAI_SECONDS) // 86400
         if day != self._today[0]:
-            self._today = day, datetime.fromtimestamp(now, UTC).astimezone(SHANGHAI).date().isoformat()
+            self._today = day, date_at(now)
         return self._today[1]
 
 

@@ -13,7 +13,6 @@ from pydantic_core import PydanticCustomError
 from zpcode.wire.gs1 import gtin14
 from zpcode.wire.payload import MAX_BATCH
 
-MAX_PAGE: Final = 200
 MAX_INDEX: Final = 10**9
 MAX_SERIAL: Final = 64
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)

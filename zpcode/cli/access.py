@@ -10,6 +10,7 @@ import typer
 from zpcode.cli.connections import database
 from zpcode.cli.connections import operator as operator_caller
 from zpcode.rules.access import OPERATOR_SUBJECT, ApiKey, Role
+from zpcode.rules.paging import MAX_PAGE
 from zpcode.services import access
 from zpcode.settings import load
 from zpcode.wire.calendar import SHANGHAI
@@ -46,7 +47,7 @@ def list_() -> None:
     """列出全部密钥，含已撤销的。All keys, revoked ones too."""
     after = ""
     with database(load()) as engine:
-        while found := access.listing(engine, operator_caller(), after, access.MAX_LISTING):
+        while found := access.listing(engine, operator_caller(), after, MAX_PAGE):
             for key in found:
                 typer.echo(told(key))
             after = found[-1].id

@@ -21,6 +21,7 @@ from zpcode.cli.connections import database, operator, project
 from zpcode.errors import Finding, Refused, Text
 from zpcode.exports.formats import EXPORTS, file_name
 from zpcode.rules.batches.batch import DEFAULT_FORMAT, Activation, Batch, BatchRequest
+from zpcode.rules.paging import MAX_PAGE
 from zpcode.services.batches import code_file, reserve
 from zpcode.services.batches import issue as issuing
 from zpcode.settings import load
@@ -89,7 +90,7 @@ def issue(
 def list_(
     *,
     after: Annotated[int | None, typer.Option(help="从该序号之后继续 / go on after this number")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=200, help="条数 / how many")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="条数 / how many")] = 50,
 ) -> None:
     """列出批次，新的在前。List batches, newest first."""
     with database(load()) as engine:

@@ -15,6 +15,7 @@ import typer
 from zpcode.cli.connections import database, operator
 from zpcode.cli.status import shown_time
 from zpcode.rules.complaints.complaint import STATES, STEPS, Complaint, ComplaintState, ComplaintStep, StepRequest
+from zpcode.rules.paging import MAX_PAGE
 from zpcode.rules.regions import region_name
 from zpcode.services import complaints
 from zpcode.settings import load
@@ -31,7 +32,7 @@ Public = Annotated[
 def list_(
     *,
     state: Annotated[ComplaintState | None, typer.Option(help="只看这个状态 / only those in this state")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=complaints.MAX_PAGE, help="最多件数 / at most")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="最多件数 / at most")] = 50,
 ) -> None:
     """列出投诉，新的在前。Complaints, newest first."""
     with database(load()) as engine:

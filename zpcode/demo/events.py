@@ -8,6 +8,7 @@ from typing import Final
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch
 from zpcode.rules.journey import EventRequest, Subject
+from zpcode.rules.paging import MAX_PAGE
 from zpcode.rules.status.decisions import Action
 from zpcode.rules.status.permissions import StatusRequest
 from zpcode.services.journey import events
@@ -77,7 +78,7 @@ def _events(batch: Batch, card: ProductCard) -> list[EventRequest]:
 
 def announced(engine: Engine, *, now: datetime) -> None:
     """The province's decisions with their notices, each once for ever."""
-    known = {change.notice for change in status.notices(engine, 0, status.MAX_PAGE)}
+    known = {change.notice for change in status.notices(engine, 0, MAX_PAGE)}
     for request in NOTICES:
         if request.notice not in known:
             status.change(engine, request, caller=PROVINCE, now=now)

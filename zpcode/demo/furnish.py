@@ -23,6 +23,7 @@ from zpcode.errors import Conflict, SignerUnavailable
 from zpcode.projection import client, projector
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
+from zpcode.rules.paging import MAX_PAGE
 from zpcode.services import access
 from zpcode.services.batches import code_file, issue, reserve
 from zpcode.services.pictures.import_ import supplied
@@ -108,7 +109,7 @@ def _issued(engine: Engine, signer: SignerClient, home: Path, card: ProductCard,
     try:
         batch = reserve.reserve(engine, request, caller=DEMO, idempotency_key=f"demo-{level}", base=base, now=_now())
     except Conflict:  # the state of an earlier version, or the registry has changed since: show what it issued
-        kept = reserve.listing(engine, DEMO, limit=reserve.MAX_LISTING)
+        kept = reserve.listing(engine, DEMO, limit=MAX_PAGE)
         batch = next(one for one in kept if one.created_by == DEMO.name and one.level is level)
     events.travelled(engine, batch, card, caller=DEMO, now=_now())
     if batch.state is BatchState.ISSUED:

@@ -12,10 +12,10 @@ from typing import Final
 from zpcode.errors import Finding, NotFound, Refused, Text
 from zpcode.rules import access as rules
 from zpcode.rules.access import ApiKey, Caller, Role
+from zpcode.rules.paging import page_size
 from zpcode.store import access, audit
 from zpcode.store.database.session import Connection, Engine, transaction
 
-MAX_LISTING: Final = 200
 _NOBODY: Final = bytes(32)  # no SHA-256 of a secret anyone has
 
 
@@ -76,7 +76,7 @@ def listing(engine: Engine, caller: Caller, after: str = "", limit: int = 50) ->
     """Up to `limit` (1 … 200) keys behind the id `after`. Raises Forbidden unless the caller is the operator."""
     rules.may_administer(caller)
     with transaction(engine) as connection:
-        return access.listing(connection, after, max(1, min(limit, MAX_LISTING)))
+        return access.listing(connection, after, page_size(limit))
 
 
 def authenticate(engine: Engine, token: str, now: datetime) -> Caller | None:

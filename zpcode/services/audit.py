@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from zpcode.rules.audit import Break, Entry, first_break
+from zpcode.rules.paging import page_size
 from zpcode.store import audit
 from zpcode.store.database.session import Engine, transaction
 
@@ -58,4 +59,4 @@ def _noting(
 def show(engine: Engine, object_: str = "", limit: int = 20) -> list[Entry]:
     """The newest entries (1 … 1000), newest first; about one object (`code:7:12`, `batch:7`) where it is given."""
     with transaction(engine) as connection:
-        return audit.about(connection, object_, max(1, min(limit, MAX_SHOWN)))
+        return audit.about(connection, object_, page_size(limit, MAX_SHOWN))

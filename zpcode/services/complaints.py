@@ -30,6 +30,7 @@ from zpcode.rules.complaints.complaint import (
     ComplaintStep,
     StepRequest,
 )
+from zpcode.rules.paging import page_size
 from zpcode.rules.regions import PROVINCE
 from zpcode.rules.status.permissions import authority_of
 from zpcode.store import audit, complaints
@@ -41,7 +42,6 @@ from zpcode.wire.link import path_of
 from zpcode.wire.link import read as read_code
 from zpcode.wire.vocabulary import Bilingual
 
-MAX_PAGE: Final = 200
 LIKENESS_KEPT: Final = timedelta(days=1)
 _SYSTEM: Final = Bilingual("浙品码平台", "the service of 浙品码")
 _WORKER: Final = "system:*:worker"
@@ -193,7 +193,7 @@ def listing(
 ) -> list[Complaint]:
     """Up to `limit` (1 … 200) complaints within the caller's reach, newest first, older than the one numbered `before`."""
     with transaction(engine) as connection:
-        listed = complaints.listing(connection, caller, state, before, max(1, min(limit, MAX_PAGE)))
+        listed = complaints.listing(connection, caller, state, before, page_size(limit))
     return listed if rules.reads_contact(caller) else [replace(one, photos=0) for one in listed]
 
 

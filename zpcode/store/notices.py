@@ -9,7 +9,6 @@ import msgspec
 from sqlalchemy import Column, Connection, Table, exists, select
 
 from zpcode.rules.notices import Names, number_of
-from zpcode.rules.status.decisions import Action
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.store import status
 from zpcode.store.tables.codes import batch, card, status_change
@@ -20,16 +19,15 @@ from zpcode.wire.vocabulary import Bilingual, Scope
 
 def published(connection: Connection) -> list[StatusChange]:
     """The newest notices, newest first, as many as the card takes."""
-    taking = status.PUBLIC & (status_change.c.action != Action.RESTORE.value)
-    query = select(status_change).where(taking).order_by(status_change.c.id.desc()).limit(MAX_NOTICES)
+    query = select(status_change).where(status.NOTICE).order_by(status_change.c.id.desc()).limit(MAX_NOTICES)
     return status.changes(connection, query)
 
 
 def are_missing(connection: Connection) -> bool:
     """Whether there are notices and no card of them: a database from before there was one."""
-    taking = exists().where(status.PUBLIC, status_change.c.action != Action.RESTORE.value)
-    there = exists().where(card.c.key == notices_key())
-    return bool(connection.execute(select(taking & ~there)).scalar())
+    notice_exists = exists().where(status.NOTICE)
+    card_exists = exists().where(card.c.key == notices_key())
+    return bool(connection.execute(select(notice_exists & ~card_exists)).scalar())
 
 
 def names(connection: Connection, made: Sequence[StatusChange]) -> Names:

@@ -22,8 +22,11 @@ from zpcode.store.tables.codes import batch, status_change
 from zpcode.store.tables.registry import certificate, enterprise, product, recognition, standard
 from zpcode.wire.vocabulary import Bilingual, Scope, State
 
-PUBLIC: Final = (status_change.c.notice != "") & func.starts_with(status_change.c.decided_by, "enterprise:").is_(False)
-"""Decisions of regulators and the operator that carry the number of a public notice: what anybody may read."""
+PUBLISHED: Final = (status_change.c.notice != "") & ~func.starts_with(status_change.c.decided_by, f"{Role.ENTERPRISE}:")
+"""The condition that anybody may read a decision: it has a notice number, and no enterprise made it."""
+
+NOTICE: Final = PUBLISHED & (status_change.c.action != Action.RESTORE.value)
+"""The condition that a decision is a public notice: it is published, and not a restoration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,8 @@ def feed(connection: Connection, caller: Caller, after: int, limit: int) -> list
 
 
 def notices(connection: Connection, after: int, limit: int) -> list[StatusChange]:
-    """Decisions of regulators that carry the number of a public notice: what anybody may read."""
-    return changes(connection, _page(after, limit).where(PUBLIC))
+    """Up to `limit` published decisions numbered above `after`, restorations too, in the order of their numbers."""
+    return changes(connection, _page(after, limit).where(PUBLISHED))
 
 
 def _page(after: int, limit: int) -> Select[Any]:

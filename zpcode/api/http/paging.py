@@ -7,8 +7,9 @@ from typing import Annotated, TypeVar
 
 from fastapi import Query
 
-from zpcode.api.fields import MAX_PAGE, Short
+from zpcode.api.fields import Short
 from zpcode.api.schemas import PageView
+from zpcode.rules.paging import MAX_PAGE
 
 Found = TypeVar("Found")
 Shown = TypeVar("Shown")

@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 
 import msgspec
 
@@ -17,6 +16,7 @@ from zpcode.rules.access import Caller
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.rules.batches.issuing import Facts, may_ask, may_issue
 from zpcode.rules.cards import batch_card, with_row
+from zpcode.rules.paging import page_size
 from zpcode.services.cards import events_of_batches, lot_cards, stored_card
 from zpcode.store import audit, batches, cards, status
 from zpcode.store.database.session import Connection, Engine, transaction
@@ -36,7 +36,6 @@ from zpcode.wire.payload import Level
 from zpcode.wire.permutation import KEY_BYTES
 from zpcode.wire.vocabulary import Scope
 
-MAX_LISTING: Final = 200
 _IDEMPOTENCY_KEY = re.compile(r"[!-~]{1,200}", re.ASCII)
 
 
@@ -84,7 +83,7 @@ def get(engine: Engine, number: int, caller: Caller) -> Batch:
 def listing(engine: Engine, caller: Caller, after: int | None = None, limit: int = 50) -> list[Batch]:
     """The batches within the caller's reach, newest first: up to `limit` (1 … 200) that follow number `after`."""
     with transaction(engine) as connection:
-        return batches.listing(connection, caller, after, max(1, min(limit, MAX_LISTING)))
+        return batches.listing(connection, caller, after, page_size(limit))
 
 
 def activate(engine: Engine, number: int, caller: Caller, now: datetime) -> Batch:

@@ -26,6 +26,7 @@ from zpcode.rules.journey import EventRequest, Subject
 from zpcode.services.journey import events
 from zpcode.services.journey.events import Recorded
 from zpcode.store.database.session import Engine
+from zpcode.wire.calendar import SHANGHAI_SUFFIX
 from zpcode.wire.gs1 import gtin14, is_lot
 from zpcode.wire.payload import MAX_BATCH
 from zpcode.wire.vocabulary import Bilingual
@@ -169,7 +170,7 @@ def _moment(text: str) -> str:
     if match is None:
         return text
     day = f"{match[1]}-{int(match[2]):02}-{int(match[3]):02}"
-    return day if match[4] is None else f"{day}T{int(match[4]):02}:{match[5]}{match[6] or ''}+08:00"
+    return day if match[4] is None else f"{day}T{int(match[4]):02}:{match[5]}{match[6] or ''}{SHANGHAI_SUFFIX}"
 
 
 def _subject(line: int, batch: str, gtin: str, lot: str, findings: Findings) -> Subject | None:

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from zpcode.errors import NotFound, Text
 from zpcode.rules.access import Caller
+from zpcode.rules.paging import page_size
 from zpcode.services.cards import stored_card
 from zpcode.store.database.session import Engine, transaction
 from zpcode.store.registry import listing
 from zpcode.store.registry.listing import ListedEnterprise
 from zpcode.wire.card import ProductCard, product_key
 
-__all__ = ["MAX_LISTING", "ListedEnterprise", "enterprises", "product", "products"]
-
-MAX_LISTING: Final = 200
+__all__ = ["ListedEnterprise", "enterprises", "product", "products"]
 
 
 def enterprises(engine: Engine, caller: Caller, after: str = "", limit: int = 50) -> list[ListedEnterprise]:
     """Up to `limit` (1 … 200) enterprises within the caller's reach, by USCC, behind `after`."""
     with transaction(engine) as connection:
-        return listing.enterprises(connection, caller, after, max(1, min(limit, MAX_LISTING)))
+        return listing.enterprises(connection, caller, after, page_size(limit))
 
 
 def products(engine: Engine, caller: Caller, after: str = "", limit: int = 50) -> list[ProductCard]:
     """The cards of up to `limit` (1 … 200) products within the caller's reach, by GTIN, behind `after`."""
     with transaction(engine) as connection:
-        return listing.products(connection, caller, after, max(1, min(limit, MAX_LISTING)))
+        return listing.products(connection, caller, after, page_size(limit))
 
 
 def product(engine: Engine, gtin: str, caller: Caller) -> ProductCard:

@@ -20,6 +20,7 @@ from zpcode.projection.client import AnyRedis
 from zpcode.projection.projector import catch_up
 from zpcode.rules.access import Caller
 from zpcode.rules.cards import new_batch_card, standing, with_decisions
+from zpcode.rules.paging import page_size
 from zpcode.rules.status import permissions as rules
 from zpcode.rules.status import records, timelines
 from zpcode.rules.status.permissions import StatusChange, StatusRequest
@@ -33,7 +34,6 @@ from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.wire.card import BatchCard, Timeline, batch_key, item_key, standing_key
 from zpcode.wire.vocabulary import Scope
 
-MAX_PAGE: Final = 200
 MAX_CARD_BYTES: Final = 256 * 1024
 _LATEST: Final = 2**63 - 1  # stands in for the number the database will give: above all that are there
 
@@ -106,13 +106,13 @@ def history(engine: Engine, scope: Scope, target: str, caller: Caller) -> list[S
 def feed(engine: Engine, after: int, limit: int, caller: Caller) -> list[StatusChange]:
     """Up to `limit` (1 … 200) decisions within the caller's reach with numbers above `after`, in commit order."""
     with transaction(engine) as connection:
-        return status.feed(connection, caller, after, max(1, min(limit, MAX_PAGE)))
+        return status.feed(connection, caller, after, page_size(limit))
 
 
 def notices(engine: Engine, after: int, limit: int) -> list[StatusChange]:
     """Public notices: decisions of regulators and the operator that carry a notice number, as `feed`."""
     with transaction(engine) as connection:
-        return status.notices(connection, after, max(1, min(limit, MAX_PAGE)))
+        return status.notices(connection, after, page_size(limit))
 
 
 def _audit(connection: Connection, made: StatusChange, caller: Caller) -> None:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, bindparam, func, select, text, tuple_
+from sqlalchemy import Connection, Engine, bindparam, exists, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger, String
 
@@ -22,6 +22,7 @@ from zpcode.rules.batches.batch import Batch
 from zpcode.store import batches
 from zpcode.store.cards import Card
 from zpcode.store.database.session import transaction
+from zpcode.store.status import NOTICE
 from zpcode.store.tables.access import audit
 from zpcode.store.tables.codes import batch, card, idempotency, item_history
 from zpcode.store.tables.registry import enterprise
@@ -154,17 +155,14 @@ def known_cards(connection: Connection, keys: Sequence[str]) -> set[str]:
     return set(connection.execute(select(card.c.key).where(among)).scalars())
 
 
-_NOTICED = (
-    "EXISTS (SELECT FROM status_change WHERE notice <> '' AND action <> 'restore'"
-    " AND NOT starts_with(decided_by, 'enterprise:'))"
-)
+_NOTICE_EXISTS = str(exists().where(NOTICE).compile(compile_kwargs={"literal_binds": True}))
 _WANTED = f"""
     SELECT 'p:' || gtin AS key FROM product
     UNION ALL SELECT 'b:' || number FROM batch
     UNION ALL SELECT DISTINCT 'l:' || gtin || ':' || lot FROM batch WHERE level = 'lot'
     UNION ALL SELECT DISTINCT 's:' || scope || ':' || target FROM status_change WHERE scope NOT IN ('code', 'range', 'batch')
     UNION ALL SELECT DISTINCT 'x:' || target FROM status_change WHERE scope = 'code'
-    UNION ALL SELECT 'n:' WHERE {_NOTICED}
+    UNION ALL SELECT 'n:' WHERE {_NOTICE_EXISTS}
 """  # noqa: S608 - the text above
 
 
@@ -216,7 +214,7 @@ _GROUNDLESS = {
     "s": "NOT EXISTS (SELECT FROM status_change s WHERE s.scope = split_part(c.key, ':', 2)"
     " AND s.target = substr(c.key, 4 + length(s.scope)))",
     "x": "NOT EXISTS (SELECT FROM status_change s WHERE s.scope = 'code' AND s.target = substr(c.key, 3))",
-    "n": f"(c.key <> 'n:' OR NOT {_NOTICED})",
+    "n": f"(c.key <> 'n:' OR NOT {_NOTICE_EXISTS})",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, text
 
+from zpcode.store.status import NOTICE
 from zpcode.store.tables.access import audit
 from zpcode.store.tables.codes import batch, status_change
 
@@ -69,7 +70,7 @@ def counts(connection: Connection, months: Sequence[date]) -> Counts:
 def decisions(connection: Connection, known: Decisions) -> Decisions:
     """The decisions known so far and those since: they are append-only and numbered in the order of their commits."""
     made = status_change.c
-    noted = func.count().filter(made.notice != "")
+    noted = func.count().filter(NOTICE)
     query = select(made.scope, made.action, func.count(), noted, func.max(made.id)).where(made.id > known.last)
     found = Decisions(known.last, dict(known.by), known.notices)
     for scope, action, number, notices, last in connection.execute(query.group_by(made.scope, made.action)):

@@ -225,16 +225,21 @@ def test_what_is_in_the_database_is_counted(looking: InstallationStatistics, eng
     assert {empty.value("zpcode_scan_partition_present", month=month) for month in ("this", "next")} == {0}
     ensure_partitions(engine, datetime.now(UTC).date())
     with engine.begin() as connection:
-        for action, notice in (("revoke", "2026-1"), ("revoke", ""), ("recall", "2026-2")):
+        for action, notice, decided_by in (
+            ("revoke", "2026-1", "operator"),
+            ("revoke", "", "operator"),
+            ("recall", "2026-2", "operator"),
+            ("recall", "own number", "enterprise:U1:K"),
+        ):
             connection.execute(
                 text("INSERT INTO status_change (scope, target, action, reason, notice, effective_at, state, decided_by, authority, created_at)"
-                     " VALUES ('standard', 'T/1', :action, 'r', :notice, now(), 'revoked', 'operator', '{}', now())"),
-                {"action": action, "notice": notice},
+                     " VALUES ('standard', 'T/1', :action, 'r', :notice, now(), 'revoked', :decided_by, '{}', now())"),
+                {"action": action, "notice": notice, "decided_by": decided_by},
             )  # fmt: skip
         connection.execute(text("INSERT INTO scan (at, entry, gtin, verdict) VALUES ('2021-01-01', 'x', '', '')"))
     found = _looked(looking)
     assert found.value("zpcode_decisions_total", scope="standard", action="revoke") == 2
-    assert found.value("zpcode_decisions_total", scope="standard", action="recall") == 1
+    assert found.value("zpcode_decisions_total", scope="standard", action="recall") == 2
     assert found.value("zpcode_decisions_total", scope="code", action="revoke") == 0
     assert found.value("zpcode_notices_total") == 2
     assert {found.value("zpcode_scan_partition_present", month=month) for month in ("this", "next")} == {1}

@@ -1,0 +1,69 @@
+"""One rule, one place: what other modules must take from the one module that defines it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+RULES = {
+    "the offset of Shanghai": (
+        re.compile(r"hours=8\b|\b28_?800\b|\b8 ?\* ?(?:3_?600|60 ?\* ?60)\b|ZoneInfo\(|(?<!\d)\+08:?00"),
+        "zpcode/wire/calendar.py",
+    ),
+    "the size of a page": (
+        re.compile(r"\b(?:min|max)\([^\n]*\blimit\b|\bMAX_(?:PAGE|LISTING)(?:: Final)? ="),
+        "zpcode/rules/paging.py",
+    ),
+    "the numbers of advisory locks": (
+        re.compile(r"pg_(?:try_)?advisory|\b7283\d{3}\b"),
+        "zpcode/store/locks.py",
+    ),
+    "what a public notice is": (
+        re.compile(r"\.notice\s*(?:!=|==|<>)|notice <> ''"),
+        "zpcode/store/status.py",
+    ),
+}
+"""Each rule: the text that defines it, and the one module that may have that text."""
+
+MIGRATIONS = "zpcode/store/migrations/"
+
+
+def sources(root: Path) -> Iterator[tuple[str, str]]:
+    """Path and text of every module. Migrations are left out: they stay as they were when they ran."""
+    for package in ("zpcode", "scanweb", "keys"):
+        for path in sorted((root / package).rglob("*.py")):
+            name = path.relative_to(root).as_posix()
+            if not name.startswith(MIGRATIONS):
+                yield name, path.read_text("utf-8")
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_has_one_place(root: Path, rule: str) -> None:
+    pattern, home = RULES[rule]
+    assert [name for name, source in sources(root) if pattern.search(source)] == [home]
+
+
+@pytest.mark.parametrize(
+    ("rule", "second"),
+    [
+        ("the offset of Shanghai", "zone = timezone(timedelta(hours=8))"),
+        ("the offset of Shanghai", "day = (now + 8 * 3600) // 86400"),
+        ("the offset of Shanghai", "SECONDS = 28_800"),
+        ("the offset of Shanghai", 'ZoneInfo("Asia/Shanghai")'),
+        ("the offset of Shanghai", 'f"{day}T{hour}:{minute}+08:00"'),
+        ("the size of a page", "listing(connection, after, max(1, min(limit, 200)))"),
+        ("the size of a page", "MAX_PAGE: Final = 200"),
+        ("the numbers of advisory locks", 'text("SELECT pg_advisory_xact_lock(7283099)")'),
+        ("the numbers of advisory locks", "LOCK = 7283099"),
+        ("what a public notice is", 'where(status_change.c.notice != "")'),
+    ],
+)
+def test_a_second_place_would_be_noticed(rule: str, second: str) -> None:
+    assert RULES[rule][0].search(second)
+
+
+def test_a_time_as_an_example_is_no_second_place() -> None:
+    assert not RULES["the offset of Shanghai"][0].search("a time such as 2026-11-21T12:00:00+08:00")
