@@ -65,6 +65,16 @@ def test_every_link_between_documents_leads_somewhere(root: Path) -> None:
     assert broken == []
 
 
+def test_every_decision_that_is_cited_exists(root: Path) -> None:
+    """As `ADR 6` or `docs/adr/0006`, in documents, source and tests."""
+    existing = {int(page.name[:4]) for page in (root / "docs/adr").glob("*.md")}
+    assert existing == set(range(1, len(existing) + 1))
+    texts = [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
+    texts += [path for name in ("zpcode", "scanweb", "keys", "loadtests") for path in (root / name).rglob("*.py")]
+    cited = {int(number) for path in texts for number in re.findall(r"(?:\bADR |adr/)0*(\d+)", path.read_text("utf-8"))}
+    assert {6, 7} <= cited <= existing
+
+
 def test_the_readme_names_only_make_targets_that_exist(root: Path) -> None:
     """`make x` in the README, CONTRIBUTING and ADRs is a target of the Makefile."""
     targets = set(re.findall(r"^([a-z]+):", (root / "Makefile").read_text("utf-8"), re.MULTILINE))

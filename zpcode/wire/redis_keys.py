@@ -4,7 +4,7 @@
     zp:{feed}:build           string  token of the rebuild under way: gone where Redis was emptied during it
     zp:{feed}:log             stream  entry REVISION-n, field k: keys of the cards changed, one a line
     zp:{feed:N}:head …        the same three on every shard of a cluster, N such that they lie in its lowest slot; the
-                              head also says for which slots the shard was filled (docs/adr/0007)
+                              head also says for which slots the shard was filled (docs/adr/0006)
     zp:{p:GTIN}               string  ProductCard
     zp:{p:GTIN}:l:LOT         string  LotCard
     zp:{b:NUMBER}             string  BatchCard
