@@ -33,7 +33,7 @@ from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.rules.access import Role
 from zpcode.services import access
 from zpcode.services.registry.importing import import_registry
-from zpcode.telemetry.logs import AT_MOST
+from zpcode.telemetry.logs import MAX_REPEATS
 from zpcode.wire import redis_keys
 
 ADDRESS, AGENT = "198.51.100.44", "Telltale-Phone/77.31"
@@ -174,7 +174,7 @@ def test_no_log_and_no_metric_tells_who_scanned_what(
         _telling({str(number): " ".join(found.label_values()) for number, found in enumerate(exposed)}, secrets) == []
     )
     assert exposed[0].value("zpcode_scan_answers_total", verdict="verified") > 100
-    assert len(logs["scan.log"].splitlines()) < 3 * AT_MOST, "no line for each scan or insult, whatever happens"
+    assert len(logs["scan.log"].splitlines()) < 3 * MAX_REPEATS, "no line for each scan or insult, whatever happens"
     for name in ("scan.log", "authority.log", "worker.log"):
         assert _lines(tmp_path / name), name
 
@@ -214,7 +214,7 @@ def _ask(api: Running, token: str) -> None:
 def _insult(port: int) -> None:
     """What is no HTTP, and a request that breaks off: uvicorn's own lines."""
     for sent in (b"TELLTALE-NOISE \x00\xff\r\n\r\n", b"GET /telltale-cut HTTP/1.1\r\nX-Telltale: "):
-        for _ in range(AT_MOST * 4):
+        for _ in range(MAX_REPEATS * 4):
             with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
                 connection.sendall(sent)
 

@@ -1,8 +1,8 @@
-"""A port of its own for whoever watches a process: metrics, and how it is. Never the public port.
+"""The private port of a process with its metrics and its health, for Prometheus and operators. Never the public port.
 
-Served by threads beside the work, from numbers that are there already, so that it answers while PostgreSQL, Redis or
-the work itself stand still. It is bound to loopback unless an address says otherwise, takes sixteen connections at
-once and gives each five seconds.
+Threads of its own serve it from numbers that exist anyway, so it answers while PostgreSQL, Redis or the work of the process
+hang. It listens on loopback unless the address names another host, takes sixteen connections at once, and closes a
+connection that sends nothing for five seconds.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ METRICS: Final = "/metrics"
 HEALTHZ: Final = "/healthz"
 READYZ: Final = "/readyz"
 LOOPBACK: Final = "127.0.0.1"
-AT_ONCE: Final = 16
+MAX_CONNECTIONS: Final = 16
 SECONDS: Final = 5.0
 _LOG = logging.getLogger(__name__)
 
 
 class ExpositionResponse(NamedTuple):
-    """One answer: HTTP status, media type, body."""
+    """HTTP status, media type and body of one answer."""
 
     status: int
-    kind: str
+    media_type: str
     body: bytes
 
 
@@ -41,26 +41,25 @@ Pages = Mapping[str, Callable[[], ExpositionResponse]]
 
 
 def of_metrics(registry: CollectorRegistry) -> Callable[[], ExpositionResponse]:
-    """The page of a registry's metrics."""
+    """A page with the metrics of a registry."""
     return lambda: ExpositionResponse(200, metrics.TEXT, metrics.page(registry))
 
 
 def of_state(state: Callable[[], tuple[bool, Mapping[str, Any]]]) -> Callable[[], ExpositionResponse]:
-    """A page that says in JSON how something is: 200 where all is well, 503 where not."""
+    """A page with a state as JSON: status 200 if `state` says that all is well, else 503."""
 
-    def told() -> ExpositionResponse:
-        well, about = state()
-        return ExpositionResponse(
-            200 if well else 503, "application/json", json.dumps(about, ensure_ascii=False).encode()
-        )
+    def answer() -> ExpositionResponse:
+        well, details = state()
+        body = json.dumps(details, ensure_ascii=False).encode()
+        return ExpositionResponse(200 if well else 503, "application/json", body)
 
-    return told
+    return answer
 
 
 def address_of(text: str) -> tuple[str, int]:
-    """Host and port out of `PORT`, `HOST:PORT` or `[IPv6]:PORT`; a port alone is one of loopback.
+    """Host and port from `PORT`, `HOST:PORT` or `[IPv6]:PORT`. A port alone is a port of loopback.
 
-    Raises ValueError where the text is none of these.
+    Raises ValueError for any other text.
     """
     host, _, port = text.strip().rpartition(":")
     if not port.isdecimal() or not port.isascii() or int(port) > 65535 or (":" in host and not host.startswith("[")):
@@ -69,10 +68,10 @@ def address_of(text: str) -> tuple[str, int]:
 
 
 class Exposition:
-    """Some pages on an address; a context manager. An empty address listens nowhere.
+    """Serves pages on an address; a context manager. With an empty address it does not listen.
 
-    Where the address cannot be had an error is logged and the process goes on: nobody's code stays unread because
-    nobody can watch. Raises ValueError where the address is none. `port` is the one it got (0: none).
+    If the address cannot be opened, it logs an error and the process works on: scans matter more than metrics. Raises
+    ValueError if the text is not an address. `port` is the port it listens on, 0 without one.
     """
 
     def __init__(self, address: str, pages: Pages) -> None:
@@ -89,22 +88,22 @@ class Exposition:
         self.stop()
 
     def start(self) -> None:
-        """Listen, and answer in threads."""
+        """Listen, and answer in threads of its own."""
         if self._address is None:
             return
         try:
             self._server = _Server(self._address, self._pages)
         except OSError as error:
             host, port = self._address
-            about = {"address": f"{host}:{port}", "reason": error.strerror}
-            _LOG.error("nobody can watch this process: its port of metrics cannot be had", extra=about)
+            details = {"address": f"{host}:{port}", "reason": error.strerror}
+            _LOG.error("the port for metrics cannot be opened; the process works on without it", extra=details)
             return
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.1,), name="exposition", daemon=True).start()
         _LOG.info("metrics", extra={"address": f"{self._address[0]}:{self.port}"})
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Close the port."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -116,28 +115,28 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], pages: Pages) -> None:
         self.pages = pages
-        self._free = threading.BoundedSemaphore(AT_ONCE)
+        self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """In a thread, if one is free; else hang up."""
+        """Answer in a thread; if sixteen are busy, close the connection."""
         if self._free.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """One connection."""
+        """Serve one connection, then free its place."""
         try:
             super().process_request_thread(request, client_address)
         finally:
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever asked went away, or a page failed; who it was stays out of the log."""
+        """Log that the client disconnected or that a page failed. The client's address stays out of the log."""
         del request, client_address
-        _LOG.warning("an answer about this process failed", exc_info=True)
+        _LOG.warning("a request for metrics or health failed", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -147,13 +146,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer with a page."""
-        found = self.server.pages.get(self.path.partition("?")[0])
-        answer = found() if found is not None else ExpositionResponse(404, "text/plain", b"\n".join(map(str.encode, self.server.pages)) + b"\n")  # fmt: skip
+        page = self.server.pages.get(self.path.partition("?")[0], self._not_found)
+        answer = page()
         self.send_response(answer.status)
-        self.send_header("Content-Type", answer.kind)
+        self.send_header("Content-Type", answer.media_type)
         self.send_header("Content-Length", str(len(answer.body)))
         self.end_headers()
         self.wfile.write(answer.body)
 
+    def _not_found(self) -> ExpositionResponse:
+        """The paths that exist, one a line."""
+        return ExpositionResponse(404, "text/plain", "".join(f"{path}\n" for path in self.server.pages).encode())
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class names it so
-        """Nothing: who asks and how often is nobody's business."""
+        """Log no requests: Prometheus sends one every few seconds."""

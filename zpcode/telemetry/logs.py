@@ -1,8 +1,8 @@
 """Structured logging for every process: one JSON object a line on standard error.
 
-`time` (UTC, RFC 3339), `level`, `service`, `logger`, `message`, whatever was passed as `extra=`, and for an
-error its traceback. Request addresses are not logged anywhere: uvicorn's access log stays off. A warning or error
-that repeats itself is bounded: a fault under load, or a stranger sending rubbish, must not fill the disk.
+Members: `time` (UTC, RFC 3339), `level`, `service`, `logger`, `message`, everything passed as `extra=`, and `error` with the
+traceback of an error. Addresses of requests are not logged: uvicorn's access log stays off. A repeated warning or error
+is limited, because a fault under load or an attacker must not fill the disk.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 WINDOW_SECONDS: Final = 10.0
-AT_MOST: Final = 20
-_DIFFERENT: Final = 500
+MAX_REPEATS: Final = 20
+_MAX_KEYS: Final = 500
 _OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
     "message",
     "asctime",
@@ -34,7 +34,7 @@ class JsonLines(logging.Formatter):
         self.service = service
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line, without its line break. Values JSON does not know are written as their text."""
+        """The line, without its line break. A value that JSON cannot represent is written as its `str`."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -49,31 +49,31 @@ class JsonLines(logging.Formatter):
 
 
 class Repeats(logging.Filter):
-    """Lets a warning or error through twenty times in ten seconds, and says afterwards how many more there were.
+    """Lets the same warning or error through twenty times in ten seconds, and reports later how many it suppressed.
 
-    The same is what has the same logger and the same words before values are put in. `clock` gives monotonic
-    seconds. At most five hundred different ones are remembered.
+    Two records are the same if logger and message template are equal. `clock` gives monotonic seconds. At most five hundred
+    templates are remembered.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._clock = clock
-        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+        self._windows: dict[tuple[str, str], tuple[float, int]] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a record may be written; it is given `suppressed` where others before it were not."""
+        """Whether a record may be written. The first of a new window gets `suppressed`, the number that was not written."""
         if record.levelno < logging.WARNING:
             return True
         key, now = (record.name, str(record.msg)[:200]), self._clock()
-        began, number = self._seen.get(key, (now, 0))
+        began, number = self._windows.get(key, (now, 0))
         if now - began >= WINDOW_SECONDS:
-            if number > AT_MOST:
-                record.suppressed = number - AT_MOST
+            if number > MAX_REPEATS:
+                record.suppressed = number - MAX_REPEATS
             began, number = now, 0
-        if key not in self._seen and len(self._seen) >= _DIFFERENT:
-            self._seen.clear()
-        self._seen[key] = began, number + 1
-        return number < AT_MOST
+        if key not in self._windows and len(self._windows) >= _MAX_KEYS:
+            self._windows.clear()
+        self._windows[key] = began, number + 1
+        return number < MAX_REPEATS
 
 
 def configure(service: str, *, level: str = "INFO", stream: TextIO | None = None) -> None:

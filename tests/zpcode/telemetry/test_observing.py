@@ -21,7 +21,7 @@ from tests.support.exposed import Exposed
 from zpcode.services.monitoring.lag import Lag
 from zpcode.telemetry import exposition, metrics
 from zpcode.telemetry.exposition import Exposition, address_of
-from zpcode.telemetry.logs import AT_MOST, WINDOW_SECONDS, Repeats
+from zpcode.telemetry.logs import MAX_REPEATS, WINDOW_SECONDS, Repeats
 from zpcode.telemetry.worker_loops import ALIVE_SECONDS, READY_SECONDS, WorkerLoops
 
 # Lag --------------------------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def _record(message: str, level: int = logging.WARNING) -> logging.LogRecord:
 def test_what_repeats_itself_is_bounded_and_said_how_often(clock: Clock) -> None:
     repeats = Repeats(clock)
     written = sum(repeats.filter(_record("Invalid HTTP request received.")) for _ in range(1000))
-    assert written == AT_MOST
+    assert written == MAX_REPEATS
     assert repeats.filter(_record("something else"))
     assert all(repeats.filter(_record("request", logging.INFO)) for _ in range(1000)), (
         "what is asked for is not bounded"
@@ -180,7 +180,7 @@ def test_what_repeats_itself_is_bounded_and_said_how_often(clock: Clock) -> None
     clock.seconds += WINDOW_SECONDS
     late = _record("Invalid HTTP request received.")
     assert repeats.filter(late)
-    assert vars(late)["suppressed"] == 1000 - AT_MOST
+    assert vars(late)["suppressed"] == 1000 - MAX_REPEATS
 
 
 # Where ------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def test_a_page_that_fails_costs_that_answer_only(caplog: pytest.LogCaptureFixtu
         with pytest.raises(httpx.TransportError):
             httpx.get(base + "/bad")
         assert httpx.get(base + "/good").status_code == 200
-    assert "an answer about this process failed" in caplog.text
+    assert "a request for metrics or health failed" in caplog.text
     assert "127.0.0.1:" not in caplog.text.replace("metrics", ""), "who asked is not logged"
 
 
@@ -239,7 +239,7 @@ def test_seventeen_at_once_are_not_served_and_sixteen_that_say_nothing_harm_nobo
         return exposition.ExpositionResponse(200, "text/plain", b"")
 
     with Exposition("0", {"/": slow}) as found:
-        silent = [socket.create_connection(("127.0.0.1", found.port)) for _ in range(exposition.AT_ONCE)]
+        silent = [socket.create_connection(("127.0.0.1", found.port)) for _ in range(exposition.MAX_CONNECTIONS)]
         try:
             late = socket.create_connection(("127.0.0.1", found.port))
             late.settimeout(5)
@@ -256,7 +256,7 @@ def test_a_port_that_is_taken_does_not_end_the_process(caplog: pytest.LogCapture
         port = taken.getsockname()[1]
         with Exposition(str(port), {}) as found:
             assert found.port == 0
-    assert "nobody can watch this process" in caplog.text
+    assert "the port for metrics cannot be opened" in caplog.text
 
 
 def test_without_an_address_nothing_listens() -> None:

@@ -1,4 +1,4 @@
-"""What the API counts of itself. Labels are route templates and statuses, never addresses, callers or targets."""
+"""The metrics of the API. Labels are methods, route templates and statuses, never addresses, callers or targets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 
 
 class ApiMeters:
-    """Requests by method, route and status, and their times by route; in a registry of their own."""
+    """Requests by method, route and status, and their times by route; with the registry of the process."""
 
     def __init__(self) -> None:
         self.registry: CollectorRegistry = metrics.registry("authority")
@@ -32,6 +32,6 @@ class ApiMeters:
         )
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
-        """One request is over. Methods nobody has heard of are counted as one: they are the caller's own words."""
+        """Count one request. Unknown methods are counted together as `other`, because the caller can invent them."""
         self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)

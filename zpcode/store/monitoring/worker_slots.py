@@ -1,7 +1,7 @@
-"""Which of the workers on one database this one is: a small number, its own for as long as it lives.
+"""The slot of a worker: a small number that no other running worker on the same database has.
 
-A worker drains scans under the name of its seat. What one that was killed had taken is found at once by whoever
-takes its seat next, and two that live never take each other's.
+A worker drains scans under the name of its slot. If it is killed, the worker that takes the slot next finishes at once the
+entries it had read. Two running workers never take each other's entries, because their slots differ.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from zpcode.errors import Text, Unavailable
 from zpcode.store import locks
 from zpcode.store.locks import Lock
 
-_SEATS = 256
+_SLOTS = 256
 _FULL = Text("同时运行的后台进程过多", "too many workers run at once")
 _AWAY = Text("数据库暂时无法访问，请稍后再试", "the database cannot be reached just now; try again shortly")
 
 
 class WorkerSlot:
-    """The lowest number (0 … 255) that no other living worker holds. For one thread only.
+    """The lowest number (0 … 255) that is free. For one thread only.
 
-    The lock is that of a connection of its own: it ends with the process, however that ends.
+    A session lock on a connection of its own holds the number, so it is free again as soon as the process ends.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -32,7 +32,7 @@ class WorkerSlot:
         self._number = 0
 
     def number(self) -> int:
-        """This worker's number: another one only where the database has lost the lock. Raises Unavailable."""
+        """This worker's number. It changes only if the database has lost the lock. Raises Unavailable."""
         try:
             if self._connection is not None:
                 self._connection.execute(text("SELECT 1"))
@@ -43,7 +43,7 @@ class WorkerSlot:
             raise Unavailable(_AWAY) from error
 
     def leave(self) -> None:
-        """Give the seat up."""
+        """Free the slot."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with suppress(DBAPIError):
@@ -56,9 +56,9 @@ class WorkerSlot:
             raise Unavailable(_AWAY) from error
         connection.detach()  # closed at the end, not handed to anyone else
         self._connection = connection
-        for seat in range(_SEATS):
-            if locks.try_session(connection, Lock.WORKER_SLOT, seat):
-                self._number = seat
-                return seat
+        for slot in range(_SLOTS):
+            if locks.try_session(connection, Lock.WORKER_SLOT, slot):
+                self._number = slot
+                return slot
         self.leave()
         raise Unavailable(_FULL)
