@@ -27,7 +27,7 @@ from zpcode.services import complaints, scans
 from zpcode.services.batches import issue
 from zpcode.services.complaints import ComplaintSubject
 from zpcode.services.fsck import run
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, FsckReport, InvariantState
 from zpcode.services.journey import events as journey
 from zpcode.services.registry.importing import import_registry
@@ -47,7 +47,7 @@ class World:
 
     engine: Engine
     redis: Redis
-    ground: CheckContext
+    context: CheckContext
     item: int
     compact: int
     product: int
@@ -55,12 +55,12 @@ class World:
     waiting: int
 
     def check(self, **changes: Any) -> FsckReport:
-        """The report of a run with these changes to the ground."""
-        return run.check(replace(self.ground, **changes))
+        """The report of a run with these changes to the context."""
+        return run.check(replace(self.context, **changes))
 
     def of(self, name: str, **changes: Any) -> CheckResult:
         """One check alone."""
-        return run.check(replace(self.ground, **changes), only=[name]).of(name)
+        return run.check(replace(self.context, **changes), only=[name]).of(name)
 
     def reasons(self, name: str) -> Counter[str]:
         """How many findings of each reason one check has, looking closely. It names what to do where there are any."""
@@ -72,7 +72,7 @@ class World:
 
     def file(self, number: int) -> Path:
         """A batch's file."""
-        return self.ground.directory / f"batch-{number}.csv"
+        return self.context.directory / f"batch-{number}.csv"
 
     @contextmanager
     def tampering(self) -> Iterator[Connection]:
@@ -120,10 +120,10 @@ def settle(engine: Engine, redis: Redis, house: KeyHouse, directory: Path) -> Wo
     scans.ensure_partitions(engine, today(datetime.now(UTC)))
     projector.catch_up(engine, redis)
     _scanned(engine, redis, item, now)
-    ground = CheckContext(
+    context = CheckContext(
         engine, redis, directory, lambda: house.keyring, datetime.now(UTC), patience=0, pause=lambda _: None
     )
-    return World(engine, redis, ground, item, compact, product, lot, waiting)
+    return World(engine, redis, context, item, compact, product, lot, waiting)
 
 
 def _issued(engine: Engine, house: KeyHouse, directory: Path, level: Level, now: datetime) -> Batch:

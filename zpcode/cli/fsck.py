@@ -14,7 +14,7 @@ from keys.keyring import Keyring, read_root
 from zpcode.cli.connections import cache, database
 from zpcode.errors import KeyringError, Text
 from zpcode.services.fsck import run
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, InvariantState
 from zpcode.settings import AuthoritySettings, load
 from zpcode.store.monitoring.integrity import unhurried
@@ -52,7 +52,7 @@ def fsck(
     settings = load()
     with database(settings) as engine, cache(settings, seconds=_PATIENCE) as redis:
         unhurried(engine)
-        ground = CheckContext(
+        context = CheckContext(
             engine,
             redis,
             directory or settings.export_dir,
@@ -61,7 +61,7 @@ def fsck(
             deep=deep,
             repair=repair,
         )
-        report = run.check(ground, only=only or (), told=_silent if as_json else _tell)
+        report = run.check(context, only=only or (), told=_silent if as_json else _tell)
     if as_json:
         outcomes = [_plain(outcome) for outcome in report.outcomes]
         typer.echo(json.dumps({"whole": report.whole, "deep": deep, "checks": outcomes}, ensure_ascii=False, indent=1))

@@ -1,4 +1,4 @@
-"""A code as a QR symbol (ISO/IEC 18004): what is drawn is to the letter what `link.printed` says.
+"""A code as a QR symbol (ISO/IEC 18004): it says exactly the base address and the canonical path.
 
 Two segments: scheme and host as bytes, in lower case because some phones take an address in capitals for
 text; the whole path as alphanumeric, which costs 5.5 bits a character instead of 8. At level M and a host of

@@ -69,12 +69,6 @@ def _among(subjects: Collection[Subject]) -> ColumnElement[bool]:
     return or_(*parts, tuple_(columns.gtin, columns.lot).in_(lots)) if lots else parts[0]
 
 
-def of_lot(connection: Connection, gtin: str, lot: str) -> list[JourneyEvent]:
-    """Every event of one lot, as `of`."""
-    subject = Subject(gtin=gtin, lot=lot)
-    return of(connection, [subject]).get(subject, [])
-
-
 def batches_of(connection: Connection, lots: Collection[Subject]) -> list[int]:
     """The numbers of the batches that name these lots, in order."""
     if not lots:

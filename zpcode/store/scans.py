@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from typing import Any
 
 from sqlalchemy import Column, Connection, Select, Table, case, cast, exists, func, select, text
@@ -79,9 +79,3 @@ def ensure_partition(connection: Connection, month: date) -> None:
         connection.execute(
             text(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF scan FOR VALUES FROM ('{first}') TO ('{following}')")
         )
-
-
-def last_at(connection: Connection) -> datetime | None:
-    """When the newest drained scan happened."""
-    moment: datetime | None = connection.execute(select(func.max(scan.c.at))).scalar()
-    return moment

@@ -121,11 +121,6 @@ def is_base(text: str) -> bool:
     return _BASE.fullmatch(text) is not None
 
 
-def printed(base: str, code: Code) -> str:
-    """The text that goes on the package: base address and canonical path."""
-    return base + code.path
-
-
 def path_of(text: str) -> str:
     """The raw path of a printed code: whatever stands behind scheme and host, up to a query.
 

@@ -50,7 +50,6 @@ def feed(lowest_slot: int | None = None) -> Feed:
 
 HEAD: Final = feed().head
 LOG: Final = feed().log
-BUILD: Final = feed().build
 STANDINGS: Final = "zp:{s}"
 SCANS: Final = "zp:{scans}:stream"
 SCAN_GROUP: Final = "authority"

@@ -12,8 +12,6 @@ from markupsafe import Markup, escape
 
 from scanweb.page.chart.quantities import Who
 
-ABOVE: Final = 21.0
-"""How far the product's mark reaches above the middle of the axis."""
 BESIDE: Final = 7.0
 """How far a mark at a point reaches to each side."""
 BELOW: Final = {Who.STANDARD: 9.0, Who.NATIONAL: 12.5, Who.BENCHMARK: 7.0}

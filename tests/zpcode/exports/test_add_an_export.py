@@ -30,7 +30,7 @@ from zpcode.services import scans
 from zpcode.services.batches import code_file
 from zpcode.services.batches.issue import issue, reissue
 from zpcode.services.fsck import run
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import FsckReport
 from zpcode.store.database.session import connect
 from zpcode.wire.calendar import today

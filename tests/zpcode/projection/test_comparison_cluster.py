@@ -17,7 +17,7 @@ from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.projection.comparison import ProjectionComparison
 from zpcode.services.fsck import run
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import InvariantState
 from zpcode.store import cards
 from zpcode.store.database.session import transaction
@@ -67,15 +67,15 @@ def test_what_any_shard_has_lost_or_too_many_is_put_right(engine: Engine, redis:
         _lose(redis, key)
     shard, where, _ = _at(redis, "p:99999999999999")
     shard.redis.set(where, redis_keys.pack(1, b"x"))
-    ground = CheckContext(engine, redis, tmp_path, _no_keyring, datetime.now(UTC), patience=0)
-    found = run.check(ground, only=["projection"]).of("projection")
+    context = CheckContext(engine, redis, tmp_path, _no_keyring, datetime.now(UTC), patience=0)
+    found = run.check(context, only=["projection"]).of("projection")
     assert {finding.where for finding in found.findings} == {*lost, "p:99999999999999"}
     round_ = ProjectionComparison(engine, redis, 60)
     while round_.rounds == 0:
         round_.step()
     assert round_.by_kind == {"missing": len(lost), "stray": 1}
     assert round_.mended == round_.wrong
-    report = run.check(ground, only=["projection-head", "projection", "card-head"])
+    report = run.check(context, only=["projection-head", "projection", "card-head"])
     assert [outcome.state for outcome in report.outcomes] == [InvariantState.HOLDS] * 3
     assert report.of("projection-head").examined == 3
 

@@ -33,7 +33,7 @@ from zpcode.services import audit, complaints
 from zpcode.services.batches.queue import IssueQueue
 from zpcode.services.complaints import ComplaintSubject, Received
 from zpcode.services.fsck import run
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.registry.importing import import_registry
 from zpcode.store import audit as log
 from zpcode.store.database.session import transaction
@@ -238,7 +238,7 @@ def test_contact_and_photos_go_180_days_after_the_end_and_not_before(registered:
 
 
 @pytest.fixture
-def ground(registered: Engine, redis: Redis, tmp_path: Path, now: datetime) -> CheckContext:
+def context(registered: Engine, redis: Redis, tmp_path: Path, now: datetime) -> CheckContext:
     """What fsck looks at."""
     number = received(registered, now, TOLD, b"jpeg").number
     for step in (StepRequest(ComplaintStep.ASSIGN, region="330100"), ANSWER, StepRequest(ComplaintStep.CLOSE, "Done")):
@@ -246,13 +246,13 @@ def ground(registered: Engine, redis: Redis, tmp_path: Path, now: datetime) -> C
     return CheckContext(registered, redis, tmp_path, no_keyring, now, patience=0)
 
 
-def reasons(ground: CheckContext, name: str = "complaints") -> set[str]:
+def reasons(context: CheckContext, name: str = "complaints") -> set[str]:
     """What is found wrong."""
-    return {found.reason for found in run.check(ground, only=[name]).of(name).findings}
+    return {found.reason for found in run.check(context, only=[name]).of(name).findings}
 
 
-def test_fsck_holds_where_nobody_meddled_and_finds_who_did(ground: CheckContext) -> None:
-    assert reasons(ground) == set()
+def test_fsck_holds_where_nobody_meddled_and_finds_who_did(context: CheckContext) -> None:
+    assert reasons(context) == set()
     added = (
         "INSERT INTO complaint_event (complaint, step, at, taken_by, authority) "
         "SELECT id, 'start', received_at, 'x', '{}' FROM complaint"
@@ -263,12 +263,12 @@ def test_fsck_holds_where_nobody_meddled_and_finds_who_did(ground: CheckContext)
         ("UPDATE complaint SET region = '330203'", "region"),
         (added, "chain"),
     ):  # fmt: skip
-        with ground.engine.begin() as connection:
+        with context.engine.begin() as connection:
             connection.execute(text(statement))
-        assert found in reasons(ground)
-        with ground.engine.begin() as connection:
+        assert found in reasons(context)
+        with context.engine.begin() as connection:
             connection.execute(text(undo))
-    assert reasons(ground) == {"chain", "count", "unlogged"}
+    assert reasons(context) == {"chain", "count", "unlogged"}
 
 
 MEDDLED = [
@@ -287,47 +287,47 @@ MEDDLED = [
 ]
 
 
-def differing(ground: CheckContext) -> Counter[str]:
+def differing(context: CheckContext) -> Counter[str]:
     """What differs from the audit log, by name, and what is not in it at all."""
-    findings = run.check(ground, only=["complaints"]).of("complaints").findings
+    findings = run.check(context, only=["complaints"]).of("complaints").findings
     names = [name for one in findings if one.reason == "altered" for name in one.text.en.split(" in ")[1].split(", ")]
     return Counter([*names, *(one.reason for one in findings if one.reason == "unlogged")])
 
 
-def test_fsck_compares_each_word_with_the_audit_log(ground: CheckContext) -> None:
+def test_fsck_compares_each_word_with_the_audit_log(context: CheckContext) -> None:
     """Whoever gets round the trigger is found out as well."""
-    complaints.take(ground.engine, unassigned(ground), StepRequest(ComplaintStep.START), caller=CITY, now=ground.now)
-    assert reasons(ground) == set()
-    before = differing(ground)
+    complaints.take(context.engine, unassigned(context), StepRequest(ComplaintStep.START), caller=CITY, now=context.now)
+    assert reasons(context) == set()
+    before = differing(context)
     for statement, name in MEDDLED:
-        with ground.engine.begin() as connection:
+        with context.engine.begin() as connection:
             connection.execute(text("ALTER TABLE complaint_event DISABLE TRIGGER USER"))
             connection.execute(text(statement))
-        after = differing(ground)
+        after = differing(context)
         assert set(after - before) == {name}, statement
         before = after
 
 
-def unassigned(ground: CheckContext) -> str:
+def unassigned(context: CheckContext) -> str:
     """A second complaint, which still lies with its first office."""
-    return received(ground.engine, ground.now, replace(TOLD, place="elsewhere"), nonce=2).number
+    return received(context.engine, context.now, replace(TOLD, place="elsewhere"), nonce=2).number
 
 
-def test_fsck_knows_where_a_complaint_lay_first_and_when_it_ended(ground: CheckContext) -> None:
-    unassigned(ground)
-    assert reasons(ground) == set()
-    with ground.engine.begin() as connection:
+def test_fsck_knows_where_a_complaint_lay_first_and_when_it_ended(context: CheckContext) -> None:
+    unassigned(context)
+    assert reasons(context) == set()
+    with context.engine.begin() as connection:
         connection.execute(text("UPDATE complaint SET region = '330203' WHERE state = 'received'"))
-    assert reasons(ground) == {"altered"}
-    with ground.engine.begin() as connection:
+    assert reasons(context) == {"altered"}
+    with context.engine.begin() as connection:
         connection.execute(text("UPDATE complaint SET region = '330110' WHERE state = 'received'"))
         connection.execute(text("UPDATE complaint SET ended_at = ended_at + interval '9 years' WHERE state = 'closed'"))
-    assert reasons(ground) == {"ended"}
+    assert reasons(context) == {"ended"}
 
 
-def test_fsck_finds_and_deletes_what_was_kept_too_long(ground: CheckContext) -> None:
-    late = replace(ground, now=ground.now + timedelta(days=181))
-    assert reasons(ground, "complaints-forgotten") == set()
+def test_fsck_finds_and_deletes_what_was_kept_too_long(context: CheckContext) -> None:
+    late = replace(context, now=context.now + timedelta(days=181))
+    assert reasons(context, "complaints-forgotten") == set()
     assert reasons(late, "complaints-forgotten") == {"kept"}
     assert run.check(replace(late, repair=True), only=["complaints-forgotten"]).whole
     assert reasons(late, "complaints-forgotten") == set()

@@ -164,7 +164,7 @@ class _Emptied:
         return getattr(self._redis, name)
 
     def pipeline(self, **options: Any) -> Any:
-        if self._left and self._redis.exists(redis_keys.BUILD):
+        if self._left and self._redis.exists(redis_keys.feed().build):
             self._left = 0
             self._redis.flushall()
         return self._redis.pipeline(**options)

@@ -27,7 +27,6 @@ from zpcode.wire.base32 import CROCKFORD, serial_text, typed_serial
 
 DRAWN: Final = 6
 NONCE_BYTES: Final = 16
-SECRET_BYTES: Final = 32
 SOONEST_SECONDS: Final = 3
 LATEST_SECONDS: Final = 24 * 3600
 _MAC_BYTES: Final = 16

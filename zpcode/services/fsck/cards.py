@@ -15,7 +15,7 @@ from zpcode.rules.status.permissions import StatusChange
 from zpcode.services import notices
 from zpcode.services.cards import events_of_batches, lot_cards
 from zpcode.services.fsck import chain, journey
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant, InvariantState
 from zpcode.services.registry.product_cards import product_cards
 from zpcode.store import audit, batches, status
@@ -64,9 +64,9 @@ _KINDS: Final[dict[str, type[ProductCard | BatchCard | LotCard | Timeline | Noti
 Derived = ProductCard | BatchCard | LotCard | Timeline | NoticesCard
 
 
-def head(ground: CheckContext, outcome: CheckResult) -> None:
+def head(context: CheckContext, outcome: CheckResult) -> None:
     """Whoever has seen revision N has seen every card up to N: so the newest card stands at the head."""
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         newest, _ = integrity.newest_card(connection)
         told = card_table.head(connection)
     outcome.examined = 1
@@ -79,11 +79,11 @@ def head(ground: CheckContext, outcome: CheckResult) -> None:
         )
 
 
-def cards(ground: CheckContext, outcome: CheckResult) -> None:
+def cards(context: CheckContext, outcome: CheckResult) -> None:
     """Every card there has to be, as it has to be, and none besides."""
     wrong: list[str] = []
-    with integrity.snapshot(ground.engine) as connection:
-        days = _days(connection, ground)
+    with integrity.snapshot(context.engine) as connection:
+        days = _days(connection, context)
         excepted = status.batches_with_items(connection)
         for keys in integrity.wanted_cards(connection):
             outcome.examined += len(keys)
@@ -92,14 +92,14 @@ def cards(ground: CheckContext, outcome: CheckResult) -> None:
                 _tell(outcome, key, kind)
         for key in integrity.groundless_cards(connection, SHOWN + 1):
             outcome.find("groundless", "卡片没有依据", "nothing stands behind this card", where=key)
-    if ground.repair and wrong:
-        _repair(ground, outcome, wrong)
+    if context.repair and wrong:
+        _repair(context, outcome, wrong)
 
 
-def _days(connection: Connection, ground: CheckContext) -> tuple[date, ...]:
+def _days(connection: Connection, context: CheckContext) -> tuple[date, ...]:
     """The days a product card may stand for: today, and the day before the worker has turned them."""
     _, turned_on = integrity.newest_card(connection)
-    now = today(ground.now)
+    now = today(context.now)
     return (now,) if turned_on >= now else (now, turned_on)
 
 
@@ -189,19 +189,19 @@ def _by_target(
     return found
 
 
-def _repair(ground: CheckContext, outcome: CheckResult, wrong: Sequence[str]) -> None:
+def _repair(context: CheckContext, outcome: CheckResult, wrong: Sequence[str]) -> None:
     """Write cards anew, but only from decisions and events that the audit log bears out."""
     grounds = (chain.CHAIN, chain.chain), (chain.DECISIONS, chain.decisions), (journey.JOURNEY, journey.events)
     for invariant, check in grounds:
         trusted = CheckResult(invariant)
-        check(ground, trusted)
+        check(context, trusted)
         if trusted.state is not InvariantState.HOLDS:
             return
     for start in range(0, len(wrong), 500):
         keys = wrong[start : start + 500]
-        with transaction(ground.engine) as connection:
+        with transaction(context.engine) as connection:
             audit.lock(connection)  # whoever decides takes it too: nothing changes between reading and writing
-            days = _days(connection, ground)
+            days = _days(connection, context)
             excepted = status.batches_with_items(connection)
             differing = _differing(connection, keys, days, excepted)
             right = _derived(connection, list(differing), days[0], excepted)

@@ -10,7 +10,7 @@ from zpcode.rules.audit import Entry
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.rules.status.records import audit_detail
 from zpcode.services import audit
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
 from zpcode.store import status
 from zpcode.store.monitoring import integrity
@@ -35,9 +35,9 @@ DECISIONS: Final = Invariant(
 _CHUNK: Final = 500
 
 
-def chain(ground: CheckContext, outcome: CheckResult) -> None:
+def chain(context: CheckContext, outcome: CheckResult) -> None:
     """The whole chain from its first entry; a cut at its end shows only against what was noted elsewhere."""
-    found = audit.verify(ground.engine)
+    found = audit.verify(context.engine)
     outcome.examined = found.count
     if found.broken is not None:
         zh, en = {
@@ -48,9 +48,9 @@ def chain(ground: CheckContext, outcome: CheckResult) -> None:
         outcome.find(found.broken.kind, zh, en, where=f"audit:{found.broken.id}")
 
 
-def decisions(ground: CheckContext, outcome: CheckResult) -> None:
+def decisions(context: CheckContext, outcome: CheckResult) -> None:
     """As many entries as decisions, and each with the detail that follows from its decision."""
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         made = status.every(connection)
         while chunk := list(islice(made, _CHUNK)):
             outcome.examined += len(chunk)

@@ -12,7 +12,7 @@ from zpcode.rules.audit import Entry
 from zpcode.rules.complaints import complaint as rules
 from zpcode.rules.complaints.complaint import Complaint, ComplaintEvent
 from zpcode.services.complaints import forget
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
 from zpcode.store import complaints
 from zpcode.store.database.session import Connection
@@ -44,10 +44,10 @@ _CHUNK: Final = 500
 _Key = tuple[str, str, int]
 
 
-def steps(ground: CheckContext, outcome: CheckResult) -> None:
+def steps(context: CheckContext, outcome: CheckResult) -> None:
     """Each complaint against its steps, each of these word for word against the audit log, and as many as that has."""
     steps_in_all = 0
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         every = complaints.every(connection)
         while chunk := list(islice(every, _CHUNK)):
             outcome.examined += len(chunk)
@@ -135,16 +135,16 @@ def _object(found: Complaint) -> str:
     return f"complaint:{found.number}"
 
 
-def forgotten(ground: CheckContext, outcome: CheckResult) -> None:
+def forgotten(context: CheckContext, outcome: CheckResult) -> None:
     """Nothing that the worker should have deleted is left; `--repair` deletes it now."""
-    bound = ground.now - rules.KEPT_AFTER_END - _GRACE
-    with integrity.snapshot(ground.engine) as connection:
+    bound = context.now - rules.KEPT_AFTER_END - _GRACE
+    with integrity.snapshot(context.engine) as connection:
         outcome.examined = complaints.keeping(connection)
         kept = complaints.overdue(connection, bound)
     for number in kept:
         outcome.find("kept", "联系方式或照片尚未删除", "its contact or photos are still kept", where=number)
-    if kept and ground.repair:
-        contacts, photos = forget(ground.engine, ground.now)
+    if kept and context.repair:
+        contacts, photos = forget(context.engine, context.now)
         outcome.mend(
             f"已删除 {contacts} 个联系方式、{photos} 张照片",
             f"deleted {contacts} contacts and {photos} photos",

@@ -15,7 +15,7 @@ from zpcode.errors import MalformedCode, Text
 from zpcode.exports.formats import EXPORTS, file_name, table_of
 from zpcode.exports.table import CodeTable
 from zpcode.rules.batches.batch import Batch, BatchState
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
 from zpcode.store.monitoring import integrity
 from zpcode.wire.link import parse, path_of
@@ -59,17 +59,17 @@ _REASONS: Final = {
 }
 
 
-def files(ground: CheckContext, outcome: CheckResult) -> None:
+def files(context: CheckContext, outcome: CheckResult) -> None:
     """Size, mode and SHA-256 of each issued batch's file, read once in constant memory; and files without a batch."""
     numbers: set[int] = set()
-    for batch in _batches(ground):
+    for batch in _batches(context):
         numbers.add(batch.number)
         if batch.state is BatchState.ISSUED and batch.format in EXPORTS:
             outcome.examined += 1
-            _check_file(ground.directory / file_name(batch), batch, outcome)
+            _check_file(context.directory / file_name(batch), batch, outcome)
     suffixes = "|".join(re.escape(export.suffix) for export in EXPORTS.values())
     pattern = re.compile(rf"batch-([0-9]{{1,8}})(?:{suffixes})(?:\.part)?", re.ASCII)
-    for path in sorted(ground.directory.iterdir()) if ground.directory.is_dir() else ():
+    for path in sorted(context.directory.iterdir()) if context.directory.is_dir() else ():
         match = pattern.fullmatch(path.name)
         if match is not None and int(match[1]) not in numbers:
             outcome.find("stray", "文件没有对应的批次", "there is no batch for this file", where=path.name)
@@ -93,18 +93,18 @@ def _check_file(path: Path, batch: Batch, outcome: CheckResult) -> None:
         outcome.find("mode", zh, en, where=path.name)
 
 
-def contents(ground: CheckContext, outcome: CheckResult) -> None:
+def contents(context: CheckContext, outcome: CheckResult) -> None:
     """Sixteen codes of each file, other ones every day; with `deep` all codes.
 
     Each code is parsed as a scan parses it: its seal verifies, and its serial decrypts to the index of its row. So no
     code is there twice, and none is missing. The rest of the row is compared with what the format writes.
     """
-    keyring = ground.keyring()
-    for batch in _batches(ground):
+    keyring = context.keyring()
+    for batch in _batches(context):
         unsigned = batch.sealed and not batch.key_id
         if batch.state is not BatchState.ISSUED or unsigned or batch.format not in EXPORTS:
             continue  # reported by batch-records
-        path, table = ground.directory / file_name(batch), table_of(batch)
+        path, table = context.directory / file_name(batch), table_of(batch)
         if not path.is_file() or path.stat().st_size != table.size:
             continue  # reported by code-files
         if batch.sealed and keyring.get(batch.key_id) is None:
@@ -112,7 +112,7 @@ def contents(ground: CheckContext, outcome: CheckResult) -> None:
             outcome.find("unknown-key", zh, en, where=path.name)
             continue
         with path.open("rb") as file:
-            _check_rows(file, _RowCheck(table, path.name, keyring, outcome), ground)
+            _check_rows(file, _RowCheck(table, path.name, keyring, outcome), context)
 
 
 class _RowCheck:
@@ -169,15 +169,15 @@ class _RowCheck:
             return row.decode("ascii", "replace")[:64]
 
 
-def _check_rows(file: BinaryIO, check: _RowCheck, ground: CheckContext) -> None:
+def _check_rows(file: BinaryIO, check: _RowCheck, context: CheckContext) -> None:
     table = check.table
     if file.read(len(table.header)) != table.header:
         check.outcome.find("header", *_REASONS["header"], where=check.name)
-    if ground.deep:
+    if context.deep:
         for first in range(0, table.codes, _BLOCK):
             check.rows(first, file.read(min(_BLOCK, table.codes - first) * table.width))
         return
-    for index in _sample(table.codes, f"{table.batch.number}:{ground.now:%Y-%m-%d}"):
+    for index in _sample(table.codes, f"{table.batch.number}:{context.now:%Y-%m-%d}"):
         file.seek(table.at(index))
         check.rows(index, file.read(table.width))
 
@@ -191,7 +191,7 @@ def _sample(codes: int, seed: str) -> list[int]:
     return sorted({0, codes - 1, *(int((number + shift) * step) for number in range(SAMPLES))})
 
 
-def _batches(ground: CheckContext) -> Iterator[Batch]:
-    with integrity.snapshot(ground.engine) as connection:
+def _batches(context: CheckContext) -> Iterator[Batch]:
+    with integrity.snapshot(context.engine) as connection:
         for chunk in integrity.every_batch(connection):
             yield from chunk

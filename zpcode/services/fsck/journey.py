@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from zpcode.errors import Text
 from zpcode.rules.journey import JourneyEvent, audit_detail
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
 from zpcode.store import journey
 from zpcode.store.database.session import Connection
@@ -27,9 +27,9 @@ _CHUNK: Final = 500
 Told = Mapping[int, dict[str, Any]]
 
 
-def events(ground: CheckContext, outcome: CheckResult) -> None:
+def events(context: CheckContext, outcome: CheckResult) -> None:
     """Each event word for word, no withdrawal in the log that the event does not have, and no event that is gone."""
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         every = journey.every(connection)
         while chunk := list(islice(every, _CHUNK)):
             outcome.examined += len(chunk)

@@ -10,7 +10,7 @@ from zpcode.errors import Text
 from zpcode.exports.formats import EXPORTS, table_of
 from zpcode.rules.audit import Entry
 from zpcode.rules.batches.batch import MAX_QUANTITY, Activation, Batch, BatchState
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant
 from zpcode.store.monitoring import integrity
 from zpcode.wire.calendar import iso
@@ -60,9 +60,9 @@ ORDERS: Final = Invariant(
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
-def numbers(ground: CheckContext, outcome: CheckResult) -> None:
+def numbers(context: CheckContext, outcome: CheckResult) -> None:
     """A serial is batch number and slot: no two batches share a serial while no two share a number (the primary key)."""
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         last = integrity.last_number(connection)
         for chunk in integrity.every_batch(connection):
             outcome.examined += len(chunk)
@@ -83,9 +83,9 @@ def numbers(ground: CheckContext, outcome: CheckResult) -> None:
                     outcome.find("quantity", "数量超出 1 … 10⁹", "its quantity is not within 1 … 10⁹", where=where)
 
 
-def records(ground: CheckContext, outcome: CheckResult) -> None:
+def records(context: CheckContext, outcome: CheckResult) -> None:
     """An issued batch has a file of exactly its codes, a key where it is sealed, a time; a reserved one has none."""
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         for chunk in integrity.every_batch(connection):
             outcome.examined += len(chunk)
             for batch in chunk:
@@ -132,9 +132,9 @@ def _record(batch: Batch, outcome: CheckResult) -> None:
         )
 
 
-def logged(ground: CheckContext, outcome: CheckResult) -> None:
+def logged(context: CheckContext, outcome: CheckResult) -> None:
     """One entry for the reservation and one for the issue, each with what the row says today."""
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         for chunk in integrity.every_batch(connection):
             outcome.examined += len(chunk)
             objects = [f"batch:{batch.number}" for batch in chunk]
@@ -191,9 +191,9 @@ def _issued(batch: Batch) -> dict[str, Any]:
     }
 
 
-def quotas(ground: CheckContext, outcome: CheckResult) -> None:
+def quotas(context: CheckContext, outcome: CheckResult) -> None:
     """No enterprise above a quota that has stood since it last asked for codes."""
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         outcome.examined = integrity.enterprises(connection)
         for found in integrity.overdrawn(connection):
             outcome.find(
@@ -204,9 +204,9 @@ def quotas(ground: CheckContext, outcome: CheckResult) -> None:
             )
 
 
-def orders(ground: CheckContext, outcome: CheckResult) -> None:
+def orders(context: CheckContext, outcome: CheckResult) -> None:
     """No key without its batch, no batch under two keys."""
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         outcome.examined = integrity.orders(connection)
         for caller, key, number in integrity.orders_astray(connection, SHOWN + 1):
             outcome.find(

@@ -10,7 +10,7 @@ from typing import Final, TypeVar
 from zpcode.errors import Text, Unavailable
 from zpcode.projection import client, comparison, copies, projector
 from zpcode.projection.comparison import Difference
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
 from zpcode.store import cards as card_table
 from zpcode.store.database.session import transaction
@@ -49,27 +49,27 @@ _WORDS: Final = {
 T = TypeVar("T")
 
 
-def head(ground: CheckContext, outcome: CheckResult) -> None:
+def head(context: CheckContext, outcome: CheckResult) -> None:
     """Every server of Redis stands at the database's head, or gets there within moments: a commit tells it at once."""
     waited = 0.0
-    while (found := _behind(ground, outcome)) and waited < ground.patience:
-        ground.pause(0.25)
+    while (found := _behind(context, outcome)) and waited < context.patience:
+        context.pause(0.25)
         waited += 0.25
     for where, reason, zh, en in found:
         outcome.find(reason, zh, en, where=where)
-    if ground.repair and found:
-        revision = _patiently(ground, partial(projector.catch_up, ground.engine, ground.redis))
+    if context.repair and found:
+        revision = _patiently(context, partial(projector.catch_up, context.engine, context.redis))
         outcome.mend(f"缓存已同步到修订 {revision}", f"Redis was brought to revision {revision}", count=len(found))
 
 
-def _behind(ground: CheckContext, outcome: CheckResult) -> list[tuple[str, str, str, str]]:
+def _behind(context: CheckContext, outcome: CheckResult) -> list[tuple[str, str, str, str]]:
     """The heads that are not the database's: where, reason, and two texts."""
     found = []
-    shards = client.layout(ground.redis).shards
+    shards = client.layout(context.redis).shards
     outcome.examined = len(shards)
     for shard in shards:
         generation, told = shard.redis.hmget(shard.feed.head, [GENERATION_FIELD, REVISION_FIELD])
-        with transaction(ground.engine) as connection:
+        with transaction(context.engine) as connection:
             newest = card_table.head(connection)
         if generation is None or told is None or not told.isdigit():
             words = "empty", "缓存是空的，扫码由数据库回答", "Redis is empty: scans are answered from the database"
@@ -91,14 +91,14 @@ def _behind(ground: CheckContext, outcome: CheckResult) -> list[tuple[str, str, 
     return found
 
 
-def cards(ground: CheckContext, outcome: CheckResult) -> None:
+def cards(context: CheckContext, outcome: CheckResult) -> None:
     """Slice by slice: the database's cards in Redis, the marks of its hashes, then Redis's cards in the database."""
-    layout = client.layout(ground.redis)
+    layout = client.layout(context.redis)
     if not all(shard.redis.exists(shard.feed.head) for shard in layout.shards):
         outcome.hindrance = Text("缓存是空的，无从比对", "Redis is empty: there is nothing to compare")
         return
-    engine, redis, repair = ground.engine, ground.redis, ground.repair
-    _tell(outcome, _patiently(ground, partial(comparison.compare_standings_mark, engine, redis, repair=repair)))
+    engine, redis, repair = context.engine, context.redis, context.repair
+    _tell(outcome, _patiently(context, partial(comparison.compare_standings_mark, engine, redis, repair=repair)))
     after = ""
     while True:
         with transaction(engine) as connection:
@@ -106,11 +106,11 @@ def cards(ground: CheckContext, outcome: CheckResult) -> None:
         if not chunk:
             break
         outcome.examined += len(chunk)
-        _tell(outcome, _patiently(ground, partial(comparison.compare, engine, redis, chunk, repair=repair)))
+        _tell(outcome, _patiently(context, partial(comparison.compare, engine, redis, chunk, repair=repair)))
         after = chunk[-1].key
     listed = copies.keys(layout)
     while keys := list(islice(listed, _SLICE)):
-        _tell(outcome, _patiently(ground, partial(comparison.strays, engine, redis, keys, repair=repair)))
+        _tell(outcome, _patiently(context, partial(comparison.strays, engine, redis, keys, repair=repair)))
 
 
 def _tell(outcome: CheckResult, found: Sequence[Difference]) -> None:
@@ -122,11 +122,11 @@ def _tell(outcome: CheckResult, found: Sequence[Difference]) -> None:
             outcome.mend(f"已在缓存重写 {one.key}", f"wrote {one.key} into Redis anew")
 
 
-def _patiently(ground: CheckContext, work: Callable[[], T]) -> T:
+def _patiently(context: CheckContext, work: Callable[[], T]) -> T:
     """Do something that needs the projector's lock, which somebody else may hold for a moment."""
     for _ in range(_ATTEMPTS):
         try:
             return work()
         except Unavailable:
-            ground.pause(0.2)
+            context.pause(0.2)
     return work()

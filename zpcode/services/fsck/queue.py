@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Final
 
 from zpcode.errors import Text
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant
 from zpcode.store import batches, jobs
 from zpcode.store.database.session import transaction
@@ -25,16 +25,16 @@ _YOUNG: Final = timedelta(minutes=1)
 _MANY: Final = 100_000
 
 
-def queue(ground: CheckContext, outcome: CheckResult) -> None:
+def queue(context: CheckContext, outcome: CheckResult) -> None:
     """A batch may be without a job between its reservation, or the end of a job, and the worker's next sweep.
 
     So may the job of a worker that was just killed be there still: what one sweep puts right is not wrong.
     """
-    (lonely, lost), waited = _astray(ground, outcome), 0.0
-    while (lonely or lost) and waited < ground.patience:
-        ground.pause(0.5)
+    (lonely, lost), waited = _astray(context, outcome), 0.0
+    while (lonely or lost) and waited < context.patience:
+        context.pause(0.5)
         waited += 0.5
-        lonely_still, lost_still = _astray(ground, outcome)
+        lonely_still, lost_still = _astray(context, outcome)
         lonely, lost = lonely & lonely_still, {job: words for job, words in lost.items() if job in lost_still}
     for number in sorted(lonely):
         outcome.find(
@@ -42,16 +42,16 @@ def queue(ground: CheckContext, outcome: CheckResult) -> None:
         )
     for job, (reason, zh, en) in sorted(lost.items()):
         outcome.find(reason, zh, en, where=f"job:{job.id}", value=job.batch)
-    if ground.repair and any(reason == "abandoned" for reason, _, _ in lost.values()):
-        with transaction(ground.engine) as connection:
+    if context.repair and any(reason == "abandoned" for reason, _, _ in lost.values()):
+        with transaction(context.engine) as connection:
             cleared = jobs.clear_abandoned(connection)
         outcome.mend(f"已清除 {cleared} 个无主任务", f"cleared {cleared} abandoned jobs", count=cleared)
 
 
-def _astray(ground: CheckContext, outcome: CheckResult) -> tuple[set[int], dict[Job, tuple[str, str, str]]]:
+def _astray(context: CheckContext, outcome: CheckResult) -> tuple[set[int], dict[Job, tuple[str, str, str]]]:
     """The batches that nobody comes for, and the jobs that lead nowhere with the reason and two texts."""
-    lonely = _lonely(ground, outcome)
-    with transaction(ground.engine) as connection:
+    lonely = _lonely(context, outcome)
+    with transaction(context.engine) as connection:
         homeless = jobs.homeless(connection, SHOWN + 1)
         abandoned = jobs.abandoned(connection, SHOWN + 1)
     lost = dict.fromkeys(homeless, ("homeless", "任务没有对应的批次", "there is no batch for this job"))
@@ -59,14 +59,14 @@ def _astray(ground: CheckContext, outcome: CheckResult) -> tuple[set[int], dict[
     return lonely, lost | dict.fromkeys(abandoned, words)
 
 
-def _lonely(ground: CheckContext, outcome: CheckResult) -> set[int]:
+def _lonely(context: CheckContext, outcome: CheckResult) -> set[int]:
     """Reserved batches, a minute old, that nobody is issuing and no job is about."""
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         waiting = batches.waiting(connection, _MANY)
         outcome.examined = len(waiting)
         missing = set(waiting) - jobs.queued(connection)
         return {
             batch.number
             for batch in batches.numbered(connection, sorted(missing))
-            if batch.created_at < ground.now - _YOUNG
+            if batch.created_at < context.now - _YOUNG
         }

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from zpcode.errors import Finding, Refused, Text, ZpError
 from zpcode.services.fsck import cards, chain, complaints, files, journey, numbers, projection, queue, scans
-from zpcode.services.fsck.ground import Check, CheckContext
+from zpcode.services.fsck.context import Check, CheckContext
 from zpcode.services.fsck.report import CheckResult, FsckReport, Invariant
 
 CHECKS: Final[tuple[tuple[Invariant, Check], ...]] = (
@@ -39,7 +39,7 @@ NAMES: Final = tuple(invariant.name for invariant, _ in CHECKS)
 
 
 def check(
-    ground: CheckContext, *, only: Collection[str] = (), told: Callable[[CheckResult], None] = lambda _: None
+    context: CheckContext, *, only: Collection[str] = (), told: Callable[[CheckResult], None] = lambda _: None
 ) -> FsckReport:
     """Check every invariant, or those named by `only`; `told` hears of each as soon as it is done.
 
@@ -59,7 +59,7 @@ def check(
             continue
         outcome = CheckResult(invariant)
         try:
-            look(ground, outcome)
+            look(context, outcome)
         except ZpError as error:
             outcome.hindrance = error.text
         except RedisError as error:

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 
 from zpcode.errors import Text
 from zpcode.projection import client, copies
-from zpcode.services.fsck.ground import CheckContext
+from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant
 from zpcode.services.scans import ABANDONED_MS, ensure_partitions
 from zpcode.store.database.session import Connection
@@ -75,9 +75,9 @@ return 1
 """
 
 
-def counts(ground: CheckContext, outcome: CheckResult) -> None:
+def counts(context: CheckContext, outcome: CheckResult) -> None:
     """All together; with `deep` item by item, with their first and last times."""
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         counted, scans = integrity.totals(connection)
         outcome.examined = scans
         if counted > scans:
@@ -88,7 +88,7 @@ def counts(ground: CheckContext, outcome: CheckResult) -> None:
             )
         for batch, item in integrity.histories_astray(connection, SHOWN + 1):
             outcome.find("astray", "没有这一件", "there is no such item", where=f"{batch}:{item}")
-        for found in integrity.overcounted(connection, SHOWN + 1) if ground.deep else ():
+        for found in integrity.overcounted(connection, SHOWN + 1) if context.deep else ():
             outcome.find(
                 "item",
                 f"计 {found.counted} 次，扫码 {found.scans} 条，或首末时间不符",
@@ -97,19 +97,19 @@ def counts(ground: CheckContext, outcome: CheckResult) -> None:
             )
 
 
-def histories(ground: CheckContext, outcome: CheckResult) -> None:
+def histories(context: CheckContext, outcome: CheckResult) -> None:
     """Redis counts first and the database follows, so Redis is never behind; ten thousand items, with `deep` all."""
-    with integrity.snapshot(ground.engine) as connection:
-        for found in _histories(connection, ground):
-            _compare(ground, outcome, found)
+    with integrity.snapshot(context.engine) as connection:
+        for found in _histories(connection, context):
+            _compare(context, outcome, found)
             outcome.examined += len(found)
-            if outcome.examined >= _SAMPLE and not ground.deep:
+            if outcome.examined >= _SAMPLE and not context.deep:
                 break
 
 
-def _histories(connection: Connection, ground: CheckContext) -> Iterator[list[Counted]]:
+def _histories(connection: Connection, context: CheckContext) -> Iterator[list[Counted]]:
     """All histories, from a batch on that is another one every day, and round to that batch again."""
-    day = hashlib.sha256(f"{ground.now:%Y-%m-%d}".encode()).digest()[0] / 256
+    day = hashlib.sha256(f"{context.now:%Y-%m-%d}".encode()).digest()[0] / 256
     start = int(integrity.last_number(connection) * day)
     batch, index = start, -1
     while found := integrity.histories_after(connection, batch, index, _SLICE):
@@ -123,8 +123,8 @@ def _histories(connection: Connection, ground: CheckContext) -> Iterator[list[Co
             return
 
 
-def _compare(ground: CheckContext, outcome: CheckResult, found: Sequence[Counted]) -> None:
-    layout = client.layout(ground.redis)
+def _compare(context: CheckContext, outcome: CheckResult, found: Sequence[Counted]) -> None:
+    layout = client.layout(context.redis)
     parts: defaultdict[int, list[Counted]] = defaultdict(list)
     servers: dict[int, Redis] = {}
     for one in found:
@@ -133,7 +133,7 @@ def _compare(ground: CheckContext, outcome: CheckResult, found: Sequence[Counted
         servers[id(shard)] = shard.redis
     for name, part in parts.items():
         wrong = _behind(servers[name], outcome, part)
-        if ground.repair and wrong:
+        if context.repair and wrong:
             _raise(servers[name], outcome, wrong)
 
 
@@ -176,11 +176,11 @@ def _raise(redis: Redis, outcome: CheckResult, wrong: Sequence[Counted]) -> None
         outcome.mend(f"已补齐 {one.batch}:{one.item} 的历史", f"raised the history of {one.batch}:{one.item}")
 
 
-def partitions(ground: CheckContext, outcome: CheckResult) -> None:
+def partitions(context: CheckContext, outcome: CheckResult) -> None:
     """The worker makes them ahead; scans that found none lie in the one for everything else, and block their month's."""
-    day = today(ground.now)
+    day = today(context.now)
     wanted = [_name(day), _name(day.replace(day=1) + timedelta(days=32))]
-    with integrity.snapshot(ground.engine) as connection:
+    with integrity.snapshot(context.engine) as connection:
         there = integrity.partitions(connection)
         outcome.examined = len(there)
         unplaced = integrity.unplaced_scans(connection)
@@ -189,8 +189,8 @@ def partitions(ground: CheckContext, outcome: CheckResult) -> None:
         outcome.find("missing", "缺少分区", "the partition is missing", where=name)
     for month, count in unplaced:
         outcome.find("unplaced", f"{count} 条扫码没有分区", f"{count} scans have no partition", where=month)
-    if ground.repair and missing and not unplaced:
-        ensure_partitions(ground.engine, day)
+    if context.repair and missing and not unplaced:
+        ensure_partitions(context.engine, day)
         for name in missing:
             outcome.mend(f"已建立分区 {name}", f"made partition {name}")
 
@@ -199,9 +199,9 @@ def _name(day: date) -> str:
     return f"scan_{day:%Y_%m}"
 
 
-def stream(ground: CheckContext, outcome: CheckResult) -> None:
+def stream(context: CheckContext, outcome: CheckResult) -> None:
     """Every entry waits for a drainer, or a drainer has it and will soon be done with it."""
-    redis = client.holder(ground.redis, redis_keys.SCANS)
+    redis = client.holder(context.redis, redis_keys.SCANS)
     try:
         outcome.examined = int(redis.xlen(redis_keys.SCANS))
         if not redis.exists(redis_keys.SCANS):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -138,9 +138,3 @@ def _note(draft: Draft, gtin: str, column: str, name: str, found: Finding, findi
     place = draft.places.get(("products", gtin, 0))
     where = f"products/{gtin}" if place is None else place.where(column)
     findings.add(found.reason, found.text.zh, found.text.en, where=where, value=name)
-
-
-def pictures_of(products: Mapping[str, Product]) -> Iterator[StoredPicture]:
-    """Every picture these products have."""
-    for product in products.values():
-        yield from (one for one in (product.image_developed, product.mark_developed) if one is not None)

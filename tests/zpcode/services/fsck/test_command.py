@@ -24,7 +24,7 @@ def command(addresses: ServerAddresses, world: World, house: KeyHouse, monkeypat
     monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)
     monkeypatch.setenv("ZPCODE_KEYRING", str(house.room.keyring))
     monkeypatch.setenv("ZPCODE_ROOT_PUBLIC", str(house.room.root_public))
-    monkeypatch.setenv("ZPCODE_EXPORT_DIR", str(world.ground.directory))
+    monkeypatch.setenv("ZPCODE_EXPORT_DIR", str(world.context.directory))
     return lambda *words: CliRunner().invoke(app, list(words))
 
 

@@ -51,4 +51,4 @@ def test_without_a_keyring_it_says_so(world: World) -> None:
 def test_a_check_that_there_is_not_is_refused(world: World) -> None:
     """With the names of those there are."""
     with pytest.raises(Refused, match="projection-head"):
-        run.check(world.ground, only=["everything"])
+        run.check(world.context, only=["everything"])
