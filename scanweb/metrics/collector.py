@@ -58,7 +58,7 @@ class ScanCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """All metrics; if the event loop does not answer within a second, only that it does not."""
         snapshot = self._from_loop()
-        meaning = "1 where the event loop answered within a second."
+        meaning = "1 if the event loop answered within a second."
         yield GaugeMetricFamily("zpcode_scan_loop_answers", meaning, int(snapshot is not None))
         if snapshot is not None:
             yield from of_answers(snapshot)
@@ -105,7 +105,7 @@ def of_answers(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield counters("zpcode_scan_answers_total", "Answers by verdict.", "verdict", verdicts)
     yield HistogramMetricFamily(
         "zpcode_scan_answer_seconds",
-        "Time from request to answer, floor of refusals included.",
+        "Time from request to answer, including the minimum time of a not-verified answer (histogram).",
         buckets=list(zip(_UPPER_BOUNDS, accumulate(snapshot.times), strict=True)),
         sum_value=snapshot.seconds,
     )
@@ -116,14 +116,28 @@ def of_answers(snapshot: MetricsSnapshot) -> Iterator[Metric]:
 
 
 def _of_sources(health: Mapping[str, Any]) -> Iterator[Metric]:
-    yield GaugeMetricFamily("zpcode_scan_ready", "1 where the status of a code can be confirmed.", health["ready"])
+    yield GaugeMetricFamily("zpcode_scan_ready", "1 if the status of a code can be confirmed.", health["ready"])
     places = {place: int(health["answers_from"] == place) for place in PLACES}
-    yield gauges("zpcode_scan_answers_from", "1 at the place answers come from now.", "place", places)
-    yield GaugeMetricFamily("zpcode_scan_database_up", "1 where the scan view answers.", health["database"] == "up")
+    yield gauges(
+        "zpcode_scan_answers_from", "1 for the source of the answers: redis, database or nowhere.", "place", places
+    )
+    yield GaugeMetricFamily("zpcode_scan_database_up", "1 if the scan view answers.", health["database"] == "up")
     for name, meaning, number in (
-        ("zpcode_scan_redis_round_trips_total", "Round trips to Redis, the watch's included.", "redis_round_trips"),
-        ("zpcode_scan_database_queries_total", "Queries of the scan view, the watch's included.", "database_queries"),
-        ("zpcode_scan_database_joined_total", "Reads that joined one of the same card under way.", "database_joined"),
+        (
+            "zpcode_scan_redis_round_trips_total",
+            "Round trips to Redis, including those of the comparison.",
+            "redis_round_trips",
+        ),
+        (
+            "zpcode_scan_database_queries_total",
+            "Queries of the scan view, including those of the comparison.",
+            "database_queries",
+        ),
+        (
+            "zpcode_scan_database_joined_total",
+            "Reads that shared a running query for the same card.",
+            "database_joined",
+        ),
         ("zpcode_scan_watch_looks_total", "Comparisons of Redis with the database.", "looks"),
     ):
         yield CounterMetricFamily(name, meaning, health[number])
@@ -131,28 +145,28 @@ def _of_sources(health: Mapping[str, Any]) -> Iterator[Metric]:
 
 def _of_projection(health: Mapping[str, Any]) -> Iterator[Metric]:
     projection = health["projection"]
-    meaning = "Revision of the projection this process follows."
+    meaning = "Revision of the projection that this process has."
     yield GaugeMetricFamily("zpcode_scan_projection_revision", meaning, projection["revision"])
-    meaning = "Generation of the projection this process follows."
+    meaning = "Generation of the projection that this process has."
     yield gauges("zpcode_scan_projection_info", meaning, "generation", {projection["generation"] or "none": 1})
     yield GaugeMetricFamily("zpcode_scan_cards", "Cards in memory.", health["cards_in_memory"])
 
 
 def _of_scans(scans: Mapping[str, int], limit: int) -> Iterator[Metric]:
-    yield GaugeMetricFamily(
-        "zpcode_scan_events_waiting", "Scans in memory on their way to the stream.", scans["waiting"]
-    )
-    yield CounterMetricFamily("zpcode_scan_events_sent_total", "Scans the stream has taken.", scans["sent"])
-    meaning = "Scans that will be counted nowhere."
+    yield GaugeMetricFamily("zpcode_scan_events_waiting", "Scans in memory that wait for the stream.", scans["waiting"])
+    yield CounterMetricFamily("zpcode_scan_events_sent_total", "Scans sent to the stream.", scans["sent"])
+    meaning = "Scans dropped: they are never counted."
     yield CounterMetricFamily("zpcode_scan_events_dropped_total", meaning, scans["dropped"])
-    yield GaugeMetricFamily("zpcode_scan_stream_limit", "Length at which the stream loses its oldest scans.", limit)
+    yield GaugeMetricFamily(
+        "zpcode_scan_stream_limit", "Length above which the stream drops its oldest entries.", limit
+    )
 
 
 def _of_keyring(keyring: Mapping[str, Any]) -> Iterator[Metric]:
     yield GaugeMetricFamily("zpcode_scan_keyring_serial", "Serial of the keyring in force.", keyring["serial"])
-    meaning = "When the root signed the keyring in force."
+    meaning = "When the root key signed the keyring in force."
     yield GaugeMetricFamily("zpcode_scan_keyring_issued_timestamp_seconds", meaning, keyring["issued"])
-    meaning = "When the key that signs now ends; 0 without one."
+    meaning = "When the current signing key ends; 0 if there is none."
     yield GaugeMetricFamily("zpcode_scan_signing_key_until_timestamp_seconds", meaning, keyring["signs_until"])
-    meaning = "1 where the keyring's file cannot be trusted."
+    meaning = "1 if the keyring file cannot be trusted."
     yield GaugeMetricFamily("zpcode_scan_keyring_problem", meaning, keyring["problem"])

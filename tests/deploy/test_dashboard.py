@@ -33,10 +33,10 @@ OF_A_SCRAPE = {"job", "instance"}
 
 
 @pytest.fixture
-def exposed(
+def scrapes(
     service: ScanService, registry: Registry, engine: Engine, redis: Redis, addresses: ServerAddresses, tmp_path: Path
-) -> Mapping[str, set[str]]:
-    """Every metric of the three kinds of process, with its labels."""
+) -> list[Exposed]:
+    """One scrape of each of the three kinds of process."""
     service.get(registry.item())
     redis.xadd(redis_keys.SCANS, {"e": b"x"})
     redis.set(redis_keys.DRAINED, 0)
@@ -44,9 +44,15 @@ def exposed(
     api.answered("GET", "/v1/batches", 200, 0.01)
     FormCounters(api.registry)
     scan = metrics.registry("scan", service.app.collector)
+    return [Exposed.of(registry) for registry in (scan, _worker(engine, addresses, tmp_path).registry, api.registry)]
+
+
+@pytest.fixture
+def exposed(scrapes: list[Exposed]) -> Mapping[str, set[str]]:
+    """Every metric of the three kinds of process, with its labels."""
     labels: dict[str, set[str]] = {}
-    for of in (scan, _worker(engine, addresses, tmp_path).registry, api.registry):
-        labels |= Exposed.of(of).labels
+    for scrape in scrapes:
+        labels |= scrape.labels
     return labels
 
 
@@ -108,6 +114,14 @@ def test_every_metric_is_in_the_document_and_the_other_way_round(exposed: Mappin
     written = set(re.findall(r"^\| `(zpcode_\w+)", document, re.MULTILINE))
     ours = {re.sub(r"_(bucket|sum|count)$", "", name) for name in exposed if name.startswith("zpcode_")}
     assert written == ours
+
+
+def test_the_document_explains_each_metric_as_its_help_text_does(scrapes: list[Exposed], root: Path) -> None:
+    document = (root / "docs" / "observing.md").read_text("utf-8")
+    written = re.findall(r"^\| `(zpcode_\w+)` \|[^|]*\| (.+) \|$", document, re.MULTILINE)
+    meanings = {name: text for scrape in scrapes for name, text in scrape.meanings.items()}
+    wrong = {name: text for name, text in written if meanings[name.removesuffix("_total")] != text.replace("`", "")}
+    assert wrong == {}
 
 
 def test_the_panels_do_not_lie_over_each_other(root: Path) -> None:

@@ -15,8 +15,10 @@ class Exposed:
     """One scrape's samples."""
 
     def __init__(self, text: str) -> None:
-        families = text_string_to_metric_families(text)
+        families = list(text_string_to_metric_families(text))
         self.samples = [sample for family in families for sample in family.samples]
+        self.meanings: Mapping[str, str] = {family.name: family.documentation for family in families}
+        """The help text of each metric; the name of a counter is without `_total`."""
 
     @classmethod
     def at(cls, port: int) -> Exposed:

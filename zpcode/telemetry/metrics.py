@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
-_BUILD: Final = "The program's version and which process this is."
+_BUILD: Final = "The program's version, and which process this is."
 
 
 def registry(process: str, *collectors: Collector) -> CollectorRegistry:

@@ -15,12 +15,12 @@ class WorkerCounters:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.drained = Counter(
             "zpcode_worker_stream_entries_drained_total",
-            "Entries of the stream of scans this worker is done with.",
+            "Entries of the scan stream that this worker has moved to PostgreSQL.",
             registry=registry,
         )
         self._batches = Counter(
             "zpcode_worker_batches_total",
-            "Batches this worker was asked to issue.",
+            "Batches this worker was asked to issue, by outcome: issued, waits, busy (another worker issues it).",
             ("outcome",),
             registry=registry,
         )

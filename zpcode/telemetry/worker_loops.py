@@ -84,26 +84,29 @@ class WorkerLoops(Collector):
         yield self._turns(loops)
         yield metrics.gauges(
             "zpcode_worker_since_turn_seconds",
-            "Seconds since a loop last came round.",
+            "Seconds since the last turn of a loop ended.",
             "loop",
             {loop.name: now - loop.turned for loop in loops},
         )
         yield metrics.gauges(
             "zpcode_worker_since_success_seconds",
-            "Seconds since a loop last did what it is for.",
+            "Seconds since the last successful turn of a loop ended.",
             "loop",
             {loop.name: now - loop.succeeded for loop in loops},
         )
         yield metrics.gauges(
             "zpcode_worker_loop_stopped",
-            "1 where a loop has not come round in time.",
+            "1 if the last turn of a loop ended too long ago.",
             "loop",
             {loop.name: int(loop.stopped) for loop in loops},
         )
 
     @staticmethod
     def _turns(loops: list[WorkerLoop]) -> CounterMetricFamily:
-        name, meaning = "zpcode_worker_turns_total", "Turns of each loop of the worker, by how they ended."
+        name, meaning = (
+            "zpcode_worker_turns_total",
+            "Turns of each loop, by outcome: done, waits (a server does not answer), failed (a defect).",
+        )
         family = CounterMetricFamily(name, meaning, labels=("loop", "outcome"))
         for loop in loops:
             for outcome, number in loop.turns.items():

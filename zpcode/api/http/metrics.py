@@ -19,13 +19,14 @@ class ApiMeters:
         self.registry: CollectorRegistry = metrics.registry("authority")
         self._requests = Counter(
             "zpcode_api_requests_total",
-            "Requests by method, route template (empty: no such address) and status (0: nobody waited for it).",
+            "Requests. route is the template (/v1/batches/{number}), empty for an unknown path; status is 0 if the client did not "
+            "wait for the answer.",
             ("method", "route", "status"),
             registry=self.registry,
         )
         self._seconds = Histogram(
             "zpcode_api_request_seconds",
-            "Time to the end of an answer.",
+            "Time to the end of an answer (histogram).",
             ("route",),
             buckets=BOUNDS,
             registry=self.registry,

@@ -15,7 +15,7 @@ class FormCounters:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._forms = Counter(
             "zpcode_complaint_forms_total",
-            "Forms of complaints by outcome: received, repeated (the same again), refused, too_often.",
+            "Complaint forms by outcome: received, repeated (the same form again), refused, too_often.",
             ("outcome",),
             registry=CollectorRegistry() if registry is None else registry,
         )

@@ -45,22 +45,27 @@ class Stream:
 
 def of_parts(up: dict[str, bool]) -> GaugeMetricFamily:
     """Which parts of the installation answer."""
-    return gauges("zpcode_part_up", "1 where a part answered the worker lately.", "part", up)
+    return gauges(
+        "zpcode_part_up",
+        "1 if the part answered the worker in the last ten seconds: database, redis, signer.",
+        "part",
+        up,
+    )
 
 
 def of_revisions(revisions: dict[str, float]) -> GaugeMetricFamily:
     """The newest revision, by place: `database`, and `redis` for the revision that every server of Redis has."""
-    meaning = "Newest card in the database, and as far as every server of Redis has it."
+    meaning = "Newest revision in the database, and the revision that every Redis server has (redis)."
     return gauges("zpcode_projection_revision", meaning, "place", revisions)
 
 
 def of_lag(revisions: int, seconds: float) -> Iterator[Metric]:
     """How far Redis is behind the database."""
     yield GaugeMetricFamily(
-        "zpcode_projection_lag_revisions", "Cards of the database that Redis has not got.", revisions
+        "zpcode_projection_lag_revisions", "Revisions of the database that Redis does not have yet.", revisions
     )
     yield GaugeMetricFamily(
-        "zpcode_projection_lag_seconds", "For how long Redis has been without one of them.", seconds
+        "zpcode_projection_lag_seconds", "For how long Redis has been behind the database.", seconds
     )
 
 
@@ -77,14 +82,14 @@ def of_decisions(decisions: Decisions) -> Iterator[Metric]:
 
 def of_stream(stream: Stream) -> Iterator[Metric]:
     """The stream of scans."""
-    yield GaugeMetricFamily("zpcode_stream_entries", "Entries of the stream of scans.", stream.length)
-    yield CounterMetricFamily("zpcode_stream_added_total", "Entries the stream has ever taken.", stream.added)
-    yield GaugeMetricFamily("zpcode_stream_lag_entries", "Entries no worker has taken yet.", stream.lag)
+    yield GaugeMetricFamily("zpcode_stream_entries", "Entries in the scan stream.", stream.length)
+    yield CounterMetricFamily("zpcode_stream_added_total", "Entries ever added to the scan stream.", stream.added)
+    yield GaugeMetricFamily("zpcode_stream_lag_entries", "Entries that no worker has read yet.", stream.lag)
     yield GaugeMetricFamily(
-        "zpcode_stream_pending_entries", "Entries a worker has taken and not finished.", stream.pending
+        "zpcode_stream_pending_entries", "Entries that a worker has read and not finished.", stream.pending
     )
     if stream.trimmed is not None:
-        meaning = "Entries lost to the stream's bound before they were drained."
+        meaning = "Entries dropped at the stream's limit before they were drained."
         yield CounterMetricFamily("zpcode_stream_trimmed_total", meaning, stream.trimmed)
 
 
@@ -95,16 +100,16 @@ def of_counts(counts: Counts) -> Iterator[Metric]:
     jobs = {state: counts.jobs.get(state, 0) for state in JOB_STATES}
     yield gauges("zpcode_jobs", "Jobs of the queue by status.", "status", jobs)
     partitions = dict(zip(MONTHS, map(int, counts.partitions), strict=True))
-    meaning = "1 where a month's scans have their partition."
+    meaning = "1 if the partition for the scans of this or the next month exists."
     yield gauges("zpcode_scan_partition_present", meaning, "month", partitions)
-    meaning = "1 where scans stand in the default partition."
+    meaning = "1 if there are scans in the default partition."
     yield GaugeMetricFamily("zpcode_scan_partition_stray", meaning, int(counts.stray))
 
 
 def _of_batches(counts: Counts) -> Iterator[Metric]:
     states = {"reserved": counts.waiting, "issued": counts.batches - counts.waiting}
     yield gauges("zpcode_batches", "Batches by state.", "state", states)
-    yield GaugeMetricFamily("zpcode_batches_hindered", "Reserved batches that say why they wait.", counts.hindered)
+    yield GaugeMetricFamily("zpcode_batches_hindered", "Reserved batches that record why they wait.", counts.hindered)
     waited = 0.0 if counts.oldest is None else (datetime.now(UTC) - counts.oldest).total_seconds()
     meaning = "For how long the oldest reserved batch has waited."
     yield GaugeMetricFamily("zpcode_batches_waiting_seconds", meaning, waited)
@@ -114,9 +119,11 @@ def of_comparison(comparison: ProjectionComparison) -> Iterator[Metric]:
     """The comparison of Redis with the database that this worker makes."""
     for name, meaning, value in (
         ("zpcode_comparison_cards_total", "Cards compared between Redis and the database.", comparison.compared),
-        ("zpcode_comparison_mended_total", "Cards put right in Redis.", comparison.mended),
-        ("zpcode_comparison_rounds_total", "Rounds through all cards.", comparison.rounds),
+        ("zpcode_comparison_mended_total", "Cards repaired in Redis.", comparison.mended),
+        ("zpcode_comparison_rounds_total", "Comparisons of all cards.", comparison.rounds),
     ):
         yield CounterMetricFamily(name, meaning, value)
     kinds = {kind: comparison.by_kind.get(kind, 0) for kind in KINDS}
-    yield counters("zpcode_comparison_findings_total", "Cards that Redis had otherwise.", "kind", kinds)
+    yield counters(
+        "zpcode_comparison_findings_total", "Cards whose copy in Redis differed from the database.", "kind", kinds
+    )
