@@ -15,7 +15,7 @@ class WorkerCounters:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.drained = Counter(
             "zpcode_worker_stream_entries_drained_total",
-            "Entries of the scan stream that this worker has moved to PostgreSQL.",
+            "Entries of the scan stream that this worker has drained.",
             registry=registry,
         )
         self._batches = Counter(
