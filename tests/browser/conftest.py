@@ -15,23 +15,21 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 from redis import Redis
-from sqlalchemy import text
 
 from tests.browser import stage as theatre
 from tests.browser.chromium import chromium
 from tests.browser.stage import Stage
+from tests.support import databases
 from zpcode.embedded.servers import Servers
 from zpcode.store.database.session import connect
 
 
 @pytest.fixture(scope="package")
-def stage(servers: Servers, template: str) -> Iterator[Stage]:
+def stage(servers: Servers, migrated: str) -> Iterator[Stage]:
     """Every verdict, running, on a database of its own and on the worker's Valkey, emptied."""
-    superuser = connect(servers.addresses.database.replace("/zpcode?", "/postgres?"), pool_size=1)
-    with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"CREATE DATABASE stage TEMPLATE {template}"))
-    superuser.dispose()
-    addresses = theatre.of_database(servers.addresses, "stage")
+    with databases.administrator(servers.addresses) as connection:
+        databases.copy(connection, migrated, "stage")
+    addresses = databases.addresses_of(servers.addresses, "stage")
     home = Path(tempfile.mkdtemp(prefix="zp-"))
     engine = connect(addresses.database, pool_size=5)
     with closing(Redis.from_url(addresses.admin_redis, socket_timeout=5)) as redis:

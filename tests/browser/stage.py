@@ -170,14 +170,6 @@ class Stage:
         self.registry.put(cards)
 
 
-def of_database(addresses: ServerAddresses, name: str) -> ServerAddresses:
-    """The same servers, another database."""
-    swap = ("/zpcode?", f"/{name}?")
-    return replace(
-        addresses, database=addresses.database.replace(*swap), scan_database=addresses.scan_database.replace(*swap)
-    )
-
-
 @contextmanager
 def stage(addresses: ServerAddresses, engine: Engine, redis: Redis, home: Path) -> Iterator[Stage]:
     """Everything, on servers that are there; `home` is an empty folder with a short name (sockets lie in it)."""

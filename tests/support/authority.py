@@ -22,11 +22,14 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from keys.client import SignerClient
+from tests.support import databases
+from tests.support.clock import NOW
+from tests.support.databases import Furnished
 from tests.support.keyroom import create, key_room
 from tests.support.registry_data import as_json, gtin, registry, uscc
 from zpcode.api.http.context import Authority
 from zpcode.app import PublishedKeyring, serve
-from zpcode.embedded.servers import ServerAddresses
+from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.projection import client as redis_client
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest
@@ -44,6 +47,7 @@ from zpcode.wire.vocabulary import Bilingual
 OPERATOR = Caller(Role.OPERATOR, "*", "cli:test")
 MINE, THEIRS = 1, 2
 LOT = "L-1"
+BASE = "https://zpm.example"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ def here(engine: Engine, addresses: ServerAddresses, tmp_path: Path, now: dateti
             keyring=PublishedKeyring(room.keyring, room.root_public),
             exports=tmp_path / "exports",
             shelf=PictureStorage((tmp_path / "pictures").as_uri()),
-            base="https://zpm.example",
+            base=BASE,
             clock=lambda: now,
         )
     redis.close()
@@ -108,19 +112,30 @@ def base_url(app: FastAPI) -> Iterator[str]:
         thread.join(timeout=20)
 
 
+@pytest.fixture(scope="session")
+def furnished(servers: Servers, migrated: str) -> Furnished[World]:
+    """A database that holds the world, made once: each test that asks for `world` works on a copy of it."""
+    return databases.furnish(servers, migrated, settle)
+
+
 @pytest.fixture
-def world(here: Authority, now: datetime) -> World:
+def world(furnished: Furnished[World], here: Authority) -> World:
     """The registry, a compact batch of each enterprise, and the keys."""
-    engine = here.engine
+    assert here.clock() == NOW
+    return furnished.content
+
+
+def settle(engine: Engine) -> World:
+    """Write the world into an empty database."""
     for number, region in ((MINE, "330110"), (THEIRS, "330203")):
         content = registry(number)
         content["enterprises"][0]["region"] = region
-        import_registry(engine, as_json(content), actor=OPERATOR.name, now=now)
+        import_registry(engine, as_json(content), actor=OPERATOR.name, now=NOW)
 
     def key(role: Role, subject: str) -> str:
-        return access.create(engine, role, subject, caller=OPERATOR, now=now).token
+        return access.create(engine, role, subject, caller=OPERATOR, now=NOW).token
 
-    mine, theirs = (reserved(here, gtin(number)) for number in (MINE, THEIRS))
+    mine, theirs = (reserved(engine, gtin(number)) for number in (MINE, THEIRS))
     return World(
         mine=key(Role.ENTERPRISE, uscc(MINE)),
         theirs=key(Role.ENTERPRISE, uscc(THEIRS)),
@@ -129,34 +144,34 @@ def world(here: Authority, now: datetime) -> World:
         operator=key(Role.OPERATOR, "*"),
         my_batch=mine.number,
         their_batch=theirs.number,
-        my_complaint=complained(here, gtin(MINE)),
-        their_complaint=complained(here, gtin(THEIRS)),
-        my_events=travelled(here, mine),
-        their_events=travelled(here, theirs),
+        my_complaint=complained(engine, gtin(MINE)),
+        their_complaint=complained(engine, gtin(THEIRS)),
+        my_events=travelled(engine, mine),
+        their_events=travelled(engine, theirs),
     )
 
 
-def reserved(here: Authority, product: str, quantity: int = 100, level: Level = Level.COMPACT) -> Batch:
+def reserved(engine: Engine, product: str, quantity: int = 100, level: Level = Level.COMPACT) -> Batch:
     """A reserved batch of a product, ordered by the operator."""
     request = BatchRequest(level, product, quantity, lot=LOT)
     key = f"{product}-{quantity}-{level}"
-    return reserve.reserve(here.engine, request, caller=OPERATOR, idempotency_key=key, base=here.base, now=here.clock())
+    return reserve.reserve(engine, request, caller=OPERATOR, idempotency_key=key, base=BASE, now=NOW)
 
 
-def travelled(here: Authority, batch: Batch) -> tuple[int, int]:
+def travelled(engine: Engine, batch: Batch) -> tuple[int, int]:
     """The numbers of an event of a batch and of one of its lot."""
     subjects = Subject(batch.number), Subject(gtin=batch.gtin, lot=batch.lot)
     event = EventRequest("produced", "2026-10-08", Bilingual("宁波" if batch.region == "330203" else "杭州"))
-    found = [events.record(here.engine, one, [event], caller=OPERATOR, now=here.clock()) for one in subjects]
-    return found[0].events[0].id, found[1].events[0].id
+    recorded = [events.record(engine, one, [event], caller=OPERATOR, now=NOW) for one in subjects]
+    return recorded[0].events[0].id, recorded[1].events[0].id
 
 
-def complained(here: Authority, product: str) -> str:
+def complained(engine: Engine, product: str) -> str:
     """The number of a complaint about a product, with a contact and a photo."""
-    named = complaints.about(here.engine, _no_keyring, product)
-    told = ComplaintForm(ComplaintKind.QUALITY, "The thread broke", contact="13800000000", code=product)
+    named = complaints.about(engine, _no_keyring, product)
+    form = ComplaintForm(ComplaintKind.QUALITY, "The thread broke", contact="13800000000", code=product)
     nonce = product.encode().ljust(16)
-    return complaints.receive(here.engine, told, named, (b"a photo",), ticket=nonce, now=here.clock()).number
+    return complaints.receive(engine, form, named, (b"a photo",), ticket=nonce, now=NOW).number
 
 
 def _no_keyring() -> NoReturn:

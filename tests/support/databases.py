@@ -1,15 +1,65 @@
-"""Databases of single tests: made from a template, dropped when nobody is connected any more."""
+"""Databases of single tests: copied from a template, dropped when nobody is connected any more."""
 
 from __future__ import annotations
 
+import itertools
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from zpcode.embedded.servers import ServerAddresses, Servers
+from zpcode.store.database.session import connect
+
+T = TypeVar("T")
 WAIT_SECONDS = 10.0
+_NUMBERS = itertools.count(1)
 _OTHERS = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND usename = 'zpcode_scan'")
+
+
+@dataclass(frozen=True, slots=True)
+class Furnished(Generic[T]):
+    """A database with something in it, to be copied for each test, and the names of what is in it."""
+
+    database: str
+    content: T
+
+
+def furnish(servers: Servers, migrated: str, fill: Callable[[Engine], T]) -> Furnished[T]:
+    """Make a database and fill it. Nobody is connected to it afterwards, so it can be a template."""
+    name = f"furnished_{next(_NUMBERS)}"
+    with administrator(servers.addresses) as connection:
+        copy(connection, migrated, name)
+    engine = connect(addresses_of(servers.addresses, name).database, pool_size=5)
+    content = fill(engine)
+    engine.dispose()
+    return Furnished(name, content)
+
+
+@contextmanager
+def administrator(addresses: ServerAddresses) -> Iterator[Connection]:
+    """A connection to no test's database, in autocommit: databases are made and dropped outside transactions."""
+    engine = connect(addresses.database.replace("/zpcode?", "/postgres?"), pool_size=1)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        yield connection
+    engine.dispose()
+
+
+def copy(connection: Connection, template: str, name: str) -> None:
+    """Make a database from a template."""
+    connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+
+
+def addresses_of(addresses: ServerAddresses, name: str) -> ServerAddresses:
+    """The same servers, another database."""
+    swap = ("/zpcode?", f"/{name}?")
+    return replace(
+        addresses, database=addresses.database.replace(*swap), scan_database=addresses.scan_database.replace(*swap)
+    )
 
 
 def drop(connection: Connection, name: str) -> None:

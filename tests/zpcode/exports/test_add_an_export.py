@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from keys.client import SignerClient
 from tests.support import authority
-from tests.support.authority import World, app, as_, base_url, here, http, world
+from tests.support.authority import World, app, as_, base_url, furnished, here, http, world
 from tests.support.issuing_setting import KeyHouse, key_house
 from zpcode.api.http.context import Authority
 from zpcode.embedded.servers import ServerAddresses
@@ -35,7 +35,7 @@ from zpcode.services.fsck.report import FsckReport
 from zpcode.store.database.session import connect
 from zpcode.wire.calendar import today
 
-__all__ = ["app", "base_url", "here", "http", "world"]
+__all__ = ["app", "base_url", "furnished", "here", "http", "world"]
 
 
 class FixedWidth:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.authority import app, base_url, here, http, world
+from tests.support.authority import app, base_url, furnished, here, http, world
 
-__all__ = ["app", "base_url", "here", "http", "world"]
+__all__ = ["app", "base_url", "furnished", "here", "http", "world"]
