@@ -23,7 +23,7 @@ from sqlalchemy import text
 
 from loadtests.bench import http_client
 from loadtests.bench.system import SCAN, UVICORN, BenchSystem, Visitor, running
-from zpcode.demo import furnish
+from zpcode.demo import seed
 from zpcode.projection import projector
 from zpcode.rules.status.decisions import Action
 from zpcode.rules.status.permissions import StatusRequest
@@ -173,7 +173,7 @@ def _revocations(place: BenchSystem, valkey: int) -> float:
                 scope=Scope.CODE, target=f"{place.batch.number}:{index}", action=Action.REVOKE,
                 reason="counterfeit-confirmed", legal_basis="bench", notice="BENCH-2",
             )  # fmt: skip
-            change.change(place.engine, request, caller=furnish.DEMO, now=datetime.now(UTC))
+            change.change(place.engine, request, caller=seed.DEMO, now=datetime.now(UTC))
             committed = time.monotonic()
             while visitor.scan(place.paths[index])["verdict"] != "revoked":
                 if time.monotonic() > committed + PATIENCE_SECONDS:

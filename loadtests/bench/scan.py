@@ -26,7 +26,7 @@ from sqlalchemy import text
 
 from loadtests.bench.http_client import opened, request
 from loadtests.bench.system import BenchSystem, Visitor, reserved, running
-from zpcode.demo import furnish
+from zpcode.demo import seed
 from zpcode.projection import projector
 from zpcode.rules.status.decisions import Action
 from zpcode.rules.status.permissions import StatusRequest
@@ -130,7 +130,7 @@ def _revocations(place: BenchSystem) -> dict[str, float]:
             scope=Scope.CODE, target=f"{place.batch.number}:{index}", action=Action.REVOKE, reason="counterfeit-confirmed",
             legal_basis="bench", notice="BENCH-1",
         )  # fmt: skip
-        change.change(place.engine, request, caller=furnish.DEMO, now=datetime.now(UTC))
+        change.change(place.engine, request, caller=seed.DEMO, now=datetime.now(UTC))
         committed = time.monotonic()
         projector.catch_up(place.engine, place.redis)
         delays += [(watch.seen() - committed) * 1000 for watch in watches]
@@ -158,7 +158,7 @@ def _seconds(place: BenchSystem, scope: Scope, target: str, action: Action) -> f
         scope=scope, target=target, action=action, reason=reason, legal_basis="bench", notice="BENCH-1"
     )
     begun = time.perf_counter()
-    change.change_and_project(place.engine, place.redis, request, caller=furnish.DEMO, now=datetime.now(UTC))
+    change.change_and_project(place.engine, place.redis, request, caller=seed.DEMO, now=datetime.now(UTC))
     return time.perf_counter() - begun
 
 

@@ -23,7 +23,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from keys.client import SignerClient
-from zpcode.demo import furnish
+from zpcode.demo import seed
 from zpcode.demo.ports import free_port
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import ServerAddresses, Servers, secret_file
@@ -83,7 +83,7 @@ def running(codes: int, scan_processes: int) -> Iterator[BenchSystem]:
         processes = Processes(home / "log")
         stack.callback(processes.stop)
         processes.start("signer", [sys.executable, "-m", "keys", "serve"], env=environment)
-        furnish.registered(home, addresses)
+        seed.seed_registry(home, addresses)
         engine = connect(addresses.database)
         stack.callback(engine.dispose)
         redis = Redis.from_url(addresses.redis)
@@ -117,7 +117,7 @@ def reserved(engine: Engine, codes: int) -> Batch:
             return reserve.reserve(
                 engine,
                 request,
-                caller=furnish.DEMO,
+                caller=seed.DEMO,
                 idempotency_key=f"bench-{gtin}-{codes}",
                 base=BASE,
                 now=datetime.now(UTC),

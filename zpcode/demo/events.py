@@ -1,4 +1,4 @@
-"""What has happened in the demo's registry by the time somebody looks: the goods' journeys, and public notices."""
+"""The past of the demo: journeys of its goods, and public notices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zpcode.wire.card import ProductCard
 from zpcode.wire.vocabulary import Bilingual, Scope
 
 PROVINCE: Final = Caller(Role.REGULATOR, "330000", "cli:demo")
-# Products that no code of the demo is of: what a visitor scans first is green.
+# No code of the demo belongs to these products, so every code that the demo prints is green.
 RECALLED, SUSPENDED, WITHDRAWN = "09506000100234", "09506000100203", "PZB-2024-0018"
 NOTICES: Final = (
     StatusRequest(
@@ -50,8 +50,8 @@ NOTICES: Final = (
 )  # fmt: skip
 
 
-def travelled(engine: Engine, batch: Batch, card: ProductCard, *, caller: Caller, now: datetime) -> None:
-    """Production, inspection, warehouse and two shipments of a batch's lot; of the batch where it has no lot."""
+def record_journey(engine: Engine, batch: Batch, card: ProductCard, *, caller: Caller, now: datetime) -> None:
+    """Record production, inspection, storage and two shipments of a batch's lot, or of the batch if it has no lot."""
     subject = Subject(gtin=batch.gtin, lot=batch.lot) if batch.lot else Subject(batch.number)
     events.record(engine, subject, _events(batch, card), caller=caller, now=now)
 
@@ -76,9 +76,9 @@ def _events(batch: Batch, card: ProductCard) -> list[EventRequest]:
     ]  # fmt: skip
 
 
-def announced(engine: Engine, *, now: datetime) -> None:
-    """The province's decisions with their notices, each once for ever."""
-    known = {change.notice for change in status.notices(engine, 0, MAX_PAGE)}
+def publish_notices(engine: Engine, *, now: datetime) -> None:
+    """Make the province's decisions with their notices. A notice that exists already is not made again."""
+    existing = {change.notice for change in status.notices(engine, 0, MAX_PAGE)}
     for request in NOTICES:
-        if request.notice not in known:
+        if request.notice not in existing:
             status.change(engine, request, caller=PROVINCE, now=now)

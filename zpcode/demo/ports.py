@@ -1,4 +1,4 @@
-"""Which ports the demo listens on, and what address a phone in the same network would use."""
+"""The ports the demo listens on, and the host name that a phone in the same network uses."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ TRIES = 20
 
 
 def free_port(host: str, wanted: int) -> int:
-    """`wanted`, or the next port after it that nobody listens on. Raises Unavailable after 20."""
-    if ":" in host:  # a code's base address has no room for brackets
+    """`wanted`, or the next free port after it. Raises Unavailable if none of twenty ports is free."""
+    if ":" in host:  # a code's base address allows no brackets
         raise Unavailable(
             Text(f"HOST={host}：请用 IPv4 地址或主机名", f"HOST={host}: give an IPv4 address or a host name")
         )
@@ -34,7 +34,7 @@ def free_port(host: str, wanted: int) -> int:
                     raise Unavailable(
                         Text(
                             f"地址 {host} 不是本机的地址，请检查 HOST=…",
-                            f"{host} is no address of this machine; check HOST=…",
+                            f"{host} is not an address of this machine; check HOST=…",
                         )
                     ) from None
             else:
@@ -42,7 +42,7 @@ def free_port(host: str, wanted: int) -> int:
     raise Unavailable(
         Text(
             f"端口 {wanted}–{wanted + TRIES - 1} 都被占用，请用 PORT=… 指定",
-            f"ports {wanted} to {wanted + TRIES - 1} are all taken; choose one with PORT=…",
+            f"ports {wanted} to {wanted + TRIES - 1} are all in use; choose one with PORT=…",
         )
     )
 
@@ -51,7 +51,7 @@ _TAKEN = frozenset({errno.EADDRINUSE})
 
 
 def reachable_name(host: str, guesses: Iterable[str] = ("192.0.2.1",)) -> str:
-    """The host to print in a link: `host` itself, or for a wildcard this machine's own outward address.
+    """The host for a link: `host` itself, or for 0.0.0.0 the address this machine uses towards other networks.
 
     Connecting a datagram socket sends nothing: it only asks the routing table.
     """

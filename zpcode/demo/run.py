@@ -1,7 +1,7 @@
-"""`make demo`: everything on one machine, from nothing to a code a phone can scan.
+"""`make demo`: starts everything on one machine and prints a code that a phone can scan.
 
-Real servers, the real ceremony, the real processes under one supervisor; only the registry is made up.
-State is kept under one directory, so the second start is quick and shows the same codes.
+Servers, key ceremony and processes are those of production, under one supervisor. Only the registry is invented. All data is
+below one directory, so the second start is quick and prints the same codes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
-from zpcode.demo import furnish, showing
+from zpcode.demo import console, seed
 from zpcode.demo.ports import free_port, reachable_name
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import ServerAddresses, Servers, secret_file
@@ -33,7 +33,7 @@ _POLL_SECONDS: Final = 0.1
 
 @dataclass(frozen=True)
 class Plan:
-    """Where this run listens. `base` is what is printed before every code."""
+    """The addresses this run listens on. `base` is the beginning of every code's link."""
 
     home: Path
     host: str
@@ -41,8 +41,8 @@ class Plan:
     api_port: int
 
     @cached_property
-    def watching(self) -> dict[str, str]:
-        """Where each process exposes its metrics: on loopback, whatever the others listen on."""
+    def metrics_addresses(self) -> dict[str, str]:
+        """The address of each process's metrics: always on loopback."""
         ports: dict[str, int] = {}
         for name in ("authority", "worker", "scanweb"):
             ports[name] = free_port("127.0.0.1", max([self.scan_port + 19, *ports.values()]) + 1)
@@ -50,7 +50,7 @@ class Plan:
 
     @property
     def base(self) -> str:
-        """Scheme, host and port of the scan service as a phone would write it."""
+        """Scheme, host and port of the scan service, as a phone reaches it."""
         return f"http://{reachable_name(self.host)}:{self.scan_port}"
 
     @property
@@ -60,40 +60,40 @@ class Plan:
 
 
 def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) -> int:
-    """Start everything, show what there is to see, and stay until Ctrl-C; returns the exit status.
+    """Start everything, print the codes, and run until Ctrl-C; returns the exit status.
 
-    `once` stops as soon as all is ready: what a test of the demo does. Raises Conflict where another
-    demo runs on the same directory, Unavailable where a server or port cannot be had.
+    `once` stops as soon as everything is ready, for tests. Raises Conflict if another demo runs on the same directory,
+    Unavailable if a server does not start or no port is free.
     """
     home = home.absolute()
     home.mkdir(mode=0o755, parents=True, exist_ok=True)
     with _only_one(home), _interruptible(), ExitStack() as stack:
         plan = Plan(home, host, free_port(host, port), free_port(host, api_port))
-        showing.moved_ports(port, plan.scan_port, api_port, plan.api_port)
-        showing.step("启动 PostgreSQL 与 Valkey", "starting PostgreSQL and Valkey")
+        console.moved_ports(port, plan.scan_port, api_port, plan.api_port)
+        console.step("启动 PostgreSQL 与 Valkey", "starting PostgreSQL and Valkey")
         addresses = stack.enter_context(Servers(home)).addresses
         environment = _environment(plan, addresses)
-        showing.step("密钥仪式", "key ceremony")
+        console.step("密钥仪式", "key ceremony")
         _ceremony(environment)
         processes = Processes(home / "log")
         stack.callback(processes.stop)
         processes.start("signer", [sys.executable, "-m", "keys", "serve"], env=environment)
-        showing.step("建表，导入示例登记册", "migrating, importing the demo registry")
-        furnish.registered(home, addresses)
+        console.step("建表，导入示例登记册", "migrating, importing the demo registry")
+        seed.seed_registry(home, addresses)
         _start(processes, plan, environment)
-        showing.step("签发各级码", "issuing a batch at each level")
-        _wait_until(processes, lambda: furnish.signer_answers(home))
-        shown = furnish.issued(plan.home, addresses, plan.base)
-        credentials = furnish.credentials(plan.home, addresses)
+        console.step("签发各级码", "issuing a batch at each level")
+        _wait_until(processes, lambda: seed.signer_answers(home))
+        codes = seed.seed_codes(plan.home, addresses, plan.base)
+        credentials = seed.seed_credentials(plan.home, addresses)
         _wait_until_ready(processes, plan)
-        showing.ready(plan.base, plan.api, shown, credentials, home, list(plan.watching.values()))
+        console.ready(plan.base, plan.api, codes, credentials, home, list(plan.metrics_addresses.values()))
         if not once:
             _watch(processes)
     return 0
 
 
 def _environment(plan: Plan, addresses: ServerAddresses) -> dict[str, str]:
-    """The settings of every process: the same variables a production host would set."""
+    """The settings of every process, in the same variables as on a production host."""
     home = plan.home
     return {
         "ZPCODE_HOME": str(home),
@@ -110,7 +110,7 @@ def _environment(plan: Plan, addresses: ServerAddresses) -> dict[str, str]:
 
 
 def _ceremony(environment: dict[str, str]) -> None:
-    """Root key and first signing key, made by the same command an operator uses."""
+    """Make the root key and the first signing key with the commands an operator uses."""
     home = Path(environment["ZPCODE_HOME"])
     steps = [] if (home / "root.pub.pem").exists() else [["init"]]
     steps += [] if (home / "keyring.json").exists() else [["create"]]
@@ -129,7 +129,7 @@ def _ceremony(environment: dict[str, str]) -> None:
 
 
 def _start(processes: Processes, plan: Plan, environment: dict[str, str]) -> None:
-    """The authority's API, its worker, and the scan service."""
+    """Start the authority's API, its worker, and the scan service."""
     serve = [
         sys.executable,
         "-m",
@@ -154,7 +154,7 @@ def _start(processes: Processes, plan: Plan, environment: dict[str, str]) -> Non
     ]
     worker = [sys.executable, "-m", "zpcode", "worker"]
     for name, command in (("authority", api), ("worker", worker), ("scanweb", scan)):
-        processes.start(name, command, env=environment | {"ZPCODE_METRICS_ADDRESS": plan.watching[name]})
+        processes.start(name, command, env=environment | {"ZPCODE_METRICS_ADDRESS": plan.metrics_addresses[name]})
 
 
 def _wait_until_ready(processes: Processes, plan: Plan) -> None:
@@ -164,7 +164,7 @@ def _wait_until_ready(processes: Processes, plan: Plan) -> None:
 
 
 def _wait_until(processes: Processes, ready: Callable[[], bool]) -> None:
-    """Wait for something that a process is about to do. Raises Unavailable after a minute, or when one ended."""
+    """Wait until `ready` is true. Raises Unavailable after a minute, or if a process has ended."""
     deadline = time.monotonic() + READY_SECONDS
     while not ready():
         _fail_if_ended(processes)
@@ -196,13 +196,13 @@ def _fail_if_ended(processes: Processes) -> None:
         raise Unavailable(
             Text(
                 f"{ended.name} 意外结束（{ended.status}），原因见 {log}",
-                f"{ended.name} ended ({ended.status}); see {log}",
+                f"{ended.name} ended unexpectedly ({ended.status}); see {log}",
             )
         )
 
 
 def _watch(processes: Processes) -> NoReturn:
-    """Stay until Ctrl-C or SIGTERM; fail where one of the processes ends by itself."""
+    """Run until Ctrl-C or SIGTERM. Raises Unavailable if one of the processes ends."""
     while True:
         _fail_if_ended(processes)
         time.sleep(_POLL_SECONDS * 5)
@@ -210,7 +210,7 @@ def _watch(processes: Processes) -> NoReturn:
 
 @contextmanager
 def _only_one(home: Path) -> Iterator[None]:
-    """Hold the directory's lock. Raises Conflict where another demo holds it."""
+    """Lock the directory. Raises Conflict if another demo has locked it."""
     with (home / "demo.lock").open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -218,7 +218,7 @@ def _only_one(home: Path) -> Iterator[None]:
             raise Conflict(
                 Text(
                     f"另一个 demo 正在使用 {home}；先在那边按 Ctrl-C",
-                    f"another demo is using {home}; end that one with Ctrl-C first",
+                    f"another demo is using {home}; stop it with Ctrl-C first",
                 )
             ) from None
         yield
@@ -226,18 +226,18 @@ def _only_one(home: Path) -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does; a second Ctrl-C does not break off the ending."""
+    """SIGTERM ends the demo like Ctrl-C. A second Ctrl-C does not interrupt the shutdown."""
 
     def interrupt(*_: Any) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     except KeyboardInterrupt:
-        showing.step("正在停止", "stopping")
+        console.step("正在停止", "stopping")
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

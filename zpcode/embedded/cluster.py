@@ -1,7 +1,7 @@
-"""A Valkey Cluster on this machine's loopback, for tests and trials: primaries, and replicas where asked for.
+"""A Valkey Cluster on this machine's loopback, for tests and trials, with or without replicas.
 
-Its nodes have the users of a production cluster and keep nothing: a node that is started again is empty, which is the
-worst that can happen to one. `python -m zpcode.embedded.cluster DIRECTORY` runs three primaries until Ctrl-C.
+Its nodes have the users of a production cluster and write nothing to disk: a node that is started again is empty, which is
+the worst case for a node. `python -m zpcode.embedded.cluster DIRECTORY` runs three primaries until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ START_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class ClusterAddresses:
-    """Where the cluster is: for the authority, for the scan service, for whoever runs it."""
+    """The cluster's address for each user: the authority, the scan service, the administrator."""
 
     redis: str
     scan_redis: str
@@ -41,8 +41,8 @@ class ClusterAddresses:
 class EmbeddedCluster:
     """`primaries` nodes that share the slots evenly, each with `replicas` replicas; a context manager.
 
-    Nodes are numbered from 0, primaries first; replica `primaries + n` begins as one of primary `n % primaries`.
-    A primary that does not answer for `timeout_ms` is replaced by a replica, if it has one, about a second later.
+    Nodes are numbered from 0, primaries first. Replica `primaries + n` starts as a replica of primary `n % primaries`. If a
+    primary does not answer for `timeout_ms`, a replica takes its place about a second later.
     """
 
     def __init__(self, home: Path, *, primaries: int = 3, replicas: int = 0, timeout_ms: int = 2000) -> None:
@@ -55,11 +55,11 @@ class EmbeddedCluster:
 
     @property
     def addresses(self) -> ClusterAddresses:
-        """The addresses of all nodes with passwords: for settings, never for a log."""
+        """The addresses of all nodes with their passwords. Do not log them."""
         nodes = ",".join(f"{HOST}:{port}" for port in self.ports)
         return ClusterAddresses(
             *(
-                f"redis+cluster://{user}:{self._word(secret)}@{nodes}"
+                f"redis+cluster://{user}:{self._password(secret)}@{nodes}"
                 for user, secret in (("authority", "redis"), ("scan", "scan-redis"), ("admin", "admin-redis"))
             )
         )
@@ -78,76 +78,78 @@ class EmbeddedCluster:
         self.stop()
 
     def start(self, number: int) -> None:
-        """Run a node, empty, and wait until it answers."""
+        """Start a node, empty, and wait until it answers."""
         directory = self.home / f"node-{number}"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         users = directory / "users.acl"
-        word = self._word("replica")
-        users.write_text(users_acl(self._secrets) + f"user replica on >{word} -@all +psync +replconf +ping\n", "ascii")
+        password = self._password("replica")
+        users.write_text(
+            users_acl(self._secrets) + f"user replica on >{password} -@all +psync +replconf +ping\n", "ascii"
+        )
         users.chmod(0o600)
         command: list[str | Path] = [
             valkey_program(), "--port", str(self.ports[number]), "--bind", HOST, "--dir", directory, "--aclfile", users,
             "--cluster-enabled", "yes", "--cluster-port", str(self._buses[number]),
             "--cluster-node-timeout", str(self.timeout_ms), "--cluster-require-full-coverage", "no",
-            "--cluster-replica-validity-factor", "0", "--masteruser", "replica", "--masterauth", word,
+            "--cluster-replica-validity-factor", "0", "--masteruser", "replica", "--masterauth", password,
             "--repl-diskless-sync-delay", "0", "--appendonly", "no", "--save", "", "--maxmemory-policy", "noeviction",
         ]  # fmt: skip
         self.processes.start(_name(number), command)
         self._wait(number, lambda: bool(self.client(number).ping()))
 
     def kill(self, number: int) -> None:
-        """End a node as a power cut would."""
+        """Kill a node with SIGKILL."""
         self.processes.kill(_name(number))
 
     def client(self, number: int) -> Redis:
-        """One node, as the administrator; it answers for its own slots only."""
+        """A connection to one node as the administrator. A node answers for its own slots only."""
         return self._clients[number]
 
     def holder(self, key: str) -> int:
-        """The number of the node that holds a key, as the nodes that run see it now."""
+        """The number of the node that has a key's slot, as the running nodes see it now."""
         slot = key_slot(key.encode("utf-8"))
         for client in self._clients.values():
             try:
-                found = _speak(client, "CLUSTER", "SLOTS")
+                rows = _execute(client, "CLUSTER", "SLOTS")
             except RedisError:
                 continue
-            for first, last, (_, port, *_rest), *_replicas in found:
+            for first, last, (_, port, *_rest), *_replicas in rows:
                 if first <= slot <= last:
                     return self.ports.index(port)
         raise Unavailable(Text(f"没有节点负责槽 {slot}", f"no node has slot {slot}"))
 
     def stop(self) -> None:
-        """End every node."""
+        """Stop every node."""
         for client in self._clients.values():
             client.close()
         self.processes.stop()
 
-    # Coming together --------------------------------------------------------------------------------
+    # Forming the cluster ----------------------------------------------------------------------------
 
     def _join(self) -> None:
         first, last = range(self.primaries), range(self.primaries, len(self.ports))
         for number in (*first, *last)[1:]:
-            _speak(self.client(number), "CLUSTER", "MEET", HOST, self.ports[0], self._buses[0])
+            _execute(self.client(number), "CLUSTER", "MEET", HOST, self.ports[0], self._buses[0])
         for number in first:
             span = (SLOTS * number // self.primaries, SLOTS * (number + 1) // self.primaries - 1)
-            _speak(self.client(number), "CLUSTER", "ADDSLOTSRANGE", *span)
-        names = [str(_speak(self.client(number), "CLUSTER", "MYID"), "ascii") for number in first]
+            _execute(self.client(number), "CLUSTER", "ADDSLOTSRANGE", *span)
+        names = [str(_execute(self.client(number), "CLUSTER", "MYID"), "ascii") for number in first]
         for number in last:
             name = names[(number - self.primaries) % self.primaries]
             self._wait(number, lambda number=number, name=name: self._knows(number, name))  # type: ignore[misc]
-            _speak(self.client(number), "CLUSTER", "REPLICATE", name)
+            _execute(self.client(number), "CLUSTER", "REPLICATE", name)
         for number in (*first, *last):
             self._wait(number, lambda number=number: self.whole(number))  # type: ignore[misc]
 
     def _knows(self, number: int, name: str) -> bool:
-        return name.encode("ascii") in _speak(self.client(number), "CLUSTER", "NODES")
+        return name.encode("ascii") in _execute(self.client(number), "CLUSTER", "NODES")
 
     def whole(self, number: int) -> bool:
         """Whether a node sees every slot served and, as a replica, follows its primary."""
         client = self.client(number)
-        about: Any = client.info("replication")
-        following = about["role"] == "master" or about["master_link_status"] == "up"
-        state = bytes(_speak(client, "CLUSTER", "INFO"))
+        replication: Any = client.info("replication")
+        following = replication["role"] == "master" or replication["master_link_status"] == "up"
+        state = bytes(_execute(client, "CLUSTER", "INFO"))
         return following and b"cluster_state:ok" in state and b"cluster_slots_ok:16384" in state
 
     def _wait(self, number: int, probe: Callable[[], bool]) -> None:
@@ -164,16 +166,16 @@ class EmbeddedCluster:
             time.sleep(0.02)
 
     def _connect(self, number: int) -> Redis:
-        return Redis(host=HOST, port=self.ports[number], username="admin", password=self._word("admin-redis"),
+        return Redis(host=HOST, port=self.ports[number], username="admin", password=self._password("admin-redis"),
                      socket_timeout=2, protocol=2)  # fmt: skip
 
-    def _word(self, name: str) -> str:
+    def _password(self, name: str) -> str:
         return secret_file(self._secrets, name).read_text("ascii").strip()
 
 
-def _speak(client: Redis, *words: str | int) -> Any:
-    """A command's reply as it comes, unlike the library's own forms of it."""
-    return client.execute_command(*words)  # type: ignore[no-untyped-call]
+def _execute(client: Redis, *arguments: str | int) -> Any:
+    """The reply to a command as the server sends it: redis-py would convert it."""
+    return client.execute_command(*arguments)  # type: ignore[no-untyped-call]
 
 
 def _name(number: int) -> str:
@@ -181,21 +183,24 @@ def _name(number: int) -> str:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports nobody listens on: taken all at once, so that no two are the same."""
-    taken = [socket.create_server((HOST, 0)) for _ in range(count)]
-    ports = [found.getsockname()[1] for found in taken]
-    for found in taken:
-        found.close()
+    """Free ports. All are opened at the same time, so that no two are equal."""
+    listeners = [socket.create_server((HOST, 0)) for _ in range(count)]
+    ports = [listener.getsockname()[1] for listener in listeners]
+    for listener in listeners:
+        listener.close()
     return ports
 
 
 def main(arguments: list[str]) -> None:
-    """Run a cluster on a directory and say where it is, until SIGINT or SIGTERM."""
+    """Run a cluster on a directory and print its addresses, until SIGINT or SIGTERM."""
     home = Path(arguments[0] if arguments else tempfile.mkdtemp(prefix="zpcode-cluster-"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with EmbeddedCluster(home) as cluster:
-        found = cluster.addresses
-        sys.stdout.write(f"export ZPCODE_REDIS_URL={found.redis}\nexport ZPCODE_SCAN_REDIS_URL={found.scan_redis}\n")
+        for name, url in (
+            ("ZPCODE_REDIS_URL", cluster.addresses.redis),
+            ("ZPCODE_SCAN_REDIS_URL", cluster.addresses.scan_redis),
+        ):
+            sys.stdout.write(f"export {name}={url}\n")
         sys.stdout.flush()
         try:
             signal.pause()

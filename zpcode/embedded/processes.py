@@ -1,4 +1,4 @@
-"""A family of child processes that leaves nobody behind: each with its log file, ended in reverse order."""
+"""Child processes that never outlive their parent: each has a log file, and they are stopped in reverse order."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A child that ended by itself, and its exit status (negative: the signal)."""
+    """A child that ended without being stopped, and its exit status (negative: the number of the signal)."""
 
     name: str
     status: int
 
 
 def _ended_with_parent(stop: signal.Signals) -> None:
-    """In the child, before exec: ask Linux to send `stop` when the parent dies, however it dies."""
+    """Ask Linux to send `stop` to this process when its parent ends. Called in the child, before exec."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, stop)
 
 
 class Processes:
-    """Children of this process. `logs` is the directory their output goes to, one file each."""
+    """Children of this process. `logs` is the directory for their output, one file for each child."""
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs
@@ -46,9 +46,9 @@ class Processes:
         user: pwd.struct_passwd | None = None,
         stop: signal.Signals = signal.SIGTERM,
     ) -> None:
-        """Start a child in a session of its own, so that Ctrl-C reaches us and we end it in order.
+        """Start a child in a session of its own: Ctrl-C then reaches the parent only, which stops its children in order.
 
-        `user` is whom it runs as when we are root; `stop` is the signal that ends it politely.
+        `user` is the user it runs as, if the parent is root. `stop` is the signal that asks it to end.
         """
         self.logs.mkdir(parents=True, exist_ok=True)
         with self.log(name).open("ab") as output:
@@ -68,32 +68,32 @@ class Processes:
         self._running[name] = child, stop
 
     def log(self, name: str) -> Path:
-        """Where a child's output is."""
+        """The file with a child's output."""
         return self.logs / f"{name}.log"
 
     def pid(self, name: str) -> int:
-        """A child's process id, for whoever wants to freeze or signal it."""
+        """A child's process id, to freeze or signal it."""
         return self._running[name][0].pid
 
     def ended(self) -> Ended | None:
-        """The first child found to have ended by itself, or None while all run."""
+        """The first child that has ended without being stopped; None while all run."""
         for name, (child, _) in self._running.items():
             if child.poll() is not None:
                 return Ended(name, child.returncode)
         return None
 
     def kill(self, name: str) -> None:
-        """End a child as a power cut would."""
+        """Kill a child and its process group with SIGKILL."""
         child, _ = self._running.pop(name)
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
 
     def stop(self) -> None:
-        """End every child, the last started first; a frozen one is woken, a stubborn one is killed."""
-        for child, polite in reversed(list(self._running.values())):
+        """Stop every child, the last started first. A frozen child is resumed; one that does not end in 15 s is killed."""
+        for child, stop in reversed(list(self._running.values())):
             if child.poll() is None:
                 child.send_signal(signal.SIGCONT)
-                child.send_signal(polite)
+                child.send_signal(stop)
             try:
                 child.wait(timeout=STOP_SECONDS)
             except subprocess.TimeoutExpired:

