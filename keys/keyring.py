@@ -236,7 +236,7 @@ class KeyringFile:
             self._look()
         return self._keyring
 
-    def look(self) -> Keyring:
+    def reread(self) -> Keyring:
         """The keyring in force, the file looked at now: for whoever meets a key that the one at hand does not have."""
         self._look()
         return self._keyring

@@ -1,4 +1,4 @@
-"""Puts one scan process together: `uvicorn --factory --no-proxy-headers --http scanweb.server:Protocol scanweb.app:create_app`."""
+"""Assembles one scan process: `uvicorn --factory --no-proxy-headers --http scanweb.server:Protocol scanweb.app:create_app`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from scanweb.metrics.loop_lag import LoopLag
 from scanweb.page import texts
 from scanweb.page.html import ScanPages
 from scanweb.page.identity import SiteIdentity
-from scanweb.page.json import JsonAnswers
+from scanweb.page.json import JsonBodies
 from scanweb.redis.client import RedisClient
 from scanweb.scan.resolver import Resolver
 from scanweb.settings import ScanSettings
@@ -39,18 +39,18 @@ from zpcode.telemetry.exposition import Exposition
 
 
 class App:
-    """The ASGI application. What it is made of is public, for tests and for whoever measures it.
+    """The ASGI application. Its parts are public, for tests and measurements.
 
-    Raises KeyringError where the keyring cannot be trusted: without one no scan can be answered.
+    Raises KeyringError where the keyring cannot be trusted: without it no seal can be verified.
     """
 
     def __init__(self, settings: ScanSettings) -> None:
         self.settings = settings
         root = read_root(settings.root_path)
         self.official = SiteIdentity.of(settings.public_base, root)
-        self.rings = KeyringFile(settings.keyring_path, root, time.monotonic)
+        self.keyring = KeyringFile(settings.keyring_path, root, time.monotonic)
         self.memory = Memory(settings.scan_cards)
-        self.source = Database(
+        self.database = Database(
             settings.scan_database_url,
             limit=settings.scan_queries,
             deadline=settings.scan_database_ms / 1000,
@@ -58,27 +58,27 @@ class App:
         )
         self.salts = Salts(time.time)
         self.buffer = ScanBuffer(settings.scan_buffer)
-        self.watch = Freshness(self.memory, self.source, self.salts)
+        self.freshness = Freshness(self.memory, self.database, self.salts)
         self.redis = RedisClient(settings.redis, seconds=settings.scan_redis_ms / 1000)
-        self.cache = RedisReader(
+        self.redis_reader = RedisReader(
             self.redis,
             self.memory,
             self.buffer,
-            wake=self.watch.wake,
+            wake=self.freshness.wake,
             limit=settings.scan_pipelines,
             stream=settings.scan_stream_length,
         )
-        self.notices = Notices(self.memory, self.cache, self.source, lambda: self.watch.state != "nowhere")
-        self.places = GeoIP(settings.geoip_database)
+        self.notices = Notices(self.memory, self.redis_reader, self.database, lambda: self.freshness.state != "nowhere")
+        self.geoip = GeoIP(settings.geoip_database)
         self.scan = self._scan_route()
         self.meters = self.scan.meters
         self.tracing = tracing.start("scan", settings.traces, settings.trace_ratio)
-        self.answer = traced(self.scan, self.tracing.tracer)
+        self.scan_app = traced(self.scan, self.tracing.tracer)
         self.site = site.create(
-            self.scan, self.rings, self.health, self.notices.current, settings.security_contact, settings.public_base
+            self.scan, self.keyring, self.health, self.notices.current, settings.security_contact, settings.public_base
         )
         self.pictures = PictureFiles(settings.pictures_url, self.site)
-        self.loop_lag = LoopLag(lambda: self.watch.looks)
+        self.loop_lag = LoopLag(lambda: self.freshness.comparisons)
         self.collector = ScanCollector(self.health, self.meters, self.loop_lag, settings.scan_stream_length)
         self.exposition = self._exposition()
 
@@ -88,12 +88,12 @@ class App:
 
     def _scan_route(self) -> ScanRoute:
         words = texts.load()
-        lookup = Lookup(self.memory, self.cache, self.source)
-        resolver = Resolver(Seals(self.rings), lookup, self.places, clock=time.time, record=self.cache.record)
+        lookup = Lookup(self.memory, self.redis_reader, self.database)
+        resolver = Resolver(Seals(self.keyring), lookup, self.geoip, clock=time.time, record=self.redis_reader.record)
         return ScanRoute(
             resolver,
             ScanPages(words, self.official, self.settings.authority_url),
-            JsonAnswers(words),
+            JsonBodies(words),
             addresses=ClientAddresses(self.settings.trusted_proxies),
             salts=self.salts,
             rate_limits=ScanRateLimits(self.settings.scans_per_minute, self.settings.guesses_per_minute),
@@ -102,13 +102,13 @@ class App:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One connection event, as ASGI has it."""
+        """One ASGI connection."""
         if scope["type"] == "http":
             path = scope["path"]
             picture = path.startswith(pictures.FOLDER)
             plain = picture or path in site.PATHS or path.startswith(site.FOLDER)
             if not plain:
-                await self.answer(scope, receive, send)
+                await self.scan_app(scope, receive, send)
             elif path in site.ALWAYS or not await self.scan.refuse_over_limit(scope, send):
                 await (self.pictures if picture else self.site)(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -125,55 +125,55 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def start(self) -> None:
-        """Compare Redis with the database once, and from then on every half second; read the notices."""
-        await self.watch.start(self.cache)
+        """Compare Redis with the database, read the notices, and start the background tasks."""
+        await self.freshness.start(self.redis_reader)
         await self.notices.start()
         self.loop_lag.start()
         self.collector.start()
         self.exposition.start()
 
     async def stop(self) -> None:
-        """Send the scans that still wait and close every connection."""
+        """Send the scans that wait, end the background tasks and close every connection."""
         self.exposition.stop()
         self.loop_lag.stop()
         await self.notices.stop()
-        await self.watch.stop()
+        await self.freshness.stop()
         await self.scan.resolver.lookup.close()
-        await self.cache.close()
-        await self.source.close()
-        self.places.close()
+        await self.redis_reader.close()
+        await self.database.close()
+        self.geoip.close()
         await asyncio.to_thread(self.tracing.close)
         await asyncio.sleep(0)
 
     def health(self) -> dict[str, Any]:
-        """What this process stands on. Ready as long as it can confirm the status of a code."""
-        ring = self.rings.current()
-        signing = ring.beginning(datetime.now(UTC))
+        """The body of /readyz. The process is ready while it can confirm the status of a code."""
+        keyring = self.keyring.current()
+        signing = keyring.beginning(datetime.now(UTC))
         return {
-            "ready": self.watch.state != "nowhere" and self.loop_lag.rounds_grow,
-            "answers_from": self.watch.state,
+            "ready": self.freshness.state != "nowhere" and self.loop_lag.rounds_grow,
+            "answers_from": self.freshness.state,
             "redis": "up" if self.memory.believed else "not believed",
-            "database": "up" if self.source.up else "down",
-            "looks": self.watch.looks,
+            "database": "up" if self.database.up else "down",
+            "comparisons": self.freshness.comparisons,
             "keyring": {
-                "serial": ring.serial,
-                "issued": ring.issued.timestamp(),
+                "serial": keyring.serial,
+                "issued": keyring.issued.timestamp(),
                 "signs_until": 0.0 if signing is None else signing.record.not_after.timestamp(),
-                "problem": self.rings.problem is not None,
+                "problem": self.keyring.problem is not None,
             },
             "projection": {"generation": self.memory.generation, "revision": self.memory.revision},
             "cards_in_memory": len(self.memory),
             "scans": {"waiting": len(self.buffer), "sent": self.buffer.sent, "dropped": self.buffer.dropped},
             "redis_round_trips": self.redis.trips,
-            "database_queries": self.source.queries,
-            "database_joined": self.source.joined,
+            "database_queries": self.database.queries,
+            "database_joined": self.database.joined,
         }
 
 
 def _collect_seldom() -> None:
-    """Take what is there by now out of garbage collection, and look for cycles once in 20 000 new objects.
+    """Exclude all objects made so far from garbage collection, and collect once in 20 000 new objects (default: 700).
 
-    A scan makes some twenty objects that are tracked and leaves none behind; by default 700 are reason to look.
+    A scan makes some twenty tracked objects and leaves none behind.
     """
     gc.collect()
     gc.freeze()

@@ -1,9 +1,11 @@
-"""uvicorn, with two things added: bounds (`scanweb.http.bounds`), and a whole answer in one message. `uvicorn --http scanweb.server:Protocol …`.
+"""uvicorn with two additions: bounds (`scanweb.http.bounds`) and whole responses in one message.
 
-uvicorn checks and copies every header of every answer in Python, and takes head and body apart in two messages. The
-head of a scan page is the same for thousands of scans: so the ASGI extension `zpcode.answer` (announced in
-`scope["extensions"]`, as ASGI 3.0 has it) takes it ready-made. Under a server without it the same application
-answers in plain ASGI messages: `scanweb.http.scan_route.respond` knows both.
+Started as `uvicorn --http scanweb.server:Protocol …`.
+
+uvicorn checks and copies every header of every response in Python, and takes head and body in two messages. The head of
+a scan page is the same for thousands of scans. So the ASGI extension `zpcode.response`, announced in
+`scope["extensions"]` (ASGI 3.0), takes it ready-made. Under a server without the extension the same application sends
+plain ASGI messages: `scanweb.http.responses.respond` does both.
 """
 
 from __future__ import annotations
@@ -15,13 +17,13 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from scanweb.http.bounds import RequestBounds
-from scanweb.http.responses import ANSWER
+from scanweb.http.responses import WHOLE_RESPONSE
 
-_EXTENSIONS: Final[dict[str, dict[object, object]]] = {ANSWER: {}}
+_EXTENSIONS: Final[dict[str, dict[object, object]]] = {WHOLE_RESPONSE: {}}
 
 
-class _Dated:
-    """uvicorn's own headers (the date) as bytes; uvicorn makes a new list of them every second."""
+class _OwnHeaders:
+    """uvicorn's own headers (the date) as bytes, built once for each list: uvicorn makes a new list every second."""
 
     __slots__ = ("_headers", "_text")
 
@@ -37,10 +39,10 @@ class _Dated:
 
 
 class _Outgoing:
-    """Answers on their way out. Those of one turn of the event loop are written one after another at its end.
+    """Responses on their way out: those of one turn of the event loop are written together at its end.
 
-    A write puts a page through the kernel as far as the reader's socket and wakes the reader. Between two pages' worth
-    of Python that costs four times as much as in a row.
+    A write carries a page through the kernel to the reader's socket and wakes the reader. Writes in a row cost a quarter
+    of writes with other Python code between them.
     """
 
     __slots__ = ("_waiting",)
@@ -48,28 +50,28 @@ class _Outgoing:
     def __init__(self) -> None:
         self._waiting: list[tuple[asyncio.Transport, bytes]] = []
 
-    def put(self, transport: asyncio.Transport, answer: bytes) -> None:
+    def put(self, transport: asyncio.Transport, response: bytes) -> None:
         if not self._waiting:
             asyncio.get_running_loop().call_soon(self._write)
-        self._waiting.append((transport, answer))
+        self._waiting.append((transport, response))
 
     def _write(self) -> None:
         waiting, self._waiting = self._waiting, []
-        for transport, answer in waiting:
+        for transport, response in waiting:
             if not transport.is_closing():
-                transport.write(answer)
+                transport.write(response)
 
 
-_dated = _Dated()
+_own_headers = _OwnHeaders()
 _outgoing = _Outgoing()
 
 
 class Cycle(RequestResponseCycle):
-    """One request and its answer."""
+    """One request and its response."""
 
     async def send(self, message: Any) -> None:
-        """An ASGI message, or a whole answer."""
-        if message["type"] != ANSWER:
+        """Send an ASGI message, or a whole response."""
+        if message["type"] != WHOLE_RESPONSE:
             await super().send(message)
             return
         if self.flow.write_paused and not self.disconnected:
@@ -77,24 +79,24 @@ class Cycle(RequestResponseCycle):
         if self.disconnected:
             return
         if self.response_started:
-            raise RuntimeError("an answer after the answer")
+            raise RuntimeError("a second response to one request")
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
-        answer = b"".join((message["head"], _dated(self.default_headers), end, *message["body"]))
+        response = b"".join((message["head"], _own_headers(self.default_headers), end, *message["body"]))
         self.message_event.set()
         if self.keep_alive:
-            _outgoing.put(self.transport, answer)
+            _outgoing.put(self.transport, response)
         else:
-            self.transport.write(answer)
+            self.transport.write(response)
             self.transport.close()
         self.on_response()
 
 
 class Protocol(RequestBounds):
-    """uvicorn's httptools protocol behind a door, whose requests can be answered whole."""
+    """uvicorn's httptools protocol with bounds and the extension for whole responses."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Callable[..., Any]) -> None:
-        cycle.__class__ = Cycle  # uvicorn has no hook for the class it makes
+        cycle.__class__ = Cycle  # uvicorn offers no setting for this class
         cycle.scope["extensions"] = _EXTENSIONS
         super()._start_asgi_task(cycle, app)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from scanweb.http.exchange import Receive, Scope, Send
-from scanweb.http.responses import ANSWER, FIXED, HTML
+from scanweb.http.responses import FIXED, HTML, WHOLE_RESPONSE
 
 BODY: Final = b"x" * int(os.environ.get("ZPCODE_EMPTY_BYTES", "8000"))
 HEADERS: Final = [
@@ -41,7 +41,7 @@ _HEAD: Final = b"HTTP/1.1 200 OK\r\n" + b"".join(b"%b: %b\r\n" % pair for pair i
 async def whole(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer in one ready-made message, as scans are answered (`scanweb.server`)."""
     if scope["type"] == "http":
-        await send({"type": ANSWER, "head": _HEAD, "body": [BODY]})
+        await send({"type": WHOLE_RESPONSE, "head": _HEAD, "body": [BODY]})
     else:
         await app(scope, receive, send)
 

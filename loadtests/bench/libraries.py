@@ -38,7 +38,7 @@ from scanweb.page.html import ScanPages
 from scanweb.page.slots import RenderedPieces
 from scanweb.redis.client import RedisClient
 from scanweb.redis.connection import Command
-from scanweb.scan.resolver import ScanAnswer
+from scanweb.scan.resolver import Resolution
 from scanweb.settings import ScanSettings
 from scanweb.visits.visitors import Visitor
 from zpcode.embedded.cluster import EmbeddedCluster
@@ -72,9 +72,9 @@ def library_figures() -> Figures:
 async def _redis(system: BenchSystem) -> Figures:
     """A pipelined round trip to one server: `scanweb.redis.connection` and redis-py's asyncio client, both on hiredis."""
     ours, library = RedisClient(system.addresses.redis, seconds=5), Redis.from_url(system.addresses.redis, protocol=2)
-    await ours.ask([("SET", key, _BODY) for key in _keys()])
+    await ours.execute([("SET", key, _BODY) for key in _keys()])
     try:
-        return await _compared_async("connection", lambda: ours.ask(_trip()), lambda: _piped(library), TRIPS)
+        return await _compared_async("connection", lambda: ours.execute(_trip()), lambda: _piped(library), TRIPS)
     finally:
         await ours.close()
         await library.aclose()
@@ -92,7 +92,7 @@ async def _cluster(system: BenchSystem) -> Figures:
         for key in _keys():
             await library.set(key, _BODY)
         try:
-            return await _compared_async("cluster", lambda: ours.ask(_trip()), lambda: _piped(library), TRIPS)
+            return await _compared_async("cluster", lambda: ours.execute(_trip()), lambda: _piped(library), TRIPS)
         finally:
             await ours.close()
             await library.aclose()
@@ -122,22 +122,22 @@ async def _page(system: BenchSystem) -> Figures:
     app = create(_settings(system))
     await app.start()
     try:
-        answer = await _answer(app, system.paths[0])
+        resolution = await _resolve(app, system.paths[0])
     finally:
         await app.stop()
     kept, rendering = (ScanPages(texts.load(), app.official) for _ in range(2))
-    rendering._kept = rendering._whole = RenderedPieces(0)  # noqa: SLF001 - every template is rendered for every page
+    rendering._pieces = rendering._whole_pages = RenderedPieces(0)  # noqa: SLF001 - every template is rendered for every page
 
     def filled() -> bytes:
-        page, values = kept.answer(answer, LANGUAGE)
+        page, values = kept.scan(resolution, LANGUAGE)
         return b"".join(page.plain(values))
 
     def rendered() -> bytes:
-        page, values = rendering.answer(msgspec.structs.replace(answer, rendered=None), LANGUAGE)
+        page, values = rendering.scan(msgspec.structs.replace(resolution, pages=None), LANGUAGE)
         return b"".join(page.plain(values))
 
     def filled_gzip() -> list[bytes]:
-        page, values = kept.answer(answer, LANGUAGE)
+        page, values = kept.scan(resolution, LANGUAGE)
         return page.gzipped(values)
 
     if filled() != rendered():
@@ -151,7 +151,7 @@ def _settings(system: BenchSystem) -> ScanSettings:
     return ScanSettings()
 
 
-async def _answer(app: App, path: str) -> ScanAnswer:
+async def _resolve(app: App, path: str) -> Resolution:
     return await app.scan.resolver.scan(path.encode(), Visitor("203.0.113.0/24", "browser", b"12345678"), LANGUAGE)
 
 

@@ -25,7 +25,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from scanweb.lookup import history
-from scanweb.lookup.history import HistoryQuery
+from scanweb.lookup.history import ItemQuery
 from scanweb.lookup.redis_reader import HEAD
 from zpcode.embedded.cluster import EmbeddedCluster
 from zpcode.embedded.servers import Servers
@@ -169,8 +169,8 @@ def _asked(redis: Any) -> dict[str, float]:
     }
 
 
-def _look(index: int) -> HistoryQuery:
-    return HistoryQuery(_BATCH, index, int(time.time()), _DICE.randbytes(4), "杭州|Hangzhou", own=False)
+def _look(index: int) -> ItemQuery:
+    return ItemQuery(_BATCH, index, int(time.time()), _DICE.randbytes(4), "杭州|Hangzhou", own=False)
 
 
 def _cost(redis: Any, calls: list[list[tuple[str | int | bytes, ...]]]) -> tuple[float, float]:

@@ -1,13 +1,13 @@
-"""The door of a scan process: uvicorn's HTTP protocol with the bounds it does not have. `scanweb.server` stands on it.
+"""Request bounds: uvicorn's HTTP protocol with limits on time and size. `scanweb.server` is built on it.
 
-A plain uvicorn waits for ever for the end of a head, keeps headers of any length in memory, and waits for ever for a
-client that does not read. Here a request has to arrive whole within some seconds and some KiB, and an answer has to be
-taken within some seconds; whoever is slower or larger is refused and hung up on, and costs nobody else anything.
+Plain uvicorn waits without limit for the end of a head and for a client that does not read, and keeps headers of any
+length in memory. Here a request must arrive within `ARRIVE_SECONDS` and `REQUEST_BYTES`, and a response must be read
+within `TAKE_SECONDS`. A client that exceeds a bound is refused and disconnected, at no cost to other clients.
 
-A reverse proxy in front does the same (deploy/nginx.conf) and hides slow clients altogether; this is for hosts without
-one, and for the day the proxy is told to wait longer.
+A reverse proxy in front does the same (deploy/nginx.conf). These bounds are for hosts without a proxy, and for proxies
+that are configured to wait longer.
 
-What clients do wrong is not logged line by line: whoever sends rubbish could fill a disk with it.
+Errors of clients are not logged: a client could fill the disk with them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any, Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 ARRIVE_SECONDS: Final = 10.0
-"""From the connection, or the first byte of a further request, to the last byte of the request."""
+"""From the connection, or from the first byte of a further request, to the last byte of the request."""
 TAKE_SECONDS: Final = 20.0
-"""For a client that stopped reading, to go on reading; and for what is left when the connection is being closed."""
+"""How long a client may pause reading, and how long it may take to read the rest while the connection is being closed."""
 REQUEST_BYTES: Final = 32 * 1024
-"""Head and body together; a scan has 2 KiB at most, and no body."""
+"""Head and body together. A scan has at most 2 KiB and no body."""
 _PIECE: Final = 16 * 1024
-_LOG: Final = logging.getLogger("uvicorn.door")
+_LOG: Final = logging.getLogger("uvicorn.bounds")
 _LOG.setLevel(logging.ERROR)
 
 _REFUSALS: Final = {
@@ -46,10 +46,10 @@ _WHOLE_REFUSALS: Final = {status: _refusal(status) for status in _REFUSALS}
 
 
 class RequestBounds(HttpToolsProtocol):
-    """One connection. Only two steps of an ordinary request are watched, because each costs a scan 0.2 µs.
+    """One connection. Only two steps of an ordinary request are overridden, because each costs a scan 0.2 µs.
 
-    uvicorn makes a new `scope` at the first byte of a request and a new `cycle` at the end of its head: so the
-    request that is arriving is whole when its scope is `_whole`, and has its head when its scope is the cycle's.
+    uvicorn makes a new `scope` at the first byte of a request and a new `cycle` at the end of its head. So the arriving
+    request is whole when its scope is `_whole`, and its head is whole when its scope is the cycle's.
     """
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
@@ -62,15 +62,15 @@ class RequestBounds(HttpToolsProtocol):
         self._arrival: TimerHandle | None = None
         self._taking: TimerHandle | None = None
 
-    # What comes in ----------------------------------------------------------------------------------
+    # Requests ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """A client connected, and has so long to send a request."""
+        """A client connected: start the timer for its first request."""
         super().connection_made(transport)
         self._arrival = self.loop.call_later(ARRIVE_SECONDS, self._late)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of requests: piece by piece, so that none of them grows beyond its bound."""
+        """Bytes of requests, parsed in pieces so that no request grows beyond its bound."""
         if len(data) > _PIECE:
             for at in range(0, len(data), _PIECE):
                 if not self.transport.is_closing():
@@ -78,13 +78,13 @@ class RequestBounds(HttpToolsProtocol):
             return
         super().data_received(data)
         if self._whole is not self.scope:
-            self._wait(len(data))
+            self._check_arrival(len(data))
         elif self._arrival is not None:
             self._arrival.cancel()
             self._arrival = None
 
-    def _wait(self, more: int) -> None:
-        """For the rest of a request, of which at most `more` bytes came just now."""
+    def _check_arrival(self, more: int) -> None:
+        """Check the size of a request that is not whole yet, of which at most `more` bytes have just come, and time the rest."""
         if self._measured is not self.scope:
             self._measured, self._size = self.scope, 0
         self._size += more
@@ -97,7 +97,7 @@ class RequestBounds(HttpToolsProtocol):
         return self.cycle is not None and self.cycle.scope is self.scope
 
     def on_message_complete(self) -> None:
-        """A request is whole. One after whose answer the connection ends has so long to take it."""
+        """A request is whole. If the connection ends with its response, start the timer for reading that."""
         self._whole = self.scope
         super().on_message_complete()
         cycle = self.cycle
@@ -108,35 +108,35 @@ class RequestBounds(HttpToolsProtocol):
         self._arrival = None
         if self._size:
             self._refuse(408)
-        else:  # a browser's spare connection: it would take words for the answer to its next request
+        else:  # a browser's spare connection: it would read a refusal as the response to its next request
             self._hang_up()
 
-    # What goes out ----------------------------------------------------------------------------------
+    # Responses ---------------------------------------------------------------------------------------
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as we write."""
+        """The client reads more slowly than the response is written: start the timer."""
         super().pause_writing()
         if self._taking is None:
             self._taking = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """The client has caught up: stop the timer."""
         super().resume_writing()
         if self._taking is not None and self.cycle.keep_alive and not self.transport.is_closing():
             self._taking.cancel()
             self._taking = None
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing more came on a connection that was kept."""
+        """No further request came on a connection that was kept open."""
         self._hang_up()
 
     def send_400_response(self, msg: str) -> None:
-        """What the parser could not read."""
+        """Refuse a request that the parser could not read."""
         del msg
         self._refuse(400)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, and so is everything that waited for it."""
+        """The connection is gone: stop its timers."""
         for timer in (self._arrival, self._taking):
             if timer is not None:
                 timer.cancel()
@@ -144,25 +144,25 @@ class RequestBounds(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _refuse(self, status: int) -> None:
-        """Say why, where that cannot be taken for part of another answer, and hang up."""
+        """Send the reason, unless it would be read as part of another response, and disconnect."""
         if self._refused or self.transport.is_closing():
             return
         if self._is_next():
             self.transport.write(_WHOLE_REFUSALS[status])
         self._refused = True
         if self.cycle is not None:
-            self.cycle.disconnected = True  # whatever the application still says goes nowhere
+            self.cycle.disconnected = True  # drop whatever the application still sends
         self.pipeline.clear()
         self._hang_up()
 
     def _is_next(self) -> bool:
-        """Whether what is written now is read as the answer to the request that is arriving."""
+        """Whether the next bytes are read as the response to the arriving request."""
         if self._has_head():
             return not self.pipeline and not self.cycle.response_started
         return self.cycle is None or self.cycle.response_complete
 
     def _hang_up(self) -> None:
-        """Close, and do not wait for ever until the client has read what is left."""
+        """Close the connection, after at most `TAKE_SECONDS` for the client to read the rest."""
         self.transport.close()
         if self._taking is None:
             self._taking = self.loop.call_later(TAKE_SECONDS, self.transport.abort)

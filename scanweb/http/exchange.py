@@ -1,4 +1,4 @@
-"""One HTTP request as the scan service reads it: ASGI's types, and the headers and query fields that matter."""
+"""One HTTP request as the scan service reads it: ASGI's types, and the headers and query fields it uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Request(msgspec.Struct):
-    """What matters of a request: headers by name, the language and form it asks for."""
+    """The headers and query fields that are used. `asked_…` are from the query and win over the headers."""
 
     method: str
     agent: str = ""
@@ -33,9 +33,9 @@ class Request(msgspec.Struct):
 
     @classmethod
     def read(cls, scope: Scope) -> Request:
-        """Out of an ASGI scope. Header bytes are read as Latin-1 (RFC 9110, section 5.5), at most 512 of each.
+        """Read a request from an ASGI scope. Headers are read as Latin-1 (RFC 9110, section 5.5), at most 512 bytes of each.
 
-        What comes here is searched and remembered, and a server may let headers of any length pass.
+        The values are searched and cached, and a server may let headers of any length pass.
         """
         request = cls(scope["method"])
         for name, value in scope["headers"]:
@@ -55,7 +55,7 @@ class Request(msgspec.Struct):
         elif name == b"accept-encoding":
             self.encodings = value[:HEADER_BYTES].decode("latin-1")
         elif name == b"x-forwarded-for":
-            self.forwarded += (value[-HEADER_BYTES:].decode("latin-1"),)  # the right-most address counts
+            self.forwarded += (value[-HEADER_BYTES:].decode("latin-1"),)  # only the right-most addresses count
         else:
             self.purpose = (self.purpose + value[:HEADER_BYTES].decode("latin-1"))[:HEADER_BYTES]
 

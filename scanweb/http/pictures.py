@@ -1,8 +1,8 @@
-"""The files of pictures of products, as a plain ASGI callable.
+"""The picture files of products, as a plain ASGI callable.
 
-A file is named by what is in it and never changes, so whoever has it keeps it for good. It is read from where the
-authority put it (`ZPCODE_PICTURES`), by threads of obstore's own: a disk or a bucket that is slow holds up nobody's
-scan. The proxy may serve the same folder itself (`deploy/nginx.conf`); then this is hardly asked.
+A file is named by the digest of its content and never changes, so clients may cache it for ever. It is read from where
+the authority wrote it (`ZPCODE_PICTURES`) by obstore's threads: a slow disk or bucket delays no scan. The proxy may serve
+the same folder itself (`deploy/nginx.conf`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from zpcode.wire.card import PICTURE_NAME, PICTURES
 
 FOLDER: Final = PICTURES
 MEMORY: Final = 32 * 2**20
-"""Bytes of pictures a process remembers."""
-AT_ONCE: Final = 16
-"""Files under way at a time; whoever comes then waits for one of them."""
+"""Bytes of pictures that a process keeps in memory."""
+MAX_READS: Final = 16
+"""Files read at a time; further requests wait."""
 SECONDS: Final = 3.0
 _LOG = logging.getLogger(__name__)
 _PATH = re.compile(re.escape(PICTURES.encode()) + PICTURE_NAME.encode())
@@ -40,18 +40,18 @@ _FIXED: Final = (
 
 
 class PictureFiles:
-    """Serves `/pictures/…` from a URL: `file:///…`, `s3://bucket/prefix`. `missing` answers what is not there."""
+    """Serves `/pictures/…` from a URL: `file:///…`, `s3://bucket/prefix`. `missing` responds to names without a file."""
 
     def __init__(self, url: str, missing: Any, *, memory: int = MEMORY, seconds: float = SECONDS) -> None:
         self._url, self._missing = url, missing
         self._opened: ObjectStore | None = None
-        self._kept: OrderedDict[bytes, bytes] = OrderedDict()
+        self._in_memory: OrderedDict[bytes, bytes] = OrderedDict()
         self._room, self._seconds = memory, seconds
-        self._seats = asyncio.Semaphore(AT_ONCE)
+        self._reads = asyncio.Semaphore(MAX_READS)
         self._under_way: dict[bytes, asyncio.Task[bytes | None]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, as ASGI has it."""
+        """Respond to one request (ASGI)."""
         if scope["method"] not in {"GET", "HEAD"}:
             await refuse_method(scope["method"], send)
             return
@@ -61,11 +61,11 @@ class PictureFiles:
             return
         name = match[0].removeprefix(PICTURES.encode())
         etag = b'"%b"' % name
-        if _has(scope, etag):
+        if _is_cached(scope, etag):
             await _send(scope, send, 304, (*_FIXED, (b"etag", etag)))
             return
         try:
-            data = await asyncio.wait_for(asyncio.shield(self._found(name)), self._seconds)
+            data = await asyncio.wait_for(asyncio.shield(self._file(name)), self._seconds)
         except (BaseError, OSError, TimeoutError):
             _LOG.warning("pictures cannot be read", exc_info=True)
             headers = ((b"cache-control", b"no-store"), (b"retry-after", b"5"), (b"content-length", b"0"))
@@ -77,12 +77,12 @@ class PictureFiles:
         headers = ((b"content-type", _KINDS[match[3]]), (b"content-length", b"%d" % len(data)), (b"etag", etag))
         await _send(scope, send, 200, (*_FIXED, *headers), data)
 
-    def _found(self, name: bytes) -> asyncio.Future[bytes | None]:
-        """The file, from memory or from the one reading of it that is under way."""
-        if (kept := self._kept.get(name)) is not None:
-            self._kept.move_to_end(name)
+    def _file(self, name: bytes) -> asyncio.Future[bytes | None]:
+        """A future of the file, from memory or from the one read of it that is under way; None: there is none."""
+        if (data := self._in_memory.get(name)) is not None:
+            self._in_memory.move_to_end(name)
             done: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-            done.set_result(kept)
+            done.set_result(data)
             return done
         task = self._under_way.get(name)
         if task is None:
@@ -93,36 +93,36 @@ class PictureFiles:
     def _ended(self, name: bytes, task: asyncio.Task[bytes | None]) -> None:
         del self._under_way[name]
         if not task.cancelled():
-            task.exception()  # told to whoever waits; nobody may be left
+            task.exception()  # mark it as retrieved: no request may be waiting any more
 
     async def _read(self, name: bytes) -> bytes | None:
-        async with self._seats:
+        async with self._reads:
             try:
                 if self._opened is None:
                     self._opened = _open(self._url)
-                answer = await obstore.get_async(self._opened, name.decode("ascii"))
+                result = await obstore.get_async(self._opened, name.decode("ascii"))
             except (NotFoundError, FileNotFoundError):
                 return None
-            data = bytes(await answer.bytes_async())
+            data = bytes(await result.bytes_async())
         self._keep(name, data)
         return data
 
     def _keep(self, name: bytes, data: bytes) -> None:
-        self._kept[name] = data
+        self._in_memory[name] = data
         self._room -= len(data)
         while self._room < 0:
-            self._room += len(self._kept.popitem(last=False)[1])
+            self._room += len(self._in_memory.popitem(last=False)[1])
 
 
 def _open(url: str) -> ObjectStore:
-    """The place at a URL. Nothing is made: where the folder is not there (yet), no picture is. Raises FileNotFoundError."""
+    """The store at a URL. No folder is created. Raises FileNotFoundError where the folder does not exist (yet)."""
     if url.startswith("file://"):
         return LocalStore(Path(unquote(urlsplit(url).path)).resolve(strict=True))
     return from_url(url, client_options={"timeout": f"{SECONDS}s", "connect_timeout": "1s"})
 
 
-def _has(scope: Scope, etag: bytes) -> bool:
-    """Whether the asker has this very file (RFC 9110, 13.1.2); `*` is not enough: it may not be there."""
+def _is_cached(scope: Scope, etag: bytes) -> bool:
+    """Whether the client has this file (RFC 9110, 13.1.2). `*` does not count: the file may not exist."""
     return any(
         etag in (one.strip().removeprefix(b"W/") for one in value.split(b","))
         for name, value in scope["headers"]

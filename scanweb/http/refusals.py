@@ -1,6 +1,6 @@
-"""What is said instead of an answer, in the reader's language: too many requests, no such page, no such method.
+"""Refusals in the reader's language: too many requests, no such page, no such method.
 
-None of it says anything about a code.
+A refusal says nothing about a code.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _WORDS: Final = {
 
 
 class Refusals:
-    """Pages and JSON, made once: whoever is refused must cost nothing."""
+    """Pages and JSON bodies of refusals, rendered once: a refused request must cost almost nothing."""
 
     def __init__(self, pages: ScanPages, words: dict[str, Messages]) -> None:
-        self._told: dict[tuple[int, str], bytes] = {}
+        self._json: dict[tuple[int, str], bytes] = {}
         self._pages: dict[tuple[int, str, bool], bytes] = {}
         for status, (name, title, text) in _WORDS.items():
             for language, t in words.items():
-                told = {"error": name, "title": t(title), "text": t(text)}
-                self._told[status, language] = msgspec.json.encode(told)
+                problem = {"error": name, "title": t(title), "text": t(text)}
+                self._json[status, language] = msgspec.json.encode(problem)
                 for large in (False, True):
                     page = pages.notice(language, t(title), t(text), large=large)
                     self._pages[status, language, large] = b"".join(page.plain(()))
 
     def body(self, status: int, language: str, *, as_json: bool, large: bool = False) -> bytes:
-        """What is said with one of the statuses above; with any other of the 4xx, as with 404."""
-        known = status if status in _WORDS else 404
-        return self._told[known, language] if as_json else self._pages[known, language, large]
+        """The body for 404, 405 or 429; every other status gets the body of 404."""
+        covered = status if status in _WORDS else 404
+        return self._json[covered, language] if as_json else self._pages[covered, language, large]

@@ -1,4 +1,4 @@
-"""Responses of the scan service: security headers, whole answers in one message, refused methods."""
+"""Responses of the scan service: headers, whole responses in one message, refused methods."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from scanweb.http.exchange import Headers, Scope, Send
 from scanweb.page import assets
 from zpcode.wire import security_headers
 
-ANSWER: Final = "zpcode.answer"
-"""An ASGI extension and its message (`scanweb.server`): a whole answer at once. `head` is status line and headers,
-each with its line break; `body` a list of pieces."""
+WHOLE_RESPONSE: Final = "zpcode.response"
+"""An ASGI extension and its message (`scanweb.server`): a whole response at once. `head` is status line and headers, each
+with its line break; `body` is a list of pieces."""
 
 HTML: Final = b"text/html; charset=utf-8"
 
@@ -37,7 +37,7 @@ _PREFLIGHT: Final = (
 
 @lru_cache(maxsize=256)
 def _head(status: int, kind: bytes, more: Headers) -> bytes:
-    """Status line and headers of an answer up to the length of its body."""
+    """Status line and headers of a response, up to the length of its body."""
     lines = [b"%b: %b\r\n" % pair for pair in (*FIXED, *more, (b"content-type", kind))]
     return b"".join([b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()), *lines, _LENGTH])
 
@@ -48,21 +48,21 @@ _LENGTH: Final = b"content-length: "
 def whole(
     scope: Scope, status: int, kind: bytes, body: list[bytes], more: Headers, *, sized: bool = True
 ) -> dict[str, Any]:
-    """A whole answer as one message (`ANSWER`): to HEAD without its body, and without its length unless `sized`."""
+    """A whole response as one message (`WHOLE_RESPONSE`): to HEAD without body, and without length unless `sized`."""
     length = 0
     for piece in body:
         length += len(piece)
     head = b"%b%d\r\n" % (_head(status, kind, more), length)
     if not sized:
         head = _head(status, kind, more).removesuffix(_LENGTH)
-    return {"type": ANSWER, "status": status, "head": head, "body": [] if scope["method"] == "HEAD" else body}
+    return {"type": WHOLE_RESPONSE, "status": status, "head": head, "body": [] if scope["method"] == "HEAD" else body}
 
 
 async def respond(
     scope: Scope, send: Send, status: int, kind: bytes, body: list[bytes], *, more: Headers = (), sized: bool = True
 ) -> None:
-    """One whole response, its body in pieces. To HEAD the same headers go out without the body; the length if `sized`."""
-    if ANSWER in scope.get("extensions", ()):
+    """Send a whole response, its body in pieces. To HEAD it is sent without body, and without length unless `sized`."""
+    if WHOLE_RESPONSE in scope.get("extensions", ()):
         await send(whole(scope, status, kind, body, more, sized=sized))
         return
     joined = b"".join(body)
@@ -74,7 +74,7 @@ async def respond(
 
 
 async def refuse_method(method: str, send: Send) -> None:
-    """OPTIONS is answered here, preflight or not, as a GS1 resolver should; other methods are refused."""
+    """Respond to OPTIONS (CORS, as a GS1 resolver has to) and refuse every other method."""
     status = 204 if method == "OPTIONS" else 405
     headers = [*FIXED, _ALLOW, *_PREFLIGHT] if status == 204 else [*FIXED, _ALLOW, (b"content-length", b"0")]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -1,4 +1,4 @@
-"""Everything of the scan service that is not a scan: the form, the keyring, health, the style sheet."""
+"""The pages and files of the scan service besides scans: the form, the keyring, health, scripts, robots.txt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scanweb.http import responses
 from scanweb.http.scan_route import ScanRoute
 from scanweb.page import assets
 from scanweb.page.html import LARGE
-from scanweb.page.slots import Fill
+from scanweb.page.slots import SlottedPage
 from zpcode.errors import MalformedCode
 from zpcode.language.negotiation import takes_gzip, wants_json
 from zpcode.wire import link
@@ -32,21 +32,21 @@ PATHS: Final = frozenset(
 )  # fmt: skip
 FOLDER: Final = "/static/"
 ALWAYS: Final = frozenset({"/healthz", "/readyz"})
-"""What a balancer asks for however often."""
+"""Paths without a rate limit: a balancer asks for them often."""
 KEYRING_SECONDS: Final = 60
 ROBOTS: Final = "User-agent: *\nAllow: /$\nAllow: /static/\nDisallow: /\n"
-"""The front page may be found; what a code says is for whoever holds it, and a crawler's visit is no scan (RFC 9309)."""
+"""Crawlers may index the front page only: pages of codes are for those who hold the product (RFC 9309)."""
 SECURITY_DAYS: Final = 180
 
 
 class Static(StaticFiles):
-    """The style sheet's neighbours. An address that names this version is good for ever, any other for an hour.
+    """Static files. An address with this version's hash may be cached for ever, every other address for an hour.
 
-    Of several servers some are older while a new version comes in: what they have under its address must not be kept.
+    During a deployment some servers are still old: what they send for the new address must not be kept.
     """
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
-        """A file, or that it has not changed."""
+        """The response with a file, or 304."""
         response = super().file_response(*args, **kwargs)
         scope: Scope = args[2] if len(args) > 2 else kwargs["scope"]
         versioned = f"{scope['path']}?{scope['query_string'].decode('latin-1')}" in assets.VERSIONED
@@ -58,50 +58,42 @@ class Static(StaticFiles):
         return response
 
 
-class Typed:
-    """An answer that writes itself, so that /q and a scan send exactly the same."""
+class TypedResponse(Response):
+    """The response to a number typed at /q. `ScanRoute` sends it, so that it equals the response to a scan."""
 
     def __init__(self, scan: ScanRoute, text: str) -> None:
-        self.scan, self.text = scan, text
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it, as ASGI has it."""
-        del receive
-        await self.scan.typed(scope, send, self.text)
-
-
-class _Response(Response):
-    def __init__(self, typed: Typed) -> None:
         super().__init__()
-        self._typed = typed
+        self._scan, self._text = scan, text
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._typed(scope, receive, send)
+        """Send it (ASGI)."""
+        del receive
+        await self._scan.typed(scope, send, self._text)
 
 
 def create(
     scan: ScanRoute,
-    rings: KeyringFile,
+    keyring: KeyringFile,
     health: Callable[[], dict[str, Any]],
     notices: Callable[[], NoticesCard | None],
     security: str,
     base: str,
 ) -> FastAPI:
-    """The app. `health` tells the state of what this process stands on, `notices` what was published last.
+    """The application. `health` returns the body of /readyz, `notices` the published notices (None: unknown).
 
-    `security` is where a weakness of the service is to be reported (RFC 9116), a URI; empty: nowhere is said.
+    `security` is the URI to which weaknesses of the service are reported (RFC 9116); empty: there is no security.txt.
     """
     silent: TelemetryConfig = {
         "tracing": False,
         "metrics": False,
         "logs": False,
         "auto_configure": False,
-    }  # it would note typed codes
+    }  # it would record typed codes
     site = FastAPI(title="浙品码 scan", docs_url=None, redoc_url=None, openapi_url=None, telemetry=silent)
     site.mount("/static", Static(directory=assets.STATIC))
     site.add_api_route("/", _landing(scan, notices), methods=["GET", "HEAD"])
     site.add_api_route("/q", _typed(scan), methods=["GET", "HEAD"])
-    site.add_api_route("/.well-known/zpcode-keyring.json", _keyring(rings), methods=["GET", "HEAD"])
+    site.add_api_route("/.well-known/zpcode-keyring.json", _keyring(keyring), methods=["GET", "HEAD"])
     site.add_api_route("/healthz", _alive, methods=["GET", "HEAD"])
     site.add_api_route("/readyz", _ready(health), methods=["GET", "HEAD"])
     site.add_api_route("/robots.txt", _robots, methods=["GET", "HEAD"])
@@ -122,7 +114,7 @@ def _fixed() -> dict[str, str]:
 
 
 def _refused(scan: ScanRoute) -> Callable[[Request, Exception], Response]:
-    """What the framework itself refuses (no such file, no such method), said in the reader's language."""
+    """The handler of the framework's own refusals (no such file, no such method): it sends them in the reader's language."""
 
     def refused(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
@@ -138,7 +130,7 @@ def _refused(scan: ScanRoute) -> Callable[[Request, Exception], Response]:
     return refused
 
 
-def _page(page: Fill, request: Request, language: str) -> Response:
+def _page(page: SlottedPage, request: Request, language: str) -> Response:
     zipped = takes_gzip(request.headers.get("accept-encoding", ""))
     headers = _fixed() | {"content-language": language} | ({"content-encoding": "gzip"} if zipped else {})
     body = b"".join(page.gzipped(()) if zipped else page.plain(()))
@@ -155,30 +147,30 @@ def _landing(scan: ScanRoute, notices: Callable[[], NoticesCard | None]) -> Call
 
 
 def _typed(scan: ScanRoute) -> Callable[[Request], Any]:
-    """A pasted link goes where it leads on this host; a number typed by hand is answered here."""
+    """Redirect a pasted link to its code on this host; respond to a number typed by hand."""
 
     async def typed(request: Request) -> Response:
         text = request.query_params.get("code", "").strip()
-        looks = "?lang=" + _language(scan, request)
+        query = "?lang=" + _language(scan, request)
         if request.query_params.get("size") == "large":
-            looks += LARGE
+            query += LARGE
         if not text:
-            return RedirectResponse("/" + looks, status_code=303, headers=_fixed())
+            return RedirectResponse("/" + query, status_code=303, headers=_fixed())
         if "/" in text:
             try:
                 path = link.parse(link.path_of(text)).path
             except MalformedCode:
-                return _Response(Typed(scan, text))
-            return RedirectResponse(path + looks, status_code=303, headers=_fixed())
-        return _Response(Typed(scan, text))
+                return TypedResponse(scan, text)
+            return RedirectResponse(path + query, status_code=303, headers=_fixed())
+        return TypedResponse(scan, text)
 
     return typed
 
 
-def _keyring(rings: KeyringFile) -> Callable[[], Any]:
+def _keyring(file: KeyringFile) -> Callable[[], Any]:
     async def keyring() -> Response:
         headers = _fixed() | {"cache-control": f"public, max-age={KEYRING_SECONDS}"}
-        return Response(rings.current().document, media_type="application/json", headers=headers)
+        return Response(file.current().document, media_type="application/json", headers=headers)
 
     return keyring
 

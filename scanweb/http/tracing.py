@@ -1,4 +1,4 @@
-"""Scans as spans, where tracing is on: method and status, never a path, an address or a user agent."""
+"""A span for each scan where tracing is on: its method and status, never its path, address or user agent."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from opentelemetry.trace import Tracer
 from scanweb.http.exchange import Receive, Scope, Send
 from zpcode.telemetry import tracing
 
-Answer = Callable[[Scope, Receive, Send], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-def traced(answer: Answer, tracer: Tracer) -> Answer:
-    """`answer` with a span around it; where tracing is off `answer` itself, so that a scan pays nothing."""
+def traced(application: Application, tracer: Tracer) -> Application:
+    """An application with a span around each request; where tracing is off the same one, so that a scan pays nothing."""
     if tracer is tracing.OFF:
-        return answer
+        return application
 
     async def with_span(scope: Scope, receive: Receive, send: Send) -> None:
         status = 0
@@ -27,7 +27,7 @@ def traced(answer: Answer, tracer: Tracer) -> Answer:
             await send(message)
 
         with tracing.span(tracer, "scan") as span:
-            await answer(scope, receive, send_and_remember)
+            await application(scope, receive, send_and_remember)
             method = scope["method"] if scope["method"] in {"GET", "HEAD"} else "other"
             span.set_attributes({"method": method, "status": status})
 

@@ -1,7 +1,7 @@
-"""Questions that come while an answer is under way are asked together: the shape of every round trip here.
+"""Request coalescing: queries that arrive while a round trip is under way are sent together in the next one.
 
-A caller awaits a future of its own; the work runs in a task that no caller can cancel. So a request
-that is given up never leaves a half-read connection behind, and nobody reads another's reply.
+A caller awaits a future; the round trip runs in a task that no caller can cancel. So a request that is given up never
+leaves a half-read connection behind, and no caller gets the reply to another caller's query.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ from typing import Generic, TypeVar
 from zpcode.errors import Text, Unavailable
 
 Q = TypeVar("Q")
-A = TypeVar("A")
+R = TypeVar("R")
 
 _LOG = logging.getLogger(__name__)
 _LATE = Text("服务暂时没有应答", "no answer in time")
 
 
-class Batcher(Generic[Q, A]):
-    """Bounded round trips, each for all the questions that were waiting when it began.
+class Batcher(Generic[Q, R]):
+    """Bounded round trips, each for all queries that were waiting when it began.
 
-    `run` is given the questions and returns as many answers in their order, or raises Unavailable for
-    all. At most `limit` run at once, each with at most `size` questions. A round trip that takes longer
-    than `deadline` seconds fails with everything that waits behind it, and is cancelled `grace` seconds
-    later; as long as all of them are late, new questions fail at once: nobody queues before a dead server.
+    `run` gets the queries and returns their results in the same order, or raises Unavailable for all of them. At most
+    `limit` round trips run at once, each with at most `size` queries.
+
+    A round trip that takes longer than `deadline` seconds fails, and so do the queries that wait behind it; it is
+    cancelled `grace` seconds later. While all round trips are late, new queries fail at once: nobody queues before a
+    dead server.
     """
 
     __slots__ = (
@@ -44,7 +46,7 @@ class Batcher(Generic[Q, A]):
 
     def __init__(
         self,
-        run: Callable[[Sequence[Q]], Awaitable[Sequence[A]]],
+        run: Callable[[Sequence[Q]], Awaitable[Sequence[R]]],
         *,
         limit: int,
         size: int,
@@ -56,34 +58,34 @@ class Batcher(Generic[Q, A]):
         self._running = 0
         self._scheduled = False
         self._late: set[asyncio.Task[None]] = set()
-        self._waiting: list[tuple[Q, asyncio.Future[A]]] = []
+        self._waiting: list[tuple[Q, asyncio.Future[R]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def ask(self, question: Q) -> asyncio.Future[A]:
-        """The answer to come. Fails with Unavailable at once where the queue is far too long already."""
+    def submit(self, query: Q) -> asyncio.Future[R]:
+        """A future of the query's result. It fails with Unavailable at once if 16 full round trips are waiting."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[A] = loop.create_future()
+        future: asyncio.Future[R] = loop.create_future()
         if len(self._late) >= self._limit or len(self._waiting) >= 16 * self._size:
-            _fail([(question, future)])
+            _fail([(query, future)])
             return future
-        self._waiting.append((question, future))
+        self._waiting.append((query, future))
         if self._running < self._limit and not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._start)  # not at once: what else came in this turn of the loop goes along
+            loop.call_soon(self._start)  # at the end of this turn of the loop, so that its other queries join
         return future
 
     def _start(self) -> None:
         self._scheduled = False
         while self._waiting and self._running < self._limit:
-            taken, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
+            batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
             self._running += 1
-            self._begin(taken)
+            self._begin(batch)
 
-    def _begin(self, taken: Sequence[tuple[Q, asyncio.Future[A]]]) -> None:
+    def _begin(self, batch: Sequence[tuple[Q, asyncio.Future[R]]]) -> None:
         loop = asyncio.get_running_loop()
         timer: list[asyncio.TimerHandle] = []
-        task = loop.create_task(self._trip(taken, timer))
-        timer.append(loop.call_later(self._deadline, self._expire, taken, task, timer))
+        task = loop.create_task(self._round_trip(batch, timer))
+        timer.append(loop.call_later(self._deadline, self._expire, batch, task, timer))
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
@@ -96,28 +98,28 @@ class Batcher(Generic[Q, A]):
         self._start()
 
     def _expire(
-        self, taken: Sequence[tuple[Q, asyncio.Future[A]]], task: asyncio.Task[None], timer: list[asyncio.TimerHandle]
+        self, batch: Sequence[tuple[Q, asyncio.Future[R]]], task: asyncio.Task[None], timer: list[asyncio.TimerHandle]
     ) -> None:
         self._late.add(task)
         timer[0] = asyncio.get_running_loop().call_later(self._grace, task.cancel)
         waiting, self._waiting = self._waiting, []
-        _fail(taken)
+        _fail(batch)
         _fail(waiting)
 
-    async def _trip(self, taken: Sequence[tuple[Q, asyncio.Future[A]]], timer: list[asyncio.TimerHandle]) -> None:
+    async def _round_trip(self, batch: Sequence[tuple[Q, asyncio.Future[R]]], timer: list[asyncio.TimerHandle]) -> None:
         try:
-            answers = await self._run([question for question, _ in taken])
-            for (_, future), answer in zip(taken, answers, strict=True):
+            results = await self._run([query for query, _ in batch])
+            for (_, future), result in zip(batch, results, strict=True):
                 if not future.done():
-                    future.set_result(answer)
+                    future.set_result(result)
         except Unavailable:
-            return  # told to those who wait, below
+            return  # `_fail` below tells the callers
         finally:
             timer[0].cancel()
-            _fail(taken)
+            _fail(batch)
 
     async def close(self) -> None:
-        """Give up what is waiting, and what is under way once its grace is over."""
+        """Fail the queries that wait; cancel the round trips that are still under way after `grace` seconds."""
         waiting, self._waiting = self._waiting, []
         _fail(waiting)
         tasks = list(self._tasks)
@@ -128,8 +130,8 @@ class Batcher(Generic[Q, A]):
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _fail(taken: Sequence[tuple[object, asyncio.Future[A]]]) -> None:
-    for _, future in taken:
+def _fail(batch: Sequence[tuple[object, asyncio.Future[R]]]) -> None:
+    for _, future in batch:
         if not future.done():
             future.set_exception(Unavailable(_LATE))
-            future.exception()  # a caller that went away leaves nobody to be told
+            future.exception()  # mark it as retrieved: the caller may have gone

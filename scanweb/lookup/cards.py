@@ -1,4 +1,4 @@
-"""What is known of one code: who asks, the cards it hangs on, what is missing among them, and what was found of it."""
+"""The cards that one code depends on, the query for them and the result."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 import msgspec
 
 from scanweb.lookup.memory import CardEntry
-from scanweb.lookup.seals import Checked
+from scanweb.lookup.seals import CheckedCode
 from zpcode.wire.card import BatchCard, History, LotCard, ProductCard, Timeline
 from zpcode.wire.payload import check_matches
 from zpcode.wire.permutation import Permutation
 from zpcode.wire.vocabulary import Scope, State
 
-Get = Callable[[str], CardEntry | None]
+GetEntry = Callable[[str], CardEntry | None]
 
 
 class ScanRequest(msgspec.Struct, frozen=True, gc=False):
-    """Who looks and when: seconds since 1970, the visitor's mark (8 bytes), the city, whether it may count."""
+    """Who scans and when: `now` in seconds since 1970, the visitor's mark (8 bytes), the city, whether the view may count."""
 
     now: int
     visitor: bytes = b""
@@ -27,13 +27,13 @@ class ScanRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 class Cards:
-    """The cards at hand that a code hangs on, and the keys of those still missing. Shared by all codes with these keys.
+    """The cards a code depends on, and the keys of those still missing. Shared by all codes with the same keys.
 
-    `timelines` are the standings among them, of which `keys` are those of a signing key. `settled` is room for
-    what follows from these cards alone, for whoever works it out.
+    `timelines` are the standings among them; `keys` are the timelines of signing keys. `outcomes` is a store for what
+    follows from these cards alone, for the caller's use.
     """
 
-    __slots__ = ("batch", "keys", "lot", "missing", "permutation", "product", "settled", "timelines")
+    __slots__ = ("batch", "keys", "lot", "missing", "outcomes", "permutation", "product", "timelines")
 
     def __init__(self) -> None:
         self.product: ProductCard | None = None
@@ -43,20 +43,20 @@ class Cards:
         self.timelines: tuple[tuple[Scope, Timeline], ...] = ()
         self.keys: tuple[Timeline, ...] = ()
         self.missing: list[str] = []
-        self.settled: dict[Hashable, Any] = {}
+        self.outcomes: dict[Hashable, Any] = {}
 
     @classmethod
-    def gather(cls, keys: Sequence[str], get: Get) -> Cards:
-        """What `get` has of these cards and of the standings they name in turn."""
+    def collect(cls, keys: Sequence[str], get: GetEntry) -> Cards:
+        """The cards under these keys, and the standings that those cards need."""
         cards = cls()
         timelines: list[tuple[Scope, Timeline]] = []
         for key in keys:
-            found = get(key)
-            if found is None:
+            entry = get(key)
+            if entry is None:
                 cards.missing.append(key)
                 continue
-            cards._take(key, found, timelines)
-            for scope, needed in found.needs:
+            cards._take(key, entry, timelines)
+            for scope, needed in entry.needs:
                 standing = get(needed)
                 if standing is None:
                     cards.missing.append(needed)
@@ -66,19 +66,19 @@ class Cards:
         cards.keys = tuple(timeline for scope, timeline in timelines if scope is Scope.KEY)
         return cards
 
-    def _take(self, key: str, found: CardEntry, timelines: list[tuple[Scope, Timeline]]) -> None:
-        card = found.card
+    def _take(self, key: str, entry: CardEntry, timelines: list[tuple[Scope, Timeline]]) -> None:
+        card = entry.card
         if type(card) is ProductCard:
             self.product = card
         elif type(card) is BatchCard:
-            self.batch, self.permutation = card, found.permutation
+            self.batch, self.permutation = card, entry.permutation
         elif type(card) is LotCard:
             self.lot = card
         elif type(card) is Timeline:
             timelines.append((Scope(key.split(":", 2)[1]), card))
 
-    def item(self, checked: Checked) -> int | None:
-        """The index of an item that exists and is what it says; None otherwise."""
+    def item(self, checked: CheckedCode) -> int | None:
+        """The index of the item in its batch; None where the code does not fit the batch, or there is no item."""
         identity, batch, permutation = checked.code.identity, self.batch, self.permutation
         serial = identity.serial
         if serial is None or batch is None or permutation is None:
@@ -94,13 +94,16 @@ class Cards:
         return index
 
     def key_revoked(self, now: int) -> bool:
-        """Whether the key the code was signed with is revoked at `now`."""
+        """Whether the key that signed the code is revoked at `now`."""
         states = [timeline.at(now) for timeline in self.keys]
         return any(standing is not None and standing.state is State.REVOKED for standing in states)
 
 
-class Known(msgspec.Struct, frozen=True):
-    """All that was found. `own` is the item's own timeline; `counted` says that this view belongs in its history."""
+class LookupResult(msgspec.Struct, frozen=True):
+    """What a lookup read. `own` is the item's own timeline; `counted`: this view is to be counted in the item's history.
+
+    `confirmed`: Redis or the database confirmed that the cards are current.
+    """
 
     cards: Cards
     confirmed: bool = True
@@ -110,16 +113,16 @@ class Known(msgspec.Struct, frozen=True):
     counted: bool = False
 
 
-class Question(msgspec.Struct):
-    """One code being looked up, and what is known so far not to exist."""
+class CodeQuery(msgspec.Struct):
+    """The lookup of one code. `nonexistent` are keys under which the database has no card."""
 
-    checked: Checked
-    viewing: ScanRequest
-    nothing: frozenset[str] = frozenset()
+    checked: CheckedCode
+    request: ScanRequest
+    nonexistent: frozenset[str] = frozenset()
 
-    def gather(self, get: Get) -> Cards:
-        """The cards `get` has of this code; missing are those of which it is not known that they do not exist."""
-        cards = Cards.gather(self.checked.keys, get)
-        if cards.missing and self.nothing:
-            cards.missing = [key for key in cards.missing if key not in self.nothing]
+    def collect(self, get: GetEntry) -> Cards:
+        """The code's cards; `missing` are the keys that may exist and that `get` does not have."""
+        cards = Cards.collect(self.checked.keys, get)
+        if cards.missing and self.nonexistent:
+            cards.missing = [key for key in cards.missing if key not in self.nonexistent]
         return cards

@@ -1,7 +1,7 @@
-"""The database as a scan sees it: one view, by key. Asked where Redis misses, cannot answer or is not believed.
+"""The database as a scan reads it: one view, by key. It is read where Redis misses, cannot answer or is not believed.
 
-The only module of the scan service with SQL in it. The view `scan_view(key, revision, body)` holds the
-cards, histories (`h:NUMBER:INDEX`, body a JSON array) and one row `head` with the newest revision.
+The only module of the scan service with SQL in it. The view `scan_view(key, revision, body)` holds the cards, the
+histories (`h:NUMBER:INDEX`, body a JSON array) and one row `head` with the newest revision.
 """
 
 from __future__ import annotations
@@ -33,30 +33,29 @@ _HEAD_KEY: Final = "head"
 _CARDS: Final = "pbl"
 _STANDINGS: Final = "sx"
 GRACE = 2.5
-"""A late query is left to end by itself, by the server's own limits, for so long: breaking off a connection that is
-just being made would leave it open at the server's end."""
-LINGER = 0.25
-"""Seconds for which what was read of a card is good for whoever asks next: when Redis has just been emptied, all the
-scans of the next moments ask for the same few. Histories never linger, nor does a batch that is not there: it is good
-the moment it is committed."""
-_AT_ONCE = 200
+"""Seconds that a late query gets to end within the server's own limits. Breaking off a connection that is just being
+made would leave it open at the server's end."""
+REUSE_SECONDS = 0.25
+"""How long a card that was read answers later reads too: when Redis was emptied, all scans of the next moment read the
+same few cards. Histories are never reused, nor is "no such batch": a batch is good the moment it is committed."""
+_MAX_KEYS = 200
 
 
-class _Read(NamedTuple):
-    """What stood under a key when the database's head was `head`."""
+class _RowAtHead(NamedTuple):
+    """The row under a key (None: there is none) when the database's head was `head`."""
 
     row: CardRow | None
     head: int
 
 
 class Database:
-    """The view, asked in shared queries. `queries` counts them, `joined` the reads that joined one under way.
+    """The view, read with shared queries. `queries` counts them, `joined` the reads that joined one under way.
 
-    At most `limit` queries run at once, and nobody waits for one longer than `deadline` seconds. After three
-    failures in a row nobody but the watch asks, until it has had an answer.
+    At most `limit` queries run at once, and no caller waits longer than `deadline` seconds. After three failures in a
+    row only `Freshness` asks, until it gets an answer.
 
-    `floor` tells the highest revision this process has met. A read replica that lags behind it is as good as no
-    database: what it says was overruled already.
+    `floor` returns the highest revision this process has met. A read replica that stands below it is treated as no
+    database: newer decisions are known already.
     """
 
     def __init__(self, url: str, *, limit: int, deadline: float, floor: Callable[[], int] = lambda: 0) -> None:
@@ -66,23 +65,23 @@ class Database:
         self._failures = 0 if url else FAILURES
         self.deadline = deadline
         self._engine = _engine(url, limit, deadline) if url else None
-        self._gather: Batcher[str, _Read] = Batcher(
-            self._trip, limit=limit, size=_AT_ONCE, deadline=deadline, grace=GRACE
+        self._reads: Batcher[str, _RowAtHead] = Batcher(
+            self._read_rows, limit=limit, size=_MAX_KEYS, deadline=deadline, grace=GRACE
         )
         self._probes: Batcher[tuple[TextClause, dict[str, Any]], list[CardRow]] = Batcher(
             self._probe, limit=1, size=1, deadline=deadline, grace=GRACE
         )
-        self._flights: dict[str, asyncio.Future[_Read]] = {}
+        self._futures: dict[str, asyncio.Future[_RowAtHead]] = {}
 
     @property
     def up(self) -> bool:
-        """Whether it is worth asking."""
+        """Whether the database answered lately, so that a read is worth trying."""
         return self._failures < FAILURES
 
     async def open(self) -> None:
-        """Make the connections that an outage of Redis will need at once: making one takes longer than reading a card.
+        """Open the connections that an outage of Redis will need at once: opening one takes longer than reading a card.
 
-        A database that is not there is no error: they are made when it is asked.
+        A database that does not answer is no error: connections are opened again when they are needed.
         """
         if self._engine is not None:
             opening = asyncio.gather(*(self._query(_HEAD, {}) for _ in range(self._limit)), return_exceptions=True)
@@ -91,75 +90,79 @@ class Database:
     async def read(self, keys: Sequence[str]) -> Rows:
         """The rows under these keys, those that exist. Raises Unavailable.
 
-        A key that is being read already, or was just now, is not read twice, unless the process has met a newer
-        revision since.
+        A key that is being read, or was read just now, is not read again, unless the process has met a newer revision
+        since.
         """
         if not self.up:
             raise Unavailable(_AWAY)
         floor = self._floor()
-        found = dict(
-            zip(keys, await self._land([self._flights.get(key) or self._start(key) for key in keys]), strict=True)
-        )
-        if stale := [key for key, read in found.items() if read.head < floor]:
-            found |= zip(stale, await self._land([self._start(key) for key in stale]), strict=True)
-        rows = ((key, read.row) for key, read in found.items() if read.row is not None)
-        return Rows(rows, min((read.head for read in found.values()), default=floor))
+        for key in keys:
+            if key in self._futures:
+                self.joined += 1
+            else:
+                self._start(key)
+        reads = dict(zip(keys, await self._all([self._futures[key] for key in keys]), strict=True))
+        if stale := [key for key, read in reads.items() if read.head < floor]:
+            reads |= zip(stale, await self._all([self._start(key) for key in stale]), strict=True)
+        rows = ((key, read.row) for key, read in reads.items() if read.row is not None)
+        return Rows(rows, min((read.head for read in reads.values()), default=floor))
 
-    async def _land(self, flights: Sequence[asyncio.Future[_Read]]) -> list[_Read]:
-        """What these flights bring. Whoever goes away does not take the answer from the others."""
-        landed = await asyncio.gather(*map(asyncio.shield, flights), return_exceptions=True)
-        for read in landed:
-            if isinstance(read, BaseException):
-                raise read
-        return [read for read in landed if isinstance(read, _Read)]
+    async def _all(self, futures: Sequence[asyncio.Future[_RowAtHead]]) -> list[_RowAtHead]:
+        """The results of futures that other callers wait for too: a caller that is cancelled does not cancel them."""
+        results = await asyncio.gather(*map(asyncio.shield, futures), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return [result for result in results if isinstance(result, _RowAtHead)]
 
-    def _start(self, key: str) -> asyncio.Future[_Read]:
-        flight = self._flights[key] = self._gather.ask(key)
-        flight.add_done_callback(lambda _: self._linger(key, flight))
-        return flight
+    def _start(self, key: str) -> asyncio.Future[_RowAtHead]:
+        future = self._futures[key] = self._reads.submit(key)
+        future.add_done_callback(lambda _: self._keep(key, future))
+        return future
 
-    def _linger(self, key: str, flight: asyncio.Future[_Read]) -> None:
-        landed = not flight.cancelled() and flight.exception() is None
-        if landed and (key[0] in _STANDINGS or (key[0] in _CARDS and flight.result().row is not None)):
-            flight.get_loop().call_later(LINGER, self._forget, key, flight)
+    def _keep(self, key: str, future: asyncio.Future[_RowAtHead]) -> None:
+        """Keep a result for reuse, or forget it at once."""
+        succeeded = not future.cancelled() and future.exception() is None
+        if succeeded and (key[0] in _STANDINGS or (key[0] in _CARDS and future.result().row is not None)):
+            future.get_loop().call_later(REUSE_SECONDS, self._forget, key, future)
         else:
-            self._forget(key, flight)
+            self._forget(key, future)
 
-    def _forget(self, key: str, flight: asyncio.Future[_Read]) -> None:
-        if self._flights.get(key) is flight:
-            del self._flights[key]
+    def _forget(self, key: str, future: asyncio.Future[_RowAtHead]) -> None:
+        if self._futures.get(key) is future:
+            del self._futures[key]
 
     async def head(self) -> int:
-        """The newest revision. Raises Unavailable. For the watch: asked even when all others may not."""
+        """The newest revision. Raises Unavailable. For `Freshness`: it asks even while `up` is false."""
         floor = self._floor()
-        rows = await self._probes.ask((_HEAD, {}))
+        rows = await self._probes.submit((_HEAD, {}))
         return _not_below(floor, rows[0].revision)
 
     async def since(self, revision: int, bound: int, *, upto: int) -> list[CardRow]:
-        """The first `bound` cards that changed after `revision`, of a database that has come as far as `upto`.
+        """The first `bound` cards that changed after `revision`, read from a database that stands at `upto` or later.
 
-        Raises Unavailable, also where the answer is of a replica that has not. For the watch.
+        Raises Unavailable, also where a replica answers that has not come so far. For `Freshness`.
         """
-        rows = await self._probes.ask((_SINCE, {"revision": revision, "bound": bound + 1}))
-        if len(rows) <= bound:  # else there are more, and the newest of all, the head, is not among them
+        rows = await self._probes.submit((_SINCE, {"revision": revision, "bound": bound + 1}))
+        if len(rows) <= bound:  # otherwise there are more, and the head, the newest row, is not among them
             _not_below(upto, max((row.revision for row in rows), default=revision))
         return [row for row in rows if row.key != _HEAD_KEY][:bound]
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._gather.close()
+        await self._reads.close()
         await self._probes.close()
         if self._engine is not None:
             await self._engine.dispose()
 
-    async def _trip(self, keys: Sequence[str]) -> Sequence[_Read]:
-        floor = self._floor()  # as it was before the question: it may rise meanwhile
+    async def _read_rows(self, keys: Sequence[str]) -> Sequence[_RowAtHead]:
+        floor = self._floor()  # before the query: it may rise meanwhile
         rows = {row.key: row for row in await self._query(_KEYS, {"keys": [*keys, _HEAD_KEY]})}
         head = _not_below(floor, rows[_HEAD_KEY].revision)
-        return [_Read(rows.get(key), head) for key in keys]
+        return [_RowAtHead(rows.get(key), head) for key in keys]
 
-    async def _probe(self, questions: Sequence[tuple[TextClause, dict[str, Any]]]) -> Sequence[list[CardRow]]:
-        return [await self._query(*question) for question in questions]
+    async def _probe(self, statements: Sequence[tuple[TextClause, dict[str, Any]]]) -> Sequence[list[CardRow]]:
+        return [await self._query(*statement) for statement in statements]
 
     async def _query(self, statement: TextClause, values: dict[str, Any]) -> list[CardRow]:
         if self._engine is None:
@@ -167,8 +170,8 @@ class Database:
         self.queries += 1
         try:
             async with self._engine.connect() as connection:
-                found = await connection.execute(statement, values)
-                rows = [_row(row) for row in found]
+                result = await connection.execute(statement, values)
+                rows = [_row(row) for row in result]
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             self._failed()
             raise Unavailable(_AWAY) from error
@@ -185,7 +188,7 @@ class Database:
 
 
 def _not_below(floor: int, revision: int) -> int:
-    """The revision a database stands at. Raises Unavailable where it lags behind what is known."""
+    """`revision`. Raises Unavailable where it is below the floor: the database lags."""
     if revision < floor:
         raise Unavailable(_LAGS)
     return revision
@@ -196,7 +199,7 @@ def _row(row: Any) -> CardRow:
 
 
 def _engine(url: str, limit: int, deadline: float) -> AsyncEngine:
-    """Autocommit, because a read of one statement needs no transaction around it."""
+    """Autocommit: a read of one statement needs no transaction."""
     return create_async_engine(
         url.replace("postgresql://", "postgresql+psycopg://", 1),
         pool_size=limit + 1,

@@ -1,8 +1,8 @@
-"""What the database says, and whether Redis is to be believed: asked every half second.
+"""Compares Redis with the database every half second, and decides whether Redis is believed.
 
-A revocation commits in PostgreSQL and is projected into Redis. Should that second step fail, or Redis come
-back from an outage with old content, this is where it is noticed, within a second: the cards the
-database has newer than Redis are laid over everything read from Redis.
+A revocation is committed in PostgreSQL and then projected into Redis. If the projection fails, or Redis comes back from
+an outage with old content, the comparison notices it within a second: the cards that the database has newer than Redis
+are laid over everything read from Redis.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import msgspec
 
 from scanweb.lookup import history
 from scanweb.lookup.database import Database
-from scanweb.lookup.memory import CardEntry, CardRow, Memory, held
+from scanweb.lookup.memory import CardEntry, CardRow, Memory, decode_entry
 from scanweb.lookup.redis_reader import HEAD, RedisReader, head_of
 from scanweb.redis.connection import Command
 from scanweb.visits.visitors import Salts
@@ -24,34 +24,34 @@ from zpcode.errors import Unavailable
 
 _LOG = logging.getLogger(__name__)
 PERIOD: Final = 0.5
-AT_MOST: Final = 5000
-"""More cards than this newer than Redis: then Redis is not believed at all until it has caught up."""
+MAX_NEWER: Final = 5000
+"""If the database has more cards newer than Redis, Redis is not believed until it has caught up."""
 
-_ABOUT: Final[tuple[Command, ...]] = (("INFO", "memory"), ("INFO", "stats"), ("SCRIPT", "LOAD", history.SCRIPT))
+_INFO: Final[tuple[Command, ...]] = (("INFO", "memory"), ("INFO", "stats"), ("SCRIPT", "LOAD", history.SCRIPT))
 
 
 class Freshness:
-    """The background task. `state` says in one word where answers come from: redis, database or nowhere."""
+    """The background task. `state` says where answers come from: redis, database or nowhere; `comparisons` counts them."""
 
-    def __init__(self, memory: Memory, source: Database, salts: Salts) -> None:
-        self.memory, self.source, self.salts = memory, source, salts
+    def __init__(self, memory: Memory, database: Database, salts: Salts) -> None:
+        self.memory, self.database, self.salts = memory, database, salts
         self.state = "nowhere"
-        self.looks = 0
-        self.cache: RedisReader | None = None
-        self._called = asyncio.Event()
+        self.comparisons = 0
+        self.redis: RedisReader | None = None
+        self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._compared: tuple[str, int, int] | None = None
 
     def wake(self) -> None:
-        """Look now, not at the end of the half second."""
-        self._called.set()
+        """Compare now, not at the end of the half second."""
+        self._due.set()
 
-    async def start(self, cache: RedisReader) -> None:
-        """Look once, then go on looking."""
-        self.cache = cache
-        await self.source.open()
-        await self.look()
-        self._task = asyncio.create_task(self._go_on())
+    async def start(self, redis: RedisReader) -> None:
+        """Compare once, then go on in the background."""
+        self.redis = redis
+        await self.database.open()
+        await self.compare()
+        self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
         """End the task."""
@@ -59,56 +59,59 @@ class Freshness:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    async def _go_on(self) -> None:
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            timer = loop.call_later(PERIOD, self._called.set)
-            await self._called.wait()
+            timer = loop.call_later(PERIOD, self._due.set)
+            await self._due.wait()
             timer.cancel()
-            self._called.clear()
+            self._due.clear()
             try:
-                await self.look()
-            except Exception:  # noqa: BLE001 - whatever it was, the next look comes
-                _LOG.exception("the watch stumbled")
+                await self.compare()
+            except Exception:  # noqa: BLE001 - whatever failed, the next comparison follows
+                _LOG.exception("Redis could not be compared with the database")
                 self.memory.doubt()
 
-    async def look(self) -> None:
-        """One comparison. Never raises Unavailable: what does not answer is what this is about."""
-        self.looks += 1
+    async def compare(self) -> None:
+        """Compare once. Never raises Unavailable: a server that does not answer is one of the results."""
+        self.comparisons += 1
         redis = await self._redis_head()
         at = time.monotonic()
         try:
-            database: int | None = await self.source.head()
+            database: int | None = await self.database.head()
         except Unavailable:
             database = None
-        if redis is None or not await self._believable(redis, database):
+        if redis is None or not await self._believe(redis, database):
             self.memory.doubt()
             await self._follow(database, at)
         state = "redis" if self.memory.believed else "database" if database is not None else "nowhere"
         if state != self.state:
             _LOG.log(logging.INFO if state == "redis" else logging.WARNING, "answers come from %s now", state)
             self.state = state
-        if self.cache is not None:
-            self.cache.flush()
+        if self.redis is not None:
+            self.redis.flush()
 
     async def _redis_head(self) -> tuple[str, int] | None:
-        """Redis's head, after everything else a process needs of Redis now and then; None where it is away or empty."""
-        if self.cache is None:
+        """Redis's head; None where Redis does not answer or is empty.
+
+        The same round trip fetches everything else that a process needs from Redis at times.
+        """
+        if self.redis is None:
             return None
-        about: list[Command] = [] if self.cache.redis.cluster else list(_ABOUT)
+        info: list[Command] = [] if self.redis.redis.cluster else list(_INFO)
         try:
-            replies = await self.cache.redis.ask([HEAD, *about, *self.salts.asks()])
+            replies = await self.redis.redis.execute([HEAD, *info, *self.salts.commands()])
         except Unavailable:
             return None
-        if about:
-            self.cache.evicting = _evicting(replies[1], replies[2])
-        self.salts.answer(replies[1 + len(about) :])
+        if info:
+            self.redis.evicting = _is_evicting(replies[1], replies[2])
+        self.salts.read(replies[1 + len(info) :])
         return head_of(replies[0])
 
-    async def _believable(self, redis: tuple[str, int], database: int | None) -> bool:
-        """Whether Redis may be believed, with what the database has newer laid over it."""
-        if database is None:  # Redis alone, as always: there is nobody to ask
-            return self._alone(redis)
+    async def _believe(self, redis: tuple[str, int], database: int | None) -> bool:
+        """Believe Redis, with the cards that the database has newer laid over it; False where that cannot be done."""
+        if database is None:
+            return self._believe_alone(redis)
         compared = (*redis, database)
         if compared == self._compared and self.memory.believed:
             return True
@@ -118,54 +121,55 @@ class Freshness:
         if newer is None:
             return False
         self.memory.believe(*redis, newer)
-        self.memory.met(database)
+        self.memory.raise_floor(database)
         self._compared = compared
         return True
 
-    def _alone(self, redis: tuple[str, int]) -> bool:
-        """Believe Redis without the database, unless it went back in time: a failover to a replica that lagged."""
+    def _believe_alone(self, redis: tuple[str, int]) -> bool:
+        """Believe Redis while the database is away; False where it went back in time: a failover to a replica that lagged."""
         if self.memory.behind(*redis):
             return False
         self.memory.believe(*redis, self.memory.overlay)
         return True
 
     async def _since(self, revision: int, database: int) -> dict[str, CardEntry] | None:
-        """Cards the database has newer than a revision; None where they are too many or it does not answer."""
+        """Cards the database has newer than a revision; None where there are too many or the database does not answer."""
         try:
-            rows = await self.source.since(revision, AT_MOST, upto=database)
+            rows = await self.database.since(revision, MAX_NEWER, upto=database)
         except Unavailable:
             return None
-        return None if len(rows) == AT_MOST else _held(rows)
+        return None if len(rows) == MAX_NEWER else _entries(rows)
 
     async def _follow(self, database: int | None, at: float) -> None:
-        """While Redis is not believed, keep what is remembered in step with the database."""
+        """While Redis is not believed, keep memory in step with the database, which stood at this revision at `at`."""
         if database is None:
             return
         memory = self.memory
-        if database == memory.revision or not len(memory):
+        # Cards that were put into a cleared memory (revision 0) were all read at its floor or above.
+        revision = memory.revision or memory.floor
+        if database == revision or not len(memory):
             memory.follow(database, {}, at)
         else:
-            # What a memory that was cleared holds again was all read at its floor or above.
-            memory.follow(database, await self._since(memory.revision or memory.floor, database), at)
+            memory.follow(database, await self._since(revision, database), at)
 
 
-def _held(rows: list[CardRow]) -> dict[str, CardEntry]:
-    found = {}
+def _entries(rows: list[CardRow]) -> dict[str, CardEntry]:
+    entries = {}
     for row in rows:
         try:
-            found[row.key] = held(row.key, row.revision, row.body)
+            entries[row.key] = decode_entry(row.key, row.revision, row.body)
         except (msgspec.MsgspecError, KeyError, ValueError):
             _LOG.exception("a card that cannot be read", extra={"key": row.key})
-    return found
+    return entries
 
 
-def _evicting(memory: object, stats: object) -> bool:
-    """Whether this Redis throws keys away when memory is short, or has done so, by two sections of INFO."""
+def _is_evicting(memory: object, stats: object) -> bool:
+    """Whether this Redis drops keys when memory is short, or has dropped some, by two sections of INFO."""
     if not isinstance(memory, bytes) or not isinstance(stats, bytes):
-        return True  # nobody can tell, so what is missing proves nothing
-    evicted = _told(stats, b"evicted_keys")
-    return evicted not in {b"", b"0"} or _told(memory, b"maxmemory_policy").startswith(b"allkeys")
+        return True  # unknown, so a missing key proves nothing
+    evicted = _field(stats, b"evicted_keys")
+    return evicted not in {b"", b"0"} or _field(memory, b"maxmemory_policy").startswith(b"allkeys")
 
 
-def _told(section: bytes, field: bytes) -> bytes:
-    return next((line[len(field) + 1 :] for line in section.split(b"\r\n") if line.startswith(field + b":")), b"")
+def _field(section: bytes, name: bytes) -> bytes:
+    return next((line[len(name) + 1 :] for line in section.split(b"\r\n") if line.startswith(name + b":")), b"")

@@ -1,17 +1,17 @@
--- Looks at items: their own status, their history, and whether these views of them count. All looks of one call are at
--- keys of one slot on a cluster (one batch), and at any on a single server.
--- KEYS  one history bucket for each look: the only keys that are written. What else is read is in the same slot, and
---       not among KEYS because then the scan service would need the right to write it.
--- ARGV  1 now (s)  2 seconds a visit lasts  3 '1' where absence proves nothing (this Redis evicts keys)
---       then for each look: field in the bucket, visitor (4 bytes; empty: this view does not count), city,
---       index of the item where items of its batch have a standing of their own (otherwise empty)
--- Answer for each look: empty where the batch card is gone (an emptied Redis is not written to), otherwise
---   flags (1 timelines loaded, 2 history known, 4 this view was counted now), the number of this view or of
+-- Reads items: their own status, their history, and whether these views of them count. On a cluster all queries of one
+-- call are about items of one batch (their keys share a slot); on a single server they may be about any items.
+-- KEYS  one history bucket for each query: the only keys that are written. The other keys that are read share their slot
+--       and are not among KEYS, because then the scan service would need the right to write them.
+-- ARGV  1 now (s)  2 seconds a visit lasts  3 '1' where a missing entry proves nothing (this Redis evicts keys)
+--       then for each query: field in the bucket, visitor (4 bytes; empty: this view does not count), city,
+--       index of the item where items of its batch have a timeline of their own (otherwise empty)
+-- Reply for each query: empty where the batch card is gone (nothing is written to a Redis that was emptied), otherwise
+--   flags (1 the item's timeline was asked for and is known, 2 history known, 4 this view was counted now), the number of this view or of
 --   the last one (u32), time of the first (u32), length of its city (u8), city, timeline as stored.
 --
 -- A history is MessagePack of [scans, time of the first, its city, visits]. Visits are records of 9 bytes: visitor (4),
--- when, in tens of seconds modulo 65536 (2), the number of the view (3). There are at most four, and as few as keep a
--- history within 64 bytes: a longer one would turn its whole bucket from a compact list into a hash table.
+-- time in tens of seconds modulo 65536 (2), number of the view (3). There are at most four, and fewer where a history
+-- would exceed 64 bytes: a longer one would turn its whole bucket from a compact list into a hash table.
 local VISIT, ENTRY = 9, 64
 local now, evicting = tonumber(ARGV[1]), ARGV[3] == '1'
 local tick, lasting = math.floor(now / 10) % 65536, math.ceil(tonumber(ARGV[2]) / 10)
@@ -32,13 +32,13 @@ local function complete_from_birth(batch)
   return batch.complete
 end
 
--- The visits that last, oldest first, and the number under which this visitor is among them.
-local function lately(visits, visitor)
+-- The visits that have not ended, oldest first, and the view number of this visitor among them (nil: none).
+local function recent_visits(visits, visitor)
   local kept, number = {}, nil
   for at = 1, #visits - VISIT + 1, VISIT do
     local who, when, which = struct.unpack('>c4I2I3', visits, at)
     local age = (tick - when) % 65536
-    if age < lasting or age > 65536 - lasting then -- the second: stamped by a process whose clock is ahead
+    if age < lasting or age > 65536 - lasting then -- second case: the time is of a process whose clock is ahead
       kept[#kept + 1] = string.sub(visits, at, at + VISIT - 1)
       if who == visitor then number = which end
     end
@@ -61,24 +61,24 @@ local function count(bucket, field, entry, kept, visitor, city)
   redis.call('HSET', bucket, field, packed)
 end
 
-local function look(bucket, field, visitor, city, index)
+local function reply_to(bucket, field, visitor, city, index)
   local batch = batch_of(bucket)
   if not batch.there then return '' end
-  local flags, timeline = 1, ''
+  local flags, timeline = 0, ''
   if index ~= '' then
     local own = redis.call('HMGET', batch.name .. ':x', index, '_')
     timeline = own[1] or ''
-    if not own[1] and not own[2] then flags = 0 end
+    if own[1] or own[2] then flags = 1 end
   end
-  local found = redis.call('HMGET', bucket, field, '_')
-  local entry = found[1] and cmsgpack.unpack(found[1]) or {0, 0, ''}
+  local stored = redis.call('HMGET', bucket, field, '_')
+  local entry = stored[1] and cmsgpack.unpack(stored[1]) or {0, 0, ''}
   local number = entry[1]
-  if found[2] or complete_from_birth(batch) then
+  if stored[2] or complete_from_birth(batch) then
     flags = flags + 2
     if visitor ~= '' then
-      local kept, known = lately(entry[4] or '', visitor)
-      if known then
-        number = known
+      local kept, earlier = recent_visits(entry[4] or '', visitor)
+      if earlier then
+        number = earlier
       else
         count(bucket, field, entry, kept, visitor, city)
         number = entry[1]
@@ -89,9 +89,9 @@ local function look(bucket, field, visitor, city, index)
   return struct.pack('>BI4I4B', flags, number, entry[2], #entry[3]) .. entry[3] .. timeline
 end
 
-local answers = {}
+local replies = {}
 for i, bucket in ipairs(KEYS) do
   local at = 4 * i
-  answers[i] = look(bucket, ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
+  replies[i] = reply_to(bucket, ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
 end
-return answers
+return replies

@@ -1,7 +1,7 @@
-"""An item's own status and its scan history: what is asked of Redis, and how the answer reads.
+"""An item's own status and its scan history: the query to Redis and how its reply reads.
 
-One Lua script (`history.lua`) looks and counts in the same step, so that two scans at once never both
-hear that they are the first. One call of it serves all scans of a round trip.
+One Lua script (`history.lua`) reads and counts in one step, so that of two simultaneous scans only one is told that it
+is the first. One call of the script serves all scans of a round trip.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from zpcode.wire.card import History
 SCRIPT: Final = (Path(__file__).parent / "history.lua").read_text("ascii")
 SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 VISITOR_BYTES: Final = 4
-"""How much of a visitor's mark a history keeps: enough to tell visitors of one item apart, too little for more."""
+"""How much of a visitor's mark a history keeps: enough to tell the visitors of one item apart, too little for more."""
 _HEAD = struct.Struct(">BIIB")
 _LOADED, _KNOWN, _COUNTED = 1, 2, 4
 
 
-class HistoryQuery(msgspec.Struct, frozen=True, gc=False):
-    """A look at one item at `now` (seconds since 1970). `visitor` (empty, or 4 bytes) asks that this view be counted.
+class ItemQuery(msgspec.Struct, frozen=True, gc=False):
+    """A query for one item at `now` (seconds since 1970). With a `visitor` (4 bytes) the view is counted, else it is not.
 
-    `own` says that items of this batch have standings of their own, so that this one's is to be read.
+    `own` asks for the item's own timeline too: only where items of the batch have one.
     """
 
     number: int
@@ -39,10 +39,10 @@ class HistoryQuery(msgspec.Struct, frozen=True, gc=False):
     own: bool = True
 
 
-class HistoryReply(msgspec.Struct, frozen=True):
-    """What the look found. `timeline` is the item's own, as stored; `history` is None where it is not known.
+class ItemReply(msgspec.Struct, frozen=True):
+    """The reply: the item's own timeline as stored, and its history (None where Redis does not have it complete).
 
-    `loaded` says that a missing timeline means there is none, `away` that the server did not answer.
+    `loaded`: a missing timeline means that there is none. `away`: the server did not answer.
     """
 
     timeline: bytes | None = None
@@ -52,38 +52,41 @@ class HistoryReply(msgspec.Struct, frozen=True):
     away: bool = False
 
 
-UNSEEN: Final = HistoryReply()
-AWAY: Final = HistoryReply(away=True)
+EMPTY: Final = ItemReply()
+AWAY: Final = ItemReply(away=True)
 
 
-def command(looks: Sequence[HistoryQuery], *, evicting: bool, script: bool = False) -> tuple[str | int | bytes, ...]:
-    """The Redis command for at least one look: by the script's digest, or with the script itself."""
+def command(queries: Sequence[ItemQuery], *, evicting: bool, script: bool = False) -> tuple[str | int | bytes, ...]:
+    """The Redis command for at least one query: by the script's digest, or with the script itself.
+
+    `evicting`: this Redis drops keys when memory is short, so that a missing entry does not mean "never scanned".
+    """
     keys: list[str | int | bytes] = []
-    arguments: list[str | int | bytes] = [looks[0].now, redis_keys.VISIT_SECONDS, "1" if evicting else "0"]
-    for look in looks:
-        bucket, field = redis_keys.history(look.number, look.index)
+    arguments: list[str | int | bytes] = [queries[0].now, redis_keys.VISIT_SECONDS, "1" if evicting else "0"]
+    for query in queries:
+        bucket, field = redis_keys.history(query.number, query.index)
         keys.append(bucket)
-        arguments += (field, look.visitor, look.city, look.index if look.own else b"")
+        arguments += (field, query.visitor, query.city, query.index if query.own else b"")
     return ("EVAL" if script else "EVALSHA", SCRIPT if script else SHA, len(keys), *keys, *arguments)
 
 
-def read_all(replies: object, count: int) -> list[HistoryReply]:
-    """The script's answers to `count` looks; `UNSEEN` throughout where the answer is none of ours, `AWAY` for an error."""
+def read_all(replies: object, count: int) -> list[ItemReply]:
+    """The script's replies to `count` queries; all `AWAY` for an error, all `EMPTY` where they cannot be read."""
     if isinstance(replies, Exception):
         return [AWAY] * count
     if not isinstance(replies, list) or len(replies) != count:
-        return [UNSEEN] * count
+        return [EMPTY] * count
     return [read(reply) for reply in replies]
 
 
-def read(reply: object) -> HistoryReply:
-    """One look's answer; `UNSEEN` where the batch is not in Redis or the answer is none of ours."""
+def read(reply: object) -> ItemReply:
+    """The reply to one query; `EMPTY` where the batch is not in Redis or the reply cannot be read."""
     if not isinstance(reply, bytes) or len(reply) < _HEAD.size:
-        return UNSEEN
+        return EMPTY
     flags, number, first_at, length = _HEAD.unpack_from(reply)
     end = _HEAD.size + length
     place = reply[_HEAD.size : end].decode("utf-8", "replace") if length else ""
-    return HistoryReply(
+    return ItemReply(
         reply[end:] or None,
         flags & _LOADED != 0,
         History(number, first_at, place) if flags & _KNOWN else None,

@@ -1,11 +1,13 @@
-"""What one process remembers of the projection, and how far that memory is known to be current.
+"""The cards one process remembers of the projection, and how far they are known to be current.
 
-Single-threaded, no I/O: whoever talks to Redis (`cache`) or to the database (`watch`) says what was read
-and which head it belongs to; this module keeps the two apart and never lets an older card replace a newer.
+Single-threaded, no I/O. `RedisReader` and `Freshness` read Redis and the database and hand over what they read, with the
+head it belongs to. `Memory` keeps the two apart and never lets an older card replace a newer one.
 
-Two ways to be current. While Redis is believed, memory agrees with one head (generation, revision) of
-Redis, and `overlay` holds the few cards the database has newer than that head. While it is not, memory
-agrees with a revision of the database, and only for as long as the watch has looked lately (`fresh`).
+Memory is current in one of two ways:
+
+- Redis is believed: memory agrees with one head (generation, revision) of Redis, and `overlay` holds the few cards that
+  the database has newer than that head.
+- Redis is not believed: memory agrees with a revision of the database, for `FRESH_SECONDS` after each comparison.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ _DECODERS: Final[dict[str, msgspec.msgpack.Decoder[Card]]] = {
     "n": msgspec.msgpack.Decoder(NoticesCard),
 }
 FRESH_SECONDS = 0.9
-"""How long a memory that follows the database is believed after the watch looked: a revocation within 1 s."""
+"""How long memory that follows the database is current after a comparison. Below 1 s: a revocation shows within 1 s."""
 _STANDINGS_PER_CARD = 8
 _GENERATIONS = 64
 
@@ -46,7 +48,7 @@ class CardRow(NamedTuple):
 
 
 class Rows(dict[str, CardRow]):
-    """Rows by key, those that exist. When the oldest of them was read, the database's newest revision was `head`."""
+    """The rows that exist, by key. `head` is the database's newest revision when the oldest of them was read."""
 
     __slots__ = ("head",)
 
@@ -57,7 +59,10 @@ class Rows(dict[str, CardRow]):
 
 @dataclass(frozen=True, slots=True)
 class CardEntry:
-    """One card as read: None where a registry record has no standing. `needs` are the standings it hangs on."""
+    """One card with its revision. `card` is None where a registry record has no standing.
+
+    `needs` are the keys of the standings that decide about this card, each with its scope.
+    """
 
     card: Card | None
     revision: int
@@ -65,8 +70,8 @@ class CardEntry:
     permutation: Permutation | None = None
 
 
-def held(key: str, revision: int, body: bytes | None) -> CardEntry:
-    """A card decoded. Raises msgspec.DecodeError where the body is not one of its kind."""
+def decode_entry(key: str, revision: int, body: bytes | None) -> CardEntry:
+    """Decode the card stored under `key`; None is a record without a standing. Raises msgspec.DecodeError, ValueError."""
     if body is None:
         return CardEntry(None, revision)
     card = _DECODERS[key[0]].decode(body)
@@ -82,9 +87,9 @@ def held(key: str, revision: int, body: bytes | None) -> CardEntry:
 
 
 class Memory:
-    """Cards by key, least recently used ones dropped beyond `size` of each kind; of standings eightfold.
+    """Card entries by key. Of each kind at most `size` are kept (of standings eight times as many), the last used ones.
 
-    Timelines of single items are asked of Redis with every scan, and remembered only where the database was asked.
+    Timelines of single items are kept only where the database was read: Redis gives them with every scan.
     """
 
     __slots__ = (
@@ -116,35 +121,35 @@ class Memory:
         self.overlay: dict[str, CardEntry] = {}
         self.generation: str | None = None
         self.revision = 0
-        self.floor = 0  # the highest revision met in this generation: whoever answers from below it lags
-        self.believed = False  # whether Redis is: not before it was compared with the database
-        self.version = 0  # grows with every change to what `get` gives
-        self.changes = 0  # grows whenever a card that was given out may have been replaced or taken back
-        self.epoch = 0  # grows whenever something under way may no longer be kept
+        self.floor = 0  # highest revision read in this generation: a server that answers from below it lags
+        self.believed = False  # whether Redis is believed: false until it was compared with the database
+        self.version = 0  # grows with every change to what `get` returns
+        self.changes = 0  # grows when a card that `get` returned may have been replaced or dropped
+        self.epoch = 0  # grows when the result of a read that is under way may no longer be kept
         self._fresh_until = 0.0
-        self._lineage = ""  # the generation the floor belongs to
+        self._lineage = ""  # the generation that `floor` belongs to
         self._past: deque[str] = deque(maxlen=_GENERATIONS)
 
     def get(self, key: str) -> CardEntry | None:
-        """What is remembered under a key."""
+        """The entry under a key; None where none is remembered."""
         if self.overlay and (newer := self.overlay.get(key)) is not None:
             return newer
         cards = self._cards[key[0]]
-        found = cards.get(key)
-        if found is not None:
+        entry = cards.get(key)
+        if entry is not None:
             cards.move_to_end(key)
-        return found
+        return entry
 
-    def put(self, key: str, found: CardEntry) -> None:
-        """Remember a card, unless a newer one is remembered already."""
+    def put(self, key: str, entry: CardEntry) -> None:
+        """Remember an entry, unless a newer one is remembered already."""
         self.version += 1
         cards = self._cards[key[0]]
-        known = cards.get(key)
-        if known is not None:
-            if known.revision > found.revision:
+        present = cards.get(key)
+        if present is not None:
+            if present.revision > entry.revision:
                 return
             self.changes += 1
-        cards[key] = found
+        cards[key] = entry
         cards.move_to_end(key)
         if len(cards) > self._size[key[0]]:
             cards.popitem(last=False)
@@ -159,7 +164,7 @@ class Memory:
                 cards.pop(key, None)
 
     def clear(self) -> None:
-        """Forget everything but the floor: nothing is known to be current."""
+        """Forget everything except the floor."""
         self.version += 1
         self.changes += 1
         for cards in self._cards.values():
@@ -174,39 +179,39 @@ class Memory:
     # Redis ------------------------------------------------------------------------------------------
 
     def doubt(self) -> None:
-        """Redis failed, was emptied or went back in time: not believed until it was compared."""
+        """Redis failed, was emptied or went back in time: do not believe it until it has been compared again."""
         if self.believed:
             self.believed = False
             self.epoch += 1
             self._fresh_until = 0.0
 
     def begin(self, generation: str, revision: int) -> None:
-        """A generation not seen before: whatever is remembered belongs to another.
+        """Forget everything and start with a new generation.
 
-        Only here may the floor sink: that is how a database restored from a backup is told from one that lags.
+        The floor sinks only here. So a database restored from a backup (new generation) is told from one that lags.
         """
         self.clear()
         self.generation, self.revision = generation, revision
         if generation != self._lineage:
             self._past.append(self._lineage)
             self._lineage, self.floor = generation, revision
-        self.met(revision)
+        self.raise_floor(revision)
 
     def behind(self, generation: str, revision: int) -> bool:
-        """Whether such a head is one from the past: of this generation and below the floor, or of an earlier generation.
+        """Whether a head is from the past: below the floor of this generation, or of an earlier generation.
 
-        A replica that had not heard of everything has such a head after a failover.
+        After a failover to a replica that had not received everything, Redis has such a head.
         """
         if generation == self._lineage:
             return revision < self.floor
         return generation in self._past
 
-    def met(self, revision: int) -> None:
-        """Somebody whom this process believes stands at `revision`."""
+    def raise_floor(self, revision: int) -> None:
+        """Note that a server this process believes stands at `revision`."""
         self.floor = max(self.floor, revision)
 
     def advance(self, revision: int, changed: Iterable[str] | None) -> None:
-        """Redis moved on to `revision`; `changed` cards are stale, or all of them (None: the log has a gap)."""
+        """Follow Redis to `revision`: forget the `changed` cards, or all cards where the log has a gap (None)."""
         self.version += 1
         self.changes += 1
         if changed is None:
@@ -215,18 +220,18 @@ class Memory:
         else:
             self.drop(changed)
         self.revision = revision
-        self.met(revision)
-        self._settle(revision)
+        self.raise_floor(revision)
+        self._prune_overlay(revision)
 
-    def _settle(self, revision: int) -> None:
-        """Take out of the overlay what Redis has by now."""
-        done = [key for key, found in self.overlay.items() if found.revision <= revision]
+    def _prune_overlay(self, revision: int) -> None:
+        """Drop from the overlay, and from memory, the cards that Redis has at `revision`."""
+        done = [key for key, entry in self.overlay.items() if entry.revision <= revision]
         self.drop(done)
         for key in done:
             del self.overlay[key]
 
     def believe(self, generation: str, revision: int, newer: dict[str, CardEntry]) -> None:
-        """Redis was compared with the database: its head, and the cards the database has newer than it."""
+        """Believe Redis, which stands at this head; `newer` are the cards that the database has newer than it."""
         if generation != self.generation:
             self.begin(generation, revision)
         elif revision < self.revision and not self.believed:
@@ -234,7 +239,7 @@ class Memory:
         self.version += 1
         self.changes += 1
         self.overlay = newer
-        self._settle(self.revision)
+        self._prune_overlay(self.revision)
         if not self.believed:
             self.believed = True
             self.epoch += 1
@@ -242,16 +247,19 @@ class Memory:
     # The database -----------------------------------------------------------------------------------
 
     def follow(self, revision: int, changed: dict[str, CardEntry] | None, at: float) -> None:
-        """The database stood at `revision` at `at` (monotonic seconds); None: too much changed to tell."""
+        """Follow the database, which stood at `revision` at `at` (monotonic seconds).
+
+        `changed` are the cards that changed since memory's revision; None: too many, so everything is forgotten.
+        """
         if changed is None or revision < self.revision:
             self.clear()
         else:
-            for key, found in changed.items():
+            for key, entry in changed.items():
                 if key in self._cards.get(key[:1], ()):
-                    self.put(key, found)
+                    self.put(key, entry)
         self.version += 1
         self.changes += 1
-        self.met(revision)
+        self.raise_floor(revision)
         self.overlay.clear()
         if revision != self.revision:
             self.revision = revision
@@ -259,5 +267,5 @@ class Memory:
         self._fresh_until = at + FRESH_SECONDS
 
     def fresh(self, at: float) -> bool:
-        """Whether memory agrees with the database closely enough to answer from."""
+        """Whether memory that follows the database is current at `at` (monotonic seconds)."""
         return at < self._fresh_until

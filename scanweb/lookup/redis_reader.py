@@ -1,7 +1,7 @@
-"""Redis as a scan sees it: one pipelined round trip, shared by all scans of the process that wait for one.
+"""Redis as a scan reads it: one pipelined round trip, shared by all scans of the process that wait for one.
 
-Every round trip asks for the head first. A scan is answered from memory only after a round trip whose
-head memory agrees with: what the log names as changed was forgotten before anybody is answered.
+Every round trip reads the head first. A scan is answered from memory only after a round trip whose head memory agrees
+with: the cards that the log names as changed are forgotten before anybody is answered.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from redis.exceptions import NoScriptError
 
 from scanweb.lookup import history
 from scanweb.lookup.batcher import Batcher
-from scanweb.lookup.history import HistoryQuery, HistoryReply
-from scanweb.lookup.memory import Memory, held
+from scanweb.lookup.history import ItemQuery, ItemReply
+from scanweb.lookup.memory import Memory, decode_entry
 from scanweb.redis.client import RedisClient
 from scanweb.redis.connection import Command
 from scanweb.visits.buffer import ScanBuffer
@@ -25,35 +25,36 @@ from zpcode.wire import redis_keys
 from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
 from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, encode
 
-AT_ONCE: Final = 200
+MAX_QUERIES: Final = 200
+"""Queries in one round trip."""
 FLUSH_SECONDS: Final = 0.05
 LOG_ENTRIES: Final = 1000
 SLACK: Final = 0.05
+"""Seconds that the batcher waits longer than the Redis client, so that the client reports its own timeout."""
 HEAD: Final[Command] = ("HMGET", redis_keys.HEAD, GENERATION_FIELD, REVISION_FIELD)
 _NOT_BELIEVED = Text("缓存服务暂不可信", "Redis is not believed just now")
 
 
 class RedisQuery(msgspec.Struct, frozen=True):
-    """What one scan wants of a round trip besides the head: cards by key, and a look at its item."""
+    """What one scan needs from a round trip besides the head: cards by key, and its item."""
 
     keys: tuple[str, ...] = ()
-    look: HistoryQuery | None = None
+    item: ItemQuery | None = None
 
 
 class RedisReply(msgspec.Struct, frozen=True):
-    """What it was told. Cards found are in memory; `absent` ones are not in Redis.
+    """The reply to one query. Cards that were read are in memory; `absent` are the keys that Redis does not have.
 
-    `moved` says that the projection changed meanwhile: what the look told of the item's status is to be
-    asked again.
+    `changed`: the projection changed meanwhile, so the item's status has to be read again.
     """
 
     absent: frozenset[str] = frozenset()
-    seen: HistoryReply = history.UNSEEN
-    moved: bool = False
+    item: ItemReply = history.EMPTY
+    changed: bool = False
 
 
 def head_of(reply: Any) -> tuple[str, int] | None:
-    """Generation and revision out of the reply to `HEAD`; None from an empty projection."""
+    """Generation and revision from the reply to `HEAD`; None from an empty projection."""
     if not isinstance(reply, list) or None in reply:
         return None
     generation, revision = cast("tuple[bytes, bytes]", reply)
@@ -61,7 +62,7 @@ def head_of(reply: Any) -> tuple[str, int] | None:
 
 
 class RedisReader:
-    """The coalescer. `wake` is called whenever Redis has to be compared with the database at once."""
+    """Batches the queries of all scans. `wake` is called when Redis has to be compared with the database at once."""
 
     def __init__(
         self,
@@ -74,21 +75,21 @@ class RedisReader:
         stream: int,
     ) -> None:
         self.redis, self.memory, self.buffer = redis, memory, buffer
-        self.evicting = False  # this Redis drops keys when memory is short: what is missing proves nothing
+        self.evicting = False  # this Redis drops keys when memory is short: a missing key proves nothing
         self._wake = wake
         self._stream = stream
-        self._gather: Batcher[RedisQuery, RedisReply] = Batcher(
-            self._trip, limit=limit, size=AT_ONCE, deadline=redis.seconds + SLACK
+        self._batcher: Batcher[RedisQuery, RedisReply] = Batcher(
+            self._round_trip, limit=limit, size=MAX_QUERIES, deadline=redis.seconds + SLACK
         )
         self._flush: asyncio.TimerHandle | None = None
         self._waiting_since = 0.0
 
-    def ask(self, question: RedisQuery) -> asyncio.Future[RedisReply]:
-        """One question for the next round trip. Fails with Unavailable where Redis cannot be asked or believed."""
-        return self._gather.ask(question)
+    def query(self, query: RedisQuery) -> asyncio.Future[RedisReply]:
+        """Send a query with the next round trip. Fails with Unavailable where Redis does not answer or is not believed."""
+        return self._batcher.submit(query)
 
     def record(self, event: ScanEvent) -> None:
-        """Send a scan to the stream: with the next round trip, or with one of its own after 50 ms."""
+        """Send a scan to the stream: with the next round trip, or after 50 ms with a round trip for it alone."""
         loop = asyncio.get_running_loop()
         if not len(self.buffer):
             self._waiting_since = loop.time()
@@ -97,7 +98,7 @@ class RedisReader:
             self._flush = loop.call_later(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Begin a round trip if scans have waited for 50 ms: under load the scans' own always come sooner."""
+        """Begin a round trip if scans have waited for 50 ms. Under load the scans' own round trips come sooner."""
         self._flush = None
         if not len(self.buffer) or not self.memory.believed:
             return
@@ -106,57 +107,58 @@ class RedisReader:
         if rest > FLUSH_SECONDS / 100:
             self._flush = loop.call_later(rest, self.flush)
         else:
-            self._gather.ask(RedisQuery())
+            self._batcher.submit(RedisQuery())
 
     async def close(self) -> None:
-        """Send what still waits, then let go of Redis."""
+        """Send the scans that wait, then close the connections."""
         if self._flush is not None:
             self._flush.cancel()
         while len(self.buffer) and self.memory.believed and self.redis.reaches(redis_keys.SCANS):
             try:
-                await self._gather.ask(RedisQuery())
+                await self._batcher.submit(RedisQuery())
             except Unavailable:
                 break
-        await self._gather.close()
+        await self._batcher.close()
         await self.redis.close()
 
     # One round trip ---------------------------------------------------------------------------------
 
-    async def _trip(self, asks: Sequence[RedisQuery]) -> Sequence[RedisReply]:
+    async def _round_trip(self, queries: Sequence[RedisQuery]) -> Sequence[RedisReply]:
         memory = self.memory
         if not memory.believed:
             raise Unavailable(_NOT_BELIEVED)
         epoch, revision = memory.epoch, memory.revision
-        keys = tuple(dict.fromkeys([key for ask in asks for key in ask.keys]))
-        looks = [ask.look for ask in asks if ask.look is not None]
-        groups = self._groups(looks)
-        reads = _reads(keys)
-        replies = await self._send([HEAD, *reads, *(self._look([looks[place] for place in group]) for group in groups)])
+        keys = tuple(dict.fromkeys([key for query in queries for key in query.keys]))
+        item_queries = [query.item for query in queries if query.item is not None]
+        groups = self._groups(item_queries)
+        reads = _read_commands(keys)
+        calls = [self._item_command([item_queries[place] for place in group]) for group in groups]
+        replies = await self._send([HEAD, *reads, *calls])
         head = head_of(replies[0])
-        cards, absent = _cards(keys, replies[1 : 1 + len(reads)])
-        seen = iter(await self._looked(looks, groups, replies[1 + len(reads) :]))
-        moved = await self._agree(head, epoch, revision)
-        if not moved and memory.epoch == epoch:
-            for key, found in cards.items():
-                memory.put(key, found)
+        entries, absent = _entries(keys, replies[1 : 1 + len(reads)])
+        items = iter(await self._item_replies(item_queries, groups, replies[1 + len(reads) :]))
+        changed = await self._agree(head, epoch, revision)
+        if not changed and memory.epoch == epoch:
+            for key, entry in entries.items():
+                memory.put(key, entry)
         return [
             RedisReply(
-                absent.intersection(ask.keys) if absent else absent,
-                next(seen) if ask.look is not None else history.UNSEEN,
-                moved,
+                absent.intersection(query.keys) if absent else absent,
+                next(items) if query.item is not None else history.EMPTY,
+                changed,
             )
-            for ask in asks
+            for query in queries
         ]
 
     async def _send(self, commands: list[Command]) -> list[Any]:
-        """The replies, with the scans that wait sent along behind as one entry of the stream."""
+        """Send commands, and behind them the scans that wait as one entry of the stream; returns the commands' replies."""
         events = self.buffer.take() if self.redis.reaches(redis_keys.SCANS) else []
         if events:
             entry = encode(events)
             add: Command = ("XADD", redis_keys.SCANS, "MAXLEN", "~", self._stream, "*", EVENT_FIELD, entry)
             commands.append(add)
         try:
-            replies = await self.redis.ask(commands)
+            replies = await self.redis.execute(commands)
         except BaseException:
             self.buffer.lose(len(events))
             self._doubt()
@@ -173,13 +175,13 @@ class RedisReader:
         self._wake()
 
     async def _agree(self, head: tuple[str, int] | None, epoch: int, revision: int) -> bool:
-        """Bring memory to the head a round trip saw; True where what it read may not be kept.
+        """Bring memory to the head that a round trip read; True where the cards it read may not be kept.
 
-        `epoch` and `revision` are memory's from before the round trip.
+        `epoch` and `revision` are memory's before the round trip. Raises Unavailable where the head is not believed.
         """
         memory = self.memory
         if head is None or (head[0] == memory.generation and head[1] < revision):
-            if head is None:
+            if head is None and memory.epoch == epoch:  # else memory may follow the database since: that stays
                 memory.clear()
             self._doubt()
             raise Unavailable(_NOT_BELIEVED)
@@ -187,7 +189,7 @@ class RedisReader:
             raise Unavailable(_NOT_BELIEVED)
         if memory.epoch != epoch:
             return True
-        if head[0] != memory.generation:  # compared first: it may be a replica from before a rebuild
+        if head[0] != memory.generation:  # to be compared first: it may be a replica from before a rebuild
             self._doubt()
             raise Unavailable(_NOT_BELIEVED)
         if head[1] > memory.revision:
@@ -196,65 +198,70 @@ class RedisReader:
         return head[1] < memory.revision
 
     async def _advance(self, revision: int) -> None:
+        """Forget what the log names as changed up to `revision`."""
         memory = self.memory
-        epoch, known = memory.epoch, memory.revision
-        (entries,) = await self._send_log(known)
+        epoch, since = memory.epoch, memory.revision
+        (entries,) = await self._read_log(since)
         if memory.epoch == epoch and memory.revision < revision:
-            memory.advance(revision, changed(entries, known, revision))
+            memory.advance(revision, changed_keys(entries, since, revision))
 
-    async def _send_log(self, known: int) -> list[Any]:
+    async def _read_log(self, since: int) -> list[Any]:
         try:
-            return await self.redis.ask([("XRANGE", redis_keys.LOG, f"{known}-0", "+", "COUNT", LOG_ENTRIES)])
+            return await self.redis.execute([("XRANGE", redis_keys.LOG, f"{since}-0", "+", "COUNT", LOG_ENTRIES)])
         except BaseException:
             self._doubt()
             raise
 
-    def _groups(self, looks: Sequence[HistoryQuery]) -> list[list[int]]:
-        """Which looks go into one call, by their places: on a cluster those of one batch, whose keys share a slot."""
+    def _groups(self, queries: Sequence[ItemQuery]) -> list[list[int]]:
+        """The places of the queries that go into one call of the script.
+
+        On a cluster one call is about one batch, whose keys share a slot; on a single server one call is about all.
+        """
         if not self.redis.cluster:
-            return [list(range(len(looks)))] if looks else []
+            return [list(range(len(queries)))] if queries else []
         groups: dict[int, list[int]] = {}
-        for place, look in enumerate(looks):
-            groups.setdefault(look.number, []).append(place)
+        for place, query in enumerate(queries):
+            groups.setdefault(query.number, []).append(place)
         return list(groups.values())
 
-    def _look(self, looks: Sequence[HistoryQuery], *, script: bool = False) -> Command:
-        return history.command(looks, evicting=self.evicting, script=script)
+    def _item_command(self, queries: Sequence[ItemQuery], *, script: bool = False) -> Command:
+        return history.command(queries, evicting=self.evicting, script=script)
 
-    async def _looked(
-        self, looks: Sequence[HistoryQuery], groups: list[list[int]], replies: Sequence[Any]
-    ) -> list[HistoryReply]:
-        anew = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if anew:  # a server that was just started; what others counted already is not counted again
-            calls = [self._look([looks[place] for place in groups[at]], script=True) for at in anew]
+    async def _item_replies(
+        self, queries: Sequence[ItemQuery], groups: list[list[int]], replies: Sequence[Any]
+    ) -> list[ItemReply]:
+        """The reply to each query, in order. `replies` are those to the calls of `groups`."""
+        unloaded = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unloaded:  # a server that has just started; calls that other servers executed are not repeated
+            calls = [self._item_command([queries[place] for place in groups[at]], script=True) for at in unloaded]
             replies = list(replies)
-            for at, reply in zip(anew, await self.redis.ask(calls), strict=True):
+            for at, reply in zip(unloaded, await self.redis.execute(calls), strict=True):
                 replies[at] = reply
-        seen = [history.UNSEEN] * len(looks)
+        items = [history.EMPTY] * len(queries)
         for group, reply in zip(groups, replies, strict=True):
-            for place, found in zip(group, history.read_all(reply, len(group)), strict=True):
-                seen[place] = found
-        return seen
+            for place, item in zip(group, history.read_all(reply, len(group)), strict=True):
+                items[place] = item
+        return items
 
     # Histories that Redis does not have -------------------------------------------------------------
 
     async def complete(self, buckets: Mapping[tuple[int, int], Mapping[str, bytes]]) -> None:
-        """Give Redis buckets of histories (by batch and bucket) as the database knows them.
+        """Write buckets of histories (by batch and bucket) to Redis as the database has them.
 
-        What was counted meanwhile stays. Raises Unavailable where Redis did not take them all.
+        Views that Redis counted meanwhile stay. Raises Unavailable where Redis did not take them all.
         """
         commands: list[Command] = []
         for (number, bucket), entries in buckets.items():
             key, _ = redis_keys.history(number, bucket * redis_keys.BUCKET)
             commands += [("HSETNX", key, field, entry) for field, entry in entries.items()]
             commands.append(("HSET", key, redis_keys.COMPLETE, 1))
-        replies = await self.redis.ask(commands)
+        replies = await self.redis.execute(commands)
         if any(isinstance(reply, Exception) for reply in replies):
             raise Unavailable(_NOT_BELIEVED)
 
 
-def _reads(keys: Sequence[str]) -> list[Command]:
-    """Commands that read cards: standings of the registry in one, each other card in one of its own."""
+def _read_commands(keys: Sequence[str]) -> list[Command]:
+    """Commands that read cards: one for each card, and one for all standings of the registry."""
     if not keys:
         return []
     fields = [cast("str", redis_keys.place(key)[1]) for key in keys if key[0] == "s"]
@@ -262,34 +269,37 @@ def _reads(keys: Sequence[str]) -> list[Command]:
     return [*reads, ("HMGET", redis_keys.STANDINGS, redis_keys.COMPLETE, *fields)] if fields else reads
 
 
-def _cards(keys: Sequence[str], replies: Sequence[Any]) -> tuple[dict[str, Any], frozenset[str]]:
-    """Cards by key, and the keys Redis cannot speak for. A standing is absent from a complete hash: none."""
+def _entries(keys: Sequence[str], replies: Sequence[Any]) -> tuple[dict[str, Any], frozenset[str]]:
+    """Card entries by key, and the keys about which Redis says nothing.
+
+    Where the hash of standings is complete, a missing standing means that there is none.
+    """
     if not keys:
         return {}, frozenset()
     values = dict(zip((key for key in keys if key[0] != "s"), replies, strict=False))
     standings = [key for key in keys if key[0] == "s"]
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     if standings and isinstance(replies[-1], list) and replies[-1][0] is not None:
         for key, value in zip(standings, replies[-1][1:], strict=True):
             if value is None:
-                found[key] = held(key, 0, None)
+                entries[key] = decode_entry(key, 0, None)
             else:
                 values[key] = value
     for key, value in values.items():
         if isinstance(value, bytes):
             try:
-                found[key] = held(key, *redis_keys.unpack(value))
+                entries[key] = decode_entry(key, *redis_keys.unpack(value))
             except (msgspec.MsgspecError, ValueError):
-                continue  # not one of ours: the database knows
-    return found, frozenset(key for key in keys if key not in found)
+                continue  # not a card: the database is asked
+    return entries, frozenset(key for key in keys if key not in entries)
 
 
-def changed(entries: Any, known: int, revision: int) -> Iterable[str] | None:
-    """The cards the log names between two revisions; None where it does not reach from one to the other."""
+def changed_keys(entries: Any, since: int, revision: int) -> Iterable[str] | None:
+    """The keys of cards that the log names between two revisions; None where it does not cover all revisions between."""
     if not isinstance(entries, list) or not entries:
         return None
     revisions = [int(entry[0].partition(b"-")[0]) for entry in entries]
-    if revisions[0] != known or revisions[-1] < revision:
+    if revisions[0] != since or revisions[-1] < revision:
         return None
     return {
         name

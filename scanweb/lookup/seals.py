@@ -1,4 +1,4 @@
-"""From a raw path to a code and what its seal proves, with the good answers of late kept at hand."""
+"""From a raw path to a code and what its seal proves. Codes with a valid seal are remembered."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from zpcode.wire.card import batch_key, lot_key, product_key, standing_key
 from zpcode.wire.payload import Code, Level
 from zpcode.wire.vocabulary import Scope
 
-KEPT: Final = 20_000
+MAX_REMEMBERED: Final = 20_000
+"""Codes with a valid seal that one process remembers."""
 
 
 def keys_of(code: Code) -> tuple[str, ...]:
-    """The cards a code names by itself. The product's and the batch's own cards name the rest."""
+    """The keys of the cards that a code names itself. The product's and the batch's cards name the other ones."""
     identity = code.identity
     keys = [product_key(identity.gtin)]
     if identity.serial is not None:
@@ -30,23 +31,24 @@ def keys_of(code: Code) -> tuple[str, ...]:
     return tuple(keys)
 
 
-class Rings(Protocol):
+class KeyringSource(Protocol):
     """Where the keyring in force comes from: `keys.keyring.KeyringFile`."""
 
     def current(self) -> Keyring:
-        """The keyring in force, as of a quarter of a second ago at most."""
+        """The keyring in force, read at most a quarter of a second ago."""
         ...
 
-    def look(self) -> Keyring:
-        """The keyring in force now."""
+    def reread(self) -> Keyring:
+        """The keyring in force, read now."""
         ...
 
 
-class Checked(msgspec.Struct, gc=False):
-    """A code, what its seal proves (None: it has none), its canonical path (and with its seal), and the cards it names.
+class CheckedCode(msgspec.Struct, gc=False):
+    """A code after its seal was checked. `seal` is the seal's verdict, None for a code without one.
 
-    `index` is the item's place in its batch, once that is known, worked out with `permutation`; `key_id` is empty where
-    there is no seal. Thousands are remembered, so none is anything for the garbage collector to walk.
+    `path` is the canonical path, `printed` the same with the seal, `keys` are the cards it names; `key_id` is empty for
+    a code without a seal. `index` is the item's place in its batch, computed with `permutation` and stored here.
+    Thousands are remembered, so the garbage collector does not track them.
     """
 
     code: Code
@@ -60,41 +62,41 @@ class Checked(msgspec.Struct, gc=False):
     permutation: object = None
 
     @classmethod
-    def of(cls, code: Code, seal: SealVerdict | None, path: str, printed: str = "") -> Checked:
-        """What is known of a code before any card is. `printed` is `path` where there is nothing before it."""
+    def of(cls, code: Code, seal: SealVerdict | None, path: str, printed: str = "") -> CheckedCode:
+        """A checked code whose cards are not read yet. An empty `printed` means that it equals `path`."""
         key_id = "" if code.seal is None else code.seal.key_id
         return cls(code, seal, path, printed or path, keys_of(code), code.identity.level, key_id)
 
 
 class Seals:
-    """Parses and verifies. Right seals are remembered until the keyring changes; anything else never is."""
+    """Parses codes and verifies their seals. Only codes with a valid seal are remembered, until the keyring changes."""
 
-    __slots__ = ("_checked", "_ring", "_rings")
+    __slots__ = ("_checked", "_keyring", "_source")
 
-    def __init__(self, rings: Rings) -> None:
-        self._rings = rings
-        self._ring = rings.current()
-        self._checked: OrderedDict[bytes, Checked] = OrderedDict()
+    def __init__(self, source: KeyringSource) -> None:
+        self._source = source
+        self._keyring = source.current()
+        self._checked: OrderedDict[bytes, CheckedCode] = OrderedDict()
 
-    def check(self, raw_path: bytes) -> Checked:
-        """What stands in a raw path. Raises MalformedCode."""
-        self._follow(self._rings.current())
-        known = self._checked.get(raw_path)
-        if known is not None:
+    def check(self, raw_path: bytes) -> CheckedCode:
+        """Parse a raw path and verify its seal. Raises MalformedCode."""
+        self._use(self._source.current())
+        remembered = self._checked.get(raw_path)
+        if remembered is not None:
             self._checked.move_to_end(raw_path)
-            return known
+            return remembered
         code, path = link.read(raw_path)
-        if code.seal is not None and self._ring.get(code.seal.key_id) is None:
-            self._follow(self._rings.look())  # a key may be younger than the last look
-        verdict = None if code.seal is None else self._ring.verify_seal(code.seal, path)
-        checked = Checked.of(code, verdict, path, raw_path.decode("ascii").upper())
+        if code.seal is not None and self._keyring.get(code.seal.key_id) is None:
+            self._use(self._source.reread())  # the key may be newer than the keyring that was read last
+        verdict = None if code.seal is None else self._keyring.verify_seal(code.seal, path)
+        checked = CheckedCode.of(code, verdict, path, raw_path.decode("ascii").upper())
         if checked.seal is SealVerdict.VALID:
             self._checked[raw_path] = checked
-            if len(self._checked) > KEPT:
+            if len(self._checked) > MAX_REMEMBERED:
                 self._checked.popitem(last=False)
         return checked
 
-    def _follow(self, ring: Keyring) -> None:
-        if ring is not self._ring:
-            self._ring = ring
+    def _use(self, keyring: Keyring) -> None:
+        if keyring is not self._keyring:
+            self._keyring = keyring
             self._checked.clear()

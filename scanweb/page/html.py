@@ -1,7 +1,7 @@
-"""The page: verdict first, then the four blocks every scan must show, then how it was verified.
+"""The page: verdict first, then the four blocks that every scan must show, then how the code was verified.
 
-Pages of codes with the same cards differ in history, path and time alone: the whole page is rendered once for each
-set of cards and language, with slots for these, and a scan itself only joins bytes.
+Pages of codes with the same cards differ only in history, path and time. So the whole page is rendered once for each set
+of cards and each language, with slots for these values, and a scan only joins bytes.
 """
 
 from __future__ import annotations
@@ -18,29 +18,30 @@ from scanweb.page import assets, picture_urls, wording
 from scanweb.page.chart import chart
 from scanweb.page.identity import SiteIdentity
 from scanweb.page.plain import plain
-from scanweb.page.slots import SLOTS, Fill, RenderedPieces
-from scanweb.scan.resolver import OK, ScanAnswer
+from scanweb.page.slots import SLOTS, RenderedPieces, SlottedPage
+from scanweb.scan.resolver import OK, Resolution
 from zpcode.language.messages import Messages
 from zpcode.wire.card import NoticesCard, ProductCard
 from zpcode.wire.verdict import Proof, Verdict
 from zpcode.wire.vocabulary import Bilingual
 
 HISTORY, PATH, PRINTED, TIME = map(Markup, SLOTS)
-"""The slots of a page: what is a single code's own, in the order in which `Pages.answer` gives the values."""
+"""The slots of a page, for what differs from code to code, in the order in which `ScanPages.scan` returns the values."""
 LARGE: Final = "&size=large"
-WHOLE: Final = 128
-"""Whole pages at hand for answers that share nothing else: of items or ranges with a decision of their own."""
+MAX_WHOLE_PAGES: Final = 128
+"""Whole pages kept for items and ranges with their own decisions, which share a page with no other code."""
 
 
 def _printable(value: Any) -> Any:
-    """Every value a template prints goes through here; markup has been through it before."""
+    """Strips control characters from every value that a template prints. Markup has been stripped before."""
     return plain(value) if type(value) is str else value
 
 
 class ScanPages:
-    """Renders answers and the landing page. `official` says who we are, `authority` is the address complaints go to.
+    """Renders pages of scans and the landing page.
 
-    Every page is there in each language and in two sizes; `large` is for eyes that want it (适老).
+    `official` is the official address and root key, `authority` the address for complaints. Every page exists in each
+    language and in two sizes; `large` is for elderly readers (适老).
     """
 
     def __init__(self, texts: dict[str, Messages], official: SiteIdentity, authority: str = "") -> None:
@@ -54,75 +55,76 @@ class ScanPages:
             lstrip_blocks=True,
         )
         self._environment.filters["dialled"] = _dialled
-        self._alike: dict[tuple[str, bool], Fill] = {}
-        self._kept, self._whole = RenderedPieces(), RenderedPieces(WHOLE)
+        self._not_verified_pages: dict[tuple[str, bool], SlottedPage] = {}
+        self._pieces, self._whole_pages = RenderedPieces(), RenderedPieces(MAX_WHOLE_PAGES)
 
-    def landing(self, language: str, notices: NoticesCard | None, *, large: bool = False) -> Fill:
-        """The page with the form to type a code and the public notices; None: they cannot be had now."""
+    def landing(self, language: str, notices: NoticesCard | None, *, large: bool = False) -> SlottedPage:
+        """The page with the form to type a code and the public notices; None: notices are unknown now."""
 
-        def make() -> Fill:
+        def make() -> SlottedPage:
             body = self._render("landing.html", language, large=large, notices=notices)
             return self._framed(language, body, large=large, front=True)
 
-        page: Fill = self._kept.get((notices,), ("landing", language, large), make)
+        page: SlottedPage = self._pieces.get((notices,), ("landing", language, large), make)
         return page
 
-    def error(self, language: str, *, large: bool = False) -> Fill:
-        """The page for a defect of ours: it says nothing about the code."""
+    def error(self, language: str, *, large: bool = False) -> SlottedPage:
+        """The page for an error of this service: it says nothing about the code."""
         t = self.texts[language]
         return self.notice(language, t("error.title"), t("error.text"), large=large)
 
-    def notice(self, language: str, title: str, text: str, *, large: bool = False) -> Fill:
-        """A page of a title and a sentence."""
+    def notice(self, language: str, title: str, text: str, *, large: bool = False) -> SlottedPage:
+        """A page with a title and one sentence."""
         return self._framed(language, self._render("notice.html", language, title=title, text=text), large=large)
 
-    def answer(
-        self, answer: ScanAnswer, language: str, typed: str = "", *, large: bool = False
-    ) -> tuple[Fill, tuple[bytes, ...]]:
-        """The page for an answer, and what fills its slots. `typed` is what was asked at /q, to be asked again elsewhere.
+    def scan(
+        self, resolution: Resolution, language: str, typed: str = "", *, large: bool = False
+    ) -> tuple[SlottedPage, tuple[bytes, ...]]:
+        """The page of a scan and the values of its slots. `typed` is the text typed at /q, for the links to other languages.
 
-        Not-verified answers have one page for each language, whatever the cause: nothing typed comes back.
+        Codes that are not verified have one page for each language and size, whatever the cause: it never shows what was
+        typed.
         """
-        if answer.finding.verdict.http_status != OK:
-            return self._not_verified(answer, language, large=large), ()
-        rendered = None if typed else answer.rendered
+        if resolution.outcome.verdict.http_status != OK:
+            return self._not_verified(resolution, language, large=large), ()
+        pages = None if typed else resolution.pages
         key = (language, large)
-        page: Fill | None = None if rendered is None else rendered.get(key)
+        page: SlottedPage | None = None if pages is None else pages.get(key)
         if page is None:
-            page = self._page(answer, language, typed, large=large)
-            if rendered is not None:
-                rendered[key] = page
+            page = self._page(resolution, language, typed, large=large)
+            if pages is not None:
+                pages[key] = page
         t = self.texts[language]
         return page, (
-            _escaped(wording.scanned(answer, t)),
-            answer.path.encode(),
-            answer.printed.encode(),
-            t.moment(answer.at).encode(),
+            _escaped(wording.scanned(resolution, t)),
+            resolution.path.encode(),
+            resolution.printed.encode(),
+            t.moment(resolution.at).encode(),
         )
 
-    def _not_verified(self, answer: ScanAnswer, language: str, *, large: bool) -> Fill:
-        page = self._alike.get((language, large))
+    def _not_verified(self, resolution: Resolution, language: str, *, large: bool) -> SlottedPage:
+        page = self._not_verified_pages.get((language, large))
         if page is None:
-            body = self._verdict(answer, language, history="") + self._complain(language, "")
-            page = self._alike[language, large] = self._framed(language, body, large=large)
+            body = self._verdict(resolution, language, history="") + self._complain(language, "")
+            page = self._not_verified_pages[language, large] = self._framed(language, body, large=large)
         return page
 
-    def _page(self, answer: ScanAnswer, language: str, typed: str, *, large: bool) -> Fill:
-        """A whole page with slots for the history (twice), the code and the time: all that is one code's own."""
-        product = answer.evidence.product
+    def _page(self, resolution: Resolution, language: str, typed: str, *, large: bool) -> SlottedPage:
+        """A whole page with slots for the history, the path (with and without seal) and the time."""
+        product = resolution.evidence.product
         pieces = (
-            self._verdict(answer, language, history=HISTORY),
-            self._tools(answer, language),
-            "" if product is None else self._product(answer, product, language),
-            self._code(answer, language),
+            self._verdict(resolution, language, history=HISTORY),
+            self._tools(resolution, language),
+            "" if product is None else self._product(resolution, product, language),
+            self._code(resolution, language),
             self._complain(language, PRINTED),
         )
         query = f"code={quote(typed, safe='')}&" if typed else ""
 
-        def make() -> Fill:
+        def make() -> SlottedPage:
             return self._framed(language, "".join(pieces), query, large=large, as_json=True)
 
-        page: Fill = make() if query else self._whole.get(pieces, ("page", language, large), make)
+        page: SlottedPage = make() if query else self._whole_pages.get(pieces, ("page", language, large), make)
         return page
 
     # Pieces -----------------------------------------------------------------------------------------
@@ -136,8 +138,8 @@ class ScanPages:
         large: bool = False,
         as_json: bool = False,
         front: bool = False,
-    ) -> Fill:
-        """A page around its body. `query` goes before what the links on it add; only the `front` page may be indexed."""
+    ) -> SlottedPage:
+        """The page around a body. Links on it begin with `query`; only the `front` page may be indexed."""
 
         def make() -> str:
             return self._render(
@@ -145,7 +147,7 @@ class ScanPages:
                 language,
                 body=_BODY,
                 languages=tuple(self.texts),
-                style=Markup(assets.STYLE),  # noqa: S704 - a file of ours
+                style=Markup(assets.STYLE),  # noqa: S704 - page.css of this package
                 script=assets.SCRIPT,
                 size=LARGE if large else "",
                 query=query,
@@ -154,8 +156,8 @@ class ScanPages:
                 front=front,
             )
 
-        frame: str = make() if query else self._kept.get((), ("frame", language, large, as_json, front), make)
-        return Fill(frame.replace(_BODY, body))
+        frame: str = make() if query else self._pieces.get((), ("frame", language, large, as_json, front), make)
+        return SlottedPage(frame.replace(_BODY, body))
 
     def _render(self, template: str, language: str, *, large: bool = False, **values: object) -> str:
         t = self.texts[language]
@@ -170,42 +172,42 @@ class ScanPages:
             **values,
         )
 
-    def _verdict(self, answer: ScanAnswer, language: str, history: str) -> str:
-        finding, evidence, t = answer.finding, answer.evidence, self.texts[language]
-        expiry = wording.expiry(answer) if finding.verdict is Verdict.EXPIRED else ""
-        told = finding.verdict.public != "not_verified"
-        level = evidence.level.value if told else ""
-        # The decision by its value: an item's own is another object with every scan.
-        found = (finding.verdict, finding.standing, finding.scope, finding.old_stock, evidence.proof, expiry, level)
-        key = ("verdict", language, *found)
+    def _verdict(self, resolution: Resolution, language: str, history: str) -> str:
+        outcome, evidence, t = resolution.outcome, resolution.evidence, self.texts[language]
+        expiry = wording.expiry(resolution) if outcome.verdict is Verdict.EXPIRED else ""
+        disclosed = outcome.verdict.public != "not_verified"
+        level = evidence.level.value if disclosed else ""
+        # The standing is part of the key by its value: an item's own one is a new object with every scan.
+        parts = (outcome.verdict, outcome.standing, outcome.scope, outcome.old_stock, evidence.proof, expiry, level)
+        key = ("verdict", language, *parts)
 
         def make() -> str:
             return self._render(
                 "verdict.html",
                 language,
-                tone=finding.verdict.tone if told else "bad",
+                tone=outcome.verdict.tone if disclosed else "bad",
                 level=level,
-                title=wording.title(answer, t),
-                meaning=wording.meaning(answer, t),
-                advice=wording.advice(answer, t),
+                title=wording.title(resolution, t),
+                meaning=wording.meaning(resolution, t),
+                advice=wording.advice(resolution, t),
                 history=history,
-                standing=finding.standing,
-                scope=finding.scope,
-                reason="" if finding.standing is None else wording.reason(finding.standing, t),
+                standing=outcome.standing,
+                scope=outcome.scope,
+                reason="" if outcome.standing is None else wording.reason(outcome.standing, t),
             )
 
-        text: str = self._kept.get((), key, make)
+        text: str = self._pieces.get((), key, make)
         return text
 
-    def _tools(self, answer: ScanAnswer, language: str) -> str:
-        item = answer.evidence.level.is_item
-        text: str = self._kept.get(
+    def _tools(self, resolution: Resolution, language: str) -> str:
+        item = resolution.evidence.level.is_item
+        text: str = self._pieces.get(
             (), ("tools", language, item), lambda: self._render("tools.html", language, item=item)
         )
         return text
 
-    def _product(self, answer: ScanAnswer, product: ProductCard, language: str) -> str:
-        holder, t = answer.evidence.batch or answer.evidence.lot, self.texts[language]
+    def _product(self, resolution: Resolution, product: ProductCard, language: str) -> str:
+        holder, t = resolution.evidence.batch or resolution.evidence.lot, self.texts[language]
 
         def make() -> str:
             return self._render(
@@ -219,16 +221,18 @@ class ScanPages:
                 source=picture_urls.source,
             )
 
-        text: str = self._kept.get((product, holder), ("product", language), make)
+        text: str = self._pieces.get((product, holder), ("product", language), make)
         return text
 
-    def _code(self, answer: ScanAnswer, language: str) -> str:
-        proof, level = answer.evidence.proof, answer.evidence.level
-        known = proof is Proof.SEALED or (proof is Proof.ONLINE and answer.evidence.index is not None)
-        shown = proof if known else Proof.MISSING  # a check nobody could look at proves nothing
-        seal = None if answer.code is None else answer.code.seal
+    def _code(self, resolution: Resolution, language: str) -> str:
+        proof, level = resolution.evidence.proof, resolution.evidence.level
+        checked = proof is Proof.SEALED or (proof is Proof.ONLINE and resolution.evidence.index is not None)
+        shown = proof if checked else Proof.MISSING  # a compact code's check that could not be verified proves nothing
+        seal = None if resolution.code is None else resolution.code.seal
         key_id = "" if seal is None else seal.key_id
-        revoked = answer.finding.verdict is Verdict.KEY_REVOKED  # by decision: the keyring need not know yet
+        revoked = (
+            resolution.outcome.verdict is Verdict.KEY_REVOKED
+        )  # by a decision, which may be newer than the keyring
 
         def make() -> str:
             return self._render(
@@ -245,14 +249,14 @@ class ScanPages:
                 time=TIME,
             )
 
-        text: str = self._kept.get((), ("code", language, shown, level, key_id, revoked), make)
+        text: str = self._pieces.get((), ("code", language, shown, level, key_id, revoked), make)
         return text
 
     def _complain(self, language: str, printed: str) -> str:
         def make() -> str:
             return self._render("complain.html", language, authority=self._authority, printed=printed)
 
-        text: str = self._kept.get((), ("complain", language, printed), make)
+        text: str = self._pieces.get((), ("complain", language, printed), make)
         return text
 
 
@@ -265,7 +269,7 @@ def _escaped(text: str) -> bytes:
 
 
 def _say(t: Messages, text: Bilingual) -> Markup | str:
-    """A registry text, with the language it is in where that is not the page's."""
+    """A registry text, marked with its language where that is not the page's."""
     shown, tag = plain(t.pick(text)), t.tag_of(text)
     if not shown:
         return ""
@@ -277,17 +281,17 @@ def _say(t: Messages, text: Bilingual) -> Markup | str:
 
 
 def _mark(text: str) -> Markup | str:
-    """A number or a name that is not in any language, kept apart from the text around it."""
+    """A number or a name that belongs to no language, isolated from the direction of the text around it (bdi)."""
     return Markup("<bdi>{}</bdi>").format(plain(text)) if text else ""
 
 
 def _dialled(number: str) -> str:
-    """A telephone number as a `tel` URI has it (RFC 3966): without the blanks that people read it by."""
+    """A telephone number for a `tel` URI (RFC 3966): without blanks."""
     return "".join(sign for sign in number if sign in "+-0123456789")
 
 
 def _link(url: str, text: str = "", kind: str = "") -> Markup | str:
-    """A link to a web address; nothing where the address is of any other kind."""
+    """A link to a web address; nothing for an address that is not http(s)."""
     if not url.startswith(("https://", "http://")):
         return ""
     shown = Markup('<a href="{}" rel="noopener nofollow"{}><bdi>{}</bdi></a>')

@@ -1,7 +1,7 @@
-"""The same answer as JSON, for programs: `docs/scanning.md` lists every field.
+"""A resolution as JSON, for programs: `docs/scanning.md` lists every field.
 
-Sentences are in the reader's language; registry texts are given in both. Fields that are empty in the
-registry are left out.
+Sentences are in the reader's language; registry texts are in both languages. Fields that are empty in the registry are
+left out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from scanweb.page import wording
-from scanweb.scan.resolver import ScanAnswer
+from scanweb.scan.resolver import Resolution
 from zpcode.language.messages import Messages
 from zpcode.wire.calendar import date_at
 from zpcode.wire.card import ProductCard, TraceEvent
@@ -21,11 +21,11 @@ from zpcode.wire.scan_event import place_name
 from zpcode.wire.vocabulary import Bilingual
 
 _ENCODER = msgspec.json.Encoder()
-_KEPT = 1024
+_MAX_PRODUCTS = 1024
 
 
 def _time(at: int) -> str:
-    """RFC 3339, in UTC."""
+    """Seconds since 1970 as RFC 3339, in UTC."""
     return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -33,37 +33,37 @@ def _both(text: Bilingual) -> dict[str, str]:
     return {"zh": text.zh, "en": text.en}
 
 
-class JsonAnswers:
-    """Renders answers as JSON."""
+class JsonBodies:
+    """Renders resolutions as JSON."""
 
     def __init__(self, texts: dict[str, Messages]) -> None:
         self.texts = texts
         self._products: OrderedDict[int, tuple[ProductCard, dict[str, Any]]] = OrderedDict()
 
-    def answer(self, answer: ScanAnswer, language: str) -> bytes:
-        """The JSON of an answer. Not-verified answers have one for each language, whatever the cause."""
+    def body(self, resolution: Resolution, language: str) -> bytes:
+        """The JSON of a resolution. For codes that are not verified it is the same for every cause."""
         t = self.texts[language]
-        alike = answer.verdict.public == "not_verified"
-        told: dict[str, Any] = {
-            "verdict": answer.verdict.public,
-            "tone": "bad" if alike else answer.verdict.tone,
-            "level": None if alike else answer.evidence.level,
-            "proof": None if alike else answer.evidence.proof,
-            "title": wording.title(answer, t),
-            "meaning": wording.meaning(answer, t),
-            "advice": wording.advice(answer, t),
-            "decision": self._decision(answer, t),
-            "code": None if alike else _code(answer),
-            "goods": None if alike else _goods(answer),
-            **self._product(None if alike else answer.evidence.product),
-            "history": None if alike else _history(answer, t),
-            "scanned": None if alike else wording.scanned(answer, t),
-            "checked_at": None if alike else _time(answer.at),
+        not_verified = resolution.verdict.public == "not_verified"
+        body: dict[str, Any] = {
+            "verdict": resolution.verdict.public,
+            "tone": "bad" if not_verified else resolution.verdict.tone,
+            "level": None if not_verified else resolution.evidence.level,
+            "proof": None if not_verified else resolution.evidence.proof,
+            "title": wording.title(resolution, t),
+            "meaning": wording.meaning(resolution, t),
+            "advice": wording.advice(resolution, t),
+            "decision": self._decision(resolution, t),
+            "code": None if not_verified else _code(resolution),
+            "goods": None if not_verified else _goods(resolution),
+            **self._product(None if not_verified else resolution.evidence.product),
+            "history": None if not_verified else _history(resolution, t),
+            "scanned": None if not_verified else wording.scanned(resolution, t),
+            "checked_at": None if not_verified else _time(resolution.at),
         }
-        return _ENCODER.encode(told)
+        return _ENCODER.encode(body)
 
-    def _decision(self, answer: ScanAnswer, t: Messages) -> dict[str, Any] | None:
-        standing, scope = answer.finding.standing, answer.finding.scope
+    def _decision(self, resolution: Resolution, t: Messages) -> dict[str, Any] | None:
+        standing, scope = resolution.outcome.standing, resolution.outcome.scope
         if standing is None:
             return None
         return {
@@ -78,15 +78,15 @@ class JsonAnswers:
         }
 
     def _product(self, product: ProductCard | None) -> dict[str, Any]:
-        """The four blocks, encoded once for each card."""
+        """The fields of the product card, encoded once for each card."""
         if product is None:
             return dict.fromkeys(_BLOCKS)
-        found = self._products.get(id(product))
-        if found is None:
-            found = self._products[id(product)] = (product, _blocks(product))
-            if len(self._products) > _KEPT:
+        entry = self._products.get(id(product))
+        if entry is None:
+            entry = self._products[id(product)] = (product, _blocks(product))
+            if len(self._products) > _MAX_PRODUCTS:
                 self._products.popitem(last=False)
-        return found[1]
+        return entry[1]
 
 
 _BLOCKS = ("product", "enterprise", "standards", "certificates", "recognition", "indicators", "commitments", "claims")
@@ -99,10 +99,10 @@ def _blocks(product: ProductCard) -> dict[str, Any]:
     return {name: msgspec.Raw(_ENCODER.encode(values[name])) for name in _BLOCKS}
 
 
-def _code(answer: ScanAnswer) -> dict[str, Any] | None:
-    if answer.code is None:
+def _code(resolution: Resolution) -> dict[str, Any] | None:
+    if resolution.code is None:
         return None
-    identity, seal = answer.code.identity, answer.code.seal
+    identity, seal = resolution.code.identity, resolution.code.seal
     return {
         "gtin": identity.gtin,
         "lot": identity.lot,
@@ -111,8 +111,8 @@ def _code(answer: ScanAnswer) -> dict[str, Any] | None:
     }
 
 
-def _goods(answer: ScanAnswer) -> dict[str, Any] | None:
-    holder = answer.evidence.batch or answer.evidence.lot
+def _goods(resolution: Resolution) -> dict[str, Any] | None:
+    holder = resolution.evidence.batch or resolution.evidence.lot
     if holder is None:
         return None
     return {
@@ -124,7 +124,7 @@ def _goods(answer: ScanAnswer) -> dict[str, Any] | None:
 
 
 def _step(event: TraceEvent) -> dict[str, Any]:
-    """One event of the journey: a day as the date it was in Shanghai, a time in UTC."""
+    """One event of the journey: a day as its date in Shanghai, a time in UTC."""
     return {
         "kind": event.kind,
         "at": date_at(event.at) if event.precision == "day" else _time(event.at),
@@ -135,8 +135,8 @@ def _step(event: TraceEvent) -> dict[str, Any]:
     }
 
 
-def _history(answer: ScanAnswer, t: Messages) -> dict[str, Any] | None:
-    history = answer.evidence.history
+def _history(resolution: Resolution, t: Messages) -> dict[str, Any] | None:
+    history = resolution.evidence.history
     if history is None:
         return None
     first = _time(history.first_at) if history.scans else None

@@ -1,8 +1,8 @@
 """Pages with slots: rendered once, compressed once, and filled for every scan by joining bytes.
 
-A gzip file (RFC 1952) is made of blocks (RFC 1951), and its checksum can be put together from those of its parts
-(`crc32_combine` of zlib, which Python does not offer): so a compressed page is filled as cheaply as a plain one, with
-the slots as stored blocks between the compressed pieces.
+A gzip file (RFC 1952) consists of blocks (RFC 1951), and its checksum can be computed from the checksums of its parts
+(zlib's `crc32_combine`, which Python does not offer). So a compressed page is filled as cheaply as a plain one: the values
+are stored blocks between the compressed pieces.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from operator import itemgetter
 from typing import Any, Final
 
 SLOTS: Final = tuple(chr(number) for number in range(4))
-"""Characters that stand for a slot in a rendered page, by the slot's place among the values. No text may hold them."""
+"""The characters that mark slots in a rendered page; the slot's number is the index of its value. Texts never hold them."""
 _SLOT: Final = re.compile(f"[{''.join(SLOTS)}]")
 _LEVEL: Final = 9
 _HEAD: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
@@ -26,20 +26,21 @@ _STORED: Final = struct.Struct("<BHH")
 _TAIL: Final = struct.Struct("<II")
 _POLYNOMIAL: Final = 0xEDB88320
 MAX_VALUE: Final = 0xFFFF
-LITTLE: Final = 256
-"""Bytes between two slots from which on they are worth compressing."""
-KEPT: Final = 2048
+MIN_COMPRESSED: Final = 256
+"""Text between two slots is compressed from this number of bytes on."""
+MAX_PIECES: Final = 2048
 
-Rows = tuple["array[int]", "array[int]", "array[int]", "array[int]"]
-"""Four tables of 256. Four kilobytes for each slot of each page that is kept; as lists of numbers they would be ten times that."""
-Run = tuple[bytes, Callable[[tuple[bytes, ...]], tuple[bytes, ...]], int, int, Rows]
-"""How its values stand in it, which these are; length and checksum of what follows, and what that does to one before it."""
+CrcTables = tuple["array[int]", "array[int]", "array[int]", "array[int]"]
+"""Four tables of 256 numbers: 4 KB for each slot of each page that is kept. As lists they would take ten times as much."""
+Run = tuple[bytes, Callable[[tuple[bytes, ...]], tuple[bytes, ...]], int, int, CrcTables]
+"""A format for its values, the choice of these values, length and checksum of the text after the run, and the tables that
+extend a checksum over that text."""
 
 
-class Fill:
-    """Rendered text with slots, as pieces of bytes: those between the slots are the same objects every time.
+class SlottedPage:
+    """Rendered text with slots, as pieces of bytes. The pieces between the slots are the same objects for every scan.
 
-    A page of thirty kilobytes is never put together here: its pieces go to the socket as they are.
+    A page of thirty kilobytes is never joined here: its pieces go to the socket as they are.
     """
 
     def __init__(self, rendered: str) -> None:
@@ -49,22 +50,28 @@ class Fill:
         self._values = _chosen(self._order)
 
     def plain(self, values: tuple[bytes, ...]) -> list[bytes]:
-        """The text in pieces, each slot filled with the value of its number."""
+        """The text in pieces, each slot filled with its value."""
         filled = self._pieces.copy()
         filled[1::2] = self._values(values)
         return filled
 
     def gzipped(self, values: tuple[bytes, ...]) -> list[bytes]:
-        """The same compressed. Values, with what little is between some of them, are at most 65 535 bytes long."""
+        """The same as a gzip file. The values of one run, with the text between them, may take 65 535 bytes."""
         compressed, length, crc, runs = self._compressed
         filled = compressed.copy()
         place = 1
-        for form, chosen, size, own, rows in runs:
+        for form, chosen, size, own, tables in runs:
             value = form % chosen(values)
             count = len(value)
             filled[place] = _STORED.pack(0, count, count ^ 0xFFFF) + value
             crc = zlib.crc32(value, crc)
-            crc = rows[0][crc & 255] ^ rows[1][crc >> 8 & 255] ^ rows[2][crc >> 16 & 255] ^ rows[3][crc >> 24] ^ own
+            crc = (
+                tables[0][crc & 255]
+                ^ tables[1][crc >> 8 & 255]
+                ^ tables[2][crc >> 16 & 255]
+                ^ tables[3][crc >> 24]
+                ^ own
+            )
             length += count + size
             place += 2
         filled.append(_TAIL.pack(crc, length & 0xFFFFFFFF))
@@ -72,16 +79,16 @@ class Fill:
 
     @cached_property
     def _compressed(self) -> tuple[list[bytes], int, int, list[Run]]:
-        """The compressed pieces with room for the runs between them; length and checksum of the first; the runs.
+        """The compressed pieces with places for the runs between them; length and checksum of the first piece; the runs.
 
-        A run is one slot, or several with so little between them that compressing it would cost more than it saves.
+        A run is one slot, or several slots with less than `MIN_COMPRESSED` bytes between them.
         """
         first, *others = self._between
         pieces, runs = [first], list[Run]()
         form, slots, last = b"", list[int](), len(others) - 1
         for place, (slot, text) in enumerate(zip(self._order, others, strict=True)):
             form, slots = form + b"%b", [*slots, slot]
-            if len(text) < LITTLE and place < last:
+            if len(text) < MIN_COMPRESSED and place < last:
                 form += text.replace(b"%", b"%%")
                 continue
             runs.append((form, _chosen(slots), len(text), zlib.crc32(text), _appending(len(text))))
@@ -93,20 +100,20 @@ class Fill:
 
 
 def _chosen(slots: list[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
-    """What takes the values of these slots out of all."""
+    """A function that picks the values of these slots."""
     if len(slots) > 1:
         return itemgetter(*slots)
     return lambda values: tuple([values[slot] for slot in slots])
 
 
 def _block(text: bytes, *, last: bool) -> bytes:
-    """Text as deflate blocks that refer to nothing before them and end at a whole byte."""
+    """Text as deflate blocks that do not refer to earlier blocks and end at a byte boundary."""
     deflate = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
     return deflate.compress(text) + deflate.flush(zlib.Z_FINISH if last else zlib.Z_FULL_FLUSH)
 
 
-def _appending(count: int) -> Rows:
-    """Tables of what `count` bytes do to a checksum before them: multiplying it by x to the power of 8 times `count`."""
+def _appending(count: int) -> CrcTables:
+    """Tables that extend a checksum over `count` further bytes: multiplication by x to the power of 8 times `count`."""
     power = _power(8 * count)
     bits = [_product(power, 1 << bit) for bit in range(32)]
 
@@ -121,41 +128,41 @@ def _appending(count: int) -> Rows:
 
 
 def _power(exponent: int) -> int:
-    """A power of x, modulo the CRC's polynomial; bits in reversed order, as CRC-32 has them."""
-    found, square = 1 << 31, 1 << 30
+    """A power of x modulo the CRC's polynomial; bits in reversed order, as in CRC-32."""
+    power, square = 1 << 31, 1 << 30
     while exponent:
         if exponent & 1:
-            found = _product(found, square)
+            power = _product(power, square)
         square = _product(square, square)
         exponent >>= 1
-    return found
+    return power
 
 
 def _product(one: int, other: int) -> int:
-    """Of two polynomials over GF(2), modulo the CRC's."""
-    found = 0
+    """The product of two polynomials over GF(2), modulo the CRC's polynomial."""
+    product = 0
     for bit in range(31, -1, -1):
         if one >> bit & 1:
-            found ^= other
+            product ^= other
         other = other >> 1 ^ (_POLYNOMIAL if other & 1 else 0)
-    return found
+    return product
 
 
 class RenderedPieces:
-    """The last `most` rendered pieces, each with the objects it was rendered from (so that no id is used twice)."""
+    """The last `most` rendered pieces, each with the objects it was rendered from: while these live, their ids are unique."""
 
     __slots__ = ("_most", "_pieces")
 
-    def __init__(self, most: int = KEPT) -> None:
+    def __init__(self, most: int = MAX_PIECES) -> None:
         self._most = most
         self._pieces: OrderedDict[Hashable, tuple[tuple[object, ...], Any]] = OrderedDict()
 
     def get(self, sources: tuple[object, ...], key: Hashable, make: Callable[[], Any]) -> Any:
-        """The piece for these objects and this key, made if it is not there."""
+        """The piece for these objects and this key, made where it is missing."""
         full = (key, *map(id, sources))
-        found = self._pieces.get(full)
-        if found is None:
-            found = self._pieces[full] = (sources, make())
+        entry = self._pieces.get(full)
+        if entry is None:
+            entry = self._pieces[full] = (sources, make())
             if len(self._pieces) > self._most:
                 self._pieces.popitem(last=False)
-        return found[1]
+        return entry[1]

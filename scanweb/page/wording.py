@@ -1,35 +1,35 @@
-"""What an answer says, in one language: title, meaning, advice, and the sentence on its scan history.
+"""The sentences of a resolution in one language: title, meaning, advice, and the sentence on the scan history.
 
-Shared by the page and the JSON, so that both say the same. Never that a thing is the original: a seal
-proves who issued a code and nothing else.
+The page and the JSON share them. No sentence says that a product is genuine: a seal proves who issued the code and
+nothing else.
 """
 
 from __future__ import annotations
 
-from scanweb.scan.resolver import ScanAnswer
+from scanweb.scan.resolver import Resolution
 from zpcode.language.messages import Messages
 from zpcode.wire.card import History, Standing
 from zpcode.wire.scan_event import place_name
 from zpcode.wire.verdict import Proof, Verdict
 
 
-def title(answer: ScanAnswer, t: Messages) -> str:
+def title(resolution: Resolution, t: Messages) -> str:
     """The verdict in a word or two."""
-    return t(f"verdict.{answer.verdict.public}.title")
+    return t(f"verdict.{resolution.verdict.public}.title")
 
 
-def advice(answer: ScanAnswer, t: Messages) -> str:
+def advice(resolution: Resolution, t: Messages) -> str:
     """What to do, in a sentence or two."""
-    return t(f"verdict.{answer.verdict.public}.advice")
+    return t(f"verdict.{resolution.verdict.public}.advice")
 
 
-def meaning(answer: ScanAnswer, t: Messages) -> str:
+def meaning(resolution: Resolution, t: Messages) -> str:
     """What the verdict means, in a sentence."""
-    verdict, evidence = answer.verdict, answer.evidence
+    verdict, evidence = resolution.verdict, resolution.evidence
     if verdict is Verdict.EXPIRED:
-        return t("verdict.expired.meaning", date=t.date(expiry(answer)))
+        return t("verdict.expired.meaning", date=t.date(expiry(resolution)))
     variant = ""
-    if verdict in {Verdict.VERIFIED, Verdict.REVOKED} and answer.finding.old_stock:
+    if verdict in {Verdict.VERIFIED, Verdict.REVOKED} and resolution.outcome.old_stock:
         variant = "ended."
     elif verdict is Verdict.VERIFIED and evidence.proof is Proof.ONLINE:
         variant = "online."
@@ -38,9 +38,9 @@ def meaning(answer: ScanAnswer, t: Messages) -> str:
     return t(f"verdict.{verdict.public}.{variant}meaning")
 
 
-def expiry(answer: ScanAnswer) -> str:
-    """The expiry date the verdict went by; empty where none is stated."""
-    evidence = answer.evidence
+def expiry(resolution: Resolution) -> str:
+    """The expiry date that the verdict used; empty where none is stated."""
+    evidence = resolution.evidence
     if evidence.batch is not None:
         return evidence.batch.expiry_date
     return "" if evidence.lot is None else evidence.lot.expiry_date
@@ -51,15 +51,15 @@ def reason(standing: Standing, t: Messages) -> str:
     return t.or_else(f"reason.{standing.reason}", t("reason.other"))
 
 
-def scanned(answer: ScanAnswer, t: Messages) -> str:
-    """The sentence on the scan history. "First" only where the history is known to be complete."""
-    evidence = answer.evidence
+def scanned(resolution: Resolution, t: Messages) -> str:
+    """The sentence on the scan history. It says "first" only where the history is complete."""
+    evidence = resolution.evidence
     if not evidence.level.is_item:
         return t("history.shared")
     history = evidence.history
     if history is None:
         return t("history.unavailable")
-    if evidence.proof is Proof.MISSING or answer.looking:
+    if evidence.proof is Proof.MISSING or resolution.uncounted:
         return _so_far(history, t)
     if history.scans <= 1:
         return t("history.first")

@@ -1,7 +1,7 @@
-"""How the scan service talks to Redis: bounded in time, never retried, on a connection nobody shares.
+"""The Redis client of the scan service: bounded in time, no retries, one round trip at a time on each connection.
 
-redis-py's own defaults are unsafe here (a frozen server held one GET for 59 s), so every round trip is
-bounded as a whole, and a connection on which a round trip was broken off is closed, never used again.
+redis-py's defaults are unsafe here: a frozen server delayed one GET by 59 s. So every round trip is bounded as a whole,
+and a connection on which a round trip was cancelled is closed and never used again.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from scanweb.redis.connection import Command, Connection
 from zpcode.errors import Text, Unavailable
 from zpcode.wire import redis_cluster
 
-_SHARE = 0.9  # of the time a round trip may take: one frozen shard must not use up that of the others
+_SHARE = 0.9  # a shard may take this share of a round trip, so that a frozen shard leaves time for the other shards
 _AWAY = Text("缓存服务没有应答", "Redis does not answer")
 
 
 class _Server(Protocol):
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """The replies, errors of single commands among them. Raises RedisError, OSError or Unavailable."""
         ...
 
@@ -34,8 +34,8 @@ class _Server(Protocol):
 class RedisClient:
     """A Redis server or cluster. Addresses: `redis://`, `rediss://`, `unix://`, `redis+cluster://`, `rediss+cluster://`.
 
-    No round trip takes longer than `seconds`, nothing is opened before the first one, and `trips` counts
-    them. An empty address is a Redis that never answers. Replies are as the server sends them.
+    No round trip takes longer than `seconds`; `trips` counts them. Connections are opened by the first one. With an empty
+    address every round trip fails. Replies are as the server sends them.
     """
 
     def __init__(self, url: str, *, seconds: float = 0.2) -> None:
@@ -49,20 +49,20 @@ class RedisClient:
             self._server = _Single(url)
 
     def reaches(self, key: str) -> bool:
-        """Whether the server of a key is thought to answer: on a cluster one may be known to be gone."""
+        """False where the server of a key is known to be down (on a cluster)."""
         return not isinstance(self._server, ClusterServer) or self._server.reaches(key)
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies to some commands in one pipeline; a command that failed is answered by its error.
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """Send commands in one pipeline; returns their replies. The reply to a command that failed is its error.
 
-        Raises Unavailable after `seconds`, or where the connection fails.
+        Raises Unavailable after `seconds`, or if the connection fails.
         """
         if self._server is None:
             raise Unavailable(_AWAY)
         self.trips += 1
         try:
             async with asyncio.timeout(self.seconds):
-                return await self._server.ask(commands)
+                return await self._server.execute(commands)
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable(_AWAY) from error
 
@@ -78,16 +78,16 @@ class RedisClient:
 
 
 class _Single:
-    """One server. As many connections as round trips run at a time: whoever asks limits how many."""
+    """One server, with as many connections as round trips run at a time. The caller limits that number."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._idle: list[Connection] = []
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
         connection = self._idle.pop() if self._idle else Connection(self._url)
         try:
-            replies = await connection.ask(commands)
+            replies = await connection.execute(commands)
         except BaseException:
             connection.close()
             raise

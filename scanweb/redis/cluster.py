@@ -1,9 +1,9 @@
-"""A Redis Cluster as the scan service asks it: every question goes to the shard it belongs on, all shards at once.
+"""The Redis Cluster client of the scan service: each command goes to the shard of its key, to all shards at once.
 
-No redirection is followed, because a shard that was just promoted may have lost the last writes: what it says counts
-only once its own head was read in the same pipeline and found as new as anything this process has seen (the head is
-written last, on every shard: docs/adr/0006). What a shard cannot say, because it is gone, behind or moving, is
-answered by an error in its place, and the database is asked about that alone; the other shards go on.
+No redirection is followed, because a shard that was just promoted may have lost the last writes. A shard's replies count
+only if its own head, read in the same pipeline, is as new as every head this process has read: the head is written last
+on each shard (docs/adr/0006). If a shard is down, behind or moving, the replies to its commands are errors, and the
+database is asked about their keys alone; the other shards are not affected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zpcode.wire.redis_cluster import Node, Span
 from zpcode.wire.redis_keys import Feed
 
 AGAIN_SECONDS: Final = 0.25
-"""As long as a shard is missing, the cluster is surveyed this often."""
+"""While a shard is missing, the cluster is surveyed at this interval."""
 
 _AWAY = Text("缓存集群没有应答", "no shard of the cluster can be believed")
 _FEED: Final = {redis_keys.HEAD, redis_keys.LOG}
@@ -30,14 +30,14 @@ _PROJECTED: Final = ("zp:{p:", "zp:{b:", redis_keys.STANDINGS)
 
 
 class NotAnswered(RedisError):
-    """In the place of a reply: the shard of that key is gone, behind, or in another server's hands."""
+    """The reply to a command whose shard is down, behind, or has moved to another server."""
 
 
 class Client(Protocol):
-    """One server as this module asks it: `scanweb.redis.client.RedisClient`."""
+    """The client of one server: `scanweb.redis.client.RedisClient`."""
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies, errors of single commands among them. Raises Unavailable."""
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies; an error of a single command is in its place. Raises Unavailable."""
         ...
 
     async def close(self) -> None:
@@ -46,7 +46,7 @@ class Client(Protocol):
 
 
 class ShardState:
-    """One primary and what it is responsible for. `down`: it failed, and has not been seen well since."""
+    """One primary and its slots. `down`: it failed, and no survey has reached it since."""
 
     __slots__ = ("client", "down", "feed")
 
@@ -57,14 +57,14 @@ class ShardState:
 
     @property
     def head(self) -> Command:
-        """What is asked before anything else."""
+        """The command that reads this shard's head."""
         return ("HMGET", self.feed.head, GENERATION_FIELD, REVISION_FIELD)
 
 
 class ClusterServer:
-    """The shards of a cluster, asked as if they were one server. `connect` makes a client of one node's address.
+    """The shards of a cluster behind the interface of one server. `connect` makes a client from one node's address.
 
-    `floor` is the newest revision seen of `generation`: a shard whose head is older has lost something.
+    `floor` is the newest revision read of `generation`: a shard whose head is older has lost writes.
     """
 
     def __init__(self, url: str, connect: Callable[[str], Client]) -> None:
@@ -73,23 +73,23 @@ class ClusterServer:
         self.shards: list[ShardState] = []
         self._url, self._connect = url, connect
         self._owners: list[int | None] = []
-        self._order = redis_cluster.named(url)  # whom to ask for the layout, those that answered last time first
+        self._order = redis_cluster.named(url)  # nodes to ask for the layout; those that answered last time come first
         self._clients: dict[Node, Client] = {}
         self._survey: asyncio.Task[None] | None = None
         self._again: asyncio.TimerHandle | None = None
 
     def reaches(self, key: str) -> bool:
-        """Whether the shard of a key is thought to answer."""
+        """False where the shard of a key is unknown or down."""
         return (shard := self._shard(key)) is not None and not shard.down
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies in order; one that failed, or that no shard can be believed about, is an error in its place.
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies in order. An error stands for a command that failed, or whose shard is not believed.
 
-        The question for the head is answered by the oldest head of the shards asked, the one for the log by the
-        first shard that answers. Raises Unavailable where no shard can be believed.
+        The head is the oldest head of the shards that were asked; the log is read from the first shard that answers.
+        Raises Unavailable where no shard is believed.
         """
         if not self.shards:
-            await asyncio.shield(self._surveyed())
+            await asyncio.shield(self._current_survey())
         floor = self.floor
         replies: list[Any] = [NotAnswered("its shard does not answer")] * len(commands)
         parts, of_feed = self._parts(commands)
@@ -98,19 +98,19 @@ class ClusterServer:
             if feed.down:
                 continue
             parts[feed] = [*parts.get(feed, []), *of_feed]
-            revisions = await self._asked(parts, commands, replies, floor)
+            revisions = await self._ask_shards(parts, commands, replies, floor)
             if revisions:
                 break
             parts = {}
         if not revisions or any(type(reply) is not NoScriptError and isinstance(reply, Exception) for reply in replies):
-            self._look_around()
+            self._survey_soon()
         if not revisions:
             raise Unavailable(_AWAY)
-        self._answer_heads(commands, replies, min(revisions))
+        self._fill_heads(commands, replies, min(revisions))
         return replies
 
     def _parts(self, commands: Sequence[Command]) -> tuple[dict[ShardState, list[int]], list[int]]:
-        """The places of commands by their shards, as far as those are up; and of those that any shard can answer."""
+        """The places of the commands for each shard that is up, and of the commands that every shard can answer."""
         parts: dict[ShardState, list[int]] = {}
         of_feed = []
         for place, command in enumerate(commands):
@@ -121,23 +121,23 @@ class ClusterServer:
                 parts.setdefault(shard, []).append(place)
         return parts, of_feed
 
-    async def _asked(
+    async def _ask_shards(
         self, parts: dict[ShardState, list[int]], commands: Sequence[Command], replies: list[Any], floor: int
     ) -> list[int]:
-        """Put the replies of some shards in their places; the revisions of those that can be believed."""
-        told = await asyncio.gather(
-            *(self._told(shard, [commands[place] for place in places]) for shard, places in parts.items())
+        """Query some shards and put their replies in place; returns the revisions of the believed shards."""
+        all_replies = await asyncio.gather(
+            *(self._ask(shard, [commands[place] for place in places]) for shard, places in parts.items())
         )
         revisions = []
-        for places, answer in zip(parts.values(), told, strict=True):
-            if answer is None:
+        for places, shard_replies in zip(parts.values(), all_replies, strict=True):
+            if shard_replies is None:
                 continue
-            revision = self._revision(answer[0])
+            revision = self._revision(shard_replies[0])
             believed = revision is not None and revision >= floor
             if believed and revision is not None:
                 revisions.append(revision)
-            for place, reply in zip(places, answer[1:], strict=True):
-                # What a shard that is behind was told stays told; what it says of the projection does not count.
+            for place, reply in zip(places, shard_replies[1:], strict=True):
+                # A shard that is behind has executed the commands, but what it has of the projection does not count.
                 if believed or not _key(commands[place]).startswith(_PROJECTED):
                     replies[place] = reply
         return revisions
@@ -148,87 +148,89 @@ class ClusterServer:
         place = self._owners[redis_cluster.slot_of(key)]
         return None if place is None else self.shards[place]
 
-    async def _told(self, shard: ShardState, commands: Sequence[Command]) -> list[Any] | None:
-        """The shard's head and its replies; None where it failed, or is not (or no longer) one."""
+    async def _ask(self, shard: ShardState, commands: Sequence[Command]) -> list[Any] | None:
+        """The shard's head and its replies; None where it failed or is no longer a primary."""
         feed = shard.feed
         own = {redis_keys.HEAD: feed.head, redis_keys.LOG: feed.log}
-        asked = [
+        own_commands = [
             (command[0], own[key], *command[2:]) if (key := _key(command)) in own else command for command in commands
         ]
         try:
-            answer = await shard.client.ask([shard.head, *asked])
+            replies = await shard.client.execute([shard.head, *own_commands])
         except Unavailable:
-            answer = None
-        if answer is None or isinstance(answer[0], Exception):
+            replies = None
+        if replies is None or isinstance(replies[0], Exception):
             shard.down = True
-            self._look_around()
+            self._survey_soon()
             return None
-        return answer
+        return replies
 
     def _revision(self, reply: Any) -> int | None:
-        """The revision a shard's head names; None where it has none of this generation."""
+        """The revision in a shard's head; None where the head is missing or of another generation."""
         head = _head(reply)
         return head[1] if head is not None and head[0] == self.generation else None
 
-    def _answer_heads(self, commands: Sequence[Command], replies: list[Any], revision: int) -> None:
+    def _fill_heads(self, commands: Sequence[Command], replies: list[Any], revision: int) -> None:
         self.floor = max(self.floor, revision)
         for place, command in enumerate(commands):
             if command[1] == redis_keys.HEAD:
                 replies[place] = [(self.generation or "").encode("ascii"), b"%d" % revision]
 
-    # Who owns what ------------------------------------------------------------------------------------
+    # The layout ---------------------------------------------------------------------------------------
 
-    def _look_around(self) -> None:
-        """Survey the cluster now, unless that was done just now."""
+    def _survey_soon(self) -> None:
+        """Survey the cluster now, unless a survey has just ended."""
         if self._again is None:
-            self._surveyed()
+            self._current_survey()
 
-    def _surveyed(self) -> asyncio.Task[None]:
-        """The end of the survey that is under way."""
+    def _current_survey(self) -> asyncio.Task[None]:
+        """The survey that is under way, started where there is none."""
         if self._survey is None:
-            self._survey = asyncio.get_running_loop().create_task(self._look())
-            self._survey.add_done_callback(self._looked)
+            self._survey = asyncio.get_running_loop().create_task(self._run_survey())
+            self._survey.add_done_callback(self._survey_ended)
         return self._survey
 
-    def _looked(self, task: asyncio.Task[None]) -> None:
+    def _survey_ended(self, task: asyncio.Task[None]) -> None:
         self._survey = None
         if not task.cancelled():
             task.exception()
             loop = asyncio.get_running_loop()
-            self._again = loop.call_later(AGAIN_SECONDS, self._rested)
+            self._again = loop.call_later(AGAIN_SECONDS, self._survey_again)
 
-    def _rested(self) -> None:
+    def _survey_again(self) -> None:
         self._again = None
         if not self.shards or any(shard.down for shard in self.shards) or None in self._owners:
-            self._surveyed()
+            self._current_survey()
 
-    async def _look(self) -> None:
-        """Ask who owns what, and every primary for its head. The generation that came furthest is the one, and what
-        any shard knows of, all have to: a server takes another's place, or comes back, only through here.
+    async def _run_survey(self) -> None:
+        """Read the layout and the head of each primary.
+
+        The generation with the highest revision wins, and every shard has to reach the highest revision of it. Only a
+        survey lets a server replace another one or come back.
         """
-        found = await self._layout()
-        if not found:
+        owners = await self._layout()
+        if not owners:
             for shard in self.shards:
                 shard.down = True
             return
-        shards = [ShardState(self._client(node), spans) for node, spans in found.items()]
-        answers = await asyncio.gather(*(self._told(shard, ()) for shard in shards))
-        heads = [head for answer in answers if answer is not None and (head := _head(answer[0])) is not None]
+        shards = [ShardState(self._client(node), spans) for node, spans in owners.items()]
+        all_replies = await asyncio.gather(*(self._ask(shard, ()) for shard in shards))
+        heads = [head for replies in all_replies if replies is not None and (head := _head(replies[0])) is not None]
         generation = max(heads, key=lambda head: head[::-1])[0] if heads else self.generation
         if generation != self.generation:
             self.generation, self.floor = generation, 0
         self.floor = max([self.floor, *(revision for whose, revision in heads if whose == generation)])
-        self.shards, self._owners = shards, redis_cluster.owner_table(list(found.values()))
+        self.shards, self._owners = shards, redis_cluster.owner_table(list(owners.values()))
 
     async def _layout(self) -> dict[Node, tuple[Span, ...]]:
         for node in list(self._order):
             try:
-                (reply,) = await self._client(node).ask([("CLUSTER", "SLOTS")])
+                (reply,) = await self._client(node).execute([("CLUSTER", "SLOTS")])
             except Unavailable:
                 continue
-            if found := redis_cluster.owners(reply, node):
-                self._order = list(dict.fromkeys([node, *found, *self._order]))
-                return found
+            if owners := redis_cluster.owners(reply, node):
+                self._order = list(dict.fromkeys([node, *owners, *self._order]))
+                return owners
         return {}
 
     def _client(self, node: Node) -> Client:
@@ -241,19 +243,19 @@ class ClusterServer:
         if self._again is not None:
             self._again.cancel()
         if self._survey is not None:
-            self._survey.remove_done_callback(self._looked)
+            self._survey.remove_done_callback(self._survey_ended)
             self._survey.cancel()
             await asyncio.gather(self._survey, return_exceptions=True)
         await asyncio.gather(*(client.close() for client in self._clients.values()))
 
 
 def _head(reply: Any) -> tuple[str, int] | None:
-    """Generation and revision out of a head; None where there is none."""
+    """Generation and revision from the reply to a head command; None where there is no head."""
     if not isinstance(reply, list) or None in reply:
         return None
     return reply[0].decode("ascii", "replace"), int(reply[1])
 
 
 def _key(command: Command) -> str:
-    """The key by which a command finds its shard."""
+    """The key that decides about a command's shard."""
     return cast("str", command[3] if command[0] in {"EVALSHA", "EVAL"} else command[1])

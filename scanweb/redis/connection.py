@@ -1,8 +1,8 @@
-"""One connection to a Redis server that carries one pipeline at a time: hiredis reads and writes the protocol.
+"""One connection to a Redis server that carries one pipeline at a time. hiredis reads and writes the protocol.
 
-redis-py's own connection spends a microsecond of Python on every argument and wakes a task for every reply, which is
-more than the rest of a scan. Here a pipeline is one write, and its replies wake one future. Addresses are read by
-redis-py: `redis://`, `rediss://` (TLS) and `unix://`, with user, password and database.
+redis-py's connection spends a microsecond of Python on each argument and wakes a task for each reply: more than the rest
+of a scan costs. Here a pipeline is one write, and its replies complete one future. Addresses are parsed by redis-py:
+`redis://`, `rediss://` (TLS) and `unix://`, with user, password and database.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ def _failed(message: str) -> ResponseError:
     return NoScriptError(message) if message.startswith(_NO_SCRIPT) else ResponseError(message)
 
 
-class _Replies(asyncio.Protocol):
-    """The replies to one pipeline after another."""
+class _ReplyProtocol(asyncio.Protocol):
+    """Collects the replies to one pipeline after another."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.waiting: asyncio.Future[list[Any]] | None = None
-        self.found: list[Any] = []
+        self.replies: list[Any] = []
         self.missing = 0
         self.reader = hiredis.Reader(protocolError=Disconnected, replyError=_failed)
 
@@ -39,11 +39,11 @@ class _Replies(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        reader, found = self.reader, self.found
+        reader, replies = self.reader, self.replies
         try:
             reader.feed(data)
             while self.missing and (reply := reader.gets()) is not False:
-                found.append(reply)
+                replies.append(reply)
                 self.missing -= 1
         except Disconnected as error:
             if self.transport is not None:
@@ -51,7 +51,7 @@ class _Replies(asyncio.Protocol):
             self.connection_lost(error)
             return
         if not self.missing and self.waiting is not None and not self.waiting.done():
-            self.waiting.set_result(found)
+            self.waiting.set_result(replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
@@ -60,55 +60,55 @@ class _Replies(asyncio.Protocol):
 
 
 class Connection:
-    """A connection that is opened by its first use. Not shared: one pipeline at a time, and none after a broken one."""
+    """A connection that its first use opens. It carries one pipeline at a time, and no other one after a failed one."""
 
     def __init__(self, url: str) -> None:
         self._address = cast("dict[str, Any]", parse_url(url))
-        self._replies: _Replies | None = None
+        self._protocol: _ReplyProtocol | None = None
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies, errors of single commands among them. Raises OSError or redis.exceptions.ConnectionError.
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies; an error of a single command is in its place. Raises OSError or redis.exceptions.ConnectionError.
 
-        Whoever gives up waiting has to `close`: what is still to come would be taken for the next answer.
+        A caller that is cancelled has to `close`: the replies still to come would be read as those to the next commands.
         """
-        replies = self._replies
-        if replies is None or replies.transport is None:
-            replies = await self._open()
-        return await self._exchange(replies, commands)
+        protocol = self._protocol
+        if protocol is None or protocol.transport is None:
+            protocol = await self._open()
+        return await self._exchange(protocol, commands)
 
     def close(self) -> None:
-        """Hang up. The next `ask` opens anew."""
-        replies, self._replies = self._replies, None
-        if replies is not None and replies.transport is not None:
-            replies.transport.abort()
+        """Disconnect. The next `execute` connects again."""
+        protocol, self._protocol = self._protocol, None
+        if protocol is not None and protocol.transport is not None:
+            protocol.transport.abort()
 
-    async def _exchange(self, replies: _Replies, commands: Sequence[Command]) -> list[Any]:
-        if replies.transport is None:
+    async def _exchange(self, protocol: _ReplyProtocol, commands: Sequence[Command]) -> list[Any]:
+        if protocol.transport is None:
             raise Disconnected("closed")
-        if replies.reader.has_data():  # it would be taken for the first of these answers
-            raise Disconnected("a reply that nobody asked for")
+        if protocol.reader.has_data():  # it would be read as the first of these replies
+            raise Disconnected("a reply without a command")
         waiting: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        replies.waiting, replies.found, replies.missing = waiting, [], len(commands)
-        replies.transport.write(b"".join([hiredis.pack_command(cast("Any", command)) for command in commands]))
+        protocol.waiting, protocol.replies, protocol.missing = waiting, [], len(commands)
+        protocol.transport.write(b"".join([hiredis.pack_command(cast("Any", command)) for command in commands]))
         return await waiting
 
-    async def _open(self) -> _Replies:
+    async def _open(self) -> _ReplyProtocol:
         self.close()
         loop, address = asyncio.get_running_loop(), self._address
         if "path" in address:
-            _, replies = await loop.create_unix_connection(_Replies, address["path"])
+            _, protocol = await loop.create_unix_connection(_ReplyProtocol, address["path"])
         else:
             secure = _tls(address) if "connection_class" in address else None
-            _, replies = await loop.create_connection(
-                _Replies, address.get("host", "localhost"), address.get("port", 6379), ssl=secure
+            _, protocol = await loop.create_connection(
+                _ReplyProtocol, address.get("host", "localhost"), address.get("port", 6379), ssl=secure
             )
-        self._replies = replies
+        self._protocol = protocol
         for command in self._greeting():
-            (reply,) = await self._exchange(replies, [command])
+            (reply,) = await self._exchange(protocol, [command])
             if isinstance(reply, Exception):
                 self.close()
                 raise Disconnected(str(reply))
-        return replies
+        return protocol
 
     def _greeting(self) -> list[Command]:
         address = self._address
@@ -122,7 +122,7 @@ class Connection:
 
 
 def _tls(address: dict[str, Any]) -> ssl.SSLContext:
-    """TLS that checks the server's certificate, against `ssl_ca_certs` where the address names one."""
+    """TLS that verifies the server's certificate, against `ssl_ca_certs` where the address names that file."""
     context = ssl.create_default_context(cafile=address.get("ssl_ca_certs"))
     certificate = address.get("ssl_certfile")
     if certificate:

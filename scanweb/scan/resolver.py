@@ -1,7 +1,7 @@
-"""The use case: what a consumer is told of a code.
+"""The use case: resolve a scanned code.
 
-Raw path → parse → verify the seal → what is known of it → verdict. No web framework, no templates, no SQL
-are needed to import this.
+Raw path → parse → verify the seal → look up cards and history → verdict. No web framework, template or SQL is needed to
+import this.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Final, cast
 import msgspec
 
 from keys.keyring import SealVerdict
-from scanweb.lookup.cards import Known, ScanRequest
+from scanweb.lookup.cards import LookupResult, ScanRequest
 from scanweb.lookup.lookup import Lookup
-from scanweb.lookup.seals import Checked, Seals
+from scanweb.lookup.seals import CheckedCode, Seals
 from scanweb.visits.geoip import GeoIP
 from scanweb.visits.visitors import Visitor, is_person
 from zpcode.errors import MalformedCode, Unavailable
@@ -38,64 +38,64 @@ from zpcode.wire.vocabulary import Scope
 OK: Final = 200
 
 
-class Settled(msgspec.Struct):
-    """What follows from a code's cards alone, from `since` until `until` (seconds) on the day `today`.
+class CachedOutcome(msgspec.Struct):
+    """The outcome that follows from a code's cards alone, from `since` until `until` (seconds) on the day `today`.
 
-    `rendered` is room for whoever shows it: nothing in it is of a single code.
+    `pages` is a cache for `ScanPages`: it holds nothing that belongs to a single code.
     """
 
-    finding: Outcome
+    outcome: Outcome
     since: int
     until: int | None
     today: str
-    rendered: dict[Hashable, Any]
+    pages: dict[Hashable, Any]
 
     def holds(self, now: int, today: str) -> bool:
-        """Whether it is still, or already, what `decide` would say."""
+        """Whether `decide` would return the same at `now`."""
         return self.since <= now and (self.until is None or now < self.until) and self.today == today
 
 
-class ScanAnswer(msgspec.Struct, frozen=True):
-    """What a scan found. `code` is None where the text was none. `at` is in seconds since 1970.
+class Resolution(msgspec.Struct, frozen=True):
+    """The result of a scan. `code` is None where the text was not a code. `at` is in seconds since 1970.
 
-    `path` is the code's canonical path from `/01/` on, `printed` the same with its seal. `looking` says that nobody
-    scanned just now: a preview, a HEAD request, a number typed by hand. `rendered` is shared by all answers that differ in
-    nothing but path, history and time; None where this one stands alone.
+    `path` is the code's canonical path from `/01/` on, `printed` the same with the seal. `uncounted`: the view is no scan,
+    but a preview, a HEAD request or a number typed by hand. `pages` is shared by all resolutions that differ only in path,
+    history and time; None where this one shares it with no other.
     """
 
-    finding: Outcome
+    outcome: Outcome
     evidence: Evidence
     code: Code | None
     at: int
     path: str = ""
-    looking: bool = False
-    rendered: dict[Hashable, Any] | None = None
+    uncounted: bool = False
+    pages: dict[Hashable, Any] | None = None
     printed: str = ""
 
     @property
     def verdict(self) -> Verdict:
         """The verdict."""
-        return self.finding.verdict
+        return self.outcome.verdict
 
 
 class Resolver:
-    """Answers scans. `clock` gives seconds since 1970; `record` takes the scans that were answered."""
+    """Resolves codes. `clock` gives seconds since 1970; `record` takes the events of resolved scans."""
 
     def __init__(
         self,
         seals: Seals,
         lookup: Lookup,
-        places: GeoIP,
+        geoip: GeoIP,
         *,
         clock: Callable[[], float],
         record: Callable[[ScanEvent], None],
     ) -> None:
-        self.seals, self.lookup, self.places = seals, lookup, places
+        self.seals, self.lookup, self.geoip = seals, lookup, geoip
         self._clock, self._record = clock, record
         self._today = (0, "")
 
-    async def scan(self, raw_path: bytes, visitor: Visitor, language: str) -> ScanAnswer:
-        """The answer to a scanned code, given its undecoded path. Raises nothing."""
+    async def scan(self, raw_path: bytes, visitor: Visitor, language: str) -> Resolution:
+        """Resolve a scanned code, given its undecoded path. Raises nothing."""
         now = self._clock()
         try:
             checked = self.seals.check(raw_path)
@@ -103,19 +103,21 @@ class Resolver:
             return self._refused(Proof.MALFORMED, None, int(now))
         if checked.seal is SealVerdict.INVALID:
             return self._refused(Proof.INVALID, checked.code, int(now))
-        return await self._answer(checked, visitor, language, now)
+        return await self._resolve(checked, visitor, language, now)
 
-    async def typed(self, text: str, visitor: Visitor, language: str) -> ScanAnswer:
-        """The answer to a serial or GTIN typed by hand: never better than "seal missing". Raises nothing."""
+    async def typed(self, text: str, visitor: Visitor, language: str) -> Resolution:
+        """Resolve a serial or GTIN typed by hand: the verdict is never better than "seal missing". Raises nothing."""
         now = self._clock()
         identity = await self._typed_identity(text)
         if identity is None:
             return self._refused(Proof.MALFORMED, None, int(now))
         if isinstance(identity, Verdict):
             evidence = Evidence(Level.ITEM, Proof.MISSING, confirmed=identity is not Verdict.UNCONFIRMED)
-            return ScanAnswer(Outcome(identity), evidence, None, int(now))
+            return Resolution(Outcome(identity), evidence, None, int(now))
         typed = Visitor(visitor.network, "typed", visitor.mark)
-        return await self._answer(Checked.of(Code(identity), None, identity.path), typed, language, now, typed=True)
+        return await self._resolve(
+            CheckedCode.of(Code(identity), None, identity.path), typed, language, now, typed=True
+        )
 
     async def _typed_identity(self, text: str) -> Identity | Verdict | None:
         gtin = gtin14(text.strip()) if text.strip().isascii() else None
@@ -123,70 +125,72 @@ class Resolver:
             return Identity(gtin)
         serial = typed_serial(text)
         try:
-            found = Serial.parse(serial[:SERIAL_LENGTH])
+            parsed = Serial.parse(serial[:SERIAL_LENGTH])
             check = serial_number(serial[SERIAL_LENGTH:]) if len(serial) == COMPACT_LENGTH else None
         except ValueError:
             return None
         if len(serial) not in {SERIAL_LENGTH, COMPACT_LENGTH}:
             return None
         try:
-            batch = await self.lookup.batch(found.batch)
+            batch = await self.lookup.batch(parsed.batch)
         except Unavailable:
             return Verdict.UNCONFIRMED
-        return Verdict.UNKNOWN if batch is None else Identity(batch.gtin, serial=found, check=check)
+        return Verdict.UNKNOWN if batch is None else Identity(batch.gtin, serial=parsed, check=check)
 
-    async def _answer(
-        self, checked: Checked, visitor: Visitor, language: str, now: float, *, typed: bool = False
-    ) -> ScanAnswer:
+    async def _resolve(
+        self, checked: CheckedCode, visitor: Visitor, language: str, now: float, *, typed: bool = False
+    ) -> Resolution:
         code, second = checked.code, int(now)
         counts = (
             code.identity.serial is not None
             and (checked.seal is not None or (code.identity.check is not None and not typed))
             and is_person(visitor.channel)
         )
-        city = self.places.city(visitor.network)
-        known = await self.lookup.find(checked, ScanRequest(second, visitor.mark, city, counts))
-        evidence = _evidence(checked, known, second, typed=typed)
-        settled = self._settled(known, evidence, second)
-        answer = ScanAnswer(
-            settled.finding,
+        city = self.geoip.city(visitor.network)
+        result = await self.lookup.find(checked, ScanRequest(second, visitor.mark, city, counts))
+        evidence = _evidence(checked, result, second, typed=typed)
+        cached = self._outcome(result, evidence, second)
+        resolution = Resolution(
+            cached.outcome,
             evidence,
             code,
             second,
             checked.path,
             not counts,
-            settled.rendered,
+            cached.pages,
             checked.printed,
         )
-        # Without any of these anybody can have made it up.
-        ours = known.confirmed or checked.seal is not None or known.index is not None
-        if settled.finding.verdict.http_status == OK and ours:
-            self._note(answer, known, visitor, language, city, now)
-        return answer
+        # Unconfirmed unsealed codes are not recorded: anyone can invent them.
+        plausible = result.confirmed or checked.seal is not None or result.index is not None
+        if cached.outcome.verdict.http_status == OK and plausible:
+            self._record_scan(resolution, result, visitor, language, city, now)
+        return resolution
 
-    def _settled(self, known: Known, evidence: Evidence, now: int) -> Settled:
-        """The verdict: worked out once for all codes with the same cards, unless this item has a say of its own."""
-        cards, today = known.cards, self._date(now)
+    def _outcome(self, result: LookupResult, evidence: Evidence, now: int) -> CachedOutcome:
+        """The outcome, decided once for all codes with the same cards, unless a decision may be about this item alone."""
+        cards, today = result.cards, self._date(now)
         batch = cards.batch
-        alone = known.own is not None or not known.confirmed or (batch is not None and batch.ranges != ())
+        alone = result.own is not None or not result.confirmed or (batch is not None and batch.ranges != ())
         key = (evidence.level, evidence.proof, evidence.key_revoked, evidence.index is None)
-        settled: Settled | None = None if alone else cards.settled.get(key)
-        if settled is None or not settled.holds(now, today):
-            finding = decide(evidence, now=now, today=today)
-            settled = Settled(finding, now, holds_until(evidence, now), today, {})
+        cached: CachedOutcome | None = None if alone else cards.outcomes.get(key)
+        if cached is None or not cached.holds(now, today):
+            outcome = decide(evidence, now=now, today=today)
+            cached = CachedOutcome(outcome, now, holds_until(evidence, now), today, {})
             if not alone:
-                cards.settled[key] = settled
-        return settled
+                cards.outcomes[key] = cached
+        return cached
 
-    def _refused(self, proof: Proof, code: Code | None, now: int) -> ScanAnswer:
+    def _refused(self, proof: Proof, code: Code | None, now: int) -> Resolution:
         level = Level.PRODUCT if code is None else code.identity.level
         evidence = Evidence(level, proof, confirmed=True)
-        return ScanAnswer(decide(evidence, now=now, today=""), evidence, code, now)
+        return Resolution(decide(evidence, now=now, today=""), evidence, code, now)
 
-    def _note(self, answer: ScanAnswer, known: Known, visitor: Visitor, language: str, city: str, now: float) -> None:
-        """Send the scan on its way to the statistics; not of what is none of ours, which anyone can make any number of."""
-        evidence = answer.evidence
-        identity, batch = cast("Code", answer.code).identity, evidence.batch
+    def _record_scan(
+        self, resolution: Resolution, result: LookupResult, visitor: Visitor, language: str, city: str, now: float
+    ) -> None:
+        """Hand the scan to `record`, for the statistics."""
+        evidence = resolution.evidence
+        identity, batch = cast("Code", resolution.code).identity, evidence.batch
         self._record(
             ScanEvent(
                 int(now * 1000),
@@ -194,43 +198,43 @@ class Resolver:
                 identity.lot or ("" if batch is None else batch.lot),
                 None if batch is None else batch.number,
                 evidence.index,
-                answer.finding.verdict.value,
+                resolution.outcome.verdict.value,
                 city,
                 visitor.network,
                 visitor.mark,
                 language,
                 visitor.channel,
-                known.counted,
+                result.counted,
             )
         )
 
     def _date(self, now: int) -> str:
-        """Today in Shanghai, worked out once a day."""
+        """The date in Shanghai, computed once a day."""
         day = (now + SHANGHAI_SECONDS) // 86400
         if day != self._today[0]:
             self._today = day, date_at(now)
         return self._today[1]
 
 
-def _evidence(checked: Checked, known: Known, now: int, *, typed: bool) -> Evidence:
-    cards = known.cards
-    timelines = cards.timelines if known.own is None else ((Scope.CODE, known.own), *cards.timelines)
+def _evidence(checked: CheckedCode, result: LookupResult, now: int, *, typed: bool) -> Evidence:
+    cards = result.cards
+    timelines = cards.timelines if result.own is None else ((Scope.CODE, result.own), *cards.timelines)
     return Evidence(
         checked.level,
         _proof(checked, cards.batch, typed=typed),
-        known.confirmed,
+        result.confirmed,
         checked.seal is SealVerdict.REVOKED or (cards.keys != () and cards.key_revoked(now)),
         cards.product,
         cards.batch,
         cards.lot,
-        known.index,
+        result.index,
         timelines,
-        known.history,
+        result.history,
     )
 
 
-def _proof(checked: Checked, batch: BatchCard | None, *, typed: bool) -> Proof:
-    """What the code itself proves. A compact code's check is a secret of its batch, so the batch must be known."""
+def _proof(checked: CheckedCode, batch: BatchCard | None, *, typed: bool) -> Proof:
+    """What the code itself proves. The check of a compact code needs a secret in the batch card."""
     if checked.seal is not None:
         return Proof.SEALED
     identity = checked.code.identity

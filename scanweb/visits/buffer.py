@@ -1,4 +1,4 @@
-"""Scans on their way to the stream: kept in memory up to a bound, sent along with the next round trip."""
+"""Scans on their way to the stream: kept in memory up to a bound, sent with the next round trip."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class ScanBuffer:
-    """Scans that wait. Beyond `bound` the newest are dropped, and counted as dropped."""
+    """Scans that wait, at most `bound`. Further scans are dropped and counted in `dropped`."""
 
     __slots__ = ("_bound", "_waiting", "dropped", "sent")
 
@@ -25,7 +25,7 @@ class ScanBuffer:
         return len(self._waiting)
 
     def add(self, event: ScanEvent) -> None:
-        """One more scan."""
+        """Add a scan, or drop it where the buffer is full."""
         if len(self._waiting) < self._bound:
             self._waiting.append(event)
         else:
@@ -34,7 +34,7 @@ class ScanBuffer:
             self.dropped += 1
 
     def take(self) -> list[ScanEvent]:
-        """The oldest scans, as many as one entry of the stream holds."""
+        """Remove and return the oldest scans, at most as many as one entry of the stream holds."""
         waiting = self._waiting
         if len(waiting) <= AT_ONCE:
             taken = list(waiting)
@@ -43,5 +43,5 @@ class ScanBuffer:
         return [waiting.popleft() for _ in range(AT_ONCE)]
 
     def lose(self, number: int) -> None:
-        """Scans that were sent and not acknowledged: they may have arrived, and none may count twice."""
+        """Count scans as dropped that were sent and not acknowledged. They may have arrived, so they are not sent again."""
         self.dropped += number

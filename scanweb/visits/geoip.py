@@ -1,7 +1,7 @@
-"""The city behind a cut network, out of an optional database in MaxMind's format.
+"""The city of a cut network, from an optional database in MaxMind's format.
 
-MaxMind DB File Format 2.0, records shaped as GeoLite2-City: `city.names.zh-CN`, `city.names.en`, with the
-first subdivision or the country where no city is given.
+MaxMind DB File Format 2.0 with records of GeoLite2-City: `city.names.zh-CN`, `city.names.en`. Where no city is given, the
+first subdivision or the country is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zpcode.wire.scan_event import place_text
 class GeoIP:
     """Cities by network. Without a database every city is unknown.
 
-    Raises OSError or maxminddb.InvalidDatabaseError where the file is not one.
+    Raises OSError or maxminddb.InvalidDatabaseError where the file is not such a database.
     """
 
     def __init__(self, path: Path | None) -> None:

@@ -1,7 +1,8 @@
-"""Who is looking, as little as possible: through what kind of program, and whether it was here just now.
+"""Visitors, with as little about them as possible: the kind of program, the network, and a mark that lasts a day.
 
-Nothing personal leaves this module, except to `scanweb.http.rate_limits`, which forgets it: of an address only its /24 or /48 comes out;
-a visitor is 8 bytes of keyed BLAKE2b (RFC 7693) under a salt that lives for a day and is then forgotten by everyone.
+Of an address only its /24 (IPv6: /48) is passed on. The whole address goes to `scanweb.http.rate_limits` alone, which
+keeps it in memory for two minutes at most. A visitor's mark is 8 bytes of keyed BLAKE2b (RFC 7693); its salt is used for
+one day and then deleted everywhere.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import msgspec
 from zpcode.wire import redis_keys
 
 Network = IPv4Network | IPv6Network
-_MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4 address in IPv6's clothes (RFC 4291, 2.5.5.2)
+_MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2)
 
-# What an app or a crawler says of itself when it fetches a page for a card, an index or a check, and
-# nobody is looking. First match wins; a person's browser inside an app opens with Mozilla/5.0.
+# User agents of apps and crawlers that fetch a page for a link card, an index or a check: no person reads it.
+# A browser inside an app, which a person reads, begins with Mozilla/5.0.
 _UNATTENDED: Final = re.compile(
     r"bot\b|bot[/;_-]|crawl|spider|slurp|preview|externalhit|facebookcatalog|whatsapp/|skypeuripreview"
     r"|embedly|pinterest/|vkshare|viber|snapchat|linkedin|iframely|outbrain|quora link|flipboard|tumblr"
@@ -39,13 +40,13 @@ _PEOPLE: Final = frozenset({"wechat", "alipay", "dingtalk", "browser", "other"})
 
 
 def is_person(channel: str) -> bool:
-    """Whether somebody saw a page that came through this channel by scanning a code."""
+    """Whether a page that went out through this channel was read by a person who scanned a code."""
     return channel in _PEOPLE
 
 
 @lru_cache(maxsize=4096)
 def channel_of(agent: str) -> str:
-    """The channel a User-Agent stands for. An app's name without a browser's is the app fetching a preview."""
+    """The channel of a User-Agent. An app's name without a browser's means that the app fetches a preview."""
     if _UNATTENDED.search(agent):
         return "preview"
     browser = agent.startswith("Mozilla/")
@@ -56,7 +57,7 @@ def channel_of(agent: str) -> str:
 
 
 def is_prefetch(purpose: str) -> bool:
-    """Whether a Purpose, Sec-Purpose or X-Moz header says that nobody looks yet."""
+    """Whether a Purpose, Sec-Purpose or X-Moz header says that the page is fetched in advance."""
     lowered = purpose.lower()
     return any(word in lowered for word in _PREFETCH)
 
@@ -65,18 +66,18 @@ def is_prefetch(purpose: str) -> bool:
 
 
 def _packed(address: str) -> bytes | None:
-    """An address as 4 or 16 bytes; one in IPv6's clothes as 4. Takes `[::1]:80` and `1.2.3.4:80` too."""
+    """An address as 4 or 16 bytes, IPv4-mapped ones as 4; None where it is none. `[::1]:80` and `1.2.3.4:80` are read too."""
     try:
         if ":" not in address:
             return socket.inet_pton(socket.AF_INET, address)
         raw = socket.inet_pton(socket.AF_INET6, _bare(address))
     except (OSError, ValueError):
-        return _loosely(address)
+        return _packed_ipv4(address)
     return raw[12:] if raw.startswith(_MAPPED) else raw
 
 
-def _loosely(address: str) -> bytes | None:
-    """An address with blanks around it or a port behind it."""
+def _packed_ipv4(address: str) -> bytes | None:
+    """An IPv4 address that may have blanks around it or a port behind it."""
     text = _bare(address.strip())
     if text.count(":") == 1:
         text = text.partition(":")[0]
@@ -94,7 +95,7 @@ def _bare(address: str) -> str:
 
 
 def network(raw: bytes) -> str:
-    """An address cut to its /24 or /48, in CIDR notation; empty for none."""
+    """An address (4 or 16 bytes) cut to its /24 or /48, in CIDR notation; empty for an empty address."""
     if not raw:
         return ""
     if len(raw) == 4:
@@ -102,31 +103,29 @@ def network(raw: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET6, raw[:6] + bytes(10)) + "/48"
 
 
-_PROXIES: Final = 1024
+_MAX_PROXIES: Final = 1024
 
 
 class ClientAddresses:
-    """Reads the network a request came from. `trusted` are the proxies whose word is taken."""
+    """Finds the client's address. `trusted` are the networks of proxies whose X-Forwarded-For is believed."""
 
-    __slots__ = ("_believed", "_trusted")
+    __slots__ = ("_proxies", "_trusted")
 
     def __init__(self, trusted: Iterable[Network]) -> None:
-        self._trusted = tuple(
-            (found.max_prefixlen // 8, int(found.network_address), int(found.netmask)) for found in trusted
-        )
-        self._believed: dict[str, bool] = {}  # peers that are proxies of ours: few, and the same with every request
+        self._trusted = tuple((one.max_prefixlen // 8, int(one.network_address), int(one.netmask)) for one in trusted)
+        self._proxies: dict[str, bool] = {}  # peers that are our proxies: few, the same with every request
 
     def _is_proxy(self, peer: str | None) -> bool:
         """Whether a peer's X-Forwarded-For is believed."""
         if peer is None or not self._trusted:
             return bool(self._trusted)
-        known = self._believed.get(peer)
-        if known is None:
+        is_proxy = self._proxies.get(peer)
+        if is_proxy is None:
             raw = _packed(peer)
-            known = raw is None or self._is_trusted(raw)
-            if known and len(self._believed) < _PROXIES:
-                self._believed[peer] = known
-        return known
+            is_proxy = raw is None or self._is_trusted(raw)
+            if is_proxy and len(self._proxies) < _MAX_PROXIES:
+                self._proxies[peer] = is_proxy
+        return is_proxy
 
     def _is_trusted(self, raw: bytes) -> bool:
         number, length = int.from_bytes(raw, "big"), len(raw)
@@ -135,16 +134,11 @@ class ClientAddresses:
                 return True
         return False
 
-    def network_of(self, peer: str | None, forwarded: Sequence[str] = ()) -> str:
-        """The /24 or /48 of the client, in CIDR notation; empty when it cannot be told."""
-        return network(self.client_of(peer, forwarded))
-
     def client_of(self, peer: str | None, forwarded: Sequence[str] = ()) -> bytes:
-        """The client's whole address, 4 or 16 bytes; none when it cannot be told. For `scanweb.http.rate_limits` alone.
+        """The client's whole address, 4 or 16 bytes; empty where it is unknown.
 
-        `peer` is who is connected to us (None: a unix socket, which only a proxy of ours reaches). The
-        client is the right-most address in X-Forwarded-For that is not a trusted proxy's; what stands
-        left of it anybody can have written.
+        `peer` is the other end of the connection (None: a unix socket, which only our proxy reaches). The client is the
+        right-most address in X-Forwarded-For that is not a trusted proxy's. Addresses left of it can be invented.
         """
         if not self._is_proxy(peer):
             return (None if peer is None else _packed(peer)) or b""
@@ -161,7 +155,7 @@ class ClientAddresses:
 
 
 class Visitor(msgspec.Struct, frozen=True, gc=False):
-    """One page view's visitor: the cut network, the channel, and the day's hash of who it is."""
+    """The visitor of one page view: the cut network, the channel, and the day's mark."""
 
     network: str
     channel: str
@@ -169,7 +163,7 @@ class Visitor(msgspec.Struct, frozen=True, gc=False):
 
 
 def mark(salt: bytes, network: str, agent: str, languages: str) -> bytes:
-    """8 bytes that are the same for the same visitor on the same day and mean nothing on another."""
+    """A visitor's mark: 8 bytes, the same for the same visitor on one day, another value on every other day."""
     message = f"{network}\n{agent}\n{languages}".encode("utf-8", "surrogatepass")
     return blake2b(message, key=salt, digest_size=8).digest()
 
@@ -177,7 +171,7 @@ def mark(salt: bytes, network: str, agent: str, languages: str) -> bytes:
 _SALT_BYTES = 32
 _SALT_SECONDS = 48 * 3600
 _DAY = 86400
-_AHEAD = 120
+_AHEAD = 120  # seconds before midnight at which tomorrow's salt is fetched
 
 
 def _day(at: float) -> str:
@@ -185,47 +179,47 @@ def _day(at: float) -> str:
 
 
 class Salts:
-    """The day's salt: random, shared by all processes through Redis, kept nowhere else and for two days at most.
+    """The day's salt: random, shared by all processes through Redis, stored nowhere else, deleted after two days.
 
-    While Redis is away a process uses a salt of its own.
+    While Redis does not answer, each process uses its own salt.
     """
 
-    __slots__ = ("_asked", "_clock", "_known", "_salt", "_shared", "_since")
+    __slots__ = ("_by_day", "_clock", "_requested", "_salt", "_shared", "_since")
 
     def __init__(self, clock: Any) -> None:
         self._clock = clock
-        self._known: dict[str, bytes] = {}
+        self._by_day: dict[str, bytes] = {}
         self._shared: set[str] = set()
-        self._asked: list[str] = []
-        self._since, self._salt = -_DAY, b""  # the day `current` was last asked for
+        self._requested: list[str] = []
+        self._since, self._salt = -_DAY, b""  # start of the day that `current` was called for last, and its salt
 
     def current(self, at: float) -> bytes:
-        """The salt of the UTC day `at` (seconds) lies in."""
+        """The salt of the UTC day of `at` (seconds since 1970)."""
         if self._since <= at < self._since + _DAY:
             return self._salt
         day = _day(at)
         self._since = int(at) // _DAY * _DAY
-        self._salt = self._known.setdefault(day, secrets.token_bytes(_SALT_BYTES))
+        self._salt = self._by_day.setdefault(day, secrets.token_bytes(_SALT_BYTES))
         return self._salt
 
-    def asks(self) -> list[tuple[str | int | bytes, ...]]:
-        """The Redis commands that fetch, or first make, what is not shared yet: today's, and soon tomorrow's."""
+    def commands(self) -> list[tuple[str | int | bytes, ...]]:
+        """The Redis commands that fetch the salts not shared yet, or create them: today's, and tomorrow's before midnight."""
         now = self._clock()
         days = {_day(now), _day(now + _AHEAD)}
-        self._known = {day: salt for day, salt in self._known.items() if day in days}
+        self._by_day = {day: salt for day, salt in self._by_day.items() if day in days}
         self._shared &= days
-        self._asked = sorted(days - self._shared)
+        self._requested = sorted(days - self._shared)
         commands: list[tuple[str | int | bytes, ...]] = []
-        for day in self._asked:
-            mine = self._known.get(day) or secrets.token_bytes(_SALT_BYTES)
+        for day in self._requested:
+            mine = self._by_day.get(day) or secrets.token_bytes(_SALT_BYTES)
             key = redis_keys.salt(day)
             commands += [("SET", key, mine, "EX", _SALT_SECONDS, "NX"), ("GET", key)]
         return commands
 
-    def answer(self, replies: Sequence[Any]) -> None:
-        """The replies to `asks`."""
-        for day, salt in zip(self._asked, replies[1::2], strict=False):
+    def read(self, replies: Sequence[Any]) -> None:
+        """Take over the salts from the replies to `commands`."""
+        for day, salt in zip(self._requested, replies[1::2], strict=False):
             if isinstance(salt, bytes) and len(salt) == _SALT_BYTES:
-                self._known[day] = salt
+                self._by_day[day] = salt
                 self._shared.add(day)
                 self._since = -_DAY

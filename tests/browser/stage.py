@@ -28,7 +28,7 @@ from stdnum import ean
 
 from scanweb.app import App, create
 from scanweb.http.rate_limits import ScanRateLimits
-from scanweb.scan.resolver import ScanAnswer
+from scanweb.scan.resolver import Resolution
 from scanweb.server import Protocol
 from scanweb.visits.visitors import Visitor
 from tests.browser import goods
@@ -109,7 +109,7 @@ class _Exhausted(ScanRateLimits):
 class _Defect:
     """A resolver with a defect of ours."""
 
-    async def scan(self, raw_path: bytes, visitor: Visitor, language: str) -> ScanAnswer:
+    async def scan(self, raw_path: bytes, visitor: Visitor, language: str) -> Resolution:
         """Fails."""
         del raw_path, visitor, language
         raise RuntimeError("a defect, for a test")

@@ -162,7 +162,7 @@ def test_a_crowd_around_one_code_is_one_question_to_the_database(
     """Each record is read at most once, however many ask for it; none at all where Redis has it."""
     asked: Counter[str] = Counter()
     with ScanService(make.settings(addresses, registry.room)) as service:
-        source: Any = service.app.source
+        source: Any = service.app.database
         query = source._query
 
         async def counting(statement: Any, values: dict[str, Any]) -> Any:

@@ -87,14 +87,14 @@ def test_an_entry_that_is_none_is_refused(value: bytes) -> None:
 @given(st.binary(max_size=60) | st.none() | st.integers() | st.just(ValueError("refused")))
 def test_an_answer_of_the_script_that_is_none_says_nothing(reply: object) -> None:
     seen = history.read(reply)
-    assert isinstance(seen, history.HistoryReply)
+    assert isinstance(seen, history.ItemReply)
     if not isinstance(reply, bytes) or len(reply) < 10:
-        assert seen == history.UNSEEN
+        assert seen == history.EMPTY
 
 
 def test_an_answer_of_the_script_is_read() -> None:
     reply = b"\x07\x00\x00\x00\x02\x6a\x00\x00\x00\x02ab" + b"stored"
-    assert history.read(reply) == history.HistoryReply(b"stored", True, History(2, 0x6A000000, "ab"), True)
+    assert history.read(reply) == history.ItemReply(b"stored", True, History(2, 0x6A000000, "ab"), True)
 
 
 def test_a_log_line_is_one_json_object_with_its_extras() -> None:

@@ -281,7 +281,7 @@ class ScanService:
 
         The process asks the database for its head every half second besides, scan or no scan: that is not in the list.
         """
-        database = self.app.source
+        database = self.app.database
         query = database._query
         keys: list[str] = []
 
@@ -293,9 +293,9 @@ class ScanService:
             patch.setattr(database, "_query", noted)
             yield keys
 
-    def look(self) -> None:
-        """Let the watch compare Redis and the database now."""
-        self.do(self.app.watch.look())
+    def compare(self) -> None:
+        """Compare Redis with the database now."""
+        self.do(self.app.freshness.compare())
 
 
 def room_in(folder: Path) -> tuple[KeyRoom, str]:

@@ -105,7 +105,7 @@ def test_what_is_no_picture_is_not_there(folder: Path, name: str) -> None:
 
 def test_a_name_that_is_none_never_reaches_the_shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = files_at(folder)
-    monkeypatch.setattr(files, "_found", lambda _: pytest.fail("it was looked for"))
+    monkeypatch.setattr(files, "_file", lambda _: pytest.fail("it was looked for"))
     assert ask(files, "/pictures/secret.txt")[0] == 404
 
 
@@ -116,7 +116,7 @@ def test_what_is_remembered_is_served_without_the_shelf_and_memory_is_bounded(
     files = files_at(folder, memory=2 * largest)
     for name in developed.files:
         ask(files, f"/pictures/{name}")
-        assert sum(map(len, files._kept.values())) <= 2 * largest
+        assert sum(map(len, files._in_memory.values())) <= 2 * largest
     assert 10 * largest <= MEMORY
     last = name
     for file in folder.iterdir():

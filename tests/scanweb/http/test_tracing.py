@@ -47,7 +47,7 @@ def _spans(kept: InMemorySpanExporter) -> list[tuple[str, dict[str, object]]]:
 def test_a_scan_is_a_span_without_its_code(
     service: ScanService, registry: Registry, tracer: Tracer, kept: InMemorySpanExporter
 ) -> None:
-    service.app.answer = traced(service.app.scan, tracer)
+    service.app.scan_app = traced(service.app.scan, tracer)
     assert "Verified" in service.get(registry.item()).text, "the answer is the same"
     service.get("/no/code")
     service.get(registry.item(), method="OPTIONS")
@@ -60,7 +60,7 @@ def test_a_scan_is_a_span_without_its_code(
 
 def test_off_a_scan_goes_through_nothing_more(service: ScanService) -> None:
     assert service.app.tracing.tracer is OFF
-    assert service.app.answer is service.app.scan
+    assert service.app.scan_app is service.app.scan
 
 
 def test_a_turn_of_the_worker_is_a_span_also_when_it_fails(

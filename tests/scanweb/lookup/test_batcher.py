@@ -42,9 +42,9 @@ def test_questions_that_come_together_are_asked_together_and_later_ones_wait() -
     async def scene() -> None:
         doubler = Doubler()
         gathered = gather(doubler)
-        first = [gathered.ask(n) for n in (1, 2, 3)]
+        first = [gathered.submit(n) for n in (1, 2, 3)]
         await asyncio.sleep(0.01)
-        later = [gathered.ask(n) for n in (4, 5)]
+        later = [gathered.submit(n) for n in (4, 5)]
         doubler.let.set()
         assert await asyncio.gather(*first, *later) == [2, 4, 6, 8, 10]
         assert doubler.trips == [[1, 2, 3], [4, 5]]
@@ -56,7 +56,7 @@ def test_a_trip_has_a_size_and_there_is_a_limit_to_how_many_run() -> None:
     async def scene() -> None:
         doubler = Doubler()
         gathered = gather(doubler, limit=2, size=2)
-        asked = [gathered.ask(n) for n in range(6)]
+        asked = [gathered.submit(n) for n in range(6)]
         await asyncio.sleep(0.01)
         assert doubler.trips == [[0, 1], [2, 3]]
         doubler.let.set()
@@ -69,12 +69,12 @@ def test_a_caller_who_goes_away_takes_nothing_with_him() -> None:
     async def scene() -> None:
         doubler = Doubler()
         gathered = gather(doubler)
-        stays, goes = gathered.ask(1), gathered.ask(2)
+        stays, goes = gathered.submit(1), gathered.submit(2)
         await asyncio.sleep(0.01)
         goes.cancel()
         doubler.let.set()
         assert await stays == 2
-        assert await gathered.ask(3) == 6
+        assert await gathered.submit(3) == 6
 
     asyncio.run(scene())
 
@@ -83,16 +83,16 @@ def test_a_late_trip_fails_those_in_it_and_those_behind_it() -> None:
     async def scene() -> None:
         doubler = Doubler()
         gathered = gather(doubler, deadline=0.02)
-        inside = gathered.ask(1)
+        inside = gathered.submit(1)
         await asyncio.sleep(0)
-        behind = gathered.ask(2)
+        behind = gathered.submit(2)
         for question in (inside, behind):
             with pytest.raises(Unavailable):
                 await question
         await asyncio.sleep(0.01)
         assert doubler.ended == 1, "and is wound up"
         doubler.let.set()
-        assert await gathered.ask(4) == 8
+        assert await gathered.submit(4) == 8
 
     asyncio.run(scene())
 
@@ -102,8 +102,8 @@ def test_nobody_queues_before_a_server_whose_trips_are_all_late() -> None:
         doubler = Doubler()
         gathered: Batcher[int, int] = Batcher(doubler, limit=1, size=10, deadline=0.01, grace=0.05)
         with pytest.raises(Unavailable):
-            await gathered.ask(1)
-        refused = gathered.ask(2)
+            await gathered.submit(1)
+        refused = gathered.submit(2)
         assert refused.done(), "at once, while the late one is left to end"
         assert doubler.ended == 0
         await asyncio.sleep(0.1)
@@ -117,7 +117,7 @@ def test_a_failure_is_told_to_all_in_the_trip_and_to_nobody_else() -> None:
         doubler = Doubler()
         doubler.let.set()
         gathered = gather(doubler, size=2)
-        asked = [gathered.ask(n) for n in (13, 1, 2, 3)]
+        asked = [gathered.submit(n) for n in (13, 1, 2, 3)]
         told = await asyncio.gather(*asked, return_exceptions=True)
         assert [type(answer) for answer in told] == [Unavailable, Unavailable, int, int]
 
@@ -128,7 +128,7 @@ def test_closing_ends_what_waits() -> None:
     async def scene() -> None:
         doubler = Doubler()
         gathered = gather(doubler)
-        asked = gathered.ask(1)
+        asked = gathered.submit(1)
         await asyncio.sleep(0.01)
         await gathered.close()
         with pytest.raises(Unavailable):

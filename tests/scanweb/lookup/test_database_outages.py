@@ -62,11 +62,11 @@ def test_what_is_remembered_is_shown_but_never_green_once_both_are_gone(
     service: ScanService, registry: Registry
 ) -> None:
     service.get(registry.item())
-    service.do(service.app.source.close())
-    service.app.source._engine = None
+    service.do(service.app.database.close())
+    service.app.database._engine = None
     service.do(service.app.redis.close())
     service.app.redis._server = None
-    service.look()
+    service.compare()
     told = service.json(registry.item())
     assert told["verdict"] == "unconfirmed"
     assert told["product"]["gtin"] == GTIN

@@ -40,14 +40,14 @@ def test_a_reload_by_the_same_visitor_within_ten_minutes_does_not_count(
     assert service.json(path, client="192.0.2.1")["history"]["scans"] == 2
 
 
-def looked(redis: Redis, *looks: looking.HistoryQuery) -> list[looking.HistoryReply]:
+def looked(redis: Redis, *looks: looking.ItemQuery) -> list[looking.ItemReply]:
     speak: Any = redis.execute_command
     replies = speak(*looking.command(looks, evicting=False, script=True))
     return looking.read_all(replies, len(looks))
 
 
-def view(now: int, visitor: bytes = b"anna", index: int = 5) -> looking.HistoryQuery:
-    return looking.HistoryQuery(7, index, now, visitor, own=False)
+def view(now: int, visitor: bytes = b"anna", index: int = 5) -> looking.ItemQuery:
+    return looking.ItemQuery(7, index, now, visitor, own=False)
 
 
 def test_after_ten_minutes_the_same_visitor_counts_again(registry: Registry, redis: Redis) -> None:
@@ -78,7 +78,7 @@ def test_a_history_never_grows_beyond_what_its_bucket_holds_compactly(registry: 
     redis.set(redis_keys.history_complete(7), 1)
     for visitor in range(40):
         for index in range(100):
-            look = looking.HistoryQuery(
+            look = looking.ItemQuery(
                 7, index, 1_790_000_000, visitor.to_bytes(4, "big"), "巴音郭楞蒙古自治州库尔勒", own=False
             )
             looked(redis, look)
@@ -241,11 +241,11 @@ def test_a_scanned_code_costs_at_most_64_bytes_of_redis(registry: Registry, redi
     """One code in ten of a batch, so that buckets are thinly filled; right after the scans, visits included."""
     registry.put({card.batch_key(9): make.batch(9, quantity=200_000)})
     redis.set(redis_keys.history_complete(9), 1)
-    looked(redis, looking.HistoryQuery(9, 1, 1))
+    looked(redis, looking.ItemQuery(9, 1, 1))
     before = int(redis.info("memory")["used_memory"])
     for first in range(0, 200_000, 2000):
         indexes = range(first, first + 2000, 10)
-        looks = [looking.HistoryQuery(9, index, 1_790_000_000, b"anna", "杭州|Hangzhou") for index in indexes]
+        looks = [looking.ItemQuery(9, index, 1_790_000_000, b"anna", "杭州|Hangzhou") for index in indexes]
         assert all(seen.counted for seen in looked(redis, *looks))
     assert (int(redis.info("memory")["used_memory"]) - before) / 20_000 <= 64
 

@@ -58,11 +58,11 @@ def test_a_process_that_knows_better_does_not_follow_a_database_that_lags(
         assert service.verdict(registry.item()) == "revoked"
         redis.flushall()
         assert service.json(registry.item())["tone"] != "good"
-        service.look()
+        service.compare()
         assert service.json(registry.item())["tone"] != "good"
         assert service.app.health()["answers_from"] == "nowhere"
         registry.project()
-        service.look()
+        service.compare()
         assert service.verdict(registry.item()) == "revoked"
 
 
@@ -79,7 +79,7 @@ def test_a_database_restored_from_a_backup_is_believed_with_the_generation_it_be
             connection.execute(text("DELETE FROM card WHERE key = :key"), {"key": PRODUCT})
             connection.execute(text("UPDATE card_head SET revision = (SELECT max(revision) FROM card)"))
         registry.project()
-        service.look()
+        service.compare()
         assert service.verdict(registry.item()) == "verified"
         redis.delete(f"zp:{{p:{GTIN}}}")
         assert service.verdict(registry.item()) == "verified"
@@ -102,7 +102,7 @@ def test_a_redis_that_went_back_in_time_is_not_believed_alone(
             assert service.json(registry.item())["tone"] == "neutral", "all is forgotten but how far it was"
             for key, value in content.items():
                 redis.restore(key, 0, value)
-            service.look()
+            service.compare()
             assert {service.json(registry.item(index))["tone"] for index in range(5)} <= tones
         eventually(lambda: service.app.health()["answers_from"] == "redis")
 
@@ -113,5 +113,5 @@ def test_a_database_that_lags_between_two_questions_is_not_laid_over_redis(
     """One replica tells how far the database is, another is asked for what is newer than Redis and has not got it."""
     revision = registry.commit({PRODUCT: make.standing(State.REVOKED), card.batch_key(9): make.batch(9)})
     with ScanService(make.settings(addresses, registry.room, scan_database_url=lagging)) as service:
-        assert service.do(service.app.watch._since(revision - 2, revision)) is None
-        assert service.do(service.app.watch._since(revision - 2, revision - 2)) == {}
+        assert service.do(service.app.freshness._since(revision - 2, revision)) is None
+        assert service.do(service.app.freshness._since(revision - 2, revision - 2)) == {}

@@ -10,11 +10,11 @@ from typing import Any, Final, cast
 import msgspec
 
 from keys.keyring import SealVerdict
-from scanweb.lookup.cards import Known, ScanRequest
+from scanweb.lookup.cards import LookupResult, ScanRequest
 from scanweb.lookup.lookup import Lookup
-from scanweb.lookup.memory import CardEntry, Memory, Rows, held
+from scanweb.lookup.memory import CardEntry, Memory, Rows, decode_entry
 from scanweb.lookup.redis_reader import RedisReader
-from scanweb.lookup.seals import Checked
+from scanweb.lookup.seals import CheckedCode
 from scanweb.redis.client import RedisClient
 from scanweb.redis.connection import Command
 from scanweb.visits.buffer import ScanBuffer
@@ -28,7 +28,7 @@ from zpcode.wire.vocabulary import Scope, State
 PRODUCT: Final = make.product()
 DECIDED: Final = make.s(Scope.PRODUCT, make.GTIN)
 REVOKED: Final = msgspec.msgpack.encode(make.standing(State.REVOKED))
-CODE: Final = Checked.of(
+CODE: Final = CheckedCode.of(
     Code(Identity(make.GTIN), Seal("ABCD", bytes(64))), SealVerdict.VALID, Identity(make.GTIN).path
 )  # fmt: skip
 
@@ -45,7 +45,7 @@ class Revoked:
         """Always."""
         return bool(key)
 
-    async def ask(self, commands: Sequence[Command]) -> list[Any]:
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """As the server would."""
         await asyncio.sleep(0)
         if any(self._to in command for command in commands):
@@ -73,26 +73,26 @@ class Away:
         raise Unavailable(Text("没有应答", f"no answer about {len(keys)} keys"))
 
 
-def _scanned(to: str, meanwhile: Callable[[Memory], None]) -> Known:
+def _scanned(to: str, meanwhile: Callable[[Memory], None]) -> LookupResult:
     """What a process that stands at revision 5 finds of the product's code."""
     memory = Memory(100)
     memory.believe("g", 5, {})
-    memory.put(product_key(make.GTIN), held(product_key(make.GTIN), 1, msgspec.msgpack.encode(PRODUCT)))
+    memory.put(product_key(make.GTIN), decode_entry(product_key(make.GTIN), 1, msgspec.msgpack.encode(PRODUCT)))
     standings = [*CODE.keys, *(make.s(scope, target) for scope, target in PRODUCT.standing_keys())]
     for key in standings:
         if key.startswith("s:"):
             memory.put(key, CardEntry(None, 0))
 
-    async def scan() -> Known:
+    async def scan() -> LookupResult:
         redis = cast("RedisClient", Revoked(to, lambda: meanwhile(memory)))
         cache = RedisReader(redis, memory, ScanBuffer(10), wake=lambda: None, limit=2, stream=1000)
-        finding: Awaitable[Known] = Lookup(memory, cache, Away()).find(CODE, ScanRequest(int(time.time())))
+        finding: Awaitable[LookupResult] = Lookup(memory, cache, Away()).find(CODE, ScanRequest(int(time.time())))
         return await finding
 
     return asyncio.run(scan())
 
 
-def _states(known: Known) -> list[State]:
+def _states(known: LookupResult) -> list[State]:
     found = [timeline.at(int(time.time())) for _, timeline in known.cards.timelines]
     return [standing.state for standing in found if standing is not None]
 

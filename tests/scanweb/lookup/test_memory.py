@@ -8,8 +8,8 @@ from functools import partial
 import msgspec
 import pytest
 
-from scanweb.lookup.memory import FRESH_SECONDS, CardEntry, Memory, held
-from scanweb.lookup.redis_reader import changed
+from scanweb.lookup.memory import FRESH_SECONDS, CardEntry, Memory, decode_entry
+from scanweb.lookup.redis_reader import changed_keys
 from zpcode.wire.card import BatchCard, LotCard
 
 OLD, NEW = CardEntry(LotCard("1", "old"), 4), CardEntry(LotCard("1", "new"), 9)
@@ -112,19 +112,19 @@ def test_every_change_to_what_is_given_changes_the_version() -> None:
 
 def test_a_body_that_is_not_of_its_kind_is_refused() -> None:
     with pytest.raises(msgspec.MsgspecError):
-        held("p:1", 1, b"\x80")
+        decode_entry("p:1", 1, b"\x80")
     with pytest.raises(ValueError, match="permutation key"):
-        held("b:1", 1, msgspec.msgpack.encode(BatchCard(1, "g", "item", 1, b"short", b"")))
+        decode_entry("b:1", 1, msgspec.msgpack.encode(BatchCard(1, "g", "item", 1, b"short", b"")))
 
 
 LOG = [[b"5-0", [b"k", b"a"]], [b"7-0", [b"k", b"p:1\ns:lot:1:X"]], [b"9-0", [b"k", b"b:2"]]]
 
 
 def test_the_log_names_what_changed_between_two_revisions() -> None:
-    assert changed(LOG, 5, 9) == {"a", "p:1", "s:lot:1:X", "b:2"}
-    assert changed(LOG[:2], 5, 7) == {"a", "p:1", "s:lot:1:X"}
+    assert changed_keys(LOG, 5, 9) == {"a", "p:1", "s:lot:1:X", "b:2"}
+    assert changed_keys(LOG[:2], 5, 7) == {"a", "p:1", "s:lot:1:X"}
 
 
 @pytest.mark.parametrize("entries", [[], LOG[1:], LOG[:2], None, ValueError("refused")])
 def test_a_log_that_does_not_reach_from_one_to_the_other_says_nothing(entries: object) -> None:
-    assert changed(entries, 5, 9) is None
+    assert changed_keys(entries, 5, 9) is None

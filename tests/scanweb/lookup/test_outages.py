@@ -40,10 +40,10 @@ def test_flushall_never_makes_a_revoked_code_look_good(service: ScanService, reg
     assert service.verdict(registry.item()) == "revoked"
     redis.flushall()
     assert [service.verdict(registry.item()) for _ in range(5)] == ["revoked"] * 5
-    service.look()
+    service.compare()
     assert service.verdict(registry.item(1)) == "revoked"
     registry.project()
-    service.look()
+    service.compare()
     assert service.verdict(registry.item(2)) == "revoked"
     assert service.app.health()["answers_from"] == "redis"
 
@@ -84,7 +84,7 @@ def test_a_frozen_redis_is_answered_around_within_the_bound(
         assert {page.status_code for page in pages} == {200}
         assert all("Verified" in page.text and "not available now" in page.text for page in pages)
         registry.commit(REVOKED)
-        quick.look()
+        quick.compare()
         assert quick.verdict(registry.item(30)) == "revoked"
     registry.project()
     eventually(lambda: quick.app.health()["answers_from"] == "redis", seconds=5)
@@ -125,13 +125,13 @@ def test_beyond_its_bound_the_buffer_drops_and_counts(
 def test_a_revocation_redis_was_not_told_of_is_seen_by_the_next_look(service: ScanService, registry: Registry) -> None:
     assert service.verdict(registry.item()) == "verified"
     registry.commit(REVOKED)  # the projection after the commit failed
-    service.look()
+    service.compare()
     assert service.verdict(registry.item(1)) == "revoked"
     registry.commit(
         {card.item_key(7, 2): make.standing(State.RECALLED), card.batch_key(7): make.batch(exceptions=True)}
     )
     registry.commit({make.s(Scope.PRODUCT, GTIN): make.standing(State.GOOD)})
-    service.look()
+    service.compare()
     assert service.verdict(registry.item(2)) == "recalled"
     registry.project()
     assert [service.verdict(registry.item(index)) for index in (1, 2)] == ["verified", "recalled"]

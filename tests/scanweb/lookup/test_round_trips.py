@@ -26,11 +26,11 @@ def test_a_warm_scan_takes_one_round_trip_and_no_query(service: ScanService, reg
     paths = [registry.item(index) for index in range(20)] + [registry.sealed(Identity(GTIN))]
     for path in paths:
         service.get(path)
-    trips, looks = service.app.redis.trips, service.app.watch.looks
+    trips, looks = service.app.redis.trips, service.app.freshness.comparisons
     with service.reads() as keys:
         for number, path in enumerate(paths):
             service.get(path, client=f"192.0.{number}.1")
-    watched = service.app.watch.looks - looks
+    watched = service.app.freshness.comparisons - looks
     assert keys == []
     assert service.app.redis.trips - trips <= len(paths) + watched + 3, "the watch's own and a last batch of scans"
 

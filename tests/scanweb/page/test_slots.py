@@ -8,7 +8,7 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanweb.page.slots import MAX_VALUE, SLOTS, Fill, RenderedPieces
+from scanweb.page.slots import MAX_VALUE, SLOTS, RenderedPieces, SlottedPage
 from zpcode.language.negotiation import takes_gzip
 
 TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters=SLOTS), max_size=300)
@@ -19,7 +19,7 @@ VALUES = st.tuples(*[st.binary(max_size=200)] * len(SLOTS))
 def test_plain_and_compressed_are_the_rendered_text_with_its_slots_filled(
     parts: list[tuple[str, str]], end: str, values: tuple[bytes, ...]
 ) -> None:
-    fill = Fill("".join(text + slot for text, slot in parts) + end)
+    fill = SlottedPage("".join(text + slot for text, slot in parts) + end)
     expected = b"".join(text.encode() + values[SLOTS.index(slot)] for text, slot in parts) + end.encode()
     assert b"".join(fill.plain(values)) == expected
     assert gzip.decompress(b"".join(fill.gzipped(values))) == expected
@@ -27,7 +27,7 @@ def test_plain_and_compressed_are_the_rendered_text_with_its_slots_filled(
 
 
 def test_a_long_page_is_small_and_its_longest_values_fit() -> None:
-    fill = Fill("指标对比" * 20_000 + SLOTS[0] + "a" * 100_000)
+    fill = SlottedPage("指标对比" * 20_000 + SLOTS[0] + "a" * 100_000)
     longest = (bytes(range(256)) * 256)[:MAX_VALUE]
     packed = b"".join(fill.gzipped((longest,)))
     assert gzip.decompress(packed) == b"".join(fill.plain((longest,)))

@@ -175,7 +175,7 @@ def test_a_server_is_measured_against_the_others_before_its_first_answer(cluster
 
     async def asked() -> list[Any]:
         redis = RedisClient(cluster.addresses.scan_redis, seconds=5)
-        replies = await redis.ask(reads)
+        replies = await redis.execute(reads)
         await redis.close()
         return replies
 
@@ -201,7 +201,7 @@ def test_codes_of_a_shard_that_is_gone_come_from_the_database_and_the_others_fro
         for other in set(SHARDS) - {shard}:
             told = service.json(registry.item(3, BATCHES[other]))
             assert (told["verdict"], told["history"]["scans"]) == ("verified", 1)
-        service.look()
+        service.compare()
         assert service.app.memory.epoch == epoch, "the other shards were believed throughout"
     finally:
         cluster.start(shard)

@@ -34,24 +34,24 @@ async def _with_server(replies: list[bytes], use: Callable[[Connection], Awaitab
 def test_what_is_no_redis_is_hung_up_on() -> None:
     async def use(connection: Connection) -> None:
         with pytest.raises(Disconnected):
-            await connection.ask([("PING",)])
+            await connection.execute([("PING",)])
 
     asyncio.run(_with_server([b"HTTP/1.1 400 Bad Request\r\n\r\n"], use))
 
 
 def test_a_reply_that_nobody_asked_for_is_not_taken_for_the_next_answer() -> None:
     async def use(connection: Connection) -> None:
-        assert await connection.ask([("GET", "a")]) == [b"a"]
+        assert await connection.execute([("GET", "a")]) == [b"a"]
         with pytest.raises(Disconnected):
-            await connection.ask([("GET", "b")])
+            await connection.execute([("GET", "b")])
 
     asyncio.run(_with_server([b"+a\r\n+stray\r\n"], use))
 
 
 def test_after_a_broken_connection_the_next_question_opens_another() -> None:
     async def use(connection: Connection) -> None:
-        assert await connection.ask([("GET", "a")]) == [b"a"]
+        assert await connection.execute([("GET", "a")]) == [b"a"]
         connection.close()
-        assert await connection.ask([("GET", "a")]) == [b"a"]
+        assert await connection.execute([("GET", "a")]) == [b"a"]
 
     asyncio.run(_with_server([b"+a\r\n"], use))

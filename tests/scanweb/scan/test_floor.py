@@ -13,19 +13,19 @@ from keys.keyring import SealVerdict
 from scanweb.lookup.cards import ScanRequest
 from scanweb.lookup.lookup import Lookup
 from scanweb.lookup.memory import CardRow, Memory, Rows
-from scanweb.lookup.seals import Checked
+from scanweb.lookup.seals import CheckedCode
 from tests.support import scan_factories as make
 from zpcode.wire.card import product_key
 from zpcode.wire.payload import Code, Identity, Seal
 
 KEY = product_key(make.GTIN)
-CODE = Checked.of(Code(Identity(make.GTIN), Seal("ABCD", bytes(64))), SealVerdict.VALID, Identity(make.GTIN).path)
+CODE = CheckedCode.of(Code(Identity(make.GTIN), Seal("ABCD", bytes(64))), SealVerdict.VALID, Identity(make.GTIN).path)
 
 
 def test_the_floor_outlasts_an_emptied_redis_and_sinks_only_with_a_generation_never_met() -> None:
     memory = Memory(10)
     memory.believe("a", 7, {})
-    memory.met(9)
+    memory.raise_floor(9)
     memory.clear()
     assert memory.floor == 9
     assert memory.behind("a", 8)

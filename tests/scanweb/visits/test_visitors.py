@@ -13,6 +13,7 @@ from scanweb.visits import visitors
 from scanweb.visits.visitors import ClientAddresses, Salts
 
 NOBODY = ClientAddresses(())
+PROXIES = ClientAddresses([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
 PEOPLE = {
     "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126.0 Mobile MicroMessenger/8.0.49 NetType/5G": "wechat",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0) AppleWebKit/605.1 Mobile AlipayClient/10.6.0 Language/zh-Hans": "alipay",
@@ -67,7 +68,7 @@ def test_a_purpose_says_that_nobody_looks_yet(purpose: str) -> None:
 
 @given(st.ip_addresses(v=4))
 def test_an_ipv4_address_is_cut_to_24_bits(address: object) -> None:
-    cut = ip_network(NOBODY.network_of(str(address)))
+    cut = ip_network(visitors.network(NOBODY.client_of(str(address))))
     assert cut.prefixlen == 24
     assert ip_address(str(address)) in cut
 
@@ -76,17 +77,14 @@ def test_an_ipv4_address_is_cut_to_24_bits(address: object) -> None:
 def test_an_ipv6_address_is_cut_to_48_bits_and_a_mapped_one_is_ipv4(address: object) -> None:
     found = ip_address(str(address))
     mapped = getattr(found, "ipv4_mapped", None)
-    cut = ip_network(NOBODY.network_of(str(address)))
+    cut = ip_network(visitors.network(NOBODY.client_of(str(address))))
     assert (cut.prefixlen, (mapped or found) in cut) == (24 if mapped else 48, True)
 
 
 @given(st.text(max_size=60))
 def test_what_is_no_address_gives_no_network(text: str) -> None:
-    assert isinstance(NOBODY.network_of(text), str)
-    assert isinstance(ClientAddresses([ip_network("10.0.0.0/8")]).network_of("10.0.0.1", (text,)), str)
-
-
-PROXIES = ClientAddresses([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
+    assert isinstance(visitors.network(NOBODY.client_of(text)), str)
+    assert isinstance(visitors.network(PROXIES.client_of("10.0.0.1", (text,))), str)
 
 
 @pytest.mark.parametrize(
@@ -106,11 +104,11 @@ PROXIES = ClientAddresses([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
 def test_the_client_is_the_right_most_address_no_proxy_of_ours_has(
     peer: str | None, forwarded: tuple[str, ...], network: str
 ) -> None:
-    assert PROXIES.network_of(peer, forwarded) == network
+    assert visitors.network(PROXIES.client_of(peer, forwarded)) == network
 
 
 def test_a_header_is_nobodys_word_where_no_proxy_is_trusted() -> None:
-    assert NOBODY.network_of("203.0.113.9", ("6.6.6.6",)) == "203.0.113.0/24"
+    assert visitors.network(NOBODY.client_of("203.0.113.9", ("6.6.6.6",))) == "203.0.113.0/24"
 
 
 def test_a_mark_changes_with_everything_it_is_made_of() -> None:
@@ -132,7 +130,7 @@ def test_the_salt_changes_daily_and_the_old_one_is_forgotten() -> None:
     today = salts.current(now[0])
     assert salts.current(now[0]) == today
     now[0] += 2 * 86400
-    salts.asks()
+    salts.commands()
     assert salts.current(now[0]) != today
     assert salts.current(1_790_000_000.0) != today, "nobody can bring it back"
 
@@ -140,10 +138,10 @@ def test_the_salt_changes_daily_and_the_old_one_is_forgotten() -> None:
 def test_tomorrows_salt_is_fetched_before_midnight() -> None:
     midnight = 20_000 * 86400.0
     salts = Salts(lambda: midnight - 60)
-    assert len(salts.asks()) == 4
-    salts.answer([None, b"a" * 32, None, b"b" * 32])
+    assert len(salts.commands()) == 4
+    salts.read([None, b"a" * 32, None, b"b" * 32])
     assert (salts.current(midnight - 60), salts.current(midnight + 1)) == (b"a" * 32, b"b" * 32)
-    assert salts.asks() == []
+    assert salts.commands() == []
 
 
 def test_of_a_header_no_more_is_looked_at_than_a_browser_sends() -> None:

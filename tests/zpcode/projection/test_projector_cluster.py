@@ -13,7 +13,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from keys.client import SignerClient
-from scanweb.lookup.redis_reader import changed
+from scanweb.lookup.redis_reader import changed_keys
 from tests.support.patience import eventually
 from zpcode.embedded.cluster import EmbeddedCluster
 from zpcode.errors import Unavailable
@@ -185,7 +185,7 @@ def test_a_shard_that_was_filled_names_no_change_across_what_it_was_filled_with(
     projector.catch_up(engine, filled)
     for number in range(3):
         log = at(cluster, number).xrange(feed(number).log, "61-0", "+")
-        named = changed([(entry, [b"k", fields[b"k"]]) for entry, fields in log], 61, 63)
+        named = changed_keys([(entry, [b"k", fields[b"k"]]) for entry, fields in log], 61, 63)
         assert named is None or missed in set(named)
 
 

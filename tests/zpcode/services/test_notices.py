@@ -147,8 +147,8 @@ def shown(service: ScanService) -> NoticesCard | None:
     """What the process shows once it has looked."""
 
     async def look() -> NoticesCard | None:
-        await service.app.watch.look()
-        await service.app.notices.look()
+        await service.app.freshness.compare()
+        await service.app.notices.refresh()
         return service.app.notices.current()
 
     return service.do(look())
@@ -170,9 +170,9 @@ def test_nothing_is_read_while_nothing_changed(registry: Registry, service: Scan
     assert shown(service) == published()
 
     async def look() -> tuple[int, int]:
-        before = service.app.redis.trips, service.app.source.queries
-        await service.app.notices.look()
-        return service.app.redis.trips - before[0], service.app.source.queries - before[1]
+        before = service.app.redis.trips, service.app.database.queries
+        await service.app.notices.refresh()
+        return service.app.redis.trips - before[0], service.app.database.queries - before[1]
 
     assert service.do(look()) == (0, 0)
 
@@ -187,7 +187,7 @@ def test_without_redis_the_database_tells_and_without_both_nobody(
         assert shown(service) == published()
         monkeypatch.setattr(service.app.notices, "_clock", lambda clock=service.app.notices._clock: clock() + 31)
         assert service.app.notices.current() is None
-        monkeypatch.setattr(service.app.notices, "_watched", lambda: False)
+        monkeypatch.setattr(service.app.notices, "_reachable", lambda: False)
         assert shown(service) is None
     nowhere = {"scan_redis_url": "redis://127.0.0.1:1", "scan_database_url": "postgresql://nobody@127.0.0.1:1/x"}
     with ScanService(make.settings(addresses, registry.room, **nowhere)) as service:

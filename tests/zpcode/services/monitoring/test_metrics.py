@@ -78,7 +78,7 @@ def test_where_answers_come_from_and_what_they_cost(watched: ScanService, regist
     assert found.value("zpcode_scan_projection_revision") == watched.app.memory.revision > 0
     assert found.value("zpcode_scan_projection_info", generation=str(watched.app.memory.generation)) == 1
     assert found.value("zpcode_scan_cards") == len(watched.app.memory) > 0
-    assert found.value("zpcode_scan_keyring_serial") == watched.app.rings.current().serial
+    assert found.value("zpcode_scan_keyring_serial") == watched.app.keyring.current().serial
     assert found.value("zpcode_scan_signing_key_until_timestamp_seconds") > time.time()
     assert found.value("zpcode_scan_stream_limit") == watched.app.settings.scan_stream_length
     assert found.value("zpcode_scan_loop_answers") == 1
