@@ -1,7 +1,7 @@
 """Draws docs/pictures/architecture.svg from the import contracts in pyproject.toml: `python docs/draw_architecture.py`.
 
-Each floor is a band. What stands on it may import what stands below, never what stands above; import-linter holds the code
-to that (`make check`). The picture is the same to the byte every time, and a test compares it with what is checked in.
+Each layer is a band. It may import the layers below it, never those above it; import-linter enforces this (`make check`).
+The picture has the same bytes every time, and a test compares it with the file in the repository.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ COLUMNS: Final = {
     "scanweb": (608, 330, "scanweb · scan service", "Redis, one read-only view; no private key"),
     "keys": (962, 214, "keys · signer", "private keys; no network"),
 }
-"""Package: left edge, width, title, what it holds and never holds."""
+"""Package: left edge, width, title, what its processes have and never have."""
 SIGNER: Final = ("__main__", "server", "signer · ceremony", "client · keyring", "document · es256", "files · settings")
 COLOURS: Final = {"zpcode": "#0b5d4f", "scanweb": "#1f4e8c", "keys": "#7a4a12"}
 
 
 def layers(package: str, root: Path = ROOT) -> list[list[str]]:
-    """The floors of a package from top to bottom, each with what stands side by side on it."""
+    """The layers of a package from top to bottom, each with its modules side by side."""
     contracts: list[dict[str, Any]] = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"][
         "importlinter"
     ]["contracts"]
     for contract in contracts:
         if contract["type"] == "layers" and contract["containers"] == [package]:
-            return [floor.split(" | ") for floor in contract["layers"]]
+            return [layer.split(" | ") for layer in contract["layers"]]
     raise LookupError(package)
 
 
-def wings(package: str, floor: str, root: Path = ROOT) -> list[str]:
-    """The folders on a floor: the same nouns again and again."""
-    folder = root / package / floor
+def subjects(package: str, layer: str, root: Path = ROOT) -> list[str]:
+    """The folders of a layer."""
+    folder = root / package / layer
     return sorted(path.name for path in folder.glob("*/") if (path / "__init__.py").exists())
 
 
 def draw() -> str:
     """The picture as SVG."""
-    floors = {"zpcode": layers("zpcode"), "scanweb": layers("scanweb"), "keys": [[name] for name in SIGNER]}
-    height = TOP + max(map(len, floors.values())) * (BAND + GAP) + 56
+    columns = {"zpcode": layers("zpcode"), "scanweb": layers("scanweb"), "keys": [[name] for name in SIGNER]}
+    height = TOP + max(map(len, columns.values())) * (BAND + GAP) + 56
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
             'font-family="system-ui, sans-serif">'
         ),
-        "<title>The floors of zpcode, scanweb and keys: each may import only what stands below it</title>",
+        "<title>The layers of zpcode, scanweb and keys: each may import only the layers below it</title>",
         f'<rect width="{WIDTH}" height="{height}" fill="#fbfaf7"/>',
     ]
-    for package, rows in floors.items():
+    for package, rows in columns.items():
         parts += _column(package, rows)
-    note = "A floor imports only what stands below it. scanweb sees of zpcode only wire, errors, telemetry, language and ratelimit."
+    note = "A layer imports only the layers below it. From zpcode, scanweb imports only wire, errors, telemetry, language and ratelimit."
     parts += [f'<text x="24" y="{height - 20}" font-size="15" fill="#444">{escape(note)}</text>', "</svg>"]
     return "\n".join(parts) + "\n"
 
@@ -79,7 +79,7 @@ def _band(package: str, names: list[str], top: int, left: int, width: int) -> li
     parts = []
     for place, name in enumerate(names):
         x = left + place * share
-        inside = " · ".join(wings(package, name))
+        inside = " · ".join(subjects(package, name))
         room = int((share - 24) / 6.4)
         shown = inside if len(inside) <= room else inside[: room - 1].rstrip(" ·") + "…"
         middle = top + (21 if shown else 31)
