@@ -1,12 +1,13 @@
-"""A code as a QR symbol (ISO/IEC 18004): it says exactly the base address and the canonical path.
+"""One code as a QR symbol (ISO/IEC 18004). It contains exactly the base address and the canonical path.
 
-Two segments: scheme and host as bytes, in lower case because some phones take an address in capitals for
-text; the whole path as alphanumeric, which costs 5.5 bits a character instead of 8. At level M and a host of
-ten characters a sealed item code is version 7 and a compact one version 4.
+This is no file format (`zpcode.exports.formats`): the command line and the demo draw single symbols with it.
 
-The mask is chosen by the standard's penalty score. A fixed one is five times as quick, but the score is what
-keeps look-alikes of the finder pattern out of a symbol, and a packaging line draws its own symbols from the
-CSV anyway.
+The text has two segments. Scheme and host are in byte mode and in lower case, because some phones take a URL in capitals
+for plain text. The path is in alphanumeric mode, which takes 5.5 bits a character instead of 8. With a host of ten
+characters and error correction level M, a sealed item code is version 7 and a compact one version 4.
+
+The mask with the lowest penalty score is chosen, as the standard requires. A fixed mask would be five times as fast, but
+the score keeps patterns that look like a finder pattern out of the symbol.
 """
 
 from __future__ import annotations
@@ -20,31 +21,31 @@ from segno import consts
 from zpcode.wire.payload import Code
 
 QUIET_ZONE: Final = 4  # modules, ISO/IEC 18004, section 6.3.8
-LEVEL: Final = "m"  # some 15 % of the symbol may be lost
+LEVEL: Final = "m"  # a symbol is readable with some 15 % of it damaged
 
 
 def symbol(base: str, code: Code) -> Any:
     """The QR symbol of a code behind a base address (`link.is_base`)."""
     segments = [(base, consts.MODE_BYTE), (code.path, consts.MODE_ALPHANUMERIC)]
-    return segno.make(segments, error=LEVEL, boost_error=False, micro=False)  # type: ignore[arg-type]  # it takes segments, its stub does not say so
+    return segno.make(segments, error=LEVEL, boost_error=False, micro=False)  # type: ignore[arg-type]  # it accepts segments, though its stub does not say so
 
 
 def svg(drawn: Any, module: float = 0.5) -> bytes:
-    """The symbol as SVG, `module` millimetres a module, quiet zone included."""
+    """The symbol as SVG with its quiet zone. A module is `module` millimetres wide."""
     out = io.BytesIO()
     drawn.save(out, kind="svg", scale=module, unit="mm", border=QUIET_ZONE, xmldecl=True, nl=True)
     return out.getvalue()
 
 
 def png(drawn: Any, scale: int = 10) -> bytes:
-    """The symbol as PNG, `scale` pixels a module, quiet zone included."""
+    """The symbol as PNG with its quiet zone. A module is `scale` pixels wide."""
     out = io.BytesIO()
     drawn.save(out, kind="png", scale=scale, border=QUIET_ZONE)
     return out.getvalue()
 
 
 def text(drawn: Any) -> str:
-    """The symbol for a terminal: two rows of modules a line, dark on light whatever the terminal's colours."""
+    """The symbol for a terminal: each line has two rows of modules, dark on light in any colour scheme."""
     rows = [list(row) for row in drawn.matrix_iter(border=QUIET_ZONE)]
     if len(rows) % 2:
         rows.append([0] * len(rows[0]))

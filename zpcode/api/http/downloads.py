@@ -1,4 +1,4 @@
-"""A finished file as an answer: streamed, resumable by range, and named by its SHA-256 (RFC 9110, 13 and 14)."""
+"""Sends a finished code file: streamed, resumable by range, with its SHA-256 as entity tag (RFC 9110, 13 and 14)."""
 
 from __future__ import annotations
 
@@ -19,37 +19,38 @@ CHUNK: Final = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 
 
-def download(batch: Batch, exports: Path, asked: Headers) -> Response:
-    """The file of an issued batch, or the one range of it that was asked for; 304 where the asker has it.
+def download(batch: Batch, exports: Path, request: Headers) -> Response:
+    """The file of an issued batch, or the one range of it that the request headers ask for; 304 where the client has it.
 
-    Raises UnsatisfiableRange, Unavailable where the file is not on this machine or is not the one issued.
+    The media type is that of the batch's format. Raises UnsatisfiableRange, Unavailable where the file is not on this
+    machine or has another size than the issued one.
     """
     name, etag = file_name(batch), f'"{batch.sha256}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
-    if _names(asked.get("if-none-match", ""), etag):
+    if _lists(request.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     path = exports / name
-    _check_there(path, batch)
+    _check_size(path, batch)
     headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    found = _range(asked, etag, batch.bytes)
-    first, last = found or (0, batch.bytes - 1)
+    part = _range(request, etag, batch.bytes)
+    first, last = part or (0, batch.bytes - 1)
     headers["Content-Length"] = str(last - first + 1)
-    if found:
+    if part:
         headers["Content-Range"] = f"bytes {first}-{last}/{batch.bytes}"
-    status, media_type = 206 if found else 200, export_of(batch).media_type
+    status, media_type = 206 if part else 200, export_of(batch).media_type
     return StreamingResponse(_bytes(path, first, last), status, headers, media_type)
 
 
-def _names(if_none_match: str, etag: str) -> bool:
+def _lists(if_none_match: str, etag: str) -> bool:
     return if_none_match.strip() == "*" or etag in (one.strip().removeprefix("W/") for one in if_none_match.split(","))
 
 
-def _range(asked: Headers, etag: str, size: int) -> tuple[int, int] | None:
-    """The first and last byte of the range asked for; None for the whole file, as for several ranges at once."""
-    found = _RANGE.fullmatch(asked.get("range", "").replace(" ", ""))
-    if found is None or asked.get("if-range", etag) != etag:
+def _range(request: Headers, etag: str, size: int) -> tuple[int, int] | None:
+    """The first and last byte of the range in the request; None for the whole file, also where several ranges are asked."""
+    match = _RANGE.fullmatch(request.get("range", "").replace(" ", ""))
+    if match is None or request.get("if-range", etag) != etag:
         return None
-    first, last = found.groups()
+    first, last = match.groups()
     if not first:
         if not last:
             return None
@@ -64,17 +65,17 @@ def _range(asked: Headers, etag: str, size: int) -> tuple[int, int] | None:
     return int(first), min(int(last), size - 1) if last else size - 1
 
 
-def _check_there(path: Path, batch: Batch) -> None:
+def _check_size(path: Path, batch: Batch) -> None:
     try:
-        there = path.stat().st_size == batch.bytes
+        complete = path.stat().st_size == batch.bytes
     except OSError:
-        there = False
-    if not there:
+        complete = False
+    if not complete:
         number = batch.number
         raise Unavailable(
             Text(
                 f"批次 {number} 的文件不在本机；请平台运营方执行 zpcode batches export {number} 重新生成",
-                f"the file of batch {number} is not on this machine; the operator makes it anew with "
+                f"the file of batch {number} is not on this machine; the operator writes it again with "
                 f"zpcode batches export {number}",
             )
         )

@@ -1,7 +1,7 @@
-"""From a reserved batch to an issued one: its file is written, then everything is noted in one transaction.
+"""Issues a reserved batch: its file is written first, then the database is changed in one transaction.
 
-Nothing is lost wherever this is stopped: a batch stays reserved until its file is complete and on disk,
-and the next issue continues from the last whole chunk.
+It may be stopped at any point without loss. A batch stays reserved until its file is complete and on disk; the next call
+continues from the last complete chunk.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def issue(
     progress: Callable[[int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Batch:
-    """Write the file of a reserved batch into `directory` and issue the batch; issued ones are returned as they are.
+    """Write the file of a reserved batch into `directory` and issue the batch. An issued batch is returned unchanged.
 
-    `clock` gives aware times, `progress` is called with the number of codes written. With `stop` set it ends after
-    the current chunk and returns the batch still reserved. Raises SignerUnavailable, SignerError,
-    Unavailable (disk or database): the batch then stays reserved with the reason as its `problem`.
-    Raises Conflict while another process issues it, NotFound.
+    `clock` gives aware times, `progress` is called with the number of codes written. When `stop` is set, it ends after
+    the current chunk and returns the batch, which is still reserved. Raises SignerUnavailable, SignerError, Unavailable
+    (disk, database or file format): the batch then stays reserved, with the reason as its `problem`. Raises Conflict
+    while another process issues the batch, NotFound.
     """
-    with batches.issuing(engine, number) as ours:
-        if not ours:
+    with batches.issuing(engine, number) as locked:
+        if not locked:
             text = Text(f"批次 {number} 正由另一个进程生成", f"batch {number} is being issued by another process")
             raise Conflict(text, (Finding("being_issued", text),))
         batch = _load(engine, number)
@@ -68,11 +68,11 @@ def reissue(
     """The path of an issued batch's file. A missing or damaged file is written again, identical to the byte.
 
     Raises NotFound, Conflict where the batch is not issued or its bytes cannot be restored, SignerError where its key
-    no longer signs.
+    may no longer sign.
     """
-    with batches.issuing(engine, number) as ours:
+    with batches.issuing(engine, number) as locked:
         batch = _load(engine, number)
-        if not ours or batch.state is not BatchState.ISSUED:
+        if not locked or batch.state is not BatchState.ISSUED:
             text = Text(f"批次 {number} 尚未生成完毕", f"batch {number} is not issued yet")
             raise Conflict(text, (Finding("not_issued", text),))
         if not code_file.verify(batch, directory):
@@ -81,14 +81,15 @@ def reissue(
 
 
 def _restore(batch: Batch, signer: SigningService, directory: Path, progress: Callable[[int], None] | None) -> None:
-    """Write an issued batch's file again: first from the part on disk, else (another hash) from the start."""
+    """Write an issued batch's file again: first from what is on disk; if its hash then differs, from the start."""
     for _ in range(2):
         file = code_file.produce(batch, signer, directory, report=progress)
         if file is not None and file.sha256 == batch.sha256:
             return
         (directory / file_name(batch)).unlink()
     text = Text(
-        f"批次 {batch.number} 的文件无法还原", f"the file of batch {batch.number} cannot be restored to what was issued"
+        f"批次 {batch.number} 的文件无法还原",
+        f"the file of batch {batch.number} cannot be restored to its issued bytes",
     )
     raise Conflict(text, (Finding("file_differs", text),))
 
@@ -110,10 +111,7 @@ def _write(
     progress: Callable[[int], None] | None,
     stop: threading.Event | None,
 ) -> tuple[Batch, code_file.CodeFile | None]:
-    """The file, signed with the key the batch began with.
-
-    Where that key may no longer sign, the file is written from the start with the active key.
-    """
+    """Write the file with the key that the batch began with; if that key may no longer sign, all of it with the active key."""
     if batch.problem is not None:
         _note(engine, batch.number, None)
     if batch.sealed and not batch.key_id:
@@ -126,14 +124,14 @@ def _write(
         active = signer.active_key()
         if active == batch.key_id:
             raise
-        # Its key was retired or revoked half way. No code has left the house, so all of them are signed anew.
+        # The key was retired or revoked meanwhile. No code has been released, so all are signed again.
         code_file.discard(batch, directory)
         batch = _begin(engine, batch, active, clock())
         return batch, code_file.produce(batch, signer, directory, report=progress, stop=stop)
 
 
 def _begin(engine: Engine, batch: Batch, key_id: str, now: datetime) -> Batch:
-    """Fix the signing key before the first signature, so that an interrupted file is continued with the same key."""
+    """Record the signing key before the first signature: an interrupted file is continued with the same key."""
     with transaction(engine) as connection:
         detail = {"key_id": key_id, "instead_of": batch.key_id}
         audit.append(
@@ -144,11 +142,11 @@ def _begin(engine: Engine, batch: Batch, key_id: str, now: datetime) -> Batch:
 
 
 def _finish(engine: Engine, number: int, file: code_file.CodeFile, now: datetime) -> Batch:
-    """Issue the batch: the file's hash, the activation, the audit entry and the cards in one transaction."""
+    """Mark the batch as issued: file hash, activation, audit entry and cards in one transaction."""
     with transaction(engine) as connection:
         batch = batches.get(connection, number, lock=True)
         if batch is None or batch.state is not BatchState.RESERVED:
-            raise Conflict(Text(f"批次 {number} 的状态已改变", f"batch {number} has changed meanwhile"))
+            raise Conflict(Text(f"批次 {number} 的状态已改变", f"batch {number} has changed in the meantime"))
         activated = now if batch.activation is Activation.ON_ISSUE else None
         detail = {"sha256": file.sha256, "bytes": file.bytes, "key_id": batch.key_id, "active": activated is not None}
         audit.append(connection, at=now, actor=ACTOR, action="batch.issue", object_=f"batch:{number}", detail=detail)
@@ -176,6 +174,6 @@ def _finish(engine: Engine, number: int, file: code_file.CodeFile, now: datetime
 
 
 def _note(engine: Engine, number: int, problem: Text | None) -> None:
-    """Note the reason on the batch, for the enterprise to read. Without the database there is no note: the caller raises."""
+    """Record on the batch why it waits, for its enterprise. If the database fails too, only the caller's error remains."""
     with suppress(Unavailable), transaction(engine) as connection:
         batches.note_problem(connection, number, problem)

@@ -1,7 +1,7 @@
-"""The queue of batches to issue: jobs in the same PostgreSQL (Procrastinate), so nothing else can be lost.
+"""The queue of batches to issue: jobs in the same PostgreSQL (Procrastinate), so no other service is needed.
 
-A job only says "issue batch N". It may be lost or come twice without harm: a batch stays reserved until it
-is issued, the worker's sweep finds those that no job names, and only one process at a time issues a batch.
+A job only says "issue batch N". A job may be lost or run twice without harm: a batch stays reserved until it is issued,
+the worker's sweep finds reserved batches without a job, and only one process at a time issues a batch.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ QUEUE: Final = "issuing"
 
 
 class IssueQueue:
-    """The queue for the services that reserve batches; a context manager, used by many threads at once.
+    """The queue as services use it that reserve batches. A context manager; safe for many threads.
 
-    `database` is a libpq URL. No connection is opened before the first job.
+    `database` is a libpq URL. The first connection is opened with the first job.
     """
 
     def __init__(self, database: str) -> None:
@@ -51,10 +51,7 @@ class IssueQueue:
             self._open = False
 
     def defer_issue(self, number: int) -> bool:
-        """Queue a batch for issue; False where the queue cannot be reached.
-
-        The worker's sweep then queues the batch later.
-        """
+        """Queue a batch; False where the database cannot be reached: the worker's sweep then queues it later."""
         try:
             self._ensure_open()
             job = self._app.configure_task(TASK, queue=QUEUE, queueing_lock=f"batch-{number}")

@@ -1,4 +1,4 @@
-"""Batches of codes: reserved, activated, read. Their files are made by `zpcode.services.batches.issue`."""
+"""Reserves, reads and activates batches of codes. `zpcode.services.batches.issue` writes their files."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def reserve(
     now: datetime,
     randomness: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Batch:
-    """Reserve a batch: its number and its keys are committed before anything is signed.
+    """Reserve a batch: its number and its secret keys are committed before anything is signed.
 
-    `base` is the address printed before each code, `now` is aware. The same key with the same request
-    gives the same batch, however often and however many at once ask. Raises Refused with every reason,
-    Forbidden, Conflict where the key has made another batch, Unavailable.
+    `base` is the scheme and host printed before each code, `now` is aware, `randomness` gives as many random bytes as it
+    is asked for. The same idempotency key with the same request always gives the same batch, also for requests at the
+    same time. Raises Refused with every reason, Forbidden, Conflict where the key belongs to another request, Unavailable.
     """
     may_ask(caller)
     _check_key(idempotency_key)
@@ -64,7 +64,7 @@ def reserve(
         if earlier is not None:
             return _again(connection, earlier, request)
         batch = _reserved(connection, request, caller, base, now, randomness)
-        if batch.lot:  # an event of the lot is recorded before or after this: the batch's card shows it either way
+        if batch.lot:  # a journey event of the lot is recorded before this or after it: the card shows it in both cases
             status.lock(connection, Scope.LOT, f"{batch.gtin}:{batch.lot}")
         batches.add(connection, batch)
         batches.bind(connection, owner, idempotency_key, batch.number)
@@ -75,7 +75,7 @@ def reserve(
 
 
 def get(engine: Engine, number: int, caller: Caller) -> Batch:
-    """One batch. Raises NotFound where there is none, or none within the caller's reach."""
+    """One batch. Raises NotFound where it does not exist or is not within the caller's reach."""
     with transaction(engine) as connection:
         return _within_reach(batches.get(connection, number), number, caller)
 
@@ -87,7 +87,7 @@ def listing(engine: Engine, caller: Caller, after: int | None = None, limit: int
 
 
 def activate(engine: Engine, number: int, caller: Caller, now: datetime) -> Batch:
-    """Activate a batch: its codes are answered from now on. Doing it again changes nothing.
+    """Activate a batch: from now on its codes are valid. An active batch is returned unchanged.
 
     Raises NotFound, Forbidden (a regulator), Conflict where the batch is not issued yet.
     """
@@ -111,10 +111,10 @@ def activate(engine: Engine, number: int, caller: Caller, now: datetime) -> Batc
 
 
 def put_batch_cards(connection: Connection, batch: Batch) -> None:
-    """Write a batch's card after its row has changed, and at lot level its lot's.
+    """Write the card of a batch whose row has changed, and at lot level the card of its lot.
 
-    The caller has written the row, and locked it where it stood before. The caller has also appended to the audit log
-    in this transaction: the log's lock makes the writers of one card take turns.
+    Before this, the caller must lock the row if it existed, write it, and append to the audit log in this transaction:
+    the log's lock makes the writers of one card take turns.
     """
     card = with_row(stored_card(connection, batch_key(batch.number), BatchCard), batch)
     _put(connection, batch, card)
@@ -134,7 +134,7 @@ def _reserved(
     now: datetime,
     randomness: Callable[[int], bytes],
 ) -> Batch:
-    """The batch for a request that every rule allows."""
+    """A new batch for the request. Raises Refused with every reason against it."""
     facts, region = _facts(connection, request, caller)
     formats = {name: export.max_codes for name, export in EXPORTS.items()}
     may_issue(request, facts, formats, now)
@@ -159,7 +159,7 @@ def _reserved(
 
 
 def _facts(connection: Connection, request: BatchRequest, caller: Caller) -> tuple[Facts, str]:
-    """The facts that the rules need, and the region of the enterprise."""
+    """The facts that the rules need, and the enterprise's region."""
     if not request.gtin.isascii() or not request.gtin.isalnum():
         return Facts(None), ""
     product = stored_card(connection, product_key(request.gtin), ProductCard)
@@ -187,8 +187,8 @@ def _timelines(connection: Connection, reaching: list[tuple[Scope, str]]) -> tup
 def _again(connection: Connection, earlier: batches.IdempotencyRecord, request: BatchRequest) -> Batch:
     if earlier.digest != request.digest:
         text = Text(
-            f"该幂等键已用于批次 {earlier.batch}，而这次的内容不同；请换一个键",
-            f"this idempotency key has made batch {earlier.batch} from another request; use a new key",
+            f"该幂等键已用于批次 {earlier.batch}，但那次请求的内容不同；请换一个键",
+            f"this idempotency key was used for batch {earlier.batch} with a different request; use a new key",
         )
         raise Conflict(text, (Finding("idempotency_key_reused", text),))
     batch = batches.get(connection, earlier.batch)
@@ -233,7 +233,7 @@ def _check_key(key: str) -> None:
     if not _IDEMPOTENCY_KEY.fullmatch(key):
         text = Text(
             "幂等键（Idempotency-Key）须为 1 至 200 个可见的 ASCII 字符",
-            "an idempotency key is 1 to 200 visible ASCII characters",
+            "an idempotency key must be 1 to 200 visible ASCII characters",
         )
         raise Refused(text, (Finding("idempotency_key", text, "Idempotency-Key"),))
 
@@ -242,6 +242,6 @@ def _check_base(base: str) -> None:
     if not is_base(base):
         text = Text(
             f"码前地址 {base[:80]!r} 须为小写的协议与主机，不带路径",
-            f"the base address {base[:80]!r} is scheme and host in lower case without a path",
+            f"the base address {base[:80]!r} must be scheme and host in lower case, without a path",
         )
         raise Refused(text, (Finding("base", text),))

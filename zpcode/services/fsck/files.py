@@ -25,18 +25,18 @@ from zpcode.wire.permutation import Permutation
 FILES: Final = Invariant(
     "code-files",
     Text(
-        "每个已生成批次的文件都在，摘要与记录一致", "the file of each issued batch is there, with the digest on record"
+        "每个已生成批次的文件都在，摘要与记录一致", "the file of each issued batch exists and has the recorded digest"
     ),
     Text(
         "zpcode batches export 序号 会逐字节还原文件；多余的文件须查明来历",
-        "zpcode batches export N writes the file again, the same to the byte; find out where a file too many came from",
+        "zpcode batches export N writes the file again, identical to the byte; find out where a file without a batch came from",
     ),
 )
 CONTENTS: Final = Invariant(
     "code-contents",
     Text(
         "文件恰好含有该批次的码：签章有效，不重不漏",
-        "files hold exactly their batch's codes: seals valid, none twice, none missing",
+        "files contain exactly the codes of their batch: seals valid, none twice, none missing",
     ),
     Text(
         "这些码不要付印；与审计日志比对批次的密钥与摘要，再用 zpcode batches export 还原",
@@ -83,7 +83,7 @@ def _check_file(path: Path, batch: Batch, outcome: CheckResult) -> None:
                 zh, en = f"{status.st_size} 字节，应为 {batch.bytes}", f"has {status.st_size} bytes, not {batch.bytes}"
                 outcome.find("size", zh, en, where=path.name)
             elif hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
-                outcome.find("digest", "摘要与记录不符", "its digest is not the one on record", where=path.name)
+                outcome.find("digest", "摘要与记录不符", "its digest is not the recorded one", where=path.name)
     except FileNotFoundError:
         outcome.find("missing", "文件不见了", "the file is missing", where=path.name)
         return

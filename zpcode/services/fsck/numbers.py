@@ -1,4 +1,4 @@
-"""Batches as rows: their numbers, what their state entails, what the audit log says of them, quotas, orders."""
+"""Checks of the batch table: numbers, records by state, agreement with the audit log, quotas, idempotency keys."""
 
 from __future__ import annotations
 
@@ -18,27 +18,30 @@ from zpcode.wire.payload import MAX_BATCH, Level
 
 NUMBERS: Final = Invariant(
     "batch-numbers",
-    Text("批次号段互不重叠，且未超出范围", "ranges of batches do not overlap and lie within bounds"),
+    Text("批次号段互不重叠，且未超出范围", "number ranges of batches do not overlap and are within bounds"),
     Text(
         "批次序号决定序列号；停止生成，把序列 batch_number 调到最大批次号之后，查明行从何而来",
-        "a batch's number is the beginning of its serials: stop issuing, set the sequence batch_number beyond the highest"
-        " batch, and find out where the row came from",
+        "a batch's number is the first part of its serials: stop issuing, set the sequence batch_number above the highest"
+        " batch number, and find out where the row came from",
     ),
 )
 RECORDS: Final = Invariant(
     "batch-records",
     Text(
         "批次记录与其状态相符，文件大小与数量相符",
-        "records of batches agree with their state, file sizes with quantities",
+        "batch records agree with their state, and file sizes with quantities",
     ),
     Text(
         "与审计日志中该批次的条目比对，从备份恢复该行",
-        "compare with the batch's entries in the audit log and restore the row from a backup",
+        "compare the row with the batch's entries in the audit log and restore it from a backup",
     ),
 )
 LOGGED: Final = Invariant(
     "batch-audit",
-    Text("每个批次的预留与生成都如实记在审计日志里", "each batch is in the audit log as it was reserved and issued"),
+    Text(
+        "每个批次的预留与生成都如实记在审计日志里",
+        "the audit log has each batch as it was reserved and as it was issued",
+    ),
     Text(
         "审计日志为准：zpcode audit show --object batch:序号；从备份恢复被改动的行",
         "the audit log is right: zpcode audit show --object batch:N; restore the altered row from a backup",
@@ -46,22 +49,22 @@ LOGGED: Final = Invariant(
 )
 QUOTAS: Final = Invariant(
     "quotas",
-    Text("没有企业超出其单品码额度", "no enterprise has more item codes than its quota allowed"),
+    Text("没有企业超出其单品码额度", "no enterprise has more item codes than its quota allows"),
     Text("查看该企业的批次：zpcode batches list", "look at the enterprise's batches: zpcode batches list"),
 )
 ORDERS: Final = Invariant(
     "orders",
-    Text("每个幂等键恰好对应一个批次", "each idempotency key has made exactly one batch"),
+    Text("每个幂等键恰好对应一个批次", "each idempotency key belongs to exactly one batch"),
     Text(
         "重复同一请求会得到 404 或别的批次；从备份恢复 idempotency 表的这一行",
-        "the same request again would find nothing or another batch: restore the row of idempotency from a backup",
+        "repeating the request would give 404 or another batch: restore this row of the table idempotency from a backup",
     ),
 )
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def numbers(context: CheckContext, outcome: CheckResult) -> None:
-    """A serial is batch number and slot: no two batches share a serial while no two share a number (the primary key)."""
+    """Numbers within bounds. A serial is batch number and slot, and the number is the primary key: no two batches share one."""
     with integrity.snapshot(context.engine) as connection:
         last = integrity.last_number(connection)
         for chunk in integrity.every_batch(connection):
@@ -70,21 +73,21 @@ def numbers(context: CheckContext, outcome: CheckResult) -> None:
                 where = f"batch:{batch.number}"
                 if not 1 <= batch.number <= MAX_BATCH:
                     outcome.find(
-                        "number", "批次号超出 1 … 67108863", "its number is not within 1 … 67108863", where=where
+                        "number", "批次号超出 1 … 67108863", "its number is not between 1 and 67108863", where=where
                     )
                 if batch.number > last:
                     outcome.find(
                         "sequence",
                         f"批次号大于已发放的最大号 {last}，这个号会再次发放",
-                        f"its number is above the last one given out, {last}: it would be given out again",
+                        f"its number is above the last one assigned, {last}: it would be assigned again",
                         where=where,
                     )
                 if not 1 <= batch.quantity <= MAX_QUANTITY:
-                    outcome.find("quantity", "数量超出 1 … 10⁹", "its quantity is not within 1 … 10⁹", where=where)
+                    outcome.find("quantity", "数量超出 1 … 10⁹", "its quantity is not between 1 and 10⁹", where=where)
 
 
 def records(context: CheckContext, outcome: CheckResult) -> None:
-    """An issued batch has a file of exactly its codes, a key where it is sealed, a time; a reserved one has none."""
+    """An issued batch has a time, the file size for its codes, and a key if it is sealed; a reserved one has none of these."""
     with integrity.snapshot(context.engine) as connection:
         for chunk in integrity.every_batch(connection):
             outcome.examined += len(chunk)
@@ -97,16 +100,16 @@ def _record(batch: Batch, outcome: CheckResult) -> None:
     if batch.state is BatchState.RESERVED:
         if batch.sha256 or batch.bytes or batch.issued_at or batch.activated_at:
             outcome.find(
-                "reserved", "尚未生成，却已有文件或时间", "is not issued, yet has a file or a time", where=where
+                "reserved", "尚未生成，却已有文件或时间", "is not issued, but has a file or a time", where=where
             )
         return
     if not _SHA256.fullmatch(batch.sha256) or batch.issued_at is None:
-        outcome.find("issued", "已生成，却没有摘要或时间", "is issued, yet has no digest or no time", where=where)
+        outcome.find("issued", "已生成，却没有摘要或时间", "is issued, but has no digest or no time", where=where)
     if batch.sealed != bool(batch.key_id):
         outcome.find(
             "key",
             "签名密钥与层级不符",
-            "has no signing key, or one that its level does not need",
+            "has no signing key, or has one although its level has none",
             where=where,
             value=batch.key_id,
         )
@@ -123,48 +126,52 @@ def _record(batch: Batch, outcome: CheckResult) -> None:
         outcome.find(
             "bytes",
             f"{batch.codes} 个码的文件应为 {size} 字节，记录为 {batch.bytes}",
-            f"the file of {batch.codes} codes has {size} bytes, the record says {batch.bytes}",
+            f"a file of {batch.codes} codes has {size} bytes, but the record says {batch.bytes}",
             where=where,
         )
     if batch.activation is Activation.ON_ISSUE and batch.activated_at is None:
         outcome.find(
-            "activation", "应随生成激活，却未激活", "should be active since it was issued, and is not", where=where
+            "activation",
+            "应随生成激活，却未激活",
+            "should have been activated when it was issued, but is not active",
+            where=where,
         )
 
 
 def logged(context: CheckContext, outcome: CheckResult) -> None:
-    """One entry for the reservation and one for the issue, each with what the row says today."""
+    """One entry for the reservation and one for the issue, each with the same values as the row."""
     with integrity.snapshot(context.engine) as connection:
         for chunk in integrity.every_batch(connection):
             outcome.examined += len(chunk)
             objects = [f"batch:{batch.number}" for batch in chunk]
-            said: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+            entries: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
             for entry in integrity.said_of(connection, objects, ["batch.reserve", "batch.issue"]):
-                said[entry.object, entry.action].append(entry)
+                entries[entry.object, entry.action].append(entry)
             for batch in chunk:
-                _compare(outcome, batch, said[f"batch:{batch.number}", "batch.reserve"], _reserved(batch), "reserve")
-                issued = [] if batch.state is BatchState.RESERVED else [_issued(batch)]
-                found = said[f"batch:{batch.number}", "batch.issue"]
-                _compare(outcome, batch, found, issued[0] if issued else None, "issue")
+                name = f"batch:{batch.number}"
+                issued = None if batch.state is BatchState.RESERVED else _issued(batch)
+                _compare(outcome, name, entries[name, "batch.reserve"], _reserved(batch), "reserve")
+                _compare(outcome, name, entries[name, "batch.issue"], issued, "issue")
 
 
-def _compare(outcome: CheckResult, batch: Batch, said: list[Entry], row: dict[str, Any] | None, what: str) -> None:
-    where, wanted = f"batch:{batch.number}", 0 if row is None else 1
-    if len(said) != wanted:
+def _compare(outcome: CheckResult, where: str, entries: list[Entry], row: dict[str, Any] | None, action: str) -> None:
+    """Compare the entries of one action with the values of the row; None where there must be no entry."""
+    expected = 0 if row is None else 1
+    if len(entries) != expected:
         outcome.find(
-            f"{what}-entries",
-            f"审计日志中 batch.{what} 应有 {wanted} 条，实有 {len(said)} 条",
-            f"has {len(said)} entries batch.{what} in the audit log, not {wanted}",
+            f"{action}-entries",
+            f"审计日志中 batch.{action} 应有 {expected} 条，实有 {len(entries)} 条",
+            f"has {len(entries)} entries batch.{action} in the audit log instead of {expected}",
             where=where,
         )
         return
-    differing = [name for name, value in (row or {}).items() if said[0].detail.get(name) != value]
+    differing = [name for name, value in (row or {}).items() if entries[0].detail.get(name) != value]
     if differing:
         names = ", ".join(differing)
         outcome.find(
-            f"{what}-differs",
-            f"与审计日志第 {said[0].id} 条不符：{names}",
-            f"differs from entry {said[0].id} of the audit log in {names}",
+            f"{action}-differs",
+            f"与审计日志第 {entries[0].id} 条不符：{names}",
+            f"differs from entry {entries[0].id} of the audit log in {names}",
             where=where,
         )
 
@@ -192,27 +199,27 @@ def _issued(batch: Batch) -> dict[str, Any]:
 
 
 def quotas(context: CheckContext, outcome: CheckResult) -> None:
-    """No enterprise above a quota that has stood since it last asked for codes."""
+    """No enterprise above its quota, unless the quota was lowered after its last batch."""
     with integrity.snapshot(context.engine) as connection:
         outcome.examined = integrity.enterprises(connection)
-        for found in integrity.overdrawn(connection):
+        for enterprise in integrity.overdrawn(connection):
             outcome.find(
                 "quota",
-                f"额度 {found.quota}，单品码 {found.used}",
-                f"a quota of {found.quota}, item codes {found.used}",
-                where=f"enterprise:{found.uscc}",
+                f"额度 {enterprise.quota}，单品码 {enterprise.used}",
+                f"has a quota of {enterprise.quota} and {enterprise.used} item codes",
+                where=f"enterprise:{enterprise.uscc}",
             )
 
 
 def orders(context: CheckContext, outcome: CheckResult) -> None:
-    """No key without its batch, no batch under two keys."""
+    """No key without a batch, and no batch with two keys."""
     with integrity.snapshot(context.engine) as connection:
         outcome.examined = integrity.orders(connection)
         for caller, key, number in integrity.orders_astray(connection, SHOWN + 1):
             outcome.find(
                 "order",
                 "幂等键没有对应的批次，或与别的键共用一个批次",
-                "this idempotency key has no batch, or shares one with another key",
+                "this idempotency key has no batch, or shares its batch with another key",
                 where=f"{caller} {key}",
                 value=number,
             )
