@@ -1,0 +1,49 @@
+"""CONTRIBUTING.md is true: every path in it exists, every command runs, every folder has its row."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PATH = re.compile(r"`((?:zpcode|scanweb|keys|loadtests|tests|docs|\.ci)[\w/.-]*|[\w-]+\.(?:toml|txt|md))`")
+
+
+@pytest.fixture
+def page(root: Path) -> str:
+    """The page as it is checked in."""
+    return (root / "CONTRIBUTING.md").read_text("utf-8")
+
+
+def test_every_path_it_names_exists(page: str, root: Path) -> None:
+    """`NAME` stands for what the reader will add."""
+    paths = {path for path in PATH.findall(page) if "NAME" not in path}
+    assert len(paths) > 35
+    assert sorted(path for path in paths if not (root / path).exists()) == []
+
+
+def test_every_make_target_is_in_its_list_of_commands(page: str, root: Path) -> None:
+    """But for those that are part of another, or tidy up."""
+    targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"^make ([a-z-]+)", page, re.MULTILINE)) == targets - {"help", "clean", "browser"}
+
+
+def test_the_tests_by_hand_find_tests(page: str, root: Path) -> None:
+    commands = re.findall(r"^\.venv/bin/pytest ([^#\n]+)", page, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        words = [sys.executable, "-m", "pytest", "--collect-only", "-q", *shlex.split(command)]
+        assert subprocess.run(words, cwd=root, check=False, capture_output=True).returncode == 0, command
+
+
+def test_every_folder_has_its_row(page: str, root: Path) -> None:
+    """The first column of "Where code belongs" names every package at the top of the three trees, and nothing twice."""
+    table = page.partition("## Where code belongs")[2].partition("##")[0]
+    rows = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    packages = {f"zpcode/{init.parent.name}" for init in (root / "zpcode").glob("*/__init__.py")}
+    assert sorted(named) == sorted(packages | {"zpcode/worker.py", "scanweb", "keys", "loadtests"})
