@@ -1,4 +1,4 @@
-"""`zpcode`, also `python -m zpcode`: every command in one place, and one way to tell a person what went wrong."""
+"""`zpcode`, also `python -m zpcode`: all commands, and how an error is printed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ app = typer.Typer(
 for commands in (registry.app, batches.commands, codes.app, status.app, fsck.app):
     app.add_typer(commands)
 app.add_typer(batches.app, name="batches")
-app.add_typer(journey.app, name="journey", help="产品历程 / the goods' journey")
+app.add_typer(journey.app, name="journey", help="产品历程 / journeys of goods")
 app.add_typer(complaints.app, name="complaints", help="投诉 / complaints")
 app.add_typer(audit.app, name="audit", help="审计日志 / the audit log")
 app.add_typer(pictures.app, name="pictures")
@@ -37,7 +37,7 @@ app.add_typer(access.app, name="access", help="接口密钥 / API keys")
 
 @app.command("migrate")
 def migrate_() -> None:
-    """建立或升级数据库结构。Bring the database to the newest schema; doing it again changes nothing."""
+    """建立或升级数据库结构。Create the database schema or upgrade it. Running it again changes nothing."""
     settings = load()
     with database(settings) as engine:
         migrate(engine, scan_role=settings.scan_role or None)
@@ -47,7 +47,7 @@ def migrate_() -> None:
 
 @app.command("rebuild")
 def rebuild() -> None:
-    """重写全部产品卡片并同步到缓存。Write every product card anew where it differs, and bring Redis up to date."""
+    """重写全部产品卡片并同步到缓存。Derive all product cards again, write those that differ, and update Redis."""
     settings = load()
     with database(settings) as engine:
         written = rebuild_cards(engine, now=datetime.now(UTC))
@@ -68,28 +68,28 @@ def demo(
     port: Annotated[int, typer.Option(min=1, max=65535, help="扫码服务端口 / port of the scan service")] = 8701,
     api_port: Annotated[int, typer.Option(min=1, max=65535, help="接口端口 / port of the API")] = 8700,
     home: Annotated[Path | None, typer.Option(help="数据目录 / directory of all state (ZPCODE_HOME)")] = None,
-    once: Annotated[bool, typer.Option("--once", help="就绪后即停止 / stop as soon as all is ready")] = False,
+    once: Annotated[bool, typer.Option("--once", help="就绪后即停止 / stop as soon as everything is ready")] = False,
 ) -> None:
-    """在本机启动全部服务与示例数据。Everything on this machine, from nothing to a code a phone can scan."""
+    """在本机启动全部服务与示例数据。Start all services on this machine with sample data, and print codes to scan."""
     raise typer.Exit(run.run(home or load().home, host, port, api_port, once=once))
 
 
-def told(finding: Finding) -> str:
-    """One finding as a line: where, the value that stood there, and what is wrong in two languages."""
+def _line(finding: Finding) -> str:
+    """A finding as one line; of one without a place, the text alone."""
     where = f"{finding.where} " if finding.where else ""
     value = "" if finding.value is None else f"[{finding.value}] "
     return f"- {where}{value}{finding.text.zh} / {finding.text.en}"
 
 
 def main() -> None:
-    """The entry point. Ends with 1 and the reasons where a rule, a server or a file says no."""
+    """Run a command. An error of a rule, a server or a file is printed in both languages; exit status 1."""
     try:
         app()
     except ZpError as error:
-        lines = [error.text.zh, error.text.en, *map(told, error.findings)]
+        lines = [error.text.zh, error.text.en, *map(_line, error.findings)]
         print("\n".join(lines), file=sys.stderr)
         sys.exit(1)
-    except (OSError, ValueError) as error:  # a setting, a path or an address that cannot be meant
+    except (OSError, ValueError) as error:  # a wrong setting, path or address
         print(f"无法执行，请检查设置与路径 / check the settings and paths: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

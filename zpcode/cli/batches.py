@@ -1,6 +1,6 @@
 """`zpcode issue` and `zpcode batches list|show|activate|export`: batches of codes from a command line.
 
-Whoever has the command line is the operator; the audit log keeps the login name.
+Who runs these commands acts as the operator. The audit log records the login name.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from keys.client import SignerClient
 from zpcode.cli.connections import database, operator, project
+from zpcode.cli.output import to_second
 from zpcode.errors import Finding, Refused, Text
 from zpcode.exports.formats import EXPORTS, file_name
 from zpcode.rules.batches.batch import DEFAULT_FORMAT, Activation, Batch, BatchRequest
@@ -25,7 +26,6 @@ from zpcode.rules.paging import MAX_PAGE
 from zpcode.services.batches import code_file, reserve
 from zpcode.services.batches import issue as issuing
 from zpcode.settings import load
-from zpcode.wire.calendar import SHANGHAI
 from zpcode.wire.gs1 import gtin14
 from zpcode.wire.payload import MAX_BATCH, Level
 
@@ -41,10 +41,10 @@ Day = Annotated[str, typer.Option(help="YYYY-MM-DD")]
 
 @commands.command("issue")
 def issue(
-    level: Annotated[Level, typer.Option(help="层级 / what one code stands for")],
+    level: Annotated[Level, typer.Option(help="层级 / level: what one code identifies")],
     gtin: Annotated[str, typer.Option(help="商品条码 / GTIN")],
     quantity: Annotated[
-        int, typer.Option(help="数量；品类码与批次码为标签数 / codes, or labels at product and lot level")
+        int, typer.Option(help="数量；品类码与批次码为标签数 / number of codes; at product and lot level, of labels")
     ],
     *,
     lot: Annotated[str, typer.Option(help="批号 / lot (AI 10)")] = "",
@@ -53,11 +53,15 @@ def issue(
     file_format: Annotated[
         str, typer.Option("--format", help=f"文件格式 / format of the file: {', '.join(EXPORTS)}")
     ] = DEFAULT_FORMAT,
-    activation: Annotated[Activation, typer.Option(help="激活方式 / when codes are answered")] = Activation.ON_ISSUE,
-    key: Annotated[str, typer.Option(help="幂等键：中断后用同一键继续 / idempotency key: the same one goes on")] = "",
+    activation: Annotated[
+        Activation, typer.Option(help="激活方式 / when the codes become active")
+    ] = Activation.ON_ISSUE,
+    key: Annotated[
+        str, typer.Option(help="幂等键：中断后用同一键继续 / idempotency key: the same key continues the same batch")
+    ] = "",
     directory: Folder = None,
 ) -> None:
-    """预留并生成一批码。Reserve a batch and write its file; after an interruption it goes on where it was."""
+    """预留并生成一批码。Reserve a batch and write its file. With the same key, an interrupted command continues."""
     request = BatchRequest(
         level=level,
         gtin=gtin14(gtin) or gtin,
@@ -80,8 +84,8 @@ def issue(
         )
         typer.echo(f"批次 / batch {batch.number}")
         folder = directory or settings.export_dir
-        with SignerClient(settings.signer_socket) as signer, _bar(batch.codes) as told:
-            batch = issuing.issue(engine, signer, batch.number, directory=folder, clock=_now, progress=told)
+        with SignerClient(settings.signer_socket) as signer, _bar(batch.codes) as progress:
+            batch = issuing.issue(engine, signer, batch.number, directory=folder, clock=_now, progress=progress)
         project(engine, settings)
     typer.echo(f"{folder / file_name(batch)}\nsha256 {batch.sha256}  {batch.bytes} bytes")
 
@@ -89,8 +93,8 @@ def issue(
 @app.command("list")
 def list_(
     *,
-    after: Annotated[int | None, typer.Option(help="从该序号之后继续 / go on after this number")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="条数 / how many")] = 50,
+    after: Annotated[int | None, typer.Option(help="从该序号之后继续 / only batches after this number")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="条数 / number of batches")] = 50,
 ) -> None:
     """列出批次，新的在前。List batches, newest first."""
     with database(load()) as engine:
@@ -112,7 +116,7 @@ def show(number: Number) -> None:
 
 @app.command("activate")
 def activate(number: Number) -> None:
-    """激活一个批次。Let a batch's codes be answered from now on."""
+    """激活一个批次。Activate a batch: its codes are valid from now on."""
     settings = load()
     with database(settings) as engine:
         batch = reserve.activate(engine, number, operator(), _now())
@@ -122,31 +126,33 @@ def activate(number: Number) -> None:
 
 @app.command("export")
 def export(number: Number, *, directory: Folder = None) -> None:
-    """取得已生成批次的文件；缺失或损坏时原样重写。The file of an issued batch, written again where it is missing."""
+    """取得已生成批次的文件；缺失或损坏时原样重写。Get the file of an issued batch. A missing or damaged file is written again."""
     settings = load()
     with database(settings) as engine, SignerClient(settings.signer_socket) as signer:
         batch = reserve.get(engine, number, operator())
-        with _bar(batch.codes) as told:
-            path = issuing.reissue(engine, signer, number, directory=directory or settings.export_dir, progress=told)
+        with _bar(batch.codes) as progress:
+            path = issuing.reissue(
+                engine, signer, number, directory=directory or settings.export_dir, progress=progress
+            )
     typer.echo(f"{path}\nsha256 {batch.sha256}  {batch.bytes} bytes")
 
 
 @contextmanager
 def _bar(codes: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on standard error; on a screen only, so that a log does not fill with it."""
+    """A progress bar on standard error, if that is a terminal: in a log it would only be noise."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("生成 / writing", total=codes)
-        yield lambda done: progress.update(task, completed=done)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("生成 / writing", total=codes)
+        yield lambda done: bar.update(task, completed=done)
 
 
 def _fields(batch: Batch, written: int) -> Iterator[tuple[str, str]]:
-    """A batch line by line; its secret keys are not among them."""
+    """A batch as lines of name and value, without its secret keys."""
     yield "批次 / batch", str(batch.number)
     yield "状态 / state", _state(batch)
     if batch.problem is not None:
-        yield "等待原因 / waits because", f"{batch.problem.zh} / {batch.problem.en}"
+        yield "等待原因 / reason for waiting", f"{batch.problem.zh} / {batch.problem.en}"
     yield "企业 / enterprise", batch.uscc
     yield "GTIN", batch.gtin
     yield "层级 / level", batch.level.value
@@ -163,7 +169,7 @@ def _fields(batch: Batch, written: int) -> Iterator[tuple[str, str]]:
     ):
         if value:
             yield name, value
-    yield "申请 / asked for by", f"{batch.created_by}, {_time(batch.created_at)}"
+    yield "申请 / ordered by", f"{batch.created_by}, {_time(batch.created_at)}"
 
 
 def _state(batch: Batch) -> str:
@@ -171,7 +177,7 @@ def _state(batch: Batch) -> str:
 
 
 def _time(moment: datetime | None) -> str:
-    return "" if moment is None else f"{moment.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
+    return "" if moment is None else to_second(moment)
 
 
 def _day(text: str) -> date | None:
@@ -180,8 +186,8 @@ def _day(text: str) -> date | None:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        words = Text(f"日期 {text!r} 须写成 YYYY-MM-DD", f"the date {text!r} is written YYYY-MM-DD")
-        raise Refused(words, (Finding("dates", words, value=text[:80]),)) from None
+        reason = Text(f"日期 {text!r} 须写成 YYYY-MM-DD", f"the date {text!r} must be written as YYYY-MM-DD")
+        raise Refused(reason, (Finding("dates", reason, value=text[:80]),)) from None
 
 
 def _now() -> datetime:

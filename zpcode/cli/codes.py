@@ -1,4 +1,4 @@
-"""`zpcode inspect CODE` and `zpcode qr CODE`: one code explained and verified, or drawn. Neither asks a server."""
+"""`zpcode inspect CODE` explains and verifies a code, `zpcode qr CODE` draws it. Both work offline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ app = typer.Typer(add_completion=False)
 
 VALID: Final = 0
 SEAL_INVALID: Final = 1
-MALFORMED: Final = 2  # also what the shell gets for a wrong option
+MALFORMED: Final = 2  # also the exit status for a wrong option
 KEY_REVOKED: Final = 3
 NOT_OFFLINE: Final = 4
 
@@ -39,7 +39,7 @@ _SEALS: Final = {
         "签章无效：不是本服务签发的码",
         "the seal is invalid: this code was not issued here",
     ),
-    SealVerdict.REVOKED: (KEY_REVOKED, "签发密钥已撤销", "the seal is right, but its key has been revoked"),
+    SealVerdict.REVOKED: (KEY_REVOKED, "签发密钥已撤销", "the seal is valid, but its key has been revoked"),
 }
 
 CodeArgument = Annotated[str, typer.Argument(help="码或其网址 / a code or its address", metavar="CODE")]
@@ -54,22 +54,22 @@ def inspect(
 ) -> None:
     """逐段说明一个码并离线验证。Explain a code part by part, and verify it offline.
 
-    Exit status: 0 seal valid, 1 seal invalid, 2 not a code, 3 key revoked, 4 cannot be told offline.
+    Exit status: 0 seal valid, 1 seal invalid, 2 not a code, 3 key revoked, 4 cannot be verified offline.
     """
     try:
-        found = parse(path_of(code))
+        parsed = parse(path_of(code))
     except MalformedCode as refusal:
         _end(MALFORMED, f"不是有效的码：{refusal.text.zh}", f"not a code: {refusal.text.en}")
-    for zh, en, value in parts(found):
+    for zh, en, value in parts(parsed):
         typer.echo(f"{zh} / {en}: {value}")
-    if found.seal is None:
-        _end(NOT_OFFLINE, *_unsealed(found))
+    if parsed.seal is None:
+        _end(NOT_OFFLINE, *_unsealed(parsed))
     settings = load()
     try:
         ring = _keyring(keyring or settings.keyring, root or settings.root_public)
     except KeyringError as refusal:
         _end(NOT_OFFLINE, f"未能验证：{refusal.text.zh}", f"not verified: {refusal.text.en}")
-    _end(*_SEALS[ring.verify(found)])
+    _end(*_SEALS[ring.verify(parsed)])
 
 
 @app.command("qr")
@@ -78,44 +78,44 @@ def draw(
     *,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="输出 .svg 或 .png / file to write")] = None,
 ) -> None:
-    """画出二维码；不给文件名时画在终端。Draw the QR symbol, into a file or the terminal."""
+    """画出二维码；不给文件名时画在终端。Draw the QR code into a file, or on the terminal."""
     drawn = qr.symbol(_base(code), parse(path_of(code)))
     if output is None:
         typer.echo(qr.text(drawn), nl=False)
         return
     kinds = {".svg": qr.svg, ".png": qr.png}
     if output.suffix.lower() not in kinds:
-        text = Text("文件名须以 .svg 或 .png 结尾", "the file name ends in .svg or .png")
+        text = Text("文件名须以 .svg 或 .png 结尾", "the file name must end in .svg or .png")
         raise Refused(text, (Finding("output", text, value=str(output)),))
     output.write_bytes(kinds[output.suffix.lower()](drawn))
     typer.echo(f"{output}: {drawn.designator}, {drawn.symbol_size()[0] - 8} × {drawn.symbol_size()[0] - 8}")
 
 
 def parts(code: Code) -> list[tuple[str, str, str]]:
-    """What each part of a code is: Chinese name, English name, value."""
+    """The parts of a code: Chinese name, English name, value."""
     identity, seal, serial = code.identity, code.seal, code.identity.serial
     kind = _KINDS[identity.level]
-    found = [("种类", "kind", f"{kind[0]} / {kind[1]}")]
+    rows = [("种类", "kind", f"{kind[0]} / {kind[1]}")]
     if seal is not None:
-        found += [("密钥编号", "key id", seal.key_id), ("签名 r‖s", "signature r‖s", seal.signature.hex())]
-    found.append(("商品条码", "GTIN (AI 01)", identity.gtin))
+        rows += [("密钥编号", "key id", seal.key_id), ("签名 r‖s", "signature r‖s", seal.signature.hex())]
+    rows.append(("商品条码", "GTIN (AI 01)", identity.gtin))
     if identity.lot is not None:
-        found.append(("批号", "lot (AI 10)", identity.lot))
+        rows.append(("批号", "lot (AI 10)", identity.lot))
     if serial is not None:
-        found += [
+        rows += [
             ("序列号", "serial (AI 21)", serial.text),
             ("码批次", "batch number", str(serial.batch)),
             ("位次（经置换）", "slot (permuted)", str(serial.slot)),
         ]
     if identity.check is not None:
-        found.append(("校验段", "check (40 bits)", f"{identity.check:010x}"))
-    return [*found, ("规范路径", "canonical path", code.path)]
+        rows.append(("校验段", "check (40 bits)", f"{identity.check:010x}"))
+    return [*rows, ("规范路径", "canonical path", code.path)]
 
 
 def _unsealed(code: Code) -> tuple[str, str]:
     if code.identity.check is not None:
         return "短码只能联机核验", "a compact code can only be verified online"
-    return "这个码没有签章，离线无法核验", "this code carries no seal: nothing can be verified offline"
+    return "这个码没有签章，离线无法核验", "this code has no seal: it cannot be verified offline"
 
 
 def _keyring(path: Path, root: Path) -> Keyring:
@@ -129,12 +129,12 @@ def _keyring(path: Path, root: Path) -> Keyring:
 
 
 def _base(text: str) -> str:
-    """The base address a code was given with, else the one that is set."""
+    """The base address in front of the code, else the one of the settings."""
     scheme, separator, rest = text.strip().partition("://")
     base = f"{scheme}://{rest.partition('/')[0]}".lower() if separator else load().public_base
     if not is_base(base):
-        words = Text(f"网址 {base[:80]!r} 不对", f"{base[:80]!r} is no base address")
-        raise Refused(words, (Finding("base", words),))
+        reason = Text(f"网址 {base[:80]!r} 不对", f"{base[:80]!r} is not a base address")
+        raise Refused(reason, (Finding("base", reason),))
     return base
 
 

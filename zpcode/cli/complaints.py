@@ -1,6 +1,6 @@
-"""`zpcode complaints list|show|assign|start|answer|close|refuse`: the desk, on the command line.
+"""`zpcode complaints list|show|assign|start|answer|close|refuse`: work on complaints from the command line.
 
-Whoever has the command line is the operator; the audit log keeps the system user's name.
+Who runs these commands acts as the operator. The audit log records the login name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from zpcode.cli.connections import database, operator
-from zpcode.cli.status import shown_time
+from zpcode.cli.output import to_second
 from zpcode.rules.complaints.complaint import STATES, STEPS, Complaint, ComplaintState, ComplaintStep, StepRequest
 from zpcode.rules.paging import MAX_PAGE
 from zpcode.rules.regions import region_name
@@ -22,22 +22,20 @@ from zpcode.settings import load
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
-Number = Annotated[str, typer.Argument(metavar="NUMBER", help="编号 / number, as TS-20261121-7K3Q9D2")]
-Public = Annotated[
-    str, typer.Option("--text", help="公开答复，投诉人可见 / PUBLIC words: whoever complained reads them")
-]
+Number = Annotated[str, typer.Argument(metavar="NUMBER", help="编号 / number, e.g. TS-20261121-7K3Q9D2")]
+Public = Annotated[str, typer.Option("--text", help="公开答复，投诉人可见 / PUBLIC answer: the complainant reads it")]
 
 
 @app.command("list")
 def list_(
     *,
-    state: Annotated[ComplaintState | None, typer.Option(help="只看这个状态 / only those in this state")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="最多件数 / at most")] = 50,
+    state: Annotated[ComplaintState | None, typer.Option(help="只看这个状态 / only complaints in this state")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="最多件数 / number of complaints, at most")] = 50,
 ) -> None:
-    """列出投诉，新的在前。Complaints, newest first."""
+    """列出投诉，新的在前。List complaints, newest first."""
     with database(load()) as engine:
-        for found in complaints.listing(engine, operator(), state=state, limit=limit):
-            typer.echo(line(found))
+        for complaint in complaints.listing(engine, operator(), state=state, limit=limit):
+            typer.echo(line(complaint))
 
 
 @app.command()
@@ -48,16 +46,16 @@ def show(
         Path | None, typer.Option(help="把照片存到此目录 / folder to write the photos to", file_okay=False, exists=True)
     ] = None,
 ) -> None:
-    """查看一件投诉，含联系方式与办理过程。One complaint, with contact and steps."""
+    """查看一件投诉，含联系方式与办理过程。Show a complaint with its contact and all steps."""
     with database(load()) as engine:
-        found = complaints.read(engine, number, operator())
-        for text in whole(found):
+        complaint = complaints.read(engine, number, operator())
+        for text in whole(complaint):
             typer.echo(text)
         if photos is not None:
-            for position in range(1, found.photos + 1):
-                target = photos / f"{found.number}-{position}.jpg"
+            for position in range(1, complaint.photos + 1):
+                target = photos / f"{complaint.number}-{position}.jpg"
                 target.touch(mode=0o600)
-                target.write_bytes(complaints.photo(engine, found.number, position, operator()))
+                target.write_bytes(complaints.photo(engine, complaint.number, position, operator()))
                 typer.echo(str(target))
 
 
@@ -65,19 +63,19 @@ def show(
 def assign(
     number: Number, region: Annotated[str, typer.Argument(metavar="REGION", help="行政区划 / GB/T 2260, 6 digits")]
 ) -> None:
-    """分派到某区域的受理部门。Hand it to the office of a region."""
+    """分派到某区域的受理部门。Assign it to the office of a region."""
     _take(number, StepRequest(ComplaintStep.ASSIGN, region=region))
 
 
 @app.command()
 def start(number: Number) -> None:
-    """开始办理。Begin to work on it."""
+    """开始办理。Start to work on it."""
     _take(number, StepRequest(ComplaintStep.START))
 
 
 @app.command()
 def answer(number: Number, *, text: Public) -> None:
-    """公开答复投诉人。Answer whoever complained."""
+    """公开答复投诉人。Answer the complainant."""
     _take(number, StepRequest(ComplaintStep.ANSWER, text))
 
 
@@ -89,7 +87,7 @@ def close(number: Number, *, text: Public) -> None:
 
 @app.command()
 def refuse(number: Number, *, text: Public) -> None:
-    """不予受理，并说明理由。Refuse it, and say why."""
+    """不予受理，并说明理由。Refuse it, with the reason."""
     _take(number, StepRequest(ComplaintStep.REFUSE, text))
 
 
@@ -98,22 +96,22 @@ def _take(number: str, request: StepRequest) -> None:
         typer.echo(line(complaints.take(engine, number, request, caller=operator(), now=datetime.now(UTC))))
 
 
-def line(found: Complaint) -> str:
-    """A complaint as one line: nothing somebody wrote is in it."""
-    state = STATES[found.state]
-    parts = (found.number, shown_time(found.received_at), f"{state.zh} {state.en}", found.form.kind.value, found.region)
-    return "  ".join((*parts, found.gtin or "-"))
+def line(complaint: Complaint) -> str:
+    """A complaint as one line, without any text of the complainant."""
+    state, kind = STATES[complaint.state], complaint.form.kind.value
+    parts = (complaint.number, to_second(complaint.received_at), f"{state.zh} {state.en}", kind, complaint.region)
+    return "  ".join((*parts, complaint.gtin or "-"))
 
 
-def whole(found: Complaint) -> Iterator[str]:
-    """A complaint line by line; what somebody wrote comes without control characters, indented."""
-    form = found.form
-    yield line(found)
-    yield f"  {region_name(found.region).zh}  USCC {found.uscc or '-'}  {found.proof.value}  {form.code or '-'}"
-    yield f"  联系方式 / contact: {form.contact or '-'}  照片 / photos: {found.photos}  购买地 / bought: {form.place or '-'}"
+def whole(complaint: Complaint) -> Iterator[str]:
+    """A complaint line by line. Texts of people are indented; they have no control characters."""
+    form = complaint.form
+    yield line(complaint)
+    yield f"  {region_name(complaint.region).zh}  USCC {complaint.uscc or '-'}  {complaint.proof.value}  {form.code or '-'}"
+    yield f"  联系方式 / contact: {form.contact or '-'}  照片 / photos: {complaint.photos}  购买地 / bought: {form.place or '-'}"
     yield from (f"  | {part}" for part in form.description.split("\n"))
-    for event in found.events:
+    for event in complaint.events:
         step = STEPS[event.step]
         to = f" → {event.region}" if event.region else ""
-        yield f"  {shown_time(event.at)}  {step.zh} / {step.en}{to}  {event.authority.zh}"
+        yield f"  {to_second(event.at)}  {step.zh} / {step.en}{to}  {event.authority.zh}"
         yield from (f"    | {part}" for part in event.text.split("\n") if event.text)

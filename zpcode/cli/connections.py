@@ -1,4 +1,4 @@
-"""What every command needs: the servers its settings name, and who is at the keyboard."""
+"""What every command needs: the servers of its settings, and the caller."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zpcode.store.database.session import Engine, connect
 
 @contextmanager
 def database(settings: AuthoritySettings) -> Iterator[Engine]:
-    """The authority's PostgreSQL: the one that is set, or the demo's while that is running."""
+    """The authority's PostgreSQL: that of the settings, or that of the running demo."""
     engine = connect(settings.database_url or Servers(settings.home).addresses.database, pool_size=2)
     try:
         yield engine
@@ -29,7 +29,7 @@ def database(settings: AuthoritySettings) -> Iterator[Engine]:
 
 @contextmanager
 def cache(settings: AuthoritySettings, *, seconds: float = client.TIMEOUT_SECONDS) -> Iterator[AnyRedis]:
-    """The authority's Redis, found in the same way; `seconds` is how long it may take to answer."""
+    """The authority's Redis: that of the settings, or that of the running demo. `seconds` is the timeout of a reply."""
     redis = client.connect(settings.redis_url or Servers(settings.home).addresses.redis, seconds=seconds)
     try:
         yield redis
@@ -38,7 +38,7 @@ def cache(settings: AuthoritySettings, *, seconds: float = client.TIMEOUT_SECOND
 
 
 def project(engine: Engine, settings: AuthoritySettings) -> None:
-    """Show a committed change to the scan service now; say so where Redis must wait for the worker."""
+    """Write a committed change to Redis now. If Redis does not answer, print that the worker will do it."""
     with cache(settings) as redis:
         try:
             projector.catch_up(engine, redis)
@@ -47,5 +47,5 @@ def project(engine: Engine, settings: AuthoritySettings) -> None:
 
 
 def operator() -> Caller:
-    """Whoever can run this command on this machine is an operator; the audit log keeps the login name."""
+    """The caller of this command: an operator, with the login name for the audit log."""
     return Caller(Role.OPERATOR, "*", f"cli:{getpass.getuser()}")

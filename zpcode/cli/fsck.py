@@ -1,4 +1,4 @@
-"""`zpcode fsck`: does everything that always holds, hold? Exit status: 0 all of it, 1 something does not, 2 wrong usage."""
+"""`zpcode fsck` checks the invariants. Exit status: 0 all hold, 1 at least one does not, 2 wrong usage."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from keys.keyring import Keyring, read_root
 from zpcode.cli.connections import cache, database
+from zpcode.cli.output import finding_line
 from zpcode.errors import KeyringError, Text
 from zpcode.services.fsck import run
 from zpcode.services.fsck.context import CheckContext
@@ -21,7 +22,7 @@ from zpcode.store.monitoring.integrity import unhurried
 
 app = typer.Typer(add_completion=False)
 
-_PATIENCE: Final = 5.0
+_REDIS_SECONDS: Final = 5.0
 _STATES: Final = {
     InvariantState.HOLDS: ("成立", "holds"),
     InvariantState.REPAIRED: ("已修复", "repaired"),
@@ -34,7 +35,7 @@ _STATES: Final = {
 def fsck(
     *,
     deep: Annotated[bool, typer.Option("--deep", help="逐个检查每个码与每件历史 / every code, every history")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="修复可推算的部分 / put right what is derived")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="修复可推算的部分 / repair derived data")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="以 JSON 输出 / as one JSON object")] = False,
     only: Annotated[
         list[str] | None, typer.Option(help="只检查这一项，可重复 / only this check; may be repeated")
@@ -43,14 +44,14 @@ def fsck(
         Path | None, typer.Option(help="文件目录 / folder of the code files (ZPCODE_EXPORT_DIR)")
     ] = None,
 ) -> None:
-    """核对所有不变量：号段、计数、审计链、码文件、缓存、扫码。Check everything that always holds, and say what does not."""
+    """核对所有不变量：号段、计数、审计链、码文件、缓存、扫码。Check all invariants and report those that do not hold."""
     if unknown := sorted(set(only or ()) - set(run.NAMES)):
         names = ", ".join(run.NAMES)
         raise typer.BadParameter(
-            f"没有检查项 {unknown[0][:80]}；可选 / there is no such check; there are: {names}", param_hint="--only"
+            f"没有检查项 {unknown[0][:80]}；可选 / no such check; choose from: {names}", param_hint="--only"
         )
     settings = load()
-    with database(settings) as engine, cache(settings, seconds=_PATIENCE) as redis:
+    with database(settings) as engine, cache(settings, seconds=_REDIS_SECONDS) as redis:
         unhurried(engine)
         context = CheckContext(
             engine,
@@ -61,7 +62,7 @@ def fsck(
             deep=deep,
             repair=repair,
         )
-        report = run.check(context, only=only or (), told=_silent if as_json else _tell)
+        report = run.check(context, only=only or (), told=_silent if as_json else _print)
     if as_json:
         outcomes = [_plain(outcome) for outcome in report.outcomes]
         typer.echo(json.dumps({"whole": report.whole, "deep": deep, "checks": outcomes}, ensure_ascii=False, indent=1))
@@ -80,23 +81,22 @@ def _keyring(settings: AuthoritySettings) -> Keyring:
 
 
 def _silent(_: CheckResult) -> None:
-    """Everything is told at the end."""
+    """With --json everything is printed at the end."""
 
 
-def _tell(outcome: CheckResult) -> None:
+def _print(outcome: CheckResult) -> None:
     for line in lines(outcome):
         typer.echo(line)
 
 
 def lines(outcome: CheckResult) -> Iterator[str]:
-    """One invariant for a person: whether it holds, what is wrong and where, what was repaired, what to do."""
+    """An invariant line by line: whether it holds, all findings, all repairs, and what to do."""
     title, (zh, en) = outcome.invariant.title, _STATES[outcome.state]
     yield f"[{zh} / {en}] {outcome.invariant.name} ({outcome.examined}): {title.zh} / {title.en}"
     if outcome.hindrance is not None:
         yield f"    {outcome.hindrance.zh} / {outcome.hindrance.en}"
-    for found in outcome.findings:
-        value = "" if found.value is None else f" [{found.value}]"
-        yield f"  - {found.where}{value}: {found.text.zh} / {found.text.en}"
+    for finding in outcome.findings:
+        yield f"  {finding_line(finding)}"
     if outcome.wrong > len(outcome.findings):
         yield f"  - … 共 {outcome.wrong} 处 / {outcome.wrong} in all"
     for repair in outcome.repairs:
@@ -115,8 +115,8 @@ def _plain(outcome: CheckResult) -> dict[str, Any]:
         "mended": outcome.mended,
         "hindrance": None if outcome.hindrance is None else _both(outcome.hindrance),
         "findings": [
-            {"reason": found.reason, "where": found.where, "value": found.value, "text": _both(found.text)}
-            for found in outcome.findings
+            {"reason": finding.reason, "where": finding.where, "value": finding.value, "text": _both(finding.text)}
+            for finding in outcome.findings
         ],
         "repairs": [_both(repair) for repair in outcome.repairs],
         "remedy": _both(outcome.invariant.remedy) if outcome.state is InvariantState.BROKEN else None,

@@ -1,4 +1,4 @@
-"""`zpcode journey import|list|withdraw`: what happened to the goods of a batch or a lot, from a command line."""
+"""`zpcode journey import|list|withdraw`: the events of a batch or a lot from the command line."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ def import_(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="只检查，不写入 / check only, write nothing")] = False,
 ) -> None:
-    """导入流转事件：全部正确才写入。Bring in events of batches and lots: everything or nothing."""
+    """导入流转事件：全部正确才写入。Import events of batches and lots: all of them, or none."""
     settings = load()
     with file.open("rb") as source:
         data = source.read(MAX_BYTES + 1)
     with database(settings) as engine:
-        found = import_events(engine, data, caller=operator(), now=datetime.now(UTC), dry_run=dry_run)
+        imported = import_events(engine, data, caller=operator(), now=datetime.now(UTC), dry_run=dry_run)
         if dry_run:
             typer.echo("试运行，未写入任何内容 / dry run, nothing was written")
-        typer.echo(f"新增 new {len(found.new)}, 已有 on record before {len(found.events) - len(found.new)}")
+        typer.echo(f"新增 new {len(imported.new)}, 已有 recorded before {len(imported.events) - len(imported.new)}")
         if not dry_run:
             project(engine, settings)
 
@@ -48,21 +48,21 @@ def import_(
 def list_(*, batch: Batch = 0, gtin: Gtin = "", lot: Lot = "") -> None:
     """列出一个批次或批号的事件。List the events of a batch (--batch) or a lot (--gtin, --lot)."""
     with database(load()) as engine:
-        known = events.events(engine, _subject(batch, gtin, lot), operator())
-    for line in _lines(known):
+        recorded = events.events(engine, _subject(batch, gtin, lot), operator())
+    for line in _lines(recorded):
         typer.echo(line)
 
 
 @app.command("withdraw")
 def withdraw(
-    event: Annotated[int, typer.Argument(min=1, help="事件编号 / the event's id")],
+    event: Annotated[int, typer.Argument(min=1, help="事件编号 / id of the event")],
     *,
-    reason: Annotated[str, typer.Option(help="原因 / why")],
+    reason: Annotated[str, typer.Option(help="原因 / reason")],
     batch: Batch = 0,
     gtin: Gtin = "",
     lot: Lot = "",
 ) -> None:
-    """撤回一个事件，不再显示。Withdraw an event: it stays on record and is shown no more."""
+    """撤回一个事件，不再显示。Withdraw an event. It stays recorded and is no longer shown."""
     settings = load()
     with database(settings) as engine:
         subject = _subject(batch, gtin, lot)
@@ -78,9 +78,9 @@ def _subject(batch: int, gtin: str, lot: str) -> Subject:
     return Subject(batch) if batch else Subject(gtin=gtin14(gtin) or gtin, lot=lot)
 
 
-def _lines(known: list[JourneyEvent]) -> Iterator[str]:
-    standing = {event.id for event in rules.standing(known)}
-    for event in known:
+def _lines(recorded: list[JourneyEvent]) -> Iterator[str]:
+    standing = {event.id for event in rules.standing(recorded)}
+    for event in recorded:
         local = event.at.astimezone(SHANGHAI)
         when = f"{local:%Y-%m-%d}" if event.precision == DAY else f"{local:%Y-%m-%d %H:%M}"
         mark = "" if event.id in standing else "已撤回 withdrawn" if event.withdrawn_at else "已更正 superseded"

@@ -1,4 +1,4 @@
-"""`zpcode pictures sweep`: what lies with the pictures and no product shows, and what is shown and not there."""
+"""`zpcode pictures sweep`: removes pictures that no product uses, and reports pictures that are missing."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def pictures() -> None:
 @app.command()
 def sweep(
     *,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="只查看，不删除 / look only, remove nothing")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="只查看，不删除 / report only, remove nothing")] = False,
 ) -> None:
-    """删除一天前存入且已无产品使用的图片文件，并报告缺失的文件。Remove what no product shows.
+    """删除一天前存入且已无产品使用的图片文件，并报告缺失的文件。Remove unused pictures, report missing ones.
 
-    Remove files that no product shows and that were put more than a day ago; tell what is missing (then it ends with 1).
+    Removes files that no product uses and that are older than a day. Exit status 1: a picture of a product is missing.
     """
     settings = load()
-    shelf = PictureStorage(settings.pictures_url)
+    storage = PictureStorage(settings.pictures_url)
     with database(settings) as engine:
-        found = (service.look if dry_run else service.take_away)(engine, shelf, now=datetime.now(UTC))
-    size = sum(one.size for one in found.orphans)
+        result = (service.look if dry_run else service.take_away)(engine, storage, now=datetime.now(UTC))
+    size = sum(orphan.size for orphan in result.orphans)
     done = "可删除 / could be removed" if dry_run else "已删除 / removed"
-    typer.echo(f"{done}: {len(found.orphans)} ({size / 10**6:.1f} MB); 保留 / kept: {found.kept}")
-    for name in found.missing:
+    typer.echo(f"{done}: {len(result.orphans)} ({size / 10**6:.1f} MB); 保留 / kept: {result.kept}")
+    for name in result.missing:
         typer.echo(f"缺失，请重新导入该产品的图片 / missing, import the product's picture again: {name}", err=True)
-    if found.missing:
+    if result.missing:
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""`zpcode import`: bring a registry file in, try it first, or get the workbook to fill in."""
+"""`zpcode import`: imports a registry file, checks it without writing, or writes a blank workbook."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from zpcode.cli.connections import database, operator, project
-from zpcode.errors import Finding, ImportRefused, Refused, refusal
+from zpcode.cli.output import finding_line
+from zpcode.errors import ImportRefused, Refused, refusal
 from zpcode.rules.registry.changes import ImportReport
 from zpcode.rules.registry.layout import SHEETS
 from zpcode.services.pictures.import_ import ImportPictures, supplied
@@ -31,11 +32,11 @@ def import_(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="只检查，不写入 / check only, write nothing")] = False,
     pictures: Annotated[
-        Path | None, typer.Option(help="随表的图片 ZIP / ZIP with the pictures that the file names")
+        Path | None, typer.Option(help="随表的图片 ZIP / ZIP with the pictures named in the file")
     ] = None,
-    template: Annotated[Path | None, typer.Option(help="写出空白工作簿 / write the blank workbook here")] = None,
+    template: Annotated[Path | None, typer.Option(help="写出空白工作簿 / write a blank workbook to this file")] = None,
 ) -> None:
-    """导入登记文件：全部正确才写入。Bring in a registry file: everything or nothing."""
+    """导入登记文件：全部正确才写入。Import a registry file: all of it, or nothing."""
     if template is not None:
         template.write_bytes(blank_workbook())
         typer.echo(f"模板已写入 / template written: {template}")
@@ -48,15 +49,15 @@ def import_(
 def _import(file: Path, pictures: Path | None, *, dry_run: bool) -> None:
     settings = load()
     data = _contents(file)
-    with database(settings) as engine, _supply(pictures, PictureStorage(settings.pictures_url)) as supply:
+    with database(settings) as engine, _uploaded(pictures, PictureStorage(settings.pictures_url)) as uploaded:
         try:
             report = import_registry(
-                engine, data, actor=operator().name, now=datetime.now(UTC), dry_run=dry_run, pictures=supply
+                engine, data, actor=operator().name, now=datetime.now(UTC), dry_run=dry_run, pictures=uploaded
             )
         except ImportRefused as refused:
             typer.echo(f"{refused.text.zh}\n{refused.text.en}", err=True)
             for finding in refused.findings:
-                typer.echo(told(finding), err=True)
+                typer.echo(finding_line(finding), err=True)
             raise typer.Exit(1) from None
         for line in summary(report):
             typer.echo(line)
@@ -65,17 +66,17 @@ def _import(file: Path, pictures: Path | None, *, dry_run: bool) -> None:
 
 
 @contextmanager
-def _supply(pictures: Path | None, shelf: PictureStorage) -> Iterator[ImportPictures]:
-    """The pictures beside the file: those of the ZIP, or none."""
+def _uploaded(pictures: Path | None, storage: PictureStorage) -> Iterator[ImportPictures]:
+    """The pictures in the ZIP, or none."""
     if pictures is None:
-        yield ImportPictures(shelf)
+        yield ImportPictures(storage)
         return
     try:
         file = pictures.open("rb")
     except OSError as error:
         raise _no_file(pictures) from error
-    with file, supplied(shelf, file) as found:
-        yield found
+    with file, supplied(storage, file) as uploaded:
+        yield uploaded
 
 
 def _no_file(file: Path) -> Refused:
@@ -93,14 +94,8 @@ def _contents(file: Path) -> bytes:
     return data
 
 
-def told(finding: Finding) -> str:
-    """One finding as a line: where, what in two languages, and the value that stood there."""
-    value = "" if finding.value is None else f" [{finding.value}]"
-    return f"- {finding.where}{value}: {finding.text.zh} / {finding.text.en}"
-
-
 def summary(report: ImportReport) -> Iterator[str]:
-    """What an import did, line by line: counts of each sheet, then every change with old and new values."""
+    """An import line by line: the counts of each sheet, then every change with its old and new values."""
     if report.dry_run:
         yield "试运行，未写入任何内容 / dry run, nothing was written"
     for sheet in SHEETS:

@@ -34,7 +34,7 @@ def test_a_file_is_tried_brought_in_listed_and_one_event_withdrawn(command: Any,
     assert "new 2" in command("import", file, "--dry-run").output
     assert command("list", *of_lot).output == ""
     assert "new 2, " in command("import", file).output
-    assert "new 0, 已有 on record before 2" in command("import", file).output
+    assert "new 0, 已有 recorded before 2" in command("import", file).output
     first, second = command("list", *of_lot).output.splitlines()
     assert first.split("\t")[1:3] == ["2026-10-08", "produced"]
     assert second.split("\t")[1:3] == ["2026-10-09 10:00", "inspected"]

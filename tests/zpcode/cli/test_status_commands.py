@@ -49,7 +49,7 @@ def test_a_revocation_typed_is_on_the_page_and_in_the_log(
     )  # fmt: skip
     assert told.exit_code == 0, told.output
     assert f"#1 revoke range {world.item} [3–5] → revoked" in told.output
-    assert "Redis was not told" not in told.output
+    assert "Redis is not updated" not in told.output
     made = history(engine, Scope.RANGE, str(world.item), MAKER)[0]
     found = item_verdict(in_redis(redis), world.item, 4, made.effective_at)
     assert found.verdict is Verdict.REVOKED

@@ -100,7 +100,7 @@ def test_the_command_prints_what_to_note_and_exits_by_what_it_found(
     """0 for whole, 1 with the exact place for broken or cut."""
     told = here.invoke(app, ["verify", "--expect-head", chain.hex(), "--expect-count", "6"])
     assert told.exit_code == 0
-    assert "entries that hold: 6" in told.output
+    assert "entries verified: 6" in told.output
     assert chain.hex() in told.output
     tamper(engine, "DELETE FROM audit WHERE id = 6")
     told = here.invoke(app, ["verify", "--expect-head", chain.hex()])
