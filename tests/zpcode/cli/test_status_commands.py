@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner
 
 from tests.support.registry_data import gtin
-from tests.support.status_setting import MAKER, World, ask, decided, in_redis, item_verdict, settle
+from tests.support.status_setting import MAKER, World, ask, decided, furnished, in_redis, item_verdict, world
 from zpcode.cli.status import app
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.projection.projector import catch_up
@@ -23,11 +23,7 @@ from zpcode.services.status.change import history
 from zpcode.wire.verdict import Verdict
 from zpcode.wire.vocabulary import Scope
 
-
-@pytest.fixture
-def world(engine: Engine, now: datetime) -> World:
-    """Enterprise 1 with its batches."""
-    return settle(engine, now)
+__all__ = ["furnished", "world"]
 
 
 @pytest.fixture

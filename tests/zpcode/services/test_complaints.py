@@ -16,10 +16,13 @@ from typer.testing import CliRunner
 
 from keys.client import SignerClient
 from keys.keyring import Keyring
+from tests.support import databases
+from tests.support.clock import NOW
+from tests.support.databases import Furnished
 from tests.support.registry_data import as_json, gtin, registry
 from tests.support.status_setting import CITY, COUNTY, MAKER, NINGBO, OPERATOR, OTHER, PROVINCE
 from zpcode.cli import complaints as commands
-from zpcode.embedded.servers import ServerAddresses
+from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.errors import Conflict, Forbidden, KeyringError, NotFound, Refused, Text
 from zpcode.rules.complaints.complaint import (
     ComplaintForm,
@@ -48,13 +51,24 @@ def no_keyring() -> NoReturn:
     raise KeyringError(Text("不可信", "not to be trusted"))
 
 
-@pytest.fixture
-def registered(engine: Engine, now: datetime) -> Engine:
+@pytest.fixture(scope="module")
+def furnished(servers: Servers, migrated: str) -> Furnished[None]:
     """A database with an enterprise in Yuhang, and one in Haishu."""
+    return databases.furnish(servers, migrated, two_enterprises)
+
+
+def two_enterprises(engine: Engine) -> None:
+    """Import them."""
     for number, region in ((1, "330110"), (2, "330203")):
         content = registry(number)
         content["enterprises"][0]["region"] = region
-        import_registry(engine, as_json(content), actor=OPERATOR.name, now=now)
+        import_registry(engine, as_json(content), actor=OPERATOR.name, now=NOW)
+
+
+@pytest.fixture
+def registered(engine: Engine, furnished: Furnished[None]) -> Engine:
+    """This test's copy of that database."""
+    assert furnished.database
     return engine
 
 

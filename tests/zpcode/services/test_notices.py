@@ -20,9 +20,10 @@ from tests.support.status_setting import (
     PROVINCE,
     ask,
     decided,
+    furnished,
     in_database,
     in_redis,
-    settle,
+    world,
 )
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.projection import comparison, projector
@@ -36,6 +37,7 @@ from zpcode.wire.card import MAX_NOTICES, NoticeInfo, NoticesCard, notices_key
 from zpcode.wire.redis_keys import place
 from zpcode.wire.vocabulary import Bilingual, Scope, State
 
+__all__ = ["furnished", "world"]
 KEY = notices_key()
 NUMBER = "浙市监召〔2026〕18号"
 
@@ -52,9 +54,9 @@ def listed(engine: Engine) -> list[tuple[str, State, int]]:
     return [] if found is None else [(one.number, one.state, one.ended_at) for one in found.notices]
 
 
+@pytest.mark.usefixtures("world")
 def test_a_decision_with_a_notice_number_is_listed_and_a_restoration_ends_it(engine: Engine, now: datetime) -> None:
     """An enterprise's own numbers are its own; what has no number is no notice."""
-    settle(engine, now)
     recall = ask(Scope.LOT, f"{gtin(1)}:{LOT}", Action.RECALL, note=Bilingual("请停止使用", "Stop using it"))
     decided(
         engine, MAKER, now, ask(Scope.LOT, f"{gtin(1)}:{LOT}", Action.FLAG, "counterfeit-suspected", notice="内部-1")
@@ -77,9 +79,9 @@ def test_a_decision_with_a_notice_number_is_listed_and_a_restoration_ends_it(eng
     ]
 
 
+@pytest.mark.usefixtures("world")
 def test_the_card_and_the_public_list_are_of_one_source(engine: Engine, now: datetime) -> None:
     """What anybody may follow at /v1/notices is what the card has, newest first, as far as it goes."""
-    settle(engine, now)
     for number in range(MAX_NOTICES + 3):
         action = Action.FLAG if number % 2 else Action.SUSPEND
         decided(engine, OPERATOR, now, ask(Scope.ENTERPRISE, uscc(1), action, notice=f"第{number}号"))
@@ -88,9 +90,9 @@ def test_the_card_and_the_public_list_are_of_one_source(engine: Engine, now: dat
     assert len(listed(engine)) == MAX_NOTICES
 
 
+@pytest.mark.usefixtures("world")
 def test_a_name_that_changes_in_the_registry_changes_in_the_notice(engine: Engine, now: datetime) -> None:
     """With the import itself; not with one that is only tried."""
-    settle(engine, now)
     decided(engine, PROVINCE, now, ask(Scope.PRODUCT, gtin(1), Action.RECALL, notice=NUMBER))
     content = registry(1)
     content["products"][0]["name"] = {"zh": "新名", "en": "New name"}
@@ -103,9 +105,9 @@ def test_a_name_that_changes_in_the_registry_changes_in_the_notice(engine: Engin
     assert found.notices[0].about == Bilingual("新名", "New name")
 
 
+@pytest.mark.usefixtures("world")
 def test_redis_is_filled_with_the_card_and_the_comparison_mends_it(engine: Engine, redis: Redis, now: datetime) -> None:
     """Emptied, altered or made up, it is what the database has again."""
-    settle(engine, now)
     decided(engine, PROVINCE, now, ask(Scope.PRODUCT, gtin(1), Action.RECALL, notice=NUMBER))
     for _ in range(2):
         projector.catch_up(engine, redis)
@@ -123,9 +125,9 @@ def test_redis_is_filled_with_the_card_and_the_comparison_mends_it(engine: Engin
     assert not redis.exists(place(KEY)[0])
 
 
+@pytest.mark.usefixtures("world")
 def test_a_database_with_notices_from_before_there_was_a_card_gets_one(engine: Engine, now: datetime) -> None:
     """Once; one without notices needs none."""
-    settle(engine, now)
     assert not notices.begin(engine)
     decided(engine, PROVINCE, now, ask(Scope.PRODUCT, gtin(1), Action.RECALL, notice=NUMBER))
     with engine.begin() as connection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 from itertools import product
 from pathlib import Path
 from typing import NoReturn
@@ -12,6 +11,9 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import Column, Engine, MetaData, String, Table, insert, select
 
+from tests.support import databases
+from tests.support.clock import NOW
+from tests.support.databases import Furnished
 from tests.support.registry_data import gtin, uscc
 from tests.support.status_setting import (
     CITY,
@@ -27,6 +29,7 @@ from tests.support.status_setting import (
     decided,
     settle,
 )
+from zpcode.embedded.servers import Servers
 from zpcode.errors import KeyringError, Text
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.complaints.complaint import ComplaintForm, ComplaintKind
@@ -73,18 +76,29 @@ def no_keyring() -> NoReturn:
     raise KeyringError(Text("不可信", "not to be trusted"))
 
 
-@pytest.fixture
-def world(engine: Engine, now: datetime) -> Engine:
+@pytest.fixture(scope="module")
+def furnished(servers: Servers, migrated: str) -> Furnished[None]:
     """An enterprise in Yuhang and one in Haishu with batches, decisions and complaints, and a complaint about neither."""
+    return databases.furnish(servers, migrated, two_enterprises)
+
+
+@pytest.fixture
+def world(engine: Engine, furnished: Furnished[None]) -> Engine:
+    """A copy of that database."""
+    assert furnished.database
+    return engine
+
+
+def two_enterprises(engine: Engine) -> None:
+    """Write all of that."""
     for number in (1, 2):
-        settle(engine, now, number)
-        decided(engine, OPERATOR, now, ask(Scope.PRODUCT, gtin(number), Action.FLAG))
-    decided(engine, OPERATOR, now, ask(Scope.KEY, KEY_ID, Action.REVOKE))
+        settle(engine, NOW, number)
+        decided(engine, OPERATOR, NOW, ask(Scope.PRODUCT, gtin(number), Action.FLAG))
+    decided(engine, OPERATOR, NOW, ask(Scope.KEY, KEY_ID, Action.REVOKE))
     for nonce, code in enumerate((gtin(1), gtin(2), "")):
         subject = complaint_service.about(engine, no_keyring, code)
         form = ComplaintForm(ComplaintKind.QUALITY, "broken", "market", "", code, "en")
-        complaint_service.receive(engine, form, subject, (), ticket=nonce.to_bytes(16, "little"), now=now)
-    return engine
+        complaint_service.receive(engine, form, subject, (), ticket=nonce.to_bytes(16, "little"), now=NOW)
 
 
 @pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: caller.credential)

@@ -27,7 +27,6 @@ from tests.support.status_setting import (
     in_redis,
     issue,
     reserved,
-    settle,
 )
 from zpcode.errors import Conflict, Forbidden, ImportRefused, NotFound, Refused
 from zpcode.projection import projector
@@ -49,12 +48,6 @@ GOODS = Subject(gtin=gtin(1), lot=LOT)
 PRODUCED = EventRequest("produced", "2026-10-08", Bilingual("杭州", "Hangzhou"), Bilingual("一车间", "Plant 1"))
 INSPECTED = EventRequest("inspected", "2026-10-09T10:00+08:00", document="QC-1")
 SHIPPED = EventRequest("shipped", "2026-10-10", Bilingual("发往上海", "To Shanghai"))
-
-
-@pytest.fixture
-def world(engine: Engine, now: datetime) -> World:
-    """An enterprise with issued batches of every level, all but the product's of lot L-1."""
-    return settle(engine, now)
 
 
 def on_card(engine: Engine, key: str) -> tuple[TraceEvent, ...]:

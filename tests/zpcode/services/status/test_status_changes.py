@@ -48,12 +48,6 @@ from zpcode.wire.verdict import Verdict
 from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 
-@pytest.fixture
-def world(engine: Engine, now: datetime) -> World:
-    """Enterprise 1 with its batches."""
-    return settle(engine, now)
-
-
 def refused(engine: Engine, caller: Caller, now: datetime, asked: StatusRequest) -> tuple[str, ...]:
     """The findings of a refusal, of whatever kind."""
     with pytest.raises((Refused, Conflict)) as caught:

@@ -29,7 +29,6 @@ from tests.support.status_setting import (
     printed,
     reserved,
     serial_of,
-    settle,
 )
 from zpcode.projection.client import connect as connect_redis
 from zpcode.projection.projector import catch_up
@@ -46,12 +45,6 @@ VERDICTS = {
     State.RECALLED: Verdict.RECALLED,
     State.REVOKED: Verdict.REVOKED,
 }
-
-
-@pytest.fixture
-def world(engine: Engine, now: datetime) -> World:
-    """Enterprise 1 with its batches."""
-    return settle(engine, now)
 
 
 def targets(world: World) -> dict[Scope, tuple[object, dict[str, Any]]]:

@@ -1,0 +1,7 @@
+"""Fixtures of the tests of journeys: a database with an enterprise and its batches."""
+
+from __future__ import annotations
+
+from tests.support.status_setting import furnished, world
+
+__all__ = ["furnished", "world"]
