@@ -75,6 +75,36 @@ def test_a_threshold_that_cannot_be_met_fails_the_run(running: system.System, tm
     assert [one["name"] for one in result["thresholds"] if not one["met"]] == ["p50_ms"]
 
 
+PREVIEWS = """
+from locust import task
+from loadtests.load.catalogue import PROFILES
+from loadtests.users.consumers import Consumer
+from loadtests.users.locust_wiring import Curve, prepare
+
+class Messenger(Consumer):
+    @task
+    def show_preview(self):
+        self.preview(self.stage.sample.draw("ordinary", self.luck))
+
+class Shape(Curve):
+    profile = PROFILES["ordinary"]
+
+prepare(Shape.profile)
+"""
+
+
+def test_a_preview_of_a_compressed_page_is_right(running: system.System, tmp_path: Path, root: Path) -> None:
+    """The answer to HEAD says gzip and has no body."""
+    (tmp_path / "previews.py").write_text(PREVIEWS, "utf-8")
+    (tmp_path / "bars.toml").write_text("[ordinary]\nscans_min = 1\nfailure_share_max = 0\n", "utf-8")
+    options = ("--headless", "--host", running.scan, "--api", running.api, "--sample", running.sample, "--seconds", 3,
+               "--scans-per-second", 10, "--thresholds", tmp_path / "bars.toml", "--out", tmp_path / "out")  # fmt: skip
+    with locust(root, tmp_path / "previews.py", *options) as process:
+        assert process.wait(timeout=120) == 0
+    result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
+    assert {what for _, what, *_ in result["said"]} == {"preview"}
+
+
 LIES = {"0": "bad", "1": "good", "2": "neutral"}  # once recalled, by the first letter of the serial
 WATCHED = f"/{'A' * 107}/01/09506100000007/21/000000000000"
 
@@ -139,12 +169,13 @@ def test_a_withdrawn_code_shown_good_fails_the_run_whatever_the_thresholds(tmp_p
         port = probe.getsockname()[1]
         probe.close()
         lead = ("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--expect-workers", 2,
-                "--headless", "--host", url, "--api", url, "--seconds", 5, "--scans-per-second", 20,
+                "--headless", "--host", url, "--api", url, "--seconds", 15, "--scans-per-second", 20,
                 "--thresholds", tmp_path / "bars.toml", "--out", tmp_path / "out")  # fmt: skip
         work = ("--worker", "--master-port", port)
         roles = ((lead, "1"), (work, "1"), (work, "2"))
+        recall = root / "loadtests/profiles/recall.py"
         started = [
-            stack.enter_context(locust(root, "recall", "--sample", tmp_path / first, *options))
+            stack.enter_context(locust(root, recall, "--sample", tmp_path / first, *options))
             for options, first in roles
         ]
         statuses = [process.wait(timeout=120) for process in started]
@@ -156,8 +187,8 @@ def test_a_withdrawn_code_shown_good_fails_the_run_whatever_the_thresholds(tmp_p
 
 
 @contextmanager
-def locust(root: Path, profile: str, *options: object) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "locust", "-f", f"loadtests/profiles/{profile}.py", *map(str, options)]
+def locust(root: Path, profile: Path, *options: object) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "locust", "-f", str(profile), *map(str, options)]
     process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield process
