@@ -231,14 +231,17 @@ class Memory:
             del self.overlay[key]
 
     def believe(self, generation: str, revision: int, newer: dict[str, CardEntry]) -> None:
-        """Believe Redis, which stands at this head; `newer` are the cards that the database has newer than it."""
+        """Believe Redis, which stands at this head; `newer` are the cards that the database has newer than it.
+
+        Cards of the overlay that are newer than memory stay until memory has followed Redis: they are never taken back.
+        """
         if generation != self.generation:
             self.begin(generation, revision)
         elif revision < self.revision and not self.believed:
             self.revision = revision  # memory followed the database further than Redis came
         self.version += 1
         self.changes += 1
-        self.overlay = newer
+        self.overlay = {key: entry for key, entry in self.overlay.items() if entry.revision > self.revision} | newer
         self._prune_overlay(self.revision)
         if not self.believed:
             self.believed = True

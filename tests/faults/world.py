@@ -23,7 +23,7 @@ import psycopg
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from tests.faults.scan_processes import DOOR
+from tests.faults.scan_processes import APP, DOOR
 from tests.support import scan_factories as make
 from tests.support.frozen import children, frozen
 from tests.support.patience import eventually
@@ -70,13 +70,13 @@ class World:
 
     # Processes --------------------------------------------------------------------------------------
 
-    def start_scans(self, number: int = 2, **settings: str) -> None:
-        """Scan processes, each ready. `settings` stand beside those of the addresses."""
+    def start_scans(self, number: int = 2, *, app: str = APP, **settings: str) -> None:
+        """Scan processes of `app`, each ready. `settings` stand beside those of the addresses."""
         fresh = []
         for _ in range(number):
             name, port = f"scan-{len(self.ports)}", _free_port()
             command = [sys.executable, "-m", "uvicorn", "--factory", "--no-proxy-headers", "--no-access-log", "--http", DOOR,
-                       "--loop", "uvloop", "--port", str(port), "scanweb.app:create_app"]  # fmt: skip
+                       "--loop", "uvloop", "--port", str(port), app]  # fmt: skip
             self.processes.start(name, command, env=self._scan_environment() | settings | {"PGAPPNAME": name})
             self.ports.append(port)
             fresh.append(port)

@@ -61,6 +61,16 @@ def test_what_the_database_has_newer_lies_over_what_redis_said_until_redis_has_i
     assert (found.get("l:1:A"), found.overlay) == (None, {})
 
 
+def test_what_the_database_has_newer_is_not_taken_back_before_memory_has_followed_redis() -> None:
+    """Redis has the card by now, but no round trip has dropped the old one from memory yet."""
+    found = memory()
+    found.believe("g", 5, {"l:1:A": NEW})
+    found.believe("g", 9, {})
+    assert found.get("l:1:A") is NEW
+    found.advance(9, {"l:1:A"})
+    assert (found.get("l:1:A"), found.overlay) == (None, {})
+
+
 def test_following_the_database_replaces_what_changed() -> None:
     found = memory()
     found.doubt()
