@@ -82,6 +82,7 @@ class _Single:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._closed = False
         self._idle: list[Connection] = []
 
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
@@ -91,9 +92,14 @@ class _Single:
         except BaseException:
             connection.close()
             raise
-        self._idle.append(connection)
+        if self._closed:
+            connection.close()
+        else:
+            self._idle.append(connection)
         return replies
 
     async def close(self) -> None:
+        """Close the idle connections now, and each other one at the end of its round trip."""
+        self._closed = True
         while self._idle:
             self._idle.pop().close()

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from redis.exceptions import ConnectionError as Disconnected
 
+from scanweb.redis.client import RedisClient
 from scanweb.redis.connection import Connection
 
 
@@ -55,3 +56,29 @@ def test_after_a_broken_connection_the_next_question_opens_another() -> None:
         assert await connection.execute([("GET", "a")]) == [b"a"]
 
     asyncio.run(_with_server([b"+a\r\n"], use))
+
+
+def test_a_client_that_is_closed_during_a_round_trip_closes_that_connection_at_its_end() -> None:
+    async def scene() -> None:
+        reached, let, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(4096)
+            reached.set()
+            await let.wait()
+            writer.write(b"+a\r\n")
+            await reader.read()
+            ended.set()
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        client = RedisClient(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", seconds=10)
+        trip = asyncio.create_task(client.execute([("GET", "a")]))
+        await reached.wait()
+        await client.close()
+        let.set()
+        assert await trip == [b"a"]
+        await asyncio.wait_for(ended.wait(), 10)
+        server.close()
+
+    asyncio.run(scene())
