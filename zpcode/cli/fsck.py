@@ -18,7 +18,7 @@ from zpcode.services.fsck import run
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, InvariantState
 from zpcode.settings import AuthoritySettings, load
-from zpcode.store.monitoring.integrity import unhurried
+from zpcode.store.monitoring.integrity import remove_time_limit
 
 app = typer.Typer(add_completion=False)
 
@@ -52,7 +52,7 @@ def fsck(
         )
     settings = load()
     with database(settings) as engine, cache(settings, seconds=_REDIS_SECONDS) as redis:
-        unhurried(engine)
+        remove_time_limit(engine)
         context = CheckContext(
             engine,
             redis,

@@ -87,7 +87,7 @@ def compare_standings_mark(engine: Engine, redis: AnyRedis, *, repair: bool) -> 
 def strays(engine: Engine, redis: AnyRedis, keys: Sequence[str], *, repair: bool) -> list[Difference]:
     """Those of these cards, found in Redis, that the database does not have. Raises Unavailable."""
     with transaction(engine) as connection:
-        known = integrity.known_cards(connection, keys)
+        known = integrity.existing_cards(connection, keys)
     suspect = [key for key in keys if key not in known]
     return confirm(engine, redis, suspect, repair=repair) if suspect else []
 
@@ -257,7 +257,7 @@ class ProjectionComparison:
         beginning = not self._after
         with transaction(self.engine) as connection:
             if beginning:
-                self._size = _size(integrity.cards(connection), self.round_seconds)
+                self._size = _size(integrity.count_cards(connection), self.round_seconds)
             cards = integrity.cards_after(connection, self._after, self._size)
         found = compare(self.engine, self.redis, cards, repair=True)
         if beginning:

@@ -170,7 +170,7 @@ def _number(connection: Connection, now: datetime, randomness: Callable[[int], i
     """A free number: drawn again while its check character is unusable or the number is taken."""
     while True:
         number = reference.number(today(now), randomness(5 * reference.DRAWN))
-        if number is not None and not complaints.taken(connection, number):
+        if number is not None and not complaints.is_used(connection, number):
             return number
 
 

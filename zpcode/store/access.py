@@ -1,4 +1,4 @@
-"""API keys as rows. A secret never comes here: only its SHA-256 does."""
+"""API keys in the database. Only the SHA-256 of a secret is stored, never the secret."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zpcode.store.tables.registry import enterprise
 
 
 class StoredKey(NamedTuple):
-    """A key on record and the hash of its secret (32 bytes)."""
+    """A stored key and the SHA-256 of its secret (32 bytes)."""
 
     key: ApiKey
     secret_hash: bytes
@@ -34,31 +34,31 @@ def add(connection: Connection, key: ApiKey, secret_hash: bytes) -> None:
 
 
 def get(connection: Connection, id_: str, *, lock: bool = False) -> StoredKey | None:
-    """A key by its id; with `lock` nobody else changes it until the transaction ends."""
+    """The key with this id, or None. With `lock` the row stays locked until the transaction ends."""
     query = select(api_key).where(api_key.c.id == id_)
     row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     return None if row is None else StoredKey(_key(row), bytes(row.secret_hash))
 
 
 def listing(connection: Connection, after: str, limit: int) -> list[ApiKey]:
-    """Up to `limit` keys, revoked ones too, in the order of their ids, from the one behind `after` on."""
+    """Up to `limit` keys with ids greater than `after`, in the order of their ids, revoked ones too."""
     query = select(api_key).where(api_key.c.id > after).order_by(api_key.c.id).limit(limit)
     return [_key(row) for row in connection.execute(query)]
 
 
 def revoke(connection: Connection, id_: str, now: datetime) -> None:
-    """Note that a key counts no more."""
+    """Mark a key as revoked."""
     connection.execute(update(api_key).where(api_key.c.id == id_).values(revoked_at=now))
 
 
 def note_use(connection: Connection, id_: str, now: datetime) -> None:
-    """Note that a key was used, at most once a minute however many processes see it used."""
+    """Store when a key was last used, at most once a minute in all processes together."""
     stale = api_key.c.last_used_at.is_(None) | (api_key.c.last_used_at <= now - USE_NOTED_EVERY)
     connection.execute(update(api_key).where(api_key.c.id == id_, stale).values(last_used_at=now))
 
 
 def is_registered(connection: Connection, uscc: str) -> bool:
-    """Whether the registry knows an enterprise."""
+    """Whether an enterprise is in the registry."""
     return bool(connection.execute(select(exists().where(enterprise.c.uscc == uscc))).scalar())
 
 

@@ -1,4 +1,4 @@
-"""The append-only audit log. The database refuses UPDATE, DELETE and TRUNCATE on it by trigger."""
+"""The append-only audit log. Triggers of the database refuse UPDATE, DELETE and TRUNCATE."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from zpcode.store.tables.access import audit
 
 
 def lock(connection: Connection) -> None:
-    """Wait to be the only appender until the transaction ends. Taken twice it is still one lock.
+    """Take the lock for appending until the transaction ends. A transaction may take it twice.
 
-    Whoever takes it before writing other rows makes their numbers follow commits too.
+    A transaction that takes it before it inserts other rows numbers those rows in commit order too.
     """
     locks.hold(connection, Lock.AUDIT)
 
@@ -27,7 +27,7 @@ def append(
 ) -> int:
     """Add one entry within the caller's transaction and return its id.
 
-    Entries are numbered without gaps in commit order: appenders take turns until each commits.
+    Entries are numbered in commit order without gaps: each appender keeps the lock until its commit.
     """
     lock(connection)
     last = connection.execute(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1)).one_or_none()
@@ -49,7 +49,7 @@ def append(
 
 
 def about(connection: Connection, object_: str, limit: int) -> list[Entry]:
-    """The newest entries, newest first; those about one object where `object_` is not empty."""
+    """Up to `limit` entries, newest first; only those about one object if `object_` is not empty."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if object_:
         query = query.where(audit.c.object == object_)
@@ -60,7 +60,7 @@ def about(connection: Connection, object_: str, limit: int) -> list[Entry]:
 def entries(connection: Connection) -> Generator[tuple[Entry, bytes, bytes], None, None]:
     """Every entry in order with its stored previous hash and hash, read in chunks.
 
-    Whoever stops before the end closes the iterator, and with it the cursor on the server.
+    A caller that stops early must close the iterator; this closes the cursor on the server.
     """
     query = select(audit).order_by(audit.c.id)
     with connection.execute(query.execution_options(yield_per=1000)) as rows:

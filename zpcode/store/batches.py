@@ -1,4 +1,4 @@
-"""Batches of codes: their rows, the numbers they take, and which request made which batch."""
+"""Batches of codes: their rows, their numbers, and the idempotency keys of the requests that made them."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ _ITEM_LEVELS = (Level.ITEM.value, Level.COMPACT.value)
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyRecord:
-    """An earlier request under the same idempotency key: the digest of it, and the batch it made."""
+    """An earlier request with the same idempotency key: its digest and the number of its batch."""
 
     digest: bytes
     batch: int
 
 
 def claim(connection: Connection, owner: str, key: str, digest: bytes, now: datetime) -> IdempotencyRecord | None:
-    """Take an idempotency key, or find out who has it: None means that it is ours from now on.
+    """Insert an idempotency key. Return None if it is new, else the earlier request with this key.
 
-    Where another transaction has just taken it, this waits until that one ends.
+    If another transaction is inserting the same key, this waits until that transaction ends.
     """
     statement = upsert(idempotency).values(caller=owner, key=key, request_hash=digest, created_at=now)
-    taken = connection.execute(statement.on_conflict_do_nothing().returning(idempotency.c.key)).one_or_none()
-    if taken is not None:
+    inserted = connection.execute(statement.on_conflict_do_nothing().returning(idempotency.c.key)).one_or_none()
+    if inserted is not None:
         return None
     where = (idempotency.c.caller == owner) & (idempotency.c.key == key)
     row = connection.execute(select(idempotency).where(where)).one()
@@ -49,31 +49,31 @@ def claim(connection: Connection, owner: str, key: str, digest: bytes, now: date
 
 
 def bind(connection: Connection, owner: str, key: str, number: int) -> None:
-    """Note which batch a claimed key has made."""
+    """Store the batch that the request with this idempotency key made."""
     where = (idempotency.c.caller == owner) & (idempotency.c.key == key)
     connection.execute(update(idempotency).where(where).values(batch=number))
 
 
 def quota(connection: Connection, uscc: str) -> tuple[str, int | None, int]:
-    """An enterprise's region, its quota (None: no limit) and the item codes it has had.
+    """An enterprise's region, its quota (None: no limit) and the number of item codes in its batches.
 
-    The row stays locked until the transaction ends, so that two requests cannot both take the last codes.
+    The row stays locked until the transaction ends, so that two requests cannot both use the rest of the quota.
     """
     columns = select(enterprise.c.region, enterprise.c.code_quota).where(enterprise.c.uscc == uscc)
     row = connection.execute(columns.with_for_update(key_share=True)).one()
-    taken = select(func.coalesce(func.sum(batch.c.quantity), 0)).where(
+    used = select(func.coalesce(func.sum(batch.c.quantity), 0)).where(
         batch.c.uscc == uscc, batch.c.level.in_(_ITEM_LEVELS)
     )
-    return row.region, row.code_quota, int(connection.execute(taken).scalar_one())
+    return row.region, row.code_quota, int(connection.execute(used).scalar_one())
 
 
 def next_number(connection: Connection) -> int:
-    """A batch number nobody has had or will have; a rolled back one is lost, not used again."""
+    """A new batch number. A number whose transaction is rolled back is not used again."""
     return int(connection.execute(text("SELECT nextval('batch_number')")).scalar_one())
 
 
 def add(connection: Connection, new: Batch) -> None:
-    """Write a reserved batch."""
+    """Insert a reserved batch."""
     connection.execute(
         insert(batch).values(
             number=new.number,
@@ -96,21 +96,21 @@ def add(connection: Connection, new: Batch) -> None:
 
 
 def get(connection: Connection, number: int, *, lock: bool = False) -> Batch | None:
-    """A batch by its number; with `lock` nobody else changes it until the transaction ends."""
+    """The batch with this number, or None. With `lock` the row stays locked until the transaction ends."""
     query = _select().where(batch.c.number == number)
     row = connection.execute(query.with_for_update(of=batch, key_share=True) if lock else query).one_or_none()
     return None if row is None else _batch(row)
 
 
 def numbered(connection: Connection, numbers: Collection[int], *, lock: bool = False) -> list[Batch]:
-    """The batches of these numbers, those that exist, in order; with `lock` as `get`, in that order too."""
+    """The existing batches among these numbers, in order. With `lock` the rows are locked as in `get`, in the same order."""
     query = _select().where(batch.c.number.in_(numbers)).order_by(batch.c.number)
     rows = connection.execute(query.with_for_update(of=batch, key_share=True) if lock else query)
     return [_batch(row) for row in rows]
 
 
 def listing(connection: Connection, caller: Caller, before: int | None, limit: int) -> list[Batch]:
-    """The batches within a caller's reach, newest first, those numbered below `before` where it is given."""
+    """Up to `limit` batches within a caller's reach, newest first; only those with numbers below `before` if it is given."""
     query = (
         _select().where(within(caller, batch.c.uscc, enterprise.c.region)).order_by(batch.c.number.desc()).limit(limit)
     )
@@ -120,19 +120,21 @@ def listing(connection: Connection, caller: Caller, before: int | None, limit: i
 
 
 def change(connection: Connection, number: int, **values: Any) -> None:
-    """Set columns of one batch."""
+    """Update columns of one batch."""
     connection.execute(update(batch).where(batch.c.number == number).values(**values))
 
 
 def note_problem(connection: Connection, number: int, problem: Text | None) -> None:
-    """Say why a reserved batch waits, or that nothing hinders it any more."""
-    note = "" if problem is None else json.dumps({"zh": problem.zh, "en": problem.en}, ensure_ascii=False)
-    where = (batch.c.number == number) & (batch.c.state == BatchState.RESERVED.value) & (batch.c.problem != note)
-    connection.execute(update(batch).where(where).values(problem=note))
+    """Store why a reserved batch cannot be issued; None clears the reason."""
+    problem_json = "" if problem is None else json.dumps({"zh": problem.zh, "en": problem.en}, ensure_ascii=False)
+    where = (
+        (batch.c.number == number) & (batch.c.state == BatchState.RESERVED.value) & (batch.c.problem != problem_json)
+    )
+    connection.execute(update(batch).where(where).values(problem=problem_json))
 
 
 def waiting(connection: Connection, limit: int) -> list[int]:
-    """Reserved batches that nobody is issuing right now, the oldest first."""
+    """The numbers of up to `limit` reserved batches that no process is issuing, oldest first."""
     busy = locks.objects_in_use(connection, Lock.ISSUING)
     query = select(batch.c.number).where(batch.c.state == BatchState.RESERVED.value).order_by(batch.c.created_at)
     rows = connection.execute(query.limit(limit + len(busy)))
@@ -141,29 +143,29 @@ def waiting(connection: Connection, limit: int) -> list[int]:
 
 @contextmanager
 def issuing(engine: Engine, number: int) -> Iterator[bool]:
-    """Be the only one anywhere that issues this batch; False where another process is at it.
+    """Take the lock for issuing a batch; yield False if another process has it.
 
-    The lock is that of a connection of its own: it ends with the process, however that ends. Raises
-    Unavailable where PostgreSQL cannot be reached.
+    The lock belongs to a separate connection, so it is released when the process ends for any reason. Raises
+    Unavailable if PostgreSQL cannot be reached.
     """
-    with _alone(engine) as connection:
-        taken = locks.try_session(connection, Lock.ISSUING, number)
+    with _separate_connection(engine) as connection:
+        acquired = locks.try_session(connection, Lock.ISSUING, number)
         try:
-            yield taken
+            yield acquired
         finally:
-            with suppress(DBAPIError):  # the connection is gone, and the lock with it
+            with suppress(DBAPIError):  # a lost connection has released the lock already
                 locks.release_session(connection, Lock.ISSUING, number)
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[Connection]:
+def _separate_connection(engine: Engine) -> Iterator[Connection]:
     try:
         connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     except OperationalError as error:
         raise Unavailable(
             Text("数据库暂时无法访问，请稍后再试", "the database cannot be reached just now; try again shortly")
         ) from error
-    connection.detach()  # closed at the end, not handed to anyone else
+    connection.detach()  # so that it is closed at the end and not returned to the pool
     with connection:
         yield connection
 
@@ -173,7 +175,7 @@ def _select() -> Select[Any]:
 
 
 def _batch(row: Row[Any]) -> Batch:
-    values = dict(row._mapping)  # noqa: SLF001 - the documented way to a row's names
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented access by column name
     problem = json.loads(values["problem"]) if values["problem"] else None
     values |= {
         "level": Level(values["level"]),

@@ -1,5 +1,6 @@
-"""The projection's rows: the `card` table is at once what a scan reads when Redis cannot answer, and the
-outbox Redis is filled from. A card's revision grows by one with each change, in commit order.
+"""The table `card`: scan processes read it when Redis cannot answer, and the projector copies it to Redis.
+
+Every change of a card gets the next revision, in commit order.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ class Card(NamedTuple):
 
 
 def put_cards(connection: Connection, cards: Mapping[str, bytes]) -> int:
-    """Write those cards whose bytes differ from the stored ones; return the head revision.
+    """Write the cards whose bytes differ from the stored ones; return the head revision.
 
-    Writers take turns on the head row until each commits, so revisions become visible in order and a
-    reader that has seen N has seen everything up to N.
+    Each writer locks the head row until its commit. So revisions become visible in order: a reader of revision N can
+    read every revision up to N.
     """
     head = connection.execute(select(card_head.c.revision).with_for_update()).scalar_one()
-    stored = {found.key: bytes(found.body) for found in fetch(connection, cards)}
+    stored = {row.key: bytes(row.body) for row in fetch(connection, cards)}
     changed = [(key, body) for key, body in cards.items() if stored.get(key) != body]
     if not changed:
         return int(head)
@@ -51,9 +52,9 @@ def put_cards(connection: Connection, cards: Mapping[str, bytes]) -> int:
 
 
 def renew(connection: Connection, keys: Collection[str]) -> int:
-    """Give cards new revisions without changing them, so that they are projected and announced once more.
+    """Give unchanged cards new revisions, so that the projector copies and announces them again.
 
-    Returns the head revision. Writers take turns as in `put_cards`.
+    Returns the head revision. Writers lock the head row as in `put_cards`.
     """
     head = int(connection.execute(select(card_head.c.revision).with_for_update()).scalar_one())
     for step, key in enumerate(sorted(set(keys)), 1):
@@ -64,7 +65,7 @@ def renew(connection: Connection, keys: Collection[str]) -> int:
 
 
 def fetch(connection: Connection, keys: Mapping[str, bytes] | list[str]) -> list[Card]:
-    """The cards under these keys, those that exist, in any order."""
+    """The existing cards among these keys, in any order."""
     rows = connection.execute(select(card).where(card.c.key.in_(list(keys))))
     return [Card(row.key, row.revision, bytes(row.body)) for row in rows]
 
@@ -75,13 +76,13 @@ def head(connection: Connection) -> int:
 
 
 def turned_on(connection: Connection) -> date:
-    """The day the product cards stand for; other writers of cards wait until the transaction ends."""
+    """The date for which the product cards were derived. Locks the head row until the transaction ends."""
     day: date = connection.execute(select(card_head.c.turned_on).with_for_update()).scalar_one()
     return day
 
 
 def turn(connection: Connection, day: date) -> None:
-    """Note that the product cards stand for `day` now."""
+    """Store that the product cards were derived for the date `day`."""
     connection.execute(update(card_head).values(turned_on=day))
 
 
@@ -106,10 +107,10 @@ def items(connection: Connection, number: int) -> Iterator[list[Card]]:
 
 
 def lock_projector(connection: Connection) -> None:
-    """Be the only one that writes Redis, until the transaction ends.
+    """Take the lock for writing Redis until the transaction ends.
 
-    Raises Unavailable where another has been at it for half a second: what it does not take along, the
-    worker does, and a status change must not wait for somebody's rebuild.
+    Raises Unavailable if another process keeps the lock for half a second: a status change must not wait for a rebuild.
+    The worker copies the change later.
     """
     connection.execute(text("SET LOCAL lock_timeout = '500ms'"))
     try:
@@ -118,6 +119,6 @@ def lock_projector(connection: Connection) -> None:
         raise Unavailable(
             Text(
                 "另一个进程正在同步缓存，更改已保存，稍后自动同步",
-                "another process is updating Redis; the change is saved and follows by itself",
+                "another process is updating Redis; the change is saved and will be copied automatically",
             )
         ) from error

@@ -1,4 +1,4 @@
-"""Complaints as rows: what was said, the steps taken (append-only), and apart from both who said it."""
+"""Complaints and their steps (append-only). Contacts and photos are in tables of their own, so they can be deleted."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from zpcode.wire.vocabulary import Bilingual
 
 @dataclass(frozen=True, slots=True)
 class Concerned:
-    """The registered product a complaint names, and whose it is."""
+    """The registered product of a complaint: its GTIN and name, and the USCC and region of its enterprise."""
 
     gtin: str
     uscc: str
@@ -47,7 +47,7 @@ class Concerned:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What tells a complaint apart: hash of its follow key (32 bytes), its ticket's nonce (16), likeness (32)."""
+    """What identifies a complaint: the hash of its follow key (32 bytes), the nonce of its form's ticket (16), its likeness (32)."""
 
     follow_hash: bytes
     ticket: bytes
@@ -56,7 +56,7 @@ class Marks:
 
 @dataclass(frozen=True, slots=True)
 class Same:
-    """A complaint that is there already: made with the same `ticket`, or `alike` in all it says, or both."""
+    """A stored complaint with the same `ticket` as a new one, or `alike` in its whole content, or both."""
 
     number: str
     at: datetime
@@ -65,12 +65,12 @@ class Same:
 
 
 def secret(connection: Connection) -> bytes:
-    """What tickets and follow keys are derived from, 32 bytes; made by the migration."""
+    """The secret (32 bytes) from which tickets and follow keys are derived. The migration created it."""
     return bytes(connection.execute(select(complaint_secret.c.secret)).scalar_one())
 
 
 def concerned(connection: Connection, gtin: str) -> Concerned | None:
-    """The product of a GTIN and its enterprise, or None where there is none on record."""
+    """The registered product with this GTIN and its enterprise, or None."""
     query = select(product.c.gtin, product.c.uscc, product.c.name, enterprise.c.region)
     query = query.join(enterprise, enterprise.c.uscc == product.c.uscc).where(product.c.gtin == gtin)
     row = connection.execute(query).one_or_none()
@@ -78,12 +78,12 @@ def concerned(connection: Connection, gtin: str) -> Concerned | None:
 
 
 def lock(connection: Connection, likeness: bytes) -> None:
-    """Wait to be the only one who sends this very complaint, until the transaction ends."""
+    """Take the lock for recording this complaint until the transaction ends."""
     locks.hold(connection, Lock.LIKENESS, int.from_bytes(likeness[:4], "big", signed=True))
 
 
 def same(connection: Connection, marks: Marks, since: datetime) -> Same | None:
-    """The complaint made with this ticket, or else the one with this likeness made since then."""
+    """The complaint with this ticket, or else the first one with this likeness received after `since`; or None."""
     columns = (complaint.c.number, complaint.c.received_at, complaint.c.likeness)
     row = connection.execute(select(*columns).where(complaint.c.ticket == marks.ticket)).one_or_none()
     if row is not None:
@@ -93,22 +93,22 @@ def same(connection: Connection, marks: Marks, since: datetime) -> Same | None:
     return None if row is None else Same(row.number, row.received_at, ticket=False, alike=True)
 
 
-def taken(connection: Connection, number: str) -> bool:
-    """Whether a number is in use."""
+def is_used(connection: Connection, number: str) -> bool:
+    """Whether a complaint has this number."""
     return connection.execute(select(complaint.c.id).where(complaint.c.number == number)).one_or_none() is not None
 
 
 def add(connection: Connection, new: Complaint, marks: Marks, photos: Sequence[bytes]) -> Complaint:
-    """Write a complaint with contact and photos, without any step; returns it with its id."""
-    told = new.form
+    """Insert a complaint with its contact and photos, without steps; return it with its id."""
+    form = new.form
     written = insert(complaint).values(
         number=new.number,
         received_at=new.received_at,
-        kind=told.kind.value,
-        description=told.description,
-        place=told.place,
-        code=told.code,
-        language=told.language,
+        kind=form.kind.value,
+        description=form.description,
+        place=form.place,
+        code=form.code,
+        language=form.language,
         proof=new.proof.value,
         gtin=new.gtin,
         uscc=new.uscc,
@@ -119,15 +119,15 @@ def add(connection: Connection, new: Complaint, marks: Marks, photos: Sequence[b
         likeness=marks.likeness,
     )
     id_ = int(connection.execute(written.returning(complaint.c.id)).scalar_one())
-    if told.contact:
-        connection.execute(insert(complaint_contact).values(complaint=id_, contact=told.contact))
+    if form.contact:
+        connection.execute(insert(complaint_contact).values(complaint=id_, contact=form.contact))
     for position, jpeg in enumerate(photos, 1):
         connection.execute(insert(complaint_photo).values(complaint=id_, position=position, jpeg=jpeg))
     return replace(new, id=id_, photos=len(photos))
 
 
 def add_event(connection: Connection, complaint_id: int, event: ComplaintEvent, taken_by: str) -> int:
-    """Write a step and return its number."""
+    """Insert a step and return its number."""
     written = insert(complaint_event).values(
         complaint=complaint_id,
         step=event.step.value,
@@ -143,34 +143,34 @@ def add_event(connection: Connection, complaint_id: int, event: ComplaintEvent, 
 def change(
     connection: Connection, complaint_id: int, state: ComplaintState, region: str, ended_at: datetime | None
 ) -> None:
-    """Let a complaint stand where its last step left it."""
+    """Store the state after the last step of a complaint."""
     values = {"state": state.value, "region": region, "ended_at": ended_at}
     connection.execute(update(complaint).where(complaint.c.id == complaint_id).values(values))
 
 
 def get(connection: Connection, number: str, *, lock: bool = False) -> Complaint | None:
-    """One complaint with its contact and steps, or None; `lock` keeps others from changing it."""
+    """The complaint with this number, its contact and steps; or None. `lock` locks the row until the transaction ends."""
     query = select(complaint).where(complaint.c.number == number)
     row = connection.execute(query.with_for_update() if lock else query).one_or_none()
     if row is None:
         return None
     contact = select(complaint_contact.c.contact).where(complaint_contact.c.complaint == row.id)
-    found = _complaint(row, _counts(connection, [row.id]).get(row.id, 0))
+    stored = _complaint(row, _counts(connection, [row.id]).get(row.id, 0))
     return replace(
-        found,
-        form=replace(found.form, contact=connection.execute(contact).scalar() or ""),
+        stored,
+        form=replace(stored.form, contact=connection.execute(contact).scalar() or ""),
         events=tuple(events(connection, row.id)),
     )
 
 
 def follow_hash(connection: Connection, number: str) -> bytes | None:
-    """The hash of a complaint's follow key, or None where there is no such complaint."""
-    found = connection.execute(select(complaint.c.follow_hash).where(complaint.c.number == number)).scalar()
-    return None if found is None else bytes(found)
+    """The hash of the follow key of the complaint with this number, or None."""
+    stored = connection.execute(select(complaint.c.follow_hash).where(complaint.c.number == number)).scalar()
+    return None if stored is None else bytes(stored)
 
 
 def events(connection: Connection, complaint_id: int) -> list[ComplaintEvent]:
-    """Every step of a complaint, in the order in which they were taken."""
+    """All steps of a complaint, in order."""
     query = select(complaint_event).where(complaint_event.c.complaint == complaint_id).order_by(complaint_event.c.id)
     return [_event(row) for row in connection.execute(query)]
 
@@ -193,12 +193,14 @@ def listing(
 def photo(connection: Connection, complaint_id: int, position: int) -> bytes | None:
     """One photo of a complaint (1 … 3) as JPEG, or None."""
     where = (complaint_photo.c.complaint == complaint_id) & (complaint_photo.c.position == position)
-    found = connection.execute(select(complaint_photo.c.jpeg).where(where)).scalar()
-    return None if found is None else bytes(found)
+    jpeg = connection.execute(select(complaint_photo.c.jpeg).where(where)).scalar()
+    return None if jpeg is None else bytes(jpeg)
 
 
 def forget(connection: Connection, ended_before: datetime, received_before: datetime) -> tuple[int, int]:
-    """Delete contacts and photos of complaints that ended before then, and likenesses; how many of the first two."""
+    """Delete contacts and photos of complaints that ended before `ended_before`, and likenesses of those received before
+    `received_before`. Return the numbers of deleted contacts and photos.
+    """
     ended = select(complaint.c.id).where(complaint.c.ended_at < ended_before)
     contacts = connection.execute(delete(complaint_contact).where(complaint_contact.c.complaint.in_(ended)))
     photos = connection.execute(delete(complaint_photo).where(complaint_photo.c.complaint.in_(ended)))
@@ -207,8 +209,8 @@ def forget(connection: Connection, ended_before: datetime, received_before: date
     return contacts.rowcount, photos.rowcount
 
 
-def keeping(connection: Connection) -> int:
-    """How many complaints have a contact or photos."""
+def count_kept(connection: Connection) -> int:
+    """The number of complaints with a contact or photos."""
     return int(connection.execute(select(func.count()).select_from(_kept())).scalar_one())
 
 
@@ -217,28 +219,28 @@ def _kept() -> Subquery:
 
 
 def overdue(connection: Connection, ended_before: datetime) -> list[str]:
-    """Numbers of complaints that ended before then and still have a contact or photos; a hundred at most."""
+    """The numbers of up to 100 complaints that ended before `ended_before` and still have a contact or photos."""
     query = select(complaint.c.number).where(complaint.c.ended_at < ended_before, complaint.c.id.in_(select(_kept())))
     return list(connection.execute(query.order_by(complaint.c.id).limit(100)).scalars())
 
 
 def every(connection: Connection) -> Iterator[tuple[Complaint, list[str]]]:
-    """Each complaint with its steps, and who took each of them; without contact, photos and authorities."""
+    """All complaints with their steps, without contacts, photos and authorities; and the caller of each step."""
     steps = [
         complaint_event.c[name].label(f"step_{name}") for name in ("id", "step", "at", "taken_by", "text", "region")
     ]
     query = select(complaint, *steps).outerjoin(complaint_event, complaint_event.c.complaint == complaint.c.id)
     rows = connection.execute(query.order_by(complaint.c.id, complaint_event.c.id).execution_options(yield_per=500))
     for _, group in groupby(rows, key=lambda row: row.id):
-        found = list(group)
-        taken_steps = [row for row in found if row.step_id is not None]
+        joined = list(group)
+        step_rows = [row for row in joined if row.step_id is not None]
         events = tuple(
             ComplaintEvent(
                 ComplaintStep(row.step_step), row.step_at, Bilingual(), row.step_text, row.step_region, row.step_id
             )
-            for row in taken_steps
+            for row in step_rows
         )
-        yield replace(_complaint(found[0], 0), events=events), [row.step_taken_by for row in taken_steps]
+        yield replace(_complaint(joined[0], 0), events=events), [row.step_taken_by for row in step_rows]
 
 
 def _counts(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
@@ -248,12 +250,12 @@ def _counts(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
 
 
 def _complaint(row: Row[Any], photos: int) -> Complaint:
-    told = ComplaintForm(ComplaintKind(row.kind), row.description, row.place, "", row.code, row.language)
+    form = ComplaintForm(ComplaintKind(row.kind), row.description, row.place, "", row.code, row.language)
     return Complaint(
         id=row.id,
         number=row.number,
         received_at=row.received_at,
-        form=told,
+        form=form,
         proof=ComplaintProof(row.proof),
         gtin=row.gtin,
         uscc=row.uscc,

@@ -1,4 +1,4 @@
-"""Events of the goods' journey as rows: `trace_event` is append-only; the database lets an event only be withdrawn."""
+"""Journey events in the table `trace_event`. Its trigger allows no change of an event except its withdrawal."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from zpcode.store.tables.codes import batch, trace_event
 from zpcode.wire.vocabulary import Bilingual
 
 
-def add(connection: Connection, drafts: Sequence[JourneyEvent]) -> list[JourneyEvent]:
-    """Write events and return them with their numbers, in the same order."""
-    if not drafts:
+def add(connection: Connection, events: Sequence[JourneyEvent]) -> list[JourneyEvent]:
+    """Insert events and return them with their numbers, in the same order."""
+    if not events:
         return []
     statement = insert(trace_event).returning(trace_event.c.id, sort_by_parameter_order=True)
-    numbers = connection.execute(statement, [_values(draft) for draft in drafts]).scalars()
-    return [replace(draft, id=number) for draft, number in zip(drafts, numbers, strict=True)]
+    numbers = connection.execute(statement, [_values(event) for event in events]).scalars()
+    return [replace(event, id=number) for event, number in zip(events, numbers, strict=True)]
 
 
 def _values(event: JourneyEvent) -> dict[str, Any]:
@@ -45,20 +45,20 @@ def _values(event: JourneyEvent) -> dict[str, Any]:
 
 
 def withdraw(connection: Connection, number: int, *, by: str, reason: str, at: datetime) -> None:
-    """Note that an event no longer counts, and why."""
+    """Mark an event as withdrawn, with the reason."""
     values = {"withdrawn_at": at, "withdrawn_by": by, "withdrawal": reason}
     connection.execute(update(trace_event).where(trace_event.c.id == number).values(values))
 
 
 def of(connection: Connection, subjects: Collection[Subject]) -> Mapping[Subject, list[JourneyEvent]]:
-    """Every event of some subjects in the order in which they were recorded, withdrawn and superseded ones too."""
-    found: defaultdict[Subject, list[JourneyEvent]] = defaultdict(list)
+    """All events of these subjects, in the order of recording, including withdrawn and superseded ones."""
+    by_subject: defaultdict[Subject, list[JourneyEvent]] = defaultdict(list)
     if subjects:
         query = select(trace_event).where(_among(subjects)).order_by(trace_event.c.id)
         for row in connection.execute(query):
             event = _event(row)
-            found[event.subject].append(event)
-    return found
+            by_subject[event.subject].append(event)
+    return by_subject
 
 
 def _among(subjects: Collection[Subject]) -> ColumnElement[bool]:

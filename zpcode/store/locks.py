@@ -1,9 +1,9 @@
-"""Every advisory lock of the database: its number, what it protects, and in which order locks are taken.
+"""All advisory locks of the database: their numbers, what they protect, and the order in which they are taken.
 
-PostgreSQL keeps advisory locks by number (PostgreSQL manual, 13.3.5). A lock without an object is one lock for the
+PostgreSQL identifies advisory locks by number (PostgreSQL manual, 13.3.5). A lock without an object is one lock for the
 whole database. A lock with an object is a class: one lock for each object (a batch number, a target, a slot).
 
-A transaction that takes several takes them in the order of `Lock`, so that no two transactions wait for each other:
+A transaction takes several locks in the order of `Lock`, so that no two transactions wait for each other:
 an import takes IMPORT, then AUDIT; a decision takes TARGET, then AUDIT; the projector takes PROJECTOR alone.
 """
 
@@ -32,7 +32,7 @@ class Lock(enum.IntEnum):
     PROJECTOR = 7283003
     """One writer of Redis at a time."""
     PARTITION = 7283006
-    """Partitions of `scan`: two workers do not make the same month at once."""
+    """Partitions of `scan`: two workers do not create the same month at once."""
     WORKER_SLOT = 7283012
     """Class by slot: a worker's number. Belongs to a session, so it ends with the process."""
 
@@ -46,12 +46,12 @@ def hold(connection: Connection, lock: Lock, obj: int | None = None) -> None:
 
 
 def hold_text(connection: Connection, lock: Lock, obj: str) -> None:
-    """As `hold`, for an object that is named by a text. Two texts with one hash share a lock, which costs a wait only."""
+    """As `hold`, for an object named by a text. Two texts with the same hash share a lock, which costs only waiting time."""
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock, hashtext(:obj))"), {"lock": lock.value, "obj": obj})
 
 
 def try_session(connection: Connection, lock: Lock, obj: int) -> bool:
-    """Take a lock for the session if it is free, and say whether it was. It ends with the connection."""
+    """Try to take a lock for the session; return whether it was free. The lock ends with the connection."""
     ask = text("SELECT pg_try_advisory_lock(:lock, :obj)")
     return bool(connection.execute(ask, {"lock": lock.value, "obj": obj}).scalar_one())
 
@@ -62,7 +62,7 @@ def release_session(connection: Connection, lock: Lock, obj: int) -> None:
 
 
 def objects_in_use(connection: Connection, lock: Lock) -> set[int]:
-    """The objects of a class that are locked in this database now."""
+    """The objects of a class of locks that are locked in this database now."""
     locked = text(
         "SELECT objid FROM pg_locks WHERE locktype = 'advisory' AND classid = :lock AND granted"
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"

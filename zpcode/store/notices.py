@@ -1,4 +1,4 @@
-"""What the card of public notices is made from: the newest of them, and the names of what they are about."""
+"""The content of the card of public notices: the newest notices, and the names of their targets."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from zpcode.wire.vocabulary import Bilingual, Scope
 
 
 def published(connection: Connection) -> list[StatusChange]:
-    """The newest notices, newest first, as many as the card takes."""
+    """The newest notices, newest first; at most as many as the card may have."""
     query = select(status_change).where(status.NOTICE).order_by(status_change.c.id.desc()).limit(MAX_NOTICES)
     return status.changes(connection, query)
 
 
 def are_missing(connection: Connection) -> bool:
-    """Whether there are notices and no card of them: a database from before there was one."""
+    """Whether there are notices but no card of them: the database is older than this card."""
     notice_exists = exists().where(status.NOTICE)
     card_exists = exists().where(card.c.key == notices_key())
     return bool(connection.execute(select(notice_exists & ~card_exists)).scalar())
 
 
-def names(connection: Connection, made: Sequence[StatusChange]) -> Names:
-    """What the registry says of what these decisions are about."""
-    targets: dict[Scope, set[str]] = {scope: {one.target for one in made if one.scope is scope} for scope in Scope}
-    numbers = {int(number) for number in map(number_of, made) if number}
+def names(connection: Connection, decisions: Sequence[StatusChange]) -> Names:
+    """The names in the registry of the targets of these decisions."""
+    targets: dict[Scope, set[str]] = {scope: {one.target for one in decisions if one.scope is scope} for scope in Scope}
+    numbers = {int(number) for number in map(number_of, decisions) if number}
     batches = {str(row.number): (row.gtin, row.lot) for row in _rows(connection, batch, batch.c.number, numbers)}
     rows = _rows(connection, recognition, recognition.c.number, targets[Scope.RECOGNITION])
     recognitions = {row.number: row.gtin for row in rows}

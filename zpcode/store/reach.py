@@ -15,7 +15,7 @@ from zpcode.store.tables.registry import enterprise
 
 
 def within(caller: Caller, uscc: ColumnElement[Any], region: ColumnElement[Any]) -> ColumnElement[bool]:
-    """The condition that a row is within reach, given its columns of the enterprise and of the region.
+    """The condition that a row is within reach, by its columns of the enterprise and of the region.
 
     A row without an enterprise (NULL) is within reach of the regulators of its region and of the operator.
     """
@@ -34,10 +34,10 @@ def enterprise_within(caller: Caller) -> ColumnElement[bool]:
 
 
 def owner_within(caller: Caller, uscc: ColumnElement[Any]) -> ColumnElement[bool]:
-    """The condition on a table that has a column of the enterprise and none of the region, and allows NULL there.
+    """The condition for a table with a column of the enterprise (NULL is allowed) and no column of the region.
 
-    A row without an enterprise (a decision about a standard or a signing key) concerns everybody, so everybody sees it.
+    A row without an enterprise (a decision about a standard or a signing key) is within everybody's reach.
     """
     if caller.reach == Reach():
-        return true()  # spares the operator's feed a list of every enterprise
+        return true()  # so that the operator's query does not list every enterprise
     return uscc.is_(None) | uscc.in_(select(enterprise.c.uscc).where(enterprise_within(caller)))

@@ -1,4 +1,4 @@
-"""Scans that have been drained from Redis: the monthly partitions, and each item's history."""
+"""Scans drained from Redis: the monthly partitions of `scan`, and the history of each item."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from zpcode.store import locks
 from zpcode.store.locks import Lock
 from zpcode.store.tables.codes import item_history, scan
 
-"""The advisory lock of whoever makes partitions."""
-
 
 def unscanned(connection: Connection, batches: Sequence[int]) -> list[int]:
-    """Those of these batches of which no item has a history."""
+    """The batches among these of which no item has a history."""
     if not batches:
         return []
     numbers = func.unnest(list(batches)).column_valued("number")
@@ -26,10 +24,10 @@ def unscanned(connection: Connection, batches: Sequence[int]) -> list[int]:
 
 
 def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Insert scans and return those that were not there yet: an entry delivered twice counts once.
+    """Insert scans and return the new ones: an entry that is delivered twice counts once.
 
-    Each row has every column of `scan`. A whole chunk is one statement of fixed text with one array for each
-    column: twenty times as quick as a VALUES list, which is compiled anew for every length.
+    Each row has every column of `scan`. The statement has a fixed text and one array for each column. This is twenty
+    times as fast as a VALUES list, which SQLAlchemy compiles again for every length.
     """
     if not rows:
         return []
@@ -40,10 +38,12 @@ def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str
 
 
 def count(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Add to items' histories; each row, one for an item, has every column of `item_history`."""
+    """Add scans to the histories of items. `rows` has one row for each item, with every column of `item_history`."""
     if not rows:
         return
-    ordered = sorted(rows, key=lambda row: (row["batch"], row["index"]))  # two drainers then lock in the same order
+    ordered = sorted(
+        rows, key=lambda row: (row["batch"], row["index"])
+    )  # so that two workers lock rows in the same order
     statement = insert(item_history).from_select(list(item_history.c.keys()), _arrays(item_history, ordered))
     new = statement.excluded
     first_city = case((new.first_at < item_history.c.first_at, new.first_city), else_=item_history.c.first_city)
@@ -61,7 +61,7 @@ def count(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _arrays(table: Table, rows: Sequence[dict[str, Any]]) -> Select[Any]:
-    """Rows as a query: one array for each column of a table, taken apart side by side."""
+    """The rows as a query: `unnest` of one array for each column of the table."""
     arrays = [cast([row[column.name] for row in rows], ARRAY(column.type)) for column in table.c]
     columns = (
         func.unnest(*arrays).table_valued(*(Column(column.name, column.type) for column in table.c)).render_derived()
@@ -70,7 +70,7 @@ def _arrays(table: Table, rows: Sequence[dict[str, Any]]) -> Select[Any]:
 
 
 def ensure_partition(connection: Connection, month: date) -> None:
-    """Make the partition of one month where it is missing. `month` is any day in it."""
+    """Create the partition of the month of the date `month` if it does not exist."""
     first = month.replace(day=1)
     following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
     name = f"scan_{first:%Y_%m}"

@@ -1,6 +1,6 @@
-"""Decisions as rows: `status_change` is append-only (the database refuses UPDATE, DELETE and TRUNCATE).
+"""Decisions in the table `status_change`, which is append-only: triggers refuse UPDATE, DELETE and TRUNCATE.
 
-Also here: to whom a target belongs, which decides who may speak about it.
+Also here: the enterprise that owns a target, which determines who may decide about it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NOTICE: Final = PUBLISHED & (status_change.c.action != Action.RESTORE.value)
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The enterprise a target belongs to."""
+    """The enterprise that a target belongs to."""
 
     uscc: str
     region: str
@@ -39,43 +39,43 @@ class Owner:
 
 
 def lock(connection: Connection, scope: Scope, target: str) -> None:
-    """Wait to be the only one who decides about this target, until the transaction ends."""
+    """Take the lock for decisions about a target until the transaction ends."""
     locks.hold_text(connection, Lock.TARGET, f"{scope}:{target}")
 
 
 def owner(connection: Connection, scope: Scope, target: str) -> Owner | None:
-    """Whose a lot, product, recognition, certificate or enterprise is, or None where there is no such thing.
+    """The enterprise of a lot, product, recognition or certificate, or the enterprise itself; None if it does not exist.
 
     A lot exists once a batch of codes names it.
     """
-    found = connection.execute(_owner_query(scope, target).limit(1)).one_or_none()
-    return None if found is None else Owner(found.uscc, found.region, msgspec.convert(found.name, Bilingual))
+    row = connection.execute(_owner_query(scope, target).limit(1)).one_or_none()
+    return None if row is None else Owner(row.uscc, row.region, msgspec.convert(row.name, Bilingual))
 
 
 def _owner_query(scope: Scope, target: str) -> Select[Any]:
-    who = select(enterprise.c.uscc, enterprise.c.region, enterprise.c.name)
+    query = select(enterprise.c.uscc, enterprise.c.region, enterprise.c.name)
     if scope is Scope.ENTERPRISE:
-        return who.where(enterprise.c.uscc == target)
+        return query.where(enterprise.c.uscc == target)
     if scope is Scope.CERTIFICATE:
-        return who.join(certificate, certificate.c.uscc == enterprise.c.uscc).where(certificate.c.number == target)
-    who = who.join(product, product.c.uscc == enterprise.c.uscc)
+        return query.join(certificate, certificate.c.uscc == enterprise.c.uscc).where(certificate.c.number == target)
+    query = query.join(product, product.c.uscc == enterprise.c.uscc)
     if scope is Scope.RECOGNITION:
-        return who.join(recognition, recognition.c.gtin == product.c.gtin).where(recognition.c.number == target)
+        return query.join(recognition, recognition.c.gtin == product.c.gtin).where(recognition.c.number == target)
     if scope is Scope.LOT:
         gtin, _, lot = target.partition(":")
         named = exists().where(batch.c.gtin == gtin, batch.c.lot == lot)
-        return who.where(product.c.gtin == gtin, named)
-    return who.where(product.c.gtin == target)
+        return query.where(product.c.gtin == gtin, named)
+    return query.where(product.c.gtin == target)
 
 
-def known(connection: Connection, scope: Scope, target: str) -> bool:
-    """Whether a standard is registered, or a key has signed for a batch."""
+def target_exists(connection: Connection, scope: Scope, target: str) -> bool:
+    """Whether a standard is registered, or a batch is signed with a key."""
     column = standard.c.number if scope is Scope.STANDARD else batch.c.key_id
     return bool(connection.execute(select(exists().where(column == target))).scalar())
 
 
 def add(connection: Connection, change: StatusChange, decided_by: str) -> StatusChange:
-    """Write a decision and return it with its number. The caller holds the audit log's lock: numbers follow commits."""
+    """Insert a decision and return it with its number. The caller has the lock of the audit log, so numbers are in commit order."""
     number = connection.execute(
         insert(status_change)
         .values(
@@ -102,7 +102,7 @@ def add(connection: Connection, change: StatusChange, decided_by: str) -> Status
 
 
 def history(connection: Connection, scope: Scope, target: str) -> list[StatusChange]:
-    """Every decision about a target, in the order in which they were made."""
+    """All decisions about a target, in the order in which they were made."""
     where = (status_change.c.scope == scope.value) & (status_change.c.target == target)
     return changes(connection, select(status_change).where(where).order_by(status_change.c.id))
 
@@ -115,21 +115,21 @@ def every(connection: Connection) -> Iterator[StatusChange]:
 
 
 def about(connection: Connection, targets: Sequence[tuple[Scope, str]]) -> list[StatusChange]:
-    """Every decision about some targets, in the order in which they were made."""
+    """All decisions about these targets, in the order in which they were made."""
     pairs = [(scope.value, target) for scope, target in targets]
     where = tuple_(status_change.c.scope, status_change.c.target).in_(pairs)
     return changes(connection, select(status_change).where(where).order_by(status_change.c.id))
 
 
 def batches_with_items(connection: Connection) -> set[int]:
-    """The batches of which single items have been decided about."""
+    """The numbers of the batches with decisions about single items."""
     number = func.split_part(status_change.c.target, ":", 1)
     rows = connection.execute(select(number).where(status_change.c.scope == Scope.CODE.value).distinct())
-    return {int(found) for found in rows.scalars()}
+    return {int(batch_number) for batch_number in rows.scalars()}
 
 
 def feed(connection: Connection, caller: Caller, after: int, limit: int) -> list[StatusChange]:
-    """Decisions within a caller's reach, and those about standards and keys, numbered above `after`."""
+    """Up to `limit` decisions numbered above `after`: those within a caller's reach, and those about standards and keys."""
     return changes(connection, _page(after, limit).where(owner_within(caller, status_change.c.uscc)))
 
 
@@ -143,7 +143,7 @@ def _page(after: int, limit: int) -> Select[Any]:
 
 
 def changes(connection: Connection, query: Select[Any]) -> list[StatusChange]:
-    """The decisions a query over whole rows gives, in its order."""
+    """The decisions that a query of whole rows returns, in its order."""
     return [_change(row) for row in connection.execute(query)]
 
 

@@ -85,12 +85,12 @@ def cards(context: CheckContext, outcome: CheckResult) -> None:
     with integrity.snapshot(context.engine) as connection:
         days = _days(connection, context)
         excepted = status.batches_with_items(connection)
-        for keys in integrity.wanted_cards(connection):
+        for keys in integrity.expected_cards(connection):
             outcome.examined += len(keys)
             for key, kind in _differing(connection, keys, days, excepted).items():
                 wrong.append(key)
                 _tell(outcome, key, kind)
-        for key in integrity.groundless_cards(connection, SHOWN + 1):
+        for key in integrity.baseless_cards(connection, SHOWN + 1):
             outcome.find("groundless", "卡片没有依据", "nothing stands behind this card", where=key)
     if context.repair and wrong:
         _repair(context, outcome, wrong)

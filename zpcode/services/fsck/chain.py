@@ -57,7 +57,7 @@ def decisions(context: CheckContext, outcome: CheckResult) -> None:
             said = {entry.detail.get("change"): entry for entry in _said(connection, chunk)}
             for one in chunk:
                 _compare(outcome, one, said.get(one.id))
-        entries = integrity.count_of(connection, "status.")
+        entries = integrity.count_audit_entries(connection, "status.")
     if entries != outcome.examined:
         outcome.find(
             "count",
@@ -68,7 +68,7 @@ def decisions(context: CheckContext, outcome: CheckResult) -> None:
 
 def _said(connection: Any, chunk: list[StatusChange]) -> list[Entry]:
     objects = sorted({f"{one.scope}:{one.target}" for one in chunk})
-    return integrity.said_of(connection, objects, sorted({f"status.{one.action}" for one in chunk}))
+    return integrity.audit_entries(connection, objects, sorted({f"status.{one.action}" for one in chunk}))
 
 
 def _compare(outcome: CheckResult, made: StatusChange, said: Entry | None) -> None:

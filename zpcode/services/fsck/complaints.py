@@ -56,7 +56,7 @@ def steps(context: CheckContext, outcome: CheckResult) -> None:
                 steps_in_all += len(taken_by)
                 _stands(outcome, found)
                 _compare(outcome, found, taken_by, said)
-        entries = sum(integrity.count_of(connection, action) for action in _ACTIONS)
+        entries = sum(integrity.count_audit_entries(connection, action) for action in _ACTIONS)
     if entries != steps_in_all:
         outcome.find(
             "count",
@@ -84,7 +84,7 @@ def _stands(outcome: CheckResult, found: Complaint) -> None:
 def _said(connection: Connection, chunk: Sequence[Complaint]) -> dict[_Key, Entry]:
     """The audit log's entries about these complaints by object, action and number of the step, which the first has not."""
     objects = [_object(found) for found in chunk]
-    entries = integrity.said_of(connection, objects, _ACTIONS)
+    entries = integrity.audit_entries(connection, objects, _ACTIONS)
     return {(entry.object, entry.action, entry.detail.get("event", 0)): entry for entry in entries}
 
 
@@ -139,7 +139,7 @@ def forgotten(context: CheckContext, outcome: CheckResult) -> None:
     """Nothing that the worker should have deleted is left; `--repair` deletes it now."""
     bound = context.now - rules.KEPT_AFTER_END - _GRACE
     with integrity.snapshot(context.engine) as connection:
-        outcome.examined = complaints.keeping(connection)
+        outcome.examined = complaints.count_kept(connection)
         kept = complaints.overdue(connection, bound)
     for number in kept:
         outcome.find("kept", "联系方式或照片尚未删除", "its contact or photos are still kept", where=number)

@@ -36,7 +36,7 @@ def events(context: CheckContext, outcome: CheckResult) -> None:
             recorded, withdrawn = _said(connection, chunk)
             for event in chunk:
                 _compare(outcome, event, recorded.get(event.id), withdrawn.get(event.id))
-        said = integrity.events_said(connection)
+        said = integrity.count_audited_events(connection)
     if said != outcome.examined:
         outcome.find(
             "count",
@@ -49,12 +49,12 @@ def _said(connection: Connection, chunk: Sequence[JourneyEvent]) -> tuple[Told, 
     """What the log says by event: as it was recorded, and of its withdrawal."""
     objects = sorted({event.subject.name for event in chunk})
     recorded: dict[int, dict[str, Any]] = {}
-    for entry in integrity.said_of(connection, objects, ["journey.record"]):
+    for entry in integrity.audit_entries(connection, objects, ["journey.record"]):
         for detail in entry.detail.get("events", ()):
             recorded[detail.get("event")] = {"object": entry.object, "by": entry.actor, "said": detail}
     withdrawn: dict[int, dict[str, Any]] = {
         entry.detail.get("event", 0): entry.detail | {"by": entry.actor}
-        for entry in integrity.said_of(connection, objects, ["journey.withdraw"])
+        for entry in integrity.audit_entries(connection, objects, ["journey.withdraw"])
     }
     return recorded, withdrawn
 

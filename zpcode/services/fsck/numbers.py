@@ -145,7 +145,7 @@ def logged(context: CheckContext, outcome: CheckResult) -> None:
             outcome.examined += len(chunk)
             objects = [f"batch:{batch.number}" for batch in chunk]
             entries: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
-            for entry in integrity.said_of(connection, objects, ["batch.reserve", "batch.issue"]):
+            for entry in integrity.audit_entries(connection, objects, ["batch.reserve", "batch.issue"]):
                 entries[entry.object, entry.action].append(entry)
             for batch in chunk:
                 name = f"batch:{batch.number}"
@@ -201,7 +201,7 @@ def _issued(batch: Batch) -> dict[str, Any]:
 def quotas(context: CheckContext, outcome: CheckResult) -> None:
     """No enterprise above its quota, unless the quota was lowered after its last batch."""
     with integrity.snapshot(context.engine) as connection:
-        outcome.examined = integrity.enterprises(connection)
+        outcome.examined = integrity.count_enterprises(connection)
         for enterprise in integrity.overdrawn(connection):
             outcome.find(
                 "quota",
@@ -214,7 +214,7 @@ def quotas(context: CheckContext, outcome: CheckResult) -> None:
 def orders(context: CheckContext, outcome: CheckResult) -> None:
     """No key without a batch, and no batch with two keys."""
     with integrity.snapshot(context.engine) as connection:
-        outcome.examined = integrity.orders(connection)
+        outcome.examined = integrity.count_orders(connection)
         for caller, key, number in integrity.orders_astray(connection, SHOWN + 1):
             outcome.find(
                 "order",

@@ -52,7 +52,7 @@ def _astray(context: CheckContext, outcome: CheckResult) -> tuple[set[int], dict
     """The batches that nobody comes for, and the jobs that lead nowhere with the reason and two texts."""
     lonely = _lonely(context, outcome)
     with transaction(context.engine) as connection:
-        homeless = jobs.homeless(connection, SHOWN + 1)
+        homeless = jobs.without_batch(connection, SHOWN + 1)
         abandoned = jobs.abandoned(connection, SHOWN + 1)
     lost = dict.fromkeys(homeless, ("homeless", "任务没有对应的批次", "there is no batch for this job"))
     words = ("abandoned", "执行它的后台进程已不在", "the worker that was at it is gone")

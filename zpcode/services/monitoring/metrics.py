@@ -109,7 +109,7 @@ def of_counts(counts: Counts) -> Iterator[Metric]:
 def _of_batches(counts: Counts) -> Iterator[Metric]:
     states = {"reserved": counts.waiting, "issued": counts.batches - counts.waiting}
     yield gauges("zpcode_batches", "Batches by state.", "state", states)
-    yield GaugeMetricFamily("zpcode_batches_hindered", "Reserved batches that record why they wait.", counts.hindered)
+    yield GaugeMetricFamily("zpcode_batches_hindered", "Reserved batches that record why they wait.", counts.blocked)
     waited = 0.0 if counts.oldest is None else (datetime.now(UTC) - counts.oldest).total_seconds()
     meaning = "For how long the oldest reserved batch has waited."
     yield GaugeMetricFamily("zpcode_batches_waiting_seconds", meaning, waited)

@@ -31,7 +31,7 @@ def look(engine: Engine, shelf: PictureStorage, *, now: datetime) -> CleanUp:
     """Compare shelf and products; nothing is changed. Raises Unavailable."""
     lying = list(shelf.listing())  # first: what is put from here on is young
     with transaction(engine) as connection:
-        shown = {one.picture.digest: one.picture for one in store.developed(connection)}
+        shown = {one.picture.digest: one.picture for one in store.stored_pictures(connection)}
     orphans = tuple(one for one in lying if one.digest not in shown and now - one.put_at > SPARED)
     there = {one.name for one in lying}
     missing = tuple(sorted(name for picture in shown.values() for name in names(picture) if name not in there))

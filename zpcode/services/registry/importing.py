@@ -89,7 +89,7 @@ def _prints(
     if source is None or not names:
         return import_.Prints()
     with transaction(engine) as connection:
-        known = store.developed(connection, draft.registry.products)
+        known = store.stored_pictures(connection, draft.registry.products)
     return import_.prints(names, source, known, keep=keep)
 
 

@@ -90,7 +90,7 @@ def _write(
         audit.append(
             connection, at=now, actor=caller.name, action="product.picture", object_=f"product:{gtin}", detail=detail
         )
-        store.set_developed(connection, gtin, which.column, developed, now)
+        store.set_picture(connection, gtin, which.column, developed, now)
         write_cards(connection, [gtin], calendar.today(now))
 
 

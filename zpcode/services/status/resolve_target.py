@@ -70,7 +70,7 @@ def to_read(connection: Connection, target: ParsedTarget, caller: Caller) -> Dec
 
 def _record(connection: Connection, target: RecordTarget, caller: Caller) -> DecisionTarget:
     if target.scope in _OWNERLESS:
-        if not status.known(connection, target.scope, target.key):
+        if not status.target_exists(connection, target.scope, target.key):
             raise _unknown(target)
         return DecisionTarget(target.scope, target.key)
     owner = status.owner(connection, target.scope, target.key)

@@ -1,9 +1,9 @@
 """Whether PostgreSQL still answers: what keeps a request from waiting for a server that is frozen or cut off.
 
-psycopg waits without bound, and so do the kernel's own limits on a unix socket. A session that has heard nothing
-for a second therefore asks whether the server answers anybody (a new connection, two seconds). If it does, the
-statement is merely slow and may take what the server allows; if not, the session is given up, and whoever comes
-next is refused at once until the server has answered again.
+psycopg waits without a time limit; so does the kernel on a unix socket. A session that has received nothing for one
+second therefore probes the server: it opens a new connection, with a limit of two seconds. If the probe succeeds, the
+statement is merely slow and may take as long as the server allows. If the probe fails, the session is closed, and
+further sessions are refused at once until a probe succeeds again.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _logger = logging.getLogger(__name__)
 
 
 class DatabaseLiveness:
-    """One server's pulse, shared by all threads of an engine. `probe` opens and closes a connection or raises.
+    """Whether one server is alive; shared by all threads of an engine. `probe` opens and closes a connection or raises.
 
-    `gone` says that the server was found to answer nobody. `statement` is how long (seconds) a session may hear
-    nothing although the server lives: more than the server itself allows a statement.
+    `gone` is True after a failed probe. `statement` is how long (seconds) a session may receive nothing from a live
+    server; it is longer than the server's own limit for a statement.
     """
 
     def __init__(self, probe: Callable[[], object], *, statement: float) -> None:
@@ -39,7 +39,7 @@ class DatabaseLiveness:
         self._asked = 0.0  # when the last probe began, monotonic
 
     def check(self) -> None:
-        """Raise psycopg.OperationalError where the server is gone; once a second somebody asks anew instead."""
+        """Raise psycopg.OperationalError if the server is gone. Once a second, one caller probes the server first."""
         if not self.gone:
             return
         if time.monotonic() - self._asked >= AGAIN_SECONDS and self._asking.acquire(blocking=False):
@@ -50,10 +50,12 @@ class DatabaseLiveness:
         if self.gone:
             raise psycopg.OperationalError("the server answers nobody")
 
-    def beats(self) -> bool:
-        """Whether the server answers. Whoever asks while somebody else does takes their answer."""
+    def is_alive(self) -> bool:
+        """Probe the server and return whether it is alive. A caller that waits for another thread's probe uses its result."""
         since = time.monotonic()
-        while not self._asking.acquire(timeout=_TICK):  # a plain wait may be overtaken for ever by those who come later
+        while not self._asking.acquire(
+            timeout=_TICK
+        ):  # a wait without a timeout could be overtaken for ever by later threads
             if self.gone:
                 return False
         try:
@@ -64,22 +66,22 @@ class DatabaseLiveness:
             self._asking.release()
 
     def missed(self) -> None:
-        """A connection could not be made in time: as good as a probe."""
+        """Record that a connection timed out; this counts as a failed probe."""
         self._asked = time.monotonic()
-        self._note(gone=True)
+        self._set(gone=True)
 
     def _ask(self) -> None:
         self._asked = time.monotonic()
         try:
             self._probe()
         except psycopg.errors.ConnectionTimeout:
-            self._note(gone=True)
+            self._set(gone=True)
         except psycopg.OperationalError:
-            pass  # an answer, if not a kind one: refused, too many connections, starting up
+            pass  # the server is alive: it refuses, is starting up, or has too many connections
         else:
-            self._note(gone=False)
+            self._set(gone=False)
 
-    def _note(self, *, gone: bool) -> None:
+    def _set(self, *, gone: bool) -> None:
         if gone != self.gone:
             self.gone = gone
             _logger.log(
@@ -90,50 +92,50 @@ class DatabaseLiveness:
 
 
 class LivenessSession(psycopg.Connection[Any]):
-    """A connection that gives up on a server without a pulse: it is closed, and psycopg.OperationalError raised."""
+    """A connection that does not wait for a dead server: it closes itself and raises psycopg.OperationalError."""
 
-    pulse: DatabaseLiveness
+    liveness: DatabaseLiveness
 
     @classmethod
     def connect(cls, *arguments: Any, **options: Any) -> Self:
-        """As psycopg's, and refused at once where the server is known to be gone."""
-        cls.pulse.check()
+        """Connect as psycopg does; raise at once while the server is gone."""
+        cls.liveness.check()
         try:
             return super().connect(*arguments, **options)
         except psycopg.errors.ConnectionTimeout:
-            cls.pulse.missed()
+            cls.liveness.missed()
             raise
 
     def wait(self, gen: PQGen[RV], interval: float = _TICK, timeout: float | None = None) -> RV:
-        """As psycopg's, with silence bounded."""
+        """Wait as psycopg does, but not without limit for a silent server."""
         return super().wait(self._bounded(gen), interval, timeout)
 
     def _bounded(self, gen: PQGen[RV]) -> PQGen[RV]:
-        """The generator of psycopg, with an eye on when the socket was last ready."""
-        pulse = self.pulse
-        if pulse.gone:
+        """Psycopg's generator, which also measures how long the socket has not been ready."""
+        liveness = self.liveness
+        if liveness.gone:
             self._give_up()
         try:
             awaited = next(gen)
-            heard, patience = time.monotonic(), PATIENCE_SECONDS
+            heard_at, patience = time.monotonic(), PATIENCE_SECONDS
             while True:
                 ready = yield awaited
                 if ready:
-                    heard, patience = time.monotonic(), PATIENCE_SECONDS
-                elif (silent := time.monotonic() - heard) > patience:
-                    if silent > pulse.statement or not pulse.beats():
+                    heard_at, patience = time.monotonic(), PATIENCE_SECONDS
+                elif (silent := time.monotonic() - heard_at) > patience:
+                    if silent > liveness.statement or not liveness.is_alive():
                         self._give_up()
                     patience *= 2  # alive, and busy: a lock, a long statement
                 awaited = gen.send(ready)
         except StopIteration as end:
-            found: RV = end.value
-            return found
+            result: RV = end.value
+            return result
 
     def _give_up(self) -> None:
         self.close()
         raise psycopg.OperationalError("the server answers nobody; the session was given up")
 
 
-def sessions(pulse: DatabaseLiveness) -> type[LivenessSession]:
-    """The class of connections under this pulse, for a pool to make them of."""
-    return type("Session", (LivenessSession,), {"pulse": pulse})
+def sessions(liveness: DatabaseLiveness) -> type[LivenessSession]:
+    """The connection class for a pool whose connections share this liveness."""
+    return type("Session", (LivenessSession,), {"liveness": liveness})

@@ -1,4 +1,4 @@
-"""Connections, transactions, migrations and roles: what every other room of `store` stands on."""
+"""Connections, transactions and migrations: the base of every other module of `store`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from zpcode.store import locks
 from zpcode.store.database.liveness import PROBE_SECONDS, DatabaseLiveness, LivenessSession, sessions
 from zpcode.store.locks import Lock
 
-# SQLAlchemy's name stops here: what stands above the store knows these two types and no more of it.
+# Other packages import these two SQLAlchemy types from here, so that only the store imports SQLAlchemy.
 __all__ = ["Connection", "Engine", "connect", "migrate", "transaction"]
 
 STATEMENT_SECONDS = 30
-_SLACK_SECONDS = 5  # the server's own bound on a statement comes first
+_SLACK_SECONDS = 5  # the server's own time limit for a statement comes first
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 _AWAY: Final = Text(
     "数据库暂时无法访问或写入，请稍后再试", "the database cannot be reached or written to just now; try again shortly"
@@ -37,9 +37,8 @@ _UNSURE: Final = Text(
 def connect(url: str, *, pool_size: int = 10) -> Engine:
     """An engine on a libpq URL (`postgresql://…`). Nothing is opened yet.
 
-    Connections are checked before use, time out after 3 s, and no statement runs longer than 30 s; a server that
-    answers nobody any more is given up after about 3 s (`zpcode.store.database.liveness`). Raises Unavailable where the URL is
-    not one.
+    Connections are checked before use and time out after 3 s. No statement runs longer than 30 s. A dead server is
+    noticed after about 3 s (`zpcode.store.database.liveness`). Raises Unavailable if `url` is not a database URL.
     """
     try:
         engine = create_engine(
@@ -48,7 +47,7 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
             max_overflow=pool_size,
             pool_pre_ping=True,
             pool_timeout=5,
-            hide_parameters=True,  # an error's text reaches the log; keys of batches are among the parameters
+            hide_parameters=True,  # error texts are logged, and parameters include the keys of batches
             connect_args={
                 "connect_timeout": 3,
                 "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC",
@@ -60,10 +59,10 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
                 "ZPCODE_DATABASE_URL 不是数据库地址，应为 postgresql://用户:口令@主机/库名",
                 "ZPCODE_DATABASE_URL is no database address: postgresql://user:password@host/name",
             )
-        ) from None  # its text holds the password
+        ) from None  # the error's text contains the password
     arguments, options = engine.dialect.create_connect_args(engine.url)
-    kind = sessions(_pulse(*arguments, **options))
-    engine.update_execution_options(pulse=kind.pulse)
+    kind = sessions(_liveness(*arguments, **options))
+    engine.update_execution_options(liveness=kind.liveness)
 
     @event.listens_for(engine, "do_connect")
     def _(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> LivenessSession:
@@ -73,11 +72,11 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
 
 
 def session_class(url: str) -> type[LivenessSession]:
-    """The class of connections to the database at a libpq URL, for a pool that is not ours: as bounded as `connect`'s."""
-    return sessions(_pulse(url))
+    """The connection class for another library's pool on a libpq URL, with the same time limits as `connect`."""
+    return sessions(_liveness(url))
 
 
-def _pulse(*arguments: Any, **options: Any) -> DatabaseLiveness:
+def _liveness(*arguments: Any, **options: Any) -> DatabaseLiveness:
     def probe() -> None:
         psycopg.connect(*arguments, **options | {"connect_timeout": PROBE_SECONDS}).close()
 
@@ -88,11 +87,11 @@ def _pulse(*arguments: Any, **options: Any) -> DatabaseLiveness:
 def transaction(engine: Engine) -> Iterator[Connection]:
     """One transaction: committed at the end, rolled back by any error.
 
-    Raises Unavailable where PostgreSQL cannot be reached, goes away in the middle, or cannot write.
+    Raises Unavailable if PostgreSQL cannot be reached, disconnects during the transaction, or cannot write.
     """
     away = _AWAY
     try:
-        engine.get_execution_options()["pulse"].check()
+        engine.get_execution_options()["liveness"].check()
         with engine.begin() as connection:
             yield connection
             away = _UNSURE
@@ -105,16 +104,16 @@ def transaction(engine: Engine) -> Iterator[Connection]:
 
 
 def _is_outage(error: DBAPIError | PoolTimeoutError) -> bool:
-    """Whether the server's state is to blame: gone, full, or broken inside (SQLSTATE class XX), and not the statement."""
+    """Whether the server is the cause (gone, full, or an internal error, SQLSTATE class XX) and not the statement."""
     if isinstance(error, (OperationalError, PoolTimeoutError)) or error.connection_invalidated:
         return True
     return (getattr(error.orig, "sqlstate", None) or "").startswith("XX")
 
 
 def migrate(engine: Engine, *, scan_role: str | None = None) -> None:
-    """Bring the schema to the newest revision; let `scan_role` read the scan view and nothing else.
+    """Upgrade the schema to the newest revision; grant `scan_role` SELECT on the scan view and nothing else.
 
-    Two processes migrating at once wait for each other (advisory lock).
+    Only one process migrates at a time (advisory lock).
     """
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))

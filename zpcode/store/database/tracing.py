@@ -14,7 +14,7 @@ _LONGEST: Final = 2000
 
 
 def trace(engine: Engine, tracer: Tracer) -> None:
-    """Record every statement of an engine. Where tracing is off the engine is left as it is."""
+    """Record a span for every statement of an engine. Does nothing if tracing is off."""
     if tracer is tracing.OFF:
         return
 

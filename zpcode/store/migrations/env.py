@@ -1,4 +1,4 @@
-"""Alembic's entry point: runs the migrations on the connection that `store.session.migrate` hands over."""
+"""Alembic's entry point: runs the migrations on the connection of `zpcode.store.database.session.migrate`."""
 
 from __future__ import annotations
 

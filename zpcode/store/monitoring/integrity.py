@@ -1,7 +1,7 @@
-"""What `zpcode fsck` reads: whole tables in one snapshot, in chunks, and the rows that contradict each other.
+"""The queries of `zpcode fsck`: whole tables in one snapshot, and rows that contradict each other.
 
-Nothing here writes. Every query either streams, goes by key, or has a bound, so that memory does not grow with
-the tables; time does, and the statement limit of a request does not hold here.
+Nothing here writes. Every query is streamed, paged by key or limited, so its memory does not grow with the tables. Its
+time does, so the time limit for statements does not apply here.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _EVERYBODY = Caller(Role.OPERATOR, "*", "fsck")
 _CHUNK = 500
 
 
-def unhurried(engine: Engine) -> None:
-    """Let statements on this engine take as long as they need, as long as the server lives: not for a service."""
+def remove_time_limit(engine: Engine) -> None:
+    """Remove the time limit for statements on this engine while the server is alive. Not for a service."""
     engine.get_execution_options()["pulse"].statement = math.inf
 
 
 @contextmanager
 def snapshot(engine: Engine) -> Iterator[Connection]:
-    """One moment of the database, however long it is looked at; nothing can be written. Raises Unavailable."""
-    still = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    with transaction(still) as connection:
+    """A read-only transaction that sees one moment of the database, without a time limit. Raises Unavailable."""
+    read_only = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+    with transaction(read_only) as connection:
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         yield connection
 
@@ -54,13 +54,13 @@ def every_batch(connection: Connection) -> Iterator[list[Batch]]:
 
 
 def last_number(connection: Connection) -> int:
-    """The highest batch number that was ever given out; 0 before the first."""
+    """The highest batch number ever used; 0 before the first."""
     row = connection.execute(text("SELECT last_value, is_called FROM batch_number")).one()
     return int(row.last_value) if row.is_called else 0
 
 
-def said_of(connection: Connection, objects: Sequence[str], actions: Sequence[str]) -> list[Entry]:
-    """The audit log's entries about some objects with some actions, oldest first."""
+def audit_entries(connection: Connection, objects: Sequence[str], actions: Sequence[str]) -> list[Entry]:
+    """The entries of the audit log about these objects with these actions, oldest first."""
     query = select(audit).where(
         audit.c.object == func.any(bindparam("objects", list(objects), ARRAY(String))),
         audit.c.action == func.any(bindparam("actions", list(actions), ARRAY(String))),
@@ -69,20 +69,20 @@ def said_of(connection: Connection, objects: Sequence[str], actions: Sequence[st
     return [Entry(row.id, row.at, row.actor, row.action, row.object, row.detail) for row in rows]
 
 
-def count_of(connection: Connection, prefix: str) -> int:
-    """How many entries of the audit log have an action that begins so, as `status.`."""
+def count_audit_entries(connection: Connection, prefix: str) -> int:
+    """The number of entries of the audit log whose action begins with `prefix`, such as `status.`."""
     query = select(func.count()).select_from(audit).where(audit.c.action.startswith(prefix, autoescape=True))
     return int(connection.execute(query).scalar_one())
 
 
-def events_said(connection: Connection) -> int:
-    """How many events of journeys the audit log has."""
+def count_audited_events(connection: Connection) -> int:
+    """The number of journey events in the audit log."""
     query = "SELECT coalesce(sum(jsonb_array_length(detail -> 'events')), 0) FROM audit WHERE action = 'journey.record'"
     return int(connection.execute(text(query)).scalar_one())
 
 
 class Overdrawn(NamedTuple):
-    """An enterprise that had more item codes than its quota allowed when it asked for the last of them."""
+    """An enterprise whose item codes exceeded its quota when it ordered the last of them."""
 
     uscc: str
     quota: int
@@ -90,9 +90,9 @@ class Overdrawn(NamedTuple):
 
 
 def overdrawn(connection: Connection) -> list[Overdrawn]:
-    """Enterprises over a quota that has stood unchanged since their last batch of items was reserved.
+    """The enterprises whose item codes exceed a quota that has not changed since their last batch of items.
 
-    A quota that was lowered later is no contradiction: what was printed before stays printed.
+    A quota that was lowered later is no contradiction: codes printed before remain valid.
     """
     rows = connection.execute(
         text(
@@ -104,18 +104,18 @@ def overdrawn(connection: Connection) -> list[Overdrawn]:
     return [Overdrawn(row.uscc, row.code_quota, int(row.used)) for row in rows]
 
 
-def enterprises(connection: Connection) -> int:
-    """How many enterprises there are."""
+def count_enterprises(connection: Connection) -> int:
+    """The number of enterprises."""
     return int(connection.execute(select(func.count()).select_from(enterprise)).scalar_one())
 
 
-def orders(connection: Connection) -> int:
-    """How many idempotency keys there are."""
+def count_orders(connection: Connection) -> int:
+    """The number of idempotency keys."""
     return int(connection.execute(select(func.count()).select_from(idempotency)).scalar_one())
 
 
 def orders_astray(connection: Connection, limit: int) -> list[tuple[str, str, int | None]]:
-    """Idempotency keys (caller, key, batch) that name no batch, or one that another key has made."""
+    """Idempotency keys (caller, key, batch) without an existing batch, or with the batch of another key."""
     rows = connection.execute(
         text(
             "SELECT i.caller, i.key, i.batch FROM idempotency i LEFT JOIN batch b ON b.number = i.batch"
@@ -130,13 +130,13 @@ def orders_astray(connection: Connection, limit: int) -> list[tuple[str, str, in
 # Cards ---------------------------------------------------------------------------------------------------
 
 
-def cards(connection: Connection) -> int:
-    """How many cards there are."""
+def count_cards(connection: Connection) -> int:
+    """The number of cards."""
     return int(connection.execute(select(func.count()).select_from(card)).scalar_one())
 
 
 def newest_card(connection: Connection) -> tuple[int, date]:
-    """The highest revision of any card (0 without one), and the day the product cards stand for."""
+    """The highest revision of a card (0 without cards), and the date for which the product cards were derived."""
     row = connection.execute(
         text("SELECT (SELECT coalesce(max(revision), 0) FROM card) AS newest, turned_on FROM card_head")
     ).one()
@@ -144,36 +144,36 @@ def newest_card(connection: Connection) -> tuple[int, date]:
 
 
 def cards_after(connection: Connection, key: str, limit: int) -> list[Card]:
-    """The next cards by key, in the database's own order; the first ones after an empty key."""
+    """Up to `limit` cards with keys greater than `key` in the collation of the database; from the first for an empty key."""
     rows = connection.execute(select(card).where(card.c.key > key).order_by(card.c.key).limit(limit))
     return [Card(row.key, row.revision, bytes(row.body)) for row in rows]
 
 
-def known_cards(connection: Connection, keys: Sequence[str]) -> set[str]:
-    """Those of these keys under which there is a card."""
+def existing_cards(connection: Connection, keys: Sequence[str]) -> set[str]:
+    """The keys among these that have a card."""
     among = card.c.key == func.any(bindparam("keys", list(keys), ARRAY(String)))
     return set(connection.execute(select(card.c.key).where(among)).scalars())
 
 
 _NOTICE_EXISTS = str(exists().where(NOTICE).compile(compile_kwargs={"literal_binds": True}))
-_WANTED = f"""
+_EXPECTED = f"""
     SELECT 'p:' || gtin AS key FROM product
     UNION ALL SELECT 'b:' || number FROM batch
     UNION ALL SELECT DISTINCT 'l:' || gtin || ':' || lot FROM batch WHERE level = 'lot'
     UNION ALL SELECT DISTINCT 's:' || scope || ':' || target FROM status_change WHERE scope NOT IN ('code', 'range', 'batch')
     UNION ALL SELECT DISTINCT 'x:' || target FROM status_change WHERE scope = 'code'
     UNION ALL SELECT 'n:' WHERE {_NOTICE_EXISTS}
-"""  # noqa: S608 - the text above
+"""  # noqa: S608 - constant text, see above
 
 
-def wanted_cards(connection: Connection) -> Iterator[list[str]]:
-    """The keys of all cards there have to be, 500 at a time."""
-    for chunk in connection.execute(text(_WANTED).execution_options(yield_per=_CHUNK)).scalars().partitions():
+def expected_cards(connection: Connection) -> Iterator[list[str]]:
+    """The keys of all cards that must exist, 500 at a time."""
+    for chunk in connection.execute(text(_EXPECTED).execution_options(yield_per=_CHUNK)).scalars().partitions():
         yield list(chunk)
 
 
 class LotRow(NamedTuple):
-    """A lot that has lot codes: its dates, and when the first of its batches became active."""
+    """A lot with lot codes: its dates, and when the first of its batches became active."""
 
     gtin: str
     lot: str
@@ -182,8 +182,8 @@ class LotRow(NamedTuple):
     activated_at: datetime | None
 
 
-def lots(connection: Connection, wanted: Sequence[tuple[str, str]]) -> list[LotRow]:
-    """These lots (GTIN, lot) as their batches make them."""
+def lots(connection: Connection, lot_keys: Sequence[tuple[str, str]]) -> list[LotRow]:
+    """These lots (GTIN, lot), as derived from their batches."""
     columns = batch.c
     query = (
         select(
@@ -193,20 +193,20 @@ def lots(connection: Connection, wanted: Sequence[tuple[str, str]]) -> list[LotR
             func.max(columns.expiry_date),
             func.min(columns.activated_at),
         )
-        .where(columns.level == "lot", tuple_(columns.gtin, columns.lot).in_(wanted))
+        .where(columns.level == "lot", tuple_(columns.gtin, columns.lot).in_(lot_keys))
         .group_by(columns.gtin, columns.lot)
     )
     return [LotRow(*row) for row in connection.execute(query)]
 
 
 def cards_under(connection: Connection, prefix: str) -> Iterator[list[Card]]:
-    """The cards whose keys begin so (`s:`, `x:7:`), 500 at a time."""
+    """The cards whose keys begin with `prefix` (`s:`, `x:7:`), 500 at a time."""
     query = select(card).where(card.c.key.startswith(prefix, autoescape=True))
     for chunk in connection.execute(query.execution_options(yield_per=_CHUNK)).partitions():
         yield [Card(row.key, row.revision, bytes(row.body)) for row in chunk]
 
 
-_GROUNDLESS = {
+_BASELESS = {
     "p": "NOT EXISTS (SELECT FROM product p WHERE p.gtin = substr(c.key, 3))",
     "b": "NOT EXISTS (SELECT FROM batch b WHERE b.number::text = substr(c.key, 3))",
     "l": "NOT EXISTS (SELECT FROM batch b WHERE b.level = 'lot' AND b.gtin = split_part(c.key, ':', 2)"
@@ -218,21 +218,21 @@ _GROUNDLESS = {
 }
 
 
-def groundless_cards(connection: Connection, limit: int) -> list[str]:
-    """Keys of cards without the product, batch, lot or decision they should stand for."""
-    found: list[str] = []
-    for kind, missing in _GROUNDLESS.items():
-        query = text(f"SELECT c.key FROM card c WHERE c.key LIKE '{kind}:%' AND {missing} ORDER BY 1 LIMIT :limit")  # noqa: S608 - the texts above
-        found += connection.execute(query, {"limit": limit}).scalars()
-    unheard = text("SELECT key FROM card WHERE key !~ '^[pblsxn]:' ORDER BY 1 LIMIT :limit")
-    return [*found, *connection.execute(unheard, {"limit": limit}).scalars()][:limit]
+def baseless_cards(connection: Connection, limit: int) -> list[str]:
+    """The keys of up to `limit` cards whose product, batch, lot or decision does not exist."""
+    keys: list[str] = []
+    for kind, missing in _BASELESS.items():
+        query = text(f"SELECT c.key FROM card c WHERE c.key LIKE '{kind}:%' AND {missing} ORDER BY 1 LIMIT :limit")  # noqa: S608 - constant texts, see above
+        keys += connection.execute(query, {"limit": limit}).scalars()
+    unknown_kind = text("SELECT key FROM card WHERE key !~ '^[pblsxn]:' ORDER BY 1 LIMIT :limit")
+    return [*keys, *connection.execute(unknown_kind, {"limit": limit}).scalars()][:limit]
 
 
 # Scans ---------------------------------------------------------------------------------------------------
 
 
 class Tally(NamedTuple):
-    """An item whose history and whose scans contradict each other: what it counts, and how many scans there are."""
+    """An item whose history contradicts its scans: the scans that the history counts, and the stored scans."""
 
     batch: int
     item: int
@@ -241,16 +241,16 @@ class Tally(NamedTuple):
 
 
 def overcounted(connection: Connection, limit: int) -> list[Tally]:
-    """Items whose history counts more than there are scans of them, or speaks of times without a scan.
+    """Up to `limit` items whose history counts more scans than are stored, or has a time outside of the stored scans.
 
-    Histories that begin before the oldest scan kept are left out: the partitions of those months may be gone.
+    Histories that begin before the oldest stored scan are left out: the partitions of those months may be deleted.
     """
     rows = connection.execute(
         text(
-            "WITH found AS (SELECT batch, index, count(*) AS scans, min(at) AS first_at, max(at) AS last_at FROM scan"
+            "WITH counted AS (SELECT batch, index, count(*) AS scans, min(at) AS first_at, max(at) AS last_at FROM scan"
             " WHERE batch IS NOT NULL AND index IS NOT NULL GROUP BY batch, index)"
             " SELECT h.batch, h.index AS item, h.scans AS counted, coalesce(f.scans, 0) AS scans"
-            " FROM item_history h LEFT JOIN found f USING (batch, index)"
+            " FROM item_history h LEFT JOIN counted f USING (batch, index)"
             " WHERE h.first_at >= (SELECT coalesce(min(at), '-infinity') FROM scan) AND (h.scans > coalesce(f.scans, 0)"
             " OR h.first_at < f.first_at OR h.last_at > f.last_at OR h.scans < 1)"
             " ORDER BY 1, 2 LIMIT :limit"
@@ -261,7 +261,7 @@ def overcounted(connection: Connection, limit: int) -> list[Tally]:
 
 
 def totals(connection: Connection) -> tuple[int, int]:
-    """What all histories that lie wholly within the scans kept count together, and how many scans of items there are."""
+    """The scans counted by all histories that begin within the stored scans, and the number of stored scans of items."""
     row = connection.execute(
         text(
             "SELECT (SELECT coalesce(sum(scans), 0) FROM item_history"
@@ -273,7 +273,7 @@ def totals(connection: Connection) -> tuple[int, int]:
 
 
 def histories_astray(connection: Connection, limit: int) -> list[tuple[int, int]]:
-    """Histories (batch, index) of items that no batch has."""
+    """Histories (batch, index) of items that do not exist."""
     rows = connection.execute(
         text(
             "SELECT h.batch, h.index AS item FROM item_history h LEFT JOIN batch b ON b.number = h.batch"
@@ -286,7 +286,7 @@ def histories_astray(connection: Connection, limit: int) -> list[tuple[int, int]
 
 
 class Counted(NamedTuple):
-    """One item's history as the database counts it."""
+    """The history of one item in the database."""
 
     batch: int
     item: int
@@ -296,7 +296,7 @@ class Counted(NamedTuple):
 
 
 def histories_after(connection: Connection, batch: int, index: int, limit: int) -> list[Counted]:
-    """The next histories by batch and index."""
+    """Up to `limit` histories that follow this batch and index, in order."""
     after = text("(item_history.batch, item_history.index) > (:batch, :index)").bindparams(
         bindparam("batch", batch, BigInteger), bindparam("index", index, BigInteger)
     )
@@ -307,7 +307,7 @@ def histories_after(connection: Connection, batch: int, index: int, limit: int) 
 
 
 def partitions(connection: Connection) -> set[str]:
-    """The names of the monthly partitions of `scan`, as `scan_2026_11`, and of the one for everything else."""
+    """The names of the partitions of `scan`: the monthly ones, such as `scan_2026_11`, and the default partition."""
     rows = connection.execute(
         text(
             "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'scan'::regclass"
@@ -317,7 +317,7 @@ def partitions(connection: Connection) -> set[str]:
 
 
 def unplaced_scans(connection: Connection) -> list[tuple[str, int]]:
-    """Months (YYYY-MM) of which scans lie in the partition for everything else, and how many."""
+    """The months (YYYY-MM) of scans in the default partition, with the number of scans."""
     rows: Any = connection.execute(
         text(
             "SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM') AS month, count(*) AS n FROM scan_default GROUP BY 1 ORDER BY 1"

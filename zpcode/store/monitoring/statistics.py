@@ -1,4 +1,4 @@
-"""The database counted, for whoever watches it: every query is bounded in time and cheap however much there is."""
+"""Counts of the database for the metrics. Every query is cheap and has a time limit, whatever the size of the tables."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ MILLISECONDS: Final = 2000
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What is in the database. `oldest` is when the first batch that still waits was ordered; None without one.
+    """Counts of the database. `waiting` batches are reserved; `blocked` ones of them have a problem.
 
-    `jobs` are those of the queue by status, `partitions` says for each month asked for whether it has one, and
-    `stray` whether scans stand in the default partition: none should.
+    `oldest` is the order time of the oldest waiting batch, or None. `jobs` counts the jobs of the queue by status.
+    `partitions` says for each requested month whether its partition exists. `stray` is True if the default partition
+    has scans; it should have none.
     """
 
     audit_entries: int
     batches: int
     waiting: int
-    hindered: int
+    blocked: int
     oldest: datetime | None
     jobs: dict[str, int]
     partitions: tuple[bool, ...]
@@ -36,7 +37,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Decisions:
-    """Decisions by scope and action, and those with a notice, up to the one numbered `last`."""
+    """The numbers of decisions by scope and action, and of public notices, up to the decision numbered `last`."""
 
     last: int = 0
     by: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -44,14 +45,14 @@ class Decisions:
 
 
 def bound(connection: Connection) -> None:
-    """Let no statement of this transaction take longer than two seconds: watching must not be a load."""
+    """Limit each statement of this transaction to two seconds, so that monitoring cannot overload the database."""
     connection.execute(text(f"SET LOCAL statement_timeout = {MILLISECONDS}"))
 
 
 def counts(connection: Connection, months: Sequence[date]) -> Counts:
-    """Everything but the decisions."""
+    """All counts except those of decisions."""
     waits = batch.c.state == "reserved"
-    waiting, hindered, oldest = connection.execute(
+    waiting, blocked, oldest = connection.execute(
         select(func.count(), func.count().filter(batch.c.problem != ""), func.min(batch.c.created_at)).where(waits)
     ).one()
     jobs = connection.execute(text("SELECT status::text, count(*) FROM procrastinate_jobs GROUP BY 1"))
@@ -59,7 +60,7 @@ def counts(connection: Connection, months: Sequence[date]) -> Counts:
         audit_entries=connection.execute(select(func.coalesce(func.max(audit.c.id), 0))).scalar_one(),
         batches=connection.execute(select(func.count()).select_from(batch)).scalar_one(),
         waiting=waiting,
-        hindered=hindered,
+        blocked=blocked,
         oldest=oldest,
         jobs={row[0]: row[1] for row in jobs},
         partitions=tuple(_partitioned(connection, month) for month in months),
@@ -67,17 +68,19 @@ def counts(connection: Connection, months: Sequence[date]) -> Counts:
     )
 
 
-def decisions(connection: Connection, known: Decisions) -> Decisions:
-    """The decisions known so far and those since: they are append-only and numbered in the order of their commits."""
-    made = status_change.c
-    noted = func.count().filter(NOTICE)
-    query = select(made.scope, made.action, func.count(), noted, func.max(made.id)).where(made.id > known.last)
-    found = Decisions(known.last, dict(known.by), known.notices)
-    for scope, action, number, notices, last in connection.execute(query.group_by(made.scope, made.action)):
-        found.by[scope, action] = found.by.get((scope, action), 0) + number
-        found.notices += notices
-        found.last = max(found.last, last)
-    return found
+def decisions(connection: Connection, counted: Decisions) -> Decisions:
+    """Add the decisions since `counted` to it. Decisions are append-only and numbered in commit order."""
+    columns = status_change.c
+    notice_count = func.count().filter(NOTICE)
+    query = select(columns.scope, columns.action, func.count(), notice_count, func.max(columns.id)).where(
+        columns.id > counted.last
+    )
+    total = Decisions(counted.last, dict(counted.by), counted.notices)
+    for scope, action, number, notices, last in connection.execute(query.group_by(columns.scope, columns.action)):
+        total.by[scope, action] = total.by.get((scope, action), 0) + number
+        total.notices += notices
+        total.last = max(total.last, last)
+    return total
 
 
 def _partitioned(connection: Connection, month: date) -> bool:

@@ -1,7 +1,7 @@
 """The slot of a worker: a small number that no other running worker on the same database has.
 
-A worker drains scans under the name of its slot. If it is killed, the worker that takes the slot next finishes at once the
-entries it had read. Two running workers never take each other's entries, because their slots differ.
+A worker drains scans under the name of its slot. If the worker is killed, the next worker with this slot finishes its
+entries at once. Two running workers have different slots, so neither takes entries of the other.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _AWAY = Text("数据库暂时无法访问，请稍后再试", "the database cann
 
 
 class WorkerSlot:
-    """The lowest number (0 … 255) that is free. For one thread only.
+    """The lowest free number (0 … 255). For use by one thread.
 
-    A session lock on a connection of its own holds the number, so it is free again as soon as the process ends.
+    The number is reserved by a session lock of a separate connection, so it is free again as soon as the process ends.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -54,7 +54,7 @@ class WorkerSlot:
             connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         except OperationalError as error:
             raise Unavailable(_AWAY) from error
-        connection.detach()  # closed at the end, not handed to anyone else
+        connection.detach()  # so that it is closed at the end and not returned to the pool
         self._connection = connection
         for slot in range(_SLOTS):
             if locks.try_session(connection, Lock.WORKER_SLOT, slot):

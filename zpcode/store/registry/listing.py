@@ -1,4 +1,4 @@
-"""The registry as a caller may read it: the enterprises and products within their reach, page by page."""
+"""Pages of the enterprises and products within a caller's reach."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zpcode.wire.vocabulary import Bilingual
 
 
 class ListedEnterprise(NamedTuple):
-    """An enterprise as it is listed. `code_quota` None is no limit on item codes."""
+    """An enterprise in a list. `code_quota` None: no limit on item codes."""
 
     uscc: str
     name: Bilingual
@@ -26,7 +26,7 @@ class ListedEnterprise(NamedTuple):
 
 
 def enterprises(connection: Connection, caller: Caller, after: str, limit: int) -> list[ListedEnterprise]:
-    """Up to `limit` enterprises within reach, by USCC, from the one behind `after` on."""
+    """Up to `limit` enterprises within reach with a USCC greater than `after`, in order."""
     columns = enterprise.c
     query = select(columns.uscc, columns.name, columns.region, columns.industry, columns.code_quota)
     query = query.where(enterprise_within(caller), columns.uscc > after).order_by(columns.uscc).limit(limit)
@@ -38,7 +38,7 @@ def enterprises(connection: Connection, caller: Caller, after: str, limit: int) 
 
 
 def products(connection: Connection, caller: Caller, after: str, limit: int) -> list[ProductCard]:
-    """The cards of up to `limit` products within reach, by GTIN, from the one behind `after` on."""
+    """The cards of up to `limit` products within reach with a GTIN greater than `after`, in order."""
     query = select(card.c.body).join(product, card.c.key == "p:" + product.c.gtin)
     query = query.join(enterprise, enterprise.c.uscc == product.c.uscc)
     query = query.where(enterprise_within(caller), product.c.gtin > after).order_by(product.c.gtin).limit(limit)

@@ -1,4 +1,4 @@
-"""The registry's tables: reading records with all they refer to, writing them by key, asking what reaches what."""
+"""The records of the registry: read with everything they refer to, written by key; which products a record affects."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ _R = TypeVar("_R", bound=Record)
 
 
 def lock_imports(connection: Connection) -> None:
-    """Wait to be the only import, until the transaction ends: what one checks, no other changes meanwhile."""
+    """Take the lock for imports until the transaction ends: no other import changes what this one has checked."""
     locks.hold(connection, Lock.IMPORT)
 
 
 def _among(column: Column[Any], keys: Collection[str]) -> ColumnElement[bool]:
-    """`column = ANY(array)`: one parameter however many keys, where IN would need one each."""
+    """`column = ANY(array)`: one parameter for any number of keys; IN would need one for each."""
     length = getattr(column.type, "length", None)
     kind = CHAR(length) if length else SqlText()
     return column == any_(sql_literal(sorted(keys), ARRAY(kind)))
 
 
 def _record(kind: type[_R], row: Mapping[Any, Any]) -> _R:
-    known = {name: row[name] for name in kind.__struct_fields__ if row.get(name) is not None}
-    return msgspec.convert(known, kind)
+    values = {name: row[name] for name in kind.__struct_fields__ if row.get(name) is not None}
+    return msgspec.convert(values, kind)
 
 
 def _by_key(connection: Connection, plural: str, keys: Collection[str]) -> dict[str, Any]:
-    """Records of an entity that is kept one by one, in the order of their keys."""
+    """The records of an entity with these keys, by key, in order."""
     sheet, table = _SHEET[plural], TABLES[plural]
     if not keys:
         return {}
@@ -64,11 +64,11 @@ def _by_key(connection: Connection, plural: str, keys: Collection[str]) -> dict[
 
 def _lists(connection: Connection, plural: str, gtins: Collection[str]) -> dict[str, tuple[Any, ...]]:
     sheet, table = _SHEET[plural], TABLES[plural]
-    found: defaultdict[str, list[Any]] = defaultdict(list)
+    by_gtin: defaultdict[str, list[Any]] = defaultdict(list)
     query = select(table).where(_among(table.c.gtin, gtins)).order_by(table.c.gtin, table.c.position)
     for row in connection.execute(query).mappings():
-        found[row["gtin"]].append(_record(sheet.record, row))
-    return {gtin: tuple(records) for gtin, records in found.items()}
+        by_gtin[row["gtin"]].append(_record(sheet.record, row))
+    return {gtin: tuple(records) for gtin, records in by_gtin.items()}
 
 
 def _products(connection: Connection, gtins: Collection[str]) -> dict[str, Product]:
@@ -81,15 +81,15 @@ def _products(connection: Connection, gtins: Collection[str]) -> dict[str, Produ
             links[name][row.gtin].append(row.number)
     rows = connection.execute(select(table).where(_among(table.c.gtin, gtins)).order_by(table.c.gtin)).mappings()
     return {
-        row["gtin"]: _record(Product, {**row, **{name: found[row["gtin"]] for name, found in links.items()}})
+        row["gtin"]: _record(Product, {**row, **{name: numbers[row["gtin"]] for name, numbers in links.items()}})
         for row in rows
     }
 
 
 def load(connection: Connection, gtins: Collection[str], also: Registry | None = None) -> Registry:
-    """These products with everything they have and refer to, and the records that share a key with `also`.
+    """These products with everything they refer to, and the stored records that have the same keys as those of `also`.
 
-    A constant number of statements, however many products.
+    The number of statements does not depend on the number of products.
     """
     others = also or Registry()
     recognitions = _by_key(connection, "recognitions", others.recognitions)
@@ -129,7 +129,7 @@ def _recognitions_of(connection: Connection, gtins: Collection[str]) -> dict[str
 
 
 def reached_by(connection: Connection, plural: str, keys: Collection[str]) -> set[str]:
-    """GTINs of the products whose card shows, or whose rules ask, any of these records."""
+    """The GTINs of the products whose card shows, or whose rules read, any of these records."""
     if not keys:
         return set()
     if plural == "bodies":
@@ -150,37 +150,35 @@ def reached_by(connection: Connection, plural: str, keys: Collection[str]) -> se
     return {gtin for query in queries.get(plural, by_gtin) for gtin in connection.execute(query).scalars()}
 
 
-def developed(connection: Connection, gtins: Collection[str] | None = None) -> list[StoredPicture]:
-    """The pictures these products have, or all products."""
+def stored_pictures(connection: Connection, gtins: Collection[str] | None = None) -> list[StoredPicture]:
+    """The pictures of these products; of all products if `gtins` is None."""
     columns = (registry.product.c.image_developed, registry.product.c.mark_developed)
-    found: list[StoredPicture] = []
+    pictures: list[StoredPicture] = []
     for column in columns:
         query = select(column).where(column.is_not(None))
         if gtins is not None:
             query = query.where(_among(registry.product.c.gtin, gtins))
-        found += [msgspec.convert(value, StoredPicture) for value in connection.execute(query).scalars()]
-    return found
+        pictures += [msgspec.convert(value, StoredPicture) for value in connection.execute(query).scalars()]
+    return pictures
 
 
-def set_developed(
-    connection: Connection, gtin: str, column: str, developed: StoredPicture | None, now: datetime
-) -> None:
-    """Give one product the picture of its column `image` or `mark`, or take it away together with its file's name."""
-    values: dict[str, Any] = {f"{column}_developed": _column(developed), "updated_at": now}
-    if developed is None:
+def set_picture(connection: Connection, gtin: str, column: str, picture: StoredPicture | None, now: datetime) -> None:
+    """Store a product's picture in its column `image` or `mark`; None removes the picture and its file name."""
+    values: dict[str, Any] = {f"{column}_developed": _column(picture), "updated_at": now}
+    if picture is None:
         values[column] = ""
     connection.execute(update(registry.product).where(registry.product.c.gtin == gtin).values(values))
 
 
 def all_gtins(connection: Connection) -> list[str]:
-    """Every product's GTIN, in order."""
+    """The GTINs of all products, in order."""
     return list(connection.execute(select(registry.product.c.gtin).order_by(registry.product.c.gtin)).scalars())
 
 
 def gtins_turning(connection: Connection, since: date, today: date) -> list[str]:
-    """Products of which a recognition began or ended after `since`, up to and including `today`.
+    """The GTINs of products with a recognition that began or ended after the date `since`, up to and including `today`.
 
-    A recognition ends with its last day, so one that was valid to yesterday turns today.
+    A recognition is valid through its last day: one that was valid to yesterday ended today.
     """
     table = registry.recognition
     day = timedelta(days=1)
@@ -246,7 +244,7 @@ def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) ->
 
 
 def replace_lists(connection: Connection, plural: str, lists: Mapping[str, tuple[Any, ...]]) -> None:
-    """Replace these products' indicators, commitments or claims as a whole; rows keep the order given."""
+    """Replace all indicators, commitments or claims of these products; rows keep their order."""
     table = TABLES[plural]
     connection.execute(delete(table).where(_among(table.c.gtin, lists)))
     rows = [_row(one, position=position) for listed in lists.values() for position, one in enumerate(listed, 1)]
@@ -254,7 +252,7 @@ def replace_lists(connection: Connection, plural: str, lists: Mapping[str, tuple
 
 
 def keep_versions(connection: Connection, standards: Iterable[Standard], now: datetime) -> None:
-    """Keep standards as they are now, before they are changed."""
+    """Store the present versions of standards before they are changed."""
     rows = [
         {"number": one.number, "version": one.version, "record": msgspec.to_builtins(one), "replaced_at": now}
         for one in standards

@@ -1,4 +1,4 @@
-"""Tables of callers and of what they did: API keys and the audit log."""
+"""The tables of API keys and of the audit log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of codes: batches, decisions, events, the projection's cards, and drained scans."""
+"""The tables of batches, decisions, journey events, cards and drained scans."""
 
 from __future__ import annotations
 

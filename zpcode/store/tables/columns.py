@@ -1,4 +1,4 @@
-"""What every table shares: the metadata that holds them all, and the columns for times and for texts in two languages."""
+"""Shared by all tables: their metadata, and the columns for times and for texts in two languages."""
 
 from __future__ import annotations
 

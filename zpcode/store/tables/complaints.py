@@ -1,4 +1,4 @@
-"""Tables of complaints."""
+"""The tables of complaints."""
 
 from __future__ import annotations
 

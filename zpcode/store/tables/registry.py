@@ -1,7 +1,7 @@
-"""Every table, once, for SQLAlchemy Core. The DDL itself is in `migrations/versions/*.sql`.
+"""The tables of the registry, for SQLAlchemy Core. The DDL is in `migrations/versions/*.sql`.
 
-Reflected by hand rather than at start-up, so that a typo in a column is a type error and a process starts
-without a query. A test compares this with the migrated database.
+Tables are written down here and not read from the database at start-up, so a process starts without a query. A test
+compares them with the migrated database.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The first schema, as the SQL file beside this one tells it, and Procrastinate's own.
+"""The first schema (the SQL file with this name), and the schema of Procrastinate.
 
 Revision ID: 0001
 """

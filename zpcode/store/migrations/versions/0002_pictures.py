@@ -1,7 +1,7 @@
-"""Pictures of products: what `product.image` names is a file of an import from now on, no address elsewhere.
+"""Pictures of products: `product.image` now names a file of an import, not a URL on another site.
 
-Columns of the product and not a table of their own: a product has at most two pictures, they are read and written
-with it, and the files are named by what is in them, so two products that share one need no row to share.
+Pictures are columns of the product and not a table: a product has at most two pictures, which are read and written
+with it. Files are named by their content, so two products can share a file without sharing a row.
 
 Revision ID: 0002
 """
@@ -19,5 +19,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Run the SQL file beside this one, in the migration's one transaction."""
+    """Run the SQL file with this name, in the migration's one transaction."""
     op.get_bind().connection.cursor().execute(Path(__file__).with_suffix(".sql").read_text("utf-8"))

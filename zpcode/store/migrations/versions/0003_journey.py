@@ -1,4 +1,4 @@
-"""Events of the goods' journey, as the SQL file beside this one tells them.
+"""Journey events (the SQL file with this name).
 
 Revision ID: 0003
 """

@@ -1,4 +1,4 @@
-"""Complaints, their steps, contacts and photos, as the SQL file beside this one tells it.
+"""Complaints, their steps, contacts and photos (the SQL file with this name).
 
 Revision ID: 0004
 """

@@ -97,7 +97,7 @@ def test_once_gone_nobody_waits_and_one_at_a_time_asks() -> None:
             raise psycopg.errors.ConnectionTimeout
 
     found = DatabaseLiveness(probe, statement=1)
-    assert not found.beats()
+    assert not found.is_alive()
     for _ in range(5):
         with pytest.raises(psycopg.OperationalError):
             found.check()
@@ -116,7 +116,7 @@ def test_a_refusal_is_an_answer() -> None:
     def probe() -> None:
         raise psycopg.OperationalError("FATAL: sorry, too many clients already")
 
-    assert DatabaseLiveness(probe, statement=1).beats()
+    assert DatabaseLiveness(probe, statement=1).is_alive()
 
 
 def test_the_queue_s_connections_are_as_bounded(addresses: ServerAddresses, line: Proxy, impatient: None) -> None:
