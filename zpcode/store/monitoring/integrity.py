@@ -33,7 +33,7 @@ _CHUNK = 500
 
 def remove_time_limit(engine: Engine) -> None:
     """Remove the time limit for statements on this engine while the server is alive. Not for a service."""
-    engine.get_execution_options()["pulse"].statement = math.inf
+    engine.get_execution_options()["liveness"].statement = math.inf
 
 
 @contextmanager
