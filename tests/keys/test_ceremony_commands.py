@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -60,12 +61,20 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path / "home")
 
 
-@pytest.fixture
-def begun(desk: Desk) -> Desk:
-    """A desk with a root and a first key."""
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A desk with a root and a first key, made once and never changed."""
+    desk = Desk(tmp_path_factory.mktemp("prepared") / "home")
     assert desk.run("init").returncode == 0
     assert desk.run("create").returncode == 0
     return desk
+
+
+@pytest.fixture
+def begun(prepared: Desk, tmp_path: Path) -> Desk:
+    """A copy of that desk."""
+    shutil.copytree(prepared.home.parent, tmp_path, dirs_exist_ok=True)
+    return Desk(tmp_path / "home")
 
 
 def test_a_life_of_two_keys(begun: Desk) -> None:

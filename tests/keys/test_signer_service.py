@@ -28,9 +28,16 @@ from zpcode.errors import SignerError, SignerUnavailable
 from zpcode.wire.payload import Code, Identity, Seal, Serial
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def signer() -> Iterator[RunningSigner]:
-    """A signer of two processes."""
+    """A signer of two processes, for all tests that leave it as it was."""
+    with RunningSigner() as running:
+        yield running
+
+
+@pytest.fixture
+def own_signer() -> Iterator[RunningSigner]:
+    """A signer of two processes, for a test that ends it, changes its keys or reads its whole log."""
     with RunningSigner() as running:
         yield running
 
@@ -179,33 +186,33 @@ def test_only_users_who_are_let_in_are_answered(uid: int, said: str) -> None:
         assert said in ended.stdout
 
 
-def test_a_signing_process_that_dies_is_replaced(signer: RunningSigner) -> None:
-    before = signer.children()
+def test_a_signing_process_that_dies_is_replaced(own_signer: RunningSigner) -> None:
+    before = own_signer.children()
     os.kill(before[0], signal.SIGKILL)
-    eventually(lambda: len(signer.children()) == 2 and before[0] not in signer.children())
-    assert before[1] in signer.children()
-    assert signer.client.sign_product(signer.key_id, GTIN)
+    eventually(lambda: len(own_signer.children()) == 2 and before[0] not in own_signer.children())
+    assert before[1] in own_signer.children()
+    assert own_signer.client.sign_product(own_signer.key_id, GTIN)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_the_signer_ends_with_all_its_processes(signer: RunningSigner, how: signal.Signals) -> None:
-    children = signer.children()
-    assert signer.stop(how) == 0
+def test_the_signer_ends_with_all_its_processes(own_signer: RunningSigner, how: signal.Signals) -> None:
+    children = own_signer.children()
+    assert own_signer.stop(how) == 0
     assert not any(map(is_running, children))
-    assert not signer.socket.exists()
+    assert not own_signer.socket.exists()
     with pytest.raises(SignerUnavailable):
-        signer.client.active_key()
+        own_signer.client.active_key()
 
 
-def test_no_process_outlives_a_killed_parent_and_a_new_one_takes_over(signer: RunningSigner) -> None:
-    children = signer.children()
-    signer.stop(signal.SIGKILL)
+def test_no_process_outlives_a_killed_parent_and_a_new_one_takes_over(own_signer: RunningSigner) -> None:
+    children = own_signer.children()
+    own_signer.stop(signal.SIGKILL)
     eventually(lambda: not any(map(is_running, children)))
-    assert signer.socket.exists()
+    assert own_signer.socket.exists()
     with pytest.raises(SignerUnavailable):
-        signer.client.active_key()
-    signer.start()
-    assert signer.client.active_key() == signer.key_id
+        own_signer.client.active_key()
+    own_signer.start()
+    assert own_signer.client.active_key() == own_signer.key_id
 
 
 def test_a_second_signer_at_the_same_socket_is_refused(signer: RunningSigner) -> None:
@@ -234,47 +241,47 @@ def test_a_socket_path_that_cannot_be_is_said_clearly(signer: RunningSigner, pla
     assert "Traceback" not in ended.stderr
 
 
-def test_a_signer_that_could_not_sign_does_not_start(signer: RunningSigner) -> None:
-    signer.stop()
-    (signer.room.keys_dir / f"{signer.key_id}.key.pem").chmod(0o644)
+def test_a_signer_that_could_not_sign_does_not_start(own_signer: RunningSigner) -> None:
+    own_signer.stop()
+    (own_signer.room.keys_dir / f"{own_signer.key_id}.key.pem").chmod(0o644)
     ended = subprocess.run(
-        [sys.executable, "-m", "keys", "serve"], env=signer.environment, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "keys", "serve"], env=own_signer.environment, capture_output=True, text=True, check=False
     )
     assert ended.returncode == 1
     assert "chmod 600" in ended.stderr
 
 
-def test_rotation_loses_no_running_batch(signer: RunningSigner) -> None:
+def test_rotation_loses_no_running_batch(own_signer: RunningSigner) -> None:
     """A batch keeps asking for the key it began with while the key is rotated under it."""
     half, finished = threading.Event(), []
 
     def batch() -> None:
         for chunk in range(40):
             slots = np.arange(chunk * 50, chunk * 50 + 50, dtype=np.uint64)
-            finished.append(signer.client.sign_items(signer.key_id, GTIN, 3, slots))
+            finished.append(own_signer.client.sign_items(own_signer.key_id, GTIN, 3, slots))
             if chunk == 10:
                 half.set()
-                eventually(lambda: signer.client.active_key() != signer.key_id)
+                eventually(lambda: own_signer.client.active_key() != own_signer.key_id)
 
     running = threading.Thread(target=batch)
     running.start()
     assert half.wait(20)
-    second = rotate(signer.room, datetime.now(UTC))
+    second = rotate(own_signer.room, datetime.now(UTC))
     running.join()
     assert len(finished) == 40
-    assert set(sealed_by(signer, 3, list(range(2000)), b"".join(finished))) == {SealVerdict.VALID}
-    assert signer.client.active_key() == second
+    assert set(sealed_by(own_signer, 3, list(range(2000)), b"".join(finished))) == {SealVerdict.VALID}
+    assert own_signer.client.active_key() == second
 
 
 @pytest.mark.parametrize("end", [retire, revoke])
-def test_retiring_and_revoking_reach_the_signer_without_a_restart(signer: RunningSigner, end: object) -> None:
-    assert signer.client.sign_product(signer.key_id, GTIN)
+def test_retiring_and_revoking_reach_the_signer_without_a_restart(own_signer: RunningSigner, end: object) -> None:
+    assert own_signer.client.sign_product(own_signer.key_id, GTIN)
     assert callable(end)
-    end(signer.room, signer.key_id, datetime.now(UTC))
+    end(own_signer.room, own_signer.key_id, datetime.now(UTC))
 
     def refused() -> bool:
         try:
-            signer.client.sign_product(signer.key_id, GTIN)
+            own_signer.client.sign_product(own_signer.key_id, GTIN)
         except SignerError as error:
             return "may not sign now" in error.text.en
         return False
@@ -282,24 +289,24 @@ def test_retiring_and_revoking_reach_the_signer_without_a_restart(signer: Runnin
     eventually(refused)
 
 
-def test_a_damaged_keyring_is_reported_and_the_last_good_one_goes_on(signer: RunningSigner) -> None:
-    signer.room.keyring.write_text("{}")
+def test_a_damaged_keyring_is_reported_and_the_last_good_one_goes_on(own_signer: RunningSigner) -> None:
+    own_signer.room.keyring.write_text("{}")
 
     def reported() -> bool:
-        assert signer.client.sign_product(signer.key_id, GTIN)
-        return b"the keyring cannot be trusted" in (signer.home / "stderr").read_bytes()
+        assert own_signer.client.sign_product(own_signer.key_id, GTIN)
+        return b"the keyring cannot be trusted" in (own_signer.home / "stderr").read_bytes()
 
     eventually(reported)
-    assert signer.client.sign_product(signer.key_id, GTIN)
+    assert own_signer.client.sign_product(own_signer.key_id, GTIN)
 
 
-def test_every_request_is_in_the_log_whichever_process_signed_it(signer: RunningSigner) -> None:
+def test_every_request_is_in_the_log_whichever_process_signed_it(own_signer: RunningSigner) -> None:
     for batch in range(1, 31):
-        signer.client.sign_items(signer.key_id, GTIN, batch, np.arange(3, dtype=np.uint64))
-    entries = [msgspec.json.decode(line) for line in signer.log.read_bytes().splitlines()]
+        own_signer.client.sign_items(own_signer.key_id, GTIN, batch, np.arange(3, dtype=np.uint64))
+    entries = [msgspec.json.decode(line) for line in own_signer.log.read_bytes().splitlines()]
     assert sorted(entry["batch"] for entry in entries) == list(range(1, 31))
     assert {entry["uid"] for entry in entries} == {os.geteuid()}
-    seen = signer.log.read_bytes() + (signer.home / "stderr").read_bytes()
+    seen = own_signer.log.read_bytes() + (own_signer.home / "stderr").read_bytes()
     assert PASSPHRASE not in seen
     assert b"PRIVATE KEY" not in seen
 
