@@ -21,7 +21,7 @@ from keys.client import SignerClient
 from keys.keyring import Keyring, KeyringFile, read_root
 from zpcode.api.http import error_handlers, openapi
 from zpcode.api.http.context import Authority
-from zpcode.api.http.metrics import ApiMeters
+from zpcode.api.http.metrics import ApiMetrics
 from zpcode.api.http.middleware import RequestMiddleware
 from zpcode.api.http.rate_limits import ApiRateLimits
 from zpcode.api.routes import complaints as api_complaints
@@ -70,21 +70,21 @@ def create(settings: AuthoritySettings) -> FastAPI:
     resources.callback(traces.close)
     authority = _authority(settings, resources)
     trace(authority.engine, traces.tracer)
-    meters = ApiMeters()
-    watched = Exposition(settings.metrics_address, {exposition.METRICS: exposition.of_metrics(meters.registry)})
+    metrics = ApiMetrics()
+    watched = Exposition(settings.metrics_address, {exposition.METRICS: exposition.of_metrics(metrics.registry)})
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         with resources, watched:
             yield
 
-    return serve(authority, lifespan, meters, traces.tracer, _portal(settings, authority, resources, meters))
+    return serve(authority, lifespan, metrics, traces.tracer, _portal(settings, authority, resources, metrics))
 
 
 def serve(
     authority: Authority,
     lifespan: Lifespan[FastAPI] | None = None,
-    meters: ApiMeters | None = None,
+    metrics: ApiMetrics | None = None,
     tracer: Tracer = tracing.OFF,
     portal: Complaints | None = None,
 ) -> FastAPI:
@@ -106,7 +106,7 @@ def serve(
     error_handlers.install(app)
     openapi.install(app)
     app.add_middleware(
-        RequestMiddleware, larger=operator.LARGER | pictures.LARGER | routes.LARGER, meters=meters, tracer=tracer
+        RequestMiddleware, larger=operator.LARGER | pictures.LARGER | routes.LARGER, metrics=metrics, tracer=tracer
     )
     return app
 
@@ -124,18 +124,18 @@ def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
         queue=resources.enter_context(IssueQueue(database)),
         keyring=PublishedKeyring(settings.keyring, settings.root_public),
         exports=settings.export_dir,
-        shelf=PictureStorage(settings.pictures_url),
+        storage=PictureStorage(settings.pictures_url),
         base=settings.public_base,
         clock=lambda: datetime.now(UTC),
         rate_limits=ApiRateLimits(settings.api_requests_per_minute, settings.api_failures_per_minute),
     )
 
 
-def _portal(settings: AuthoritySettings, authority: Authority, resources: ExitStack, meters: ApiMeters) -> Complaints:
+def _portal(settings: AuthoritySettings, authority: Authority, resources: ExitStack, metrics: ApiMetrics) -> Complaints:
     keyring = PublishedKeyring(settings.keyring, settings.root_public)
     desk = Desk(authority.engine, keyring.current, authority.clock, resources.enter_context(PictureDecoder()))
     rate_limits = ComplaintRateLimits(settings.complaints_per_hour, settings.complaints_per_code)
-    return Complaints(desk, rate_limits, FormCounters(meters.registry))
+    return Complaints(desk, rate_limits, FormCounters(metrics.registry))
 
 
 def _addresses(settings: AuthoritySettings) -> tuple[str, str]:

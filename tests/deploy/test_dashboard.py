@@ -17,7 +17,7 @@ from keys.client import SignerClient
 from tests.support.exposed import Exposed
 from tests.support.promql import names
 from tests.support.scan_factories import Registry, ScanService
-from zpcode.api.http.metrics import ApiMeters
+from zpcode.api.http.metrics import ApiMetrics
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.portal.complaints.metrics import FormCounters
 from zpcode.projection import client
@@ -40,8 +40,8 @@ def scrapes(
     service.get(registry.item())
     redis.xadd(redis_keys.SCANS, {"e": b"x"})
     redis.set(redis_keys.DRAINED, 0)
-    api = ApiMeters()
-    api.answered("GET", "/v1/batches", 200, 0.01)
+    api = ApiMetrics()
+    api.count("GET", "/v1/batches", 200, 0.01)
     FormCounters(api.registry)
     scan = metrics.registry("scan", service.app.collector)
     return [Exposed.of(registry) for registry in (scan, _worker(engine, addresses, tmp_path).registry, api.registry)]

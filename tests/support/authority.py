@@ -85,7 +85,7 @@ def here(engine: Engine, addresses: ServerAddresses, tmp_path: Path, now: dateti
             queue=queue,
             keyring=PublishedKeyring(room.keyring, room.root_public),
             exports=tmp_path / "exports",
-            shelf=PictureStorage((tmp_path / "pictures").as_uri()),
+            storage=PictureStorage((tmp_path / "pictures").as_uri()),
             base=BASE,
             clock=lambda: now,
         )

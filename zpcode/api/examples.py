@@ -1,4 +1,4 @@
-"""The examples in the OpenAPI document: one fictional enterprise, its product, and what happens to it."""
+"""The examples in the OpenAPI document: a fictional enterprise, its product, a batch, decisions and complaints."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ PROBLEM_KIND: Final[Example] = {
     "type": "/problems/not-found",
     "status": 404,
     "title": {"zh": "没有找到", "en": "Not found"},
-    "advice": {"zh": "没有这样的对象，或者不在您的权限之内；两者不作区分。", "en": "There is no such thing, or none within your reach; the two are not told apart."},
+    "advice": {"zh": "该对象不存在，或者不在您的权限范围内；两种情况的应答相同。", "en": "The object does not exist, or it is outside your reach. The answer is the same in both cases."},
 }  # fmt: skip
 KEYRING: Final[Example] = {
     "serial": 3,
@@ -219,5 +219,5 @@ _CODE: Final = CodeRow(f"https://zpm.example/SEAL/01/{GTIN}/21/{_SERIAL}", GTIN,
 
 
 def codes(export: Export) -> str:
-    """The beginning of a code file in a format."""
+    """The header and the first row of a code file in a format."""
     return (export.header + export.row(_CODE)).decode("utf-8", "replace")

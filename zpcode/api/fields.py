@@ -1,4 +1,4 @@
-"""The kinds of text, date and number a request may hold, bounded before anything looks at them."""
+"""The types of texts, dates and numbers in a request. Each is bounded before its content is examined."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _paragraphs(text: str) -> str:
 
 
 def _day(value: Any) -> date | None:
-    """A date from its text only: a bare number would be read as seconds since 1970."""
+    """A date, only from a text: Pydantic would read a number as seconds since 1970."""
     if value is None:
         return None
     try:
@@ -42,12 +42,12 @@ def _day(value: Any) -> date | None:
 
 
 def _moment(value: Any) -> datetime | None:
-    """A time with its offset (RFC 3339), from text only."""
+    """A time with its offset (RFC 3339), only from a text."""
     if value is None:
         return None
     try:
-        found = datetime.fromisoformat(value)
-        moment = None if found.utcoffset() is None else found.astimezone(UTC)
+        local = datetime.fromisoformat(value)
+        moment = None if local.utcoffset() is None else local.astimezone(UTC)
     except (OverflowError, TypeError, ValueError):
         moment = None
     if moment is None:
@@ -64,11 +64,11 @@ def _index(value: Any) -> int | str | None:
 
 
 def _gtin(text: str) -> str:
-    """A GTIN-8, -12 or -13 as its 14 digits; anything else is left for the rules to refuse."""
+    """A GTIN-8, -12 or -13 as 14 digits; any other text unchanged, for the rules to refuse."""
     return gtin14(text) or text
 
 
-# Bounds come before the check of characters, so that a long text is found too long and not looked through.
+# The length is checked before the characters, so that a text that is too long is not examined.
 Short = Annotated[str, StringConstraints(strict=True, max_length=100), AfterValidator(_printable)]
 Long = Annotated[str, StringConstraints(strict=True, max_length=512), AfterValidator(_printable)]
 Words = Annotated[str, StringConstraints(strict=True, max_length=MAX_WORDS), AfterValidator(_paragraphs)]

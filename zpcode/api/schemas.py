@@ -1,6 +1,6 @@
-"""What comes in over HTTP, and what goes out, as the OpenAPI document describes it.
+"""The schemas of requests and responses, as the OpenAPI document shows them.
 
-Requests refuse members they do not know. Times are UTC (RFC 3339), dates calendar dates of Asia/Shanghai.
+A request with an unknown member is refused. Times are UTC (RFC 3339); dates are calendar dates in Asia/Shanghai.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class BilingualView(BaseModel):
 
 
 class PageView(BaseModel, Generic[Item]):
-    """One page of a list. `next` is what to send as `after` for the following one; null on the last."""
+    """One page of a list. Send `next` as `after` to get the following page; null on the last page."""
 
     items: list[Item]
     next: str | int | None
@@ -49,26 +49,29 @@ class PageView(BaseModel, Generic[Item]):
 
 
 class BatchOrder(BaseModel):
-    """A batch of codes to be made."""
+    """An order of a batch of codes."""
 
     model_config = _request(examples.ORDER)
-    level: Level = Field(description="product, lot, item, or compact: an item code too short for a seal.")
+    level: Level = Field(
+        description="product, lot, item, or compact: a short item code without a seal, which only an online scan can verify."
+    )
     gtin: Gtin = Field(description="The product's GTIN; 8, 12 and 13 digits are read as GTIN-14.")
     quantity: Whole = Field(
-        description="1 … 1 000 000 000 codes. At product and lot level the number of labels to be printed: "
-        "all of them carry the same code, and the file has that one."
+        description="1 … 1 000 000 000 codes. At product and lot level, the number of labels to be printed: "
+        "all labels carry the same code, and the file has one code."
     )
-    lot: Short = Field("", description="AI 10, 1 to 20 of 0-9 A-Z . -; needed at level lot.")
+    lot: Short = Field("", description="AI 10: 1 to 20 characters of 0-9 A-Z . -; required at level lot.")
     production_date: Day = Field(None, description="YYYY-MM-DD.")
     expiry_date: Day = Field(None, description="YYYY-MM-DD.")
     format: Short = Field(DEFAULT_FORMAT, description=f"The file's format: {', '.join(EXPORTS)}.")
     activation: Activation = Field(
-        Activation.ON_ISSUE, description="Whether codes count as soon as the file is complete, or when you say so."
+        Activation.ON_ISSUE,
+        description="on_issue: the codes are active as soon as the file is complete. manual: when you activate the batch.",
     )
 
 
 class PublicNote(BaseModel):
-    """What the consumer is told, in Chinese and English."""
+    """The text that the consumer reads, in Chinese and English."""
 
     model_config = ConfigDict(extra="forbid")
     zh: Long = ""
@@ -76,26 +79,30 @@ class PublicNote(BaseModel):
 
 
 class DecisionOrder(BaseModel):
-    """A status change to be made. docs/status.md lists scopes, actions and reasons, and who may do what."""
+    """A decision to be made. docs/status.md lists scopes, actions and reasons, and who may decide what."""
 
     model_config = _request(examples.DECISION)
     scope: Scope
     target: Long = Field(
-        description="By scope: code, a printed code, link, serial or NUMBER:INDEX; range and batch, a batch number; "
-        "lot, GTIN:LOT; product, a GTIN; enterprise, a USCC; recognition, certificate, standard, its number; key, a key id."
+        description="Depends on the scope. code: a printed code, link, serial or NUMBER:INDEX; range, batch: a batch number; "
+        "lot: GTIN:LOT; product: a GTIN; enterprise: a USCC; recognition, certificate, standard: its number; key: a key id."
     )
     action: Action
     reason: Short = Field(description="The slug of one of the reasons in docs/status.md.")
-    first: Index = Field(None, description="Scope range: its first index from 0, or its first serial.")
-    last: Index = Field(None, description="Scope range: its last index or serial, included.")
-    legal_basis: Long = Field("", description="The provision it rests on; some reasons need one.")
+    first: Index = Field(None, description="Only of scope range: its first index, counted from 0, or its first serial.")
+    last: Index = Field(None, description="Only of scope range: its last index or serial, which is included.")
+    legal_basis: Long = Field(
+        "", description="The legal provision that the decision is based on; some reasons require one."
+    )
     note: PublicNote = Field(default_factory=PublicNote, description="Public: the consumer reads it.")
     notice: Short = Field("", description="The number of a public notice, if there is one.")
-    effective_at: Moment = Field(None, description="RFC 3339 with offset, at most a year ahead; null: at once.")
+    effective_at: Moment = Field(
+        None, description="RFC 3339 with offset, at most a year ahead; null: with immediate effect."
+    )
 
 
 class EventText(BaseModel):
-    """A text of an event, in Chinese and, where there is one, English; 200 characters each."""
+    """A text of an event in Chinese and English, either of them possibly empty; at most 200 characters each."""
 
     model_config = ConfigDict(extra="forbid")
     zh: Long = ""
@@ -108,77 +115,81 @@ class EventOrder(BaseModel):
     model_config = _request(examples.EVENT_ORDER)
     kind: Short = Field(description="produced, inspected, packed, stored, shipped, received or other.")
     at: Short = Field(
-        description="When: YYYY-MM-DD in Asia/Shanghai, or a time with its offset (RFC 3339), to the minute."
+        description="When it happened: YYYY-MM-DD in Asia/Shanghai, or a time with its offset (RFC 3339), to the minute."
     )
-    place: EventText = Field(default_factory=EventText, description="Where, as the consumer is to read it.")
-    by: EventText = Field(default_factory=EventText, description="Who did it: a plant, a laboratory, a carrier.")
-    note: EventText = Field(default_factory=EventText, description="Public.")
-    document: Short = Field("", description="The number of a report or a waybill.")
+    place: EventText = Field(default_factory=EventText, description="Where it happened, as the consumer reads it.")
+    by: EventText = Field(
+        default_factory=EventText, description="Who did it: for example a plant, a laboratory or a carrier."
+    )
+    note: EventText = Field(default_factory=EventText, description="A public note.")
+    document: Short = Field("", description="The number of a document, such as a report or a waybill.")
     supersedes: int | None = Field(
         None, strict=True, ge=1, le=2**63 - 1,
-        description="The id of an event of the same batch or lot that was wrong and that this one takes the place of.",
+        description="The id of a wrong event of the same batch or lot; this event replaces it.",
     )  # fmt: skip
 
 
 class EventsOrder(BaseModel):
-    """Events of one batch or lot: all of them are recorded, or none."""
+    """Events of one batch or lot. All of them are recorded, or none."""
 
     model_config = _request({"events": [examples.EVENT_ORDER]})
     events: list[EventOrder] = Field(min_length=1, max_length=100)
 
 
 class Withdrawal(BaseModel):
-    """Why an event is taken back."""
+    """The reason why an event is withdrawn."""
 
     model_config = _request({"reason": "录入有误，检验报告属于另一批次"})
-    reason: Long = Field(description="Kept in the audit log; 200 characters.")
+    reason: Long = Field(description="Kept in the audit log; at most 200 characters.")
 
 
 class KeyOrder(BaseModel):
-    """An API key to be made."""
+    """An order of an API key."""
 
     model_config = _request(examples.KEY_ORDER)
     role: Role
-    subject: Short = Field(description="A USCC, a GB/T 2260 region code of 6 digits, or * for an operator.")
-    label: Short = Field("", description="A note for yourselves; it counts for nothing.")
+    subject: Short = Field(
+        description="A USCC for an enterprise, a GB/T 2260 region code of 6 digits for a regulator, * for an operator."
+    )
+    label: Short = Field("", description="A note for yourselves, without any effect.")
 
 
-# Answers ---------------------------------------------------------------------------------------------------
+# Responses -------------------------------------------------------------------------------------------------
 
 
 class File(BaseModel):
     """A finished file of codes."""
 
-    href: str = Field(description="Where to get it.")
-    sha256: str = Field(description="In hex; also the ETag of the download.")
+    href: str = Field(description="The address to download it from.")
+    sha256: str = Field(description="In hex. It is also the ETag of the download.")
     bytes: int
 
 
 class Progress(BaseModel):
-    """How far a file of codes has come."""
+    """The progress of a file of codes: `written` of `codes` are in it."""
 
     written: int
     codes: int
 
 
 class BatchView(BaseModel):
-    """A batch of codes. `file` is null until the batch is issued; `problem` says why a reserved one waits."""
+    """A batch of codes. `file` is null until the batch is issued; `problem` says why a reserved batch waits."""
 
     model_config = _example(examples.BATCH)
     number: int
-    enterprise: str = Field(description="USCC of the enterprise it belongs to.")
+    enterprise: str = Field(description="The USCC of the enterprise that the batch belongs to.")
     gtin: str
     level: Level
     quantity: int
-    codes: int = Field(description="How many codes the file has: the quantity, or one at product and lot level.")
+    codes: int = Field(description="The number of codes in the file: the quantity, or one at product and lot level.")
     lot: str
     production_date: date | None
     expiry_date: date | None
     format: str
-    base: str = Field(description="The address printed before each code; the seal does not cover it.")
+    base: str = Field(description="The address that is printed before each code; the seal does not cover it.")
     activation: Activation
     state: BatchState
-    key_id: str = Field(description="The signing key; empty before signing begins, and at level compact.")
+    key_id: str = Field(description="The id of the signing key; empty before signing begins, and at level compact.")
     created_at: datetime
     issued_at: datetime | None
     activated_at: datetime | None
@@ -188,7 +199,7 @@ class BatchView(BaseModel):
 
 
 class RecognitionView(BaseModel):
-    """The recognition a scan goes by today."""
+    """The recognition that a scan shows today."""
 
     number: str
     path: str
@@ -197,7 +208,7 @@ class RecognitionView(BaseModel):
 
 
 class ProductView(BaseModel):
-    """A product as it is listed; the whole of it is at /v1/products/{gtin}."""
+    """A product in a list. /v1/products/{gtin} has everything about it."""
 
     model_config = _example(examples.PRODUCT)
     gtin: str
@@ -210,7 +221,7 @@ class ProductView(BaseModel):
 
 
 class EnterpriseView(BaseModel):
-    """An enterprise within reach. `code_quota` null is no limit on item codes."""
+    """An enterprise within your reach. `code_quota` is null if its item codes are not limited."""
 
     model_config = _example(examples.ENTERPRISE)
     uscc: str
@@ -241,34 +252,36 @@ class NoticeView(BaseModel):
 
 
 class ChangeView(NoticeView):
-    """A decision as it was recorded; it is never altered, only followed by others."""
+    """A decision as it was recorded. It is never changed; later decisions follow it."""
 
     model_config = _example(examples.CHANGE)
-    actor: Actor = Field(description="As whom it was decided.")
-    lifts: Actor | None = Field(description="A restoration: whose decision it took away.")
+    actor: Actor = Field(description="The actor that the decision was made as.")
+    lifts: Actor | None = Field(description="Only of a restoration: the actor whose decision it lifted.")
     legal_basis: str
-    enterprise: str | None = Field(description="USCC of whom it concerns; null for a standard or a key.")
-    barred_until: date | None = Field(description="The first day the enterprise may apply again, where it is barred.")
+    enterprise: str | None = Field(description="The USCC of the enterprise concerned; null for a standard or a key.")
+    barred_until: date | None = Field(description="The first day on which a barred enterprise may apply again.")
     created_at: datetime
 
 
 class MadeView(ChangeView):
-    """A decision just made. `repeated`: it was in force already and nothing was recorded anew."""
+    """A decision that was just made. `repeated`: it was in force already, and nothing was recorded."""
 
     model_config = _example(examples.MADE)
     repeated: bool
-    projected: bool = Field(description="Whether the scan service's Redis has it; if not, it follows by itself.")
+    projected: bool = Field(
+        description="Whether it is in the scan service's Redis already; if not, the worker copies it."
+    )
 
 
 class JourneyEventView(BaseModel):
-    """An event as it was recorded. It is shown while it is neither withdrawn nor superseded."""
+    """An event as it was recorded. A scan shows it unless it is withdrawn or superseded."""
 
     model_config = _example(examples.EVENT)
     id: int
     kind: str
-    biz_step: str = Field(description="The kind in the words of EPCIS 2.0 (GS1 CBV 2.0).")
+    biz_step: str = Field(description="The kind as a business step of EPCIS 2.0 (GS1 CBV 2.0).")
     at: datetime
-    precision: str = Field(description="`day`: `at` is midnight of that day in Asia/Shanghai; or `minute`.")
+    precision: str = Field(description="`day` (`at` is midnight of that day in Asia/Shanghai) or `minute`.")
     place: BilingualView
     by: BilingualView
     note: BilingualView
@@ -281,7 +294,7 @@ class JourneyEventView(BaseModel):
 
 
 class EventsView(BaseModel):
-    """All events of one batch or lot, or those just reported; `recorded` counts those that were not on record before."""
+    """All events of one batch or lot, or those just reported. `recorded` is the number of events that are new."""
 
     model_config = _example({"items": [examples.EVENT], "recorded": 1})
     items: list[JourneyEventView]
@@ -289,7 +302,7 @@ class EventsView(BaseModel):
 
 
 class KeyView(BaseModel):
-    """An API key on record; its secret is not."""
+    """An API key without its secret, which is not stored."""
 
     model_config = _example(examples.KEY)
     id: str
@@ -302,26 +315,26 @@ class KeyView(BaseModel):
 
 
 class NewKeyView(KeyView):
-    """An API key just made. `token` is shown this once."""
+    """An API key that was just made. `token` is shown only once."""
 
     model_config = _example(examples.NEW_KEY)
     token: str
 
 
 class PictureView(BaseModel):
-    """A picture as it is shown: every width as WebP and as JPEG."""
+    """A picture: every width as WebP and as JPEG."""
 
     model_config = _example(examples.PICTURE)
     digest: str = Field(
-        description="First 128 bits of SHA-256 over the largest WebP: another picture has other addresses."
+        description="The first 128 bits of SHA-256 over the largest WebP: another picture has other addresses."
     )
-    width: int = Field(description="Of the largest.")
+    width: int = Field(description="The width of the largest file, in pixels.")
     height: int
-    files: list[str] = Field(description="Addresses on the scan service.")
+    files: list[str] = Field(description="The addresses of the files on the scan service.")
 
 
 class CountView(BaseModel):
-    """What becomes of the records of one sheet."""
+    """The number of records of one sheet, by what the import does with them."""
 
     new: int
     changed: int
@@ -339,19 +352,19 @@ class RecordChange(BaseModel):
 
 
 class ImportView(BaseModel):
-    """What an import did, or with dry_run would do. The first thousand changes and products are listed."""
+    """What an import did, or would do with dry_run. At most a thousand changes and products are listed."""
 
     model_config = _example(examples.IMPORT)
     dry_run: bool
     counts: dict[str, CountView]
     changes: list[RecordChange]
     changes_in_all: int
-    products: list[str] = Field(description="GTINs of products whose page changes.")
+    products: list[str] = Field(description="The GTINs of the products whose page changes.")
     products_in_all: int
 
 
 class Readiness(BaseModel):
-    """What the authority can reach. `unavailable` (503): no database. `degraded`: something else is away."""
+    """What the authority can reach. `unavailable` (503): not the database. `degraded`: not one of the other parts."""
 
     model_config = _example(examples.READY)
     status: str
@@ -359,14 +372,14 @@ class Readiness(BaseModel):
 
 
 class Health(BaseModel):
-    """The process answers; it says nothing of what stands behind it."""
+    """The process answers. This says nothing about the database or other services."""
 
     model_config = _example({"status": "ok"})
     status: str
 
 
 class ProblemKind(BaseModel):
-    """A kind of problem, and what to do about it."""
+    """A kind of problem, and advice on what to do about it."""
 
     model_config = _example(examples.PROBLEM_KIND)
     type: str

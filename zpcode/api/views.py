@@ -1,4 +1,4 @@
-"""From what the services return to what goes out: every field that leaves the house is named here."""
+"""What the services return, as the schemas of responses. Every field that the API sends is named here."""
 
 from __future__ import annotations
 
@@ -27,161 +27,161 @@ def _bilingual(text: vocabulary.Bilingual) -> schemas.BilingualView:
     return schemas.BilingualView(zh=text.zh, en=text.en)
 
 
-def picture(found: card.Picture, base: str) -> schemas.PictureView:
-    """A picture, and where the scan service has it."""
+def picture(picture: card.Picture, base: str) -> schemas.PictureView:
+    """A picture, with its addresses on the scan service."""
     return schemas.PictureView(
-        digest=found.digest,
-        width=found.width,
-        height=found.height,
+        digest=picture.digest,
+        width=picture.width,
+        height=picture.height,
         files=[
-            base + card.PICTURES + card.picture_name(found.digest, width, form)
+            base + card.PICTURES + card.picture_name(picture.digest, width, form)
             for form in ("webp", "jpg")
-            for width in found.widths
+            for width in picture.widths
         ],
     )
 
 
-def batch(found: Batch, exports: Path) -> schemas.BatchView:
-    """A batch; how far its file has come is read from the file."""
-    issued = found.state is BatchState.ISSUED
-    written = found.codes if issued else code_file.progress(exports, found)
-    href = f"/v1/batches/{found.number}/codes"
+def batch(batch: Batch, exports: Path) -> schemas.BatchView:
+    """A batch. The progress of its file is read from the file."""
+    issued = batch.state is BatchState.ISSUED
+    written = batch.codes if issued else code_file.progress(exports, batch)
+    href = f"/v1/batches/{batch.number}/codes"
     return schemas.BatchView(
-        number=found.number,
-        enterprise=found.uscc,
-        gtin=found.gtin,
-        level=found.level,
-        quantity=found.quantity,
-        codes=found.codes,
-        lot=found.lot,
-        production_date=found.production_date,
-        expiry_date=found.expiry_date,
-        format=found.format,
-        base=found.base,
-        activation=found.activation,
-        state=found.state,
-        key_id=found.key_id,
-        created_at=found.created_at,
-        issued_at=found.issued_at,
-        activated_at=found.activated_at,
-        progress=schemas.Progress(written=written, codes=found.codes),
-        file=schemas.File(href=href, sha256=found.sha256, bytes=found.bytes) if issued else None,
-        problem=found.problem and schemas.BilingualView(zh=found.problem.zh, en=found.problem.en),
+        number=batch.number,
+        enterprise=batch.uscc,
+        gtin=batch.gtin,
+        level=batch.level,
+        quantity=batch.quantity,
+        codes=batch.codes,
+        lot=batch.lot,
+        production_date=batch.production_date,
+        expiry_date=batch.expiry_date,
+        format=batch.format,
+        base=batch.base,
+        activation=batch.activation,
+        state=batch.state,
+        key_id=batch.key_id,
+        created_at=batch.created_at,
+        issued_at=batch.issued_at,
+        activated_at=batch.activated_at,
+        progress=schemas.Progress(written=written, codes=batch.codes),
+        file=schemas.File(href=href, sha256=batch.sha256, bytes=batch.bytes) if issued else None,
+        problem=batch.problem and schemas.BilingualView(zh=batch.problem.zh, en=batch.problem.en),
     )
 
 
-def product(found: card.ProductCard) -> schemas.ProductView:
+def product(product: card.ProductCard) -> schemas.ProductView:
     """A product as it is listed."""
-    recognition = found.recognition
+    recognition = product.recognition
     return schemas.ProductView(
-        gtin=found.gtin,
-        enterprise=found.enterprise.uscc,
-        name=_bilingual(found.name),
-        brand=found.brand,
-        model=found.model,
-        tier=found.tier,
+        gtin=product.gtin,
+        enterprise=product.enterprise.uscc,
+        name=_bilingual(product.name),
+        brand=product.brand,
+        model=product.model,
+        tier=product.tier,
         recognition=recognition and schemas.RecognitionView.model_validate(recognition, from_attributes=True),
     )
 
 
-def enterprise(found: ListedEnterprise) -> schemas.EnterpriseView:
+def enterprise(enterprise: ListedEnterprise) -> schemas.EnterpriseView:
     """An enterprise as it is listed."""
     return schemas.EnterpriseView(
-        uscc=found.uscc,
-        name=_bilingual(found.name),
-        region=found.region,
-        region_name=_bilingual(region_name(found.region)),
-        industry=found.industry,
-        code_quota=found.code_quota,
+        uscc=enterprise.uscc,
+        name=_bilingual(enterprise.name),
+        region=enterprise.region,
+        region_name=_bilingual(region_name(enterprise.region)),
+        industry=enterprise.industry,
+        code_quota=enterprise.code_quota,
     )
 
 
-def notice(found: StatusChange) -> schemas.NoticeView:
-    """A decision as anybody may read it."""
-    text = REASONS[found.reason].text
+def notice(decision: StatusChange) -> schemas.NoticeView:
+    """A decision that carries a public notice, as anybody may read it."""
+    text = REASONS[decision.reason].text
     return schemas.NoticeView(
-        id=found.id,
-        scope=found.scope,
-        target=found.target,
-        first=found.first,
-        last=found.last,
-        action=found.action,
-        reason=found.reason,
+        id=decision.id,
+        scope=decision.scope,
+        target=decision.target,
+        first=decision.first,
+        last=decision.last,
+        action=decision.action,
+        reason=decision.reason,
         reason_text=schemas.BilingualView(zh=text.zh, en=text.en),
-        state=found.state,
-        note=_bilingual(found.note),
-        notice=found.notice,
-        authority=_bilingual(found.authority),
-        effective_at=found.effective_at,
+        state=decision.state,
+        note=_bilingual(decision.note),
+        notice=decision.notice,
+        authority=_bilingual(decision.authority),
+        effective_at=decision.effective_at,
     )
 
 
-def change(found: StatusChange) -> schemas.ChangeView:
-    """A decision as those within whose reach it lies may read it."""
+def change(decision: StatusChange) -> schemas.ChangeView:
+    """A decision, for callers that it is within the reach of."""
     return schemas.ChangeView(
-        **dict(notice(found)),
-        actor=found.actor,
-        lifts=found.lifts,
-        legal_basis=found.legal_basis,
-        enterprise=found.uscc,
-        barred_until=found.barred_until,
-        created_at=found.created_at,
+        **dict(notice(decision)),
+        actor=decision.actor,
+        lifts=decision.lifts,
+        legal_basis=decision.legal_basis,
+        enterprise=decision.uscc,
+        barred_until=decision.barred_until,
+        created_at=decision.created_at,
     )
 
 
-def made(found: StatusChange, *, projected: bool) -> schemas.MadeView:
-    """A decision as whoever made it is answered."""
-    return schemas.MadeView(**dict(change(found)), repeated=found.repeated, projected=projected)
+def made(decision: StatusChange, *, projected: bool) -> schemas.MadeView:
+    """A decision, as the response to the request that made it."""
+    return schemas.MadeView(**dict(change(decision)), repeated=decision.repeated, projected=projected)
 
 
-def event(found: JourneyEvent, *, shown: bool) -> schemas.JourneyEventView:
-    """An event of the goods' journey."""
+def event(event: JourneyEvent, *, shown: bool) -> schemas.JourneyEventView:
+    """An event of the goods' journey. `shown` is whether a scan shows it."""
     return schemas.JourneyEventView(
-        id=found.id,
-        kind=found.kind,
-        biz_step=BIZ_STEPS[found.kind],
-        at=found.at,
-        precision=found.precision,
-        place=_bilingual(found.place),
-        by=_bilingual(found.by),
-        note=_bilingual(found.note),
-        document=found.document,
-        supersedes=found.supersedes,
+        id=event.id,
+        kind=event.kind,
+        biz_step=BIZ_STEPS[event.kind],
+        at=event.at,
+        precision=event.precision,
+        place=_bilingual(event.place),
+        by=_bilingual(event.by),
+        note=_bilingual(event.note),
+        document=event.document,
+        supersedes=event.supersedes,
         shown=shown,
-        recorded_at=found.recorded_at,
-        withdrawn_at=found.withdrawn_at,
-        withdrawal=found.withdrawal,
+        recorded_at=event.recorded_at,
+        withdrawn_at=event.withdrawn_at,
+        withdrawal=event.withdrawal,
     )
 
 
-def events(found: Sequence[JourneyEvent], known: Sequence[JourneyEvent], recorded: int = 0) -> schemas.EventsView:
-    """Some events of a batch or lot, of which `known` are all."""
-    standing = {one.id for one in journey.standing(known)}
-    return schemas.EventsView(items=[event(one, shown=one.id in standing) for one in found], recorded=recorded)
+def events(listed: Sequence[JourneyEvent], all_events: Sequence[JourneyEvent], recorded: int = 0) -> schemas.EventsView:
+    """Events of a batch or lot. `all_events` are all events of it, which decide what a scan shows."""
+    standing = {one.id for one in journey.standing(all_events)}
+    return schemas.EventsView(items=[event(one, shown=one.id in standing) for one in listed], recorded=recorded)
 
 
-def key(found: ApiKey) -> schemas.KeyView:
+def key(key: ApiKey) -> schemas.KeyView:
     """An API key on record."""
-    return schemas.KeyView.model_validate(found, from_attributes=True)
+    return schemas.KeyView.model_validate(key, from_attributes=True)
 
 
-def new_key(found: NewKey) -> schemas.NewKeyView:
-    """An API key and, this once, its token."""
-    return schemas.NewKeyView(**dict(key(found.key)), token=found.token)
+def new_key(made: NewKey) -> schemas.NewKeyView:
+    """An API key with its token, which is shown only once."""
+    return schemas.NewKeyView(**dict(key(made.key)), token=made.token)
 
 
-def report(found: ImportReport) -> schemas.ImportView:
-    """What an import did; long lists are cut."""
+def report(report: ImportReport) -> schemas.ImportView:
+    """What an import did, with the first thousand changes and products."""
     return schemas.ImportView(
-        dry_run=found.dry_run,
+        dry_run=report.dry_run,
         counts={
-            name: schemas.CountView.model_validate(count, from_attributes=True) for name, count in found.counts.items()
+            name: schemas.CountView.model_validate(count, from_attributes=True) for name, count in report.counts.items()
         },
         changes=[
             schemas.RecordChange(entity=one.entity, key=one.key, kind=one.kind, fields=list(one.fields))
-            for one in found.changes[:MAX_LISTED]
+            for one in report.changes[:MAX_LISTED]
         ],
-        changes_in_all=len(found.changes),
-        products=list(found.cards[:MAX_LISTED]),
-        products_in_all=len(found.cards),
+        changes_in_all=len(report.changes),
+        products=list(report.cards[:MAX_LISTED]),
+        products_in_all=len(report.cards),
     )

@@ -10,44 +10,44 @@ from tests.support.authority import World, as_
 from tests.support.exposed import Exposed
 from tests.support.patience import eventually
 from zpcode.api.http.context import Authority
-from zpcode.api.http.metrics import ApiMeters
+from zpcode.api.http.metrics import ApiMetrics
 from zpcode.app import serve
 
 
 @pytest.fixture
-def meters() -> ApiMeters:
+def metrics() -> ApiMetrics:
     """What this test's API counts in."""
-    return ApiMeters()
+    return ApiMetrics()
 
 
 @pytest.fixture
-def app(here: Authority, meters: ApiMeters) -> FastAPI:
+def app(here: Authority, metrics: ApiMetrics) -> FastAPI:
     """The application, counting there."""
-    return serve(here, meters=meters)
+    return serve(here, metrics=metrics)
 
 
-def _count(meters: ApiMeters, method: str, route: str, status: int) -> float:
-    found = Exposed.of(meters.registry)
+def _count(metrics: ApiMetrics, method: str, route: str, status: int) -> float:
+    found = Exposed.of(metrics.registry)
     return found.value("zpcode_api_requests_total", method=method, route=route, status=str(status))
 
 
-def test_requests_are_counted_by_template_and_timed(http: httpx.Client, world: World, meters: ApiMeters) -> None:
+def test_requests_are_counted_by_template_and_timed(http: httpx.Client, world: World, metrics: ApiMetrics) -> None:
     for number in (world.my_batch, world.my_batch, 99_999):
         http.get(f"/v1/batches/{number}", headers=as_(world.mine))
     http.get("/v1/batches")
-    assert _count(meters, "GET", "/v1/batches/{number}", 200) == 2
-    assert _count(meters, "GET", "/v1/batches/{number}", 404) == 1
-    assert _count(meters, "GET", "/v1/batches", 401) == 1
-    found = Exposed.of(meters.registry)
+    assert _count(metrics, "GET", "/v1/batches/{number}", 200) == 2
+    assert _count(metrics, "GET", "/v1/batches/{number}", 404) == 1
+    assert _count(metrics, "GET", "/v1/batches", 401) == 1
+    found = Exposed.of(metrics.registry)
     assert found.value("zpcode_api_request_seconds_count", route="/v1/batches/{number}") == 3
 
 
-def test_what_a_caller_makes_up_becomes_no_label(http: httpx.Client, world: World, meters: ApiMeters) -> None:
+def test_what_a_caller_makes_up_becomes_no_label(http: httpx.Client, world: World, metrics: ApiMetrics) -> None:
     for number in range(20):
         http.request("PROPFIND", f"/nowhere/{number}", headers=as_(world.mine))
-    eventually(lambda: _count(meters, "other", "", 404) == 20)
+    eventually(lambda: _count(metrics, "other", "", 404) == 20)
     assert not [
-        value for value in Exposed.of(meters.registry).label_values() if "PROPFIND" in value or "nowhere" in value
+        value for value in Exposed.of(metrics.registry).label_values() if "PROPFIND" in value or "nowhere" in value
     ]
 
 

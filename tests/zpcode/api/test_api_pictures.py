@@ -51,7 +51,7 @@ def test_an_enterprise_gives_its_product_a_picture_and_a_mark(
     shown = answer.json()
     assert (shown["width"], shown["height"], len(shown["files"])) == (960, 768, 8)
     assert shown["files"][0] == f"https://zpm.example/pictures/{shown['digest']}-160.webp"
-    assert here.shelf.get(shown["files"][0].rpartition("/")[2])
+    assert here.storage.get(shown["files"][0].rpartition("/")[2])
     mark = put(http, world.mine, world.my_gtin, encoded(drawn(200, 200), "PNG"), "mark", "image/png").json()
     card = product(http, world.mine, world.my_gtin)
     assert card["picture"] == {"digest": shown["digest"], "width": 960, "height": 768, "widths": [160, 320, 640, 960]}

@@ -69,18 +69,20 @@ def test_a_finding_in_the_body_has_a_pointer_and_any_other_a_place() -> None:
 def test_what_a_client_sent_goes_back_whatever_it_was() -> None:
     """A lone surrogate is no UTF-8, and still an answer is."""
     error = errors.Refused(Text("错", "wrong"), (Finding("a", Text("错", "wrong"), "/x", "\ud800"),))
-    answer = problems.of(_connection(), error)
+    answer = problems.response_to(_connection(), error)
     assert b"\\ud800" in bytes(answer.body)
 
 
 def test_an_error_says_when_and_how_to_try_again() -> None:
     """Retry-After, Content-Range, WWW-Authenticate, progress: each where it belongs."""
-    answer = problems.of(_connection(), refusals.NotReady(3, 9, Text("等", "wait")))
+    answer = problems.response_to(_connection(), refusals.NotReady(3, 9, Text("等", "wait")))
     assert b'"progress": {"written": 3, "codes": 9}' in bytes(answer.body)
     assert "retry-after" in answer.headers
-    assert problems.of(_connection(), refusals.UnsatisfiableRange(10)).headers["content-range"] == "bytes */10"
-    assert problems.of(_connection(), refusals.Unauthenticated()).headers["www-authenticate"].startswith("Bearer")
-    assert "retry-after" not in problems.of(_connection(), refusals.Unauthenticated()).headers
+    assert problems.response_to(_connection(), refusals.UnsatisfiableRange(10)).headers["content-range"] == "bytes */10"
+    assert (
+        problems.response_to(_connection(), refusals.Unauthenticated()).headers["www-authenticate"].startswith("Bearer")
+    )
+    assert "retry-after" not in problems.response_to(_connection(), refusals.Unauthenticated()).headers
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ CASES = [
 def of_the_api(accept: str) -> str:
     """The language of a problem document."""
     scope = {"type": "http", "headers": [(b"accept-language", accept.encode("latin-1"))], "state": {}}
-    return problems.of(HTTPConnection(scope), NotFound(Text("没有", "nothing"))).headers["content-language"]
+    return problems.response_to(HTTPConnection(scope), NotFound(Text("没有", "nothing"))).headers["content-language"]
 
 
 def of_the_portal(accept: str) -> str:

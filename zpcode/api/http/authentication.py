@@ -1,4 +1,4 @@
-"""Who is asking, from the Authorization header; and which bodies a route takes."""
+"""The caller behind the Authorization header, and the media types of bodies that a route accepts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import Depends, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from starlette.requests import Request
 
-from zpcode.api.http.context import Here
+from zpcode.api.http.context import AuthorityDep
 from zpcode.api.http.refusals import Unauthenticated, UnsupportedMedia
 from zpcode.rules.access import Caller, may_administer
 from zpcode.services import access
@@ -24,40 +24,42 @@ _BEARER = HTTPBearer(
 
 
 def caller_of(
-    request: Request, here: Here, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+    request: Request,
+    authority: AuthorityDep,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
 ) -> Caller:
-    """The caller behind a request's API key. Raises Unauthenticated, TooMany."""
-    sent = "" if credentials is None else credentials.credentials
+    """The caller that a request's API key belongs to. Raises Unauthenticated, TooMany."""
+    token = "" if credentials is None else credentials.credentials
     address = None if request.client is None else request.client.host
-    here.rate_limits.spend_request(address, sent)
-    found = access.authenticate(here.engine, sent, here.clock())
-    if found is None:
-        here.rate_limits.spend_failure(address)
+    authority.rate_limits.spend_request(address, token)
+    caller = access.authenticate(authority.engine, token, authority.clock())
+    if caller is None:
+        authority.rate_limits.spend_failure(address)
         raise Unauthenticated
-    here.rate_limits.note_success(sent)
-    request.state.caller = found.name
-    return found
+    authority.rate_limits.note_success(token)
+    request.state.caller = caller.name
+    return caller
 
 
-Asking = Annotated[Caller, Depends(caller_of)]
+CallerDep = Annotated[Caller, Depends(caller_of)]
 
 
-def operator_of(asking: Asking) -> Caller:
+def operator_of(caller: CallerDep) -> Caller:
     """The caller, who has to be the operator. Raises Forbidden."""
-    may_administer(asking)
-    return asking
+    may_administer(caller)
+    return caller
 
 
-Operating = Annotated[Caller, Depends(operator_of)]
+OperatorDep = Annotated[Caller, Depends(operator_of)]
 
 
 def takes(*accepted: str) -> Callable[[Request, Caller], None]:
-    """A dependency that refuses bodies of any other media type, and compressed ones, with UnsupportedMedia.
+    """A dependency that raises UnsupportedMedia for bodies of any other media type, and for compressed ones.
 
-    It asks for the caller first: a stranger is told that they are one, and nothing else.
+    It depends on the caller: a request without a valid key is refused for that reason first.
     """
 
-    def check(request: Request, _: Asking) -> None:
+    def check(request: Request, _: CallerDep) -> None:
         media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if media not in accepted or encoding != "identity":

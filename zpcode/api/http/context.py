@@ -1,4 +1,4 @@
-"""What every route works with, put together once by the composition root (`zpcode.app`)."""
+"""The servers and settings that the routes work with, as one FastAPI dependency."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _logger = logging.getLogger(__name__)
 
 
 class Queue(Protocol):
-    """Where a reserved batch is handed on. False means that the worker will find it by itself."""
+    """The queue that hands a reserved batch to the worker."""
 
     def defer_issue(self, number: int) -> bool:
-        """Ask for a batch to be issued."""
+        """Ask for a batch to be issued. False: the queue did not take it, and the worker finds the batch in the database."""
         ...
 
 
@@ -35,8 +35,8 @@ class Queue(Protocol):
 class Authority:
     """The servers and settings behind the API.
 
-    `base` is printed before every code, `exports` holds finished files, `shelf` pictures, `keyring` gives the public keyring's
-    bytes (it raises KeyringError), `clock` aware times; `rate_limits` limits how often anybody asks.
+    `base` is the address printed before every code, `exports` the folder of finished files. `keyring` gives the bytes of
+    the public keyring and raises KeyringError; `clock` gives aware times.
     """
 
     engine: Engine
@@ -45,13 +45,13 @@ class Authority:
     queue: Queue
     keyring: Callable[[], bytes]
     exports: Path
-    shelf: PictureStorage
+    storage: PictureStorage
     base: str
     clock: Callable[[], datetime]
     rate_limits: ApiRateLimits = field(default_factory=ApiRateLimits)
 
     def project(self) -> None:
-        """Tell Redis what was committed; where it does not answer, the worker and the scan processes catch up."""
+        """Copy what was committed to Redis. If Redis does not answer, the worker copies it later."""
         try:
             projector.catch_up(self.engine, self.redis, fill=False)
         except Unavailable:
@@ -59,9 +59,9 @@ class Authority:
 
 
 async def authority_of(request: Request) -> Authority:
-    """The authority this application serves. Asynchronous, so that it needs none of the threads, which may all wait."""
-    found: Authority = request.app.state.authority
-    return found
+    """The authority of this application. Asynchronous: it must not wait for one of the threads, which may all be busy."""
+    authority: Authority = request.app.state.authority
+    return authority
 
 
-Here = Annotated[Authority, Depends(authority_of)]
+AuthorityDep = Annotated[Authority, Depends(authority_of)]

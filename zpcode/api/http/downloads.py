@@ -1,4 +1,4 @@
-"""Sends a finished code file: streamed, resumable by range, with its SHA-256 as entity tag (RFC 9110, 13 and 14)."""
+"""The file of an issued batch as a response: streamed, resumable by range, its SHA-256 as ETag (RFC 9110, 13 and 14)."""
 
 from __future__ import annotations
 
@@ -20,44 +20,41 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 
 
 def download(batch: Batch, exports: Path, request: Headers) -> Response:
-    """The file of an issued batch, or the one range of it that the request headers ask for; 304 where the client has it.
+    """The file (200), the one range of it that is requested (206), or 304 if `If-None-Match` names its ETag.
 
-    The media type is that of the batch's format. Raises UnsatisfiableRange, Unavailable where the file is not on this
-    machine or has another size than the issued one.
+    Raises UnsatisfiableRange; Unavailable if this machine does not have the file, or has one of another size.
     """
     name, etag = file_name(batch), f'"{batch.sha256}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
-    if _lists(request.get("if-none-match", ""), etag):
+    if _names(request.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     path = exports / name
-    _check_size(path, batch)
+    _check_file(path, batch)
     headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    part = _range(request, etag, batch.bytes)
-    first, last = part or (0, batch.bytes - 1)
+    requested = _range(request, etag, batch.bytes)
+    first, last = requested or (0, batch.bytes - 1)
     headers["Content-Length"] = str(last - first + 1)
-    if part:
+    if requested:
         headers["Content-Range"] = f"bytes {first}-{last}/{batch.bytes}"
-    status, media_type = 206 if part else 200, export_of(batch).media_type
-    return StreamingResponse(_bytes(path, first, last), status, headers, media_type)
+    status = 206 if requested else 200
+    return StreamingResponse(_read(path, first, last), status, headers, export_of(batch).media_type)
 
 
-def _lists(if_none_match: str, etag: str) -> bool:
+def _names(if_none_match: str, etag: str) -> bool:
     return if_none_match.strip() == "*" or etag in (one.strip().removeprefix("W/") for one in if_none_match.split(","))
 
 
 def _range(request: Headers, etag: str, size: int) -> tuple[int, int] | None:
-    """The first and last byte of the range in the request; None for the whole file, also where several ranges are asked."""
+    """The first and last byte of the requested range.
+
+    None means the whole file: no range, several ranges, one that is not well-formed, or one of another file (`If-Range`).
+    """
     match = _RANGE.fullmatch(request.get("range", "").replace(" ", ""))
     if match is None or request.get("if-range", etag) != etag:
         return None
     first, last = match.groups()
     if not first:
-        if not last:
-            return None
-        suffix = int(last)
-        if suffix == 0:
-            raise UnsatisfiableRange(size)
-        return max(size - suffix, 0), size - 1
+        return _suffix(int(last), size) if last else None
     if last and int(last) < int(first):
         return None
     if int(first) >= size:
@@ -65,7 +62,14 @@ def _range(request: Headers, etag: str, size: int) -> tuple[int, int] | None:
     return int(first), min(int(last), size - 1) if last else size - 1
 
 
-def _check_size(path: Path, batch: Batch) -> None:
+def _suffix(length: int, size: int) -> tuple[int, int]:
+    """The last `length` bytes, as `bytes=-LENGTH` requests them."""
+    if length == 0:
+        raise UnsatisfiableRange(size)
+    return max(size - length, 0), size - 1
+
+
+def _check_file(path: Path, batch: Batch) -> None:
     try:
         complete = path.stat().st_size == batch.bytes
     except OSError:
@@ -75,13 +79,13 @@ def _check_size(path: Path, batch: Batch) -> None:
         raise Unavailable(
             Text(
                 f"批次 {number} 的文件不在本机；请平台运营方执行 zpcode batches export {number} 重新生成",
-                f"the file of batch {number} is not on this machine; the operator writes it again with "
+                f"the file of batch {number} is not on this machine; the operator can write it again with "
                 f"zpcode batches export {number}",
             )
         )
 
 
-def _bytes(path: Path, first: int, last: int) -> Iterator[bytes]:
+def _read(path: Path, first: int, last: int) -> Iterator[bytes]:
     left = last - first + 1
     with path.open("rb") as file:
         file.seek(first)

@@ -1,4 +1,4 @@
-"""From whatever ended a request to its problem document. `install` is the only thing an application calls."""
+"""Every error of a request becomes a problem document. An application calls only `install`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from zpcode.api.http import problems, validation
 from zpcode.api.http.refusals import Malformed
 from zpcode.errors import NotFound, Text, ZpError
 
-# What the framework itself answers, as slugs of ours.
+# Errors of the framework, by status: the slug of the problem, and its detail.
 _BY_STATUS: Final = {
     400: ("malformed-request", Text("请求体不是有效的 JSON", "the body is not valid JSON")),
     404: ("not-found", Text("没有这个地址", "there is no such address")),
-    405: ("method-not-allowed", Text("这个地址不支持所用的方法", "this address does not know the method")),
-    413: ("body-too-large", Text("请求体超过上限", "the body is larger than this address takes")),
+    405: ("method-not-allowed", Text("这个地址不支持所用的方法", "this address does not support the method")),
+    413: ("body-too-large", Text("请求体超过上限", "the body is larger than this address accepts")),
 }
 
 
@@ -32,23 +32,23 @@ def install(app: FastAPI) -> None:
 async def _on_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, ZpError):
         raise error
-    return problems.of(request, error)
+    return problems.response_to(request, error)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
-    """A request that does not agree with its schema. A path that can name nothing is simply not found."""
+    """A request that does not match its schema. If the path does not match, nothing can be at that address: not found."""
     if not isinstance(error, RequestValidationError):
         raise error
-    found = error.errors()
-    if any(one["type"] == "json_invalid" for one in found):
+    errors = error.errors()
+    if any(one["type"] == "json_invalid" for one in errors):
         return _framework(request, 400)
-    if any(one["loc"][0] == "path" for one in found):
-        return problems.of(request, NotFound(_BY_STATUS[404][1]))
-    return problems.of(request, Malformed(validation.findings(found)))
+    if any(one["loc"][0] == "path" for one in errors):
+        return problems.response_to(request, NotFound(_BY_STATUS[404][1]))
+    return problems.response_to(request, Malformed(validation.findings(errors)))
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
-    """The framework's own refusals: unknown address, method, a body it cannot read."""
+    """Errors of the framework: unknown address or method, a body that cannot be read."""
     if not isinstance(error, HTTPException):
         raise error
     return _framework(request, error.status_code, dict(error.headers or {}))
@@ -57,5 +57,5 @@ async def _on_http(request: Request, error: Exception) -> Response:
 def _framework(request: Request, status: int, headers: dict[str, str] | None = None) -> Response:
     slug, text = _BY_STATUS.get(status, _BY_STATUS[400])
     if status == 413:
-        headers = {**(headers or {}), "Connection": "close"}  # the rest of the body is not worth reading
-    return problems.answer(request, problems.KINDS[slug], text, headers=headers)
+        headers = {**(headers or {}), "Connection": "close"}  # the rest of the body is not read
+    return problems.response(request, problems.KINDS[slug], text, headers=headers)

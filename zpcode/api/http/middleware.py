@@ -1,6 +1,7 @@
-"""Around every request: its id, bounds on its body, security headers, one log line, one count, no crash shown outside.
+"""The outermost ASGI middleware of the API: request id, bound on the body, security headers, log line, metrics.
 
-A plain ASGI middleware, so that a body is bounded while it streams in, whatever its Content-Length says.
+An exception that nothing else handles becomes a problem document without its text. The middleware is plain ASGI, so
+that a body is bounded while it streams in, whatever its Content-Length says.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from zpcode.api.http import problems
-from zpcode.api.http.metrics import ApiMeters
+from zpcode.api.http.metrics import ApiMetrics
 from zpcode.errors import Text
 from zpcode.telemetry import tracing
 from zpcode.wire import security_headers
@@ -31,14 +32,14 @@ _CRASH = Text("服务内部错误，已记录", "internal error; it has been rec
 
 
 class RequestMiddleware:
-    """The outermost layer. `larger` has patterns of paths whose bodies may have more than 64 KiB, with their bounds."""
+    """`larger` maps patterns of paths to the bounds of their bodies in bytes; all other bodies have at most 64 KiB."""
 
     def __init__(
-        self, app: ASGIApp, larger: Mapping[str, int], meters: ApiMeters | None = None, tracer: Tracer = tracing.OFF
+        self, app: ASGIApp, larger: Mapping[str, int], metrics: ApiMetrics | None = None, tracer: Tracer = tracing.OFF
     ) -> None:
         self.app = app
         self.larger = {re.compile(pattern): bound for pattern, bound in larger.items()}
-        self.meters = meters or ApiMeters()
+        self.metrics = metrics or ApiMetrics()
         self.tracer = tracer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,51 +48,51 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         scope.setdefault("state", {})["request_id"] = str(uuid4())
-        began = time.perf_counter()
-        answer = _Answer(scope, send)
+        started = time.perf_counter()
+        response = _ResponseSender(scope, send)
         try:
             with tracing.span(self.tracer, "request") as span:
-                await self.app(scope, self._bounded(scope, receive), answer.send)
-                about = _about(scope) | {"status": answer.status}
-                span.update_name(f"{about['method']} {about['route']}")
-                span.set_attributes({name: about[name] for name in _TRACED})
+                await self.app(scope, self._bounded(scope, receive), response.send)
+                fields = _log_fields(scope) | {"status": response.status}
+                span.update_name(f"{fields['method']} {fields['route']}")
+                span.set_attributes({name: fields[name] for name in _TRACED})
         except ClientDisconnect:
-            pass  # nobody is there to be answered; the log line says status 0, or how far it came
+            pass  # the client is gone; the log line has status 0, or that of the response which was cut off
         except Exception:
-            _access.exception("request failed", extra=_about(scope))
-            if answer.status:
-                raise  # half an answer is on its way: let the server break off the connection
-            await _crash(scope, receive, answer.send)
+            _access.exception("request failed", extra=_log_fields(scope))
+            if response.status:
+                raise  # the response has begun: the server closes the connection
+            await _send_crash(scope, receive, response.send)
         finally:
-            seconds = time.perf_counter() - began
-            about = _about(scope) | {"status": answer.status, "milliseconds": round(seconds * 1000, 1)}
-            _access.info("request", extra=about)
-            self.meters.answered(scope["method"], about["route"], answer.status, seconds)
+            seconds = time.perf_counter() - started
+            fields = _log_fields(scope) | {"status": response.status, "milliseconds": round(seconds * 1000, 1)}
+            _access.info("request", extra=fields)
+            self.metrics.count(scope["method"], fields["route"], response.status, seconds)
 
     def _bound(self, path: str) -> int:
         return next((bound for pattern, bound in self.larger.items() if pattern.fullmatch(path)), JSON_BYTES)
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
-        """Receive no more than the bound. Raises HTTPException 413 in whoever reads the body."""
-        bound, taken = self._bound(scope["path"]), 0
+        """Receive no more than the bound. The code that reads the body gets HTTPException 413."""
+        bound, received = self._bound(scope["path"]), 0
         declared = Headers(scope=scope).get("content-length", "")
         too_large = declared.isdecimal() and (len(declared) > 12 or int(declared) > bound)
 
         async def bounded() -> Message:
-            nonlocal taken
+            nonlocal received
             if too_large:
                 raise HTTPException(413)
             message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > bound:
+            received += len(message.get("body", b""))
+            if received > bound:
                 raise HTTPException(413)
             return message
 
         return bounded
 
 
-class _Answer:
-    """What is sent back: with every header it needs, its status remembered."""
+class _ResponseSender:
+    """Sends the response with the headers that every response has. `status` is 0 until the response begins."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self._scope, self._send = scope, send
@@ -109,13 +110,13 @@ class _Answer:
         await self._send(message)
 
 
-async def _crash(scope: Scope, receive: Receive, send: Send) -> None:
-    response = problems.answer(HTTPConnection(scope), problems.KINDS["error"], _CRASH)
+async def _send_crash(scope: Scope, receive: Receive, send: Send) -> None:
+    response = problems.response(HTTPConnection(scope), problems.KINDS["error"], _CRASH)
     await response(scope, receive, send)
 
 
-def _about(scope: Scope) -> dict[str, Any]:
-    """What the log may know of a request: its route, not its address, query, headers or body."""
+def _log_fields(scope: Scope) -> dict[str, Any]:
+    """The fields of a request in the log: its route, but not its address, query, headers or body."""
     return {
         "request_id": scope["state"]["request_id"],
         "method": scope["method"][:16],

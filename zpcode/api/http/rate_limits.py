@@ -1,7 +1,6 @@
-"""How often one API key may ask, and how often one address may come without a key that counts.
+"""Rate limits of the API, by the minute and of this process: requests of one key, wrong keys from one address.
 
-Both are budgets of this process (`zpcode.ratelimit`): a minute's worth at once, from then on at that pace. They are
-looked at before the database is, so that whoever is over them costs nothing but a refusal.
+They are checked before the database is asked, so that a request beyond them costs only its refusal.
 """
 
 from __future__ import annotations
@@ -19,51 +18,51 @@ from zpcode.ratelimit import RateLimit, payer
 
 REQUESTS: Final = 1200
 FAILURES: Final = 30
-_RIGHT: Final = 1000
+_MAX_VALID: Final = 1000
 
 
 class ApiRateLimits:
     """`requests` a minute for each key, `failures` for each address; 0: no limit. `clock` is monotonic, in seconds.
 
-    An address is a whole IPv4 address or an IPv6 /64. One that is none of the public network is a proxy that was
-    not told to say who stands behind it (`--forwarded-allow-ips`): its failures are everybody's, and not counted.
-    A key that was right lately is let through to the database whatever its address did: an office shares one.
+    An address is a whole IPv4 address or an IPv6 /64. An address outside the public network is a proxy that does not
+    pass on its clients' addresses (`--forwarded-allow-ips`): its failures are not counted, since many clients share it.
+    One of the last 1000 valid keys is not refused for the failures of its address: an office shares one address.
     """
 
     def __init__(
         self, requests: int = REQUESTS, failures: int = FAILURES, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._requests, self._failures, self._clock = RateLimit(requests), RateLimit(failures), clock
-        self._right: OrderedDict[bytes, None] = OrderedDict()
+        self._valid: OrderedDict[bytes, None] = OrderedDict()
         self._lock = Lock()
 
     def spend_request(self, address: str | None, token: str) -> None:
-        """One request, before its key is looked up. Raises TooMany."""
-        key, whose, now = _digest(token), payer(address), self._clock()
+        """Take one request of a key, before the key is looked up. Raises TooMany."""
+        key, client, now = _digest(token), payer(address), self._clock()
         with self._lock:
             seconds = self._requests.spend(key, now) if token else 0.0
-            if not seconds and whose is not None and key not in self._right:
-                seconds = self._failures.check(whose, now)
+            if not seconds and client is not None and key not in self._valid:
+                seconds = self._failures.check(client, now)
         if seconds:
             raise TooMany(math.ceil(seconds))
 
     def spend_failure(self, address: str | None) -> None:
-        """The key of a request that was admitted turned out not to count."""
-        whose = payer(address)
-        if whose is not None:
+        """Take one failure of an address: the key of its request is not valid."""
+        client = payer(address)
+        if client is not None:
             with self._lock:
-                self._failures.spend(whose, self._clock())
+                self._failures.spend(client, self._clock())
 
     def note_success(self, token: str) -> None:
-        """The key of a request that was admitted turned out to be right."""
+        """Remember that a key is valid."""
         key = _digest(token)
         with self._lock:
-            self._right[key] = None
-            self._right.move_to_end(key)
-            if len(self._right) > _RIGHT:
-                self._right.popitem(last=False)
+            self._valid[key] = None
+            self._valid.move_to_end(key)
+            if len(self._valid) > _MAX_VALID:
+                self._valid.popitem(last=False)
 
 
 def _digest(token: str) -> bytes:
-    """What stands for a key in memory, which is no place for the key itself."""
+    """The hash that stands for a key in memory, so that the key itself is not stored."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

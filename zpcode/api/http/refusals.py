@@ -1,11 +1,11 @@
-"""What only an HTTP interface refuses, as branches of the one tree.
+"""Errors that only the HTTP interface raises, as branches of the tree in `zpcode.errors`.
 
 ZpError
-├── Unauthenticated     no API key, or none that counts
-├── TooMany             more requests, or failures, than one key or address may make
+├── Unauthenticated     no API key, or one that is not valid
+├── TooMany             more requests of one key, or failures of one address, than allowed
 ├── UnsupportedMedia    a body of another media type or encoding
 ├── UnsatisfiableRange  a range that lies outside the file
-├── Malformed           a request that does not agree with its schema: every finding
+├── Malformed           a request that does not match its schema, with every finding
 └── Conflict
     └── NotReady        the file of codes is still being written
 """
@@ -18,28 +18,28 @@ from zpcode.errors import Conflict, Finding, Text, ZpError
 
 
 class Unauthenticated(ZpError):
-    """No API key, or none that counts; which of the two is not told."""
+    """No API key, or one that is not valid. The answer is the same in both cases."""
 
     slug = "unauthenticated"
 
     def __init__(self) -> None:
         super().__init__(
             Text(
-                "缺少有效的访问密钥；请在请求头写 Authorization: Bearer zpk_…",
+                "缺少有效的访问密钥；请在请求头中设置 Authorization: Bearer zpk_…",
                 "no valid API key; send the header Authorization: Bearer zpk_…",
             )
         )
 
 
 class TooMany(ZpError):
-    """More requests than one key may make, or more failures than one address; in `seconds` (at least 1) there is one."""
+    """Too many requests of one key, or failures of one address. After `seconds` (at least 1) the next is allowed."""
 
     slug = "too-many-requests"
 
     def __init__(self, seconds: int) -> None:
         super().__init__(
             Text(
-                f"请求过于频繁，请在 {seconds} 秒后再试；什么也没有改变",
+                f"请求过于频繁，请在 {seconds} 秒后再试；本次请求没有改变任何内容",
                 f"too many requests; try again in {seconds} s. Nothing was changed",
             )
         )
@@ -47,34 +47,34 @@ class TooMany(ZpError):
 
 
 class UnsupportedMedia(ZpError):
-    """The body is of a type, or in an encoding, that this address does not take."""
+    """The body has a media type or an encoding that this address does not accept."""
 
     slug = "unsupported-media-type"
 
     def __init__(self, accepted: Iterable[str]) -> None:
-        known = ", ".join(accepted)
+        types = ", ".join(accepted)
         super().__init__(
             Text(
-                f"请求体的 Content-Type 须为 {known}，且未经压缩",
-                f"the body's Content-Type has to be {known}, without a Content-Encoding",
+                f"请求体的 Content-Type 须为 {types}，且未经压缩",
+                f"the body's Content-Type has to be {types}, without a Content-Encoding",
             )
         )
 
 
 class UnsatisfiableRange(ZpError):
-    """The range asked for begins behind the end of the file, which has `size` bytes."""
+    """The requested range begins after the end of the file, which has `size` bytes."""
 
     slug = "unsatisfiable-range"
 
     def __init__(self, size: int) -> None:
         super().__init__(
-            Text(f"文件共 {size} 字节，所求范围在其外", f"the file has {size} bytes; the range lies outside")
+            Text(f"文件共 {size} 字节，请求的范围超出文件", f"the file has {size} bytes; the range lies outside")
         )
         self.size = size
 
 
 class Malformed(ZpError):
-    """The request does not agree with its schema. Each finding names its place."""
+    """The request does not match its schema. Each finding names its place."""
 
     slug = "invalid-request"
 
@@ -87,7 +87,7 @@ class Malformed(ZpError):
 
 
 class NotReady(Conflict):
-    """The file of codes is not finished: `written` of `codes` are in it. `why` says what it waits for, if known."""
+    """The file of codes is not finished: `written` of `codes` are in it. `why` says what it waits for, if that is known."""
 
     slug = "not-ready"
 

@@ -1,7 +1,6 @@
-"""What a schema finds wrong with a request, said in two languages and placed for a person.
+"""Pydantic's errors as findings: a stable reason, a sentence in two languages, and a place that a person can find.
 
-Pydantic names each kind of error; here each has its stable reason and its sentence. The kinds a schema of
-ours can give are all in the table, which a test holds against the schemas.
+The table has every kind of error that the schemas of the API can give; a test compares it with the schemas.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ MAX_FINDINGS: Final = 100
 # Pydantic's kind: (reason, zh, en); {…} is filled from the error's context.
 _SENTENCES: Final = {
     "missing": ("missing", "缺少这一项", "this is missing"),
-    "extra_forbidden": ("unknown_member", "不认识的成员，请更正名称或删去", "an unknown member; correct its name or remove it"),
+    "extra_forbidden": ("unknown_member", "未知的成员，请更正名称或删除", "an unknown member; correct its name or remove it"),
     "string_type": ("type", "应为文本", "a text is expected"),
     "int_type": ("type", "应为整数，不加引号", "a whole number is expected, without quotes"),
     "int_parsing": ("type", "应为整数", "a whole number is expected"),
@@ -38,16 +37,16 @@ _SENTENCES: Final = {
     "index": ("type", "应为从 0 起的序号，或序列号", "an index from 0 or a serial is expected"),
     "characters": ("characters", "含有控制字符", "contains control characters"),
 }  # fmt: skip
-_OTHER = ("value", "这里的值不符合要求", "the value does not agree with the schema")
+_OTHER = ("value", "此处的值不符合要求", "the value does not match the schema")
 
 
 def knows(kind: str) -> bool:
-    """Whether a kind of error has its own sentence."""
+    """Whether the table has a sentence for a kind of error."""
     return kind in _SENTENCES
 
 
 def findings(errors: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
-    """Pydantic's errors, the first hundred of them, as findings; `loc` begins with body, query or header."""
+    """Pydantic's errors as findings, at most 100. The `loc` of each begins with body, query or header."""
     return tuple(_finding(error) for error in errors[:MAX_FINDINGS])
 
 
@@ -67,7 +66,7 @@ def _shown(value: object) -> str:
 
 
 def _where(loc: Sequence[str | int]) -> str:
-    """A place as a problem document names it: `/note/zh`, `?limit`, `Idempotency-Key`."""
+    """The place of an error as a problem document names it: `/note/zh`, `?limit`, `Idempotency-Key`."""
     part, *rest = loc
     steps = [str(step) for step in rest]
     if part == "query":

@@ -1,4 +1,4 @@
-"""Complaints over HTTP: handled by the offices they lie with, read by the enterprises they are about."""
+"""Complaints over HTTP: offices handle them, enterprises read those about their products."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from starlette.responses import Response
 
 from zpcode.api import examples
 from zpcode.api.fields import Short, Words
-from zpcode.api.http.authentication import TAKES_JSON, Asking
-from zpcode.api.http.context import Here
-from zpcode.api.http.documented import BODIED, KNOWN, answers, page
-from zpcode.api.http.paging import AfterNumber, Limit
-from zpcode.api.http.paging import page as paged
+from zpcode.api.http.authentication import TAKES_JSON, CallerDep
+from zpcode.api.http.context import AuthorityDep
+from zpcode.api.http.documented import WITH_BODY, WITH_KEY, page_responses, responses_of
+from zpcode.api.http.paging import AfterNumber, Limit, page_of
 from zpcode.api.schemas import BilingualView, PageView
 from zpcode.rules.complaints.complaint import (
     Complaint,
@@ -59,50 +58,52 @@ STEP: Final[dict[str, Any]] = {"step": "answer", "text": "已约谈企业，将�
 
 
 class StepOrder(BaseModel):
-    """A step to be taken. docs/complaints.md tells which can follow which."""
+    """A step to be taken. docs/complaints.md lists which step can follow which."""
 
     model_config = ConfigDict(json_schema_extra={"example": STEP}, extra="forbid")
     step: ComplaintStep = Field(description="assign, start, answer, close or refuse.")
-    text: Words = Field("", description="Public: whoever complained reads it. Needed to answer, close and refuse.")
-    region: Short = Field("", description="assign: the office's GB/T 2260 code, within yours or around it.")
+    text: Words = Field("", description="Public: the complainant reads it. Required to answer, close and refuse.")
+    region: Short = Field(
+        "", description="Only of assign: the GB/T 2260 code of the office, within your region or above it."
+    )
 
 
 class ComplaintEventView(BaseModel):
-    """A step that was taken, as whoever complained may read it too."""
+    """A step that was taken. The complainant reads it too."""
 
     model_config = ConfigDict(json_schema_extra={"example": _EVENT})
     step: ComplaintStep
     at: datetime
     authority: BilingualView
     text: str
-    region: str | None = Field(description="Where an assignment went.")
+    region: str | None = Field(description="The region of the office that the complaint was assigned to.")
 
 
 class ComplaintView(BaseModel):
-    """A complaint as it is listed."""
+    """A complaint in a list."""
 
     model_config = ConfigDict(json_schema_extra={"example": SUMMARY})
     number: str
     received_at: datetime
     state: ComplaintState
     kind: ComplaintKind
-    description: str = Field(
-        description="What whoever complained wrote, at most 2000 characters; it may hold anything."
-    )
-    place: str = Field(description="Where it was bought, as written.")
+    description: str = Field(description="The complainant's text, at most 2000 characters; it may contain anything.")
+    place: str = Field(description="The place of purchase, as written.")
     language: str
-    code: str = Field(description="As scanned or typed; it may be no code of ours.")
-    proof: ComplaintProof = Field(description="What its seal was worth when the complaint came in.")
-    gtin: str | None = Field(description="The product the code claims, where it is registered.")
-    enterprise: str | None = Field(description="USCC of that product's enterprise.")
-    region: str = Field(description="The office it lies with (GB/T 2260); 330000 where no product is known.")
+    code: str = Field(description="As scanned or typed; it may not be a 浙品码 code.")
+    proof: ComplaintProof = Field(description="The result of checking its seal when the complaint was received.")
+    gtin: str | None = Field(description="The GTIN of the product that the code names, if it is registered.")
+    enterprise: str | None = Field(description="The USCC of that product's enterprise.")
+    region: str = Field(
+        description="The region of the office that handles it (GB/T 2260); 330000 if the code names no registered product."
+    )
     region_name: BilingualView
     ended_at: datetime | None
-    photos: list[str] = Field(description="Where to get them; none for an enterprise.")
+    photos: list[str] = Field(description="The addresses of the photos; empty for an enterprise.")
 
 
 class WholeComplaintView(ComplaintView):
-    """A complaint with its steps. `contact` is null where none was given, it was deleted, or you are an enterprise."""
+    """A complaint with its steps. `contact` is null if none was given, if it was deleted, and for an enterprise."""
 
     model_config = ConfigDict(json_schema_extra={"example": COMPLAINT})
     contact: str | None
@@ -117,31 +118,31 @@ Number = Annotated[Short, Path(description="The complaint's number.", examples=[
     "/complaints",
     summary="List complaints",
     response_model=PageView[ComplaintView],
-    responses=page(SUMMARY, 17),
+    responses=page_responses(SUMMARY, 17),
 )
 def list_complaints(
-    asking: Asking,
-    here: Here,
+    caller: CallerDep,
+    authority: AuthorityDep,
     after: AfterNumber = None,
     limit: Limit = 50,
     state: Annotated[
-        ComplaintState | None, Query(description="Only those in this state.", examples=["received"])
+        ComplaintState | None, Query(description="Only complaints in this state.", examples=["received"])
     ] = None,
 ) -> PageView[ComplaintView]:
-    """Those within your reach, newest first: an enterprise sees what is said of its products."""
-    found = complaints.listing(here.engine, asking, state=state, before=after, limit=limit)
-    return paged(found, limit, lambda one: ComplaintView(**_summary(one)), lambda one: one.id)
+    """The complaints within your reach, newest first. An enterprise gets those about its products."""
+    listed = complaints.listing(authority.engine, caller, state=state, before=after, limit=limit)
+    return page_of(listed, limit, lambda one: ComplaintView(**_summary(one)), lambda one: one.id)
 
 
 @router.get(
     "/complaints/{number}",
-    summary="Look at a complaint",
+    summary="Get a complaint",
     response_model=WholeComplaintView,
-    responses=answers(200, "The complaint", COMPLAINT, slugs=(*KNOWN, "not-found")),
+    responses=responses_of(200, "The complaint", COMPLAINT, slugs=(*WITH_KEY, "not-found")),
 )
-def get_complaint(number: Number, asking: Asking, here: Here) -> WholeComplaintView:
-    """With its steps, and, for those who handle it, the contact."""
-    return _whole(complaints.read(here.engine, number, asking))
+def get_complaint(number: Number, caller: CallerDep, authority: AuthorityDep) -> WholeComplaintView:
+    """The complaint with its steps; for those who handle it, with the contact."""
+    return _whole(complaints.read(authority.engine, number, caller))
 
 
 @router.post(
@@ -150,59 +151,59 @@ def get_complaint(number: Number, asking: Asking, here: Here) -> WholeComplaintV
     status_code=201,
     response_model=WholeComplaintView,
     dependencies=[TAKES_JSON],
-    responses=answers(201, "Taken", COMPLAINT,
-                      slugs=(*BODIED, *KNOWN, "forbidden", "not-found", "conflict", "refused")),
+    responses=responses_of(201, "Taken", COMPLAINT,
+                      slugs=(*WITH_BODY, *WITH_KEY, "forbidden", "not-found", "conflict", "refused")),
 )  # fmt: skip
-def take_step(number: Number, order: StepOrder, asking: Asking, here: Here) -> WholeComplaintView:
-    """Regulators within their region, and the operator. Its words are public; they cannot be taken back."""
+def take_step(number: Number, order: StepOrder, caller: CallerDep, authority: AuthorityDep) -> WholeComplaintView:
+    """For regulators within their region, and the operator. The text is public and cannot be withdrawn."""
     request = StepRequest(order.step, order.text, order.region)
-    return _whole(complaints.take(here.engine, number, request, caller=asking, now=here.clock()))
+    return _whole(complaints.take(authority.engine, number, request, caller=caller, now=authority.clock()))
 
 
 @router.get(
     "/complaints/{number}/photos/{position}",
-    summary="Fetch a photo of a complaint",
+    summary="Download a photo of a complaint",
     response_class=Response,
     responses={
-        **answers(200, "The photo", None, slugs=(*KNOWN, "forbidden", "not-found")),
-        200: {"description": "The photo, encoded anew, without metadata",
+        **responses_of(200, "The photo", None, slugs=(*WITH_KEY, "forbidden", "not-found")),
+        200: {"description": "The photo, encoded again, without metadata",
               "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}, "example": "(JPEG)"}}},
     },
 )  # fmt: skip
 def get_photo(
     number: Number,
     position: Annotated[int, Path(ge=1, le=3, description="1 to 3.", examples=[1])],
-    asking: Asking,
-    here: Here,
+    caller: CallerDep,
+    authority: AuthorityDep,
 ) -> Response:
-    """Only for those who handle the complaint; never kept by caches."""
-    return Response(complaints.photo(here.engine, number, position, asking), media_type="image/jpeg")
+    """Only for those who handle the complaint. Caches do not store it."""
+    return Response(complaints.photo(authority.engine, number, position, caller), media_type="image/jpeg")
 
 
-def _summary(found: Complaint) -> dict[str, Any]:
-    place = region_name(found.region)
+def _summary(complaint: Complaint) -> dict[str, Any]:
+    place = region_name(complaint.region)
     return {
-        "number": found.number,
-        "received_at": found.received_at,
-        "state": found.state,
-        "kind": found.form.kind,
-        "description": found.form.description,
-        "place": found.form.place,
-        "language": found.form.language,
-        "code": found.form.code,
-        "proof": found.proof,
-        "gtin": found.gtin,
-        "enterprise": found.uscc,
-        "region": found.region,
+        "number": complaint.number,
+        "received_at": complaint.received_at,
+        "state": complaint.state,
+        "kind": complaint.form.kind,
+        "description": complaint.form.description,
+        "place": complaint.form.place,
+        "language": complaint.form.language,
+        "code": complaint.form.code,
+        "proof": complaint.proof,
+        "gtin": complaint.gtin,
+        "enterprise": complaint.uscc,
+        "region": complaint.region,
         "region_name": BilingualView(zh=place.zh, en=place.en),
-        "ended_at": found.ended_at,
-        "photos": [f"/v1/complaints/{found.number}/photos/{one}" for one in range(1, found.photos + 1)],
+        "ended_at": complaint.ended_at,
+        "photos": [f"/v1/complaints/{complaint.number}/photos/{one}" for one in range(1, complaint.photos + 1)],
     }
 
 
-def _whole(found: Complaint) -> WholeComplaintView:
-    events = [_event(event) for event in found.events]
-    return WholeComplaintView(**_summary(found), contact=found.form.contact or None, events=events)
+def _whole(complaint: Complaint) -> WholeComplaintView:
+    events = [_event(event) for event in complaint.events]
+    return WholeComplaintView(**_summary(complaint), contact=complaint.form.contact or None, events=events)
 
 
 def _event(event: ComplaintEvent) -> ComplaintEventView:

@@ -1,6 +1,6 @@
-"""What an enterprise does: see its products, order batches of codes, fetch them, switch them on.
+"""The routes of enterprises: list products, order batches of codes, download codes, activate batches.
 
-Regulators and the operator read the same addresses, each within their reach.
+Regulators and the operator read at the same addresses, each within their reach.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from starlette.responses import Response
 
 from zpcode.api import examples, views
 from zpcode.api.fields import BatchNumber, Key, Short
-from zpcode.api.http.authentication import TAKES_JSON, Asking
-from zpcode.api.http.context import Here
-from zpcode.api.http.documented import BODIED, KNOWN, answers, page
+from zpcode.api.http.authentication import TAKES_JSON, CallerDep
+from zpcode.api.http.context import AuthorityDep
+from zpcode.api.http.documented import WITH_BODY, WITH_KEY, page_responses, responses_of
 from zpcode.api.http.downloads import download
-from zpcode.api.http.paging import AfterNumber, AfterText, Limit
-from zpcode.api.http.paging import page as paged
+from zpcode.api.http.paging import AfterNumber, AfterText, Limit, page_of
 from zpcode.api.http.refusals import NotReady
 from zpcode.api.schemas import BatchOrder, BatchView, PageView, ProductView
 from zpcode.exports.formats import EXPORTS
@@ -34,12 +33,12 @@ Number = Annotated[BatchNumber, Path(description="The batch's number.", examples
 IdempotencyKey = Annotated[
     Key,
     Header(
-        description="1 to 200 visible ASCII characters of your own, such as an order number. The same key with the "
-        "same body is the same batch, however often it is sent.",
+        description="1 to 200 visible ASCII characters that you choose, such as an order number. The same key with the "
+        "same body gives the same batch, however often it is sent.",
         examples=["order-2026-11-0042"],
     ),
 ]
-_LOCATION = "Address of the batch"
+_LOCATION = "The address of the batch"
 
 
 @router.post(
@@ -50,29 +49,34 @@ _LOCATION = "Address of the batch"
     response_model=BatchView,
     dependencies=[TAKES_JSON],
     responses={
-        **answers(202, "Reserved; the file is being written", examples.RESERVED,
-                  slugs=(*BODIED, *KNOWN, "forbidden", "refused", "conflict"), Location=_LOCATION),
-        201: {"description": "The key's batch, issued already", "content": {"application/json": {"example": examples.BATCH}}},
+        **responses_of(202, "Reserved; the file is being written", examples.RESERVED,
+                  slugs=(*WITH_BODY, *WITH_KEY, "forbidden", "refused", "conflict"), Location=_LOCATION),
+        201: {"description": "The batch of this idempotency key, which is issued already", "content": {"application/json": {"example": examples.BATCH}}},
     },
 )  # fmt: skip
 def order_batch(
-    order: BatchOrder, idempotency_key: IdempotencyKey, asking: Asking, here: Here, response: Response
+    order: BatchOrder, idempotency_key: IdempotencyKey, caller: CallerDep, authority: AuthorityDep, response: Response
 ) -> BatchView:
-    """Reserves numbers for a batch at once; signing and writing follow, and GET shows how far they are.
+    """Reserves the numbers of a batch. The worker signs and writes the codes; GET shows its progress.
 
-    Refused with every reason where the recognition is not in force, the GTIN is not yours, the quota is exceeded.
+    Refused with every reason, for example if the recognition is not in force, the GTIN is not yours or the quota is exceeded.
     """
     request = BatchRequest(**dict(order))
     batch = reserve.reserve(
-        here.engine, request, caller=asking, idempotency_key=idempotency_key, base=here.base, now=here.clock()
+        authority.engine,
+        request,
+        caller=caller,
+        idempotency_key=idempotency_key,
+        base=authority.base,
+        now=authority.clock(),
     )
     if batch.state is BatchState.RESERVED:
-        here.queue.defer_issue(batch.number)
-        here.project()
+        authority.queue.defer_issue(batch.number)
+        authority.project()
     else:
         response.status_code = 201
     response.headers["Location"] = f"/v1/batches/{batch.number}"
-    return views.batch(batch, here.exports)
+    return views.batch(batch, authority.exports)
 
 
 @router.get(
@@ -80,34 +84,36 @@ def order_batch(
     tags=["batches"],
     summary="List batches",
     response_model=PageView[BatchView],
-    responses=page(examples.BATCH, examples.NUMBER),
+    responses=page_responses(examples.BATCH, examples.NUMBER),
 )
-def list_batches(asking: Asking, here: Here, after: AfterNumber = None, limit: Limit = 50) -> PageView[BatchView]:
+def list_batches(
+    caller: CallerDep, authority: AuthorityDep, after: AfterNumber = None, limit: Limit = 50
+) -> PageView[BatchView]:
     """The batches within your reach, newest first."""
-    found = reserve.listing(here.engine, asking, after, limit)
-    return paged(found, limit, lambda batch: views.batch(batch, here.exports), lambda batch: batch.number)
+    batches = reserve.listing(authority.engine, caller, after, limit)
+    return page_of(batches, limit, lambda batch: views.batch(batch, authority.exports), lambda batch: batch.number)
 
 
 @router.get(
     "/batches/{number}",
     tags=["batches"],
-    summary="Look at a batch",
+    summary="Get a batch",
     response_model=BatchView,
-    responses=answers(200, "The batch", examples.BATCH, slugs=(*KNOWN, "not-found")),
+    responses=responses_of(200, "The batch", examples.BATCH, slugs=(*WITH_KEY, "not-found")),
 )
-def get_batch(number: Number, asking: Asking, here: Here) -> BatchView:
-    """State, progress, and where its file is once it is finished."""
-    return views.batch(reserve.get(here.engine, number, asking), here.exports)
+def get_batch(number: Number, caller: CallerDep, authority: AuthorityDep) -> BatchView:
+    """The state of a batch, its progress, and the address of its file once that is finished."""
+    return views.batch(reserve.get(authority.engine, number, caller), authority.exports)
 
 
 @router.get(
     "/batches/{number}/codes",
     tags=["batches"],
-    summary="Fetch the codes",
+    summary="Download the codes",
     response_class=Response,
     responses={
-        **answers(206, "The range asked for", None,
-                  slugs=(*KNOWN, "forbidden", "not-found", "not-ready", "unsatisfiable-range")),
+        **responses_of(206, "The requested range", None,
+                  slugs=(*WITH_KEY, "forbidden", "not-found", "not-ready", "unsatisfiable-range")),
         200: {
             "description": "The file, in the format that was ordered (docs/issuing.md)",
             "content": {
@@ -116,22 +122,22 @@ def get_batch(number: Number, asking: Asking, here: Here) -> BatchView:
             },
             "headers": {
                 "ETag": {"description": "SHA-256 of the file", "schema": {"type": "string"}},
-                "Content-Length": {"description": "Its bytes", "schema": {"type": "string"}},
+                "Content-Length": {"description": "The bytes of the file or range", "schema": {"type": "string"}},
             },
         },
         304: {"description": "If-None-Match names the file's ETag"},
     },
 )  # fmt: skip
-def get_codes(number: Number, asking: Asking, here: Here, request: Request) -> Response:
-    """The finished file. A broken download goes on with `Range: bytes=N-` and `If-Range: "SHA-256"`.
+def get_codes(number: Number, caller: CallerDep, authority: AuthorityDep, request: Request) -> Response:
+    """The finished file. Continue an interrupted download with `Range: bytes=N-` and `If-Range: "SHA-256"`.
 
-    Only the enterprise and the operator: whoever has the file can print the codes.
+    Only for the enterprise and the operator: a holder of the file can print the codes.
     """
-    batch = reserve.get(here.engine, number, asking)
-    may_take_codes(asking)
+    batch = reserve.get(authority.engine, number, caller)
+    may_take_codes(caller)
     if batch.state is not BatchState.ISSUED:
-        raise NotReady(code_file.progress(here.exports, batch), batch.codes, batch.problem)
-    return download(batch, here.exports, request.headers)
+        raise NotReady(code_file.progress(authority.exports, batch), batch.codes, batch.problem)
+    return download(batch, authority.exports, request.headers)
 
 
 @router.post(
@@ -139,13 +145,15 @@ def get_codes(number: Number, asking: Asking, here: Here, request: Request) -> R
     tags=["batches"],
     summary="Activate a batch",
     response_model=BatchView,
-    responses=answers(200, "The batch, active", examples.BATCH, slugs=(*KNOWN, "forbidden", "not-found", "conflict")),
+    responses=responses_of(
+        200, "The batch, active", examples.BATCH, slugs=(*WITH_KEY, "forbidden", "not-found", "conflict")
+    ),
 )
-def activate_batch(number: Number, asking: Asking, here: Here) -> BatchView:
-    """From now on its codes count; before, a scan says "not activated". Doing it again changes nothing."""
-    batch = reserve.activate(here.engine, number, asking, here.clock())
-    here.project()
-    return views.batch(batch, here.exports)
+def activate_batch(number: Number, caller: CallerDep, authority: AuthorityDep) -> BatchView:
+    """From now on its codes are active. Before, a scan says "not activated". Doing it again changes nothing."""
+    batch = reserve.activate(authority.engine, number, caller, authority.clock())
+    authority.project()
+    return views.batch(batch, authority.exports)
 
 
 @router.get(
@@ -153,26 +161,28 @@ def activate_batch(number: Number, asking: Asking, here: Here) -> BatchView:
     tags=["registry"],
     summary="List products",
     response_model=PageView[ProductView],
-    responses=page(examples.PRODUCT, examples.GTIN),
+    responses=page_responses(examples.PRODUCT, examples.GTIN),
 )
-def list_products(asking: Asking, here: Here, after: AfterText = "", limit: Limit = 50) -> PageView[ProductView]:
+def list_products(
+    caller: CallerDep, authority: AuthorityDep, after: AfterText = "", limit: Limit = 50
+) -> PageView[ProductView]:
     """The products within your reach, by GTIN."""
-    found = listing.products(here.engine, asking, after, limit)
-    return paged(found, limit, views.product, lambda card: card.gtin)
+    products = listing.products(authority.engine, caller, after, limit)
+    return page_of(products, limit, views.product, lambda card: card.gtin)
 
 
 @router.get(
     "/products/{gtin}",
     tags=["registry"],
-    summary="Look at a product",
+    summary="Get a product",
     response_class=Response,
-    responses=answers(200, "The product card", examples.CARD, slugs=(*KNOWN, "not-found")),
+    responses=responses_of(200, "The product card", examples.CARD, slugs=(*WITH_KEY, "not-found")),
 )
 def get_product(
-    gtin: Annotated[Short, Path(description="Its GTIN.", examples=[examples.GTIN])],
-    asking: Asking,
-    here: Here,
+    gtin: Annotated[Short, Path(description="The product's GTIN.", examples=[examples.GTIN])],
+    caller: CallerDep,
+    authority: AuthorityDep,
 ) -> Any:
-    """All that a scan shows of it: enterprise, standards and certificates, comparison table, commitments."""
-    card = listing.product(here.engine, gtin14(gtin) or gtin, asking)
+    """Everything that a scan shows of a product: enterprise, standards, certificates, comparison table, commitments."""
+    card = listing.product(authority.engine, gtin14(gtin) or gtin, caller)
     return Response(msgspec.json.encode(card), media_type="application/json")

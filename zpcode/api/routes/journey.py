@@ -1,6 +1,6 @@
-"""The goods' journey over HTTP: events of a batch of codes or a lot of goods, reported, listed, taken back.
+"""The goods' journey over HTTP: report, list and withdraw events of a batch of codes or a lot of goods.
 
-An enterprise reports of its own batches and lots; regulators and the operator read within their reach.
+An enterprise reports events of its own batches and lots. Regulators and the operator read within their reach.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from fastapi import APIRouter, Path
 
 from zpcode.api import examples, schemas, views
 from zpcode.api.fields import BatchNumber, Gtin, Short
-from zpcode.api.http.authentication import TAKES_JSON, Asking
-from zpcode.api.http.context import Here
-from zpcode.api.http.documented import BODIED, KNOWN, answers
+from zpcode.api.http.authentication import TAKES_JSON, CallerDep
+from zpcode.api.http.context import AuthorityDep
+from zpcode.api.http.documented import WITH_BODY, WITH_KEY, responses_of
 from zpcode.api.schemas import EventsOrder, EventsView, JourneyEventView, Withdrawal
 from zpcode.rules.access import Caller
 from zpcode.rules.journey import EventRequest, Subject, standing
@@ -23,18 +23,18 @@ from zpcode.wire.vocabulary import Bilingual
 router = APIRouter(prefix="/v1", tags=["journey"])
 Number = Annotated[BatchNumber, Path(description="The batch's number.", examples=[examples.NUMBER])]
 Product = Annotated[Gtin, Path(description="The product's GTIN.", examples=[examples.GTIN])]
-Lot = Annotated[Short, Path(description="The lot, AI 10, as a batch of codes names it.", examples=["L20261121"])]
+Lot = Annotated[Short, Path(description="The lot (AI 10) as in a batch of codes.", examples=["L20261121"])]
 EventNumber = Annotated[int, Path(ge=1, le=2**63 - 1, description="The event's id.", examples=[812])]
-_REPORTED = answers(
+_REPORTED = responses_of(
     200, "The events as they are on record", {"items": [examples.EVENT], "recorded": 1},
-    slugs=(*BODIED, *KNOWN, "forbidden", "not-found", "refused", "conflict"),
+    slugs=(*WITH_BODY, *WITH_KEY, "forbidden", "not-found", "refused", "conflict"),
 )  # fmt: skip
-_LISTED = answers(
-    200, "Every event", {"items": [examples.EVENT], "recorded": 0}, slugs=(*KNOWN, "not-found", "invalid-request")
+_LISTED = responses_of(
+    200, "Every event", {"items": [examples.EVENT], "recorded": 0}, slugs=(*WITH_KEY, "not-found", "invalid-request")
 )
-_WITHDRAWN = answers(
+_WITHDRAWN = responses_of(
     200, "The event, withdrawn", examples.EVENT | {"shown": False},
-    slugs=(*BODIED, *KNOWN, "forbidden", "not-found", "refused"),
+    slugs=(*WITH_BODY, *WITH_KEY, "forbidden", "not-found", "refused"),
 )  # fmt: skip
 
 
@@ -45,18 +45,18 @@ _WITHDRAWN = answers(
     dependencies=[TAKES_JSON],
     responses=_REPORTED,
 )
-def report_batch_events(number: Number, order: EventsOrder, asking: Asking, here: Here) -> EventsView:
-    """One to a hundred events, all or none; what is on record word for word is not recorded again.
+def report_batch_events(number: Number, order: EventsOrder, caller: CallerDep, authority: AuthorityDep) -> EventsView:
+    """Records one to a hundred events, all or none. An event that is on record with the same content is not recorded again.
 
-    Every scan of the batch's item codes shows them, together with those of its lot.
+    Every scan of the batch's item codes shows them, together with the events of its lot.
     """
-    return _report(Subject(number), order, asking, here)
+    return _report(Subject(number), order, caller, authority)
 
 
 @router.get("/batches/{number}/events", summary="List a batch's events", response_model=EventsView, responses=_LISTED)
-def list_batch_events(number: Number, asking: Asking, here: Here) -> EventsView:
-    """All of the batch itself, withdrawn and superseded ones too, in the order in which they were recorded."""
-    return _list(Subject(number), asking, here)
+def list_batch_events(number: Number, caller: CallerDep, authority: AuthorityDep) -> EventsView:
+    """All events of the batch without those of its lot, in the order of recording, with withdrawn and superseded ones."""
+    return _list(Subject(number), caller, authority)
 
 
 @router.post(
@@ -67,10 +67,10 @@ def list_batch_events(number: Number, asking: Asking, here: Here) -> EventsView:
     responses=_WITHDRAWN,
 )
 def withdraw_batch_event(
-    number: Number, event: EventNumber, order: Withdrawal, asking: Asking, here: Here
+    number: Number, event: EventNumber, order: Withdrawal, caller: CallerDep, authority: AuthorityDep
 ) -> JourneyEventView:
-    """It stays on record with the reason and is shown no more. What it had superseded does not come back."""
-    return _withdraw(Subject(number), event, order, asking, here)
+    """The event stays on record with the reason and is no longer shown. An event that it superseded is not shown again."""
+    return _withdraw(Subject(number), event, order, caller, authority)
 
 
 @router.post(
@@ -80,15 +80,17 @@ def withdraw_batch_event(
     dependencies=[TAKES_JSON],
     responses=_REPORTED,
 )
-def report_lot_events(gtin: Product, lot: Lot, order: EventsOrder, asking: Asking, here: Here) -> EventsView:
-    """As for a batch. A lot is known once a batch of codes names it; every such batch, also a later one, shows them."""
-    return _report(Subject(gtin=gtin, lot=lot), order, asking, here)
+def report_lot_events(
+    gtin: Product, lot: Lot, order: EventsOrder, caller: CallerDep, authority: AuthorityDep
+) -> EventsView:
+    """As for a batch. At least one batch of codes has to name the lot; scans of every batch of the lot show the events."""
+    return _report(Subject(gtin=gtin, lot=lot), order, caller, authority)
 
 
 @router.get("/lots/{gtin}/{lot}/events", summary="List a lot's events", response_model=EventsView, responses=_LISTED)
-def list_lot_events(gtin: Product, lot: Lot, asking: Asking, here: Here) -> EventsView:
-    """All of the lot itself, withdrawn and superseded ones too, in the order in which they were recorded."""
-    return _list(Subject(gtin=gtin, lot=lot), asking, here)
+def list_lot_events(gtin: Product, lot: Lot, caller: CallerDep, authority: AuthorityDep) -> EventsView:
+    """All events of the lot in the order of recording, with withdrawn and superseded ones."""
+    return _list(Subject(gtin=gtin, lot=lot), caller, authority)
 
 
 @router.post(
@@ -99,18 +101,18 @@ def list_lot_events(gtin: Product, lot: Lot, asking: Asking, here: Here) -> Even
     responses=_WITHDRAWN,
 )
 def withdraw_lot_event(
-    gtin: Product, lot: Lot, event: EventNumber, order: Withdrawal, asking: Asking, here: Here
+    gtin: Product, lot: Lot, event: EventNumber, order: Withdrawal, caller: CallerDep, authority: AuthorityDep
 ) -> JourneyEventView:
-    """It stays on record with the reason and is shown no more. What it had superseded does not come back."""
-    return _withdraw(Subject(gtin=gtin, lot=lot), event, order, asking, here)
+    """The event stays on record with the reason and is no longer shown. An event that it superseded is not shown again."""
+    return _withdraw(Subject(gtin=gtin, lot=lot), event, order, caller, authority)
 
 
-def _report(subject: Subject, order: EventsOrder, caller: Caller, here: Here) -> EventsView:
+def _report(subject: Subject, order: EventsOrder, caller: Caller, authority: AuthorityDep) -> EventsView:
     requests = [_request(event) for event in order.events]
-    found = events.record(here.engine, subject, requests, caller=caller, now=here.clock())
-    here.project()
-    known = events.events(here.engine, subject, caller)
-    return views.events(found.events, known, len(found.new))
+    recorded = events.record(authority.engine, subject, requests, caller=caller, now=authority.clock())
+    authority.project()
+    all_events = events.events(authority.engine, subject, caller)
+    return views.events(recorded.events, all_events, len(recorded.new))
 
 
 def _request(event: schemas.EventOrder) -> EventRequest:
@@ -129,12 +131,14 @@ def _text(text: schemas.EventText) -> Bilingual:
     return Bilingual(text.zh, text.en)
 
 
-def _list(subject: Subject, caller: Caller, here: Here) -> EventsView:
-    known = events.events(here.engine, subject, caller)
-    return views.events(known, known)
+def _list(subject: Subject, caller: Caller, authority: AuthorityDep) -> EventsView:
+    all_events = events.events(authority.engine, subject, caller)
+    return views.events(all_events, all_events)
 
 
-def _withdraw(subject: Subject, number: int, order: Withdrawal, caller: Caller, here: Here) -> JourneyEventView:
-    event = events.withdraw(here.engine, subject, number, order.reason, caller=caller, now=here.clock())
-    here.project()
+def _withdraw(
+    subject: Subject, number: int, order: Withdrawal, caller: Caller, authority: AuthorityDep
+) -> JourneyEventView:
+    event = events.withdraw(authority.engine, subject, number, order.reason, caller=caller, now=authority.clock())
+    authority.project()
     return views.event(event, shown=bool(standing([event])))

@@ -1,4 +1,4 @@
-"""Pictures over HTTP: what an enterprise shows of its own products, and the ZIP beside a registry file."""
+"""Pictures over HTTP: those that an enterprise sets for its own products, and the ZIP beside a registry file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from starlette.responses import Response
 
 from zpcode.api import examples, views
 from zpcode.api.fields import Short
-from zpcode.api.http.authentication import Asking, Operating, takes
-from zpcode.api.http.context import Here
-from zpcode.api.http.documented import KNOWN, answers
+from zpcode.api.http.authentication import CallerDep, OperatorDep, takes
+from zpcode.api.http.context import AuthorityDep
+from zpcode.api.http.documented import WITH_KEY, responses_of
 from zpcode.api.schemas import PictureView
 from zpcode.errors import refusal
 from zpcode.services.pictures.encode import MAX_BYTES
@@ -29,12 +29,12 @@ from zpcode.wire.gs1 import gtin14
 FORMS: Final = ("image/jpeg", "image/png", "image/webp")
 MULTIPART: Final = "multipart/form-data"
 MAX_UPLOAD: Final = MAX_FILE + MAX_UNPACKED + 2**20
-"""Bytes of a registry file and a ZIP together, and what multipart puts around them."""
+"""Bytes of a registry file and a ZIP together, with 1 MiB for the multipart encoding."""
 LARGER: Final = {r"/v1/products/[0-9]{1,20}/(picture|mark)": MAX_BYTES}
 _BODY: Final = {
     "requestBody": {
         "required": True,
-        "description": "The picture itself: at most 10 MB, 40 megapixels and 12 000 pixels a side.",
+        "description": "The picture file: at most 10 MB, 40 megapixels and 12 000 pixels a side.",
         "content": {form: {"schema": {"type": "string", "format": "binary"}} for form in FORMS},
     }
 }
@@ -42,60 +42,65 @@ router = APIRouter(prefix="/v1", tags=["registry"])
 Gtin = Annotated[Short, Path(description="The product's GTIN.", examples=[examples.GTIN])]
 Kind = Annotated[
     Which,
-    Path(description="The product's picture, or its brand's mark.", openapi_examples={"picture": {"value": "picture"}}),
+    Path(
+        description="The picture of the product, or the mark of its brand.",
+        openapi_examples={"picture": {"value": "picture"}},
+    ),
 ]
 
 
-async def _file(request: Request, _: Asking) -> bytes:
-    """The body of somebody who has a key; a stranger's is not read."""
+async def _file(request: Request, _: CallerDep) -> bytes:
+    """The body. Without a valid key the request is refused before its body is read."""
     return await request.body()
 
 
 @router.put(
     "/products/{gtin}/{which}",
-    summary="Show a picture of a product",
+    summary="Set a picture of a product",
     response_model=PictureView,
     dependencies=[Depends(takes(*FORMS))],
     openapi_extra=_BODY,
-    responses=answers(200, "Shown from now on", examples.PICTURE,
-                      slugs=("body-too-large", "unsupported-media-type", *KNOWN, "forbidden", "not-found", "refused")),
+    responses=responses_of(200, "The picture, which is shown from now on", examples.PICTURE,
+                      slugs=("body-too-large", "unsupported-media-type", *WITH_KEY, "forbidden", "not-found", "refused")),
 )  # fmt: skip
 def put_picture(
-    gtin: Gtin, which: Kind, asking: Asking, here: Here, file: Annotated[bytes, Depends(_file)]
+    gtin: Gtin, which: Kind, caller: CallerDep, authority: AuthorityDep, file: Annotated[bytes, Depends(_file)]
 ) -> PictureView:
-    """Its picture, or the mark of its brand, in place of the one before. Re-encoded; place, camera and the like are dropped."""
+    """Replaces the picture, or the mark of the brand. It is encoded again, without metadata such as place and camera."""
     full = gtin14(gtin) or gtin
-    found = product_pictures.place(here.engine, here.shelf, full, which, file, caller=asking, now=here.clock())
-    here.project()
-    return views.picture(found, here.base)
+    placed = product_pictures.place(
+        authority.engine, authority.storage, full, which, file, caller=caller, now=authority.clock()
+    )
+    authority.project()
+    return views.picture(placed, authority.base)
 
 
 @router.delete(
     "/products/{gtin}/{which}",
-    summary="Show a product without a picture",
+    summary="Remove a picture of a product",
     status_code=204,
     response_class=Response,
-    responses=answers(204, "Not shown any more", None, slugs=(*KNOWN, "forbidden", "not-found")),
+    responses=responses_of(204, "No longer shown", None, slugs=(*WITH_KEY, "forbidden", "not-found")),
 )
-def delete_picture(gtin: Gtin, which: Kind, asking: Asking, here: Here) -> Response:
-    """The page does without it. Doing it again changes nothing."""
-    product_pictures.remove(here.engine, gtin14(gtin) or gtin, which, caller=asking, now=here.clock())
-    here.project()
+def delete_picture(gtin: Gtin, which: Kind, caller: CallerDep, authority: AuthorityDep) -> Response:
+    """The page no longer shows it. Doing it again changes nothing."""
+    product_pictures.remove(authority.engine, gtin14(gtin) or gtin, which, caller=caller, now=authority.clock())
+    authority.project()
     return Response(status_code=204)
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A registry file, and the ZIP with its pictures where one came along: a file that can be sought in."""
+    """A registry file, and the ZIP with its pictures as a seekable file; None if none was sent."""
 
     registry: bytes
     pictures: IO[bytes] | None = None
 
 
-async def upload(request: Request, _: Operating) -> AsyncIterator[Upload]:
-    """What the operator sent: a registry file as the body, or in the parts `registry` and `pictures` of a form.
+async def upload(request: Request, _: OperatorDep) -> AsyncIterator[Upload]:
+    """The registry file that the operator sent: as the body, or as the parts `registry` and `pictures` of a form.
 
-    Parts wait in temporary files. Nobody else's body is read. Raises Refused, HTTPException 413.
+    Parts are kept in temporary files. The body is read only if the caller is the operator. Raises Refused, HTTPException 413.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != MULTIPART:
         yield Upload(await _bounded(request))
@@ -105,8 +110,8 @@ async def upload(request: Request, _: Operating) -> AsyncIterator[Upload]:
         if "registry" not in parts or not parts.keys() <= {"registry", "pictures"}:
             raise refusal(
                 "parts",
-                "表单应含文件 registry（登记文件）和 pictures（图片 ZIP，可选）",
-                "a form has the file registry and, where there are pictures, the file pictures: a ZIP",
+                "表单应包含文件 registry（登记文件），可包含文件 pictures（图片 ZIP）",
+                "the form has to have the file registry and may have the file pictures, a ZIP",
             )
         if (parts["registry"].size or 0) > MAX_FILE:
             raise too_large()
@@ -115,10 +120,10 @@ async def upload(request: Request, _: Operating) -> AsyncIterator[Upload]:
 
 
 async def _bounded(request: Request) -> bytes:
-    """A body that is a registry file: the address takes more only where a ZIP comes along."""
-    found = bytearray()
+    """A body that is a registry file, which has a lower bound than a form with a ZIP."""
+    body = bytearray()
     async for piece in request.stream():
-        found += piece
-        if len(found) > MAX_FILE:
+        body += piece
+        if len(body) > MAX_FILE:
             raise HTTPException(413)
-    return bytes(found)
+    return bytes(body)

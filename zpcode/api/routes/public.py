@@ -1,4 +1,4 @@
-"""What anybody may read: notices, the keyring, what a problem means, and whether the authority is well."""
+"""The routes without a key: public notices, the keyring, kinds of problems, health and readiness."""
 
 from __future__ import annotations
 
@@ -15,40 +15,39 @@ from starlette.responses import Response
 from zpcode.api import examples, views
 from zpcode.api.fields import Short
 from zpcode.api.http import problems
-from zpcode.api.http.context import Here
-from zpcode.api.http.documented import ALWAYS, answers, page
-from zpcode.api.http.paging import AfterNumber, Limit
-from zpcode.api.http.paging import page as paged
+from zpcode.api.http.context import AuthorityDep
+from zpcode.api.http.documented import ALWAYS, page_responses, responses_of
+from zpcode.api.http.paging import AfterNumber, Limit, page_of
 from zpcode.api.schemas import BilingualView, Health, NoticeView, PageView, ProblemKind, Readiness
 from zpcode.errors import NotFound, Text
 from zpcode.services.monitoring import readiness
 from zpcode.services.status import change as status
 
 router = APIRouter(tags=["public"])
-_ASKING: Final = ThreadPoolExecutor(4, "readyz")  # how things stand is told while all other threads wait for something
+_READINESS_THREADS: Final = ThreadPoolExecutor(4, "readyz")  # /readyz answers even while all other threads wait
 
 
 @router.get(
     "/v1/notices",
     summary="Follow public notices",
     response_model=PageView[NoticeView],
-    responses=page(examples.NOTICE, examples.NOTICE["id"], slugs=ALWAYS),
+    responses=page_responses(examples.NOTICE, examples.NOTICE["id"], slugs=ALWAYS),
 )
-def list_notices(here: Here, after: AfterNumber = None, limit: Limit = 50) -> PageView[NoticeView]:
-    """Decisions of regulators and the operator that carry a notice number, in the order they were made."""
-    found = status.notices(here.engine, after or 0, limit)
-    return paged(found, limit, views.notice, lambda change: change.id)
+def list_notices(authority: AuthorityDep, after: AfterNumber = None, limit: Limit = 50) -> PageView[NoticeView]:
+    """Decisions of regulators and the operator that carry a notice number, in the order in which they were made."""
+    notices = status.notices(authority.engine, after or 0, limit)
+    return page_of(notices, limit, views.notice, lambda change: change.id)
 
 
 @router.get(
     "/.well-known/zpcode-keyring.json",
     summary="The public keyring",
     response_class=Response,
-    responses=answers(200, "Signed by the offline root key", examples.KEYRING, slugs=("keyring", "error"), ETag="Its SHA-256"),
+    responses=responses_of(200, "Signed by the offline root key", examples.KEYRING, slugs=("keyring", "error"), ETag="Its SHA-256"),
 )  # fmt: skip
-def get_keyring(here: Here, request: Request) -> Response:
-    """What a reader needs to verify seals by itself. Check its signature with the root key you have pinned."""
-    document = here.keyring()
+def get_keyring(authority: AuthorityDep, request: Request) -> Response:
+    """The public keys that verify seals offline. Check the keyring's signature with the root key that you have pinned."""
+    document = authority.keyring()
     etag = f'"{hashlib.sha256(document).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match", "").strip().removeprefix("W/") == etag:
@@ -58,14 +57,14 @@ def get_keyring(here: Here, request: Request) -> Response:
 
 @router.get(
     "/problems/{slug}",
-    summary="What a problem means",
+    summary="Explain a kind of problem",
     response_model=ProblemKind,
-    responses=answers(200, "The kind of problem", examples.PROBLEM_KIND, slugs=("not-found", "error")),
+    responses=responses_of(200, "The kind of problem", examples.PROBLEM_KIND, slugs=("not-found", "error")),
 )
 def explain_problem(
-    slug: Annotated[Short, Path(description="The end of a problem's `type`.", examples=["not-found"])],
+    slug: Annotated[Short, Path(description="The last part of a problem's `type`.", examples=["not-found"])],
 ) -> ProblemKind:
-    """In Chinese and English: what it is, and what to do."""
+    """The title of a kind of problem, and advice on what to do, in Chinese and English."""
     kind = problems.KINDS.get(slug)
     if kind is None:
         raise NotFound(Text("没有这种问题", "there is no such kind of problem"))
@@ -83,29 +82,29 @@ def _explained(kind: problems.ProblemType) -> ProblemKind:
 
 @router.get(
     "/healthz",
-    summary="Whether the process answers",
+    summary="Check that the process answers",
     response_model=Health,
-    responses=answers(200, "It does", {"status": "ok"}, slugs=("error",)),
+    responses=responses_of(200, "It answers", {"status": "ok"}, slugs=("error",)),
 )
 async def get_health() -> Health:
-    """Says nothing of what stands behind it."""
+    """Says nothing about the database or other services."""
     return Health(status="ok")
 
 
 @router.get(
     "/readyz",
-    summary="What the authority can reach",
+    summary="Check what the authority can reach",
     response_model=Readiness,
     responses={
-        **answers(200, "It can work", examples.READY, slugs=("error",)),
+        **responses_of(200, "Ready, or degraded", examples.READY, slugs=("error",)),
         503: {"description": "No database",
               "content": {"application/json": {"example": examples.READY | {"status": "unavailable"}}}},
     },
 )  # fmt: skip
-async def get_readiness(here: Here, response: Response) -> Readiness:
-    """503 only without the database. Without Redis or the signer decisions can still be made, and must be."""
-    ask = partial(readiness.parts, here.engine, here.redis, here.signer, here.keyring)
-    parts = await asyncio.get_running_loop().run_in_executor(_ASKING, ask)
+async def get_readiness(authority: AuthorityDep, response: Response) -> Readiness:
+    """503 only without the database: without Redis or the signer, decisions can still be made, and have to be."""
+    ask = partial(readiness.parts, authority.engine, authority.redis, authority.signer, authority.keyring)
+    parts = await asyncio.get_running_loop().run_in_executor(_READINESS_THREADS, ask)
     word = readiness.status(parts)
     if word == readiness.UNAVAILABLE:
         response.status_code = 503
