@@ -1,5 +1,5 @@
--- Two roles: the authority owns the database, the scan service may read one view in it
--- (`zpcode migrate` grants that to ZPCODE_SCAN_ROLE). Give them passwords with \password, not here.
+-- Two roles. The authority owns the database. The scan service may read one view: `zpcode migrate` grants this to
+-- ZPCODE_SCAN_ROLE. Set the passwords with \password in psql, not in this file.
 CREATE ROLE zpcode LOGIN;
 CREATE ROLE zpcode_scan LOGIN CONNECTION LIMIT 200;
 CREATE DATABASE zpcode OWNER zpcode;
