@@ -1,6 +1,6 @@
-"""The authority's HTTP API, put together: `uvicorn --factory --no-proxy-headers --no-server-header --no-access-log zpcode.app:create_app`.
+"""The composition root of the authority's API and portal: it opens what the routes work with, and closes it at the end.
 
-It decides nothing: it opens what the routes work with, and closes it at the end.
+Run it with `uvicorn --factory --no-proxy-headers --no-server-header --no-access-log zpcode.app:create_app`.
 """
 
 from __future__ import annotations
@@ -64,18 +64,18 @@ def create_app() -> FastAPI:
 
 
 def create(settings: AuthoritySettings) -> FastAPI:
-    """The API of an authority. Nothing is connected before the first request; all is closed with the lifespan."""
+    """The API and the portal. Nothing is connected before the first request; everything is closed when the lifespan ends."""
     resources = ExitStack()
     traces = tracing.start("authority", settings.traces, settings.trace_ratio)
     resources.callback(traces.close)
     authority = _authority(settings, resources)
     trace(authority.engine, traces.tracer)
     metrics = ApiMetrics()
-    watched = Exposition(settings.metrics_address, {exposition.METRICS: exposition.of_metrics(metrics.registry)})
+    metrics_server = Exposition(settings.metrics_address, {exposition.METRICS: exposition.of_metrics(metrics.registry)})
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        with resources, watched:
+        with resources, metrics_server:
             yield
 
     return serve(authority, lifespan, metrics, traces.tracer, _portal(settings, authority, resources, metrics))
@@ -88,14 +88,19 @@ def serve(
     tracer: Tracer = tracing.OFF,
     portal: Complaints | None = None,
 ) -> FastAPI:
-    """The API on top of what it works with, and beside it the pages for people where there are any."""
+    """The API of an authority, and beside it the portal if there is one."""
     app = FastAPI(
         title=openapi.TITLE,
         version=openapi.VERSION,
-        docs_url=None,  # its pages load scripts from elsewhere
+        docs_url=None,  # FastAPI's pages load scripts from another origin
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},  # it notes whole paths
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+            "auto_configure": False,
+        },  # it would record whole paths
         lifespan=lifespan,
     )
     app.state.authority = authority
@@ -139,7 +144,7 @@ def _portal(settings: AuthoritySettings, authority: Authority, resources: ExitSt
 
 
 def _addresses(settings: AuthoritySettings) -> tuple[str, str]:
-    """PostgreSQL and Redis: those of the settings, else the embedded ones."""
+    """The addresses of PostgreSQL and Redis: those of the settings, else those of the embedded servers."""
     if settings.database_url and settings.redis_url:
         return settings.database_url, settings.redis_url
     embedded = Servers(settings.home).addresses
@@ -147,9 +152,9 @@ def _addresses(settings: AuthoritySettings) -> tuple[str, str]:
 
 
 class PublishedKeyring:
-    """The keyring's bytes as they stand in its file, its root signature checked; followed as it is replaced.
+    """The public keyring from its file, with its root signature verified. A replaced file is read again.
 
-    Read at the first request, so that the API runs before the first ceremony. Raises KeyringError.
+    The file is read at the first request, so that the API runs before the first ceremony. Raises KeyringError.
     """
 
     def __init__(self, keyring: Path, root: Path) -> None:
@@ -158,11 +163,11 @@ class PublishedKeyring:
         self._file: KeyringFile | None = None
 
     def __call__(self) -> bytes:
-        """The document to publish."""
+        """The bytes of the keyring, for publication."""
         return self.current().document
 
     def current(self) -> Keyring:
-        """The keyring in force."""
+        """The present keyring."""
         with self._reading:
             if self._file is None:
                 keyring, root = self._paths

@@ -1,20 +1,20 @@
-"""Every error this service raises on purpose, as one tree.
+"""The errors that the services raise on purpose, as one tree.
 
     ZpError
-    ├── MalformedCode       the text is not a code of ours (wire)
-    ├── Refused             a rule says no; carries one or more findings
-    │   ├── ImportRefused   a registry file is not right: every finding, nothing written
+    ├── MalformedCode       the text is not a 浙品码 code (wire)
+    ├── Refused             a rule refuses it; with one or more findings
+    │   ├── ImportRefused   a registry file has errors: every finding, nothing written
     │   └── Forbidden       the caller may not do this
-    ├── NotFound            no such thing, or not yours to see
-    ├── Conflict            it contradicts what is already there
+    ├── NotFound            no such object, or outside the caller's reach
+    ├── Conflict            it contradicts what is on record
     ├── KeyringError        the keyring or a key in it cannot be trusted
     ├── SignerError         the signer refused
-    │   └── SignerUnavailable   it does not answer: try again later
+    │   └── SignerUnavailable   the signer does not answer: try again later
     └── Unavailable         PostgreSQL or Redis does not answer
 
-A message is for the person who gets it, so it is always a `Text`: Chinese and English, saying what
-was wrong, where, and what to do. `slug` is the stable name behind the problem document's `type`
-(RFC 9457). Anything else that escapes a boundary (a ValueError, a KeyError) is a defect.
+People read the messages, so each is a `Text` in Chinese and English: what is wrong, where, and what to do. `slug` is the
+stable name of the error in the problem document's `type` (RFC 9457). Any other exception that leaves a service (a
+ValueError, a KeyError) is a defect.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import ClassVar
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One sentence in the two languages every message has."""
+    """One sentence in Chinese and English, the languages of every message."""
 
     zh: str
     en: str
@@ -37,10 +37,10 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong, and the place it is wrong in.
+    """One thing that is wrong, and its place.
 
-    `where` names the place in the reader's terms: a JSON pointer, or sheet, row and column.
-    `value` is what stood there, cut to 80 characters; None where there was nothing.
+    `reason` is stable: programs may compare it. `where` names the place in the reader's terms: a JSON pointer, or sheet,
+    row and column. `value` is the value at that place, cut to 80 characters; None if there was none.
     """
 
     reason: str
@@ -50,7 +50,7 @@ class Finding:
 
 
 class ZpError(Exception):
-    """The root: nothing else is caught at a boundary."""
+    """The root of the tree: the only error that the interfaces (API, portal, command line) turn into an answer."""
 
     slug: ClassVar[str] = "error"
 
@@ -61,7 +61,7 @@ class ZpError(Exception):
 
 
 class MalformedCode(ZpError):
-    """The text is not a code of ours. `reason` is one of the words in `zpcode.wire.link.REASONS`."""
+    """The text is not a 浙品码 code. `reason` is one of `zpcode.wire.link.REASONS`."""
 
     slug = "malformed-code"
 
@@ -71,36 +71,36 @@ class MalformedCode(ZpError):
 
 
 class Refused(ZpError):
-    """A rule says no. Each finding carries the rule's stable reason."""
+    """A rule refuses the request. Each finding has the stable reason of its rule."""
 
     slug = "refused"
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """The reasons, in the order the rules were asked."""
+        """The reasons, in the order in which the rules were checked."""
         return tuple(finding.reason for finding in self.findings)
 
 
 class ImportRefused(Refused):
-    """A registry file is not right. All findings of the file are here and nothing was written."""
+    """A registry file has errors. The findings are complete, and nothing was written."""
 
     slug = "import-refused"
 
 
 class Forbidden(Refused):
-    """The caller is known and may not do this."""
+    """The caller has a valid key but may not do this."""
 
     slug = "forbidden"
 
 
 class NotFound(ZpError):
-    """No such thing, or not one the caller may know of: the two are not told apart."""
+    """No such object, or one outside the caller's reach. The answer is the same in both cases."""
 
     slug = "not-found"
 
 
 class Conflict(ZpError):
-    """The request contradicts what is already there, for example a reused idempotency key."""
+    """The request contradicts what is on record, for example by an idempotency key that was used before."""
 
     slug = "conflict"
 
@@ -112,40 +112,40 @@ class KeyringError(ZpError):
 
 
 class SignerError(ZpError):
-    """The signer refused: unknown or retired key, a request out of bounds."""
+    """The signer refused: an unknown or retired key, or a request beyond its bounds."""
 
     slug = "signer-refused"
 
 
 class SignerUnavailable(SignerError):
-    """The signer does not answer. What waits for it stays reserved."""
+    """The signer does not answer. Batches that wait for it stay reserved."""
 
     slug = "signer-unavailable"
 
 
 class Unavailable(ZpError):
-    """PostgreSQL or Redis does not answer; nothing was done."""
+    """PostgreSQL or Redis does not answer. Nothing was done."""
 
     slug = "unavailable"
 
 
 @dataclass(slots=True)
 class Findings:
-    """Gathers findings so that a reader gets all of them in one run."""
+    """Collects findings, so that a reader gets all of them at once."""
 
     items: list[Finding] = field(default_factory=list)
 
     def add(self, reason: str, zh: str, en: str, *, where: str = "", value: object = None) -> None:
-        """Note one thing that is wrong; `value` is shown cut to 80 characters."""
+        """Add a finding. `value` is cut to 80 characters."""
         shown = None if value is None else str(value)[:80]
         self.items.append(Finding(reason, Text(zh, en), where, shown))
 
     def refuse(self, zh: str, en: str) -> None:
-        """Raise `Refused` if anything was found."""
+        """Raise `Refused` if there is a finding."""
         if self.items:
             raise Refused(Text(zh, en), tuple(self.items))
 
 
 def refusal(reason: str, zh: str, en: str) -> Refused:
-    """A refusal of one value; where it stands is added by whoever read it."""
+    """A refusal of one value. The caller that read the value adds its place."""
     return Refused(Text(zh, en), (Finding(reason, Text(zh, en)),))

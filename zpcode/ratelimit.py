@@ -1,11 +1,11 @@
-"""Rate limits by key: so many requests a minute or an hour. Used by the API, the portal and the scan service.
+"""Rate limits by key: so many requests a minute or an hour. API, portal and scan service use them.
 
-The algorithm is GCRA (ITU-T I.371, annex A). A key may spend a whole period's worth at once (the burst); after that one
+The algorithm is GCRA (ITU-T I.371, annex A). A key may spend all requests of a period at once (the burst); after that, one
 request is allowed every emission interval. The limit stores one number for each key: its theoretical arrival time (TAT),
-when the key will have paid for everything it spent.
+the time at which everything that the key spent is paid for.
 
-Memory is bounded. With each new key, up to 64 stored keys are examined in turn (a CLOCK, Corbató 1968) and those that
-have paid are dropped: no request waits while thousands of keys are dropped at once.
+Memory is bounded. With each new key, up to 64 stored keys are examined in turn (a CLOCK, Corbató 1968), and those that
+have paid are dropped. So no request waits while thousands of keys are dropped.
 
 Two verbs, everywhere: `check()` takes nothing, `spend()` takes one request.
 """
@@ -21,7 +21,7 @@ MAX_KEYS: Final = 50_000
 """Keys stored by default: about 8 MB."""
 EXAMINED: Final = 64
 """Stored keys that are examined with each new key, at most."""
-_SLACK: Final = 1e-6  # seconds: more than rounding loses when a minute's intervals are added up
+_SLACK: Final = 1e-6  # seconds: more than the rounding error of all intervals of a period added up
 
 
 class RateLimit:
@@ -43,7 +43,7 @@ class RateLimit:
         return len(self._arrivals)
 
     def spend(self, key: str | bytes, now: float) -> float:
-        """Take one request of `key`: 0.0 if it is allowed, else the seconds until one is, and nothing is taken."""
+        """Take one request of `key`: 0.0 if it is allowed. Else nothing is taken: the seconds until one is allowed."""
         arrival = self._arrivals.get(key, 0.0)
         if arrival > now:
             if arrival - now > self._burst:
@@ -61,7 +61,11 @@ class RateLimit:
         return max(0.0, self._arrivals.get(key, 0.0) - now - self._burst)
 
     def _forget(self, now: float) -> None:
-        """Drop the next keys that have paid. Without room for a new key: the next that spent less than half, else the next."""
+        """Drop the next stored keys that have paid.
+
+        If there is still no room for a new key, the next key that spent less than half of its burst is dropped; if none of
+        the examined keys did, simply the next one.
+        """
         keys, least = self._arrivals, now + self._half
         for _ in range(min(EXAMINED, len(keys))):
             key, due = keys.popitem(last=False)
@@ -78,17 +82,17 @@ class RateLimit:
 
 
 def payer(address: str | None) -> bytes | None:
-    """The key that an address pays with: a whole IPv4 address (4 bytes) or the /64 of an IPv6 address (8 bytes).
+    """The key of an address: a whole IPv4 address (4 bytes) or the /64 of an IPv6 address (8 bytes).
 
     None for a text that is no address, and for an address outside the public network: that is a proxy which does not
-    pass on its clients' addresses, and many clients stand behind it.
+    pass on its clients' addresses, and many clients share it.
     """
     try:
-        found = ip_address((address or "").partition("%")[0])
+        ip = ip_address((address or "").partition("%")[0])
     except ValueError:
         return None
-    if isinstance(found, IPv6Address):
-        found = found.ipv4_mapped or found
-    if not found.is_global:
+    if isinstance(ip, IPv6Address):
+        ip = ip.ipv4_mapped or ip
+    if not ip.is_global:
         return None
-    return found.packed if found.version == 4 else found.packed[:8]
+    return ip.packed if ip.version == 4 else ip.packed[:8]

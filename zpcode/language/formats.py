@@ -1,6 +1,6 @@
-"""Dates and numbers as a language writes them, out of Unicode's CLDR (Babel). What Babel computes is remembered.
+"""Dates and numbers in the notation of a language, from Unicode's CLDR (Babel). Formatted dates are cached.
 
-English is written as in Britain, `5 January 2026`: the form that readers of other languages mistake least.
+English dates are British, `5 January 2026`: the form that readers of other languages mistake least.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from babel.numbers import get_decimal_symbol, get_group_symbol
 _LOCALES: Final = {"en": "en-GB"}
 _RAISED: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 MAX_DIGITS: Final = 9
-"""More digits than these are written as 1.23×10⁹."""
+"""A number with more digits than this is written as 1.23×10⁹."""
 GROUPED_FROM: Final = 5
-"""1200 needs no help to be read, 20,000 does."""
+"""Integer parts with at least this many digits are grouped: 1200, but 20,000."""
 
 
 class Formats:
-    """How one language (a BCP 47 tag) writes dates and numbers. Raises ValueError for a tag that CLDR does not have."""
+    """The formats of one language (a BCP 47 tag). Raises ValueError for a tag that CLDR does not have."""
 
     def __init__(self, language: str) -> None:
         self._locale = Locale.parse(_LOCALES.get(language, language), sep="-")
@@ -34,7 +34,7 @@ class Formats:
         return format_date(day, "long", locale=self._locale)
 
     def number(self, figure: Decimal) -> str:
-        """A figure with all the digits it was given (0.30 keeps its zero), or as 1.23×10⁹ with more than nine digits."""
+        """A number with all its digits (0.30 keeps its zero); with more than nine digits, as 1.23×10⁹."""
         return self._scientific(figure) if _digits(figure) > MAX_DIGITS else self._in_full(figure)
 
     def _in_full(self, figure: Decimal) -> str:
@@ -50,6 +50,6 @@ class Formats:
 
 
 def _digits(figure: Decimal) -> int:
-    """How many digits a figure has in full, those behind the point included."""
+    """The number of digits that a figure has when written in full, before and after the point."""
     exponent = figure.as_tuple().exponent
     return max(figure.adjusted() + 1, 1) + max(-exponent, 0) if isinstance(exponent, int) else 0

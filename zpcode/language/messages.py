@@ -1,6 +1,6 @@
-"""The words of one service, one file for each language: `i18n/TAG.json`, the same keys in every file.
+"""The words that a service shows, one file for each language: `i18n/TAG.json`, with the same keys in every file.
 
-Adding a language is adding a file. A key that is missing is a defect and raises KeyError; tests compare the files.
+To add a language, add a file. A missing key is a defect and raises KeyError; tests compare the files.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from zpcode.language.formats import Formats
 from zpcode.language.negotiation import CHINESE
 
 
-class InBoth(Protocol):
-    """A text in Chinese and English, either of them possibly empty."""
+class BilingualText(Protocol):
+    """A text in Chinese and in English, either of them possibly empty."""
 
     @property
     def zh(self) -> str:
@@ -32,7 +32,7 @@ class InBoth(Protocol):
 
 
 class Messages:
-    """The words of one language (a BCP 47 tag) by key, and how it writes dates and numbers; times are shown in `zone`."""
+    """The words of one language (a BCP 47 tag) by key, and its formats of dates and numbers. Times are shown in `zone`."""
 
     def __init__(self, language: str, words: dict[str, str], zone: tzinfo) -> None:
         self._zone = zone
@@ -43,20 +43,20 @@ class Messages:
         self._minute = lru_cache(maxsize=4096)(self._write_minute)
 
     def __call__(self, key: str, **values: object) -> str:
-        """The words under a key, with their places filled. Raises KeyError where the key is missing: a defect."""
+        """The words of a key, with the placeholders filled. Raises KeyError if the key, or a value, is missing."""
         words = self.words[key]
         return words.format(**values) if values else words
 
     def or_else(self, key: str, otherwise: str) -> str:
-        """The words under a key, or `otherwise` where the registry uses a word that this service does not know."""
+        """The words of a key, or `otherwise` if there are none: the registry may use a term that has no words here."""
         return self.words.get(key, otherwise)
 
-    def pick(self, text: InBoth) -> str:
-        """A registry text in this language; in the other one where it was not given in this."""
+    def pick(self, text: BilingualText) -> str:
+        """A registry text in this language, or in the other one if this one is empty."""
         return (text.zh or text.en) if self._chinese else (text.en or text.zh)
 
-    def tag_of(self, text: InBoth) -> str:
-        """The language of what `pick` returns, for the `lang` attribute."""
+    def tag_of(self, text: BilingualText) -> str:
+        """The language of the text that `pick` returns, for the `lang` attribute."""
         chinese = bool(text.zh) if self._chinese else not text.en
         return "zh-CN" if chinese else "en"
 
@@ -65,7 +65,7 @@ class Messages:
         return text.in_language(self.language)
 
     def date(self, text: str) -> str:
-        """A calendar date (ISO 8601) as this language writes it; the text itself where it is no date."""
+        """A calendar date (ISO 8601) in the format of this language; a text that is no date is returned unchanged."""
         try:
             return self.formats.date(datetime.fromisoformat(text).date())
         except ValueError:

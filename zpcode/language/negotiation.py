@@ -1,7 +1,7 @@
-"""Which language, form and encoding a request asks for: one rule for API, portal and scan service. Pure.
+"""Content negotiation: language, page or JSON, gzip. One rule for API, portal and scan service. Pure.
 
 Accept, Accept-Encoding and Accept-Language are lists of ranges with weights (RFC 9110, 12.4.2 and 12.5). A range that is
-not well-formed is left out, and of a header only the first 512 characters are read.
+not well-formed is ignored. Only the first 512 characters of a header are read.
 
 The rule for a language: the best match; else English for a reader who asks only for languages that are not Chinese;
 else Chinese. A range matches by its primary subtag (RFC 4647, 3.4), so `zh-TW` gets `zh-CN` and `en-GB` gets `en`. An
@@ -35,22 +35,25 @@ def weighted(header: str) -> list[tuple[str, float]]:
     return values
 
 
-def matching_tag(tags: Sequence[str], asked: str) -> str | None:
-    """The tag among `tags` that a reader names outright (`?lang=`): the same tag, else one of the same primary subtag."""
-    lowered = asked.lower().replace("_", "-")
+def matching_tag(tags: Sequence[str], named: str) -> str | None:
+    """The tag among `tags` that a reader names (`?lang=`): the same tag, else one with the same primary subtag, else None."""
+    lowered = named.lower().replace("_", "-")
     same = next((tag for tag in tags if tag.lower() == lowered), None)
     return same or next((tag for tag in tags if lowered and _primary(tag) == _primary(lowered)), None)
 
 
-def choose_language(tags: Sequence[str], accept_language: str, asked: str = "") -> str:
-    """The tag among `tags` for a request. `tags` holds CHINESE and ENGLISH; the first wins where any will do."""
-    named = matching_tag(tags, asked)
-    if named is not None:
-        return named
+def choose_language(tags: Sequence[str], accept_language: str, named: str = "") -> str:
+    """The tag among `tags` for a request that names a tag, or else by its header.
+
+    `tags` contains CHINESE and ENGLISH. The first of `tags` is chosen if the header accepts all of them equally.
+    """
+    match = matching_tag(tags, named)
+    if match is not None:
+        return match
     values = ((value.replace("_", "-"), weight) for value, weight in weighted(accept_language))
     ranges = [(value, weight) for value, weight in values if _RANGE.fullmatch(value)]
-    named_ranges = {value for value, _ in ranges}
-    best = max(tags, key=lambda tag: (_weight(tag, ranges), -_first(tag, ranges), tag.lower() in named_ranges))
+    exact = {value for value, _ in ranges}
+    best = max(tags, key=lambda tag: (_weight(tag, ranges), -_position(tag, ranges), tag.lower() in exact))
     if _weight(best, ranges) > 0:
         return best
     return ENGLISH if ranges else CHINESE
@@ -61,39 +64,39 @@ def _primary(tag: str) -> str:
 
 
 def _weight(tag: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """What a header says of a tag: of the tag itself, else of its language, else of every language (`*`), else 0."""
-    for said in (
+    """The weight of a tag in a header: of the tag itself, else of its language, else of every language (`*`), else 0."""
+    for weights in (
         [weight for value, weight in ranges if value == tag.lower()],
         [weight for value, weight in ranges if _primary(value) == _primary(tag)],
         [weight for value, weight in ranges if value == "*"],
     ):
-        if said:
-            return max(said)
+        if weights:
+            return max(weights)
     return 0.0
 
 
-def _first(tag: str, ranges: Sequence[tuple[str, float]]) -> int:
-    """Where a header first names a tag's language; behind everything where it does not."""
-    places = [place for place, (value, _) in enumerate(ranges) if _primary(value) == _primary(tag)]
-    return places[0] if places else len(ranges)
+def _position(tag: str, ranges: Sequence[tuple[str, float]]) -> int:
+    """The position of the first range with a tag's language; the length of the header if there is none."""
+    positions = [index for index, (value, _) in enumerate(ranges) if _primary(value) == _primary(tag)]
+    return positions[0] if positions else len(ranges)
 
 
 class Languages:
-    """The languages a service has, and the choice among them for each request."""
+    """The languages of a service, with a cached choice among them for each request."""
 
     def __init__(self, tags: tuple[str, ...]) -> None:
         self.tags = tags
         self.choose = lru_cache(maxsize=1024)(self._choose)
 
-    def _choose(self, asked: str, accept_language: str) -> str:
-        return choose_language(self.tags, accept_language, asked)
+    def _choose(self, named: str, accept_language: str) -> str:
+        return choose_language(self.tags, accept_language, named)
 
 
 @lru_cache(maxsize=1024)
-def wants_json(accept: str, asked: str) -> bool:
-    """Whether JSON is wanted rather than the page: by `format=json`, or by what Accept prefers (RFC 9110, 12.5.1)."""
-    if asked:
-        return asked == "json"
+def wants_json(accept: str, named: str) -> bool:
+    """Whether a request asks for JSON rather than the page: by `?format=`, or else by Accept (RFC 9110, 12.5.1)."""
+    if named:
+        return named == "json"
     weights: dict[str, float] = {}
     for value, weight in weighted(accept):
         weights[value] = max(weight, weights.get(value, 0.0))
@@ -103,5 +106,5 @@ def wants_json(accept: str, asked: str) -> bool:
 
 @lru_cache(maxsize=256)
 def takes_gzip(accept_encoding: str) -> bool:
-    """Whether a compressed answer may be sent (RFC 9110, 12.5.3)."""
+    """Whether a request accepts a gzip response (RFC 9110, 12.5.3)."""
     return any(value == "gzip" and weight > 0 for value, weight in weighted(accept_encoding))
