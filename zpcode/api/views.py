@@ -97,7 +97,7 @@ def enterprise(enterprise: ListedEnterprise) -> schemas.EnterpriseView:
 
 
 def notice(decision: StatusChange) -> schemas.NoticeView:
-    """A decision that carries a public notice, as anybody may read it."""
+    """A decision that carries a public notice, for readers without a key."""
     text = REASONS[decision.reason].text
     return schemas.NoticeView(
         id=decision.id,

@@ -1,4 +1,4 @@
-"""The words of the portal: shell and wings, every language."""
+"""The words of the portal: shell and sections, every language."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BY_VALUE = (
 
 
 def words_of(folder: Path) -> dict[str, dict[str, str]]:
-    """The words of the shell or of one wing, by language."""
+    """The words of the shell or of one section, by language."""
     return {path.stem: json.loads(path.read_text("utf-8")) for path in (folder / "i18n").glob("*.json")}
 
 
 def folders(root: Path) -> list[Path]:
-    """The shell and every wing."""
+    """The shell and every section."""
     return sorted(path.parent for path in (root / PORTAL).glob("*/i18n"))
 
 
@@ -54,7 +54,7 @@ def test_every_key_is_used_and_none_is_missing(root: Path) -> None:
 
 
 def test_a_wing_repeats_no_word_of_the_shell(root: Path) -> None:
-    """Where a wing has a word of the shell, it says something else."""
+    """Where a section has a word of the shell, it says something else."""
     shell = words_of(root / PORTAL / "shell")
     for folder in folders(root):
         if folder.name != "shell":

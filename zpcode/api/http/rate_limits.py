@@ -64,5 +64,5 @@ class ApiRateLimits:
 
 
 def _digest(token: str) -> bytes:
-    """The hash that stands for a key in memory, so that the key itself is not stored."""
+    """The hash of a key, which is remembered in place of the key."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -3,7 +3,7 @@
 A complaint is charged just before it is recorded, and only if both its address and its code may spend: a form with a
 mistake costs no complaint. Attempts (every form that is sent, every wrong follow key) have a wider limit for each address.
 
-An item code stands on one item, so few complaints about it are expected. A product or lot code stands on many items:
+An item code is printed on one item, so few complaints about it are expected. A product or lot code is printed on many:
 twenty times as many are allowed, so that nobody can use up the complaints about a product.
 """
 

@@ -31,7 +31,7 @@ from zpcode.portal.complaints.rate_limits import ComplaintRateLimits
 from zpcode.portal.shell import forms
 from zpcode.portal.shell.forms import FormSlots, SubmittedForm
 from zpcode.portal.shell.layout import PortalPages, redirect
-from zpcode.portal.shell.wing import Wing
+from zpcode.portal.shell.section import Section
 from zpcode.rules.complaints import complaint as rules
 from zpcode.rules.complaints import reference
 from zpcode.rules.regions import office_of
@@ -48,7 +48,7 @@ _USED: Final = Text(
 )
 
 
-class Complaints(Wing):
+class Complaints(Section):
     """The complaint pages on the shell."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Complaints(Wing):
         form, nonce = await run_in_threadpool(self.desk.read, submitted, texts.language)
         photos = await self._decode(submitted.files)
         subject = await run_in_threadpool(self.desk.subject, form.code)
-        # Limited by what the code stands for, in whichever form it was scanned, pasted or typed.
+        # The limit counts by the path of the code: it is the same for every form in which a code is scanned, pasted or typed.
         code, item = subject.path or subject.code, subject.level in _ITEM_LEVELS
         seconds = self.rate_limits.spend_complaint(address, code, item=item)
         if seconds:

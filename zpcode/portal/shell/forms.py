@@ -55,7 +55,7 @@ class FormSlots:
     def hold(self, address: str | None) -> Iterator[None]:
         """Hold one slot while a form is read and answered. Raises HTTPException 503 if none is free.
 
-        A proxy that does not pass on its clients' addresses may hold all slots: many clients stand behind it.
+        A proxy that does not pass on its clients' addresses may hold all slots: many clients share it.
         """
         key = payer(address)
         with self._lock:

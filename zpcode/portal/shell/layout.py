@@ -1,13 +1,13 @@
-"""The pages of a wing: a template and values become a response, escaped, in the reader's language.
+"""The pages of a section: a template and values become a response, escaped, in the reader's language.
 
-A wing (such as complaints) is a folder that stands on the shell:
+A section of the portal (such as complaints) is a folder:
 
     templates/*.html    its pages. A page extends `layout.html` and fills its blocks: title, navigation, main, footer
     i18n/TAG.json       its words, one file for each language of the shell
 
-A template or a word of the wing goes before the shell's of the same name; a template can extend the one that it replaces
+A template or a word of the section goes before the shell's of the same name; a template can extend the one that it replaces
 as `shell/NAME`. A page loads nothing from another origin, sets no cookie and is stored by no cache: it may show personal
-data, or stand at an address with a secret in it.
+data, or have an address with a secret in it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _STATIC: Final = {
 
 
 class PortalPages:
-    """Renders the pages of one wing. `prefix` is the path that the wing is served at, `folder` has `templates` and `i18n`."""
+    """Renders the pages of one section. `prefix` is the path that the section is served at, `folder` has `templates` and `i18n`."""
 
     def __init__(self, prefix: str, folder: Path) -> None:
         self.prefix = prefix
@@ -89,7 +89,7 @@ class PortalPages:
         )
 
     def error(self, texts: Messages, status: int, headers: Mapping[str, str] | None = None) -> Response:
-        """The page of an error. A status without words of its own is shown as 400."""
+        """The page of an error. A status that has no words is shown as 400."""
         shown = status if f"error.{status}.title" in texts.words else 400
         return self.page("error.html", texts, shown, headers, number=shown)
 

@@ -1,4 +1,4 @@
-"""A wing as an ASGI application: its routes, the files of the layout, and every error as a page."""
+"""A section as an ASGI application: its routes, the files of the layout, and every error as a page."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class RouteLabel:
     path: str
 
 
-class Wing:
-    """The pages of one wing. The paths of `routes` stand below `pages.prefix`.
+class Section:
+    """The pages of one section. The paths of `routes` are relative to `pages.prefix`.
 
     An exception of an endpoint becomes a page: HTTPException with its status, NotFound with 404, every other ZpError with
     503, anything else with 500; the last is logged and not shown.
@@ -41,7 +41,7 @@ class Wing:
         self._router = Router([self._labelled(route) for route in (static, *routes)], redirect_slashes=False)
 
     def install(self, app: Starlette) -> None:
-        """Serve the wing at its prefix; the prefix without a slash leads to it (308)."""
+        """Serve the section at its prefix; the prefix without a slash leads to it (308)."""
         app.mount(self.pages.prefix, self)
         app.add_route(self.pages.prefix, self._with_slash, ["GET"], include_in_schema=False)
 

@@ -1,4 +1,4 @@
-"""A made-up wing with templates and words of its own stands on the shell."""
+"""A made-up section with templates and words of its own stands on the shell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from zpcode.errors import NotFound, Text, Unavailable
 from zpcode.portal.shell.layout import PortalPages
-from zpcode.portal.shell.wing import Wing
+from zpcode.portal.shell.section import Section
 from zpcode.wire import security_headers
 
 PREFIX = "/orchard"
@@ -34,8 +34,8 @@ WORDS = {
 }
 
 
-class Orchard(Wing):
-    """A wing with one page, and routes that fail."""
+class Orchard(Section):
+    """A section with one page, and routes that fail."""
 
     def __init__(self, folder: Path) -> None:
         routes = [
@@ -92,7 +92,7 @@ class Client:
 
 @pytest.fixture
 def http(tmp_path: Path) -> Client:
-    """A client of an application with the wing."""
+    """A client of an application with the section."""
     for folder, files in (
         ("templates", TEMPLATES),
         ("i18n", {f"{tag}.json": json.dumps(one) for tag, one in WORDS.items()}),
@@ -166,7 +166,7 @@ def test_errors_stand_above_and_the_first_of_a_field_beside_it(http: Client) -> 
     ],
 )
 def test_an_error_is_a_page_of_the_wing(http: Client, path: str, status: int, words: str) -> None:
-    """With the wing's words where it has some, with its navigation, and without the text of a defect."""
+    """With the section's words where it has some, with its navigation, and without the text of a defect."""
     page = http.get(f"{PREFIX}/{path}")
     assert page.status_code == status
     assert words in page.text
