@@ -18,30 +18,30 @@ class KeySettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore")
 
-    home: Path = Field(Path(".zpcode"), description="Directory that holds all local state.")
+    home: Path = Field(Path(".zpcode"), description="Directory of all local files.")
     keys_dir: Path = Field(Path(), description="Folder of the encrypted private keys, mode 0700; default `HOME/keys`.")
     keyring: Path = Field(Path(), description="The public keyring (JSON); default `HOME/keyring.json`.")
     root_key: Path = Field(
-        Path(), description="The encrypted root key (PEM), needed in ceremonies only; default `HOME/root.key.pem`."
+        Path(), description="The encrypted root key (PEM), for ceremonies only; default `HOME/root.key.pem`."
     )
     root_public: Path = Field(
-        Path(), description="The pinned public half of the offline root key (PEM); default `HOME/root.pub.pem`."
+        Path(), description="The pinned public root key (PEM, docs/keys.md); default `HOME/root.pub.pem`."
     )
     key_passphrase_file: Path | None = Field(
-        None, description="File of mode 0600 with the signing keys' passphrase; unset: asked for on the terminal."
+        None, description="File of mode 0600 with the passphrase of the signing keys. Empty: the terminal asks."
     )
     root_passphrase_file: Path | None = Field(
-        None, description="File of mode 0600 with the root key's passphrase; unset: asked for on the terminal."
+        None, description="File of mode 0600 with the passphrase of the root key. Empty: the terminal asks."
     )
     signer_socket: Path = Field(Path(), description="Unix socket of the signer; default `HOME/run/signer.sock`.")
     signer_log: Path = Field(
-        Path(), description="The signer's own log (JSON lines, mode 0600); default `HOME/log/signer.jsonl`."
+        Path(), description="The log of the signer (JSON lines, mode 0600); default `HOME/log/signer.jsonl`."
     )
-    signer_processes: int = Field(0, ge=0, le=256, description="Signing processes; 0: as many as there are cores.")
+    signer_processes: int = Field(0, ge=0, le=256, description="Signing processes; 0: one for each core.")
     signer_allowed_uids: list[int] = Field(
-        [], description="User ids that may ask the signer beside its own, as JSON: `[1001,1002]`."
+        [], description="User ids that may use the signer besides its own user, as JSON: `[1001,1002]`."
     )
-    log_level: str = Field("INFO", description="Least severity that is logged: DEBUG, INFO, WARNING or ERROR.")
+    log_level: str = Field("INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.")
 
     @model_validator(mode="after")
     def _defaults(self) -> Self:

@@ -21,102 +21,121 @@ class ScanSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore", frozen=True)
 
-    home: Path = Field(Path(".zpcode"), description="Directory below which the defaults of all file settings lie.")
+    home: Path = Field(Path(".zpcode"), description="Directory of all local files.")
     scan_database_url: str = Field(
-        "", description="PostgreSQL as the scan role (`postgresql://…`), which may read one view. Empty: no database."
+        "",
+        description="PostgreSQL with the scan role (`postgresql://…`); this role may read one view. Empty: no "
+        "database.",
     )
     scan_redis_url: str = Field(
         "",
-        description="Redis for the scan service: `redis://`, `rediss://`, `unix://`, or `redis+cluster://`. "
-        "Empty: the value of ZPCODE_REDIS_URL.",
+        description="Redis for the scan service: `redis://`, `rediss://`, `unix://`, or `redis+cluster://`. Empty: "
+        "the value of `ZPCODE_REDIS_URL`.",
     )
     redis_url: str = Field(
-        "", description="Redis for the authority; the scan service's too where it has none of its own."
+        "",
+        description="Redis ≥ 7 or Valkey ≥ 8 as `redis://`, `rediss://`, `unix://…`, or a cluster as "
+        "`redis+cluster://HOST:PORT,HOST:PORT`. Empty: the Valkey of the demo in HOME.",
     )
-    keyring: Path | None = Field(None, description="Public keyring. Default: `keyring.json` in the home directory.")
+    keyring: Path | None = Field(None, description="The public keyring (JSON); default `HOME/keyring.json`.")
     root_public: Path | None = Field(
-        None, description="Pinned root public key (PEM). Default: `root.pub.pem` in the home directory."
+        None, description="The pinned public root key (PEM, docs/keys.md); default `HOME/root.pub.pem`."
     )
     public_base: str = Field(
-        "http://127.0.0.1:8701", description="Address printed on codes, shown to consumers as the only right one."
+        "http://127.0.0.1:8701",
+        description="The address printed before every code: scheme and host in lower case, no path. The seal does not "
+        "cover it.",
     )
     authority_url: str = Field(
         "",
         pattern=r"^$|^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?$",
-        description="Address of the authority's public pages, where complaints go. Empty: the page names 12315 alone.",
+        description="Address of the authority's public pages, for complaints (docs/complaints.md). Empty: the page "
+        "names 12315 only.",
     )
     security_contact: str = Field(
         "",
         pattern=r"^$|^(mailto:|https://|tel:)\S+$",
-        description="Where weaknesses of the service are reported (`mailto:…`, `https://…`): /.well-known/security.txt. "
-        "Empty: there is none.",
+        description="Contact for security reports (`mailto:…`, `https://…`), served at `/.well-known/security.txt`. "
+        "Empty: no such file.",
     )
     trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
-        (), description="Networks (CIDR, comma-separated) whose `X-Forwarded-For` is believed. Empty: nobody's."
+        (), description="Networks (CIDR, comma-separated) of proxies whose `X-Forwarded-For` is trusted. Empty: none."
     )
     geoip_database: Path | None = Field(
         None,
-        description="City database in MaxMind DB format. Without it the page gives the time of the first scan only.",
+        description="City database in MaxMind DB format. Without it the page shows only the time of the first scan.",
     )
     pictures: str = Field(
         "",
         pattern=r"^$|^(file:///|s3://|gs://|az://)\S+$",
-        description="Where pictures of products lie: `file:///…` or `s3://BUCKET/PREFIX`. Empty: the folder `HOME/pictures`.",
+        description="Storage of product pictures: `file:///…`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…`. Empty: the "
+        "folder `HOME/pictures`.",
     )
     refusal_floor_ms: int = Field(
         50,
         ge=0,
         le=1000,
-        description="A not-verified answer leaves no earlier than this many ms after the request came.",
+        description='A "not verified" answer is sent at the earliest this many ms after the request arrived (ADR 5).',
     )
     scans_per_minute: int = Field(
         6000,
         ge=0,
-        description="Requests one address (an IPv6 /64) may make, of each process; 0: as many as it likes.",
+        description="Requests from one address (an IPv6 /64), each process; 0: no limit.",
     )
     guesses_per_minute: int = Field(
         60,
         ge=0,
-        description="Answers without a proof (unsealed, typed, not verified) one address may have; 0: no limit.",
+        description="Answers without a proof (unsealed, typed, not verified) for one address, each process; 0: no "
+        "limit.",
     )
     scan_buffer: int = Field(
-        10_000, ge=0, le=1_000_000, description="Scans kept in memory while Redis is away; more are counted as dropped."
+        10_000,
+        ge=0,
+        le=1_000_000,
+        description="Scans kept in memory while Redis does not answer; more scans are dropped and counted.",
     )
     scan_stream_length: int = Field(
         100_000,
         ge=1000,
-        description="Entries kept in the Redis stream while the worker is away: one holds the scans of a round trip, 1 to 250, "
-        "of about 100 bytes each.",
+        description="Entries kept in the Redis stream while the worker is stopped. One entry holds the scans of one "
+        "round trip: 1 to 250, about 100 bytes each.",
     )
     scan_cards: int = Field(
         8192,
         ge=64,
         le=1_000_000,
-        description="Cards of each kind (product, batch, lot) kept in memory; standings eightfold.",
+        description="Cards of each kind (product, batch, lot) kept in memory; eight times as many standings.",
     )
     scan_redis_ms: int = Field(
         200,
         ge=10,
         le=200,
-        description="A scan waits so many ms for Redis, then the database is asked. At most 200.",
+        description="A scan waits at most so many ms for Redis; then the database is asked. At most 200.",
     )
     scan_database_ms: int = Field(
-        220, ge=10, le=10_000, description="A scan waits so many ms for the database, then nothing can be confirmed."
+        220,
+        ge=10,
+        le=10_000,
+        description='A scan waits at most so many ms for the database; then the answer is "cannot be confirmed now".',
     )
-    scan_pipelines: int = Field(2, ge=1, le=16, description="Redis round trips one process has under way at a time.")
-    scan_queries: int = Field(4, ge=1, le=32, description="Database queries one process has under way at a time.")
+    scan_pipelines: int = Field(2, ge=1, le=16, description="Redis round trips at the same time, each process.")
+    scan_queries: int = Field(4, ge=1, le=32, description="Database queries at the same time, each process.")
     metrics_address: str = Field(
         "",
         pattern=ADDRESS,
-        description="`PORT` (of loopback) or `HOST:PORT` of this process's metrics; one for each process. Empty: none.",
+        description="Where this process serves its metrics: `PORT` (on loopback) or `HOST:PORT`. Each process needs "
+        "its own (docs/observing.md). Empty: no metrics.",
     )
     traces: str = Field(
         "",
         pattern=r"^$|^https?://\S+$",
-        description="OpenTelemetry collector (OTLP over HTTP, `http://127.0.0.1:4318/v1/traces`). Empty: nothing is traced.",
+        description="OpenTelemetry collector (OTLP over HTTP, `http://127.0.0.1:4318/v1/traces`); needs the extra "
+        "`zpcode[otel]`. Empty: no traces.",
     )
-    trace_ratio: float = Field(0.01, ge=0, le=1, description="Share of requests and turns that is traced.")
-    log_level: str = Field("INFO", description="Least level that is logged: DEBUG, INFO, WARNING or ERROR.")
+    trace_ratio: float = Field(
+        0.01, ge=0, le=1, description="Share of requests and worker steps that is traced, 0 to 1."
+    )
+    log_level: str = Field("INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.")
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod

@@ -24,7 +24,8 @@ class AuthoritySettings(BaseSettings):
     )
     redis_url: str = Field(
         "",
-        description="Redis ≥ 7 or Valkey ≥ 8 as `redis://`, `rediss://`, `unix://…`, or a cluster as `redis+cluster://HOST:PORT,HOST:PORT`. Empty: the Valkey of the demo in HOME.",
+        description="Redis ≥ 7 or Valkey ≥ 8 as `redis://`, `rediss://`, `unix://…`, or a cluster as "
+        "`redis+cluster://HOST:PORT,HOST:PORT`. Empty: the Valkey of the demo in HOME.",
     )
     scan_role: str = Field(
         "zpcode_scan",
@@ -33,32 +34,39 @@ class AuthoritySettings(BaseSettings):
     public_base: str = Field(
         "http://127.0.0.1:8701",
         pattern=r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$",
-        description="The address printed before every code: scheme and host in lower case, no path. The seal does not cover it.",
+        description="The address printed before every code: scheme and host in lower case, no path. The seal does not "
+        "cover it.",
     )
     keyring: Path = Field(Path(), description="The public keyring (JSON); default `HOME/keyring.json`.")
-    root_public: Path = Field(Path(), description="The pinned public root key (PEM); default `HOME/root.pub.pem`.")
+    root_public: Path = Field(
+        Path(), description="The pinned public root key (PEM, docs/keys.md); default `HOME/root.pub.pem`."
+    )
     signer_socket: Path = Field(Path(), description="Unix socket of the signer; default `HOME/run/signer.sock`.")
     pictures: str = Field(
         "",
         pattern=r"^$|^(file:///|s3://|gs://|az://)\S+$",
-        description="Storage of product pictures: `file:///…`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…`. Empty: the folder `HOME/pictures`.",
+        description="Storage of product pictures: `file:///…`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…`. Empty: the "
+        "folder `HOME/pictures`.",
     )
     export_dir: Path = Field(Path(), description="Folder of finished code files; default `HOME/exports`.")
     comparison_seconds: int = Field(
         300,
         ge=10,
         le=86_400,
-        description="Time in which the worker compares all cards in Redis with the database; at most 2000 cards a second.",
+        description="Time in which the worker compares all cards in Redis with the database; at most 2000 cards a "
+        "second.",
     )
     metrics_address: str = Field(
         "",
         pattern=r"^$|^([^:\s]+:|\[[0-9A-Fa-f:]+\]:)?[0-9]{1,5}$",
-        description="Where this process serves its metrics: `PORT` (on loopback) or `HOST:PORT`. Each process needs its own. Empty: no metrics.",
+        description="Where this process serves its metrics: `PORT` (on loopback) or `HOST:PORT`. Each process needs "
+        "its own (docs/observing.md). Empty: no metrics.",
     )
     traces: str = Field(
         "",
         pattern=r"^$|^https?://\S+$",
-        description="OpenTelemetry collector (OTLP over HTTP, `http://127.0.0.1:4318/v1/traces`). Empty: no traces.",
+        description="OpenTelemetry collector (OTLP over HTTP, `http://127.0.0.1:4318/v1/traces`); needs the extra "
+        "`zpcode[otel]`. Empty: no traces.",
     )
     trace_ratio: float = Field(
         0.01, ge=0, le=1, description="Share of requests and worker steps that is traced, 0 to 1."
@@ -75,7 +83,8 @@ class AuthoritySettings(BaseSettings):
     complaints_per_code: int = Field(
         30,
         ge=0,
-        description="Complaints an hour about one item code, each process; 20 times as many about a product or lot code; 0: no limit.",
+        description="Complaints an hour about one item code, each process; 20 times as many about a product or lot "
+        "code; 0: no limit.",
     )
     log_level: str = Field("INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.")
 
