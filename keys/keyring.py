@@ -237,7 +237,7 @@ class KeyringFile:
         return self._keyring
 
     def reread(self) -> Keyring:
-        """The keyring in force, the file looked at now: for whoever meets a key that the one at hand does not have."""
+        """The keyring in force, after reading the file now: for a key id that the current keyring does not have."""
         self._look()
         return self._keyring
 

@@ -1,4 +1,4 @@
-"""Settings of the scan service, read from the environment (`ZPCODE_…`). Only `scanweb.app` looks at them."""
+"""Settings of the scan service, read from the environment (`ZPCODE_…`). Only `scanweb.app` uses them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zpcode.wire.link import is_base
 
 Network = IPv4Network | IPv6Network
 ADDRESS = r"^$|^([^:\s]+:|\[[0-9A-Fa-f:]+\]:)?[0-9]{1,5}$"
-"""What `ZPCODE_METRICS_ADDRESS` may look like."""
+"""The pattern of `ZPCODE_METRICS_ADDRESS`."""
 
 
 class ScanSettings(BaseSettings):
@@ -153,20 +153,20 @@ class ScanSettings(BaseSettings):
 
     @property
     def redis(self) -> str:
-        """The Redis address in force."""
+        """The Redis address of the scan service."""
         return self.scan_redis_url or self.redis_url
 
     @property
     def keyring_path(self) -> Path:
-        """Where the keyring is."""
+        """The path of the public keyring."""
         return self.keyring or self.home / "keyring.json"
 
     @property
     def root_path(self) -> Path:
-        """Where the root public key is."""
+        """The path of the root public key."""
         return self.root_public or self.home / "root.pub.pem"
 
     @property
     def pictures_url(self) -> str:
-        """Where pictures lie."""
+        """The URL of the picture store."""
         return self.pictures or (self.home / "pictures").absolute().as_uri()

@@ -6,9 +6,9 @@ paid (`zpcode.ratelimit`), two minutes at most, and is sent nowhere. Each proces
 There are two limits, because many consumers share one address (carrier NAT, an office, a shop):
 
 - scans: every request of a phone counts. Generous.
-- guesses: an answer counts that says nothing, or says something without a proof: forged, unknown, malformed, unsealed,
-  typed. Strict. An address that has no guesses left still gets the answer to every sealed code. An IPv6 /48 may belong
-  to one customer of a hosting provider, so it gets ten times the limit of one /64, not 65 536 times.
+- guesses: only responses without a proof count: to codes that are forged, unknown, malformed, unsealed or typed. Strict.
+  An address without guesses still gets the response to every sealed code. An IPv6 /48 may belong to one customer of a
+  hosting provider, so it gets ten times the limit of one /64, not 65 536 times.
 
 Methods that begin with `spend` take from a limit; those that begin with `check` take nothing.
 """
@@ -56,7 +56,7 @@ class ScanRateLimits:
         return self._whole_seconds(address, seconds) if seconds else 0
 
     def spend_guess(self, address: bytes, now: float) -> int:
-        """Take one guess: 0 if it may be answered, else the whole seconds to wait; then the answer is not sent."""
+        """Take one guess: 0 if its response may be sent, else the whole seconds to wait."""
         seconds = self._guesses.spend(address[:8], now)
         if not seconds and len(address) == 16:
             seconds = self._sites.spend(address[:6], now)
@@ -80,12 +80,12 @@ class ScanRateLimits:
 
 
 def is_inner(address: bytes) -> bool:
-    """Whether an address lies outside the public network: a proxy or a balancer, not a consumer."""
+    """Whether an address is not on the public network: a proxy or a balancer, not a consumer."""
     return not address or address == _LOOPBACK or _begins_inner(address[:2], len(address))
 
 
 @lru_cache(maxsize=1024)
 def _begins_inner(first: bytes, length: int) -> bool:
     """By the first two bytes alone, which decide it: whole addresses are stored only in the limits."""
-    found = ip_address(first.ljust(length, b"\0"))
-    return any(found in network for network in _INNER if network.version == found.version)
+    address = ip_address(first.ljust(length, b"\0"))
+    return any(address in network for network in _INNER if network.version == address.version)

@@ -15,7 +15,7 @@ from zpcode.language.messages import Messages
 _WORDS: Final = {
     404: ("not_found", "nowhere.title", "nowhere.text"),
     405: ("method_not_allowed", "method.title", "method.text"),
-    429: ("too_many_requests", "hurry.title", "hurry.text"),
+    429: ("too_many_requests", "too_many.title", "too_many.text"),
 }
 
 

@@ -1,4 +1,4 @@
-"""The style sheet, which stands in every page, and the addresses of the scripts."""
+"""The style sheet, which is part of every page, and the addresses of the scripts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STYLE: Final = re.sub(r"/\*.*?\*/|\n", "", (STATIC / "page.css").read_text("utf-
 
 
 def _address(name: str) -> str:
-    """Where a script lies, with what makes the address another one when the script is."""
+    """The address of a script, with a hash of its content: a changed script has another address."""
     return f"/static/{name}?v={hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:8]}"
 
 

@@ -1,4 +1,4 @@
-"""What a page says of itself, so that a reader can check it: the official address and the pinned root key."""
+"""The identity of the site that every page states, so that a reader can check it: official address and root key."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from keys.keyring import fingerprint, root_spki
 
 @dataclass(frozen=True, slots=True)
 class SiteIdentity:
-    """`base` is the address printed on codes. `root` is the base64 of the root key's SPKI, which `verify.js` checks the
-    keyring with: 124 characters, the lines of its PEM file in one. `fingerprint` is for people to compare.
+    """`base` is the address printed on codes. `root` is the base64 of the root key's SPKI (124 characters, the body of its
+    PEM file in one line), with which `verify.js` checks the keyring. `fingerprint` is for people to compare.
     """
 
     base: str
@@ -21,5 +21,5 @@ class SiteIdentity:
 
     @classmethod
     def of(cls, base: str, root: bytes) -> Self:
-        """From the root public key in PEM. Raises KeyringError when it is not a P-256 key."""
+        """Read the root public key (PEM). Raises KeyringError where it is not a P-256 key."""
         return cls(base, base64.b64encode(root_spki(root)).decode("ascii"), fingerprint(root))

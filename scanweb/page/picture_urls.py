@@ -1,4 +1,4 @@
-"""Where a page finds the pictures of a product; the files themselves are `scanweb.http.pictures`."""
+"""The addresses of a product's pictures. The files are served by `scanweb.http.pictures`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ def address(picture: Picture, width: int, form: str) -> str:
 
 
 def srcset(picture: Picture, form: str) -> str:
-    """Every width of a picture in a form, as `srcset` has it: `/pictures/…-160.webp 160w, …`."""
+    """All widths of a picture in one form, for `srcset`: `/pictures/…-160.webp 160w, …`."""
     return ", ".join(f"{address(picture, width, form)} {width}w" for width in picture.widths)
 
 
 def source(picture: Picture, width: int = 320) -> str:
-    """The JPEG for `src`: of this width, or the nearest there is."""
+    """The JPEG for `src`, with the available width nearest to `width`."""
     return address(picture, min(picture.widths, key=lambda one: (abs(one - width), one)), "jpg")

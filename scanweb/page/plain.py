@@ -1,6 +1,6 @@
-"""Registry texts made fit to stand in a page: no marks that reorder what is around them, no control characters.
+"""Removes from registry texts what could break a page: marks that reorder the text around them, and control characters.
 
-Escaping is the templates' own affair (autoescape); this is what escaping leaves.
+The templates escape markup (autoescape); escaping does not remove these characters.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 _CONTROLS = (*(number for number in range(32) if chr(number) not in "\t\n\r"), 0x7F)
-# Unicode UAX 9: no registry text has a use for these, and one of them can turn a whole page around.
+# Unicode UAX 9: no registry text needs these marks, and one of them can reverse a whole page.
 _BIDI = (0x200E, 0x200F, 0x061C, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _DROPPED: Final = dict.fromkeys((*_CONTROLS, *_BIDI))
 
 
 def plain(text: str) -> str:
-    """The text without reordering marks and control characters; slots of `scanweb.page.slots` are among the latter."""
+    """The text without reordering marks and control characters, which include the slots of `scanweb.page.slots`."""
     return text if text.isascii() and text.isprintable() else text.translate(_DROPPED)

@@ -1,4 +1,4 @@
-"""Where the words of the page lie: `i18n/TAG.json`, one file for each language."""
+"""The texts of the page: `i18n/TAG.json`, one file for each language."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ _FOLDER: Final = Path(__file__).parent / "i18n"
 
 
 def load() -> dict[str, Messages]:
-    """All languages by tag, Chinese first; times are shown in Shanghai."""
+    """The texts of all languages by tag, Chinese first. Times are shown in Shanghai time."""
     return messages.load(SHANGHAI, _FOLDER)

@@ -1,13 +1,13 @@
-"""An indicator as a picture: this product, its standard, the national standard and the benchmark on one axis.
+"""The chart of an indicator: this product, its standard, the national standard and the benchmark on one axis.
 
-The picture is for the eye alone and hidden from screen readers: the table beside it says the same in words. Whose a mark
-is, its shape and its label tell before its colour does. Nothing is decided here: the shaded part of the axis is
-what the product's own standard asks for, and for indicators in words the picture only shows which texts are the same.
+The chart is hidden from screen readers: the table beside it says the same in words. A mark is recognised by its shape and
+label; colour only adds to that. The chart decides nothing: the shaded part of the axis is the range that the product's
+standard requires, and for indicators in words the chart only shows which texts are equal.
 
-Classes for the style sheet: `chart` (the picture), `c-own c-standard c-national c-benchmark` (marks), `c-track`, `c-need`
-(the axis and what the standard asks for), `c-line` (from a mark to its label), `c-big` (the product's own value),
-`c-said` (its own text), `c-left` and `c-right` (texts that begin or end at their place; all others are centred), `key`
-(one entry of the legend).
+Classes for the style sheet: `chart` (the whole chart), `c-own c-standard c-national c-benchmark` (marks), `c-track`,
+`c-need` (the axis and the required range), `c-line` (from a mark to its label), `c-big` (the product's value), `c-said`
+(the product's text), `c-left` and `c-right` (texts aligned left or right; all other texts are centred), `key` (one entry
+of the legend).
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from zpcode.language.messages import Messages
 from zpcode.wire.card import IndicatorInfo
 
 WIDE: Final = 312.0
-"""The picture's width; at 312 CSS pixels its letters are 13 and 15 pixels high."""
+"""The width of a chart. At 312 CSS pixels the font sizes are 13 and 15 pixels."""
 SMALL: Final = 13.0
 BIG: Final = 15.0
 _ROW: Final = 16.0
-_TOP: Final = 14.0  # baseline of the first row of words
+_TOP: Final = 14.0  # baseline of the first row of text
 _TRACK: Final = 26.0  # from there to the middle of the axis
 _LABELS: Final = 27.0  # from the middle of the axis to the baseline of the first labels
-_FREE: Final = shapes.BESIDE + 5  # between an axis and the figures of its ends
-_END: Final = 64.0  # the most such a figure takes
-_MOST_MOVED: Final = 40.0  # how far the product's value may stand from its mark
-_MOST_SLANTED: Final = 24.0  # a line further across than this confuses
-_COLUMN: Final = 19.0  # of the shapes of an indicator in words
+_FREE: Final = shapes.BESIDE + 5  # between the axis and the figures at its ends
+_END: Final = 64.0  # maximum width of such a figure
+_MAX_MOVED: Final = 40.0  # maximum distance of the product's value from its mark
+_MAX_SLANT: Final = 24.0  # a line that runs further sideways is not drawn
+_COLUMN: Final = 19.0  # column width of the shapes of an indicator in words
 _LINE: Final = 23.0
 _NAMES: Final = {
     Who.OWN: "indicators.product",
@@ -57,16 +57,16 @@ _WAYS: Final = {"ge": "chart.ge", "le": "chart.le", "range": "chart.band"}
 
 
 def chart(indicator: IndicatorInfo, t: Messages) -> Markup:
-    """The picture of one indicator; nothing where it has no values."""
+    """The chart of one indicator; empty where it has no values."""
     compared = comparison(indicator, t)
     if compared is not None:
         return _on_an_axis(compared, t)
-    said = wordings(indicator, t)
-    return _in_words(said) if said else Markup()
+    texts = wordings(indicator, t)
+    return _in_words(texts) if texts else Markup()
 
 
 def legend(t: Messages) -> Markup:
-    """What the shapes mean; once a page, before the first picture."""
+    """The legend of the shapes, shown once on a page before the first chart."""
     entries = [(shapes.alone(who, 8, 8), t(_NAMES[who])) for who in Who]
     entries.append((shapes.box("c-track", 0, 4, 16, 8) + shapes.box("c-need", 6, 4, 10, 8), t("chart.need")))
     key = '<span class="key"><svg viewBox="-1 -2 18 20" focusable="false">{}</svg>{}</span>'
@@ -78,7 +78,7 @@ def legend(t: Messages) -> Markup:
 
 @dataclass(frozen=True, slots=True)
 class _Label:
-    """The name and value of one mark below the axis, or of several with the same value; the marks' edges."""
+    """The label of one mark, or of several marks with the same value: name, value, and the marks' edges."""
 
     whose: tuple[Who, ...]
     name: str
@@ -130,16 +130,18 @@ def _track(compared: IndicatorComparison, scale: Axis, middle: float) -> str:
 
 
 def _own_words(compared: IndicatorComparison, scale: Axis, t: Messages) -> tuple[str, float]:
-    """The product's own value over its mark, and which way is better beside it; the baseline of the value.
+    """The product's value above its mark, with the better direction beside it; and the baseline of the value.
 
-    Where there is no room for both in one row, they have two.
+    They take two rows where one row has no room for both.
     """
     own = compared.figures[0]
     value = shortened(own.shown, BIG, WIDE - GAP, bold=True)
     named = f"{t(_SHORT[Who.OWN])} {value}"
-    said = named if width(f"{named} ", BIG, bold=True) <= WIDE else value  # half a figure would be another figure
-    wide = width(f"{said} ", BIG, bold=True)
-    unit = compared.unit if wide + width(compared.unit, SMALL) <= WIDE else ""  # the table has it
+    label = (
+        named if width(f"{named} ", BIG, bold=True) <= WIDE else value
+    )  # a figure is never cut: it would be another one
+    wide = width(f"{label} ", BIG, bold=True)
+    unit = compared.unit if wide + width(compared.unit, SMALL) <= WIDE else ""  # the table shows it
     place = arrange([(scale.at(own.low) + scale.at(own.high)) / 2], [wide + width(unit, SMALL)], WIDE)[0]
     way = t(_WAYS[compared.direction]) + (f" · {t('chart.log')}" if scale.logarithmic else "")
     side, left = _beside(place, width(way, SMALL) + GAP, prefers_left=compared.direction == "ge")
@@ -147,25 +149,25 @@ def _own_words(compared: IndicatorComparison, scale: Axis, t: Messages) -> tuple
     middle = (place.left if left is None else left) + place.width / 2
     return (
         shapes.text(side, 0 if side == "c-left" else WIDE, _TOP, way)
-        + shapes.text("c-big", middle, top, said, f" {unit}" if unit else "")
+        + shapes.text("c-big", middle, top, label, f" {unit}" if unit else "")
     ), top
 
 
 def _beside(place: LabelPosition, taken: float, *, prefers_left: bool) -> tuple[str, float | None]:
-    """At which end of the value's row there is room for the direction, and the value's left edge then (None: at no end).
+    """The end of the value's row with room for the direction, and the value's left edge then (None: no end has room).
 
-    The value may move a little. The direction stands where it points from, so that the arrow points along the axis.
+    The value may be moved a little. The direction stands at the end from which its arrow points along the axis.
     """
     lefts = {"c-left": max(place.left, taken), "c-right": min(place.left, WIDE - taken - place.width)}
     for side in sorted(lefts, reverse=not prefers_left):
         left = lefts[side]
-        if abs(left - place.left) <= _MOST_MOVED and 0 <= left <= WIDE - place.width:
+        if abs(left - place.left) <= _MAX_MOVED and 0 <= left <= WIDE - place.width:
             return side, left
     return "c-left" if prefers_left else "c-right", None
 
 
 def _labels(compared: IndicatorComparison, scale: Axis, t: Messages) -> list[_Label]:
-    """The names and values of all but the product. Equal values share a label."""
+    """The labels of all marks except the product's. Equal values share a label."""
     shared: dict[tuple[Decimal, Decimal, str], list[Figure]] = {}
     for figure in compared.figures[1:]:
         shared.setdefault((figure.low, figure.high, figure.shown), []).append(figure)
@@ -180,7 +182,7 @@ def _labels(compared: IndicatorComparison, scale: Axis, t: Messages) -> list[_La
 
 
 def _lines(labels: Sequence[_Label], places: Sequence[LabelPosition], middle: float) -> str:
-    """Lines from marks to the labels below the first row; none where it would confuse."""
+    """Lines from marks to labels below the first row; none where a line would be long or cross a label."""
     drawn = ""
     for label, place in zip(labels, places, strict=True):
         begin = next((x for x in (label.middle, label.left, label.right) if _clear(x, place, places)), None)
@@ -191,22 +193,22 @@ def _lines(labels: Sequence[_Label], places: Sequence[LabelPosition], middle: fl
 
 
 def _clear(x: float, place: LabelPosition, places: Sequence[LabelPosition]) -> bool:
-    """Whether a line from here to a label is short and runs through no other."""
-    return abs(place.nearest(x) - x) <= _MOST_SLANTED and not place.crossed(x, places)
+    """Whether a line from x to a label is short and crosses no other label."""
+    return abs(place.nearest(x) - x) <= _MAX_SLANT and not place.crossed(x, places)
 
 
 # In words -------------------------------------------------------------------------------------------
 
 
-def _in_words(said: Sequence[tuple[str, Sequence[Who]]]) -> Markup:
-    """A row for each different text, with the shapes of those whose it is, each in its column."""
-    columns = [who for who in Who if any(who in whose for _, whose in said)]
+def _in_words(texts: Sequence[tuple[str, Sequence[Who]]]) -> Markup:
+    """A row for each different text, with the shapes of its sources, each in its own column."""
+    columns = [who for who in Who if any(who in whose for _, whose in texts)]
     begin = _COLUMN * len(columns) + 6
     drawn = []
-    for row, (text, whose) in enumerate(said):
+    for row, (text, whose) in enumerate(texts):
         middle = 12 + _LINE * row
         own = Who.OWN in whose
         drawn += [shapes.alone(who, 9 + _COLUMN * columns.index(who), middle) for who in whose]
         shown = shortened(text, SMALL, WIDE - begin, bold=own)
         drawn.append(shapes.text("c-left c-said" if own else "c-left", begin, middle + 4.5, shown))
-    return shapes.picture(WIDE, _LINE * len(said) + 2, drawn)
+    return shapes.picture(WIDE, _LINE * len(texts) + 2, drawn)

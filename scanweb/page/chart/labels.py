@@ -1,7 +1,7 @@
-"""Labels of a picture: how wide a text is, how to shorten it, and where labels stand without overlapping.
+"""Labels of a chart: the width of a text, shortening it, and positions of labels without overlap.
 
-Widths are estimates, in ems, on the wide side of the fonts phones and desktops have (Noto Sans CJK, PingFang, Roboto,
-Segoe UI, DejaVu Sans): a page that never asks for a font cannot measure one.
+Widths are upper estimates, in ems, for the fonts of phones and desktops (Noto Sans CJK, PingFang, Roboto, Segoe UI, DejaVu
+Sans). The server cannot measure them, because the page uses the fonts of the reader's system.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ GAP: Final = 8.0
 _BOLD: Final = 1.08
 _NARROW: Final = frozenset("ijltfI.,;:!'|()[]/ ·")
 _WIDE: Final = frozenset("mwMWQO@%")
-_ONE_ROW_MORE: Final = 26.0  # how far labels may be moved, all together, before another row is better
-_CROSSED: Final = 80.0
-_MISSED: Final = 4.0  # a label that does not stand below what it names at all
+_ROW_COST: Final = 26.0  # another row costs as much as moving the labels by this distance in all
+_CROSSING_COST: Final = 80.0  # for each label that a line to another label runs through
+_MISS_FACTOR: Final = 4.0  # for the distance between a label and an anchor that is not above it
 
 
 @lru_cache(maxsize=4096)
@@ -39,12 +39,12 @@ def _ems(character: str) -> float:
 
 
 def width(text: str, size: float, *, bold: bool = False) -> float:
-    """How wide a text is at most, at a font size."""
+    """The maximum width of a text at a font size."""
     return sum(map(_ems, text)) * size * (_BOLD if bold else 1.0)
 
 
 def shortened(text: str, size: float, room: float, *, bold: bool = False) -> str:
-    """The text, or its beginning with an ellipsis, no wider than there is room for."""
+    """The text, or its beginning with an ellipsis, no wider than `room`."""
     left = room
     for position, character in enumerate(text):
         left -= width(character, size, bold=bold)
@@ -54,7 +54,7 @@ def shortened(text: str, size: float, room: float, *, bold: bool = False) -> str
 
 
 def _cut(text: str, size: float, room: float, *, bold: bool) -> str:
-    """The beginning of a text that leaves room for an ellipsis, without spaces at its end."""
+    """The beginning of a text that leaves room for an ellipsis, without trailing spaces."""
     while text and width(text + ELLIPSIS, size, bold=bold) > room:
         text = text[:-1]
     return text.rstrip()
@@ -62,7 +62,7 @@ def _cut(text: str, size: float, room: float, *, bold: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LabelPosition:
-    """Where a label stands: its left edge, its width and its row, counted from 0 downwards."""
+    """The position of a label: its left edge, its width and its row (0 is the top row)."""
 
     left: float
     width: float
@@ -75,29 +75,29 @@ class LabelPosition:
 
     @property
     def middle(self) -> float:
-        """Half way between the edges."""
+        """The middle between the edges."""
         return self.left + self.width / 2
 
     def nearest(self, anchor: float) -> float:
-        """The point between the edges, 4 inside them, that is nearest to what the label names."""
+        """The point of the label (4 inside its edges) that is nearest to the anchor: the mark that the label names."""
         return min(max(anchor, self.left + 4), self.right - 4)
 
     def crossed(self, anchor: float, places: Sequence[LabelPosition]) -> int:
-        """How many labels in the rows above a line from the anchor down to this one would run through."""
+        """The number of labels in the rows above that a line from the anchor to this label would cross."""
         low, high = sorted((anchor, self.nearest(anchor)))
         return sum(one.row < self.row and low < one.right + 2 and high > one.left - 2 for one in places)
 
 
 def arrange(anchors: Sequence[float], widths: Sequence[float], room: float) -> list[LabelPosition]:
-    """Places for at most four labels, none wider than the room, each as near to its anchor as may be.
+    """Positions of at most four labels, none wider than `room`, each as near to its anchor as possible.
 
-    As few rows as read well: a row more is taken rather than moving labels far from what they name.
+    The number of rows is small, but a further row is used rather than labels far from their anchors.
     """
     best: list[LabelPosition] = []
     lowest = float("inf")
     for rows in product(range(len(anchors)), repeat=len(anchors)):
         if len(set(rows)) <= max(rows, default=0):
-            continue  # a row is left out
+            continue  # an empty row
         places = _in_rows(anchors, widths, rows, room)
         cost = lowest if places is None else _cost(anchors, places)
         if places is not None and cost < lowest:
@@ -120,7 +120,7 @@ def _in_rows(
 
 
 def _packed(anchors: Sequence[float], widths: Sequence[float], room: float) -> list[float] | None:
-    """Left edges in one row, in the order of the anchors; None where they do not fit."""
+    """The left edges of labels in one row, in the order of the anchors; None where they do not fit."""
     if sum(widths) + GAP * (len(widths) - 1) > room:
         return None
     lefts = [anchor - wide / 2 for anchor, wide in zip(anchors, widths, strict=True)]
@@ -137,6 +137,8 @@ def _packed(anchors: Sequence[float], widths: Sequence[float], room: float) -> l
 
 def _cost(anchors: Sequence[float], places: Sequence[LabelPosition]) -> float:
     pairs = list(zip(anchors, places, strict=True))
-    moved = sum(abs(place.middle - anchor) + _MISSED * abs(place.nearest(anchor) - anchor) for anchor, place in pairs)
+    moved = sum(
+        abs(place.middle - anchor) + _MISS_FACTOR * abs(place.nearest(anchor) - anchor) for anchor, place in pairs
+    )
     crossed = sum(place.crossed(anchor, places) for anchor, place in pairs)
-    return moved + _ONE_ROW_MORE * max(place.row for place in places) + _CROSSED * crossed
+    return moved + _ROW_COST * max(place.row for place in places) + _CROSSING_COST * crossed

@@ -1,6 +1,6 @@
-"""An indicator as a picture needs it: who has which figure, where a requirement reaches, and the words beside it.
+"""The values of an indicator for its chart: the figures, the range that the standard requires, or the texts.
 
-Values are read by `zpcode.wire.quantity`, as the registry's rules read them.
+Values are parsed by `zpcode.wire.quantity`, as in the rules of the registry.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from zpcode.wire.card import IndicatorInfo
 from zpcode.wire.quantity import FigureRange, fits_direction, is_nothing, required, span, spelling
 from zpcode.wire.vocabulary import Bilingual
 
-LONGEST: Final = 200
-"""Of a text no more than this is looked at: no figure is longer, and no picture shows more."""
+MAX_TEXT: Final = 200
+"""Characters of a text that are used: no figure is longer, and no chart shows more."""
 _DIRECTIONS: Final = frozenset({"ge", "le", "range"})
 
 
 class Who(enum.StrEnum):
-    """Whose value: this product's, its 浙江制造 standard's, the national or industry standard's, the benchmark's."""
+    """Where a value comes from: this product, its 浙江制造 standard, the national or industry standard, the benchmark."""
 
     OWN = "own"
     STANDARD = "standard"
@@ -34,7 +34,7 @@ class Who(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One value on the axis: from `low` to `high` (the same for a point), and how it is written."""
+    """One value on the axis, from `low` to `high` (equal for a point), and its text."""
 
     who: Who
     low: Decimal
@@ -44,7 +44,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class IndicatorComparison:
-    """The figures of one indicator, the product's among them; `need` is what its standard asks for, if it has one."""
+    """The figures of one indicator, the product's first; `need` is the range that its standard requires (None: no standard)."""
 
     direction: str
     unit: str
@@ -52,69 +52,69 @@ class IndicatorComparison:
     need: FigureRange | None
 
     def ends(self) -> list[Decimal]:
-        """Every figure that has to be on the axis."""
+        """All figures that the axis has to include."""
         return [end for figure in self.figures for end in (figure.low, figure.high)]
 
 
 def comparison(indicator: IndicatorInfo, t: Messages) -> IndicatorComparison | None:
-    """The indicator's figures; None where it is one in words, or where any value there is cannot be read as a figure."""
+    """The figures of an indicator; None for an indicator in words, or if a value cannot be parsed as a figure."""
     if indicator.direction not in _DIRECTIONS:
         return None
     figures, need = [], None
     for who, value in _values(indicator):
-        text = (value.zh or value.en)[:LONGEST]
-        found = span(text, indicator.unit)
-        if found is None or not fits_direction(indicator.direction, found):
+        text = (value.zh or value.en)[:MAX_TEXT]
+        value_range = span(text, indicator.unit)
+        if value_range is None or not fits_direction(indicator.direction, value_range):
             return None
         if who is Who.STANDARD:
-            need = required(indicator.direction, found)
-        shown = _shown(spelling(text, indicator.unit), found, t)
-        figures.append(Figure(who, *_drawn(indicator.direction, who, found), shown))
+            need = required(indicator.direction, value_range)
+        shown = _shown(spelling(text, indicator.unit), value_range, t)
+        figures.append(Figure(who, *_drawn(indicator.direction, who, value_range), shown))
     if not figures or figures[0].who is not Who.OWN:
         return None
-    return IndicatorComparison(indicator.direction, plain(indicator.unit.strip()[:LONGEST]), tuple(figures), need)
+    return IndicatorComparison(indicator.direction, plain(indicator.unit.strip()[:MAX_TEXT]), tuple(figures), need)
 
 
 def wordings(indicator: IndicatorInfo, t: Messages) -> list[tuple[str, list[Who]]]:
-    """Each different text of an indicator in words, and whose it is; the product's first."""
-    found: dict[str, list[Who]] = {}
+    """The different texts of an indicator in words, each with its sources; the product's text first."""
+    sources: dict[str, list[Who]] = {}
     for who, value in _values(indicator):
         text = t.pick(value)
-        cut = text[:LONGEST] + ELLIPSIS if len(text) > LONGEST else text
-        found.setdefault(" ".join(plain(cut).split()), []).append(who)
-    return list(found.items())
+        cut = text[:MAX_TEXT] + ELLIPSIS if len(text) > MAX_TEXT else text
+        sources.setdefault(" ".join(plain(cut).split()), []).append(who)
+    return list(sources.items())
 
 
 def _values(indicator: IndicatorInfo) -> Iterator[tuple[Who, Bilingual]]:
-    """The values there are; `/` and its like say that there is none."""
+    """The values that exist; `/` and similar texts mean that there is none."""
     values = (indicator.product, indicator.standard, indicator.national, indicator.benchmark)
     for who, value in zip(Who, values, strict=True):
         if not is_nothing(value.zh or value.en):
             yield who, value
 
 
-def _drawn(direction: str, who: Who, found: FigureRange) -> tuple[Decimal, Decimal]:
-    """From where to where a value is drawn. Under ge and le a limit is its one figure that decides."""
-    deciding = found.high if direction == "le" else found.low
+def _drawn(direction: str, who: Who, value: FigureRange) -> tuple[Decimal, Decimal]:
+    """The ends of a drawn value. For ge and le, a limit is drawn as the one figure that decides."""
+    deciding = value.high if direction == "le" else value.low
     both = direction == "range" or who is Who.OWN
-    low = found.low if both and found.low is not None else deciding
-    high = found.high if both and found.high is not None else deciding
-    assert low is not None, "fits_direction has seen to it"  # noqa: S101
+    low = value.low if both and value.low is not None else deciding
+    high = value.high if both and value.high is not None else deciding
+    assert low is not None, "fits_direction has checked it"  # noqa: S101
     assert high is not None  # noqa: S101
     return low, high
 
 
-def _shown(spelled: str, found: FigureRange, t: Messages) -> str:
-    """A value as the reader's language writes it: ≥60, 20±2, 30 to 50."""
+def _shown(spelled: str, value: FigureRange, t: Messages) -> str:
+    """A value in the format of the reader's language: ≥60, 20±2, 30 to 50."""
 
-    def figure(value: Decimal | str | None) -> str:
-        return t.formats.number(Decimal(str(value).replace(",", "")))
+    def figure(number: Decimal | str | None) -> str:
+        return t.formats.number(Decimal(str(number).replace(",", "")))
 
     if "±" in spelled:
         middle, _, either_way = spelled.partition("±")
         return (figure(middle) if middle else "") + "±" + figure(either_way)
-    if found.low is not None and found.high is not None:
-        if "~" not in spelled and found.low == found.high:
-            return figure(found.low)
-        return t("chart.range", low=figure(found.low), high=figure(found.high))
-    return spelled[0] + figure(found.high if found.low is None else found.low)
+    if value.low is not None and value.high is not None:
+        if "~" not in spelled and value.low == value.high:
+            return figure(value.low)
+        return t("chart.range", low=figure(value.low), high=figure(value.high))
+    return spelled[0] + figure(value.high if value.low is None else value.low)

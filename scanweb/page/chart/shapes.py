@@ -1,6 +1,6 @@
-"""Shapes and words of the pictures, as SVG elements: the marks for whose value it is, boxes, texts.
+"""Shapes and texts of the charts, as SVG elements: marks, boxes, lines, texts.
 
-Coordinates are in units of the picture, downwards from its top left corner. All texts are escaped here.
+Coordinates are in units of the chart, from its top left corner downwards. All texts are escaped here.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from markupsafe import Markup, escape
 from scanweb.page.chart.quantities import Who
 
 BESIDE: Final = 7.0
-"""How far a mark at a point reaches to each side."""
+"""Half the width of a mark at a point."""
 BELOW: Final = {Who.STANDARD: 9.0, Who.NATIONAL: 12.5, Who.BENCHMARK: 7.0}
-"""How far each of the other marks reaches below it."""
+"""Depth of the other marks below the middle of the axis."""
 
 
 def mark(who: Who, left: float, right: float, middle: float) -> str:
-    """A mark on an axis whose middle is at `middle`: a point where left and right are one, else a stretch.
+    """A mark on an axis whose middle is at `middle`: for a point if left and right are equal, else for a range.
 
-    The product is a pin (a bar) above the axis, its standard an upright bar (two), the national standard a triangle
-    below (two, joined), the benchmark a ring (drawn out): at the same place, each can still be seen.
+    Shapes for a point (a range): the product is a pin (a bar) above the axis, its standard an upright bar (two bars), the
+    national standard a triangle below the axis (two, joined), the benchmark a ring (a long ring). Marks at the same place
+    stay visible.
     """
     ends = (left,) if left == right else (left, right)
     if who is Who.OWN:
@@ -42,17 +43,17 @@ def _own(left: float, right: float, middle: float) -> str:
 
 
 def alone(who: Who, x: float, y: float) -> str:
-    """A mark off the axis, its own middle at a place: the pin otherwise stands above, the triangle below."""
+    """A mark outside the axis, centred at (x, y): on the axis the pin is above the middle, the triangle below it."""
     return mark(who, x, x, y + {Who.OWN: 12.0, Who.NATIONAL: -8.5}.get(who, 0.0))
 
 
 def box(name: str, x: float, y: float, wide: float, high: float, rounded: float = 4) -> str:
-    """A rectangle of a class."""
+    """A rectangle with a CSS class."""
     return f'<rect class="{name}" x="{n(x)}" y="{n(y)}" width="{n(wide)}" height="{n(high)}" rx="{n(rounded)}"/>'
 
 
 def lines(steps: str) -> str:
-    """Hair lines, none where there are no steps."""
+    """Thin lines; nothing where `steps` is empty."""
     return _path("c-line", steps) if steps else ""
 
 
@@ -61,16 +62,16 @@ def _path(name: str, steps: str) -> str:
 
 
 def text(name: str, x: float, y: float, words: str, more: str = "") -> str:
-    """Words at a place, of a class (`` for none), with more words set off from them."""
+    """Words at a position, with a CSS class (empty: none); `more` follows in another style."""
     kind = f' class="{name}"' if name else ""
     rest = f"<tspan>{escape(more)}</tspan>" if more else ""
     return f'<text{kind} x="{n(x)}" y="{n(y)}">{escape(words)}{rest}</text>'
 
 
 def picture(wide: float, high: float, drawn: Iterable[str]) -> Markup:
-    """The whole picture, hidden from screen readers and from the keyboard (old Edge makes every `svg` a stop)."""
+    """The whole chart, hidden from screen readers and from the keyboard (old Edge focuses every `svg`)."""
     opening = f'<svg class="chart" viewBox="0 0 {n(wide)} {n(high)}" aria-hidden="true" focusable="false">'
-    return Markup(f"{opening}{''.join(drawn)}</svg>")  # noqa: S704 - every text in it went through `text`
+    return Markup(f"{opening}{''.join(drawn)}</svg>")  # noqa: S704 - `text` has escaped every text in it
 
 
 def n(figure: float) -> str:

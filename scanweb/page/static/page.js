@@ -1,11 +1,11 @@
-/* The page is whole without this; this adds what a browser can do. ES5 for old WebViews. Every word stands in the page. */
+/* The page is complete without this script, which adds what a browser can do. ES5, for old WebViews. All texts are in the page. */
 (function () {
   'use strict';
   var doc = document, root = doc.documentElement;
 
   function one(query, within) { return (within || doc).querySelector(query); }
   function all(query) { return Array.prototype.slice.call(doc.querySelectorAll(query)); }
-  /* What fails leaves the page as it was. */
+  /* A feature that fails leaves the page as it was. */
   function attempt(feature) { try { feature(); } catch (ignored) { return; } }
   function offer(button, action) {
     button.addEventListener('click', function () { attempt(action); });
@@ -26,7 +26,7 @@
     warning.hidden = location.protocol + '//' + location.host === warning.getAttribute('data-base');
   });
 
-  /* Large text: kept in the address alone. */
+  /* Large text: the choice is stored only in the address. */
   attempt(function () {
     var link = one('[data-do=large]');
     function resized(query, large) {
@@ -51,11 +51,11 @@
     });
   });
 
-  /* Reading aloud: a sentence at a time, since long texts fall silent. */
+  /* Reading aloud: one sentence at a time, because browsers stop in the middle of long texts. */
   attempt(function () {
     var button = one('[data-do=say]'), speech = window.speechSynthesis, queue = [], current = null;
     var CUT = /.{1,99}?(?:[。！？；]|[.!?;](?= |$)|$)|.{0,98}[，、, ]|.{1,99}/g;
-    function tongue(tag) { return tag.toLowerCase().split(/[-_]/)[0].replace(/^(cmn|yue)$/, 'zh'); }
+    function primaryTag(tag) { return tag.toLowerCase().split(/[-_]/)[0].replace(/^(cmn|yue)$/, 'zh'); }
     function trimmed(element) { return element.textContent.replace(/\s+/g, ' ').trim(); }
     function languageOf(element) {
       var inner = one('[lang]', element);
@@ -64,13 +64,13 @@
       return element.lang;
     }
     function pieces() {
-      var found = [];
+      var sentences = [];
       all('[data-say]').forEach(function (element) {
         (trimmed(element).match(CUT) || []).forEach(function (text) {
-          if (text.trim()) { found.push({ text: text.trim(), lang: languageOf(element) }); }
+          if (text.trim()) { sentences.push({ text: text.trim(), lang: languageOf(element) }); }
         });
       });
-      return found;
+      return sentences;
     }
     function stop() {
       queue = [];
@@ -81,16 +81,16 @@
     function speak() {
       var piece = queue.shift(), words;
       if (!piece) { stop(); return; }
-      words = current = new SpeechSynthesisUtterance(piece.text); /* kept: Chrome forgets one that nobody holds */
+      words = current = new SpeechSynthesisUtterance(piece.text); /* kept in a variable: Chrome garbage-collects an utterance without a reference */
       words.lang = piece.lang;
       words.onend = function () { if (current === words) { speak(); } };
       words.onerror = function () { if (current === words) { stop(); } };
       speech.speak(words);
     }
-    function look() {
-      var heard = speech.getVoices(), i;
-      for (i = 0; button.hidden && i < heard.length; i += 1) {
-        if (tongue(heard[i].lang) === tongue(root.lang)) {
+    function offerReading() {
+      var voices = speech.getVoices(), i;
+      for (i = 0; button.hidden && i < voices.length; i += 1) {
+        if (primaryTag(voices[i].lang) === primaryTag(root.lang)) {
           offer(button, function () {
             if (current) { stop(); return; }
             queue = pieces();
@@ -100,9 +100,9 @@
         }
       }
     }
-    speech.onvoiceschanged = function () { attempt(look); };
+    speech.onvoiceschanged = function () { attempt(offerReading); };
     window.addEventListener('pagehide', stop);
-    look();
+    offerReading();
   });
 
   attempt(function () {
@@ -137,7 +137,7 @@
     });
   });
 
-  /* Some apps have a print() that does nothing: then say where it works. */
+  /* In some apps print() does nothing: then the page says where printing works. */
   attempt(function () {
     var button = one('[data-do=print]'), begun = false;
     if (!window.print) { return; }
@@ -149,16 +149,16 @@
     });
   });
 
-  /* Verifying the seal takes a script of its own, fetched by whoever wants it. */
+  /* The script that verifies the seal is fetched when the reader presses the button. */
   attempt(function () {
-    var section = one('#verify'), asked = false;
+    var section = one('#verify'), requested = false;
     offer(one('[data-do=verify]', section), function () {
       var script = doc.createElement('script');
-      if (asked) { return; }
-      asked = true;
+      if (requested) { return; }
+      requested = true;
       say(section, 'busy');
       script.src = section.getAttribute('data-script');
-      script.onerror = function () { asked = false; say(section, 'away'); };
+      script.onerror = function () { requested = false; say(section, 'away'); };
       doc.head.appendChild(script);
     });
   });

@@ -1,11 +1,11 @@
-/* Verifies the seal in the browser: keyring -> root signature -> key id -> signature over the path, as keys/keyring.py
-   does it. Fetched by page.js when someone asks for it. ES5, for old WebViews. Every word stands in the page. */
+/* Verifies the seal in the browser as keys/keyring.py does: keyring -> root signature -> key id -> signature over the path.
+   page.js fetches it when the reader presses the button. ES5, for old WebViews. All texts are in the page. */
 (function () {
   'use strict';
   var section = document.getElementById('verify'), subtle = (window.crypto || {}).subtle, busy = false, otherwise;
   var BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
   var HALF_N = '7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8';
-  /* Key id, signature, signed path: as strict as zpcode/wire/link.py; seal and serial in any case. */
+  /* Key id, signature, signed path: as strict as zpcode/wire/link.py. Letters of seal and serial may be upper or lower case. */
   var CODE = /^\/([A-Za-z2-7]{4})([A-Za-z2-7]{103})(\/01\/\d{14}(?:\/10\/[\dA-Z.\-]{1,20}|\/21\/[\dA-HJKMNP-TV-Za-hjkmnp-tv-z]{12})?)$/;
 
   function one(query) { return section.querySelector(query); }
@@ -20,30 +20,30 @@
     item.hidden = item.parentNode.hidden = false;
   }
   function latin(raw) {
-    var found = new Uint8Array(raw.length), i;
-    for (i = 0; i < raw.length; i += 1) { found[i] = raw.charCodeAt(i); }
-    return found;
+    var bytes = new Uint8Array(raw.length), i;
+    for (i = 0; i < raw.length; i += 1) { bytes[i] = raw.charCodeAt(i); }
+    return bytes;
   }
   function utf8(text) { return latin(unescape(encodeURIComponent(text))); }
   function base64(text) {
     return latin(atob(text.replace(/-/g, '+').replace(/_/g, '/') + '==='.slice((text.length + 3) % 4)));
   }
   function base32(text) {
-    var found = new Uint8Array(text.length * 5 >> 3), held = 0, bits = 0, at = 0, i;
+    var bytes = new Uint8Array(text.length * 5 >> 3), buffer = 0, bits = 0, at = 0, i;
     for (i = 0; i < text.length; i += 1) {
-      held = (held << 5 | BASE32.indexOf(text.charAt(i))) & 4095;
+      buffer = (buffer << 5 | BASE32.indexOf(text.charAt(i))) & 4095;
       bits += 5;
-      if (bits > 7) { bits -= 8; found[at] = held >> bits; at += 1; }
+      if (bits > 7) { bits -= 8; bytes[at] = buffer >> bits; at += 1; }
     }
-    if (held & (1 << bits) - 1) { refuse('seal'); } /* a code has one text */
-    return found;
+    if (buffer & (1 << bits) - 1) { refuse('seal'); } /* spare bits are zero: a seal has only one text */
+    return bytes;
   }
   function lowS(signature) {
     var hex = '', i;
     for (i = 32; i < 64; i += 1) { hex += (256 + signature[i]).toString(16).slice(1); }
     return signature.length === 64 && hex <= HALF_N;
   }
-  function canonical(value) { /* RFC 8785, of what a keyring may hold */
+  function canonical(value) { /* RFC 8785, for the values a keyring may have */
     if (value instanceof Array) { return '[' + value.map(canonical).join(',') + ']'; }
     if (!value || typeof value !== 'object') { return JSON.stringify(value); }
     return '{' + Object.keys(value).sort().map(function (name) {
@@ -81,17 +81,17 @@
     );
   }
   function spkiOf(point, prefix) {
-    var found = new Uint8Array(91), x = base64(point.x), y = base64(point.y);
+    var spki = new Uint8Array(91), x = base64(point.x), y = base64(point.y);
     if (x.length !== 32 || y.length !== 32) { refuse('key'); }
-    found.set(prefix);
-    found.set(x, 27);
-    found.set(y, 59);
-    return found;
+    spki.set(prefix);
+    spki.set(x, 27);
+    spki.set(y, 59);
+    return spki;
   }
   function verified(code) {
     var rootSpki = base64(section.getAttribute('data-root')), rootKey, rootId, key, spki;
-    return imported(rootSpki).then(function (found) {
-      rootKey = found;
+    return imported(rootSpki).then(function (cryptoKey) {
+      rootKey = cryptoKey;
       return idOf(rootSpki);
     }).then(function (id) {
       rootId = id;
@@ -102,10 +102,9 @@
       otherwise = 'root';
       return vouched(text, rootKey, rootId);
     }).then(function (ring) {
-      var found = ring.keys.filter(function (each) { return each.id === code[1]; });
+      key = ring.keys.filter(function (each) { return each.id === code[1]; })[0];
       step('root');
       otherwise = 'key';
-      key = found[0];
       if (!key) { refuse('unknown'); }
       if (ring.version !== 1 || key.suite !== 'ES256') { refuse('unable'); }
       spki = spkiOf(key.public, rootSpki.subarray(0, 27));
@@ -113,9 +112,9 @@
     }).then(function (id) {
       if (id !== key.id) { refuse('key'); }
       return imported(spki);
-    }).then(function (found) {
+    }).then(function (cryptoKey) {
       step('key');
-      return fits(found, base32(code[2]), 'zpcode/1\n' + code[1] + '\n' + code[3]);
+      return fits(cryptoKey, base32(code[2]), 'zpcode/1\n' + code[1] + '\n' + code[3]);
     }).then(function (right) {
       if (!right) { refuse('seal'); }
       step('seal');
@@ -123,7 +122,7 @@
       return Date.parse(key.not_before) > Date.now() ? 'early' : 'right';
     });
   }
-  function tell(outcome) {
+  function report(outcome) {
     busy = false;
     say(typeof outcome === 'string' ? outcome : otherwise);
   }
@@ -132,7 +131,7 @@
     if (!code) { refuse('seal'); }
     code = code.map(function (part) { return part.toUpperCase(); });
     if (code[3] !== shown.textContent.trim()) { refuse('other'); }
-    verified(code).then(tell, tell);
+    verified(code).then(report, report);
   }
   function verify() {
     if (busy) { return; }
@@ -142,7 +141,7 @@
       item.hidden = item.parentNode.hidden = true;
     });
     say('busy');
-    try { begin(); } catch (outcome) { tell(outcome); }
+    try { begin(); } catch (outcome) { report(outcome); }
   }
   one('[data-part=host]').textContent = location.host;
   one('[data-do=verify]').addEventListener('click', verify);
