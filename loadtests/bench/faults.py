@@ -69,7 +69,7 @@ def _requests(place: BenchSystem) -> Iterator[bytes]:
 
 def _cold(place: BenchSystem) -> float:
     """The p99 of codes that neither Redis nor this process knows, while there is no database to ask."""
-    place.redis.delete(redis_keys.place(batch_key(place.batch.number))[0])
+    place.redis.delete(redis_keys.location(batch_key(place.batch.number))[0])
     place.serve("scanweb-cold", SCAN, server=(*UVICORN, "--factory"))
     return _during(place, _frozen(_postgres(place)), port=place.ports[-1])
 

@@ -141,7 +141,7 @@ def _copied(engine: Engine, redis: Any) -> dict[str, float]:
     projector.catch_up(engine, client.connect(_url(redis), seconds=5))
     return {
         "cards_copied_per_s": round(CARDS / (time.perf_counter() - began)),
-        "redis_bytes_per_product": redis.memory_usage(redis_keys.place(f"p:{1:014d}")[0]),
+        "redis_bytes_per_product": redis.memory_usage(redis_keys.location(f"p:{1:014d}")[0]),
         "postgres_bytes_per_product_card": round(_one(engine, "SELECT pg_total_relation_size('card')") / CARDS, 1),
     }
 

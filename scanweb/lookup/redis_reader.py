@@ -264,8 +264,8 @@ def _read_commands(keys: Sequence[str]) -> list[Command]:
     """Commands that read cards: one for each card, and one for all standings of the registry."""
     if not keys:
         return []
-    fields = [cast("str", redis_keys.place(key)[1]) for key in keys if key[0] == "s"]
-    reads: list[Command] = [("GET", redis_keys.place(key)[0]) for key in keys if key[0] != "s"]
+    fields = [cast("str", redis_keys.location(key)[1]) for key in keys if key[0] == "s"]
+    reads: list[Command] = [("GET", redis_keys.location(key)[0]) for key in keys if key[0] != "s"]
     return [*reads, ("HMGET", redis_keys.STANDINGS, redis_keys.COMPLETE, *fields)] if fields else reads
 
 

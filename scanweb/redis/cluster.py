@@ -73,7 +73,9 @@ class ClusterServer:
         self.shards: list[ShardState] = []
         self._url, self._connect = url, connect
         self._owners: list[int | None] = []
-        self._order = redis_cluster.named(url)  # nodes to ask for the layout; those that answered last time come first
+        self._order = redis_cluster.seed_nodes(
+            url
+        )  # nodes to ask for the layout; those that answered last time come first
         self._clients: dict[Node, Client] = {}
         self._survey: asyncio.Task[None] | None = None
         self._again: asyncio.TimerHandle | None = None

@@ -92,7 +92,7 @@ def test_a_batch_that_nobody_asked_for_is_found_issued_and_shown(
 def _as_in_the_table(engine: Engine, redis: Redis) -> bool:
     with transaction(engine) as connection:
         rows = connection.execute(select(card.c.key, card.c.revision, card.c.body)).all()
-    values = [redis.get(redis_keys.place(row.key)[0]) for row in rows]
+    values = [redis.get(redis_keys.location(row.key)[0]) for row in rows]
     return values == [redis_keys.pack(row.revision, bytes(row.body)) for row in rows]
 
 

@@ -143,7 +143,7 @@ def in_redis(redis: Redis) -> Fetch:
     """Cards as Redis has them."""
 
     def fetch(key: str) -> bytes | None:
-        where, field = redis_keys.place(key)
+        where, field = redis_keys.location(key)
         value: Any = redis.get(where) if field is None else redis.hget(where, field)
         return None if value is None else redis_keys.unpack(value)[1]
 

@@ -58,7 +58,7 @@ class RedisCluster:
 
     def __init__(self, url: str, **options: Any) -> None:
         self._url, self._options = url, options
-        self._order = redis_cluster.named(url)  # whom to ask for the layout, those that answered last time first
+        self._order = redis_cluster.seed_nodes(url)  # whom to ask for the layout, those that answered last time first
         self._clients: dict[Node, Redis] = {}
         self._lock = threading.Lock()
 
@@ -78,7 +78,7 @@ class RedisCluster:
 
     def _layout(self, found: dict[Node, tuple[redis_cluster.Span, ...]]) -> Layout:
         shards = tuple(
-            ShardClient(self._client(node), redis_keys.feed(spans[0][0]), redis_cluster.written(spans))
+            ShardClient(self._client(node), redis_keys.feed(spans[0][0]), redis_cluster.spans_text(spans))
             for node, spans in found.items()
         )
         return Layout(shards, redis_cluster.owner_table(list(found.values())))

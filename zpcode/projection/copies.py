@@ -48,7 +48,7 @@ return 1
 
 def shard_of(layout: Layout, key: str) -> ShardClient:
     """The shard that holds a card or a mark."""
-    shard = layout.of(redis_keys.place(key)[0])
+    shard = layout.of(redis_keys.location(key)[0])
     if shard is None:
         raise NoAnswer("some slots of the cluster have no primary")
     return shard
@@ -72,7 +72,7 @@ def _read(redis: Redis, keys: Sequence[str]) -> dict[str, Copy]:
     fields: defaultdict[str, list[str]] = defaultdict(list)
     asked: list[tuple[str, list[str]]] = []
     for key in keys:
-        where, name = redis_keys.place(key)
+        where, name = redis_keys.location(key)
         if name is None:
             asked.append((where, []))
         else:
@@ -87,7 +87,7 @@ def _read(redis: Redis, keys: Sequence[str]) -> dict[str, Copy]:
             continue
         values = reply if isinstance(reply, list) else [reply] * len(names)
         found |= {(where, name): _copy(value) for name, value in zip(names, values, strict=True)}
-    return {key: found[redis_keys.place(key)] for key in keys}
+    return {key: found[redis_keys.location(key)] for key in keys}
 
 
 def _replies(redis: Redis, asked: Sequence[tuple[str, list[str]]]) -> list[Any]:
@@ -116,7 +116,7 @@ def _copy(reply: Any) -> Copy:
 def replace(layout: Layout, key: str, value: bytes, seen: Copy) -> bool:
     """Put a value (empty: none) in the place of what was seen; False where something else stands there by now."""
     redis = shard_of(layout, key).redis
-    where, name = redis_keys.place(key)
+    where, name = redis_keys.location(key)
     return bool(redis.register_script(_REPLACE)(keys=[where], args=[value, name or "", _digest(seen)]))
 
 

@@ -160,7 +160,7 @@ class _Projector:
         """Cards by the shard they belong on, as far as it is one of these."""
         parts: dict[int, list[Card]] = {}
         for found in cards:
-            shard = self._layout.of(redis_keys.place(found.key)[0])
+            shard = self._layout.of(redis_keys.location(found.key)[0])
             if shard is None:
                 self._unowned = True
             else:
@@ -185,7 +185,7 @@ class _Projector:
     def _unheard(self, copy: _Copy, cards: Sequence[Card]) -> list[int]:
         """Batches that Redis has never heard of and the database neither: nobody can have scanned their codes."""
         unheard = [
-            number for number in _batches(cards) if not copy.redis.exists(redis_keys.place(batch_key(number))[0])
+            number for number in _batches(cards) if not copy.redis.exists(redis_keys.location(batch_key(number))[0])
         ]
         return unscanned(self._connection, unheard)
 
@@ -278,7 +278,7 @@ def _put(redis: Redis, cards: Iterable[Card]) -> None:
     newer = redis.register_script(_NEWER)
     pipeline = redis.pipeline(transaction=False)
     for found in cards:
-        key, field = redis_keys.place(found.key)
+        key, field = redis_keys.location(found.key)
         newer(keys=[key], args=[redis_keys.pack(found.revision, found.body), field or ""], client=pipeline)
     pipeline.execute()
 

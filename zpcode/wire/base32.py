@@ -1,7 +1,7 @@
-"""The two Base32 alphabets a code is written in.
+"""The two Base32 alphabets of a code.
 
-The seal is RFC 4648 section 6 without padding; the serial is Crockford's Base32. Both are read
-through `int(text, 32)`, which is C speed in CPython: a seal of 107 characters takes about a microsecond.
+The seal is RFC 4648 section 6 without padding; the serial is Crockford's Base32. Both are parsed with `int(text, 32)`,
+which CPython implements in C: a seal of 107 characters takes about a microsecond.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 
 RFC4648 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_PYTHON = "0123456789ABCDEFGHIJKLMNOPQRSTUV"  # the digits int(…, 32) knows
+_PYTHON = "0123456789ABCDEFGHIJKLMNOPQRSTUV"  # the digits of int(…, 32)
 
 _PAIRS = [a + b for a in CROCKFORD for b in CROCKFORD]
 
@@ -35,8 +35,8 @@ def is_seal_text(text: str) -> bool:
 def seal_bytes(text: str, size: int) -> bytes:
     """`size` bytes from upper-case RFC 4648 Base32 without padding.
 
-    Raises ValueError on a foreign character, on a wrong length, or when spare bits are not zero:
-    without that last check several texts would stand for one seal.
+    Raises ValueError on another character, on a wrong length, or if spare bits are not zero: otherwise several texts
+    would be the same seal.
     """
     if len(text) * 5 // 8 != size or (spare := len(text) * 5 - size * 8) >= 5:
         raise ValueError("length")
@@ -54,12 +54,12 @@ def serial_text(number: int, length: int) -> str:
 
 
 def serial_number(text: str) -> int:
-    """The number behind upper-case Crockford characters. Raises ValueError on any other character."""
+    """The number in upper-case Crockford characters. Raises ValueError on any other character."""
     if not _CROCKFORD_ONLY.fullmatch(text):
         raise ValueError("alphabet")
     return int(text.translate(_FROM_CROCKFORD), 32)
 
 
 def typed_serial(text: str) -> str:
-    """What a person typed, as Crockford reads it: case ignored, O→0, I and L→1, hyphens and blanks dropped."""
+    """A typed serial in canonical characters (Crockford): upper case, O→0, I and L→1, without hyphens and blanks."""
     return text.upper().translate(_TYPED)

@@ -1,7 +1,7 @@
-"""The same code layout for whole chunks, in NumPy: what issuing ten million codes needs.
+"""The layout of codes for many items at once, in NumPy: fast enough to issue ten million codes.
 
-Used by the signer and the exports only; the scan path never imports it. Every function here is
-tested to agree with its scalar form in `payload`, `permutation` and `base32`.
+Only the signer and the exports use it; the scan path never imports it. Tests compare every function with its scalar
+version in `payload`, `permutation` and `base32`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zpcode.wire.permutation import HALF, MASK, ROUNDS, SLOT_BITS, P, block_ciph
 Bytes2D = npt.NDArray[np.uint8]
 _CROCKFORD = np.frombuffer(CROCKFORD.encode("ascii"), np.uint8)
 _RFC4648 = np.frombuffer(RFC4648.encode("ascii"), np.uint8)
-_BLOCK = 64  # HMAC-SHA-256's block, in bytes (RFC 2104)
+_BLOCK = 64  # the block size of HMAC-SHA-256 in bytes (RFC 2104)
 
 
 def slots(key: bytes, first: int, count: int) -> npt.NDArray[np.uint64]:
@@ -63,9 +63,9 @@ def seals(signatures: bytes) -> Bytes2D:
 
 
 def checks(key: bytes, gtin: str, serial_rows: Bytes2D) -> Bytes2D:
-    """Compact checks, one row of 8 ASCII bytes for each serial row: `payload.check_of` for each.
+    """Compact checks, one row of 8 ASCII bytes for each row of serials: `payload.check_of` for each.
 
-    The two HMAC pads are hashed once and copied (RFC 2104, section 4), which halves the work.
+    The two HMAC pads are hashed once and copied (RFC 2104, section 4), which halves the time.
     """
     block = key.ljust(_BLOCK, b"\0")
     inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in block))

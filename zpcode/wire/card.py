@@ -1,18 +1,18 @@
-"""The scan projection: what a scan needs to know, its shape, and where it stands in Redis.
+"""The cards: everything that a scan reads, derived by the authority and copied to Redis.
 
-A card is one row of PostgreSQL's `card` table and, copied, one value in Redis. Both sides name it by
-the same key, and both hold the same bytes (MessagePack), so a scan that misses Redis reads exactly what
-Redis would have said. Writer: `zpcode.projection.projector`; reader: `scanweb`.
+A card is one row of PostgreSQL's table `card` and, copied, one value in Redis. Both have the same key and the same
+bytes (MessagePack), so a scan that cannot read Redis reads the same card from PostgreSQL. Writer:
+`zpcode.projection.projector`; reader: `scanweb`.
 
-    key                     body                    what it is
+    key                     body                    content
     p:GTIN14                ProductCard             all four blocks of the page
     b:NUMBER                BatchCard               one batch of codes
-    l:GTIN14:LOT            LotCard                 dates of a lot that has lot codes
-    s:SCOPE:TARGET          Timeline                standing of an enterprise, product, standard, …
-    x:NUMBER:INDEX          Timeline                standing of one item
+    l:GTIN14:LOT            LotCard                 the dates of a lot with lot codes
+    s:SCOPE:TARGET          Timeline                the decisions about an enterprise, product, standard, …
+    x:NUMBER:INDEX          Timeline                the decisions about one item
     n:                      NoticesCard             the public notices, newest first
 
-History is not a card: it is counted by the scan itself (`History`), and drained into PostgreSQL.
+A `History` is not a card: the scan service counts scans itself, and the worker drains them into PostgreSQL.
 
 Times are whole seconds since 1970 in UTC; dates are ISO 8601 calendar dates of Asia/Shanghai.
 """
@@ -28,18 +28,18 @@ from zpcode.wire.vocabulary import Bilingual, Scope, State
 GENERATION_FIELD: Final = "generation"
 REVISION_FIELD: Final = "revision"
 PICTURES: Final = "/pictures/"
-"""The folder of the scan host below which pictures are served."""
+"""The path on the scan host below which pictures are served."""
 PICTURE_NAME: Final = "([0-9a-f]{32})-([1-9][0-9]{0,4})[.](webp|jpg)"
-"""What every name of `picture_name` looks like, as a regular expression: digest, width, form."""
+"""A regular expression for the names of `picture_name`: digest, width, format."""
 MAX_JOURNEY: Final = 30
 MAX_NOTICES: Final = 50
 
 
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One decision: the state it gives from `effective_at` on, and what the consumer is told of it.
+    """One decision: its state from `effective_at` on, and what the page shows of it.
 
-    `begun` says that it was in effect when the card was written, by the authority's clock. It counts at once,
-    also for a reader whose clock is behind and has `effective_at` still to come.
+    `begun` is True if the decision was in effect when the card was written, by the authority's clock. Such a decision
+    is in effect at once, also for a reader whose clock is behind `effective_at`.
     """
 
     state: State
@@ -57,7 +57,7 @@ class Timeline(msgspec.Struct, frozen=True):
     standings: tuple[Standing, ...]
 
     def at(self, now: int) -> Standing | None:
-        """The decision in effect at `now` by the reader's clock, or None where there is none or it is GOOD."""
+        """The decision in effect at `now` (the reader's clock); None if there is none or its state is GOOD."""
         effective = None
         for standing in self.standings:
             if standing.begun or standing.effective_at <= now:
@@ -65,7 +65,7 @@ class Timeline(msgspec.Struct, frozen=True):
         return None if effective is None or effective.state is State.GOOD else effective
 
     def next_after(self, now: int) -> int | None:
-        """When the next decision takes effect after `now`; None where none is to come."""
+        """When the next decision after `now` takes effect; None if there is none."""
         return min((standing.effective_at for standing in self.standings if standing.effective_at > now), default=None)
 
 
@@ -78,10 +78,10 @@ class RangeStanding(msgspec.Struct, frozen=True):
 
 
 class Picture(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A picture as it is served: each of `widths` (pixels, ascending) is there as WebP and as JPEG, see `picture_name`.
+    """A stored picture. Each of `widths` (pixels, ascending) exists as WebP and as JPEG, see `picture_name`.
 
-    `digest` is the first 128 bits of SHA-256 over the largest WebP, in lower-case hex; `width` and `height` are those
-    of the largest.
+    `digest` is the first 128 bits of SHA-256 over the largest WebP, in lower-case hex; `width` and `height` are the
+    size of the largest.
     """
 
     digest: str
@@ -91,7 +91,7 @@ class Picture(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class EnterpriseInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who made it. `uscc` is the 统一社会信用代码 (GB 32100), `region` the GB/T 2260 code."""
+    """The manufacturer. `uscc` is the 统一社会信用代码 (GB 32100), `region` the GB/T 2260 code."""
 
     uscc: str
     name: Bilingual
@@ -105,7 +105,7 @@ class EnterpriseInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class StandardInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A standard the product is made to; `registration` is its `ZZB □XXXX-YYYY` number."""
+    """A standard that the product complies with; `registration` is its `ZZB □XXXX-YYYY` number."""
 
     number: str
     title: Bilingual
@@ -117,7 +117,7 @@ class StandardInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class CertificateInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A certificate; `accepted` marks one of another scheme that was accepted as evidence (采信)."""
+    """A certificate. `accepted` is True for a certificate of another scheme that was accepted as evidence (采信)."""
 
     number: str
     kind: str
@@ -130,9 +130,9 @@ class CertificateInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RecognitionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The brand recognition: its path, the evidence of that path, when it is in force.
+    """The brand recognition: its path, the evidence for that path, and the dates of its validity.
 
-    `old_stock` says what becomes of goods already made when it ends: valid, warned or revoked.
+    `old_stock` says how goods already made are shown after it ends: valid, warned or revoked.
     """
 
     number: str
@@ -150,7 +150,7 @@ class RecognitionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class IndicatorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One row of the comparison table (指标对比表). Values are texts as the registry holds them.
+    """One row of the comparison table (指标对比表). Values are texts as in the registry.
 
     `direction` is `ge`, `le`, `range` or `text`.
     """
@@ -190,9 +190,9 @@ class ClaimInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Everything the page shows of a product: the four blocks that seed 004 makes mandatory.
+    """Everything that the page shows of a product, in four blocks.
 
-    `mark` is the brand's own small sign; it stands beside the name and says nothing about the product.
+    `mark` is the small logo of the brand beside the name; it says nothing about the product.
     """
 
     gtin: str
@@ -212,10 +212,10 @@ class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True):
     mark: Picture | None = None
 
     def standing_keys(self) -> tuple[tuple[Scope, str], ...]:
-        """The registry records whose standing reaches this product, as (scope, target).
+        """The registry records whose decisions apply to this product, as (scope, target).
 
-        Only the certificate its recognition rests on counts: the end of an extra one (green, CCC) is
-        shown on the page but does not end the recognition.
+        Of the certificates, only that of the recognition counts. When another certificate (green, CCC) ends, the page
+        shows it, but the recognition does not end.
         """
         keys = [(Scope.ENTERPRISE, self.enterprise.uscc), (Scope.PRODUCT, self.gtin)]
         keys += [(Scope.STANDARD, standard.number) for standard in self.standards]
@@ -227,11 +227,11 @@ class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class TraceEvent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One step of the goods' journey, of a whole batch or lot; never of a single item.
+    """One journey event of a whole batch or lot; never of a single item.
 
-    `kind` is produced, inspected, packed, stored, shipped, received or other; `at` is in seconds. `precision` says
-    how much of `at` was given: `day` (midnight of Asia/Shanghai; show no time) or `minute`. `by` is who did it,
-    `document` the number of a report or waybill.
+    `kind` is produced, inspected, packed, stored, shipped, received or other; `at` is in seconds. `precision` is `day`
+    (`at` is midnight in Asia/Shanghai; show no time) or `minute`. `by` is who did it, `document` the number of a report
+    or waybill.
     """
 
     kind: str
@@ -244,10 +244,10 @@ class TraceEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One batch of codes. `quantity` bounds the index; keys are 16 random bytes each.
+    """One batch of codes. Indexes are below `quantity`; both keys are 16 random bytes.
 
-    `activated_at` 0 means not activated. `exceptions` says that single items have a standing (x cards).
-    `journey` is in order of time, at most `MAX_JOURNEY`, with the events of its lot.
+    `activated_at` 0 means not activated. `exceptions` is True if there are decisions about single items (x cards).
+    `journey` has at most `MAX_JOURNEY` events in order of time, including those of the lot.
     """
 
     number: int
@@ -268,7 +268,7 @@ class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class LotCard(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Dates of a lot, as given with its lot codes; `journey` as in `BatchCard`."""
+    """The dates of a lot, as given with its lot codes; `journey` as in `BatchCard`."""
 
     gtin: str
     lot: str
@@ -279,10 +279,10 @@ class LotCard(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NoticeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A regulator's decision that was published under a notice number.
+    """A public notice: a decision of a regulator or the operator that has a notice number.
 
-    `number` is the notice's, `about` what it concerns in words (a product's name, an enterprise's, a standard's
-    number, a lot's text); `gtin` is empty where it is not about one product. `ended_at` is 0 while it stands.
+    `number` is the notice number. `about` names its target in words: a product or enterprise, the number of a standard,
+    a lot. `gtin` is empty if the target is not one product. `ended_at` is 0 while the notice is in force.
     """
 
     number: str
@@ -298,13 +298,13 @@ class NoticeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NoticesCard(msgspec.Struct, frozen=True):
-    """The public notices, newest first, at most `MAX_NOTICES`; an empty one says that there are none."""
+    """The public notices, newest first, at most `MAX_NOTICES`. An empty card means that there are none."""
 
     notices: tuple[NoticeInfo, ...] = ()
 
 
 class History(msgspec.Struct, frozen=True, array_like=True):
-    """What is known of an item's scans: how many, when and where the first was."""
+    """The scans of an item: their number, and the time and city of the first."""
 
     scans: int
     first_at: int
@@ -337,7 +337,7 @@ def item_key(number: int, index: int) -> str:
 
 
 def notices_key() -> str:
-    """The key of the one card of public notices."""
+    """The key of the card of public notices."""
     return "n:"
 
 
@@ -347,5 +347,5 @@ def history_key(number: int, index: int) -> str:
 
 
 def picture_name(digest: str, width: int, form: str) -> str:
-    """The name of one file of a picture; `form` is `webp` or `jpg`. On the shelf and in the address alike."""
+    """The name of one file of a picture, in storage and in its URL. `form` is `webp` or `jpg`."""
     return f"{digest}-{width}.{form}"

@@ -1,8 +1,8 @@
-"""Digital Link: from a raw request path to a code, and from a code to the text that is printed.
+"""GS1 Digital Link: the code in a raw request path.
 
-A scan arrives as bytes nobody vouches for, so there is one way in (`parse`), it reads the path
-undecoded, and it raises `MalformedCode` and nothing else. Every printed character is unreserved in
-RFC 3986, so a percent sign is already a refusal and no decoding ever happens.
+The path of a scan is untrusted input. Only `read` and `parse` read it; they raise `MalformedCode` and nothing else. All
+characters of a printed code are unreserved in RFC 3986, so a path with a percent sign is malformed, and nothing is
+decoded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zpcode.wire.payload import CHECK_LENGTH, SEAL_LENGTH, SERIAL_LENGTH, Code, 
 
 MAX_PATH = 256
 _SEAL = re.compile(rf"[A-Za-z2-7]{{{SEAL_LENGTH}}}", re.ASCII)
-# A long path in one step: this runs for every scan.
+# One expression for the whole path, because it runs for every scan.
 _CODE = re.compile(
     rf"(?:/({_SEAL.pattern}))?/01/([0-9]{{14}})"
     rf"(?:/10/([0-9A-Z.-]{{1,20}})|/21/([0-9A-Za-z]{{{SERIAL_LENGTH}}}(?:[0-9A-Za-z]{{{CHECK_LENGTH}}})?))?",
@@ -28,11 +28,11 @@ _BASE = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 REASONS: Final = {
     "length": Text("码的长度不对", "the code is too long"),
     "encoding": Text("码里有不该有的字符", "the code contains characters that no code has"),
-    "structure": Text("码的结构不对", "the parts of the code do not stand where they should"),
+    "structure": Text("码的结构不对", "the parts of the code are not in the right order"),
     "seal": Text("签章部分不完整或有误", "the seal is incomplete or mistyped"),
-    "gtin": Text("商品条码（GTIN）不对", "the GTIN is not one: 14 digits with a check digit"),
-    "lot": Text("批号不对", "the lot is not one: 1 to 20 of 0-9 A-Z . -"),
-    "serial": Text("序列号不对", "the serial is not one: 12 or 20 characters"),
+    "gtin": Text("商品条码（GTIN）不对", "the GTIN is not valid: 14 digits with a check digit"),
+    "lot": Text("批号不对", "the lot is not valid: 1 to 20 of 0-9 A-Z . -"),
+    "serial": Text("序列号不对", "the serial is not valid: 12 or 20 characters"),
     "seal-on-compact": Text("短码不带签章", "a compact code carries no seal"),
 }
 
@@ -42,31 +42,30 @@ def _malformed(reason: str) -> MalformedCode:
 
 
 def parse(raw_path: bytes | str) -> Code:
-    """The code in a raw request path (no scheme, host or query), or MalformedCode.
+    """The code in a raw request path (without scheme, host or query). Raises MalformedCode.
 
-    Seal and serial are read without regard to case; everything else has exactly one text.
-    At most 256 bytes are looked at.
+    Seal and serial may be in lower case; every other part has exactly one spelling. A path has at most 256 bytes.
     """
     return read(raw_path)[0]
 
 
 def read(raw_path: bytes | str) -> tuple[Code, str]:
-    """As `parse`, with the canonical path from `/01/` on, which the seal covers."""
+    """As `parse`, and the canonical path from `/01/` on, which the seal covers."""
     if len(raw_path) > MAX_PATH:
         raise _malformed("length")
     try:
         text = raw_path if isinstance(raw_path, str) else raw_path.decode("ascii")
     except UnicodeDecodeError:
         raise _malformed("encoding") from None
-    found = _CODE.fullmatch(text)
-    if found is None:
+    match = _CODE.fullmatch(text)
+    if match is None:
         raise _malformed(_reason(text))
-    seal, gtin, lot, serial = found.groups()
+    seal, gtin, lot, serial = match.groups()
     sealed = None if seal is None else _seal(seal)
     identity = _identity(gtin, lot, serial)
     if sealed is not None and identity.check is not None:
         raise _malformed("seal-on-compact")
-    # Only letters of seal and serial may come in lower case, so upper case is the canonical text.
+    # Only seal and serial may be in lower case, so upper case gives the canonical text.
     return Code(identity, sealed), (text if seal is None else text[1 + SEAL_LENGTH :]).upper()
 
 
@@ -98,7 +97,7 @@ def _item(gtin: str, text: str) -> Identity:
 
 
 def _reason(text: str) -> str:
-    """Why a path does not have the form of a code: the first part, read from the left, that is not as it should be."""
+    """Why a path is not a code: the first wrong part from the left, a key of `REASONS`."""
     if not text.isascii() or not text.isprintable():
         return "encoding"
     parts = text.split("/")
@@ -117,14 +116,14 @@ def _reason(text: str) -> str:
 
 
 def is_base(text: str) -> bool:
-    """Whether text can stand before a code: scheme and host in lower case, an optional port, no path."""
+    """Whether text is a base address for codes: scheme and host in lower case, an optional port, no path."""
     return _BASE.fullmatch(text) is not None
 
 
 def path_of(text: str) -> str:
-    """The raw path of a printed code: whatever stands behind scheme and host, up to a query.
+    """The raw path of a printed code: the text after scheme and host, without query and fragment.
 
-    Takes a bare path as well, so that a person may paste either.
+    A text without scheme and host is taken as a path, so that a person may paste either.
     """
     text = text.strip()
     scheme, separator, rest = text.partition("://")

@@ -1,6 +1,6 @@
-"""Code fields, the bytes that are signed over them, and their canonical text.
+"""The fields of a code, the bytes that its signature covers, and its canonical text.
 
-The four kinds, as printed behind the base address (the seal does not cover the base address):
+The four kinds, as printed after the base address (the seal does not cover the base address):
 
     /SEAL/01/GTIN14                 product code  品类码
     /SEAL/01/GTIN14/10/LOT          lot code      批次码
@@ -39,7 +39,7 @@ SEAL_LENGTH = KEY_ID_LENGTH + SIGNATURE_LENGTH
 
 
 class Level(enum.StrEnum):
-    """What one code stands for."""
+    """The kinds of code."""
 
     PRODUCT = "product"
     LOT = "lot"
@@ -48,12 +48,12 @@ class Level(enum.StrEnum):
 
     @property
     def is_item(self) -> bool:
-        """Whether each piece has a code of its own."""
+        """Whether each item has its own code."""
         return self in {Level.ITEM, Level.COMPACT}
 
 
 class Serial(msgspec.Struct, frozen=True, gc=False):
-    """An item's number: its batch (1 … 2²⁶-1) and its slot in it (0 … 2³⁴-1)."""
+    """The serial of an item: its batch (1 … 2²⁶-1) and its slot in the batch (0 … 2³⁴-1)."""
 
     batch: int
     slot: int
@@ -79,10 +79,10 @@ class Serial(msgspec.Struct, frozen=True, gc=False):
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
-    """What a code names: a product, a lot of it, or an item of it.
+    """What a code identifies: a product, a lot of a product, or an item of a product.
 
-    At most one of `lot` and `serial` is set. `check` is set on a compact item code only: its
-    truncated HMAC as a number of 40 bits.
+    At most one of `lot` and `serial` is set. Only a compact item code has `check`: its truncated HMAC as a number of 40
+    bits.
     """
 
     gtin: str
@@ -99,7 +99,7 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def path(self) -> str:
-        """The canonical path, from `/01/` on: GS1 Digital Link without its stem."""
+        """The canonical path from `/01/` on: a GS1 Digital Link without its domain."""
         if self.serial is not None:
             check = "" if self.check is None else serial_text(self.check, CHECK_LENGTH)
             return f"/01/{self.gtin}/21/{self.serial.text}{check}"
@@ -129,19 +129,19 @@ class Seal(msgspec.Struct, frozen=True, gc=False):
 
 
 class Code(msgspec.Struct, frozen=True, gc=False):
-    """A whole code. `seal` is None on a compact code, and on a code someone has stripped of it."""
+    """A whole code. `seal` is None for a compact code, and for a code whose seal was removed."""
 
     identity: Identity
     seal: Seal | None = None
 
     @property
     def path(self) -> str:
-        """The printed path in its one canonical text."""
+        """The canonical printed path."""
         return self.identity.path if self.seal is None else f"/{self.seal.text}{self.identity.path}"
 
 
 def signed_bytes(key_id: str, path: str) -> bytes:
-    """What the signature covers: domain, key id, canonical path. ASCII throughout."""
+    """The bytes that the signature covers: domain, key id and canonical path, in ASCII."""
     return b"%b%b\n%b" % (DOMAIN, key_id.encode("ascii"), path.encode("ascii"))
 
 
@@ -157,7 +157,7 @@ def check_of(key: bytes, gtin: str, serial: Serial) -> int:
 
 
 def check_matches(key: bytes, identity: Identity) -> bool:
-    """Whether a compact code's check is right, compared in constant time."""
+    """Whether a compact code's check is correct; compared in constant time."""
     if identity.serial is None or identity.check is None:
         return False
     expected = check_of(key, identity.gtin, identity.serial)

@@ -1,11 +1,11 @@
 """The keyed permutation between an item's index in its batch and its printed slot.
 
 NIST SP 800-38G, FF1 with AES-128, radix 2, 34 digits, empty tweak: a bijection on 0 … 2³⁴-1.
-Neighbours on the packaging line do not follow each other in print, and whoever reads one serial
-cannot count a batch; the index stays dense, so that status and history per item are small.
+Items that follow each other on the packaging line have unrelated serials, so a serial does not reveal the size of its
+batch. Indexes have no gaps, so status and history for each item are small.
 
 With two halves of 17 bits FF1's PRF is one AES block: P is constant and is encrypted once, Q is
-`0…0 ‖ round ‖ half`. NumPy's form for whole chunks is in `zpcode.wire.bulk`.
+`0…0 ‖ round ‖ half`. `zpcode.wire.bulk` has the NumPy version for many items.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ P = bytes([1, 2, 1, 0, 0, 2, ROUNDS, HALF]) + (2 * HALF).to_bytes(4, "big") + by
 
 
 def block_cipher(key: bytes) -> CipherContext:
-    """AES-128 on single blocks, the pseudo-random permutation FF1 is built on."""
-    return Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305 - FF1 builds its own chaining out of single blocks
+    """AES-128 on single blocks, the pseudo-random permutation that FF1 is built on."""
+    return Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # noqa: S305 - FF1 chains single blocks itself
 
 
 class Permutation:
-    """One batch's permutation. `key` is 16 random bytes kept in the batch record.
+    """The permutation of one batch. `key` is 16 random bytes, stored with the batch.
 
-    Raises ValueError when the key is not 16 bytes.
+    Raises ValueError if the key is not 16 bytes.
     """
 
     __slots__ = ("_encrypt", "_first")
@@ -58,9 +58,9 @@ class Permutation:
         return a << HALF | b
 
     def index(self, slot: int) -> int:
-        """The item's index behind a printed slot: the inverse of `slot`."""
+        """The index of the item with this printed slot: the inverse of `slot`."""
         a, b = slot >> HALF, slot & MASK
-        first, encrypt = self._first, self._encrypt  # written out: every first scan of a code pays for ten rounds
+        first, encrypt = self._first, self._encrypt  # inlined for speed: the first scan of a code runs ten rounds
         for counter in _BACKWARDS:
             a, b = (b - _from_bytes(encrypt((first ^ (counter | a)).to_bytes(16, "big"))[5:8], "big")) & MASK, a
         return a << HALF | b

@@ -1,8 +1,8 @@
-"""Values of indicators: reading `≥ 30`, `30~50`, `±0.02`, and whether one figure satisfies another.
+"""Values of indicators: parse `≥ 30`, `30~50`, `±0.02` into ranges, and compare ranges.
 
-The registry's rules judge figures with it, the scan page's picture draws them: both must read a value the same way.
-Figures are `Decimal`, so 0.30 is 0.3 and nothing is rounded. A value is a span: what is at least 30
-reaches from 30 upwards, 20±2 from 18 to 22, a bare 0.02 is one point.
+The registry's rules check values with it, and the chart of the scan page draws them, so both parse a value in the same
+way. Figures are `Decimal`, so 0.30 equals 0.3 and nothing is rounded. A value is a range: `≥ 30` is 30 and above, `20±2`
+is 18 to 22, `0.02` is one point.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NOTHING: Final = frozenset({"", "/", "-", "--", "—", "——", "无", "无要
 
 @dataclass(frozen=True, slots=True)
 class FigureRange:
-    """A stretch of figures; None is no bound on that side, `*_open` leaves the bound itself out."""
+    """A range of figures. None means no bound on that side; `*_open` excludes the bound itself."""
 
     low: Decimal | None
     high: Decimal | None
@@ -42,7 +42,7 @@ class FigureRange:
     high_open: bool = False
 
     def reaches_up_from(self, other: FigureRange) -> bool:
-        """Whether nothing of this lies below the lower bound of `other`."""
+        """Whether no figure of this range is below the lower bound of `other`."""
         if other.low is None:
             return True
         if self.low is None:
@@ -50,7 +50,7 @@ class FigureRange:
         return self.low > other.low or (self.low == other.low and (self.low_open or not other.low_open))
 
     def reaches_down_from(self, other: FigureRange) -> bool:
-        """Whether nothing of this lies above the upper bound of `other`."""
+        """Whether no figure of this range is above the upper bound of `other`."""
         if other.high is None:
             return True
         if self.high is None:
@@ -59,14 +59,14 @@ class FigureRange:
 
 
 def is_nothing(text: str) -> bool:
-    """Whether a value is one of the ways to say that there is none: `/`, `—`, `无要求` …."""
+    """Whether a text means that there is no value: `/`, `—`, `无要求` …."""
     return text.strip().casefold() in _NOTHING
 
 
 def span(text: str, unit: str = "") -> FigureRange | None:
-    """The span behind a value, or None where it is not a figure.
+    """The range of a value, or None if the text has no figure.
 
-    The unit belongs beside the value, in its own column; the same unit repeated after it is read over.
+    The unit has its own column; if it is repeated after the value, it is ignored.
     """
     plain = spelling(text, unit)
     for pattern, read in ((_BOUND, _bound), (_TOLERANCE, _tolerance), (_RANGE, _range)):
@@ -79,9 +79,9 @@ def span(text: str, unit: str = "") -> FigureRange | None:
 
 
 def spelling(text: str, unit: str = "") -> str:
-    """A value as `span` reads it: half width, no spaces, one sign for each meaning (`≥`, `~`, `±`), without its unit.
+    """A value in the spelling that `span` parses: half width, no spaces, one sign for each meaning (`≥`, `~`, `±`), no unit.
 
-    Empty where a raised figure would be read as part of the number.
+    Empty if the value has superscript figures, which would be parsed as part of the number.
     """
     return "" if _RAISED.search(text) else _plain(text).removesuffix(_plain(unit))
 
@@ -115,7 +115,7 @@ def _range(match: re.Match[str]) -> FigureRange | None:
 
 
 def fits_direction(direction: str, value: FigureRange) -> bool:
-    """Whether a span can be read in a direction: `≤ 5` cannot under ge, nor `≥ 5` under range."""
+    """Whether a range has the bounds that a direction needs: `≤ 5` has none for `ge`, and `≥ 5` not both for `range`."""
     if direction == "ge":
         return value.low is not None
     if direction == "le":
@@ -124,7 +124,7 @@ def fits_direction(direction: str, value: FigureRange) -> bool:
 
 
 def required(direction: str, standard: FigureRange) -> FigureRange:
-    """What a standard's value asks for in a direction: a bare 30 means ≥ 30 under ge, ≤ 30 under le."""
+    """The range that a standard's value requires in a direction: `30` means ≥ 30 for `ge` and ≤ 30 for `le`."""
     if direction == "ge":
         return FigureRange(standard.low, None, low_open=standard.low_open)
     if direction == "le":
@@ -133,6 +133,6 @@ def required(direction: str, standard: FigureRange) -> FigureRange:
 
 
 def meets(direction: str, product: FigureRange, standard: FigureRange) -> bool:
-    """Whether every figure of the product's value satisfies the standard's."""
+    """Whether every figure of the product's value satisfies the standard's value."""
     need = required(direction, standard)
     return product.reaches_up_from(need) and product.reaches_down_from(need)

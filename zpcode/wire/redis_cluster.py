@@ -1,6 +1,6 @@
-"""How a Redis Cluster is written down, divided and asked about: its address, its slots, who owns them.
+"""A Redis Cluster: its URL, its slots, and the nodes that own them.
 
-Shared by the authority, which writes every shard, and the scan service, which reads them. Pure: no connection.
+The authority writes every shard and the scan service reads them. This module is pure: it opens no connection.
 A slot is the CRC-16 (XMODEM) of a key's hash tag modulo 16384 (Redis Cluster specification, "Key distribution model").
 """
 
@@ -17,29 +17,29 @@ SLOTS: Final = 16384
 _SCHEMES: Final = {"redis+cluster": "redis", "rediss+cluster": "rediss"}
 
 Span = tuple[int, int]
-"""Slots in a row, both ends included."""
+"""A range of slots, both ends included."""
 Node = tuple[str, int]
 """Host and port of one node."""
 
 
 def is_cluster(url: str) -> bool:
-    """Whether an address names a cluster: `redis+cluster://`, or with TLS `rediss+cluster://`."""
+    """Whether a URL is that of a cluster: `redis+cluster://`, or with TLS `rediss+cluster://`."""
     return url.partition("://")[0] in _SCHEMES
 
 
-def named(url: str) -> list[Node]:
-    """The nodes that a cluster's address names: one or, better, several, as `redis+cluster://USER:WORD@A:1,B:2`."""
-    found = []
-    for place in urlsplit(url).netloc.rpartition("@")[2].split(","):
-        host, colon, port = place.rpartition(":")
+def seed_nodes(url: str) -> list[Node]:
+    """The nodes in a cluster's URL, such as `redis+cluster://USER:WORD@A:1,B:2`. Several are better than one."""
+    nodes = []
+    for address in urlsplit(url).netloc.rpartition("@")[2].split(","):
+        host, colon, port = address.rpartition(":")
         if not colon or not port.isdigit():
-            host, port = place, "6379"
-        found.append((host.strip("[]"), int(port)))
-    return found
+            host, port = address, "6379"
+        nodes.append((host.strip("[]"), int(port)))
+    return nodes
 
 
 def node_url(url: str, node: Node) -> str:
-    """The address of one node, with the credentials and options of its cluster's."""
+    """The URL of one node, with the credentials and options of the cluster's URL."""
     parts = urlsplit(url)
     who, at, _ = parts.netloc.rpartition("@")
     host = f"[{node[0]}]" if ":" in node[0] else node[0]
@@ -47,7 +47,7 @@ def node_url(url: str, node: Node) -> str:
 
 
 def slot_of(key: str) -> int:
-    """The slot of a key: of what stands between its first braces, if anything does."""
+    """The slot of a key: that of its hash tag (the text in its first braces) if it has one."""
     start = key.find("{")
     if start >= 0:
         end = key.find("}", start + 1)
@@ -58,25 +58,25 @@ def slot_of(key: str) -> int:
 
 @lru_cache(maxsize=4096)
 def tag_in(slot: int, word: str) -> str:
-    """The shortest `word:NUMBER` that, as a hash tag, lies in a slot."""
+    """The first `word:NUMBER` from 0 on that as a hash tag belongs to a slot."""
     prefix = f"{word}:".encode("ascii")
     return next(f"{word}:{number}" for number in count() if crc_hqx(b"%b%d" % (prefix, number), 0) % SLOTS == slot)
 
 
 def owners(reply: object, asked: Node) -> dict[Node, tuple[Span, ...]]:
-    """The primaries and their slots out of the reply to CLUSTER SLOTS that node `asked` gave; in the order of slots.
+    """The primaries and their slots in the reply of the node `asked` to CLUSTER SLOTS, in the order of slots.
 
-    A node that does not know its own address, or is reached through another, leaves the host empty: then it is the
-    host that was asked. Empty where the reply is none.
+    A node that does not know its own address, or is reached through a proxy, leaves the host empty; the host of `asked`
+    is used instead. The result is empty if the reply is not a list.
     """
     if not isinstance(reply, list):
         return {}
-    found: dict[Node, list[Span]] = {}
+    spans_by_node: dict[Node, list[Span]] = {}
     for row in sorted(reply, key=lambda row: int(row[0])):
         first, last, primary = int(row[0]), int(row[1]), row[2]
         node = (_text(primary[0]) or asked[0], int(primary[1]))
-        found.setdefault(node, []).append((first, last))
-    return {node: tuple(spans) for node, spans in found.items()}
+        spans_by_node.setdefault(node, []).append((first, last))
+    return {node: tuple(spans) for node, spans in spans_by_node.items()}
 
 
 def _text(host: Any) -> str:
@@ -85,15 +85,15 @@ def _text(host: Any) -> str:
     return "" if host in {None, "?"} else str(host)
 
 
-def written(spans: Sequence[Span]) -> str:
-    """Slots as text, `0-5460,6000-6001`: what a shard's head says it was whole for."""
+def spans_text(spans: Sequence[Span]) -> str:
+    """Ranges of slots as text, such as `0-5460,6000-6001`, as a shard's head names the slots that it was filled for."""
     return ",".join(f"{first}-{last}" for first, last in spans)
 
 
 def owner_table(spans: Sequence[Sequence[Span]]) -> list[int | None]:
-    """For every slot the place in `spans` of the shard that owns it; None where nobody does."""
+    """For each slot, the position in `spans` of the shard that owns it; None if no shard does."""
     table: list[int | None] = [None] * SLOTS
-    for place, owned in enumerate(spans):
+    for shard, owned in enumerate(spans):
         for first, last in owned:
-            table[first : last + 1] = [place] * (last + 1 - first)
+            table[first : last + 1] = [shard] * (last + 1 - first)
     return table

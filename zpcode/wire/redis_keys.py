@@ -1,30 +1,30 @@
-"""Where the projection stands in Redis. Every key carries a hash tag (Redis Cluster, section "Hash tags").
+"""The keys of the projection in Redis. Every key has a hash tag (Redis Cluster, section "Hash tags").
 
     zp:{feed}:head            hash    generation (random, new at every rebuild) and revision (integer)
-    zp:{feed}:build           string  token of the rebuild under way: gone where Redis was emptied during it
-    zp:{feed}:log             stream  entry REVISION-n, field k: keys of the cards changed, one a line
-    zp:{feed:N}:head …        the same three on every shard of a cluster, N such that they lie in its lowest slot; the
-                              head also says for which slots the shard was filled (docs/adr/0006)
+    zp:{feed}:build           string  token of the running rebuild; missing if Redis was emptied since its start
+    zp:{feed}:log             stream  entry REVISION-n, field k: keys of the changed cards, one a line
+    zp:{feed:N}:head …        the same three keys on every shard of a cluster, with N such that they belong to its lowest
+                              slot; the head also names the slots that the shard was filled for (docs/adr/0006)
     zp:{p:GTIN}               string  ProductCard
     zp:{p:GTIN}:l:LOT         string  LotCard
     zp:{b:NUMBER}             string  BatchCard
     zp:{n:}                   string  NoticesCard
-    zp:{b:NUMBER}:x           hash    INDEX -> Timeline of that item; field `_` says that all of them are there
+    zp:{b:NUMBER}:x           hash    INDEX -> Timeline of that item; field `_` if the hash is complete
     zp:{b:NUMBER}:h:BUCKET    hash    index within the bucket -> History and the visits of the last ten minutes
                                       (scanweb/lookup/history.lua); field `_` once the bucket is complete
-    zp:{b:NUMBER}:hc          string  present when every bucket of the batch is complete from birth
-    zp:{s}                    hash    SCOPE:TARGET -> Timeline of a registry record; field `_` from the rebuild on:
-                                      without it the hash was evicted, and a missing field says nothing
-    zp:{scans}:stream         stream  scans on their way to PostgreSQL
-    zp:{scans}:drained        string  entries that were drained out of it so far: what else is gone was lost to its bound
-    zp:{salt}:DAY             string  the day's visitor salt (days since 1970, UTC)
+    zp:{b:NUMBER}:hc          string  exists if a missing bucket of the batch means that its items were never scanned
+    zp:{s}                    hash    SCOPE:TARGET -> Timeline of a registry record; field `_` since the rebuild:
+                                      without it the hash was evicted, and a missing field means nothing
+    zp:{scans}:stream         stream  scans that the worker has to drain into PostgreSQL
+    zp:{scans}:drained        string  the number of drained entries; other missing entries were lost to the length limit
+    zp:{salt}:DAY             string  the visitor salt of a day (days since 1970, UTC)
 
-Every card and timeline is stored as its revision (8 bytes, big-endian) and then its body, and is only ever
-replaced by one of a higher revision: a write that a frozen server carries out late cannot undo a newer one.
+A card or timeline is stored as its revision (8 bytes, big-endian) and its body. It is only replaced by one with a higher
+revision, so a write that a frozen server executes late cannot undo a newer one.
 
-An absent head means an empty projection: then nothing in Redis is believed. A reader keeps cards in
-memory and compares the head with every round trip; the log tells which of them went stale. A head is written after
-every card up to its revision is: on a cluster after those of all shards.
+Without a head the projection is empty, and readers ignore everything in Redis. A reader keeps cards in memory and reads
+the head with every round trip; the log names the cards that changed. A head is written after all cards up to its
+revision, on a cluster after those of all shards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from zpcode.wire.redis_cluster import tag_in
 
 
 class Feed(NamedTuple):
-    """The keys by which one server tells how far it is: its head, its log, and the token of a rebuild."""
+    """The keys of one server for its progress: its head, its log, and the token of a rebuild."""
 
     head: str
     log: str
@@ -43,7 +43,7 @@ class Feed(NamedTuple):
 
 
 def feed(lowest_slot: int | None = None) -> Feed:
-    """The feed of a single server, or of the shard of a cluster whose lowest slot is given."""
+    """The feed of a single server, or of the shard of a cluster with this lowest slot."""
     tag = "feed" if lowest_slot is None else tag_in(lowest_slot, "feed")
     return Feed(f"zp:{{{tag}}}:head", f"zp:{{{tag}}}:log", f"zp:{{{tag}}}:build")
 
@@ -62,17 +62,17 @@ VISIT_SECONDS: Final = 600
 
 
 def pack(revision: int, body: bytes) -> bytes:
-    """A card as it stands in Redis: its revision, then its body."""
+    """A card as stored in Redis: its revision, then its body."""
     return revision.to_bytes(8, "big") + body
 
 
 def unpack(value: bytes) -> tuple[int, bytes]:
-    """The revision and the body of a card as it stands in Redis."""
+    """The revision and the body of a card as stored in Redis."""
     return int.from_bytes(value[:8], "big"), value[8:]
 
 
-def place(card_key: str) -> tuple[str, str | None]:
-    """Where a card stands: (Redis key, hash field or None), from its card key."""
+def location(card_key: str) -> tuple[str, str | None]:
+    """Where the card with this key is stored: the Redis key, and the hash field or None."""
     kind, _, rest = card_key.partition(":")
     if kind == "s":
         return STANDINGS, rest
@@ -86,21 +86,21 @@ def place(card_key: str) -> tuple[str, str | None]:
 
 
 def exceptions(number: int) -> str:
-    """The hash of one batch's item timelines."""
+    """The key of the hash with the item timelines of one batch."""
     return f"zp:{{b:{number}}}:x"
 
 
 def history(number: int, index: int) -> tuple[str, str]:
-    """The bucket an item's history stands in, and its field there."""
+    """The key of the bucket with an item's history, and its field there."""
     bucket, field = divmod(index, BUCKET)
     return f"zp:{{b:{number}}}:h:{bucket}", str(field)
 
 
 def history_complete(number: int) -> str:
-    """Present when a missing bucket of this batch means: never scanned."""
+    """The key that exists if a missing bucket of this batch means that its items were never scanned."""
     return f"zp:{{b:{number}}}:hc"
 
 
 def salt(day: str) -> str:
-    """The visitor salt of one day (days since 1970, in UTC)."""
+    """The key of the visitor salt of one day (days since 1970, UTC)."""
     return f"zp:{{salt}}:{day}"

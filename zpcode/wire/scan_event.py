@@ -1,8 +1,8 @@
-"""Scans on their way to PostgreSQL: entries of the stream `redis_keys.SCANS`.
+"""Scan events: the entries of the Redis stream `redis_keys.SCANS`, which the worker drains into PostgreSQL.
 
-An entry has the one field `e`: MessagePack of an array of `ScanEvent`s, those of one round trip. Writer:
-`scanweb.lookup.redis_reader`; reader: the worker that drains the stream. Nothing in it is personal: the network was cut to /24 or /48
-before it came here, and the visitor is a keyed hash whose key lasts for a day.
+An entry has one field `e`: a MessagePack array of the `ScanEvent`s of one round trip. Writer:
+`scanweb.lookup.redis_reader`; reader: `zpcode.services.scans`. An event has no personal data: the network is shortened
+to /24 or /48, and the visitor is a keyed hash whose key is deleted after a day.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import msgspec
 
 EVENT_FIELD: Final = b"e"
 AT_ONCE: Final = 250
-"""Scans one entry holds at most: a reader must never be handed more than it can bear at once."""
+"""The most scans of one entry, so that an entry is never too large for a reader."""
 
 
 class ScanEvent(msgspec.Struct, frozen=True, array_like=True):
     """One scan of any kind.
 
-    `at_ms` is milliseconds since 1970 in UTC. `batch` and `index` are None where the code names no item
-    or its batch is not known. `verdict` is a `wire.verdict.Verdict`, `city` the text of a `Place` (see
+    `at_ms` is milliseconds since 1970 in UTC. `batch` and `index` are None if the code is not an item
+    code or its batch is unknown. `verdict` is a `wire.verdict.Verdict`, `city` the text of a `Place` (see
     `place_text`), `network` CIDR notation or empty, `visitor` 8 bytes or empty. `channel` is one of
-    `scanweb.visits.visitors.CHANNELS`. `counted` says that the scan belongs in the item's history: a person saw
-    the page of a proven item code, for the first time in ten minutes.
+    `scanweb.visits.visitors.CHANNELS`. `counted` is True if the scan counts in the item's history: a person
+    saw the page of a verified item code for the first time in ten minutes.
     """
 
     at_ms: int
@@ -56,10 +56,10 @@ def decode(value: bytes) -> list[ScanEvent]:
 
 
 def place_text(zh: str, en: str) -> str:
-    """A city in both languages as histories and events carry it: `杭州|Hangzhou`, empty when unknown.
+    """A city in both languages, as in histories and events: `杭州|Hangzhou`; empty if unknown.
 
-    At most 28 bytes for both, so that a history has room for the visits of ten minutes; where both do not fit the
-    Chinese name stands alone, in at most 36.
+    At most 28 bytes for both names, because a history also has to hold the visits of ten minutes. If both names are
+    longer, the text is the Chinese name alone, at most 36 bytes.
     """
     zh, en = zh.replace("|", " ").strip(), en.replace("|", " ").strip()
     both = f"{zh or en}|{en or zh}" if zh or en else ""
@@ -69,6 +69,6 @@ def place_text(zh: str, en: str) -> str:
 
 
 def place_name(text: str, language: str) -> str:
-    """The city's name in a language out of `place_text`; a text without `|` is the same in every language."""
+    """The city's name in a language, from a text of `place_text`. A text without `|` is the same in every language."""
     zh, separator, en = text.partition("|")
     return en if separator and not language.lower().startswith("zh") else zh

@@ -1,7 +1,7 @@
-"""From what is known of a code to what the consumer is told: one pure function.
+"""The verdict on a scanned code: one pure function of the evidence.
 
-It never says "genuine": a seal proves who issued a code, not that the thing in the hand is the
-original. Whoever guesses learns nothing: malformed, forged and unknown codes have one public name.
+No verdict says "genuine": a seal proves who issued a code, not that the product in hand is the original. Malformed,
+forged and unknown codes share one public name, so that guessing codes reveals nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zpcode.wire.vocabulary import SEVERITY, Scope, State
 
 
 class Proof(enum.StrEnum):
-    """What the code itself proves, before any status is asked."""
+    """What the code itself proves, before any status is read."""
 
     SEALED = "sealed"
     ONLINE = "online"
@@ -26,7 +26,7 @@ class Proof(enum.StrEnum):
 
 
 class Verdict(enum.StrEnum):
-    """What a scan is answered with."""
+    """The result of a scan."""
 
     VERIFIED = "verified"
     NOT_ACTIVATED = "not_activated"
@@ -45,17 +45,17 @@ class Verdict(enum.StrEnum):
 
     @property
     def public(self) -> str:
-        """The name a client is given. Forged, unknown and malformed codes share one."""
+        """The name in public replies. Forged, unknown and malformed codes share one."""
         return "not_verified" if self in _ALIKE else self.value
 
     @property
     def http_status(self) -> int:
-        """400 for what cannot be read, 404 for what is not ours, 200 for everything there is a page for."""
+        """400 for a malformed code, 404 for a forged or unknown one, 200 for every other verdict."""
         return _STATUS.get(self, 200)
 
     @property
     def tone(self) -> str:
-        """How bad it is, for shape and colour: good, caution, bad or neutral."""
+        """The severity for shape and colour on the page: good, caution, bad or neutral."""
         return _TONES[self]
 
 
@@ -89,10 +89,10 @@ _WIDTH = {scope: rank for rank, scope in enumerate(Scope)}
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """All that is known of a scanned code.
+    """Everything that determines the verdict on a scanned code.
 
-    `confirmed` is False when neither Redis nor PostgreSQL could say what the status is. `timelines` are
-    those of every record that reaches the code. `index` is the item's place in its batch.
+    `confirmed` is False if neither Redis nor PostgreSQL could be read. `timelines` are the decisions about every record
+    that applies to the code. `index` is the index of the item in its batch.
     """
 
     level: Level
@@ -108,7 +108,7 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """A verdict and what led to it: the decision in effect and its scope, where there is one."""
+    """A verdict, and the decision that led to it with its scope, if there is one."""
 
     verdict: Verdict
     standing: Standing | None = None
@@ -117,13 +117,13 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def worst(evidence: Evidence, now: int) -> tuple[Scope, Standing] | None:
-    """The gravest decision in effect at `now` of all that reach the code; of equal ones the narrowest scope's."""
-    found: tuple[Scope, Standing] | None = None
+    """The most severe decision in effect at `now` that applies to the code; among equals, the one with the narrowest scope."""
+    most_severe: tuple[Scope, Standing] | None = None
     for scope, timeline in (*_own_timelines(evidence), *evidence.timelines):
         standing = timeline.at(now)
-        if standing is not None and (found is None or _weight(scope, standing) > _weight(*found)):
-            found = scope, standing
-    return found
+        if standing is not None and (most_severe is None or _weight(scope, standing) > _weight(*most_severe)):
+            most_severe = scope, standing
+    return most_severe
 
 
 def _weight(scope: Scope, standing: Standing) -> tuple[int, int]:
@@ -135,9 +135,7 @@ def _own_timelines(evidence: Evidence) -> tuple[tuple[Scope, Timeline], ...]:
     if batch is None:
         return ()
     ranges = tuple(
-        (Scope.RANGE, found.timeline)
-        for found in batch.ranges
-        if index is not None and found.first <= index <= found.last
+        (Scope.RANGE, part.timeline) for part in batch.ranges if index is not None and part.first <= index <= part.last
     )
     return (*ranges, (Scope.BATCH, batch.timeline))
 
@@ -145,8 +143,9 @@ def _own_timelines(evidence: Evidence) -> tuple[tuple[Scope, Timeline], ...]:
 def decide(evidence: Evidence, *, now: int, today: str) -> Outcome:
     """The verdict on a code. `now` is in seconds, `today` the ISO date in Asia/Shanghai.
 
-    The order is the order of what matters to the person in the shop: is it a code of ours at all; can
-    anyone be asked; has it been withdrawn; is it in use; is it in date.
+    The first question with a negative answer gives the verdict: Is it a code of this service? Could its status be read?
+    Is it suspended, recalled or revoked? Is it sealed? Is it activated? Is it flagged? Has it expired? Is the
+    recognition in force?
     """
     refusal = _refusal(evidence)
     if refusal is not None:
@@ -155,24 +154,24 @@ def decide(evidence: Evidence, *, now: int, today: str) -> Outcome:
     if decision is not None and decision[1].state is not State.FLAGGED and decision[1].state is not State.ENDED:
         return Outcome(_OF_STATE[decision[1].state], decision[1], decision[0])
     if evidence.proof is Proof.MISSING:
-        return Outcome(Verdict.SEAL_MISSING, *_told(decision))
+        return Outcome(Verdict.SEAL_MISSING, *_shown(decision))
     if _activated_at(evidence, now) == 0:
-        return Outcome(Verdict.NOT_ACTIVATED, *_told(decision))
+        return Outcome(Verdict.NOT_ACTIVATED, *_shown(decision))
     if decision is not None and decision[1].state is State.FLAGGED:
         return Outcome(Verdict.FLAGGED, decision[1], decision[0])
     if _expiry(evidence) and _expiry(evidence) < today:
-        return Outcome(Verdict.EXPIRED, *_told(decision))
+        return Outcome(Verdict.EXPIRED, *_shown(decision))
     return _recognition(evidence, decision, today)
 
 
 def holds_until(evidence: Evidence, now: int) -> int | None:
-    """The first second after `now` at which `decide` may say something else on the same day; None: not before midnight."""
+    """The first second after `now` at which the verdict may change on the same day; None: not before midnight."""
     timelines = [timeline for _, timeline in (*_own_timelines(evidence), *evidence.timelines)]
-    coming = [moment for timeline in timelines if (moment := timeline.next_after(now)) is not None]
-    return min(coming, default=None)
+    changes = [moment for timeline in timelines if (moment := timeline.next_after(now)) is not None]
+    return min(changes, default=None)
 
 
-def _told(decision: tuple[Scope, Standing] | None) -> tuple[Standing | None, Scope | None]:
+def _shown(decision: tuple[Scope, Standing] | None) -> tuple[Standing | None, Scope | None]:
     return (None, None) if decision is None else (decision[1], decision[0])
 
 
@@ -214,10 +213,10 @@ def _expiry(evidence: Evidence) -> str:
 def _recognition(evidence: Evidence, decision: tuple[Scope, Standing] | None, today: str) -> Outcome:
     recognition = None if evidence.product is None else evidence.product.recognition
     if recognition is None:
-        return Outcome(Verdict.RECOGNITION_ENDED, *_told(decision), old_stock="warned")
+        return Outcome(Verdict.RECOGNITION_ENDED, *_shown(decision), old_stock="warned")
     if decision is None and recognition.valid_from <= today <= recognition.valid_to:
         return Outcome(Verdict.VERIFIED)
     if recognition.old_stock == "revoked":
-        return Outcome(Verdict.REVOKED, *_told(decision), old_stock="revoked")
+        return Outcome(Verdict.REVOKED, *_shown(decision), old_stock="revoked")
     verdict = Verdict.VERIFIED if recognition.old_stock == "valid" else Verdict.RECOGNITION_ENDED
-    return Outcome(verdict, *_told(decision), old_stock=recognition.old_stock)
+    return Outcome(verdict, *_shown(decision), old_stock=recognition.old_stock)

@@ -1,4 +1,4 @@
-"""The words that authority, scan service and signer share: states of a code, scopes of a decision, texts in two languages."""
+"""Types that authority, scan service and signer share: states of a code, scopes of a decision, texts in two languages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class State(enum.StrEnum):
-    """What a regulator's or an enterprise's decision makes of a code, from good to worst."""
+    """The state of a code after decisions of regulators or enterprises, from the best to the worst."""
 
     GOOD = "good"
     FLAGGED = "flagged"
@@ -23,7 +23,7 @@ SEVERITY: Final = {state: rank for rank, state in enumerate(State)}
 
 
 class Scope(enum.StrEnum):
-    """What a decision reaches, from one item to everything under a signing key."""
+    """What a decision applies to, from the narrowest (one item) to the widest (all codes of a signing key)."""
 
     CODE = "code"
     RANGE = "range"
@@ -38,7 +38,7 @@ class Scope(enum.StrEnum):
 
 
 class Bilingual(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A registry text in Chinese, and in English where the enterprise gave one."""
+    """A text in Chinese, and in English if there is one."""
 
     zh: str = ""
     en: str = ""

@@ -168,7 +168,7 @@ def test_a_server_that_comes_back_with_old_content_is_not_believed_by_whoever_ne
 @pytest.mark.usefixtures("registry")
 def test_a_server_is_measured_against_the_others_before_its_first_answer(cluster: EmbeddedCluster) -> None:
     """Whoever takes a primary's place gets to answer through a survey only, and that reads every head."""
-    reads = [("GET", redis_keys.place(card.batch_key(number))[0]) for number in BATCHES]
+    reads = [("GET", redis_keys.location(card.batch_key(number))[0]) for number in BATCHES]
     for shard in (1, 2):
         client: Any = cluster.client(shard)
         client.hincrby(redis_keys.feed(16384 * shard // 3).head, "revision", 1)

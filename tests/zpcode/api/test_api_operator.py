@@ -31,7 +31,7 @@ def test_a_workbook_is_imported_and_shown_to_the_scan_service(
     assert answer.status_code == 200
     assert answer.json()["counts"]["products"]["new"] == 1
     assert answer.json()["products"] == [gtin(3)]
-    assert redis.get(redis_keys.place(f"p:{gtin(3)}")[0]) is not None
+    assert redis.get(redis_keys.location(f"p:{gtin(3)}")[0]) is not None
     assert http.get(f"/v1/products/{gtin(3)}", headers=as_(world.operator)).json()["gtin"] == gtin(3)
 
 

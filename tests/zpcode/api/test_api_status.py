@@ -28,7 +28,7 @@ def test_a_decision_is_recorded_and_in_redis_when_it_is_answered(
     assert answer.status_code == 201
     made = answer.json()
     assert (made["state"], made["actor"], made["projected"], made["repeated"]) == ("flagged", "enterprise", True, False)
-    assert b"flagged" in redis.get(redis_keys.place(f"b:{world.my_batch}")[0])
+    assert b"flagged" in redis.get(redis_keys.location(f"b:{world.my_batch}")[0])
 
 
 def test_a_decision_leaves_an_empty_redis_to_the_worker(http: httpx.Client, redis: Any, world: World) -> None:

@@ -67,7 +67,7 @@ def test_a_batch_is_issued_shown_and_projected(engine: Engine, redis: Redis, tmp
     assert batch.sha256 in output
     assert str(tmp_path / "exports" / file_name(batch)) in output
     assert batch.created_by == f"operator:*:cli:{getpass.getuser()}"
-    assert redis.exists(redis_keys.place(f"b:{number}")[0])
+    assert redis.exists(redis_keys.location(f"b:{number}")[0])
     shown = _run(commands.app, "show", str(number))
     assert batch.sha256 in shown
     assert "20 / 20" in shown

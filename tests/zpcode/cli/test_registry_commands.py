@@ -47,7 +47,7 @@ def test_an_import_is_in_redis_when_the_command_returns(run: CliRunner, tmp_path
     file = tmp_path / "registry.json"
     file.write_bytes(as_json(registry()))
     assert run.invoke(app, [str(file)]).exit_code == 0
-    assert redis.exists(redis_keys.place(product_key(gtin()))[0])
+    assert redis.exists(redis_keys.location(product_key(gtin()))[0])
 
 
 def test_a_dry_run_says_so_and_writes_nothing(run: CliRunner, tmp_path: Path, engine: Engine) -> None:

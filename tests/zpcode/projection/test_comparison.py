@@ -87,7 +87,7 @@ def test_every_finding_is_logged_with_its_card(
     comparing: ProjectionComparison, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An error: Redis should never lose anything."""
-    comparing.redis.delete(redis_keys.place(f"p:{GTIN}")[0])  # type: ignore[union-attr]
+    comparing.redis.delete(redis_keys.location(f"p:{GTIN}")[0])  # type: ignore[union-attr]
     with caplog.at_level(logging.ERROR):
         _round(comparing)
     (record,) = caplog.records
@@ -101,14 +101,14 @@ def test_a_round_of_many_cards_takes_as_many_slices_as_it_may(
     registry.put({card.product_key(f"{number:014d}"): product(f"{number:014d}") for number in range(450)})
     lost = [f"p:{number:014d}" for number in (0, 199, 200, 201, 449)]
     for key in lost:
-        redis.delete(redis_keys.place(key)[0])
+        redis.delete(redis_keys.location(key)[0])
     slices = 0
     while comparing.rounds == 0:
         comparing.step()
         slices += 1
     assert slices > 4
     assert comparing.by_kind == {"missing": len(lost)}
-    assert all(redis.exists(redis_keys.place(key)[0]) for key in lost)
+    assert all(redis.exists(redis_keys.location(key)[0]) for key in lost)
     assert comparing.compared == 450 + 6
     assert comparison._size(10**9, 10) == comparison.MOST
 
@@ -129,7 +129,7 @@ def test_somebody_who_projects_meanwhile_is_not_taken_for_a_loss(
     """Committed and not yet projected: newer than the head says, so not wrong; and the projector's lock is respected."""
     registry.commit({card.product_key(GTIN): product(brand="another")})
     assert _round(comparing) == 0
-    registry.redis.delete(redis_keys.place("b:8")[0])
+    registry.redis.delete(redis_keys.location("b:8")[0])
     with transaction(engine) as connection:
         cards.lock_projector(connection)
         with pytest.raises(Unavailable):
@@ -141,7 +141,7 @@ def test_a_repair_that_was_broken_off_is_finished_by_the_next_projection(
     registry: Registry, comparing: ProjectionComparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between the commit and Redis: the card is newer in the table now, and everybody who projects writes it."""
-    where = redis_keys.place("b:8")[0]
+    where = redis_keys.location("b:8")[0]
     registry.redis.delete(where)
 
     def killed(*_: Any, **__: Any) -> int:

@@ -48,7 +48,7 @@ def redis(cluster: EmbeddedCluster, engine: Engine) -> Iterator[AnyRedis]:
 
 
 def _at(redis: AnyRedis, key: str) -> tuple[client.ShardClient, str, str | None]:
-    where, name = redis_keys.place(key)
+    where, name = redis_keys.location(key)
     shard = client.layout(redis).of(where)
     assert shard is not None
     return shard, where, name

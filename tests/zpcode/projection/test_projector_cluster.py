@@ -126,8 +126,8 @@ def test_a_shard_that_lost_its_last_writes_is_told_them_again(
     cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
 ) -> None:
     """A replica was promoted that had not heard of them: card, log and head are as they were before."""
-    gtin = next(key for key in PRODUCTS if cluster.holder(redis_keys.place(key)[0]) == 2)
-    where = redis_keys.place(gtin)[0]
+    gtin = next(key for key in PRODUCTS if cluster.holder(redis_keys.location(key)[0]) == 2)
+    where = redis_keys.location(gtin)[0]
     old = {key: at(cluster, 2).dump(key) for key in (where, feed(2).head)}
     put(engine, {gtin: b"revoked"})
     projector.catch_up(engine, filled)
@@ -156,13 +156,13 @@ def test_slots_that_moved_without_their_keys_are_filled_where_they_are(
     cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
 ) -> None:
     """The shard's head says for which slots it was filled."""
-    gtin = next(key for key in PRODUCTS if cluster.holder(redis_keys.place(key)[0]) == 2 and _slot(key) > 11_000)
+    gtin = next(key for key in PRODUCTS if cluster.holder(redis_keys.location(key)[0]) == 2 and _slot(key) > 11_000)
     names = [at(cluster, number).execute_command("CLUSTER", "MYID").decode() for number in range(3)]
-    at(cluster, 2).delete(redis_keys.place(gtin)[0])
+    at(cluster, 2).delete(redis_keys.location(gtin)[0])
     try:
         _give(cluster, _slot(gtin), names[0], 0)
         projector.catch_up(engine, filled)
-        assert redis_keys.place(gtin)[0] in cards(cluster, 0)
+        assert redis_keys.location(gtin)[0] in cards(cluster, 0)
         assert len({head for head in heads(cluster) if head}) == 1
     finally:
         at(cluster, 0).flushall()
@@ -190,7 +190,7 @@ def test_a_shard_that_was_filled_names_no_change_across_what_it_was_filled_with(
 
 
 def _slot(card: str) -> int:
-    return slot_of(redis_keys.place(card)[0])
+    return slot_of(redis_keys.location(card)[0])
 
 
 def _give(cluster: EmbeddedCluster, slot: int, name: str, number: int) -> None:

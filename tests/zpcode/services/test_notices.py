@@ -34,7 +34,7 @@ from zpcode.services.status import change as status
 from zpcode.store import cards
 from zpcode.store.database.session import transaction
 from zpcode.wire.card import MAX_NOTICES, NoticeInfo, NoticesCard, notices_key
-from zpcode.wire.redis_keys import place
+from zpcode.wire.redis_keys import location
 from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 __all__ = ["furnished", "world"]
@@ -114,7 +114,7 @@ def test_redis_is_filled_with_the_card_and_the_comparison_mends_it(engine: Engin
         assert in_redis(redis)(KEY) == in_database(engine)(KEY) is not None
         redis.flushall()
     projector.catch_up(engine, redis)
-    redis.set(place(KEY)[0], b"12345678rubbish")
+    redis.set(location(KEY)[0], b"12345678rubbish")
     worker = comparison.ProjectionComparison(engine, redis, 1)
     assert sum(worker.step() for _ in range(3)) == 1
     assert in_redis(redis)(KEY) == in_database(engine)(KEY)
@@ -122,7 +122,7 @@ def test_redis_is_filled_with_the_card_and_the_comparison_mends_it(engine: Engin
         connection.execute(text("DELETE FROM card WHERE key = :key"), {"key": KEY})
     while not worker.by_kind.get("stray"):
         worker.step()
-    assert not redis.exists(place(KEY)[0])
+    assert not redis.exists(location(KEY)[0])
 
 
 @pytest.mark.usefixtures("world")

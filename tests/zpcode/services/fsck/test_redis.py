@@ -19,7 +19,7 @@ def _item_hash(world: World) -> str:
 
 def _rewind(world: World) -> None:
     """The batch's card of a lower revision, as half a backup would bring it."""
-    where = redis_keys.place(f"b:{world.item}")[0]
+    where = redis_keys.location(f"b:{world.item}")[0]
     value: Any = world.redis.get(where)
     world.redis.set(where, redis_keys.pack(1, redis_keys.unpack(value)[1]))
 
@@ -27,7 +27,7 @@ def _rewind(world: World) -> None:
 REDIS_DAMAGES: dict[str, tuple[Callable[[World], Any], str]] = {
     "a standing lost": (lambda w: w.redis.hdel(redis_keys.STANDINGS, f"enterprise:{uscc(1)}"), "missing"),
     "an item's standing lost": (lambda w: w.redis.hdel(_item_hash(w), "5"), "missing"),
-    "a product lost": (lambda w: w.redis.delete(redis_keys.place(f"p:{gtin(1)}")[0]), "missing"),
+    "a product lost": (lambda w: w.redis.delete(redis_keys.location(f"p:{gtin(1)}")[0]), "missing"),
     "all items of a batch lost": (lambda w: w.redis.delete(_item_hash(w)), "missing"),
     "all standings lost": (lambda w: w.redis.delete(redis_keys.STANDINGS), "mark"),
     "a mark lost": (lambda w: w.redis.hdel(_item_hash(w), "_"), "mark"),
@@ -36,8 +36,8 @@ REDIS_DAMAGES: dict[str, tuple[Callable[[World], Any], str]] = {
     "a card of the future": (
         lambda w: w.redis.hset(redis_keys.STANDINGS, f"enterprise:{uscc(1)}", redis_keys.pack(2**40, b"x")), "newer",
     ),
-    "other bytes": (lambda w: w.redis.append(redis_keys.place(f"b:{w.item}")[0], b"x"), "altered"),
-    "no card at all": (lambda w: (w.redis.delete(k := redis_keys.place(f"b:{w.item}")[0]), w.redis.lpush(k, 1)), "unreadable"),
+    "other bytes": (lambda w: w.redis.append(redis_keys.location(f"b:{w.item}")[0], b"x"), "altered"),
+    "no card at all": (lambda w: (w.redis.delete(k := redis_keys.location(f"b:{w.item}")[0]), w.redis.lpush(k, 1)), "unreadable"),
     "a product of nobody": (lambda w: w.redis.set("zp:{p:00000000000000}", redis_keys.pack(1, b"x")), "stray"),
     "a batch of nobody": (lambda w: w.redis.set("zp:{b:777}", redis_keys.pack(1, b"x")), "stray"),
     "a lot of nobody": (lambda w: w.redis.set(f"zp:{{p:{gtin(1)}}}:l:NO", redis_keys.pack(1, b"x")), "stray"),
