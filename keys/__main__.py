@@ -142,8 +142,8 @@ def retire(
     """停用密钥，已签的码仍有效 / end a key's signing; what it signed stays valid."""
     _sure(
         yes,
-        f"停用 {key_id}？它名下未完成的批次将无法完成。",
-        f"Retire {key_id}? A batch still running under it cannot be finished.",
+        f"停用 {key_id}？它名下未完成的批次将用启用中的密钥从头重新签发。",
+        f"Retire {key_id}? An unfinished batch of this key is signed again from its first code with the active key.",
     )
     room = _room(keys_dir, keyring, root_key, root_public)
     ceremony.retire(room, key_id, root_passphrase=_root_word(root_passphrase_file), now=datetime.now(UTC))

@@ -110,7 +110,7 @@ def rotate(room: KeyRoom, *, passphrase: bytes, root_passphrase: bytes, now: dat
 
 
 def retire(room: KeyRoom, key_id: str, *, root_passphrase: bytes, now: datetime) -> None:
-    """End a key's signing; what it signed stays valid. A batch still running under it stays unfinished."""
+    """End a key's signing; what it signed stays valid. An unfinished batch of this key starts again with the active key."""
 
     def change(keys: Sequence[KeyRecord]) -> _Change:
         record = _find(keys, key_id)
