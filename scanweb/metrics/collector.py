@@ -138,7 +138,7 @@ def _of_sources(health: Mapping[str, Any]) -> Iterator[Metric]:
             "Reads that shared a running query for the same card.",
             "database_joined",
         ),
-        ("zpcode_scan_watch_looks_total", "Comparisons of Redis with the database.", "comparisons"),
+        ("zpcode_scan_watch_looks_total", "Comparisons of Redis with the database.", "looks"),
     ):
         yield CounterMetricFamily(name, meaning, health[number])
 
