@@ -1,6 +1,6 @@
-"""`python -m loadtests run PROFILE` and `python -m loadtests seed`: a composition root. `make load` is the first of them.
+"""`python -m loadtests run PROFILE` (`make load`) and `python -m loadtests seed`.
 
-Locust patches the standard library of its process, so it is always a process of its own.
+Locust patches the standard library of its process, so it runs in a child process.
 """
 
 from __future__ import annotations
@@ -31,42 +31,48 @@ _NAMES = "、".join(f"{one.name} {one.zh}" for one in PROFILES.values())
 
 
 @app.command()
-def run(  # noqa: PLR0913 - one option each
+def run(  # noqa: PLR0913 - one parameter for each option
     profile: Annotated[str, typer.Argument(help=_NAMES)] = "ordinary",
     *,
     seconds: Annotated[float, typer.Option(min=2, help="持续秒数 / how long")] = 60,
     rate: Annotated[float, typer.Option(help="满载时每秒扫码；0 为按场景 / scans a second; 0: the profile's own")] = 0,
-    host: Annotated[str, typer.Option(help="目标；默认自启一套 / the target; default: a system of our own")] = "",
+    host: Annotated[str, typer.Option(help="目标；默认自启一套 / the target; default: a demo on this machine")] = "",
     api: Annotated[str, typer.Option(help="目标的业务接口 / the target's API")] = "",
     sample: Annotated[Path | None, typer.Option(help="目标的样本 / the target's sample")] = None,
-    confirmed: Annotated[bool, typer.Option(targets.CONFIRM, help="目标不是本机也要测 / it is meant")] = False,
-    home: Annotated[Path, typer.Option(help="自启系统的目录 / where our own system lives")] = Path("build/load/home"),
-    products: Annotated[int, typer.Option(help="自启系统的产品数 / products of our own system")] = 500,
-    codes: Annotated[int, typer.Option(help="自启系统的码数 / codes of our own system")] = 50_000,
+    confirmed: Annotated[
+        bool, typer.Option(targets.CONFIRM, help="目标不是本机也要测 / confirm that another machine is loaded")
+    ] = False,
+    home: Annotated[Path, typer.Option(help="自启系统的目录 / folder of the demo")] = Path("build/load/home"),
+    products: Annotated[int, typer.Option(help="自启系统的产品数 / products of the demo")] = 500,
+    codes: Annotated[int, typer.Option(help="自启系统的码数 / codes of the demo")] = 50_000,
     out: Annotated[Path | None, typer.Option(help="报告目录 / folder of the report")] = None,
-    bars: Annotated[Path, typer.Option("--thresholds", help="阈值文件 / file of thresholds")] = thresholds.DEFAULT,
-    port: Annotated[int, typer.Option(help="自启系统的端口 / ports of our own system")] = system.SCAN_PORT,
+    thresholds_file: Annotated[
+        Path, typer.Option("--thresholds", help="阈值文件 / file of thresholds")
+    ] = thresholds.DEFAULT,
+    port: Annotated[
+        int, typer.Option(help="自启系统的端口 / port of the demo; its API has the port before it")
+    ] = system.SCAN_PORT,
 ) -> None:
-    """跑一个场景。Run a profile; exit status 0 passed, 1 missed, 2 refused or not to be judged."""
-    wanted = find(profile)
-    if wanted is None:
+    """跑一个场景。Run a profile. Exit status 0 passed, 1 a threshold missed, 2 refused or not measurable."""
+    chosen = find(profile)
+    if chosen is None:
         raise typer.BadParameter(_NAMES, param_hint="PROFILE")
-    thresholds.read(bars, wanted.name)  # before anything is started
+    thresholds.read(thresholds_file, chosen.name)  # before anything is started
     with ExitStack() as stack:
         if host:
-            target = _named(host, api, sample, confirmed=confirmed)
+            target = _remote(host, api, sample, confirmed=confirmed)
         else:
             plan = Plan(products, codes, sampled=min(codes, 200_000), set_aside=min(codes // 10, 5000))
             target = stack.enter_context(system.running(home, plan, port, port - 1))
-        folder = (out or Path("build") / "load" / wanted.name).absolute()
+        folder = (out or Path("build") / "load" / chosen.name).absolute()
         options = ["--sample", target.sample, "--api", target.api, "--seconds", seconds, "--out", folder,
-                   "--scans-per-second", rate or wanted.rate, "--thresholds", bars.absolute()]  # fmt: skip
-        status = _locust(wanted, target.scan, folder, [str(one) for one in options], confirmed=confirmed)
+                   "--scans-per-second", rate or chosen.rate, "--thresholds", thresholds_file.absolute()]  # fmt: skip
+        status = _locust(chosen, target.scan, folder, [str(one) for one in options], confirmed=confirmed)
     raise typer.Exit(status)
 
 
-def _named(host: str, api: str, sample: Path | None, *, confirmed: bool) -> system.System:
-    """A target that somebody named; refused unless it is this machine or was confirmed."""
+def _remote(host: str, api: str, sample: Path | None, *, confirmed: bool) -> system.System:
+    """A named target. Raises Refused unless it is this machine or was confirmed."""
     text = targets.refusal([host, *([api] if api else [])], confirmed=confirmed)
     if text is not None:
         raise Refused(text)
@@ -82,20 +88,22 @@ def _locust(profile: Profile, host: str, folder: Path, options: list[str], *, co
                "--headless", "--only-summary", "--loglevel", "WARNING", "--host", host,
                "--html", str(folder / LOCUST), *options, *([targets.CONFIRM] if confirmed else [])]  # fmt: skip
     status = subprocess.run(command, cwd=TOP, check=False).returncode  # noqa: S603 - our own command
-    words = {0: ("通过", "passed"), 1: ("未通过", "missed")}.get(status, ("无法判定", "not to be judged"))
+    words = {0: ("通过", "passed"), 1: ("未通过", "missed")}.get(status, ("无法判定", "not measurable"))
     step(f"{words[0]}，报告 {folder / PAGE}", f"{words[1]}; the report is {folder / PAGE}")
     return status
 
 
 @app.command()
 def seed(
-    sample: Annotated[Path, typer.Option(help="样本写到哪里 / where the sample goes")],
+    sample: Annotated[Path, typer.Option(help="样本目录 / folder for the sample")],
     *,
     products: Annotated[int, typer.Option(help="产品数 / products")] = 10_000,
     codes: Annotated[int, typer.Option(help="码数 / codes")] = 1_000_000,
     sampled: Annotated[int, typer.Option(help="样本中的码数 / codes in the sample")] = 200_000,
     threads: Annotated[int, typer.Option(min=1, max=64, help="同时签发的批次 / batches at a time")] = 4,
-    confirmed: Annotated[bool, typer.Option("--yes-seed-that-database", help="写入指定的库 / it is meant")] = False,
+    confirmed: Annotated[
+        bool, typer.Option("--yes-seed-that-database", help="写入指定的库 / confirm that this database is written to")
+    ] = False,
 ) -> None:
     """备数：虚构的登记册、真实签发的批次、样本。Seed the system that the settings (ZPCODE_…) name, or the demo on HOME."""
     settings = load()
@@ -103,8 +111,8 @@ def seed(
         raise Refused(
             Text(
                 "将把虚构的企业、产品和码写入 ZPCODE_DATABASE_URL 指定的数据库。确实要写入，请加 --yes-seed-that-database",
-                "made-up enterprises, products and codes would go to the database of ZPCODE_DATABASE_URL. "
-                "If that is meant, add --yes-seed-that-database",
+                "this writes made-up enterprises, products and codes into the database of ZPCODE_DATABASE_URL. "
+                "To do so, add --yes-seed-that-database",
             )
         )
     _seed(settings, sample.absolute(), Plan(products, codes, sampled=min(codes, sampled)), threads)
@@ -123,7 +131,7 @@ def _seed(settings: AuthoritySettings, sample: Path, plan: Plan, threads: int) -
 
 
 def main() -> None:
-    """Run a command; what was refused is told in both languages, with status 2."""
+    """Run a command. An error is printed in both languages, with exit status 2."""
     try:
         app()
     except ZpError as error:

@@ -1,15 +1,15 @@
-"""`make bench-against REV=…`: the scan path of this tree against that of an older revision, in alternating rounds.
+"""`make bench-against REV=…`: compares the scan path of this tree with that of an older revision.
 
-One system is started: PostgreSQL, Valkey, the signer, one batch. Two scan processes read it, on the same core: the one
-runs the code of this tree, the other the code of the revision, checked out beside it. Each round measures both, and the
-order alternates from round to round. A ratio (new ÷ old) is taken within its round, so that a machine whose speed drifts
-does not change it. The median of the rounds is the figure.
+One system is started: PostgreSQL, Valkey, the signer, one batch. Two scan processes on the same core read it: one runs
+the code of this tree, the other the code of the revision in a git worktree. Each round measures both, and the order
+alternates from round to round. The ratio new ÷ old is computed within each round, so it does not change when the machine
+becomes slower or faster. The figure is the median of the rounds.
 
-    repeat_ratio   scans of codes verified before, each by another visitor
+    repeat_ratio   scans of codes that the process has verified before, each by another visitor
     first_ratio    first scans of distinct sealed codes
 
-Both revisions run on the dependencies that are installed now. A revision that cannot read the projection of this tree
-does not become ready, and the command says so.
+Both revisions use the dependencies that are installed now. If the revision cannot read the projection of this tree, its
+process does not become ready, and the command reports that.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from loadtests.bench.http_client import closed, request
+from loadtests.bench.http_client import closed_loop, request
 from loadtests.bench.speed import measured_core, move
 from loadtests.bench.system import SCAN, UVICORN, BenchSystem, running
 
 MUST: Final = 0.97
-"""No change may cost the scan path more than 3 %."""
+"""A change may make the scan path at most 3 % slower."""
 ROUNDS: Final = 9
 CODES: Final = 200_000
 KNOWN: Final = 2000
@@ -52,13 +52,13 @@ class Rates:
 
 @contextmanager
 def checked_out(revision: str) -> Iterator[Path]:
-    """A revision's tree in a folder that is removed afterwards. Raises SystemExit where git knows no such revision."""
+    """A revision's tree in a folder that is removed afterwards. Raises SystemExit where git does not have the revision."""
     with tempfile.TemporaryDirectory(prefix="zpcode-against-") as folder:
         tree = Path(folder) / "tree"
-        made = subprocess.run(["git", "worktree", "add", "--detach", "--force", tree, revision],  # noqa: S603, S607 - our own
+        added = subprocess.run(["git", "worktree", "add", "--detach", "--force", tree, revision],  # noqa: S603, S607 - our own
                               capture_output=True, text=True, check=False)  # fmt: skip
-        if made.returncode:
-            raise SystemExit(f"git: {made.stderr.strip()}")
+        if added.returncode:
+            raise SystemExit(f"git: {added.stderr.strip()}")
         try:
             yield tree
         finally:
@@ -68,7 +68,7 @@ def checked_out(revision: str) -> Iterator[Path]:
 def serve(system: BenchSystem, name: str, tree: Path) -> int:
     """The port of a scan process that runs the code of `tree`.
 
-    `--app-dir` and PYTHONPATH stand before the installed package, so that `tree` is what is imported.
+    `--app-dir` and PYTHONPATH come before the installed package, so `tree` is imported.
     """
     server = (*UVICORN, "--factory", "--app-dir", str(tree))
     return system.serve(name, SCAN, server=server, PYTHONPATH=str(tree), PYTHONSAFEPATH="1")
@@ -76,13 +76,13 @@ def serve(system: BenchSystem, name: str, tree: Path) -> int:
 
 def rates(port: int, known: Iterator[bytes], fresh: list[bytes]) -> Rates:
     """One process in one round. Raises SystemExit where an answer is not 200."""
-    found = []
+    both = []
     for requests in (known, iter(fresh)):
-        poured = closed(port, requests, seconds=SECONDS)
-        if set(poured.statuses) != {200} or poured.broken:
-            raise SystemExit(f"port {port} answered {poured.statuses}, {poured.broken} connections broke")
-        found.append(poured.rate)
-    return Rates(*found)
+        measured = closed_loop(port, requests, seconds=SECONDS)
+        if set(measured.statuses) != {200} or measured.broken:
+            raise SystemExit(f"port {port} answered {measured.statuses}, {measured.broken} connections broke")
+        both.append(measured.rate)
+    return Rates(*both)
 
 
 def measure(revision: str, rounds: int) -> list[tuple[Rates, Rates]]:
@@ -92,17 +92,17 @@ def measure(revision: str, rounds: int) -> list[tuple[Rates, Rates]]:
         fresh = [request(path, visitor) for visitor, path in enumerate(system.paths[KNOWN:])]
         known = [request(path, visitor) for visitor, path in enumerate(system.paths[:KNOWN] * VISITORS, CODES)]
         for name, port in ports.items():
-            closed(port, iter(known), seconds=60)
+            closed_loop(port, iter(known), seconds=60)
             move(system.processes.pid(name), core)
         cycle, share = itertools.cycle(known), len(fresh) // (2 * rounds)
         pairs = []
         for number in range(rounds):
             part = [fresh[(2 * number + half) * share : (2 * number + half + 1) * share] for half in (0, 1)]
             order = ("new", "old") if number % 2 == 0 else ("old", "new")
-            got = {name: rates(ports[name], cycle, codes) for name, codes in zip(order, part, strict=True)}
-            pairs.append((got["new"], got["old"]))
-            sys.stdout.write(f"round {number + 1}: repeat {got['new'].repeat / got['old'].repeat:.3f}"
-                             f" first {got['new'].first / got['old'].first:.3f}\n")  # fmt: skip
+            result = {name: rates(ports[name], cycle, codes) for name, codes in zip(order, part, strict=True)}
+            pairs.append((result["new"], result["old"]))
+            sys.stdout.write(f"round {number + 1}: repeat {result['new'].repeat / result['old'].repeat:.3f}"
+                             f" first {result['new'].first / result['old'].first:.3f}\n")  # fmt: skip
             sys.stdout.flush()
         return pairs
 
@@ -120,13 +120,13 @@ def ratios(pairs: list[tuple[Rates, Rates]]) -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure, print, write build/bench-against.json; 1 where a ratio is below 0.97."""
-    asked = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    asked.add_argument("revision", help="a commit, tag or branch of this repository")
-    asked.add_argument("--rounds", type=int, default=ROUNDS, help="an odd number from 1 up (default 9)")
-    options = asked.parse_args()
+    """Measure, print, write build/bench-against.json. Exit status 1 where a ratio is below 0.97."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("revision", help="a commit, tag or branch of this repository")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="an odd number from 1 up (default 9)")
+    options = parser.parse_args()
     if options.rounds < 1:
-        asked.error("--rounds: at least 1")
+        parser.error("--rounds: at least 1")
     figures = ratios(measure(options.revision, options.rounds))
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_text(json.dumps({"revision": options.revision, "rounds": options.rounds, "figures": figures,

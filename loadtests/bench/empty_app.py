@@ -1,7 +1,8 @@
-"""Applications that do nothing: the measure against which a scan is held. `uvicorn loadtests.bench.empty_app:app`.
+"""Applications that do nothing, to compare scans with. `uvicorn loadtests.bench.empty_app:app`.
 
-Every answer has the headers of a scan page and a body of as many bytes, in plain ASGI messages, so that the server has
-the same to send as for a scan. How many: `ZPCODE_EMPTY_BYTES`. `verifying` verifies one signature first.
+Every answer has the headers of a scan page and a body of the same size (`ZPCODE_EMPTY_BYTES`), so the server sends as
+much as for a scan. `app` sends it in plain ASGI messages, `whole` in one message, and `verifying` verifies one signature
+first.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ HEADERS: Final = [
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer, whatever is asked."""
+    """Answer every request."""
     if scope["type"] == "lifespan":
         for event in ("startup", "shutdown"):
             await receive()
@@ -39,7 +40,7 @@ _HEAD: Final = b"HTTP/1.1 200 OK\r\n" + b"".join(b"%b: %b\r\n" % pair for pair i
 
 
 async def whole(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer in one ready-made message, as scans are answered (`scanweb.server`)."""
+    """Answer in one prepared message, as scans are answered (`scanweb.server`)."""
     if scope["type"] == "http":
         await send({"type": WHOLE_RESPONSE, "head": _HEAD, "body": [BODY]})
     else:
@@ -54,7 +55,7 @@ SIGNATURE: Final = _KEY.sign(MESSAGE, ALGORITHM)
 
 
 async def verifying(scope: Scope, receive: Receive, send: Send) -> None:
-    """Verify one signature, then answer: the least a first scan can cost on this server."""
+    """Verify one signature, then answer: the lowest cost a first scan can have on this server."""
     if scope["type"] == "http":
         PUBLIC.verify(SIGNATURE, MESSAGE, ALGORITHM)
     await app(scope, receive, send)

@@ -1,8 +1,9 @@
-"""How long people wait while Redis or PostgreSQL falls: the first wave, which waits in vain, and everybody after it.
+"""How long visitors wait when Redis or PostgreSQL fails.
 
-Each figure is the p99 over the four seconds from just before the fault, open loop (waiting counts), one scan process.
-`fault_revoke_visible_ms_max` is from the commit of a revocation to the first scan that shows it, Redis frozen and nobody
-projecting: the watch finds it in the database. A figure of -1 says that an answer was a 5xx or did not come.
+Each figure is the p99 of one scan process, open loop (waiting counts), over 4.5 seconds that begin 0.3 s before the fault. So it
+includes the scans that wait for a server that no longer answers. `fault_revoke_visible_ms_max` is from the commit of a
+revocation to the first scan that shows it while Redis is frozen: the scan process reads it from the database. A figure of
+-1 means that an answer was not 200 or was missing.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from zpcode.wire.card import batch_key
 from zpcode.wire.vocabulary import Scope
 
 RATE: Final = 300.0
-SECONDS: Final = 4.5  # below the five seconds after which a server hangs up on a connection that idles
+SECONDS: Final = 4.5  # a server closes an idle connection after five seconds
 LEAD_SECONDS: Final = 0.3
 CODES: Final = 1000
 REVOCATIONS: Final = 8
@@ -43,44 +44,46 @@ _NUMBERS = itertools.count()
 
 
 def fault_figures() -> dict[str, float]:
-    """Measure the p99 of each fault in milliseconds, and how soon a revocation shows during one."""
-    with running(codes=CODES, scan_processes=1) as place:
-        valkey = _valkey(place)
-        http_client.opened(place.ports[0], _requests(place), rate=RATE, seconds=CODES / RATE)
+    """The p99 of each fault, and the time until a revocation is visible during one, in milliseconds."""
+    with running(codes=CODES, scan_processes=1) as system:
+        valkey = _valkey(system)
+        http_client.open_loop(system.ports[0], _requests(system), rate=RATE, seconds=CODES / RATE)
         figures = {
-            "fault_redis_frozen_p99_ms": _during(place, _frozen([valkey])),
-            "fault_postgres_stopped_p99_ms": _during(place, _frozen(_postgres(place))),
-            "fault_postgres_stopped_cold_p99_ms": _cold(place),
-            "fault_redis_flushed_p99_ms": _during(place, _flushed(place)),
-            "fault_both_frozen_p99_ms": _during(place, _frozen([valkey, *_postgres(place)])),
-            "fault_revoke_visible_ms_max": _revocations(place, valkey),
+            "fault_redis_frozen_p99_ms": _p99_during(system, _frozen([valkey])),
+            "fault_postgres_stopped_p99_ms": _p99_during(system, _frozen(_postgres(system))),
+            "fault_postgres_stopped_cold_p99_ms": _p99_cold(system),
+            "fault_redis_flushed_p99_ms": _p99_during(system, _flushed(system)),
+            "fault_both_frozen_p99_ms": _p99_during(system, _frozen([valkey, *_postgres(system)])),
+            "fault_revoke_visible_ms_max": _revocations(system, valkey),
         }
-        return figures | {"fault_redis_killed_p99_ms": _during(place, _killed(valkey), recovers=False)}
+        return figures | {"fault_redis_killed_p99_ms": _p99_during(system, _killed(valkey), recovers=False)}
 
 
 # Load -----------------------------------------------------------------------------------------------------------
 
 
-def _requests(place: BenchSystem) -> Iterator[bytes]:
+def _requests(system: BenchSystem) -> Iterator[bytes]:
     while True:
         number = next(_NUMBERS)
-        yield http_client.request(place.paths[number % CODES], number)
+        yield http_client.request(system.paths[number % CODES], number)
 
 
-def _cold(place: BenchSystem) -> float:
-    """The p99 of codes that neither Redis nor this process knows, while there is no database to ask."""
-    place.redis.delete(redis_keys.location(batch_key(place.batch.number))[0])
-    place.serve("scanweb-cold", SCAN, server=(*UVICORN, "--factory"))
-    return _during(place, _frozen(_postgres(place)), port=place.ports[-1])
+def _p99_cold(system: BenchSystem) -> float:
+    """The p99 of codes whose card neither Redis nor the process has, while the database is stopped."""
+    system.redis.delete(redis_keys.location(batch_key(system.batch.number))[0])
+    system.serve("scanweb-cold", SCAN, server=(*UVICORN, "--factory"))
+    return _p99_during(system, _frozen(_postgres(system)), port=system.ports[-1])
 
 
-def _during(place: BenchSystem, fault: AbstractContextManager[None], *, recovers: bool = True, port: int = 0) -> float:
-    """The p99 while this happens, once everything is as it should be."""
-    _settled(place, "redis")
-    found: list[http_client.Measured] = []
+def _p99_during(
+    system: BenchSystem, fault: AbstractContextManager[None], *, recovers: bool = True, port: int = 0
+) -> float:
+    """The p99 during a fault. Waits until Redis answers before it, and after it unless the fault is final."""
+    _wait_for_answers_from(system, "redis")
+    results: list[http_client.Measured] = []
 
     def load() -> None:
-        found.append(http_client.opened(port or place.ports[0], _requests(place), rate=RATE, seconds=SECONDS))
+        results.append(http_client.open_loop(port or system.ports[0], _requests(system), rate=RATE, seconds=SECONDS))
 
     loading = threading.Thread(target=load)
     loading.start()
@@ -88,19 +91,20 @@ def _during(place: BenchSystem, fault: AbstractContextManager[None], *, recovers
     with fault:
         loading.join()
     if recovers:
-        projector.catch_up(place.engine, place.redis)
-        _settled(place, "redis")
-    (poured,) = found
-    whole = set(poured.statuses) == {200} and not poured.broken and poured.answers >= RATE * SECONDS * 0.99
-    return round(poured.wait_ms(99), 1) if whole else -1.0
+        projector.catch_up(system.engine, system.redis)
+        _wait_for_answers_from(system, "redis")
+    (measured,) = results
+    complete = set(measured.statuses) == {200} and not measured.broken and measured.answers >= RATE * SECONDS * 0.99
+    return round(measured.wait_ms(99), 1) if complete else -1.0
 
 
-def _settled(place: BenchSystem, word: str) -> None:
-    visitor = Visitor(place.ports[0], "settled")
+def _wait_for_answers_from(system: BenchSystem, source: str) -> None:
+    """Wait until the scan process says that its answers come from `redis` or `database`."""
+    visitor = Visitor(system.ports[0], "settled")
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while visitor.scan("/readyz")["answers_from"] != word:
+    while visitor.scan("/readyz")["answers_from"] != source:
         if time.monotonic() > deadline:
-            raise SystemExit(f"answers do not come from {word}")
+            raise SystemExit(f"answers do not come from {source}")
         time.sleep(0.05)
     visitor.close()
 
@@ -109,19 +113,19 @@ def _settled(place: BenchSystem, word: str) -> None:
 
 
 @contextmanager
-def _frozen(family: Sequence[int]) -> Iterator[None]:
-    for process in family:
+def _frozen(processes: Sequence[int]) -> Iterator[None]:
+    for process in processes:
         _send(process, signal.SIGSTOP)
     try:
         yield
     finally:
-        for process in reversed(family):
+        for process in reversed(processes):
             _send(process, signal.SIGCONT)
 
 
-def _send(process: int, what: signal.Signals) -> None:
+def _send(process: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):  # a session that has just ended
-        os.kill(process, what)
+        os.kill(process, number)
 
 
 @contextmanager
@@ -131,23 +135,23 @@ def _killed(process: int) -> Iterator[None]:
 
 
 @contextmanager
-def _flushed(place: BenchSystem) -> Iterator[None]:
-    """Emptied, and filled again after half of the time, as by a worker that was slow."""
-    with Redis.from_url(place.addresses.admin_redis) as admin:
+def _flushed(system: BenchSystem) -> Iterator[None]:
+    """Redis is emptied, and filled again after half of the time, as by a slow worker."""
+    with Redis.from_url(system.addresses.admin_redis) as admin:
         admin.flushall()
     time.sleep(SECONDS / 2)
-    projector.catch_up(place.engine, place.redis)
+    projector.catch_up(system.engine, system.redis)
     yield
 
 
-def _valkey(place: BenchSystem) -> int:
-    found: Any = place.redis.info("server")
-    return int(found["process_id"])
+def _valkey(system: BenchSystem) -> int:
+    info: Any = system.redis.info("server")
+    return int(info["process_id"])
 
 
-def _postgres(place: BenchSystem) -> list[int]:
+def _postgres(system: BenchSystem) -> list[int]:
     """The server first, then all its children."""
-    with transaction(place.engine) as connection:
+    with transaction(system.engine) as connection:
         session = int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
     server = _parent(session)
     processes = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
@@ -161,24 +165,24 @@ def _parent(process: int) -> int:
         return 0
 
 
-def _revocations(place: BenchSystem, valkey: int) -> float:
-    """The longest of a few, from the commit to the first scan that shows it, in milliseconds."""
+def _revocations(system: BenchSystem, valkey: int) -> float:
+    """The longest time from the commit of a revocation to the first scan that shows it, in milliseconds."""
     delays = []
-    visitor = Visitor(place.ports[0], "revocations")
+    visitor = Visitor(system.ports[0], "revocations")
     with _frozen([valkey]):
-        _settled(place, "database")
+        _wait_for_answers_from(system, "database")
         for index in range(REVOCATIONS):
-            visitor.scan(place.paths[index])
+            visitor.scan(system.paths[index])
             request = StatusRequest(
-                scope=Scope.CODE, target=f"{place.batch.number}:{index}", action=Action.REVOKE,
+                scope=Scope.CODE, target=f"{system.batch.number}:{index}", action=Action.REVOKE,
                 reason="counterfeit-confirmed", legal_basis="bench", notice="BENCH-2",
             )  # fmt: skip
-            change.change(place.engine, request, caller=seed.DEMO, now=datetime.now(UTC))
+            change.change(system.engine, request, caller=seed.DEMO, now=datetime.now(UTC))
             committed = time.monotonic()
-            while visitor.scan(place.paths[index])["verdict"] != "revoked":
+            while visitor.scan(system.paths[index])["verdict"] != "revoked":
                 if time.monotonic() > committed + PATIENCE_SECONDS:
-                    raise SystemExit("a revocation was not seen")
+                    raise SystemExit("a revocation was not visible")
             delays.append(time.monotonic() - committed)
     visitor.close()
-    projector.catch_up(place.engine, place.redis)
+    projector.catch_up(system.engine, system.redis)
     return round(max(delays) * 1000, 1)

@@ -1,11 +1,11 @@
-"""A load generator as quick as wrk, for figures that need one: HTTP/1.1 on kept connections, no parser, no library.
+"""A load generator about as fast as wrk: HTTP/1.1 on persistent connections, no parser, no library.
 
-A client such as Locust spends more on a request than the service does, so it cannot find the service's limit. This
-one writes prepared bytes and looks for `Content-Length`, the status and nothing else. Two ways to load:
+A client such as Locust uses more time for a request than the service, so it cannot find the service's limit. This one
+sends prepared bytes and reads only the status and `Content-Length`. There are two kinds of load:
 
-    closed loop    every connection sends its next request as soon as it has its answer: finds the throughput
-    open loop      requests leave at their appointed times, however late the answers are: finds the latency a
-                   visitor meets, waiting included (no coordinated omission)
+    closed loop    a connection sends its next request as soon as it has its answer: measures the throughput
+    open loop      requests are sent at scheduled times, even when answers are late: measures the latency that a
+                   visitor gets, waiting included (no coordinated omission)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import uvloop
 
 LENGTH: Final = b"content-length: "
 END: Final = b"\r\n\r\n"
-TICK: Final = 0.001  # the least uvloop sleeps: half of it is none, and a busy loop
+TICK: Final = 0.001  # the shortest sleep of uvloop; a shorter one does not sleep at all and becomes a busy loop
 
 
 PHONES: Final = 997
@@ -31,7 +31,7 @@ _PHONE: Final = (
 
 
 def request(path: str, visitor: int = 0, host: str = "code.example") -> bytes:
-    """The bytes of one scan as a balancer passes them on. Visitors differ in address (of 16 million) and phone (of 997)."""
+    """The bytes of one scan as a balancer forwards them. Visitors have 16 million addresses and 997 phones."""
     return (
         f"GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: {_PHONE.format(visitor % PHONES)}\r\n"
         "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
@@ -42,7 +42,10 @@ def request(path: str, visitor: int = 0, host: str = "code.example") -> bytes:
 
 @dataclass(slots=True)
 class Measured:
-    """What came back: answers by status, bytes of the last body, the seconds it took, waits in seconds."""
+    """The result: answers by status, bytes of the last body, total seconds, the wait for each answer in seconds.
+
+    `broken` counts connections that the server closed before the end.
+    """
 
     seconds: float = 0.0
     statuses: dict[int, int] = field(default_factory=dict)
@@ -52,7 +55,7 @@ class Measured:
 
     @property
     def answers(self) -> int:
-        """All answers."""
+        """The number of answers."""
         return sum(self.statuses.values())
 
     @property
@@ -61,20 +64,20 @@ class Measured:
         return self.answers / self.seconds
 
     def wait_ms(self, percent: float) -> float:
-        """The wait that `percent` of the answers stayed below, in milliseconds."""
+        """A percentile of the waits, in milliseconds."""
         ordered = sorted(self.waits)
         return ordered[min(len(ordered) - 1, int(len(ordered) * percent / 100))] * 1000
 
 
 class _Connection(asyncio.Protocol):
-    """One kept connection with at most one request under way. `answered` is told when its answer is whole."""
+    """One persistent connection with at most one request at a time. `answered` is called when the answer is complete."""
 
-    def __init__(self, poured: Measured, answered: Callable[[_Connection], None]) -> None:
-        self.poured, self.answered = poured, answered
+    def __init__(self, measured: Measured, answered: Callable[[_Connection], None]) -> None:
+        self.measured, self.answered = measured, answered
         self.transport: asyncio.Transport | None = None
         self.buffer = b""
         self.due = 0.0
-        self.missing = -1  # bytes of the body still to come; -1 while the head is not whole
+        self.missing = -1  # bytes of the body that are missing; -1 until the head is complete
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -106,77 +109,77 @@ class _Connection(asyncio.Protocol):
 
     def _head(self, head: bytes) -> None:
         status = int(head[9:12])
-        statuses = self.poured.statuses
+        statuses = self.measured.statuses
         statuses[status] = statuses.get(status, 0) + 1
         start = head.find(LENGTH)
         self.missing = 0
         if start >= 0:
             self.missing = int(head[start + len(LENGTH) : head.find(b"\r", start) if b"\r" in head[start:] else None])
-        self.poured.body = self.missing
+        self.measured.body = self.missing
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        if not self.poured.seconds:
-            self.poured.broken += 1
+        if not self.measured.seconds:
+            self.measured.broken += 1
 
 
 async def _connect(
-    port: int, count: int, poured: Measured, answered: Callable[[_Connection], None]
+    port: int, count: int, measured: Measured, answered: Callable[[_Connection], None]
 ) -> list[_Connection]:
     loop = asyncio.get_running_loop()
     made = [
-        await loop.create_connection(lambda: _Connection(poured, answered), "127.0.0.1", port) for _ in range(count)
+        await loop.create_connection(lambda: _Connection(measured, answered), "127.0.0.1", port) for _ in range(count)
     ]
     return [protocol for _, protocol in made]
 
 
-async def _closed(port: int, requests: Iterator[bytes], connections: int, count: int, seconds: float) -> Measured:
-    poured = Measured()
+async def _closed_loop(port: int, requests: Iterator[bytes], connections: int, count: int, seconds: float) -> Measured:
+    measured = Measured()
     done = asyncio.Event()
     sent = 0
     end = time.perf_counter() + seconds
 
-    def go_on(connection: _Connection) -> None:
+    def send_next(connection: _Connection) -> None:
         nonlocal sent
         now = time.perf_counter()
         if connection.due:
-            poured.waits.append(now - connection.due)
+            measured.waits.append(now - connection.due)
         data = next(requests, None) if sent < count and now < end else None
         if data is None:
-            if poured.answers >= sent:
+            if measured.answers >= sent:
                 done.set()
             return
         sent += 1
         connection.send(data, now)
 
-    opened = await _connect(port, connections, poured, go_on)
+    pool = await _connect(port, connections, measured, send_next)
     begun = time.perf_counter()
-    for connection in opened:
-        go_on(connection)
+    for connection in pool:
+        send_next(connection)
     await asyncio.wait_for(done.wait(), seconds + 10)
-    poured.seconds = time.perf_counter() - begun
-    for connection in opened:
+    measured.seconds = time.perf_counter() - begun
+    for connection in pool:
         connection.close()
-    return poured
+    return measured
 
 
-async def _open(port: int, requests: Iterator[bytes], connections: int, rate: float, seconds: float) -> Measured:
-    poured = Measured()
+async def _open_loop(port: int, requests: Iterator[bytes], connections: int, rate: float, seconds: float) -> Measured:
+    measured = Measured()
     done = asyncio.Event()
     free: list[_Connection] = []
-    waiting: deque[float] = deque()  # appointed times of requests for which no connection was free
+    waiting: deque[float] = deque()  # scheduled times of requests that wait for a free connection
     total, sent = int(rate * seconds), 0
 
     def answered(connection: _Connection) -> None:
-        poured.waits.append(time.perf_counter() - connection.due)
+        measured.waits.append(time.perf_counter() - connection.due)
         if waiting:
             connection.send(next(requests), waiting.popleft())
         else:
             free.append(connection)
-        if poured.answers == total:
+        if measured.answers == total:
             done.set()
 
-    opened = await _connect(port, connections, poured, answered)
-    free += opened
+    pool = await _connect(port, connections, measured, answered)
+    free += pool
     begun = time.perf_counter()
     while sent < total:
         while sent < total and (due := begun + sent / rate) <= time.perf_counter():
@@ -187,21 +190,21 @@ async def _open(port: int, requests: Iterator[bytes], connections: int, rate: fl
                 waiting.append(due)
         await asyncio.sleep(TICK)
     await asyncio.wait_for(done.wait(), 60)
-    poured.seconds = time.perf_counter() - begun
-    for connection in opened:
+    measured.seconds = time.perf_counter() - begun
+    for connection in pool:
         connection.close()
-    return poured
+    return measured
 
 
-def closed(
+def closed_loop(
     port: int, requests: Iterator[bytes], *, connections: int = 64, count: int = 10**9, seconds: float = 10
 ) -> Measured:
-    """As fast as the service answers, until `count` requests, `seconds` or the end of `requests`."""
-    return uvloop.run(_closed(port, requests, connections, count, seconds))
+    """Send as fast as the service answers, until `count` requests, `seconds`, or the end of `requests`."""
+    return uvloop.run(_closed_loop(port, requests, connections, count, seconds))
 
 
-def opened(
+def open_loop(
     port: int, requests: Iterator[bytes], *, rate: float, connections: int = 64, seconds: float = 10
 ) -> Measured:
-    """`rate` requests a second, evenly, for `seconds`; waits count from the appointed time."""
-    return uvloop.run(_open(port, requests, connections, rate, seconds))
+    """Send `rate` requests a second at even intervals for `seconds`. A wait begins at the scheduled time."""
+    return uvloop.run(_open_loop(port, requests, connections, rate, seconds))

@@ -1,10 +1,12 @@
-"""How fast and how small issuing is, against nothing but the raw signatures on the same cores.
+"""Speed and memory of issuing, compared with raw signatures on the same cores.
 
-`issue_ratio` is codes per second of the whole of `zpcode issue` (signer processes, permutation, CSV, SHA-256,
-writing to disk) over signatures per second of as many processes as there are cores that do nothing but
-`key.sign`. Both are measured in turns, each round against the raw rates around it, and the median round
-counts, so that whatever else the machine does weighs on both. `issue_rss_mb` is the issuing process's peak resident memory; `issue_rss_growth_mb` is how
-much of it came with a batch many times larger.
+    issue_ratio          codes per second of `zpcode issue` (signer, permutation, CSV, SHA-256, disk) ÷ signatures per
+                         second of one process for each core that only calls `key.sign`
+    issue_rss_mb         peak resident memory of the issuing process
+    issue_rss_growth_mb  how much more it is than for a small batch
+
+Both rates are measured in turn. Each round is divided by the raw rates just before and after it, and the figure is the
+median, so that other load on the machine has the same influence on both.
 
     ZPCODE_BENCH_CODES   item codes of the largest batch, default 2 000 000
     ZPCODE_BENCH_ROUNDS  rounds, default 5
@@ -56,7 +58,7 @@ _OPERATOR = Caller(Role.OPERATOR, "*", "cli:bench")
 
 
 def issue_figures() -> dict[str, float]:
-    """Measure: issue_ratio, issue_codes_per_s, raw_signatures_per_s, issue_rss_mb, issue_rss_growth_mb."""
+    """The figures above, and issue_codes_per_s and raw_signatures_per_s."""
     codes = int(os.environ.get("ZPCODE_BENCH_CODES", "2000000"))
     rounds = int(os.environ.get("ZPCODE_BENCH_ROUNDS", "5"))
     with tempfile.TemporaryDirectory(prefix="zpcode-bench-") as folder, ExitStack() as stack:
@@ -71,7 +73,7 @@ def issue_figures() -> dict[str, float]:
             issued.append(ROUND / _issued(home, database, ROUND, f"round-{number}")[0])
             raw.append(_raw_rate())
         megabytes = _issued(home, database, codes, "large")[1]
-    # Each round is held against the raw rates just before and just after it.
+    # Each round is compared with the raw rates just before and after it.
     ratios = [rate / statistics.fmean(raw[at : at + 2]) for at, rate in enumerate(issued)]
     return {
         "issue_ratio": round(statistics.median(ratios), 3),
@@ -85,7 +87,7 @@ def issue_figures() -> dict[str, float]:
 
 @contextmanager
 def _signer(home: Path) -> Iterator[None]:
-    """A key room and its signer, with as many processes as there are cores."""
+    """A key room and its signer, with one process for each core."""
     room = KeyRoom(home / "keys", home / "keyring.json", home / "root.key.pem", home / "root.pub.pem")
     create_root(room, root_passphrase=_WORD)
     begin = datetime.now(UTC) - timedelta(days=1)
@@ -115,7 +117,7 @@ def _wait(client: SignerClient, process: subprocess.Popen[bytes]) -> None:
 
 
 def _register(database: str) -> None:
-    """One enterprise with one recognised product: all that issuing asks of the registry."""
+    """One enterprise with one recognised product: all that issuing needs from the registry."""
     engine = connect(database, pool_size=1)
     migrate(engine)
     name, day = Bilingual("测速", "Bench"), today(datetime.now(UTC))
@@ -132,14 +134,14 @@ def _register(database: str) -> None:
 
 
 def _issued(home: Path, database: str, codes: int, key: str) -> tuple[float, float]:
-    """Seconds and peak megabytes of a process of its own that issues a batch; its file is thrown away."""
+    """Seconds and peak megabytes of a child process that issues a batch and deletes its file."""
     done = _child("issue", str(home), database, str(codes), key)
-    found = json.loads(done.communicate()[0])
-    return found["seconds"], found["rss_mb"]
+    result = json.loads(done.communicate()[0])
+    return result["seconds"], result["rss_mb"]
 
 
 def _raw_rate() -> float:
-    """Signatures per second of all cores together that do nothing else."""
+    """Signatures per second of all cores together."""
     running = [_child("raw") for _ in os.sched_getaffinity(0)]
     return sum(float(process.communicate()[0]) for process in running)
 
@@ -174,7 +176,7 @@ def _issue_only(home: Path, database: str, codes: int, key: str) -> None:
 
 
 def main() -> None:
-    """Print the figures; with `raw` or `issue` be one of the measured processes."""
+    """Print the figures. With `raw` or `issue` as argument, be one of the measured processes."""
     match sys.argv[1:]:
         case ["raw"]:
             _sign_only()

@@ -1,4 +1,4 @@
-"""Our own code against the library that could stand in its place: the figures of docs/adr/0008.
+"""Our own code compared with the library that could replace it: the figures of docs/adr/0008.
 
     .venv/bin/python -m loadtests.bench.libraries
 

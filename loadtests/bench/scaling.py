@@ -1,10 +1,10 @@
-"""What one scan costs each of the servers behind the scan service: the figures that docs/scaling.md reckons with.
+"""What one scan costs each server behind the scan service: the figures that docs/scaling.md calculates with.
 
     .venv/bin/python -m loadtests.bench.scaling
 
-Valkey's figures are the processor time it says it used (`INFO cpu`) and the bytes it says it read and wrote, for the
-very commands a scan process sends, so that other load on the machine hardly shows. PostgreSQL's are sizes it states,
-and rows per second by the clock: with the default settings of the embedded server, written through to disk.
+Valkey's figures are the processor time (`INFO cpu`) and the bytes read and written that it reports for the commands of a
+scan process, so other load on the machine has little influence. PostgreSQL's figures are the sizes it reports, and rows
+per second of real time, with the default settings of the embedded server and every commit written to disk.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, encode
 ROWS = 200_000
 TRIPS = 2000
 TOGETHER = 32
-"""Scans in one round trip and one stream entry: half of the 64 that wait when a process is loaded."""
+"""Scans in one round trip and in one stream entry: half of the 64 that a loaded process sends together."""
 CARDS = 20_000
 _BATCH = 7
 _GTIN = "09501101530003"
@@ -47,16 +47,20 @@ _DICE = random.Random(3)  # noqa: S311 - the same scans every time
 
 
 def scaling_figures() -> dict[str, float]:
-    """Everything below; what each name means is said in docs/scaling.md."""
+    """All figures; docs/scaling.md explains the names."""
     with tempfile.TemporaryDirectory(prefix="zpcode-bench-") as folder:
         home = Path(folder)
         home.chmod(0o711)
         with Servers(home) as servers, _engine(servers) as engine:
             redis = Redis.from_url(servers.addresses.admin_redis, protocol=2)
-            figures = _stored(engine, redis, servers.processes.pid("postgres")) | _copied(engine, redis) | _asked(redis)
+            figures = (
+                _stream_and_tables(engine, redis, servers.processes.pid("postgres"))
+                | _projection(engine, redis)
+                | _valkey_costs(redis)
+            )
             redis.close()
         with EmbeddedCluster(home / "cluster", replicas=1) as cluster:
-            figures |= _clustered(cluster, home)
+            figures |= _cluster_costs(cluster, home)
     return figures
 
 
@@ -70,7 +74,7 @@ def _engine(servers: Servers) -> Iterator[Engine]:
 
 
 def _event(number: int) -> ScanEvent:
-    """A scan as a phone in Hangzhou makes it; every item once in a while scanned again."""
+    """A scan of a phone in Hangzhou. Some items are scanned several times."""
     return ScanEvent(
         at_ms=int(time.time() * 1000), gtin=_GTIN, lot="", batch=_BATCH, index=_DICE.randrange(4 * ROWS),
         verdict="verified", city="杭州|Hangzhou", network=f"203.0.{number % 256}.0/24", visitor=_DICE.randbytes(8),
@@ -81,16 +85,21 @@ def _event(number: int) -> ScanEvent:
 # The stream, and PostgreSQL behind it -------------------------------------------------------------------------
 
 
-def _stored(engine: Engine, redis: Any, postgres: int) -> dict[str, float]:
-    """What waits in the stream, and what becomes of it in the tables; `postgres` is the server's process id."""
+def _stream_and_tables(engine: Engine, redis: Any, postgres: int) -> dict[str, float]:
+    """Scans in the stream, and as rows in the tables. `postgres` is the server's process id."""
     for start in range(0, ROWS, TOGETHER):
         redis.xadd(redis_keys.SCANS, {EVENT_FIELD: encode([_event(start + step) for step in range(TOGETHER)])})
     waiting = redis.memory_usage(redis_keys.SCANS, samples=0)
-    log, began, own, server = _log_position(engine), time.perf_counter(), time.process_time(), _used(postgres)
+    log, began, own, server = (
+        _log_position(engine),
+        time.perf_counter(),
+        time.process_time(),
+        _processor_seconds(postgres),
+    )
     while scans.drain(engine, redis, consumer="bench", now=datetime.now(UTC)):
         pass
     seconds = time.perf_counter() - began
-    own, server = time.process_time() - own, _used(postgres) - server
+    own, server = time.process_time() - own, _processor_seconds(postgres) - server
     rows = _one(engine, "SELECT count(*) FROM scan")
     partition = f"scan_{datetime.now(UTC):%Y_%m}"
     histories = _one(engine, "SELECT count(*) FROM item_history")
@@ -107,17 +116,17 @@ def _stored(engine: Engine, redis: Any, postgres: int) -> dict[str, float]:
     }
 
 
-def _used(server: int) -> float:
+def _processor_seconds(server: int) -> float:
     """Seconds of processor time of a server and its children so far."""
-    found = 0.0
+    seconds = 0.0
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             words = path.read_text("ascii", "replace").rpartition(")")[2].split()
         except OSError:
-            continue  # ended meanwhile
+            continue  # the process has ended
         if server in {int(path.parent.name), int(words[1])}:
-            found += (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-    return found
+            seconds += (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds
 
 
 def _log_position(engine: Engine) -> int:
@@ -132,8 +141,8 @@ def _one(engine: Engine, query: str) -> int:
 # The projection -----------------------------------------------------------------------------------------------
 
 
-def _copied(engine: Engine, redis: Any) -> dict[str, float]:
-    """How quickly cards of 3 KB are copied into an empty Redis, and what they take there and in the table."""
+def _projection(engine: Engine, redis: Any) -> dict[str, float]:
+    """How fast cards of 3 KB are copied into an empty Redis, and their size there and in the table."""
     body = _DICE.randbytes(3000)
     with transaction(engine) as connection:
         cards.put_cards(connection, {f"p:{number:014d}": body for number in range(CARDS)})
@@ -154,47 +163,47 @@ def _url(redis: Redis) -> str:
 # Valkey's own time --------------------------------------------------------------------------------------------
 
 
-def _asked(redis: Any) -> dict[str, float]:
-    """Processor time and traffic of a round trip of 32 scans: in one call, and in as many as on a cluster."""
+def _valkey_costs(redis: Any) -> dict[str, float]:
+    """Processor time and traffic of a round trip of 32 scans: with one script call, and with one call for each scan."""
     redis.set(f"zp:{{b:{_BATCH}}}", b"card")
     redis.set(redis_keys.history_complete(_BATCH), 1)
     redis.script_load(history.SCRIPT)
-    trips = [[_look(_DICE.randrange(10**6)) for _ in range(TOGETHER)] for _ in range(TRIPS)]
-    time_, bytes_ = _cost(redis, [[history.command(trip, evicting=False)] for trip in trips])
-    apart, _ = _cost(redis, [[history.command([look], evicting=False) for look in trip] for trip in trips])
+    trips = [[_query(_DICE.randrange(10**6)) for _ in range(TOGETHER)] for _ in range(TRIPS)]
+    together, traffic = _cost(redis, [[history.command(trip, evicting=False)] for trip in trips])
+    apart, _ = _cost(redis, [[history.command([query], evicting=False) for query in trip] for trip in trips])
     return {
-        "valkey_us_per_scan": round(time_, 2),
+        "valkey_us_per_scan": round(together, 2),
         "valkey_us_per_scan_one_by_one": round(apart, 2),
-        "valkey_bytes_per_scan": round(bytes_),
+        "valkey_bytes_per_scan": round(traffic),
     }
 
 
-def _look(index: int) -> ItemQuery:
+def _query(index: int) -> ItemQuery:
     return ItemQuery(_BATCH, index, int(time.time()), _DICE.randbytes(4), "杭州|Hangzhou", own=False)
 
 
 def _cost(redis: Any, calls: list[list[tuple[str | int | bytes, ...]]]) -> tuple[float, float]:
-    """Microseconds of processor time and bytes in and out, per scan; the stream entry of each trip included."""
+    """Microseconds of processor time, and bytes in and out, for each scan. Includes the stream entry of each round trip."""
     entry = encode([_event(number) for number in range(TOGETHER)])
     before = redis.info()
-    for looks in calls:
+    for scripts in calls:
         pipeline = redis.pipeline(transaction=False)
-        for command in (HEAD, *looks, ("XADD", redis_keys.SCANS, "MAXLEN", "~", 1_000_000, "*", EVENT_FIELD, entry)):
+        for command in (HEAD, *scripts, ("XADD", redis_keys.SCANS, "MAXLEN", "~", 1_000_000, "*", EVENT_FIELD, entry)):
             pipeline.execute_command(*command)
         pipeline.execute()
     after = redis.info()
 
-    def grown(*names: str) -> float:
+    def growth(*names: str) -> float:
         return float(sum(after[name] - before[name] for name in names)) / (TRIPS * TOGETHER)
 
-    return grown("used_cpu_user", "used_cpu_sys") * 1e6, grown("total_net_input_bytes", "total_net_output_bytes")
+    return growth("used_cpu_user", "used_cpu_sys") * 1e6, growth("total_net_input_bytes", "total_net_output_bytes")
 
 
 # A cluster ----------------------------------------------------------------------------------------------------
 
 
-def _clustered(cluster: EmbeddedCluster, home: Path) -> dict[str, float]:
-    """What a change takes to be on three shards and told, and what waiting for their replicas would add."""
+def _cluster_costs(cluster: EmbeddedCluster, home: Path) -> dict[str, float]:
+    """Time until a change is on three shards, and the time that waiting for their replicas would add."""
     with Servers(home) as servers, _engine(servers) as engine:
         redis = client.connect(cluster.addresses.redis)
         projector.catch_up(engine, redis)

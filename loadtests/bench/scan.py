@@ -1,11 +1,13 @@
-"""What a scan costs, and how soon a revocation shows.
+"""What a scan costs, and how soon a revocation is visible.
 
-`redis_round_trips_per_scan` (of codes whose cards the process has; one that has not asks a second time) and
-`db_queries_per_warm_scan` are counted by the servers themselves: read
-events in Valkey, transactions in PostgreSQL, each less what the same time costs with nobody scanning.
-`revoke_visible_ms_p99` is from the commit of a revocation to the first scan that shows it, over all scan
-processes, without a worker, while every one of them is under load. `revoke_batch_vs_code` is how much longer it takes to
-revoke ten million codes than one, decided, committed and projected.
+    redis_round_trips_per_scan  counted by Valkey (read events), for codes whose cards the process has in memory; a
+                                process without the card needs a second round trip
+    db_queries_per_warm_scan    counted by PostgreSQL (transactions)
+    revoke_visible_ms_p99       from the commit of a revocation to the first scan that shows it, over all scan processes,
+                                with load on each of them and without a worker
+    revoke_batch_vs_code        time to revoke ten million codes ÷ time to revoke one: decided, committed, projected
+
+What the servers count in the same time without scans is subtracted.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from loadtests.bench.http_client import opened, request
+from loadtests.bench.http_client import open_loop, request
 from loadtests.bench.system import BenchSystem, Visitor, reserved, running
 from zpcode.demo import seed
 from zpcode.projection import projector
@@ -36,69 +38,69 @@ from zpcode.wire.vocabulary import Scope
 
 SCANS = 3000
 REVOCATIONS = 60
-LOAD = 1000.0  # scans a second at each process meanwhile
+LOAD = 1000.0  # scans a second on each process during the revocations
 MANY = 10_000_000
-STATISTICS_SECONDS = 2.0  # PostgreSQL's sessions report what they did at most once a second
+STATISTICS_SECONDS = 2.0  # PostgreSQL's sessions report their counts at most once a second
 
 
 def scan_figures() -> dict[str, float]:
-    """Measure: redis_round_trips_per_scan, db_queries_per_warm_scan, revoke_visible_ms_p50 and _p99, revoke_batch_vs_code."""
-    with running(codes=2000, scan_processes=2) as place:
-        figures = _costs(place)
-        with _loaded(place):
-            figures |= _revocations(place)
-        return figures | _reach(place)
+    """The figures above, and revoke_visible_ms_p50."""
+    with running(codes=2000, scan_processes=2) as system:
+        figures = _costs(system)
+        with _under_load(system):
+            figures |= _revocations(system)
+        return figures | _batch_against_code(system)
 
 
 @contextmanager
-def _loaded(place: BenchSystem) -> Iterator[None]:
-    """Visitors at every scan process, as many as a busy shop has, for as long as this lasts."""
-    requests = [request(path, visitor) for visitor, path in enumerate(place.paths[:100])]
+def _under_load(system: BenchSystem) -> Iterator[None]:
+    """Load on every scan process during the block. Raises SystemExit where a process answered less than half of it."""
+    requests = [request(path, visitor) for visitor, path in enumerate(system.paths[:100])]
     context = multiprocessing.get_context("spawn")
-    visitors = [context.Process(target=_visit, args=(port, requests), daemon=True) for port in place.ports]
+    visitors = [context.Process(target=_send_scans, args=(port, requests), daemon=True) for port in system.ports]
     for visitor in visitors:
         visitor.start()
     time.sleep(STATISTICS_SECONDS)
-    before = [_answered(port) for port in place.ports]
+    before = [_scans_sent(port) for port in system.ports]
     begun = time.monotonic()
     yield
     seconds = time.monotonic() - begun
     for visitor in visitors:
         visitor.terminate()
         visitor.join()
-    for port, answers in zip(place.ports, before, strict=True):
-        if (_answered(port) - answers) / seconds < LOAD / 2:
+    for port, answers in zip(system.ports, before, strict=True):
+        if (_scans_sent(port) - answers) / seconds < LOAD / 2:
             raise SystemExit(
-                f"the load on port {port} did not come: {_answered(port) - answers} answers in {seconds:.0f} s"
+                f"the load on port {port} was too low: {_scans_sent(port) - answers} answers in {seconds:.0f} s"
             )
 
 
-def _answered(port: int) -> int:
-    """Scans a process has sent to the stream so far: what it says of itself."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as answer:
-        told: dict[str, Any] = json.load(answer)
-    return int(told["scans"]["sent"])
+def _scans_sent(port: int) -> int:
+    """How many scans a process has sent to the stream so far, from its /readyz."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as response:
+        state: dict[str, Any] = json.load(response)
+    return int(state["scans"]["sent"])
 
 
-def _visit(port: int, requests: list[bytes]) -> None:
-    opened(port, itertools.cycle(requests), rate=LOAD, seconds=600)
+def _send_scans(port: int, requests: list[bytes]) -> None:
+    open_loop(port, itertools.cycle(requests), rate=LOAD, seconds=600)
 
 
-def _costs(place: BenchSystem) -> dict[str, float]:
-    paths = place.paths[:100]
-    visitor = Visitor(place.ports[0], "costs")
+def _costs(system: BenchSystem) -> dict[str, float]:
+    paths = system.paths[:100]
+    visitor = Visitor(system.ports[0], "costs")
     for path in paths:
         visitor.scan(path)
     time.sleep(STATISTICS_SECONDS)
-    before, begun = _counters(place), time.monotonic()
+    before, begun = _counters(system), time.monotonic()
     for turn in range(SCANS):
         visitor.scan(paths[turn % len(paths)])
     seconds = time.monotonic() - begun
     time.sleep(STATISTICS_SECONDS)
-    busy = _difference(before, _counters(place))
-    before = _counters(place)
+    busy = _difference(before, _counters(system))
+    before = _counters(system)
     time.sleep(seconds + STATISTICS_SECONDS)
-    idle = _difference(before, _counters(place))
+    idle = _difference(before, _counters(system))
     visitor.close()
     return {
         "redis_round_trips_per_scan": round(max(0.0, (busy["reads"] - idle["reads"]) / SCANS), 2),
@@ -106,9 +108,9 @@ def _costs(place: BenchSystem) -> dict[str, float]:
     }
 
 
-def _counters(place: BenchSystem) -> dict[str, int]:
-    reads: Any = place.redis.info("stats")
-    with transaction(place.engine) as connection:
+def _counters(system: BenchSystem) -> dict[str, int]:
+    reads: Any = system.redis.info("stats")
+    with transaction(system.engine) as connection:
         connection.execute(text("SELECT pg_stat_clear_snapshot()"))
         query = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
         return {
@@ -121,53 +123,53 @@ def _difference(before: dict[str, int], after: dict[str, int]) -> dict[str, int]
     return {name: after[name] - before[name] for name in before}
 
 
-def _revocations(place: BenchSystem) -> dict[str, float]:
+def _revocations(system: BenchSystem) -> dict[str, float]:
     delays: list[float] = []
     for index in range(200, 200 + REVOCATIONS):
-        path = place.paths[index]
-        watches = [_Watch(port, path) for port in place.ports]
+        path = system.paths[index]
+        polls = [_RevocationPoll(port, path) for port in system.ports]
         request = StatusRequest(
-            scope=Scope.CODE, target=f"{place.batch.number}:{index}", action=Action.REVOKE, reason="counterfeit-confirmed",
+            scope=Scope.CODE, target=f"{system.batch.number}:{index}", action=Action.REVOKE, reason="counterfeit-confirmed",
             legal_basis="bench", notice="BENCH-1",
         )  # fmt: skip
-        change.change(place.engine, request, caller=seed.DEMO, now=datetime.now(UTC))
+        change.change(system.engine, request, caller=seed.DEMO, now=datetime.now(UTC))
         committed = time.monotonic()
-        projector.catch_up(place.engine, place.redis)
-        delays += [(watch.seen() - committed) * 1000 for watch in watches]
+        projector.catch_up(system.engine, system.redis)
+        delays += [(poll.shown_at() - committed) * 1000 for poll in polls]
     return {
         "revoke_visible_ms_p50": round(statistics.median(delays), 1),
         "revoke_visible_ms_p99": round(statistics.quantiles(delays, n=100)[98], 1),
     }
 
 
-def _reach(place: BenchSystem) -> dict[str, float]:
-    """One code against a batch of ten million, turn by turn."""
-    batch = reserved(place.engine, MANY)
+def _batch_against_code(system: BenchSystem) -> dict[str, float]:
+    """One code and a batch of ten million, in turn."""
+    batch = reserved(system.engine, MANY)
     one, many = [], []
     for index in range(1000, 1000 + REVOCATIONS):
-        one.append(_seconds(place, Scope.CODE, f"{place.batch.number}:{index}", Action.REVOKE))
+        one.append(_decision_seconds(system, Scope.CODE, f"{system.batch.number}:{index}", Action.REVOKE))
         action = Action.RESTORE if index % 2 else Action.REVOKE
-        many.append(_seconds(place, Scope.BATCH, str(batch.number), action))
+        many.append(_decision_seconds(system, Scope.BATCH, str(batch.number), action))
     return {"revoke_batch_vs_code": round(statistics.median(many) / statistics.median(one), 2)}
 
 
-def _seconds(place: BenchSystem, scope: Scope, target: str, action: Action) -> float:
-    """How long one decision takes, until Redis has it."""
+def _decision_seconds(system: BenchSystem, scope: Scope, target: str, action: Action) -> float:
+    """Seconds of one decision, until it is in Redis."""
     reason = "counterfeit-confirmed" if action is Action.REVOKE else "entered-in-error"
     request = StatusRequest(
         scope=scope, target=target, action=action, reason=reason, legal_basis="bench", notice="BENCH-1"
     )
     begun = time.perf_counter()
-    change.change_and_project(place.engine, place.redis, request, caller=seed.DEMO, now=datetime.now(UTC))
+    change.change_and_project(system.engine, system.redis, request, caller=seed.DEMO, now=datetime.now(UTC))
     return time.perf_counter() - begun
 
 
-class _Watch(threading.Thread):
-    """Somebody who keeps scanning one code until it is shown as revoked."""
+class _RevocationPoll(threading.Thread):
+    """Scans one code again and again until it is shown as revoked."""
 
     def __init__(self, port: int, path: str) -> None:
         super().__init__()
-        self._visitor, self._path, self._at = Visitor(port, f"watch {path[-6:]}"), path, 0.0
+        self._visitor, self._path, self._at = Visitor(port, f"poll {path[-6:]}"), path, 0.0
         if self._visitor.scan(path)["verdict"] != "verified":
             raise SystemExit(f"{path} should be verified before it is revoked")
         self.start()
@@ -178,11 +180,11 @@ class _Watch(threading.Thread):
                 return
         self._at = time.monotonic()
 
-    def seen(self) -> float:
-        """When the first scan showed it, on the monotonic clock. Ends the process after ten seconds without."""
+    def shown_at(self) -> float:
+        """When the first scan showed it, on the monotonic clock. Raises SystemExit after ten seconds."""
         self.join(10)
         if self.is_alive():
             self._at = -1.0
-            raise SystemExit("a revocation was not seen within ten seconds")
+            raise SystemExit("a revocation was not visible within ten seconds")
         self._visitor.close()
         return self._at

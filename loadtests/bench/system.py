@@ -1,6 +1,6 @@
 """A running system to measure: embedded servers, a signer, the demo registry, one issued batch, and scan processes.
 
-There is no worker and no API process on purpose: what is measured must not depend on them.
+There is no worker and no API process, so that they cannot influence a figure.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GRANIAN: Final = ("granian", "--interface", "asgi", "--loop", "uvloop", "--runti
 
 @dataclass(frozen=True, slots=True)
 class BenchSystem:
-    """Where to reach what is measured. `paths` are the item codes of `batch`, in the order of their index."""
+    """The running system. `paths` are the item codes of `batch` in the order of their index, `ports` the scan processes'."""
 
     home: Path
     addresses: ServerAddresses
@@ -60,7 +60,7 @@ class BenchSystem:
     ports: list[int] = field(default_factory=list)
 
     def serve(self, name: str, application: str, *, server: Sequence[str] = UVICORN, **environment: str) -> int:
-        """Start one server process on a port of its own; the port, once it answers."""
+        """Start one server process on a free port, wait until it is ready, and return the port."""
         port = free_port("127.0.0.1", 18701 + len(self.ports))
         command = [sys.executable, "-m", *server, "--port", str(port), application]
         self.processes.start(name, command, env={**self.environment, **environment})
@@ -71,7 +71,7 @@ class BenchSystem:
 
 @contextmanager
 def running(codes: int, scan_processes: int) -> Iterator[BenchSystem]:
-    """Start everything with one batch of `codes` item codes; ended and thrown away afterwards."""
+    """Start the system with one batch of `codes` item codes; stop it and delete its files afterwards."""
     with tempfile.TemporaryDirectory(prefix="zpcode-bench-") as folder, ExitStack() as stack:
         home = Path(folder)
         home.chmod(0o711)
@@ -90,10 +90,10 @@ def running(codes: int, scan_processes: int) -> Iterator[BenchSystem]:
         stack.callback(redis.close)
         batch = _issued(engine, home, codes)
         projector.catch_up(engine, redis)
-        place = BenchSystem(home, addresses, engine, redis, batch, _paths(home, batch), processes, environment)
+        system = BenchSystem(home, addresses, engine, redis, batch, _paths(home, batch), processes, environment)
         for number in range(scan_processes):
-            place.serve(f"scanweb-{number}", SCAN, server=(*UVICORN, "--factory"))
-        yield place
+            system.serve(f"scanweb-{number}", SCAN, server=(*UVICORN, "--factory"))
+        yield system
 
 
 def _environment(home: Path, addresses: ServerAddresses) -> Mapping[str, str]:
@@ -101,14 +101,14 @@ def _environment(home: Path, addresses: ServerAddresses) -> Mapping[str, str]:
         "ZPCODE_HOME": str(home),
         "ZPCODE_SCAN_DATABASE_URL": addresses.scan_database,
         "ZPCODE_SCAN_REDIS_URL": addresses.scan_redis,
-        "ZPCODE_TRUSTED_PROXIES": "127.0.0.1/32",  # visitors have addresses of their own, as behind a balancer
+        "ZPCODE_TRUSTED_PROXIES": "127.0.0.1/32",  # each visitor has another address, as behind a balancer
         "ZPCODE_KEY_PASSPHRASE_FILE": str(secret_file(home / "secrets", "signing-key")),
         "ZPCODE_ROOT_PASSPHRASE_FILE": str(secret_file(home / "secrets", "root-key")),
     }
 
 
 def reserved(engine: Engine, codes: int) -> Batch:
-    """A batch of the first product whose enterprise may have as many codes."""
+    """A reserved batch of the first product whose enterprise has a quota for so many codes."""
     with transaction(engine) as connection:
         gtins = records.all_gtins(connection)
     for gtin in gtins:
@@ -122,7 +122,7 @@ def reserved(engine: Engine, codes: int) -> Batch:
                 base=BASE,
                 now=datetime.now(UTC),
             )
-    raise SystemExit(f"no enterprise of the demo registry may have {codes} codes")
+    raise SystemExit(f"no enterprise of the demo registry has a quota for {codes} codes")
 
 
 def _issued(engine: Engine, home: Path, codes: int) -> Batch:
@@ -161,18 +161,18 @@ def _wait_until_ready(port: int) -> None:
 
 
 class Visitor:
-    """One phone: a connection kept open, and a name of its own so that its views count once."""
+    """One phone: a persistent connection, and its own User-Agent so that its views of a code count once."""
 
     def __init__(self, port: int, name: str) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         self._headers = {"Accept": "application/json", "User-Agent": f"zpcode-bench {name}"}
 
     def scan(self, path: str) -> dict[str, Any]:
-        """What the service says of a code, as JSON."""
+        """The service's answer about a code, as JSON."""
         self._connection.request("GET", path, headers=self._headers)
         answer: dict[str, Any] = json.loads(self._connection.getresponse().read())
         return answer
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()

@@ -1,4 +1,4 @@
-"""The profiles by the names people know, without anything of Locust: what the command line and the tests look at."""
+"""The profiles by name. This module does not import Locust, so the command line and the tests can use it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from loadtests.users.ledger import RECALLED
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One way of being busy. `name` is its locustfile in `profiles/` and its table in thresholds.toml.
+    """One pattern of load. `name` is its locustfile in `profiles/` and its table in thresholds.toml.
 
-    `points` is its curve for a run of so many seconds, `rate` the scans a second it is run with unless told otherwise.
-    `official` profiles talk to the authority's API, with the keys of the sample. Of the `unsure` subjects nobody knows
-    how they stand before somebody announces it.
+    `points` gives its curve for a run of so many seconds, `rate` is the default number of scans a second at the highest
+    point. `official` profiles use the authority's API with the keys of the sample. `uncertain` are subjects of the ledger
+    whose state is unknown until the regulator announces it.
     """
 
     name: str
@@ -25,13 +25,13 @@ class Profile:
     points: Callable[[float], list[tuple[float, float]]]
     rate: float
     official: bool = False
-    unsure: tuple[str, ...] = ()
+    uncertain: tuple[str, ...] = ()
 
 
 _ALL: Final = (
     Profile("ordinary", "平常日", "an ordinary day", curves.day, 60),
     Profile("double11", "双11", "Singles' Day", curves.rush, 200),
-    Profile("recall", "晚间新闻召回", "a recall in the evening news", curves.news, 100, official=True, unsure=(RECALLED,)),
+    Profile("recall", "晚间新闻召回", "a recall in the evening news", curves.news, 100, official=True, uncertain=(RECALLED,)),
     Profile("scraper", "刷号", "a scraper guessing serials", curves.level, 60),
     Profile("lines", "产线与监管", "lines issue, a regulator revokes", curves.level, 60, official=True),
 )  # fmt: skip
@@ -39,5 +39,5 @@ PROFILES: Final = {profile.name: profile for profile in _ALL}
 
 
 def find(name: str) -> Profile | None:
-    """A profile by its Chinese or its short name."""
+    """A profile by its Chinese name or its short name; None where there is none."""
     return next((profile for profile in _ALL if name in {profile.name, profile.zh}), None)

@@ -1,4 +1,4 @@
-"""Line charts as inline SVG: no script, no font, nothing from elsewhere. Colours are classes of the page's style."""
+"""Line charts as inline SVG without script, font or network. Colours are CSS classes of the page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Line:
 
 
 def chart(lines: Sequence[Line], seconds: float, unit: str, marks: Sequence[float] = ()) -> str:
-    """A chart over a run of so many seconds, from 0 to a round figure above the highest value; `marks` are moments."""
+    """A chart of a run of so many seconds, from 0 to a round number above the highest value. `marks` are seconds of the run."""
     highest = max((value for line in lines for _, value in line.points if value is not None), default=0.0)
     top = round_up(highest or 1.0)
     parts = [_grid(top, unit), _seconds(seconds)]
@@ -34,7 +34,7 @@ def chart(lines: Sequence[Line], seconds: float, unit: str, marks: Sequence[floa
 
 
 def round_up(value: float) -> float:
-    """The next of 1, 2, 4, 5, 6, 8 or 10 times a power of ten: a quarter of each reads well."""
+    """The next of 1, 2, 4, 5, 6, 8 or 10 times a power of ten. A quarter of each is a short number for an axis."""
     power = float(10 ** math.floor(math.log10(value)))
     return next(step * power for step in (1, 2, 4, 5, 6, 8, 10) if value <= step * power * (1 + 1e-9))
 

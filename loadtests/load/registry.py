@@ -1,7 +1,7 @@
-"""A made-up registry of any size: the demo's enterprises and products again and again, under numbers of their own.
+"""A made-up registry of any size: the demo's enterprises and products repeated, with other numbers.
 
-Everything is valid for ever, so that a code is green whatever the day. GTINs are of GS1's demonstration range
-(950 6…) and beside those of the demo.
+Everything is valid until 2099, so a code is green on any day. GTINs are from GS1's demonstration range (950 6…) and differ
+from those of the demo.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ def uscc(number: int) -> str:
 
 
 def files_for(products: int) -> Iterator[bytes]:
-    """Registry files in JSON, one for each enterprise with up to 200 products, to be imported one after another."""
+    """Registry files in JSON: one for each enterprise, with up to 200 products. Import them one after another."""
     demo = json.loads(files("zpcode.demo").joinpath("registry.json").read_bytes())
-    makers = [(maker, made) for maker in demo["enterprises"] if (made := _certified(demo, maker["uscc"]))]
+    makers = [(maker, models) for maker in demo["enterprises"] if (models := _certified(demo, maker["uscc"]))]
     for number, first in enumerate(range(0, products, PER_ENTERPRISE)):
-        maker, made = makers[number % len(makers)]
-        wanted = range(first, min(first + PER_ENTERPRISE, products))
-        yield json.dumps(_enterprise(demo, number, maker, made, wanted), ensure_ascii=False).encode("utf-8")
+        maker, models = makers[number % len(makers)]
+        numbers = range(first, min(first + PER_ENTERPRISE, products))
+        yield json.dumps(_enterprise(demo, number, maker, models, numbers), ensure_ascii=False).encode("utf-8")
 
 
 def _certified(demo: Record, maker: str) -> list[Record]:
-    """The products of an enterprise whose recognition rests on a certificate."""
+    """The products of an enterprise whose recognition is based on a certificate."""
     return [
         product
         for product in demo["products"]
@@ -52,31 +52,34 @@ def _certified(demo: Record, maker: str) -> list[Record]:
     ]
 
 
-def _enterprise(demo: Record, number: int, maker: Record, made: list[Record], wanted: range) -> Record:
-    named = {held for product in made for held in product["certificates"]}
-    held = [one for one in demo["certificates"] if one["number"] in named]
-    renamed = {one["number"]: f"LOAD-{number:04d}-{place}" for place, one in enumerate(held)}
+def _enterprise(demo: Record, number: int, maker: Record, models: list[Record], numbers: range) -> Record:
+    """The registry file of one enterprise: the demo's products in turn, under these numbers."""
+    used = {certificate for product in models for certificate in product["certificates"]}
+    certificates = [one for one in demo["certificates"] if one["number"] in used]
+    renamed = {one["number"]: f"LOAD-{number:04d}-{index}" for index, one in enumerate(certificates)}
     own = {key: value for key, value in maker.items() if key != "code_quota"}
     return {
         "enterprises": [own | {"uscc": uscc(number), "name": _numbered(maker["name"], number)}],
         "standards": demo["standards"],
         "bodies": demo["bodies"],
         "certificates": [
-            one | _ALWAYS | {"number": renamed[one["number"]], "uscc": uscc(number)} for one in held
+            one | _ALWAYS | {"number": renamed[one["number"]], "uscc": uscc(number)} for one in certificates
         ],
-        "products": [_product(made[at % len(made)], at, uscc(number), renamed) for at in wanted],
+        "products": [_product(models[one % len(models)], one, uscc(number), renamed) for one in numbers],
     }  # fmt: skip
 
 
 def _product(model: Record, number: int, maker: str, renamed: dict[str, str]) -> Record:
-    made = copy.deepcopy({key: value for key, value in model.items() if key not in {"image", "mark"}})  # no ZIP here
-    recognition = made["recognitions"][0] | _ALWAYS
+    product = copy.deepcopy(
+        {key: value for key, value in model.items() if key not in {"image", "mark"}}
+    )  # pictures come in a ZIP file, and there is none
+    recognition = product["recognitions"][0] | _ALWAYS
     recognition |= {"number": f"LOAD-{number:06d}", "certificate": renamed[recognition["certificate"]]}
-    return made | {
+    return product | {
         "gtin": gtin(number),
         "uscc": maker,
-        "name": _numbered(made["name"], number),
-        "certificates": [renamed[one] for one in made["certificates"]],
+        "name": _numbered(product["name"], number),
+        "certificates": [renamed[one] for one in product["certificates"]],
         "recognitions": [recognition],
     }
 

@@ -1,4 +1,4 @@
-"""What a run leaves behind in its folder: `index.html` for people, `result.json` for programs, Locust's own report beside."""
+"""Writes the report of a run: `index.html` for people, `result.json` for programs. Locust writes its own beside them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from loadtests.load.charts import Line, chart
 from loadtests.load.figures import CONSUMER, FIGURES, GUESSER, ISSUE, SEEN
 from loadtests.load.tally import Tally, percentile
 from loadtests.load.thresholds import Judged
-from loadtests.users.verdicts import GRAVE
+from loadtests.users.verdicts import FORBIDDEN
 
 PAGE: Final = "index.html"
 RESULT: Final = "result.json"
@@ -24,10 +24,11 @@ LOCUST: Final = "locust.html"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What a report says of the run itself. `status` is its exit status, `points` its curve, `codes` the system's size.
+class RunInfo:
+    """Facts about a run. `status` is its exit status, `points` its curve, `codes` the number of codes in the system.
 
-    `cores` of the machine that leads, and `busy`, its load average of the last minute: above `cores` somebody waited for one.
+    `cores` and `load_average` (one minute) are those of the leading machine. A load average above `cores` means that
+    processes waited for a core.
     """
 
     profile: str
@@ -41,47 +42,49 @@ class Told:
     points: Sequence[tuple[float, float]]
     status: int
     cores: int
-    busy: float
+    load_average: float
 
 
 def write(
-    out: Path, told: Told, tally: Tally, figures: Mapping[str, float | None], judged: Sequence[Judged]
+    out: Path, run: RunInfo, tally: Tally, figures: Mapping[str, float | None], judged: Sequence[Judged]
 ) -> None:  # fmt: skip
     """Write both files into `out`."""
     out.mkdir(parents=True, exist_ok=True)
     result = {
-        "profile": told.profile,
-        "at": told.at.isoformat(timespec="seconds"),
-        "host": told.host,
-        "seconds": told.seconds,
-        "scans_per_second": told.rate,
-        "codes": told.codes,
-        "cores": told.cores,
-        "load_average": round(told.busy, 2),
-        "passed": told.status == 0,
+        "profile": run.profile,
+        "at": run.at.isoformat(timespec="seconds"),
+        "host": run.host,
+        "seconds": run.seconds,
+        "scans_per_second": run.rate,
+        "codes": run.codes,
+        "cores": run.cores,
+        "load_average": round(run.load_average, 2),
+        "passed": run.status == 0,
         "figures": {name: _rounded(value) for name, value in figures.items()},
         "thresholds": [asdict(one) | {"met": one.met} for one in judged],
-        "said": [[*key, count] for key, count in sorted(tally.said.items())],
+        "said": [[*key, count] for key, count in sorted(tally.answers.items())],
     }
     (out / RESULT).write_text(json.dumps(result, ensure_ascii=False, indent=1) + "\n", "utf-8")
-    (out / PAGE).write_text(_page(told, tally, figures, judged), "utf-8")
+    (out / PAGE).write_text(_page(run, tally, figures, judged), "utf-8")
 
 
-def _page(told: Told, tally: Tally, figures: Mapping[str, float | None], judged: Sequence[Judged]) -> str:
+def _page(run: RunInfo, tally: Tally, figures: Mapping[str, float | None], judged: Sequence[Judged]) -> str:
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    barred = {one.name for one in judged}
+    judged_names = {one.name for one in judged}
     return templates.get_template("report.html").render(
-        told=told,
-        verdict=_VERDICTS[told.status],
-        judged=[(FIGURES[one.name], one, shown(one.figure, FIGURES[one.name][2]), _bar(one)) for one in judged],
+        run=run,
+        verdict=_VERDICTS[run.status],
+        judged=[(FIGURES[one.name], one, shown(one.figure, FIGURES[one.name][2]), _threshold(one)) for one in judged],
         others=[
-            (FIGURES[name], shown(value, FIGURES[name][2])) for name, value in figures.items() if name not in barred
+            (FIGURES[name], shown(value, FIGURES[name][2]))
+            for name, value in figures.items()
+            if name not in judged_names
         ],
-        said=_matrix(tally),
-        rates=Markup(chart(_rates(told, tally), told.seconds, "/s", _marks(tally))),  # noqa: S704 - our own SVG, its texts escaped
-        times=Markup(chart(_times(tally), told.seconds, " ms", _marks(tally))),  # noqa: S704
+        answers=_answer_counts(tally),
+        rates=Markup(chart(_rates(run, tally), run.seconds, "/s", _marks(tally))),  # noqa: S704 - our own SVG, its texts escaped
+        times=Markup(chart(_times(tally), run.seconds, " ms", _marks(tally))),  # noqa: S704
         marked=bool(_marks(tally)),
         guessed=bool(tally.count(GUESSER)),
         locust=LOCUST,
@@ -96,7 +99,7 @@ _VERDICTS: Final = {
 
 
 def shown(value: float | None, unit: str) -> str:
-    """A figure for people: shares below one hundred as per cent, a dash for what was not measured."""
+    """A figure as text, with its unit; a dash where it was not measured."""
     if value is None:
         return "—"
     if unit:
@@ -104,7 +107,7 @@ def shown(value: float | None, unit: str) -> str:
     return f"{value:,.0f}" if value >= 1 and value == int(value) else f"{value:.4g}"
 
 
-def _bar(one: Judged) -> str:
+def _threshold(one: Judged) -> str:
     return f"{'≥' if one.least else '≤'} {shown(one.bar, FIGURES[one.name][2])}"
 
 
@@ -112,17 +115,17 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _matrix(tally: Tally) -> list[tuple[str, str, str, int, bool]]:
-    """Who scanned what and was told what, how often, and whether that fails the run."""
-    grave = {pair for pairs in GRAVE.values() for pair in pairs}
+def _answer_counts(tally: Tally) -> list[tuple[str, str, str, int, bool]]:
+    """Role, kind of scan, answer, count, and whether that answer fails the run."""
+    forbidden = {pair for pairs in FORBIDDEN.values() for pair in pairs}
     return [
-        (_said(who), _said(what), _said(told), count, (what, told) in grave)
-        for (who, what, told), count in sorted(tally.said.items())
-        if who not in {ISSUE, SEEN}
+        (_label(role), _label(kind), _label(answer), count, (kind, answer) in forbidden)
+        for (role, kind, answer), count in sorted(tally.answers.items())
+        if role not in {ISSUE, SEEN}
     ]
 
 
-def _said(word: str) -> str:
+def _label(word: str) -> str:
     return f"{_WORDS[word]} {word}" if word in _WORDS else word
 
 
@@ -135,35 +138,35 @@ _WORDS: Final = {
 
 
 def _marks(tally: Tally) -> list[float]:
-    """When decisions were first seen, in a run that has few of them."""
+    """The seconds at which a scan first showed a decision, where the run has at most four decisions."""
     first = _first(tally)
-    seen = [second - first for second, times, _ in tally.seconds(SEEN) if times]
-    return [float(second) for second in seen] if len(seen) <= _FEW else []
+    moments = [second - first for second, times, _ in tally.seconds(SEEN) if times]
+    return [float(second) for second in moments] if len(moments) <= _FEW else []
 
 
 _FEW: Final = 4
 
 
-def _rates(told: Told, tally: Tally) -> list[Line]:
+def _rates(run: RunInfo, tally: Tally) -> list[Line]:
     first = _first(tally)
-    lines = [Line("wanted", "wanted", [(second, told.rate * share) for second, share in told.points])]
-    for who, style in ((CONSUMER, "made"), (GUESSER, "guessed")):
-        points = [(second - first, float(sum(times.values()))) for second, times, _ in tally.seconds(who)]
-        lines += [Line(who, style, points)] if points else []
+    lines = [Line("wanted", "wanted", [(second, run.rate * share) for second, share in run.points])]
+    for role, style in ((CONSUMER, "made"), (GUESSER, "guessed")):
+        points = [(second - first, float(sum(times.values()))) for second, times, _ in tally.seconds(role)]
+        lines += [Line(role, style, points)] if points else []
     failed = [(second - first, float(count)) for second, _, count in tally.seconds(CONSUMER)]
     return [*lines, Line("failed", "failed", failed)]
 
 
 def _times(tally: Tally) -> list[Line]:
     first, seconds = _first(tally), tally.seconds(CONSUMER)
-    wanted: tuple[tuple[str, float], ...] = (("p99", 0.99), ("p95", 0.95), ("p50", 0.50))
+    percentiles: tuple[tuple[str, float], ...] = (("p99", 0.99), ("p95", 0.95), ("p50", 0.50))
     return [
         Line(name, name, [(second - first, percentile(times, share)) for second, times, _ in seconds])
-        for name, share in wanted
+        for name, share in percentiles
     ]
 
 
 def _first(tally: Tally) -> int:
-    """The Unix second in which the run began, as far as its answers tell."""
+    """The Unix second of the first answer."""
     seconds: list[Any] = tally.seconds(CONSUMER)
     return int(seconds[0][0]) if seconds else 0

@@ -1,10 +1,10 @@
 """Fills a system for load tests: a made-up registry, batches issued by the real signer, and a sample of their codes.
 
-Everything goes through the services that everybody uses. The same plan on the same database makes nothing twice, so
-a seeding that was broken off is simply begun again.
+It uses the same services as the API. The same plan on the same database creates nothing twice, so an interrupted seeding
+is started again.
 
-Popularity is that of shops: 1 % of the products have half of all codes. One batch is set aside to be recalled and
-one to be revoked from, so that a run never spoils what another run counts on.
+Popularity is as in shops: 1 % of the products have half of all codes. One batch is reserved for recalls and one for
+revocations, so that a run does not change the codes of another run.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from keys.client import SigningService
-from loadtests.load import registry as made_up
-from loadtests.load import sample
+from loadtests.load import registry, sample
 from zpcode.errors import Conflict, Text, Unavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
@@ -35,13 +34,13 @@ CALLER: Final = Caller(Role.OPERATOR, "*", "cli:load")
 PROVINCE: Final = "330000"
 LINES: Final = 8
 LOT: Final = "LOAD-1"
-_ANOTHERS_TURN_SECONDS: Final = 60.0
-_OTHERS: Final = 20  # product, lot and compact codes in the sample, of each
+_OTHER_PROCESS_SECONDS: Final = 60.0
+_OTHERS: Final = 20  # how many product codes, lot codes and compact codes are in the sample
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much of everything. `sampled` is how many codes virtual consumers know, at most `codes`."""
+    """The size of a system. `sampled` codes are in the sample; `set_aside` codes are in the recall batch, and in the revocable one."""
 
     products: int = 10_000
     codes: int = 1_000_000
@@ -49,67 +48,67 @@ class Plan:
     set_aside: int = 5_000
 
     def __post_init__(self) -> None:
-        if not (1 <= self.products <= made_up.MAX_PRODUCTS and 2 * self.products <= self.codes):
-            raise ValueError("a seeding has 1 … 1 000 000 products, with two codes each or more")
+        if not (1 <= self.products <= registry.MAX_PRODUCTS and 2 * self.products <= self.codes):
+            raise ValueError("a seeding has 1 … 1 000 000 products, each with at least two codes")
 
     @property
     def popular(self) -> range:
-        """The numbers of the popular products: every hundredth, so they are of many enterprises."""
+        """The numbers of the popular products: every hundredth, so many enterprises have one."""
         return range(0, self.products, 100)
 
     def quantity(self, product: int) -> int:
-        """How many codes the batch of a product has."""
+        """The number of codes in the batch of a product."""
         ordinary = self.products - len(self.popular)
         if product % 100 == 0:
             return self.codes // (2 if ordinary else 1) // len(self.popular)
         return max(1, self.codes // 2 // ordinary)
 
     def share(self, product: int) -> int:
-        """How many of those are in the sample."""
+        """How many of these codes are in the sample."""
         return max(1, min(self.quantity(product), round(self.quantity(product) * self.sampled / self.codes)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Order:
-    """A batch wanted, and which of its codes go to which section; no section: it goes to the codes of its level."""
+    """A batch to order; its first `sampled` codes go into this section of the sample, or into the codes of its level."""
 
     request: BatchRequest
     section: str
-    taken: int
+    sampled: int
 
 
 @dataclass(slots=True)
 class Seeding:
-    """One seeding: into a database, by a signer, into a directory of code files. `tell` is told how far it is."""
+    """One seeding of a database. `exports` is the folder of code files; `progress` is called with Chinese and English text."""
 
     engine: Engine
     signer: SigningService
     exports: Path
     base: str
     plan: Plan
-    tell: Callable[[str, str], None]
+    progress: Callable[[str, str], None]
     threads: int = 4
 
     def run(self, folder: Path) -> None:
-        """Do all of it, and write the sample with its API keys into `folder`."""
+        """Seed the system, and write the sample with its API keys into `folder`."""
         self._register()
         orders = list(_orders(self.plan))
-        found = self._issue(orders)
+        batches = self._issue(orders)
         codes: dict[str, list[str]] = {name: [] for name in (*sample.SECTIONS, *sample.OTHERS)}
-        recalled = 0
-        for order, batch in zip(orders, found, strict=True):
-            codes[order.section] += _paths(self.exports, batch, order.taken)
+        recall_batch = 0
+        for order, batch in zip(orders, batches, strict=True):
+            codes[order.section] += _paths(self.exports, batch, order.sampled)
             if order.section == "recall":
-                recalled = batch.number
-        sample.write(folder, codes, recall_batch=recalled, products=self.plan.products, codes=self.plan.codes)
+                recall_batch = batch.number
+        sample.write(folder, codes, recall_batch=recall_batch, products=self.plan.products, codes=self.plan.codes)
         self._keys(folder)
 
     def _register(self) -> None:
-        for number, data in enumerate(made_up.files_for(self.plan.products)):
+        for number, data in enumerate(registry.files_for(self.plan.products)):
             importing.import_registry(self.engine, data, actor=CALLER.name, now=_now())
-            done = min((number + 1) * made_up.PER_ENTERPRISE, self.plan.products)
+            done = min((number + 1) * registry.PER_ENTERPRISE, self.plan.products)
             if done % 1000 == 0 or done == self.plan.products:
-                self.tell(f"产品 {done}/{self.plan.products}", f"products {done}/{self.plan.products}")
+                self.progress(f"产品 {done}/{self.plan.products}", f"products {done}/{self.plan.products}")
 
     def _issue(self, orders: list[_Order]) -> list[Batch]:
         counted, lock = [0], threading.Lock()
@@ -119,64 +118,63 @@ class Seeding:
             with lock:
                 counted[0] += 1
                 if counted[0] % 1000 == 0 or counted[0] == len(orders):
-                    self.tell(f"批次 {counted[0]}/{len(orders)}", f"batches {counted[0]}/{len(orders)}")
+                    self.progress(f"批次 {counted[0]}/{len(orders)}", f"batches {counted[0]}/{len(orders)}")
             return batch
 
         with ThreadPoolExecutor(self.threads, thread_name_prefix="seed") as pool:
             return list(pool.map(issued, orders))
 
     def _issued(self, request: BatchRequest) -> Batch:
-        """The batch of a request: reserved under a key that says all of it, then issued by us or by the worker."""
+        """The issued batch of a request. The idempotency key contains the request, so a repeated seeding finds the batch."""
         key = f"load-{request.gtin}-{request.level}-{request.quantity}-{request.lot}"
         batch = reserve.reserve(
             self.engine, request, caller=CALLER, idempotency_key=key, base=self.base, now=_now()
         )  # fmt: skip
-        deadline = time.monotonic() + _ANOTHERS_TURN_SECONDS
+        deadline = time.monotonic() + _OTHER_PROCESS_SECONDS
         while batch.state is not BatchState.ISSUED:
             try:
                 batch = issue.issue(self.engine, self.signer, batch.number, directory=self.exports, clock=_now)
-            except Conflict:  # the worker's sweep has found it first
+            except Conflict:  # the worker is issuing it
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
         return batch
 
     def _keys(self, folder: Path) -> None:
-        """API keys for a run, made anew: those of an earlier seeding may be on another machine."""
+        """Create new API keys for a run: those of an earlier seeding may be on another machine."""
 
         def key(role: Role, subject: str) -> str:
-            made = access.create(self.engine, role, subject, label="load test", caller=CALLER, now=_now())
-            return made.token
+            return access.create(self.engine, role, subject, label="load test", caller=CALLER, now=_now()).token
 
-        enterprises = -(-self.plan.products // made_up.PER_ENTERPRISE)
+        enterprises = -(-self.plan.products // registry.PER_ENTERPRISE)
         lines = tuple(
-            (key(Role.ENTERPRISE, made_up.uscc(number)), made_up.gtin(number * made_up.PER_ENTERPRISE))
+            (key(Role.ENTERPRISE, registry.uscc(number)), registry.gtin(number * registry.PER_ENTERPRISE))
             for number in (line % enterprises for line in range(LINES))
         )
         sample.Keys(key(Role.REGULATOR, PROVINCE), lines).write(folder)
 
 
 def _orders(plan: Plan) -> Iterator[_Order]:
-    """Every batch of a plan, the larger ones first: then no thread is left alone with one at the end."""
+    """Every batch of a plan, the large ones first, so that no thread is still busy with one at the end."""
     ranked = sorted(range(plan.products), key=lambda number: (number % 100 != 0, number))
     aside = min(plan.set_aside, plan.codes)
     for section in ("recall", "revocable"):
         lot = f"LOAD-{section.upper()}"
-        yield _Order(BatchRequest(Level.ITEM, made_up.gtin(0), aside, lot), section, aside)
+        yield _Order(BatchRequest(Level.ITEM, registry.gtin(0), aside, lot), section, aside)
     for number in ranked:
-        request = BatchRequest(Level.ITEM, made_up.gtin(number), plan.quantity(number), LOT)
+        request = BatchRequest(Level.ITEM, registry.gtin(number), plan.quantity(number), LOT)
         yield _Order(request, "popular" if number % 100 == 0 else "ordinary", plan.share(number))
     for number in range(min(_OTHERS, plan.products)):
-        yield _Order(BatchRequest(Level.PRODUCT, made_up.gtin(number), 1000), "product_codes", 1)
-        yield _Order(BatchRequest(Level.LOT, made_up.gtin(number), 1000, LOT), "lot_codes", 1)
-        yield _Order(BatchRequest(Level.COMPACT, made_up.gtin(number), 10, LOT), "compact_codes", 1)
+        yield _Order(BatchRequest(Level.PRODUCT, registry.gtin(number), 1000), "product_codes", 1)
+        yield _Order(BatchRequest(Level.LOT, registry.gtin(number), 1000, LOT), "lot_codes", 1)
+        yield _Order(BatchRequest(Level.COMPACT, registry.gtin(number), 10, LOT), "compact_codes", 1)
 
 
 def _paths(exports: Path, batch: Batch, count: int) -> list[str]:
     """The paths of the first `count` codes of a batch's file. Raises Unavailable where the file has fewer."""
     urls = code_file.first_urls(batch, exports, count)
     if len(urls) < count:
-        raise Unavailable(Text(f"批次 {batch.number} 的文件不完整", f"the file of batch {batch.number} is not whole"))
+        raise Unavailable(Text(f"批次 {batch.number} 的文件不完整", f"the file of batch {batch.number} is incomplete"))
     return [path_of(url) for url in urls]
 
 

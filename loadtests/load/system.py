@@ -1,7 +1,7 @@
-"""The system a run loads where no other is named: a demo of its own, seeded once and kept for the next run.
+"""The system that a run loads where no other is named: a demo on this machine, seeded once and kept for the next run.
 
-It is the demo that people know (`zpcode demo`), with one difference: it believes the addresses that virtual
-consumers bring in X-Forwarded-For, for otherwise all of them would be one visitor in a hurry.
+It is `zpcode demo` with one difference: it trusts X-Forwarded-For, which has the addresses of the virtual consumers.
+Otherwise all of them would be one visitor, and the rate limits would refuse them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STOP_SECONDS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A running system: where it listens, and the folder of its sample."""
+    """A running system: the addresses of scan service and API, and the folder of its sample."""
 
     scan: str
     api: str
@@ -42,7 +42,7 @@ class System:
 
 @contextmanager
 def running(home: Path, plan: Plan, port: int = SCAN_PORT, api_port: int = API_PORT) -> Iterator[System]:
-    """Start the demo on `home`, seed it unless that was done with the same plan, and end it afterwards.
+    """Start the demo on `home`, seed it unless it was seeded with the same plan, and stop it afterwards.
 
     Raises Unavailable where it does not start.
     """
@@ -60,7 +60,7 @@ def running(home: Path, plan: Plan, port: int = SCAN_PORT, api_port: int = API_P
 
 @contextmanager
 def _demo(home: Path, port: int, api_port: int) -> Iterator[tuple[str, str]]:
-    """The demo's process, until its first Ctrl-C; yields the addresses of its scan service and its API."""
+    """The demo as a child process; yields the addresses of its scan service and its API."""
     command = [sys.executable, "-m", "zpcode", "demo", "--home", str(home),
                "--port", str(port), "--api-port", str(api_port)]  # fmt: skip
     environment = os.environ | {"ZPCODE_TRUSTED_PROXIES": "127.0.0.0/8"}
@@ -74,24 +74,24 @@ def _demo(home: Path, port: int, api_port: int) -> Iterator[tuple[str, str]]:
 
 
 def _addresses(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """What the demo says it listens on; it prints an API key as well, which goes nowhere."""
-    found: dict[str, str] = {}
-    told: list[str] = []
+    """The addresses that the demo prints. The API key that it prints as well is not used."""
+    addresses: dict[str, str] = {}
+    output: list[str] = []
     assert process.stdout is not None  # noqa: S101
     for line in process.stdout:
-        told.append(line)
+        output.append(line)
         words = line.split()
         for name, last in (("scan", "/"), ("API", "/openapi.json")):
             if name in words and words[-1].startswith("http://") and words[-1].endswith(last):
-                found.setdefault(name, words[-1].removesuffix(last))
+                addresses.setdefault(name, words[-1].removesuffix(last))
         if _READY in line:
-            return found["scan"], found["API"]
-    reason = "".join(told).strip()[-2000:]
+            return addresses["scan"], addresses["API"]
+    reason = "".join(output).strip()[-2000:]
     raise Unavailable(Text(f"系统没有启动：{reason}", f"the system did not start: {reason}"))
 
 
 def _seed(home: Path, plan: Plan, base: str, sample: Path) -> None:
-    """Seed a system whose embedded servers run on `home`."""
+    """Seed the system whose embedded servers run in `home`."""
     addresses = Servers(home).addresses
     step(f"备数：{plan.codes} 个码，{plan.products} 个产品", f"seeding: {plan.codes} codes of {plan.products} products")
     with ExitStack() as stack:

@@ -1,7 +1,7 @@
-"""What a run has counted: who was told what, how long it took, second by second.
+"""Counts the answers of a run, with their times, second by second.
 
-Each process of Locust has a tally of its own and hands what is new to the master, which adds it up: `take` and
-`add`. Times are kept in steps of 2 % at most, so any percentile can be told however many scans there were.
+Each Locust process has a tally and sends what is new (`take`) to the master, which adds it up (`add`). Times are rounded
+to 2 %, so the memory for percentiles does not grow with the number of scans.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-_STEPS: Final = 58  # to a tenfold: one step is 4 %, so a time is kept to within 2 %
+_STEPS: Final = 58  # in a factor of ten: one step is 4 %, so a time is exact to 2 %
 
 
 def step_of(milliseconds: float) -> int:
-    """The step a time falls into; all below 0.1 ms share one."""
+    """The step of a time; all times below 0.1 ms share one."""
     return max(0, round(math.log10(max(milliseconds, 0.1) * 10) * _STEPS))
 
 
 def time_of(step: int) -> float:
-    """The time a step stands for, in ms."""
+    """The time of a step, in ms."""
     return float(10 ** (step / _STEPS) / 10)
 
 
 def percentile(steps: Counter[int], share: float) -> float | None:
-    """The time that this share of all took at most, in ms; None of nothing."""
+    """A percentile in ms, `share` between 0 and 1; None without times."""
     left = math.ceil(share * sum(steps.values()))
     for step in sorted(steps):
         left -= steps[step]
@@ -36,66 +36,66 @@ def percentile(steps: Counter[int], share: float) -> float | None:
 
 @dataclass(slots=True)
 class Tally:
-    """`said` counts (who, what, said), `failed` and `times` go by (who, second of the Unix clock)."""
+    """`answers` counts by (role, kind of scan, answer); `failed` and `times` by (role, Unix second)."""
 
-    said: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    answers: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     failed: Counter[tuple[str, int]] = field(default_factory=Counter)
     times: dict[tuple[str, int], Counter[int]] = field(default_factory=dict)
 
-    def note(self, who: str, what: str, told: str, *, at: float, milliseconds: float, right: bool) -> None:
-        """One answer: `at` is when it came, by the Unix clock."""
+    def record(self, role: str, kind: str, answer: str, *, at: float, milliseconds: float, right: bool) -> None:
+        """Count one answer that arrived `at` (Unix seconds)."""
         second = int(at)
-        self.said[who, what, told] += 1
-        self.times.setdefault((who, second), Counter())[step_of(milliseconds)] += 1
+        self.answers[role, kind, answer] += 1
+        self.times.setdefault((role, second), Counter())[step_of(milliseconds)] += 1
         if not right:
-            self.failed[who, second] += 1
+            self.failed[role, second] += 1
 
     def take(self) -> list[Any]:
-        """Everything counted, as plain lists to be sent; the tally is empty afterwards."""
+        """All counts as plain lists, to be sent; the tally is empty afterwards."""
         taken = [
-            [[*key, count] for key, count in self.said.items()],
+            [[*key, count] for key, count in self.answers.items()],
             [[*key, count] for key, count in self.failed.items()],
             [[*key, list(steps.items())] for key, steps in self.times.items()],
         ]
-        self.said.clear()
+        self.answers.clear()
         self.failed.clear()
         self.times.clear()
         return taken
 
     def add(self, taken: list[Any]) -> None:
-        """Add what another tally has given away."""
-        said, failed, times = taken
-        for who, what, told, count in said:
-            self.said[who, what, told] += count
-        for who, second, count in failed:
-            self.failed[who, second] += count
-        for who, second, steps in times:
-            self.times.setdefault((who, second), Counter()).update(dict(steps))
+        """Add what another tally's `take` returned."""
+        answers, failed, times = taken
+        for role, kind, answer, count in answers:
+            self.answers[role, kind, answer] += count
+        for role, second, count in failed:
+            self.failed[role, second] += count
+        for role, second, steps in times:
+            self.times.setdefault((role, second), Counter()).update(dict(steps))
 
-    # What it comes to -----------------------------------------------------------------------------------
+    # Sums -----------------------------------------------------------------------------------------------
 
-    def count(self, who: str, what: str = "", told: str = "") -> int:
-        """How many answers there were to somebody, of something, that said something; empty: anything."""
+    def count(self, role: str, kind: str = "", answer: str = "") -> int:
+        """How many answers a role got, to one kind of scan and with one content; empty for any."""
         return sum(
             count
-            for (one, thing, words), count in self.said.items()
-            if one == who and what in {"", thing} and told in {"", words}
+            for (key_role, key_kind, key_answer), count in self.answers.items()
+            if key_role == role and kind in {"", key_kind} and answer in {"", key_answer}
         )
 
-    def failures(self, who: str) -> int:
-        """How often somebody was told wrong."""
-        return sum(count for (one, _), count in self.failed.items() if one == who)
+    def failures(self, role: str) -> int:
+        """How many wrong answers a role got."""
+        return sum(count for (key_role, _), count in self.failed.items() if key_role == role)
 
-    def steps(self, who: str) -> Counter[int]:
-        """All of somebody's times."""
-        return sum((steps for (one, _), steps in self.times.items() if one == who), Counter())
+    def steps(self, role: str) -> Counter[int]:
+        """All times of a role."""
+        return sum((steps for (key_role, _), steps in self.times.items() if key_role == role), Counter())
 
-    def seconds(self, who: str) -> list[tuple[int, Counter[int], int]]:
-        """Second by second, from the first to the last: the Unix second, its times, and how many failed."""
-        known = [second for one, second in self.times if one == who]
-        if not known:
+    def seconds(self, role: str) -> list[tuple[int, Counter[int], int]]:
+        """For each second from the first to the last: the Unix second, its times, and the number of wrong answers."""
+        active = [second for key_role, second in self.times if key_role == role]
+        if not active:
             return []
         return [
-            (second, self.times.get((who, second), Counter()), self.failed[who, second])
-            for second in range(min(known), max(known) + 1)
+            (second, self.times.get((role, second), Counter()), self.failed[role, second])
+            for second in range(min(active), max(active) + 1)
         ]

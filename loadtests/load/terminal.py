@@ -1,4 +1,4 @@
-"""What a person at the terminal is told: Chinese first, English beside it, on standard error."""
+"""Messages on standard error, in Chinese and English."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def step(zh: str, en: str) -> None:
 
 
 def refused(text: Text) -> None:
-    """Why nothing was done."""
+    """The reason why nothing was done."""
     sys.stderr.write(f"{text.zh}\n{text.en}\n")

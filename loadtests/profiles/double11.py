@@ -1,4 +1,4 @@
-"""双11 / Singles' Day: twenty times as many within a minute, 80 % of the scans on 1 % of the products."""
+"""双11 / Singles' Day: 20 times the scans within a minute, 80 % of them on 1 % of the products."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ PROFILE = PROFILES["double11"]
 
 
 class Bargainer(Consumer):
-    """Somebody whose parcel has come."""
+    """A person whose parcel has arrived."""
 
     @task(80)
     def scan_popular(self) -> None:
-        """One of the hundredth of products that everybody bought."""
+        """A popular product."""
         self.item("popular")
 
     @task(20)
     def scan_ordinary(self) -> None:
-        """Any other."""
+        """Another product."""
         self.item("ordinary")
 
 
 class Shape(Curve):
-    """From a twentieth to everything within a minute."""
+    """From 1/20 to the full rate within a minute."""
 
     profile = PROFILE
 

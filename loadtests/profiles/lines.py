@@ -1,4 +1,4 @@
-"""产线与监管 / packaging lines order and fetch codes, a regulator revokes and restores, and consumers scan all the while."""
+"""产线与监管 / packaging lines order and download codes, a regulator revokes and restores codes, consumers scan."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ PROFILE = PROFILES["lines"]
 
 
 class Customer(Shopper):
-    """Somebody in a shop; some of the codes are those that the regulator is busy with."""
+    """A person in a shop; some of the codes are in the batch from which the regulator revokes."""
 
     @task(10)
     def scan_revocable(self) -> None:
-        """One of a batch of which some are revoked."""
+        """A code of the batch from which codes are revoked."""
         self.item("revocable")
 
 
 class Packer(Line):
-    """A line that packs two hundred pieces every five seconds; one for every twenty-five scans a second."""
+    """A line that packs 200 pieces every five seconds; one line for 25 scans a second."""
 
     share = 0.04
 
     @task
     def pack_once(self) -> None:
-        """One batch."""
+        """Order and check one batch."""
         self.pack()
 
 
@@ -39,12 +39,12 @@ class Office(Regulator):
 
     @task
     def revoke_and_restore(self) -> None:
-        """One code, there and back."""
+        """Revoke and restore one code."""
         self.revoke_one()
 
 
 class Shape(Curve):
-    """The same all the time."""
+    """The full rate all the time."""
 
     profile = PROFILE
 

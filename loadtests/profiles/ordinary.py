@@ -1,4 +1,4 @@
-"""平常日 / an ordinary day: a day's ups and downs in one run, a third of all scans on the popular products."""
+"""平常日 / an ordinary day: the curve of a day in one run, a third of the scans on popular products."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ PROFILE = PROFILES["ordinary"]
 
 
 class Customer(Shopper):
-    """Somebody in a shop; now and then with another kind of code, a typed number or a forgery."""
+    """A person in a shop; one scan of ten is of another kind."""
 
     @task(10)
     def scan_other(self) -> None:
-        """Everything that is no item code with its seal."""
+        """A code of another level, a typed serial, a forgery or a preview."""
         self.other()
 
 
 class Shape(Curve):
-    """Midnight to midnight."""
+    """From midnight to midnight."""
 
     profile = PROFILE
 

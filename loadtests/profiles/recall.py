@@ -1,6 +1,6 @@
-"""晚间新闻召回 / a recall in the evening news: everybody scans one batch, and half way it is recalled.
+"""晚间新闻召回 / a recall in the evening news: everybody scans one batch, and at 40 % of the run it is recalled.
 
-Once the recall has been seen, one scan of that batch that is told good fails the run.
+After the first scan that shows the recall, a single good answer for this batch fails the run.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ RECALLED_AT = 0.4  # of the run
 
 
 class Viewer(Consumer):
-    """Somebody who has heard of it and looks at what is in the kitchen."""
+    """A person who has seen the news and checks the product at home."""
 
     @task(95)
     def scan_recalled(self) -> None:
-        """The batch everybody talks about."""
+        """A code of the batch in the news."""
         self.item("recall", RECALLED)
 
     @task(5)
     def scan_ordinary(self) -> None:
-        """Something else on the same shelf."""
+        """Another product."""
         self.item("ordinary")
 
 
@@ -40,20 +40,20 @@ class Office(Regulator):
 
     @task
     def recall_batch(self) -> None:
-        """See that the batch is good, recall it at its time, and look after it until the end."""
-        batch, path = self.stage.sample.contents.recall_batch, self.stage.sample.code("recall", 0)
-        self.open_batch(batch, path)
-        while self.stage.progress < RECALLED_AT:
+        """Make sure that the batch is good, recall it, and scan it until the end."""
+        batch, path = self.shared.sample.contents.recall_batch, self.shared.sample.code("recall", 0)
+        self.restore_batch(batch, path)
+        while self.shared.progress < RECALLED_AT:
             gevent.sleep(0.1)
         self.recall(batch, path)
-        while self.stage.progress < 1.0:
-            self.scan(self.stage.sample.draw("recall", self.luck), RECALLED, name="scan recalled")
+        while self.shared.progress < 1.0:
+            self.scan(self.shared.sample.draw("recall", self.rng), RECALLED, name="scan recalled")
             gevent.sleep(0.2)
-        raise StopUser  # a second turn would restore the batch while others still scan it
+        raise StopUser  # another turn would restore the batch while others scan it
 
 
 class Shape(Curve):
-    """Few, then everybody at once."""
+    """Few scans, then many at once."""
 
     profile = PROFILE
 

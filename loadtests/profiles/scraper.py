@@ -1,4 +1,4 @@
-"""刷号 / a scraper guessing serials, beside ordinary consumers, who must not notice."""
+"""刷号 / scrapers guess serials; ordinary consumers must not notice."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ PROFILE = PROFILES["scraper"]
 
 
 class Customer(Shopper):
-    """Somebody in a shop."""
+    """A person in a shop."""
 
 
 class Scraper(Guesser):
-    """A program that guesses ten times a second; one for every ten scans a second of everybody else."""
+    """A program that guesses ten times a second; one program for ten scans a second of consumers."""
 
     share = 0.1
 
@@ -27,7 +27,7 @@ class Scraper(Guesser):
 
 
 class Shape(Curve):
-    """The same all the time."""
+    """The full rate all the time."""
 
     profile = PROFILE
 

@@ -1,7 +1,7 @@
-"""Virtual users for Locust: consumers and scrapers. Each checks what it is told.
+"""Virtual users for Locust: consumers and scrapers. Each checks the answers that it gets.
 
-Profiles (`loadtests/profiles`) make classes of them that say who scans what. Importing this imports Locust, which
-patches the standard library: only Locust's own processes do that.
+Profiles (`loadtests/profiles`) define subclasses that say what is scanned. This module imports Locust, which patches the
+standard library, so only Locust's processes import it.
 """
 
 from __future__ import annotations
@@ -16,128 +16,128 @@ from locust.contrib.fasthttp import ResponseContextManager
 
 from loadtests.load import figures
 from loadtests.users import people
-from loadtests.users.stage import Stage
-from loadtests.users.verdicts import Said, What, is_right, said, seen
+from loadtests.users.shared_state import SharedState
+from loadtests.users.verdicts import Answer, ScanKind, is_right, kind_during, read_answer
 
 _BEHIND_SECONDS: Final = 5.0
 
 
-class Somebody(FastHttpUser):
-    """Whoever comes at moments of their own: `pace` times a second on average, like strangers (a Poisson process).
+class VirtualUser(FastHttpUser):
+    """A virtual user with random turns, `turns_per_second` on average (a Poisson process).
 
-    Whoever was kept waiting makes up for it, up to five seconds' worth: load does not fall because answers are slow.
+    A user that had to wait for an answer catches up for at most five seconds, so slow answers do not reduce the load.
     """
 
     abstract = True
     network_timeout = 10.0
     connection_timeout = 10.0
-    pace: ClassVar[float] = 1.0
-    share: ClassVar[float] = 0.0  # how many of them for each scan a second of the run; 0: consumers, by the curve
-    who: ClassVar[str] = figures.CONSUMER
-    in_a_hurry: ClassVar[bool] = False
+    turns_per_second: ClassVar[float] = 1.0
+    share: ClassVar[float] = 0.0  # users for each scan a second; 0 for consumers: their number follows the curve
+    role: ClassVar[str] = figures.CONSUMER
+    may_be_limited: ClassVar[bool] = False
 
     def on_start(self) -> None:
-        """Arrive at any moment of the first turn: Locust brings users to life in groups."""
-        self.stage: Stage = self.environment.stage
-        self.luck = Random()  # noqa: S311 - who scans next is no secret
+        """Start at a random moment, because Locust starts users in groups."""
+        self.shared: SharedState = self.environment.shared
+        self.rng = Random()  # noqa: S311 - no secret depends on it
         self._due = time.monotonic()
         gevent.sleep(self.wait_time())
 
     def wait_time(self) -> float:
         """Seconds until the next turn."""
         now = time.monotonic()
-        self._due = max(self._due, now - _BEHIND_SECONDS) + self.luck.expovariate(self.pace)
+        self._due = max(self._due, now - _BEHIND_SECONDS) + self.rng.expovariate(self.turns_per_second)
         return max(0.0, self._due - now)
 
-    def scan(self, path: str, *subjects: str, what: What | None = None, name: str = "scan", method: str = "GET",
-             headers: dict[str, str] | None = None) -> Said:  # fmt: skip
-        """One scan, checked. `subjects` are what the ledger may know of it, `what` overrules the ledger."""
-        sent = headers or people.headers(self.luck, as_json=self.luck.random() < 0.05)
-        known = (path, *subjects)
-        before = self.stage.ledger.of(*known) if what is None else what
-        with self.client.request(method, path, name=name, headers=sent, catch_response=True) as answer:
-            # The answer to HEAD has no body, but a Content-Encoding: the client would fail to decompress nothing.
-            body = b"" if method == "HEAD" else answer.content or b""
-            told = said(method, answer.status_code, body, as_json="json" in sent["Accept"])
-            thing = seen(before, self.stage.ledger.of(*known)) if what is None else what
-            right = is_right(thing, told, in_a_hurry=self.in_a_hurry)
-            report(answer, right, f"{thing} → {told}")
-        self.stage.note(self.who, thing, told, answer.request_meta["response_time"], right=right)
-        return told
+    def scan(self, path: str, *subjects: str, kind: ScanKind | None = None, name: str = "scan", method: str = "GET",
+             headers: dict[str, str] | None = None) -> Answer:  # fmt: skip
+        """Scan once and check the answer. `subjects` are further keys in the ledger; `kind` overrides the ledger."""
+        sent = headers or people.headers(self.rng, as_json=self.rng.random() < 0.05)
+        keys = (path, *subjects)
+        before = self.shared.ledger.of(*keys) if kind is None else kind
+        with self.client.request(method, path, name=name, headers=sent, catch_response=True) as response:
+            # The response to HEAD has no body but a Content-Encoding: the client would fail to decompress it.
+            body = b"" if method == "HEAD" else response.content or b""
+            answer = read_answer(method, response.status_code, body, as_json="json" in sent["Accept"])
+            scanned = kind_during(before, self.shared.ledger.of(*keys)) if kind is None else kind
+            right = is_right(scanned, answer, may_be_limited=self.may_be_limited)
+            report(response, right, f"{scanned} → {answer}")
+        self.shared.record(self.role, scanned, answer, response.request_meta["response_time"], right=right)
+        return answer
 
 
-def report(answer: ResponseContextManager, right: bool, words: str) -> None:
-    """Tell Locust whether an answer was right, whatever its status code."""
+def report(response: ResponseContextManager, right: bool, reason: str) -> None:
+    """Tell Locust whether a response was right, whatever its status code."""
     if right:
-        answer.success()
+        response.success()
     else:
-        answer.failure(words)
+        response.failure(reason)
 
 
-class Consumer(Somebody):
-    """Consumers, one after another, each a new one: one scan a second on average. `abstract` for profiles to fill."""
+class Consumer(VirtualUser):
+    """A series of consumers, each a new person: one scan a second on average. Profiles add the tasks."""
 
     abstract = True
 
-    def item(self, section: str, *subjects: str) -> Said:
-        """Scan any item code of a section of the sample."""
-        return self.scan(self.stage.sample.draw(section, self.luck), *subjects, name=f"scan {section}")
+    def item(self, section: str, *subjects: str) -> Answer:
+        """Scan a random item code of a section of the sample."""
+        return self.scan(self.shared.sample.draw(section, self.rng), *subjects, name=f"scan {section}")
 
-    def other(self) -> Said:
-        """What else comes on any day: other kinds of code, numbers typed by hand, forgeries, previews."""
-        contents, path = self.stage.sample.contents, self.stage.sample.draw("ordinary", self.luck)
-        match self.luck.randrange(10):
+    def other(self) -> Answer:
+        """Scan something else: a code of another level, a typed serial, a forgery, a preview."""
+        contents, path = self.shared.sample.contents, self.shared.sample.draw("ordinary", self.rng)
+        match self.rng.randrange(10):
             case 0 | 1:
-                return self.scan(self.luck.choice(contents.product_codes), name="scan product code")
+                return self.scan(self.rng.choice(contents.product_codes), name="scan product code")
             case 2 | 3:
-                return self.scan(self.luck.choice(contents.lot_codes), name="scan lot code")
+                return self.scan(self.rng.choice(contents.lot_codes), name="scan lot code")
             case 4 | 5:
-                return self.scan(self.luck.choice(contents.compact_codes), name="scan compact code")
+                return self.scan(self.rng.choice(contents.compact_codes), name="scan compact code")
             case 6:
-                return self.scan(people.forged(path, self.luck), what=What.FORGED, name="scan forged")
+                return self.scan(people.forged(path, self.rng), kind=ScanKind.FORGED, name="scan forged")
             case 7:
                 typed = f"/q?code={path.rpartition('/')[2]}"
-                return self.scan(typed, what=What.UNSEALED, name="type a serial")
+                return self.scan(typed, kind=ScanKind.UNSEALED, name="type a serial")
             case _:
                 return self.preview(path)
 
-    def preview(self, path: str) -> Said:
-        """A request for the head of a page, as messengers send it to show a preview of a link."""
-        sent = people.headers(self.luck) | {"User-Agent": people.PREVIEWER}
-        return self.scan(path, what=What.PREVIEW, name="preview", method="HEAD", headers=sent)
+    def preview(self, path: str) -> Answer:
+        """Send a HEAD request, as messengers do to show a preview of a link."""
+        sent = people.headers(self.rng) | {"User-Agent": people.PREVIEWER}
+        return self.scan(path, kind=ScanKind.PREVIEW, name="preview", method="HEAD", headers=sent)
 
 
 class Shopper(Consumer):
-    """Somebody in a shop: one scan of three is of a popular product. `abstract` for profiles to add to, up to 100."""
+    """A person in a shop: one scan of three is of a popular product. The weights add up to 90; profiles may add 10."""
 
     abstract = True
 
     @task(60)
     def scan_ordinary(self) -> None:
-        """Any product."""
+        """A product that is not popular."""
         self.item("ordinary")
 
     @task(30)
     def scan_popular(self) -> None:
-        """One that many buy."""
+        """A popular product."""
         self.item("popular")
 
 
-class Guesser(Somebody):
-    """A scraper that guesses, always from one address, and does not wait when it is told to."""
+class Guesser(VirtualUser):
+    """A scraper that guesses codes from one address and ignores 429."""
 
     abstract = True
-    who = figures.GUESSER
-    in_a_hurry = True
-    pace = 10.0
+    role = figures.GUESSER
+    may_be_limited = True
+    turns_per_second = 10.0
 
     def on_start(self) -> None:
-        """Take an address, and keep it."""
+        """Choose one address."""
         super().on_start()
-        self.address = people.scraper_address(self.luck.randrange(512))
+        self.address = people.scraper_address(self.rng.randrange(512))
 
     def guess(self) -> None:
-        """One code that nobody issued, made from one that somebody did."""
-        path = people.forged(self.stage.sample.draw("ordinary", self.luck), self.luck)
-        sent = people.headers(self.luck) | {"X-Forwarded-For": self.address, "User-Agent": "python-requests/2.32"}
-        self.scan(path, what=What.FORGED, name="guess", headers=sent)
+        """Scan a code that was not issued, made from an issued one."""
+        path = people.forged(self.shared.sample.draw("ordinary", self.rng), self.rng)
+        sent = people.headers(self.rng) | {"X-Forwarded-For": self.address, "User-Agent": "python-requests/2.32"}
+        self.scan(path, kind=ScanKind.FORGED, name="guess", headers=sent)

@@ -1,37 +1,38 @@
-"""What the virtual consumers of a run know of decisions: which codes and batches are being, or have been, withdrawn.
+"""Which codes and batches are being withdrawn, or have been: what virtual consumers need to check an answer.
 
-Whoever decides announces it before and after; with Locust on many machines the announcement travels over Locust's
-own connection, so it may reach a machine late, never early. Hence the pauses (`HEARD_SECONDS`) around a change.
+The virtual regulator announces a decision before it and after it. With Locust on many machines the announcement uses
+Locust's connection, so it may arrive late but never early. Therefore the regulator waits `DELIVERY_SECONDS` around a
+change.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-from loadtests.users.verdicts import What
+from loadtests.users.verdicts import ScanKind
 
-HEARD_SECONDS: Final = 0.5
+DELIVERY_SECONDS: Final = 0.5
 
 
 class Ledger:
-    """What is known of each subject: a path, or `RECALLED`, the batch of the section that is recalled."""
+    """The kind of each subject: a path, or `RECALLED` for the batch that is recalled."""
 
     def __init__(self) -> None:
-        self._known: dict[str, What] = {}
+        self._kinds: dict[str, ScanKind] = {}
 
-    def announce(self, subject: str, what: What) -> None:
-        """From now on this is known."""
-        if what is What.GENUINE:
-            self._known.pop(subject, None)
+    def announce(self, subject: str, kind: ScanKind) -> None:
+        """Set the kind of a subject."""
+        if kind is ScanKind.GENUINE:
+            self._kinds.pop(subject, None)
         else:
-            self._known[subject] = what
+            self._kinds[subject] = kind
 
-    def of(self, *subjects: str) -> What:
-        """What a code is whose path and batch these are: of several the first that was decided about."""
+    def of(self, *subjects: str) -> ScanKind:
+        """The kind of a code, from the first of its subjects (path, batch) that has an entry."""
         for subject in subjects:
-            if subject in self._known:
-                return self._known[subject]
-        return What.GENUINE
+            if subject in self._kinds:
+                return self._kinds[subject]
+        return ScanKind.GENUINE
 
 
 RECALLED: Final = "section:recall"

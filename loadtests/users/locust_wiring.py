@@ -1,8 +1,8 @@
-"""What every profile's locustfile shares: options, the stage its users play on, and the verdict at the end.
+"""What all locustfiles share: options, the shared state of the users, and the result at the end.
 
-`prepare(PROFILE)` at the end of a locustfile is all it takes. The process that leads (alone, or as `--master`) gathers
-the tallies, judges them by `thresholds.toml`, writes the report and sets the exit status: 0 passed, 1 missed,
-2 refused or not to be judged.
+A locustfile calls `prepare(PROFILE)` at its end. The leading process (the only one, or the `--master`) collects the tallies,
+compares the figures with `thresholds.toml`, writes the report and sets the exit status: 0 passed, 1 missed, 2 refused or not
+measurable.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from loadtests.load.catalogue import Profile
 from loadtests.load.figures import Run, figures
 from loadtests.load.sample import Keys, Sample
 from loadtests.load.terminal import refused
-from loadtests.users.stage import KNOWN, Stage
-from loadtests.users.verdicts import What
+from loadtests.users.shared_state import ANNOUNCEMENT, SharedState
+from loadtests.users.verdicts import ScanKind
 from zpcode.errors import Refused, Unavailable
 
 STOP_SECONDS: Final = 30.0
 
 
 class Curve(LoadTestShape):
-    """As many consumers as the profile's curve wants, each of whom scans once a second, beside everybody else."""
+    """The number of consumers follows the profile's curve (one scan a second each); other users are added."""
 
     abstract = True
     profile: ClassVar[Profile]
 
     def tick(self) -> tuple[int, float] | None:
-        """Users wanted now, all of them within a second; None at the end."""
+        """The number of users now, and how many may start in a second; None at the end."""
         environment: Any = self.runner and self.runner.environment
         options, second = environment.parsed_options, time.perf_counter() - self.start_time
         if second >= options.seconds:
@@ -52,13 +52,13 @@ class Curve(LoadTestShape):
 
 
 def prepare(profile: Profile) -> None:
-    """Hook a profile into Locust."""
+    """Register a profile with Locust."""
     events.init_command_line_parser.add_listener(lambda parser, **_: _options(parser))
-    events.init.add_listener(lambda environment, **_: _Lead(profile, environment).begin())
+    events.init.add_listener(lambda environment, **_: _Process(profile, environment).begin())
 
 
 def _options(parser: ArgumentParser) -> None:
-    """Plain values only: the master sends them to its workers."""
+    """Add the options. Their values are plain, because the master sends them to its workers."""
     own = parser.add_argument_group("浙品码 / zpcode")
     own.add_argument("--sample", required=True, help="样本目录 / folder of the sample that seeding wrote")
     own.add_argument("--api", default="", help="业务接口地址 / address of the authority's API")
@@ -74,17 +74,17 @@ def _options(parser: ArgumentParser) -> None:
     )
 
 
-class _Lead:
-    """One process of Locust from its beginning to its end; the one that leads also judges."""
+class _Process:
+    """One Locust process from start to end. The leading process also judges the run."""
 
     def __init__(self, profile: Profile, environment: Any) -> None:
         self._profile, self._environment = profile, environment
         self._options: Namespace = environment.parsed_options
-        self._bars: dict[str, float] = {}
+        self._thresholds: dict[str, float] = {}
         self._dropped: int | None = None
 
     def begin(self) -> None:
-        """Check everything before the first request. Ends the process with status 2 where something is wrong."""
+        """Check the options before the first request. Exits with status 2 where something is wrong."""
         runner = self._environment.runner
         try:
             if not isinstance(runner, WorkerRunner):
@@ -92,13 +92,13 @@ class _Lead:
             sample = Sample(Path(self._options.sample))
             keys = Keys.read(Path(self._options.sample)) if self._profile.official else Keys("", ())
         except (Refused, Unavailable) as error:
-            _leave(error)
-        self.stage = Stage(sample, keys, runner)
-        for subject in self._profile.unsure:
-            self.stage.ledger.announce(subject, What.CHANGING)
-        self._environment.stage = self.stage
+            _exit(error)
+        self.shared = SharedState(sample, keys, runner)
+        for subject in self._profile.uncertain:
+            self.shared.ledger.announce(subject, ScanKind.CHANGING)
+        self._environment.shared = self.shared
         self._environment.stop_timeout = STOP_SECONDS
-        self._hire()
+        self._set_counts()
         self._listen(runner)
 
     def _lead(self) -> None:
@@ -106,75 +106,75 @@ class _Lead:
         text = targets.refusal(addresses, confirmed=self._options.confirmed)
         if text is not None:
             raise Refused(text)
-        self._bars = thresholds.read(Path(self._options.thresholds), self._profile.name)
-        self._dropped = self._ask_dropped()
+        self._thresholds = thresholds.read(Path(self._options.thresholds), self._profile.name)
+        self._dropped = self._dropped_scans()
 
-    def _hire(self) -> None:
-        """Those who are few for each scan a second: Locust brings exactly so many of them to life."""
+    def _set_counts(self) -> None:
+        """Set the number of users that is a share of the rate; Locust starts exactly so many."""
         for kind in self._environment.user_classes:
             if kind.share:
                 kind.fixed_count = max(1, round(self._options.scans_per_second * kind.share))
 
     def _listen(self, runner: Any) -> None:
-        handed, stage = self._environment.events, self.stage
+        listeners, shared = self._environment.events, self.shared
 
-        def heard(environment: Environment, msg: Any, **_: Any) -> None:
+        def receive(environment: Environment, msg: Any, **_: Any) -> None:
             del environment
-            stage.ledger.announce(msg.data[0], What(msg.data[1]))
+            shared.ledger.announce(msg.data[0], ScanKind(msg.data[1]))
             if isinstance(runner, MasterRunner):
-                runner.send_message(KNOWN, msg.data)
+                runner.send_message(ANNOUNCEMENT, msg.data)
 
-        def give(data: dict[str, Any], **_: Any) -> None:
-            data["tally"] = stage.tally.take()
+        def send_tally(data: dict[str, Any], **_: Any) -> None:
+            data["tally"] = shared.tally.take()
 
-        def begun(environment: Any, **_: Any) -> None:
-            options = environment.parsed_options  # on a worker what the master was started with, by now
-            stage.began, stage.api, stage.seconds = time.monotonic(), options.api, options.seconds
+        def started(environment: Any, **_: Any) -> None:
+            options = environment.parsed_options  # a worker has the master's options by now
+            shared.began, shared.api, shared.seconds = time.monotonic(), options.api, options.seconds
 
-        runner.register_message(KNOWN, heard)
-        handed.test_start.add_listener(begun)
+        runner.register_message(ANNOUNCEMENT, receive)
+        listeners.test_start.add_listener(started)
         if isinstance(runner, WorkerRunner):
-            handed.report_to_master.add_listener(give)
+            listeners.report_to_master.add_listener(send_tally)
             return
-        handed.worker_report.add_listener(lambda data, **_: stage.tally.add(data["tally"]))
-        handed.quitting.add_listener(lambda **_: self._end())
+        listeners.worker_report.add_listener(lambda data, **_: shared.tally.add(data["tally"]))
+        listeners.quitting.add_listener(lambda **_: self._end())
 
     def _end(self) -> None:
         """Judge, write the report, and set the exit status."""
-        before, after = self._dropped, self._ask_dropped()
+        before, after = self._dropped, self._dropped_scans()
         lost = None if before is None or after is None else max(0, after - before)
         planned = curves.area(self._profile.points(self._options.seconds)) * self._options.scans_per_second
         crashes = sum(row["count"] for row in self._environment.runner.exceptions.values())
-        found = figures(self.stage.tally, Run(self._options.seconds, planned, lost, crashes))
+        measured = figures(self.shared.tally, Run(self._options.seconds, planned, lost, crashes))
         try:
-            judged = thresholds.judge(self._bars, found)
+            judged = thresholds.judge(self._thresholds, measured)
         except Refused as error:
             judged, self._environment.process_exit_code = [], 2
             refused(error.text)
         else:
             self._environment.process_exit_code = 0 if all(one.met for one in judged) else 1
         out = Path(self._options.out or f"build/load/{self._profile.name}")
-        told = report.Told(
+        info = report.RunInfo(
             self._profile.name, self._profile.zh, self._profile.en, datetime.now(UTC), self._options.host,
-            self._options.seconds, self._options.scans_per_second, self.stage.sample.contents.codes,
+            self._options.seconds, self._options.scans_per_second, self.shared.sample.contents.codes,
             self._profile.points(self._options.seconds), self._environment.process_exit_code,
             len(os.sched_getaffinity(0)), os.getloadavg()[0],
         )  # fmt: skip
-        report.write(out, told, self.stage.tally, found, judged)
+        report.write(out, info, self.shared.tally, measured, judged)
 
-    def _ask_dropped(self) -> int | None:
-        """How many scans the scan processes say they have dropped so far; None where one does not say."""
+    def _dropped_scans(self) -> int | None:
+        """How many scans the scan processes report as dropped so far; None where one does not answer."""
         lost = 0
         for url in self._options.readyz or [f"{self._options.host}/readyz"]:
             try:
-                with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - the target that was confirmed
-                    lost += int(json.load(answer)["scans"]["dropped"])
+                with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the confirmed target
+                    lost += int(json.load(response)["scans"]["dropped"])
             except (OSError, ValueError, KeyError, TypeError):
                 return None
         return lost
 
 
-def _leave(error: Refused | Unavailable) -> None:
+def _exit(error: Refused | Unavailable) -> None:
     refused(error.text)
     for finding in error.findings:
         refused(finding.text)

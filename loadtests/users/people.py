@@ -1,11 +1,11 @@
-"""Who scans: addresses, browsers and languages of virtual consumers. Pure; luck is passed in."""
+"""Addresses, browsers and languages of virtual consumers, and forged codes. Pure: the random numbers are an argument."""
 
 from __future__ import annotations
 
 from random import Random
 from typing import Final
 
-# What the three ways in say of themselves, and how often each is taken.
+# User agents of the three channels, and their weights.
 _IPHONE: Final = "Mozilla/5.0 (iPhone; CPU iPhone OS 19_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko)"
 _ANDROID: Final = "Mozilla/5.0 (Linux; Android 16) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0 Mobile"
 _AGENTS: Final = (
@@ -18,57 +18,57 @@ PREVIEWER: Final = "Mozilla/5.0 (compatible; WeChatShareExtension/1.0)"
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
-def address(luck: Random) -> str:
-    """An address of the block reserved for ever (240.0.0.0/4, RFC 1112): a million /24s, and nobody's."""
-    return f"{luck.randrange(240, 255)}.{luck.randrange(256)}.{luck.randrange(256)}.{luck.randrange(1, 255)}"
+def address(rng: Random) -> str:
+    """An address of the reserved block 240.0.0.0/4 (RFC 1112), which nobody uses: a million /24 networks."""
+    return f"{rng.randrange(240, 255)}.{rng.randrange(256)}.{rng.randrange(256)}.{rng.randrange(1, 255)}"
 
 
 def scraper_address(number: int) -> str:
-    """The one address of a scraper, of the block for measuring (198.18.0.0/15, RFC 2544): each in a /24 of its own."""
+    """The address of a scraper, from the block for benchmarks 198.18.0.0/15 (RFC 2544). Each is in another /24."""
     return f"198.{18 + number // 256 % 2}.{number % 256}.7"
 
 
-def headers(luck: Random, *, as_json: bool = False) -> dict[str, str]:
-    """The headers of one view by somebody who has not been here before."""
+def headers(rng: Random, *, as_json: bool = False) -> dict[str, str]:
+    """The headers of one scan by a new person."""
     return {
         "Accept": "application/json" if as_json else "text/html",
-        "Accept-Language": _pick(_LANGUAGES, luck),
-        "User-Agent": _pick(_AGENTS, luck),
-        "X-Forwarded-For": address(luck),
+        "Accept-Language": _pick(_LANGUAGES, rng),
+        "User-Agent": _pick(_AGENTS, rng),
+        "X-Forwarded-For": address(rng),
     }
 
 
-def _pick(weighted: tuple[tuple[str, int], ...], luck: Random) -> str:
-    at = luck.randrange(sum(weight for _, weight in weighted))
+def _pick(weighted: tuple[tuple[str, int], ...], rng: Random) -> str:
+    at = rng.randrange(sum(weight for _, weight in weighted))
     for value, weight in weighted:
         at -= weight
         if at < 0:
             return value
-    raise AssertionError("the weights are summed above")
+    raise AssertionError("unreachable: the number is below the sum of the weights")
 
 
-# Codes that nobody issued ----------------------------------------------------------------------------------
+# Codes that were not issued ----------------------------------------------------------------------------------
 
 
-def forged(path: str, luck: Random) -> str:
-    """A real item code made wrong: another serial under its seal, a turned letter of the seal, or a made-up short code."""
+def forged(path: str, rng: Random) -> str:
+    """A wrong code made from an issued one: another serial, a changed letter in the seal, or a made-up short code."""
     stem, _, serial = path.rpartition("/")
-    match luck.randrange(4):
+    match rng.randrange(4):
         case 0:
-            return f"{stem}/{_other(serial, luck)}"
+            return f"{stem}/{_other(serial, rng)}"
         case 1:
             _, seal, rest = path.split("/", 2)
-            at = luck.randrange(4, len(seal) - 1)
-            turned = luck.choice([letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" if letter != seal[at]])
-            return f"/{seal[:at]}{turned}{seal[at + 1 :]}/{rest}"
+            at = rng.randrange(4, len(seal) - 1)
+            changed = rng.choice([letter for letter in "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" if letter != seal[at]])
+            return f"/{seal[:at]}{changed}{seal[at + 1 :]}/{rest}"
         case 2:
-            return f"/{_bare(stem)}/{_random(20, luck)}"
+            return f"/{_bare(stem)}/{_random(20, rng)}"
         case _:
-            return f"/{_bare(stem)}/{_random(12, luck)}"
+            return f"/{_bare(stem)}/{_random(12, rng)}"
 
 
 def unsealed(path: str) -> str:
-    """A sealed code without its seal, as somebody would type it off the label."""
+    """A sealed code without its seal, as a person types it from the label."""
     return "/" + _bare(path)
 
 
@@ -76,11 +76,11 @@ def _bare(path: str) -> str:
     return path.split("/", 2)[2]
 
 
-def _other(serial: str, luck: Random) -> str:
-    while (found := _random(len(serial), luck)) == serial:
+def _other(serial: str, rng: Random) -> str:
+    while (other := _random(len(serial), rng)) == serial:
         continue
-    return found
+    return other
 
 
-def _random(length: int, luck: Random) -> str:
-    return "".join(luck.choice(_CROCKFORD) for _ in range(length))
+def _random(length: int, rng: Random) -> str:
+    return "".join(rng.choice(_CROCKFORD) for _ in range(length))

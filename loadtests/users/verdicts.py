@@ -1,7 +1,7 @@
-"""What a scan was answered with, and whether it should have been: two pure functions.
+"""Reads the answer to a scan, and says whether it is right. Pure.
 
-A user of a load test reads what it is told. Two findings fail a run whatever its thresholds say: a withdrawn code
-shown good, and a forged one accepted (`GRAVE`).
+Two kinds of wrong answer fail a run regardless of its thresholds: a withdrawn code shown good, and a forged code accepted
+(`FORBIDDEN`).
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Final
 _TONE: Final = re.compile(rb'<section class="verdict (good|caution|bad|neutral)"')
 
 
-class What(enum.StrEnum):
-    """What was scanned, as far as whoever scans it can know."""
+class ScanKind(enum.StrEnum):
+    """What was scanned, as far as the virtual user can know."""
 
-    GENUINE = "genuine"  # issued, and nobody has decided anything against it
-    WITHDRAWN = "withdrawn"  # recalled or revoked, and this was seen before the scan began
-    CHANGING = "changing"  # a decision is being made just now
-    UNSEALED = "unsealed"  # a real number without its seal, or typed by hand
-    FORGED = "forged"  # a wrong seal, or a number nobody issued
-    PREVIEW = "preview"  # not looked at by a person: HEAD
+    GENUINE = "genuine"  # issued, without a decision against it
+    WITHDRAWN = "withdrawn"  # recalled or revoked, and a scan has already shown it
+    CHANGING = "changing"  # a decision is being made
+    UNSEALED = "unsealed"  # a real serial without its seal, or typed by hand
+    FORGED = "forged"  # a wrong seal, or a serial that was not issued
+    PREVIEW = "preview"  # a HEAD request of a program
 
 
-class Said(enum.StrEnum):
-    """What was said. The first four are tones of a verdict."""
+class Answer(enum.StrEnum):
+    """What the answer says. The first four are tones of a verdict."""
 
     GOOD = "good"
     CAUTION = "caution"
@@ -37,58 +37,58 @@ class Said(enum.StrEnum):
     TOO_MANY = "too_many"
     ERROR = "error"  # 5xx
     UNREADABLE = "unreadable"
-    NOTHING = "nothing"  # no answer at all
+    NOTHING = "nothing"  # no answer
 
 
 _RIGHT: Final = {
-    What.GENUINE: {Said.GOOD},
-    What.WITHDRAWN: {Said.BAD},
-    What.CHANGING: {Said.GOOD, Said.BAD},
-    What.UNSEALED: {Said.CAUTION},
-    What.FORGED: {Said.NOT_VERIFIED},
-    What.PREVIEW: {Said.HEADERS},
+    ScanKind.GENUINE: {Answer.GOOD},
+    ScanKind.WITHDRAWN: {Answer.BAD},
+    ScanKind.CHANGING: {Answer.GOOD, Answer.BAD},
+    ScanKind.UNSEALED: {Answer.CAUTION},
+    ScanKind.FORGED: {Answer.NOT_VERIFIED},
+    ScanKind.PREVIEW: {Answer.HEADERS},
 }
-# A withdrawn code that is shown good, and a code nobody issued that is answered as if somebody had.
-GRAVE: Final = {
-    "withdrawn_shown_good": {(What.WITHDRAWN, Said.GOOD)},
-    "forged_accepted": {(What.FORGED, Said.GOOD), (What.FORGED, Said.CAUTION), (What.FORGED, Said.BAD),
-                        (What.UNSEALED, Said.GOOD)},
+# A withdrawn code shown good, and a code that was not issued but is accepted.
+FORBIDDEN: Final = {
+    "withdrawn_shown_good": {(ScanKind.WITHDRAWN, Answer.GOOD)},
+    "forged_accepted": {(ScanKind.FORGED, Answer.GOOD), (ScanKind.FORGED, Answer.CAUTION), (ScanKind.FORGED, Answer.BAD),
+                        (ScanKind.UNSEALED, Answer.GOOD)},
 }  # fmt: skip
 
 
-def said(method: str, status: int, body: bytes, *, as_json: bool) -> Said:
-    """What an answer says. Status 0 is no answer; a body that is neither our page nor our JSON is unreadable."""
+def read_answer(method: str, status: int, body: bytes, *, as_json: bool) -> Answer:
+    """What a response says. Status 0 is no response; a body that is neither the scan page nor its JSON is unreadable."""
     if status in _OTHER:
         return _OTHER[status]
     if status >= 500:
-        return Said.ERROR
+        return Answer.ERROR
     if status != 200:
-        return Said.UNREADABLE
+        return Answer.UNREADABLE
     if method == "HEAD":
-        return Said.HEADERS
+        return Answer.HEADERS
     return _json_tone(body) if as_json else _page_tone(body)
 
 
-_OTHER: Final = {0: Said.NOTHING, 400: Said.NOT_VERIFIED, 404: Said.NOT_VERIFIED, 429: Said.TOO_MANY}
+_OTHER: Final = {0: Answer.NOTHING, 400: Answer.NOT_VERIFIED, 404: Answer.NOT_VERIFIED, 429: Answer.TOO_MANY}
 
 
-def _page_tone(body: bytes) -> Said:
-    found = _TONE.search(body)
-    return Said.UNREADABLE if found is None else Said(found[1].decode("ascii"))
+def _page_tone(body: bytes) -> Answer:
+    match = _TONE.search(body)
+    return Answer.UNREADABLE if match is None else Answer(match[1].decode("ascii"))
 
 
-def _json_tone(body: bytes) -> Said:
+def _json_tone(body: bytes) -> Answer:
     try:
-        return Said(json.loads(body)["tone"])
+        return Answer(json.loads(body)["tone"])
     except (ValueError, KeyError, TypeError):
-        return Said.UNREADABLE
+        return Answer.UNREADABLE
 
 
-def is_right(what: What, told: Said, *, in_a_hurry: bool = False) -> bool:
-    """Whether this is what had to be said. Somebody `in_a_hurry` may be told to wait; nobody else may."""
-    return told in _RIGHT[what] or (in_a_hurry and told is Said.TOO_MANY)
+def is_right(kind: ScanKind, answer: Answer, *, may_be_limited: bool = False) -> bool:
+    """Whether the answer is right for what was scanned. With `may_be_limited`, 429 is right as well."""
+    return answer in _RIGHT[kind] or (may_be_limited and answer is Answer.TOO_MANY)
 
 
-def seen(before: What, after: What) -> What:
-    """What was scanned, where what is known of it changed while the answer was under way."""
-    return before if before is after else What.CHANGING
+def kind_during(before: ScanKind, after: ScanKind) -> ScanKind:
+    """The kind of a scan during which the ledger may have changed: `before` it, and `after` it."""
+    return before if before is after else ScanKind.CHANGING

@@ -35,14 +35,14 @@ def running() -> Iterator[system.System]:
     port = 20191 + 400 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     with tempfile.TemporaryDirectory(prefix="zpcode-load-", ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o711)
-        with system.running(Path(home), Plan(4, 60, sampled=40, set_aside=10), port, port + 50) as found:
-            yield found
+        with system.running(Path(home), Plan(4, 60, sampled=40, set_aside=10), port, port + 50) as started:
+            yield started
 
 
-def load(profile: str, out: Path, bars: str, *options: object) -> tuple[int, dict[str, Any], str]:
-    """Run a profile; its exit status, its result and what it told."""
+def load(profile: str, out: Path, limits: str, *options: object) -> tuple[int, dict[str, Any], str]:
+    """Run a profile; its exit status, its result and its standard error."""
     out.mkdir(exist_ok=True)
-    (out / "thresholds.toml").write_text(bars, "utf-8")
+    (out / "thresholds.toml").write_text(limits, "utf-8")
     command = [sys.executable, "-m", "loadtests", "run", profile, "--out", out, "--rate", 10,
                "--thresholds", out / "thresholds.toml", *options]  # fmt: skip
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=120)
@@ -56,9 +56,9 @@ def of(target: system.System) -> tuple[object, ...]:
 
 def test_a_recall_is_seen_by_everybody_and_the_run_passes(running: system.System, tmp_path: Path) -> None:
     # How many get an answer in time is a matter of the machine, so nothing is asked of that here.
-    bars = "[recall]\nscans_min = 1\ndecisions_min = 1\nwithdrawn_scans_min = 1\ndropped_scans_max = 1e6\n"
-    status, result, told = load("晚间新闻召回", tmp_path / "out", bars, "--seconds", 5, *of(running))
-    assert status == 0, told
+    limits = "[recall]\nscans_min = 1\ndecisions_min = 1\nwithdrawn_scans_min = 1\ndropped_scans_max = 1e6\n"
+    status, result, errors = load("晚间新闻召回", tmp_path / "out", limits, "--seconds", 5, *of(running))
+    assert status == 0, errors
     assert result["passed"]
     assert {name for name, *_ in result["said"]} >= {"consumer", "regulator", "seen"}
     page = (tmp_path / "out" / "index.html").read_text("utf-8")
@@ -69,8 +69,8 @@ def test_a_recall_is_seen_by_everybody_and_the_run_passes(running: system.System
 
 
 def test_a_threshold_that_cannot_be_met_fails_the_run(running: system.System, tmp_path: Path) -> None:
-    bars = "[ordinary]\nscans_min = 1\np50_ms_max = 0\n"
-    status, result, _ = load("ordinary", tmp_path / "out", bars, "--seconds", 2, *of(running))
+    limits = "[ordinary]\nscans_min = 1\np50_ms_max = 0\n"
+    status, result, _ = load("ordinary", tmp_path / "out", limits, "--seconds", 2, *of(running))
     assert status == 1
     assert [one["name"] for one in result["thresholds"] if not one["met"]] == ["p50_ms"]
 
@@ -84,7 +84,7 @@ from loadtests.users.locust_wiring import Curve, prepare
 class Messenger(Consumer):
     @task
     def show_preview(self):
-        self.preview(self.stage.sample.draw("ordinary", self.luck))
+        self.preview(self.shared.sample.draw("ordinary", self.rng))
 
 class Shape(Curve):
     profile = PROFILES["ordinary"]
@@ -96,9 +96,9 @@ prepare(Shape.profile)
 def test_a_preview_of_a_compressed_page_is_right(running: system.System, tmp_path: Path, root: Path) -> None:
     """The answer to HEAD says gzip and has no body."""
     (tmp_path / "previews.py").write_text(PREVIEWS, "utf-8")
-    (tmp_path / "bars.toml").write_text("[ordinary]\nscans_min = 1\nfailure_share_max = 0\n", "utf-8")
+    (tmp_path / "thresholds.toml").write_text("[ordinary]\nscans_min = 1\nfailure_share_max = 0\n", "utf-8")
     options = ("--headless", "--host", running.scan, "--api", running.api, "--sample", running.sample, "--seconds", 3,
-               "--scans-per-second", 10, "--thresholds", tmp_path / "bars.toml", "--out", tmp_path / "out")  # fmt: skip
+               "--scans-per-second", 10, "--thresholds", tmp_path / "thresholds.toml", "--out", tmp_path / "out")  # fmt: skip
     with locust(root, tmp_path / "previews.py", *options) as process:
         assert process.wait(timeout=120) == 0
     result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
@@ -163,14 +163,14 @@ def test_a_withdrawn_code_shown_good_fails_the_run_whatever_the_thresholds(tmp_p
         codes = dict.fromkeys(sample.SECTIONS, paths) | {name: ["/01/09506100000007"] for name in sample.OTHERS}
         sample.write(folder, codes, recall_batch=1, products=1, codes=1001)
         sample.Keys("key", (("key", "09506100000007"),)).write(folder)
-    (tmp_path / "bars.toml").write_text("[recall]\nscans_min = 1\n")
+    (tmp_path / "thresholds.toml").write_text("[recall]\nscans_min = 1\n")
     with liar() as url, socket.socket() as probe, ExitStack() as stack:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
         lead = ("--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, "--expect-workers", 2,
                 "--headless", "--host", url, "--api", url, "--seconds", 15, "--scans-per-second", 20,
-                "--thresholds", tmp_path / "bars.toml", "--out", tmp_path / "out")  # fmt: skip
+                "--thresholds", tmp_path / "thresholds.toml", "--out", tmp_path / "out")  # fmt: skip
         work = ("--worker", "--master-port", port)
         roles = ((lead, "1"), (work, "1"), (work, "2"))
         recall = root / "loadtests/profiles/recall.py"
@@ -182,8 +182,8 @@ def test_a_withdrawn_code_shown_good_fails_the_run_whatever_the_thresholds(tmp_p
     result = json.loads((tmp_path / "out" / "result.json").read_text("utf-8"))
     assert statuses[0] == 1
     assert [one["name"] for one in result["thresholds"] if not one["met"]] == ["withdrawn_shown_good"]
-    said = {tuple(one[:3]) for one in result["said"]}
-    assert said >= {("consumer", "withdrawn", "good"), ("consumer", "withdrawn", "neutral")}
+    answers = {tuple(one[:3]) for one in result["said"]}
+    assert answers >= {("consumer", "withdrawn", "good"), ("consumer", "withdrawn", "neutral")}
 
 
 @contextmanager
@@ -216,10 +216,10 @@ def test_what_was_not_meant_is_refused_in_both_languages(
     monkeypatch.setattr(sys, "argv", ["loadtests", "run", "ordinary", "--out", str(tmp_path), *options])
     with pytest.raises(SystemExit) as ended:
         main()
-    told = capfd.readouterr().err
+    errors = capfd.readouterr().err
     assert ended.value.code == 2
-    assert words in told
-    assert not told.isascii()
+    assert words in errors
+    assert not errors.isascii()
 
 
 def test_a_database_of_somebody_elses_is_not_seeded_unasked(

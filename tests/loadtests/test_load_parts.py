@@ -15,7 +15,7 @@ from loadtests.load.sample import Sample
 from loadtests.load.seeding import Plan
 from loadtests.users import people
 from loadtests.users.ledger import RECALLED, Ledger
-from loadtests.users.verdicts import What
+from loadtests.users.verdicts import ScanKind
 from scanweb.visits.visitors import channel_of
 from zpcode.errors import Unavailable
 
@@ -45,16 +45,16 @@ def test_what_is_planned_is_the_area_below_the_curve() -> None:
 
 
 def test_consumers_come_from_everywhere_and_look_like_people() -> None:
-    luck = Random(1)
-    views = [people.headers(luck) for _ in range(500)]
+    rng = Random(1)
+    views = [people.headers(rng) for _ in range(500)]
     assert len({view["X-Forwarded-For"].rpartition(".")[0] for view in views}) > 490
     assert {channel_of(view["User-Agent"]) for view in views} == {"wechat", "alipay", "browser"}
     assert channel_of(people.PREVIEWER) == "preview"
 
 
 def test_a_forgery_is_never_the_code_it_was_made_from() -> None:
-    luck = Random(1)
-    made = {people.forged(PATH, luck) for _ in range(400)}
+    rng = Random(1)
+    made = {people.forged(PATH, rng) for _ in range(400)}
     assert PATH not in made
     assert len({path.count("/") for path in made}) == 2  # with a seal and without
     assert people.unsealed(PATH) == "/01/09506100000007/21/0123456789AB"
@@ -62,11 +62,11 @@ def test_a_forgery_is_never_the_code_it_was_made_from() -> None:
 
 def test_a_ledger_knows_the_code_before_its_batch() -> None:
     ledger = Ledger()
-    ledger.announce(RECALLED, What.WITHDRAWN)
-    assert ledger.of(PATH, RECALLED) is What.WITHDRAWN
-    assert ledger.of(PATH) is What.GENUINE
-    ledger.announce(RECALLED, What.GENUINE)
-    assert ledger.of(PATH, RECALLED) is What.GENUINE
+    ledger.announce(RECALLED, ScanKind.WITHDRAWN)
+    assert ledger.of(PATH, RECALLED) is ScanKind.WITHDRAWN
+    assert ledger.of(PATH) is ScanKind.GENUINE
+    ledger.announce(RECALLED, ScanKind.GENUINE)
+    assert ledger.of(PATH, RECALLED) is ScanKind.GENUINE
 
 
 def test_the_made_up_registry_gives_every_product_a_number_of_its_own() -> None:
@@ -112,7 +112,7 @@ def test_a_sample_that_is_missing_or_cut_off_is_refused(tmp_path: Path) -> None:
         Sample(tmp_path)
     sample.write(tmp_path, codes(), recall_batch=7, products=2, codes=12)
     (tmp_path / sample.CODES).write_text("short\n")
-    with pytest.raises(Unavailable, match="not whole"):
+    with pytest.raises(Unavailable, match="incomplete"):
         Sample(tmp_path)
     with pytest.raises(ValueError, match="one length"):
         sample.write(tmp_path, codes(recall=["/short"]), recall_batch=7, products=2, codes=12)

@@ -10,7 +10,7 @@ from loadtests.load import thresholds
 from loadtests.load.catalogue import PROFILES, find
 from loadtests.load.figures import CONSUMER, FIGURES, GUESSER, SEEN, Run, figures
 from loadtests.load.tally import Tally, percentile, step_of, time_of
-from loadtests.users.verdicts import Said, What, is_right, said, seen
+from loadtests.users.verdicts import Answer, ScanKind, is_right, kind_during, read_answer
 from zpcode.errors import Refused
 
 
@@ -20,11 +20,11 @@ def file(folder: Path, text: str) -> Path:
     return path
 
 
-def tally(*told: tuple[str, What, Said, float]) -> Tally:
+def tally(*answers: tuple[str, ScanKind, Answer, float]) -> Tally:
     made = Tally()
-    for at, (who, what, words, milliseconds) in enumerate(told):
-        right = is_right(what, words, in_a_hurry=who == GUESSER)
-        made.note(who, what, words, at=1_800_000_000 + at, milliseconds=milliseconds, right=right)
+    for at, (role, kind, answer, milliseconds) in enumerate(answers):
+        right = is_right(kind, answer, may_be_limited=role == GUESSER)
+        made.record(role, kind, answer, at=1_800_000_000 + at, milliseconds=milliseconds, right=right)
     return made
 
 
@@ -63,40 +63,40 @@ def test_a_file_that_is_none_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_threshold_whose_figure_was_not_measured_is_no_pass(tmp_path: Path) -> None:
-    bars = thresholds.read(file(tmp_path, "[ordinary]\nseen_p99_ms_max = 100\nscans_min = 1\n"), "ordinary")
-    found = figures(tally((CONSUMER, What.GENUINE, Said.GOOD, 1.0)), run())
+    limits = thresholds.read(file(tmp_path, "[ordinary]\nseen_p99_ms_max = 100\nscans_min = 1\n"), "ordinary")
+    measured = figures(tally((CONSUMER, ScanKind.GENUINE, Answer.GOOD, 1.0)), run())
     with pytest.raises(Refused, match="seen_p99_ms_max"):
-        thresholds.judge(bars, found)
+        thresholds.judge(limits, measured)
 
 
 def test_figures_are_held_against_least_and_most(tmp_path: Path) -> None:
-    bars = thresholds.read(file(tmp_path, "[ordinary]\np99_ms_max = 10\nscans_min = 3\n"), "ordinary")
-    slow = figures(tally(*[(CONSUMER, What.GENUINE, Said.GOOD, 20.0)] * 3), run())
-    few = figures(tally(*[(CONSUMER, What.GENUINE, Said.GOOD, 9.0)] * 2), run())
-    assert [one.name for one in thresholds.judge(bars, slow) if not one.met] == ["p99_ms"]
-    assert [one.name for one in thresholds.judge(bars, few) if not one.met] == ["scans"]
+    limits = thresholds.read(file(tmp_path, "[ordinary]\np99_ms_max = 10\nscans_min = 3\n"), "ordinary")
+    slow = figures(tally(*[(CONSUMER, ScanKind.GENUINE, Answer.GOOD, 20.0)] * 3), run())
+    few = figures(tally(*[(CONSUMER, ScanKind.GENUINE, Answer.GOOD, 9.0)] * 2), run())
+    assert [one.name for one in thresholds.judge(limits, slow) if not one.met] == ["p99_ms"]
+    assert [one.name for one in thresholds.judge(limits, few) if not one.met] == ["scans"]
 
 
 @pytest.mark.parametrize(
-    ("told", "figure"),
+    ("answer", "figure"),
     [
-        ((CONSUMER, What.WITHDRAWN, Said.GOOD, 1.0), "withdrawn_shown_good"),
-        ((GUESSER, What.FORGED, Said.GOOD, 1.0), "forged_accepted"),
-        ((GUESSER, What.FORGED, Said.CAUTION, 1.0), "forged_accepted"),
-        ((CONSUMER, What.UNSEALED, Said.GOOD, 1.0), "forged_accepted"),
+        ((CONSUMER, ScanKind.WITHDRAWN, Answer.GOOD, 1.0), "withdrawn_shown_good"),
+        ((GUESSER, ScanKind.FORGED, Answer.GOOD, 1.0), "forged_accepted"),
+        ((GUESSER, ScanKind.FORGED, Answer.CAUTION, 1.0), "forged_accepted"),
+        ((CONSUMER, ScanKind.UNSEALED, Answer.GOOD, 1.0), "forged_accepted"),
     ],
 )
 def test_a_grave_finding_fails_every_run(
-    tmp_path: Path, told: tuple[str, What, Said, float], figure: str
+    tmp_path: Path, answer: tuple[str, ScanKind, Answer, float], figure: str
 ) -> None:  # fmt: skip
-    bars = thresholds.read(file(tmp_path, "[ordinary]\nguesses_min = 0\n"), "ordinary")
-    judged = thresholds.judge(bars, figures(tally(told), run()))
+    limits = thresholds.read(file(tmp_path, "[ordinary]\nguesses_min = 0\n"), "ordinary")
+    judged = thresholds.judge(limits, figures(tally(answer), run()))
     assert [one.name for one in judged if not one.met] == [figure]
 
 
 def test_a_virtual_user_that_broke_fails_the_run(tmp_path: Path) -> None:
-    bars = thresholds.read(file(tmp_path, "[ordinary]\nguesses_min = 0\n"), "ordinary")
-    judged = thresholds.judge(bars, figures(Tally(), Run(1.0, 1.0, None, crashes=1)))
+    limits = thresholds.read(file(tmp_path, "[ordinary]\nguesses_min = 0\n"), "ordinary")
+    judged = thresholds.judge(limits, figures(Tally(), Run(1.0, 1.0, None, crashes=1)))
     assert [one.name for one in judged if not one.met] == ["crashes"]
 
 
@@ -106,44 +106,47 @@ def test_figures_have_names_people_can_read_and_none_is_forgotten() -> None:
 
 def test_shares_are_of_those_who_were_asked_about() -> None:
     made = tally(
-        (CONSUMER, What.GENUINE, Said.GOOD, 1.0),
-        (CONSUMER, What.GENUINE, Said.TOO_MANY, 1.0),
-        (GUESSER, What.FORGED, Said.TOO_MANY, 1.0),
-        (SEEN, What.WITHDRAWN, Said.BAD, 30.0),
+        (CONSUMER, ScanKind.GENUINE, Answer.GOOD, 1.0),
+        (CONSUMER, ScanKind.GENUINE, Answer.TOO_MANY, 1.0),
+        (GUESSER, ScanKind.FORGED, Answer.TOO_MANY, 1.0),
+        (SEEN, ScanKind.WITHDRAWN, Answer.BAD, 30.0),
     )
-    found = figures(made, run())
-    assert found["too_many_share"] == 0.5
-    assert found["failure_share"] == 0.5
-    assert found["guesses_refused_share"] == 1.0
-    assert found["rate_share"] == 0.5
-    assert found["decisions"] == 1
-    assert found["line_failure_share"] is None
+    measured = figures(made, run())
+    assert measured["too_many_share"] == 0.5
+    assert measured["failure_share"] == 0.5
+    assert measured["guesses_refused_share"] == 1.0
+    assert measured["rate_share"] == 0.5
+    assert measured["decisions"] == 1
+    assert measured["line_failure_share"] is None
 
 
 def test_answers_are_read_as_a_person_reads_them() -> None:
     page = b'<main><section class="verdict bad" aria-labelledby="verdict">'
-    assert said("GET", 200, page, as_json=False) is Said.BAD
-    assert said("GET", 200, b'{"tone": "good"}', as_json=True) is Said.GOOD
-    assert said("GET", 200, b"<h1>Welcome to nginx</h1>", as_json=False) is Said.UNREADABLE
-    assert said("GET", 200, b"[]", as_json=True) is Said.UNREADABLE
-    assert said("HEAD", 200, b"", as_json=False) is Said.HEADERS
-    assert said("GET", 404, page, as_json=False) is Said.NOT_VERIFIED
-    assert said("GET", 429, b"", as_json=False) is Said.TOO_MANY
-    assert said("GET", 503, page, as_json=False) is Said.ERROR
-    assert said("GET", 0, b"", as_json=False) is Said.NOTHING
+    assert read_answer("GET", 200, page, as_json=False) is Answer.BAD
+    assert read_answer("GET", 200, b'{"tone": "good"}', as_json=True) is Answer.GOOD
+    assert read_answer("GET", 200, b"<h1>Welcome to nginx</h1>", as_json=False) is Answer.UNREADABLE
+    assert read_answer("GET", 200, b"[]", as_json=True) is Answer.UNREADABLE
+    assert read_answer("HEAD", 200, b"", as_json=False) is Answer.HEADERS
+    assert read_answer("GET", 404, page, as_json=False) is Answer.NOT_VERIFIED
+    assert read_answer("GET", 429, b"", as_json=False) is Answer.TOO_MANY
+    assert read_answer("GET", 503, page, as_json=False) is Answer.ERROR
+    assert read_answer("GET", 0, b"", as_json=False) is Answer.NOTHING
 
 
 def test_what_changes_while_it_is_asked_may_be_told_either_way() -> None:
-    assert seen(What.GENUINE, What.GENUINE) is What.GENUINE
-    assert seen(What.GENUINE, What.WITHDRAWN) is What.CHANGING
-    assert is_right(What.CHANGING, Said.GOOD)
-    assert is_right(What.CHANGING, Said.BAD)
-    assert not is_right(What.WITHDRAWN, Said.GOOD)
-    assert not is_right(What.GENUINE, Said.TOO_MANY)
+    assert kind_during(ScanKind.GENUINE, ScanKind.GENUINE) is ScanKind.GENUINE
+    assert kind_during(ScanKind.GENUINE, ScanKind.WITHDRAWN) is ScanKind.CHANGING
+    assert is_right(ScanKind.CHANGING, Answer.GOOD)
+    assert is_right(ScanKind.CHANGING, Answer.BAD)
+    assert not is_right(ScanKind.WITHDRAWN, Answer.GOOD)
+    assert not is_right(ScanKind.GENUINE, Answer.TOO_MANY)
 
 
 def test_tallies_of_several_processes_add_up() -> None:
-    parts = [tally((CONSUMER, What.GENUINE, Said.GOOD, 5.0), (CONSUMER, What.GENUINE, Said.ERROR, 80.0)) for _ in "ab"]
+    parts = [
+        tally((CONSUMER, ScanKind.GENUINE, Answer.GOOD, 5.0), (CONSUMER, ScanKind.GENUINE, Answer.ERROR, 80.0))
+        for _ in "ab"
+    ]
     whole = Tally()
     for part in parts:
         whole.add(part.take())
@@ -155,7 +158,7 @@ def test_tallies_of_several_processes_add_up() -> None:
 
 
 def test_percentiles_are_right_to_two_per_cent() -> None:
-    made = tally(*[(CONSUMER, What.GENUINE, Said.GOOD, float(number)) for number in range(1, 1001)])
+    made = tally(*[(CONSUMER, ScanKind.GENUINE, Answer.GOOD, float(number)) for number in range(1, 1001)])
     for share, exact in ((0.5, 500), (0.95, 950), (0.99, 990), (1.0, 1000)):
         assert percentile(made.steps(CONSUMER), share) == pytest.approx(exact, rel=0.021)
     assert percentile(Tally().steps(CONSUMER), 0.5) is None
