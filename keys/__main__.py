@@ -1,6 +1,6 @@
-"""`zpkeys`: the ceremonies on signing keys, and the signer itself.
+"""`zpkeys`: the ceremonies that change signing keys, and the signer itself.
 
-Says everything in Chinese and English. Exit status: 0 done, 1 refused (with the reason), 2 wrong usage.
+It prints every text in Chinese and English. Exit status: 0 done, 1 refused (with the reason), 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -26,17 +26,25 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pret
 KeysDir = Annotated[Path | None, Option("--keys-dir", help="私钥文件夹 / folder of the private keys (ZPCODE_KEYS_DIR)")]
 Ring = Annotated[Path | None, Option("--keyring", help="公钥环文件 / the keyring file (ZPCODE_KEYRING)")]
 RootKey = Annotated[Path | None, Option("--root-key", help="根私钥文件 / the root key file (ZPCODE_ROOT_KEY)")]
-RootPublic = Annotated[Path | None, Option("--root-public", help="根公钥文件 / its public half (ZPCODE_ROOT_PUBLIC)")]
-KeyWord = Annotated[
-    Path | None,
-    Option("--passphrase-file", help="签名密钥口令文件 / signing keys' passphrase (ZPCODE_KEY_PASSPHRASE_FILE)"),
+RootPublic = Annotated[
+    Path | None, Option("--root-public", help="根公钥文件 / the root public key file (ZPCODE_ROOT_PUBLIC)")
 ]
-RootWord = Annotated[
+KeyPassphrase = Annotated[
     Path | None,
-    Option("--root-passphrase-file", help="根密钥口令文件 / root passphrase (ZPCODE_ROOT_PASSPHRASE_FILE)"),
+    Option(
+        "--passphrase-file",
+        help="签名密钥口令文件 / file with the signing keys' passphrase (ZPCODE_KEY_PASSPHRASE_FILE)",
+    ),
 ]
-Days = Annotated[int, Option("--validity-days", min=2, max=3660, help="可签名的天数 / days it may sign")]
-Yes = Annotated[bool, Option("--yes", help="不再询问 / do not ask")]
+RootPassphrase = Annotated[
+    Path | None,
+    Option(
+        "--root-passphrase-file",
+        help="根密钥口令文件 / file with the root key's passphrase (ZPCODE_ROOT_PASSPHRASE_FILE)",
+    ),
+]
+Days = Annotated[int, Option("--validity-days", min=2, max=3660, help="可签名的天数 / number of days the key may sign")]
+Yes = Annotated[bool, Option("--yes", help="不再询问 / do not ask for confirmation")]
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="密钥编号 / key id")]
 
 _SIGNING = Text("签名密钥", "signing key")
@@ -47,48 +55,48 @@ def _say(zh: str, en: str) -> None:
     typer.echo(f"{zh}\n{en}")
 
 
-def _sure(yes: bool, zh: str, en: str) -> None:
+def _confirm(yes: bool, zh: str, en: str) -> None:
     if not yes:
         typer.confirm(f"{zh}\n{en}", abort=True)
 
 
 def _room(keys_dir: Path | None, keyring: Path | None, root_key: Path | None, root_public: Path | None) -> KeyRoom:
-    known = settings.load()
+    defaults = settings.load()
     return KeyRoom(
-        keys_dir or known.keys_dir,
-        keyring or known.keyring,
-        root_key or known.root_key,
-        root_public or known.root_public,
+        keys_dir or defaults.keys_dir,
+        keyring or defaults.keyring,
+        root_key or defaults.root_key,
+        root_public or defaults.root_public,
     )
 
 
-def _key_word(path: Path | None, *, twice: bool = False) -> bytes:
+def _key_passphrase(path: Path | None, *, twice: bool = False) -> bytes:
     path = path or settings.load().key_passphrase_file
-    return passphrases.obtained(path, _SIGNING, "ZPCODE_KEY_PASSPHRASE_FILE", twice=twice)
+    return passphrases.obtain(path, _SIGNING, "ZPCODE_KEY_PASSPHRASE_FILE", twice=twice)
 
 
-def _root_word(path: Path | None, *, twice: bool = False) -> bytes:
+def _root_passphrase(path: Path | None, *, twice: bool = False) -> bytes:
     path = path or settings.load().root_passphrase_file
-    return passphrases.obtained(path, _ROOT, "ZPCODE_ROOT_PASSPHRASE_FILE", twice=twice)
+    return passphrases.obtain(path, _ROOT, "ZPCODE_ROOT_PASSPHRASE_FILE", twice=twice)
 
 
-def _words(key_word: Path | None, root_word: Path | None, days: int) -> dict[str, Any]:
+def _arguments(key: Path | None, root: Path | None, days: int) -> dict[str, Any]:
     return {
-        "passphrase": _key_word(key_word, twice=True),
-        "root_passphrase": _root_word(root_word),
+        "passphrase": _key_passphrase(key, twice=True),
+        "root_passphrase": _root_passphrase(root),
         "now": datetime.now(UTC),
         "validity": timedelta(days=days),
     }
 
 
 @app.command()
-def init(root_key: RootKey = None, root_public: RootPublic = None, root_passphrase_file: RootWord = None) -> None:
-    """生成根密钥（一次） / make the root key, once."""
+def init(root_key: RootKey = None, root_public: RootPublic = None, root_passphrase_file: RootPassphrase = None) -> None:
+    """生成根密钥（仅一次） / make the root key. Done once."""
     room = _room(None, None, root_key, root_public)
-    root = ceremony.create_root(room, root_passphrase=_root_word(root_passphrase_file, twice=True))
+    root = ceremony.create_root(room, root_passphrase=_root_passphrase(root_passphrase_file, twice=True))
     _say(
         f"根密钥 {root} 已生成。请把 {room.root_key} 移到离线介质保存；{room.root_public} 交给每个验证方。",
-        f"Root key {root} is made. Keep {room.root_key} offline; give {room.root_public} to every reader.",
+        f"Root key {root} is made. Keep {room.root_key} offline; give {room.root_public} to every verifier.",
     )
 
 
@@ -98,13 +106,13 @@ def create(
     keyring: Ring = None,
     root_key: RootKey = None,
     root_public: RootPublic = None,
-    passphrase_file: KeyWord = None,
-    root_passphrase_file: RootWord = None,
+    passphrase_file: KeyPassphrase = None,
+    root_passphrase_file: RootPassphrase = None,
     validity_days: Days = 365,
 ) -> None:
     """生成第一把签名密钥 / make the first signing key."""
     room = _room(keys_dir, keyring, root_key, root_public)
-    key_id = ceremony.create_key(room, **_words(passphrase_file, root_passphrase_file, validity_days))
+    key_id = ceremony.create_key(room, **_arguments(passphrase_file, root_passphrase_file, validity_days))
     _say(f"签名密钥 {key_id} 已启用，公钥环已发布。", f"Signing key {key_id} is active, the keyring is published.")
 
 
@@ -114,18 +122,18 @@ def rotate(
     keyring: Ring = None,
     root_key: RootKey = None,
     root_public: RootPublic = None,
-    passphrase_file: KeyWord = None,
-    root_passphrase_file: RootWord = None,
+    passphrase_file: KeyPassphrase = None,
+    root_passphrase_file: RootPassphrase = None,
     validity_days: Days = 365,
     yes: Yes = False,
 ) -> None:
-    """更换签名密钥，旧的只收尾 / a new signing key; the old one only finishes its batches."""
-    _sure(yes, "更换签名密钥？", "Rotate the signing key?")
+    """更换签名密钥，旧的只收尾 / make a new signing key; the old key only finishes its batches."""
+    _confirm(yes, "更换签名密钥？", "Rotate the signing key?")
     room = _room(keys_dir, keyring, root_key, root_public)
-    key_id = ceremony.rotate(room, **_words(passphrase_file, root_passphrase_file, validity_days))
+    key_id = ceremony.rotate(room, **_arguments(passphrase_file, root_passphrase_file, validity_days))
     _say(
         f"新批次使用 {key_id}；旧密钥只完成已开始的批次，完成后请执行 zpkeys retire。",
-        f"New batches use {key_id}; the old key finishes running batches, then run: zpkeys retire.",
+        f"New batches use {key_id}. The old key finishes the batches it started; after that, run: zpkeys retire.",
     )
 
 
@@ -136,40 +144,40 @@ def retire(
     keyring: Ring = None,
     root_key: RootKey = None,
     root_public: RootPublic = None,
-    root_passphrase_file: RootWord = None,
+    root_passphrase_file: RootPassphrase = None,
     yes: Yes = False,
 ) -> None:
-    """停用密钥，已签的码仍有效 / end a key's signing; what it signed stays valid."""
-    _sure(
+    """停用密钥，已签的码仍有效 / let a key sign no more; what it has signed stays valid."""
+    _confirm(
         yes,
         f"停用 {key_id}？它名下未完成的批次将用启用中的密钥从头重新签发。",
         f"Retire {key_id}? An unfinished batch of this key is signed again from its first code with the active key.",
     )
     room = _room(keys_dir, keyring, root_key, root_public)
-    ceremony.retire(room, key_id, root_passphrase=_root_word(root_passphrase_file), now=datetime.now(UTC))
+    ceremony.retire(room, key_id, root_passphrase=_root_passphrase(root_passphrase_file), now=datetime.now(UTC))
     _say(f"密钥 {key_id} 已停用。", f"Key {key_id} is retired.")
 
 
 @app.command()
 def revoke(
     key_id: KeyId,
-    reason: Annotated[str, Option("--reason", help="公开的原因 / the reason, published")],
+    reason: Annotated[str, Option("--reason", help="公开的原因 / the reason, which is published")],
     keys_dir: KeysDir = None,
     keyring: Ring = None,
     root_key: RootKey = None,
     root_public: RootPublic = None,
-    root_passphrase_file: RootWord = None,
+    root_passphrase_file: RootPassphrase = None,
     yes: Yes = False,
 ) -> None:
-    """撤销密钥，名下所有码立即失去信任 / withdraw the trust in every code under a key."""
-    _sure(
+    """撤销密钥，名下所有码立即失去信任 / revoke a key: no code signed with it is trusted any more."""
+    _confirm(
         yes,
         f"撤销 {key_id}？它签过的每个码都将显示为密钥已撤销，且不能恢复。",
-        f"Revoke {key_id}? Every code it signed will show as under a revoked key. This cannot be undone.",
+        f"Revoke {key_id}? Every code signed with it will show that its key is revoked. This cannot be undone.",
     )
     room = _room(keys_dir, keyring, root_key, root_public)
-    root_word = _root_word(root_passphrase_file)
-    ceremony.revoke(room, key_id, reason=reason, root_passphrase=root_word, now=datetime.now(UTC))
+    passphrase = _root_passphrase(root_passphrase_file)
+    ceremony.revoke(room, key_id, reason=reason, root_passphrase=passphrase, now=datetime.now(UTC))
     _say(f"密钥 {key_id} 已撤销。", f"Key {key_id} is revoked.")
 
 
@@ -180,9 +188,9 @@ def publish(
     keyring: Ring = None,
     root_public: RootPublic = None,
 ) -> None:
-    """启用在离线机上签好的公钥环 / put a keyring in place that was signed on an offline machine."""
+    """启用在离线机上签好的公钥环 / install a keyring that was signed on an offline machine."""
     published = ceremony.publish(_room(keys_dir, keyring, None, root_public), read_public(document))
-    _say(f"公钥环已启用，序号 {published.serial}。", f"The keyring is in place, serial {published.serial}.")
+    _say(f"公钥环已启用，序号 {published.serial}。", f"The keyring is installed, serial {published.serial}.")
 
 
 def _row(key: Key) -> dict[str, str]:
@@ -204,7 +212,7 @@ def list_keys(
     root_public: RootPublic = None,
     as_json: Annotated[bool, Option("--json", help="JSON")] = False,
 ) -> None:
-    """列出公钥环里的密钥 / list the keys of the keyring."""
+    """列出公钥环里的密钥 / list the keys in the keyring."""
     ring = ceremony.current(_room(keys_dir, keyring, None, root_public))
     rows = [_row(key) for key in ring or ()]
     if as_json:
@@ -222,7 +230,7 @@ def list_keys(
 
 @app.command("fingerprint")
 def root_fingerprint(root_public: RootPublic = None) -> None:
-    """根公钥的指纹，供公布和核对 / the root key's fingerprint, to publish and to compare."""
+    """根公钥的指纹，供公布和核对 / print the root key's fingerprint, to publish and to compare."""
     typer.echo(fingerprint(read_root(_room(None, None, None, root_public).root_public)))
 
 
@@ -231,32 +239,32 @@ def serve(
     keys_dir: KeysDir = None,
     keyring: Ring = None,
     root_public: RootPublic = None,
-    passphrase_file: KeyWord = None,
+    passphrase_file: KeyPassphrase = None,
     socket: Annotated[Path | None, Option("--socket", help="套接字 / unix socket (ZPCODE_SIGNER_SOCKET)")] = None,
     processes: Annotated[
-        int | None, Option("--processes", min=0, max=256, help="进程数 / processes; 0 = cores")
+        int | None, Option("--processes", min=0, max=256, help="进程数 / number of processes; 0: one for each core")
     ] = None,
 ) -> None:
     """运行签名服务 / run the signer."""
-    known = settings.load()
-    logs.configure("signer", level=known.log_level)
+    defaults = settings.load()
+    logs.configure("signer", level=defaults.log_level)
     room = _room(keys_dir, keyring, None, root_public)
     server.run(
         server.Service(
             keyring=room.keyring,
             root_public=room.root_public,
             keys_dir=room.keys_dir,
-            log=known.signer_log,
-            socket=socket or known.signer_socket,
-            passphrase=_key_word(passphrase_file),
-            processes=known.signer_processes if processes is None else processes,
-            allowed_uids=frozenset(known.signer_allowed_uids),
+            log=defaults.signer_log,
+            socket=socket or defaults.signer_socket,
+            passphrase=_key_passphrase(passphrase_file),
+            processes=defaults.signer_processes if processes is None else processes,
+            allowed_uids=frozenset(defaults.signer_allowed_uids),
         )
     )
 
 
 def main() -> None:
-    """The program `zpkeys`."""
+    """Run `zpkeys`. A refusal is printed in both languages; exit status 1."""
     try:
         app()
     except ZpError as error:

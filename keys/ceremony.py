@@ -1,9 +1,8 @@
-"""The ceremonies on signing keys: create, rotate, retire, revoke; each publishes a new keyring.
+"""The ceremonies that change signing keys: create, rotate, retire, revoke. Each publishes a new keyring.
 
-Every one of them reads the keyring in force, checks it against the root, changes it, has the root
-sign the result with the next serial and puts it in place in one step. They exclude each other by a
-lock, and a private key is on disk and proven before the keyring first speaks of it, so that
-breaking off anywhere leaves the old keyring whole.
+A ceremony reads the current keyring, verifies it with the root key, changes it, signs the result with the root key under the
+next serial, and replaces the file in one step. A lock lets only one ceremony run at a time. A new private key is on disk and
+tested before the keyring names it. So an interruption at any point leaves the old keyring complete.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from keys.signer import FileKey, decrypted, generated, key_path, open_key
 from zpcode.errors import KeyringError, Text
 
 MIN_PASSPHRASE: Final = 12
-"""Bytes. A stolen key file can be guessed at offline, without anyone counting the attempts."""
+"""Bytes. Whoever steals a key file can try passphrases offline, without a limit on attempts."""
 MAX_VALIDITY: Final = timedelta(days=3660)
 MAX_REASON: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRoom:
-    """Where a ceremony finds and leaves things. `root_key` may lie on a medium that is put away afterwards."""
+    """The files of a ceremony. `root_key` may be on a medium that is locked away afterwards."""
 
     keys_dir: Path
     keyring: Path
@@ -41,7 +40,7 @@ class KeyRoom:
 
 @dataclass(frozen=True, slots=True)
 class _Change:
-    """The keys of the next keyring, and whatever the caller is told."""
+    """The keys of the next keyring, and the id of the key that changed."""
 
     keys: list[KeyRecord]
     key_id: str
@@ -53,20 +52,19 @@ def _refuse(zh: str, en: str) -> KeyringError:
 
 def _check_passphrase(passphrase: bytes) -> None:
     if len(passphrase) < MIN_PASSPHRASE:
-        raise _refuse(f"口令至少 {MIN_PASSPHRASE} 字节", f"a passphrase has at least {MIN_PASSPHRASE} bytes")
+        raise _refuse(f"口令至少 {MIN_PASSPHRASE} 字节", f"a passphrase must have at least {MIN_PASSPHRASE} bytes")
 
 
 def create_root(room: KeyRoom, *, root_passphrase: bytes) -> str:
-    """Make the root key pair, once for a service, and return its id.
+    """Make the root key pair and return its id. This is done once for a service.
 
-    Raises KeyringError when either half is there already: another root would end the trust in
-    every keyring published before.
+    Raises KeyringError if one of the two files exists: with another root, no keyring published before would be trusted.
     """
     _check_passphrase(root_passphrase)
     if room.root_public.exists():
         raise _refuse(
             f"根公钥 {room.root_public} 已存在，不会换根",
-            f"there is a root public key at {room.root_public} already; the root is not replaced",
+            f"the root public key {room.root_public} exists; the root key is not replaced",
         )
     root = generated()
     make_folder(room.root_key.parent)
@@ -77,10 +75,7 @@ def create_root(room: KeyRoom, *, root_passphrase: bytes) -> str:
 
 
 def create_key(room: KeyRoom, *, passphrase: bytes, root_passphrase: bytes, now: datetime, validity: timedelta) -> str:
-    """Make the signing key while there is no active one, and return its id.
-
-    Raises KeyringError when one is active: `rotate` is what replaces it.
-    """
+    """Make a signing key and return its id. Raises KeyringError if a key is active: `rotate` replaces it."""
 
     def change(keys: Sequence[KeyRecord]) -> _Change:
         for record in keys:
@@ -96,7 +91,7 @@ def create_key(room: KeyRoom, *, passphrase: bytes, root_passphrase: bytes, now:
 
 
 def rotate(room: KeyRoom, *, passphrase: bytes, root_passphrase: bytes, now: datetime, validity: timedelta) -> str:
-    """Make a new active key, let the one before finish its batches (`retiring`), and return the new id."""
+    """Make a new active key and return its id. The key before becomes `retiring`: it finishes its batches."""
 
     def change(keys: Sequence[KeyRecord]) -> _Change:
         fresh = _new_key(room, keys, passphrase, now, validity)
@@ -110,19 +105,19 @@ def rotate(room: KeyRoom, *, passphrase: bytes, root_passphrase: bytes, now: dat
 
 
 def retire(room: KeyRoom, key_id: str, *, root_passphrase: bytes, now: datetime) -> None:
-    """End a key's signing; what it signed stays valid. An unfinished batch of this key starts again with the active key."""
+    """Let a key sign no more; what it has signed stays valid. An unfinished batch of this key starts again with the active key."""
 
     def change(keys: Sequence[KeyRecord]) -> _Change:
         record = _find(keys, key_id)
         if record.state in {KeyState.RETIRED, KeyState.REVOKED}:
-            raise _refuse(f"密钥 {key_id} 已是 {record.state}", f"key {key_id} is {record.state} already")
+            raise _refuse(f"密钥 {key_id} 已是 {record.state}", f"key {key_id} is already {record.state}")
         return _Change(_with(keys, msgspec.structs.replace(record, state=KeyState.RETIRED)), key_id)
 
     _perform(room, root_passphrase, now, change)
 
 
 def revoke(room: KeyRoom, key_id: str, *, reason: str, root_passphrase: bytes, now: datetime) -> None:
-    """Withdraw the trust in everything a key signed, for good. `reason` is published: 1 to 200 characters."""
+    """Withdraw the trust in everything a key has signed. Cannot be undone. `reason` is published: 1 to 200 characters."""
     if not (reason.isprintable() and reason.strip() and len(reason) <= MAX_REASON):
         raise _refuse(
             f"撤销须写明原因（1 至 {MAX_REASON} 字）", f"a revocation needs a reason of 1 to {MAX_REASON} characters"
@@ -131,7 +126,7 @@ def revoke(room: KeyRoom, key_id: str, *, reason: str, root_passphrase: bytes, n
     def change(keys: Sequence[KeyRecord]) -> _Change:
         record = _find(keys, key_id)
         if record.state is KeyState.REVOKED:
-            raise _refuse(f"密钥 {key_id} 早已撤销", f"key {key_id} is revoked already")
+            raise _refuse(f"密钥 {key_id} 已经撤销", f"key {key_id} is already revoked")
         revoked = msgspec.structs.replace(
             record, state=KeyState.REVOKED, revoked_at=now.replace(microsecond=0), reason=reason.strip()
         )
@@ -141,7 +136,7 @@ def revoke(room: KeyRoom, key_id: str, *, reason: str, root_passphrase: bytes, n
 
 
 def publish(room: KeyRoom, document: bytes) -> Keyring:
-    """Put a keyring in place that the root signed on another machine. Raises KeyringError if it is older or not right."""
+    """Install a keyring that was signed on another machine. Raises KeyringError if it cannot be verified or is older."""
     with locked(_lock(room)):
         root, previous = read_root(room.root_public), current(room)
         following = previous.successor(document, root) if previous else Keyring.load(document, root)
@@ -150,17 +145,17 @@ def publish(room: KeyRoom, document: bytes) -> Keyring:
 
 
 def current(room: KeyRoom) -> Keyring | None:
-    """The keyring in force, or None before the first.
+    """The current keyring, or None before the first.
 
-    Raises KeyringError when it is not right, or older than what was last published from here: a
-    ceremony on an old copy would publish it anew and take a revocation back.
+    Raises KeyringError if it cannot be verified, or if it is older than the last one published from here: a ceremony on an
+    old copy would publish it again and undo a revocation.
     """
     last = _last_serial(room)
     if not room.keyring.exists():
         if last:
             raise _refuse(
                 f"{room.keyring} 不见了，而此前已发布到序号 {last}；请先恢复该文件",
-                f"{room.keyring} is gone although serial {last} was published; restore it first",
+                f"{room.keyring} is missing although serial {last} was published; restore it first",
             )
         return None
     keyring = Keyring.load(read_public(room.keyring), read_root(room.root_public))
@@ -182,7 +177,7 @@ def _last_serial(room: KeyRoom) -> int:
         return 0
     text = read_public(path).decode("ascii", "replace").strip()
     if not text.isdecimal():
-        raise _refuse(f"{path} 里不是序号", f"{path} does not hold a serial")
+        raise _refuse(f"{path} 里不是序号", f"{path} does not contain a serial")
     return int(text)
 
 
@@ -208,7 +203,7 @@ def _perform(
 def _signed(room: KeyRoom, root: FileKey, content: Document) -> Keyring:
     body = body_of(content)
     raw = assembled(body, es256.key_id(root.public), root.sign_raw(signed_bytes_of(body)))
-    return Keyring.load(raw, read_root(room.root_public))  # as every reader will see it, before one does
+    return Keyring.load(raw, read_root(room.root_public))  # verified like in every reader, before it is published
 
 
 def _install(room: KeyRoom, keyring: Keyring) -> None:
@@ -221,10 +216,10 @@ def _new_key(
 ) -> KeyRecord:
     _check_passphrase(passphrase)
     if not FINISHING < validity <= MAX_VALIDITY:
-        zh, en = "有效期须大于 1 天、不超过 3660 天", "a key is valid for more than 1 day and at most 3660"
+        zh, en = "有效期须大于 1 天、不超过 3660 天", "a key must be valid for more than 1 day and at most 3660 days"
         raise _refuse(zh, en)
     _check_same_passphrase(room, keys, passphrase)
-    private, key_id = _drawn(room, {record.id for record in keys})
+    private, key_id = _unique_key(room, {record.id for record in keys})
     path = key_path(room.keys_dir.absolute(), key_id)
     write_secret(path, private.encrypted(passphrase))
     open_key(path.as_uri(), passphrase, private.public)
@@ -234,15 +229,15 @@ def _new_key(
 
 
 def _check_same_passphrase(room: KeyRoom, keys: Sequence[KeyRecord], passphrase: bytes) -> None:
-    """The signer opens all its keys with one passphrase: another one would leave it without the new key."""
+    """Raises KeyringError if the other keys have another passphrase: the signer opens all keys with the same one."""
     for record in keys:
         path = key_path(room.keys_dir, record.id)
         if record.state in {KeyState.ACTIVE, KeyState.RETIRING} and path.exists():
             decrypted(path, passphrase)
 
 
-def _drawn(room: KeyRoom, taken: set[str]) -> tuple[FileKey, str]:
-    """A key whose id (20 bits) no other key has: seldom, the first one drawn will not do."""
+def _unique_key(room: KeyRoom, taken: set[str]) -> tuple[FileKey, str]:
+    """A new key whose id is unique. An id has 20 bits, so the first key may have the id of another."""
     while True:
         private = generated()
         key_id = es256.key_id(private.public)
@@ -254,8 +249,8 @@ def _find(keys: Sequence[KeyRecord], key_id: str) -> KeyRecord:
     for record in keys:
         if record.id == key_id:
             return record
-    known = ", ".join(record.id for record in keys) or "-"
-    raise _refuse(f"公钥环里没有密钥 {key_id}；已有：{known}", f"no key {key_id} in the keyring; it has: {known}")
+    ids = ", ".join(record.id for record in keys) or "-"
+    raise _refuse(f"公钥环里没有密钥 {key_id}；已有：{ids}", f"no key {key_id} in the keyring; it has: {ids}")
 
 
 def _with(keys: Sequence[KeyRecord], changed: KeyRecord) -> list[KeyRecord]:

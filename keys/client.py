@@ -1,8 +1,7 @@
-"""The signer as the authority sees it: asks over the unix socket, holds no private key.
+"""The authority's client of the signer: it sends requests over the unix socket and has no private key.
 
-Chunks of some ten thousand items keep both sides busy; N threads asking at once are served by N
-processes of the signer. A batch notes the key it began with and goes on asking for that one: a
-rotation leaves that key `retiring`, which still finishes what it began.
+Chunks of some ten thousand items keep both sides busy. N threads are served by N processes of the signer. A batch remembers
+its first key and is finished with that key: after a rotation it is `retiring` and may still sign for such batches.
 """
 
 from __future__ import annotations
@@ -43,10 +42,10 @@ Slots = bytes | npt.NDArray[np.uint64]
 
 
 class SigningService(Protocol):
-    """Whoever signs codes. Every method raises SignerUnavailable (try later) or SignerError (it refused)."""
+    """Signs codes. Every method raises SignerUnavailable (try again later) or SignerError (the request was refused)."""
 
     def active_key(self) -> str:
-        """The id of the key a new batch begins with."""
+        """The id of the key for a new batch."""
         ...
 
     def sign_product(self, key_id: str, gtin: str) -> bytes:
@@ -67,10 +66,10 @@ def _packed(slots: Slots) -> bytes:
 
 
 class SignerClient:
-    """The signer behind a unix socket; any number of threads may share one.
+    """A client of the signer on a unix socket. Any number of threads may share it.
 
-    `timeout` bounds one request in seconds, waiting for a free process of the signer included. A
-    request that failed has changed nothing, signatures are deterministic, so it may be repeated.
+    `timeout` is the time for one request in seconds, including the wait for a free process of the signer. A failed request
+    has changed nothing, and signatures are deterministic, so a request may be repeated.
     """
 
     def __init__(self, socket_path: Path, timeout: float = 30.0) -> None:
@@ -84,18 +83,18 @@ class SignerClient:
         self.close()
 
     def close(self) -> None:
-        """Nothing is held between requests; this is here so that the client reads like any other resource."""
+        """Do nothing: there is no connection between requests. A client is closed like any other resource."""
 
     def active_key(self) -> str:
-        """The id of the key a new batch begins with. Raises as `Signer` says."""
+        """The id of the key for a new batch. Raises as `SigningService` says."""
         return self._ask(ActiveKey()).key_id
 
     def sign_product(self, key_id: str, gtin: str) -> bytes:
-        """The signature of a product code. Raises as `Signer` says."""
+        """The signature of a product code. Raises as `SigningService` says."""
         return self._signed(SignProductCode(key_id, gtin), 1)
 
     def sign_lot(self, key_id: str, gtin: str, lot: str) -> bytes:
-        """The signature of a lot code. Raises as `Signer` says."""
+        """The signature of a lot code. Raises as `SigningService` says."""
         return self._signed(SignLotCode(key_id, gtin, lot), 1)
 
     def sign_items(self, key_id: str, gtin: str, batch: int, slots: Slots) -> bytes:
@@ -114,7 +113,7 @@ class SignerClient:
         try:
             with self._connected(until) as connection:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                    send(connection, request)  # a refusal may be waiting although not all was taken
+                    send(connection, request)  # the signer may have refused before it read everything
                 answer = _ANSWERS.decode(receive(connection, MAX_ANSWER, until - time.monotonic()))
         except (OSError, EOFError, ValueError, msgspec.MsgspecError) as error:
             raise self._unavailable(type(error).__name__) from error
@@ -138,12 +137,12 @@ class SignerClient:
         while True:
             try:
                 return connection.connect(self._path)
-            except BlockingIOError:  # the signer's queue is full: every process is busy and more wait
+            except BlockingIOError:  # the queue of the socket is full: every process is busy
                 if time.monotonic() > until:
                     raise
                 time.sleep(_QUEUE_FULL_PAUSE)
 
     def _unavailable(self, why: str) -> SignerUnavailable:
         zh = f"签名服务没有应答（{self._path}，{why}）；请确认它在运行，然后重试"
-        en = f"the signer at {self._path} does not answer ({why}); see that it runs, then try again"
+        en = f"the signer at {self._path} does not answer ({why}); check that it runs, then try again"
         return SignerUnavailable(Text(zh, en))

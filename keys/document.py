@@ -1,14 +1,13 @@
-r"""The keyring document: its shape, its canonical bytes, and the root signature over them.
+r"""The keyring document: its fields, its canonical bytes, and the root signature over them.
 
     {"version": 1, "serial": 7, "issued": "2026-11-21T02:00:00Z",
      "keys": [{"id": "K7QX", "suite": "ES256", "public": {"kty": "EC", "crv": "P-256", "x": …, "y": …},
                "not_before": …, "not_after": …, "state": "active"}, …],
      "signature": {"root": "RT3A", "alg": "ES256", "value": base64url of raw r‖s}}
 
-Signed are `b"zpcode-keyring/1\n"` and the document without `signature` as canonical JSON
-(RFC 8785). Values are strings, whole numbers below 2⁵³, lists and objects with ASCII names, and for
-those Python's `json.dumps` with sorted keys and no blanks *is* RFC 8785: its own form of numbers and
-its order of names by UTF-16 only differ for fractions and for names outside the BMP.
+The signed bytes are `b"zpcode-keyring/1\n"` and the document without `signature` as canonical JSON (RFC 8785). Values are
+strings, integers below 2⁵³, lists, and objects with ASCII names. For these, Python's `json.dumps` with sorted keys and no
+blanks gives the same bytes as RFC 8785. The two differ only for fractions and for names outside the BMP.
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ KeyId = Annotated[str, Meta(pattern=r"\A[A-Z2-7]{4}\Z")]
 
 
 class KeyState(enum.StrEnum):
-    """What a key may still do. Every state but `revoked` verifies what was signed under it."""
+    """What a key may still do. In every state but `revoked`, its signatures stay valid."""
 
-    ACTIVE = "active"  # signs; new batches begin with it
-    RETIRING = "retiring"  # signs only what batches begun under it still need
+    ACTIVE = "active"  # signs, also for new batches
+    RETIRING = "retiring"  # signs only for the batches it has started
     RETIRED = "retired"  # signs nothing
-    REVOKED = "revoked"  # signs nothing, and what it signed is no longer trusted
+    REVOKED = "revoked"  # signs nothing, and its signatures are not trusted
 
 
 class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One key as published. `not_before` and `not_after` bound signing; verifying goes on after them."""
+    """One key as published. It may sign from `not_before` to `not_after`; its signatures stay valid after that."""
 
     id: KeyId
     suite: Annotated[str, Meta(min_length=1, max_length=32)]
@@ -73,14 +72,14 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def refusal(zh: str, en: str) -> KeyringError:
-    """A KeyringError that opens by saying that the keyring is the matter."""
+    """A KeyringError whose text begins with: the keyring cannot be trusted."""
     return KeyringError(Text(f"公钥环不可信：{zh}", f"the keyring cannot be trusted: {en}"))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("the same name twice")  # two readers could each take another one
+        raise ValueError("the same name twice")  # two readers could use different values
     return members
 
 
@@ -97,12 +96,12 @@ def _plain(value: object) -> bool:
 
 
 def signed_bytes_of(body: dict[str, Any]) -> bytes:
-    """The bytes the root signs for a document without `signature`, in plain JSON types.
+    """The bytes that the root key signs, for a document without `signature` in plain JSON types.
 
-    Raises ValueError when a value is of a kind whose canonical form is not certain here.
+    Raises ValueError for a value whose canonical form `json.dumps` does not guarantee.
     """
     if not _plain(body):
-        raise ValueError("a value that is neither text nor a whole number below 2^53")
+        raise ValueError("a value that is neither text nor an integer below 2^53")
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return PREFIX + text.encode("utf-8")
 
@@ -114,7 +113,7 @@ def body_of(document: Document) -> dict[str, Any]:
 
 
 def assembled(body: dict[str, Any], root: str, signature: bytes) -> bytes:
-    """The file: body and root signature, indented for a person to read (the signature does not mind)."""
+    """The file: body and root signature, indented for people. The signature does not depend on the layout."""
     value = {"root": root, "alg": es256.NAME, "value": es256.b64url(signature)}
     return json.dumps({**body, "signature": value}, indent=2, ensure_ascii=False).encode("utf-8") + b"\n"
 
@@ -138,18 +137,18 @@ def _check_signature(body: dict[str, Any], signature: RootSignature, root: ec.El
     if signature.root != pinned:
         raise refusal(
             f"由根密钥 {signature.root} 签名，而固定的根密钥是 {pinned}",
-            f"root key {signature.root} signed it, the pinned root key is {pinned}",
+            f"root key {signature.root} signed it, but the pinned root key is {pinned}",
         )
     try:
-        right = es256.verify_raw(root, signed_bytes_of(body), es256.unb64url(signature.value, es256.SIGNATURE_BYTES))
+        valid = es256.verify_raw(root, signed_bytes_of(body), es256.unb64url(signature.value, es256.SIGNATURE_BYTES))
     except ValueError:
-        right = False
-    if not right:
-        raise refusal("根签名不对", "its root signature is not right")
+        valid = False
+    if not valid:
+        raise refusal("根签名不对", "its root signature is not valid")
 
 
 def root_key(root: bytes) -> ec.EllipticCurvePublicKey:
-    """The root public key in a PEM file. Raises KeyringError when it holds anything but a P-256 key."""
+    """The root public key in a PEM file. Raises KeyringError if that is not a P-256 key."""
     try:
         return es256.public_from_pem(root)
     except ValueError:
@@ -157,18 +156,18 @@ def root_key(root: bytes) -> ec.EllipticCurvePublicKey:
 
 
 def read_document(raw: bytes, root: bytes) -> Document:
-    """The document in a file's bytes, once the pinned root (PEM of a public key) has vouched for it.
+    """The document in a file's bytes, after its signature was verified with the pinned root public key (PEM).
 
-    Raises KeyringError on anything else; nothing of the content is believed before the signature is.
+    Raises KeyringError for any other file. No part of the content is used before the signature is verified.
     """
     public = root_key(root)
     body = _members(raw)
     try:
         signature = msgspec.convert(body.pop("signature", None), RootSignature)
     except msgspec.ValidationError:
-        raise refusal("没有根签名", "it carries no root signature") from None
+        raise refusal("没有根签名", "it has no root signature") from None
     _check_signature(body, signature, public)
     try:
         return msgspec.convert(body, Document)
     except msgspec.ValidationError as error:
-        raise refusal(f"内容不合规（{error}）", f"its content is not what it should be ({error})") from None
+        raise refusal(f"内容不合规（{error}）", f"its content is not valid ({error})") from None

@@ -1,8 +1,8 @@
 """The suite ES256: ECDSA on P-256 with SHA-256, signatures as raw r‖s of 64 bytes with low s.
 
 FIPS 186-5 (ECDSA), RFC 6979 (deterministic nonces, used by the signer), RFC 7518 section 3.4 (raw
-form and the name), RFC 7517 (JWK). For every signature (r, s) there is a second one, (r, n - s);
-only the one with s ≤ n/2 is accepted here, so that a message has one signature and a code one text.
+form and the name), RFC 7517 (JWK). For every signature (r, s) there is a second valid one, (r, n - s).
+Only the one with s ≤ n/2 is accepted here, so that a message has one signature and a code one text.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _from_bytes = int.from_bytes
 
 
 def verify_raw(public: ec.EllipticCurvePublicKey, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` (64 bytes, low s) is one of `message` under `public`. Never raises."""
+    """Whether `signature` (64 bytes, low s) is a signature of `message` with the key `public`. Never raises."""
     if len(signature) != SIGNATURE_BYTES:
         return False
     r, s = _from_bytes(signature[:32], "big"), _from_bytes(signature[32:], "big")
@@ -47,8 +47,8 @@ def verify_raw(public: ec.EllipticCurvePublicKey, message: bytes, signature: byt
 def raw_signature(der: bytes) -> bytes:
     """Raw r‖s with low s from a DER Ecdsa-Sig-Value (RFC 3279, section 2.2.3) for P-256.
 
-    The input comes from our own library, so its lengths are trusted: SEQUENCE, INTEGER r,
-    INTEGER s, every length below 128. By hand because it runs once for every code of a batch.
+    The input comes from the cryptography library, so its lengths are trusted: SEQUENCE, INTEGER r, INTEGER s, every length
+    below 128. It is parsed by hand because this runs once for every code of a batch.
     """
     end = 4 + der[3]
     s = _from_bytes(der[end + 2 :], "big")
@@ -58,7 +58,7 @@ def raw_signature(der: bytes) -> bytes:
 
 
 def spki(public: ec.EllipticCurvePublicKey) -> bytes:
-    """The key's DER SubjectPublicKeyInfo (RFC 5480), which its id is the hash of."""
+    """The key's DER SubjectPublicKeyInfo (RFC 5480). The key's id is made from its hash."""
     return public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
@@ -73,7 +73,7 @@ def b64url(raw: bytes) -> str:
 
 
 def unb64url(text: str, size: int) -> bytes:
-    """`size` bytes from base64url without padding in its one canonical text. Raises ValueError otherwise."""
+    """`size` bytes from base64url without padding. Raises ValueError for any text but the canonical one."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except binascii.Error as error:
@@ -84,7 +84,7 @@ def unb64url(text: str, size: int) -> bytes:
 
 
 def jwk_of(public: ec.EllipticCurvePublicKey) -> dict[str, str]:
-    """The public key as a JWK: kty, crv, x, y and nothing else."""
+    """The public key as a JWK with exactly kty, crv, x and y."""
     numbers = public.public_numbers()
     x, y = (b64url(number.to_bytes(_COORDINATE, "big")) for number in (numbers.x, numbers.y))
     return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
@@ -93,8 +93,8 @@ def jwk_of(public: ec.EllipticCurvePublicKey) -> dict[str, str]:
 def public_from_jwk(jwk: Mapping[str, str]) -> ec.EllipticCurvePublicKey:
     """The public key in a JWK.
 
-    Raises ValueError when a member is missing or one too many (a `d` would be a private key laid
-    open), when the curve is another one, or when the point is not on it.
+    Raises ValueError if a member is missing or there is another one (`d` would be a published private key), if the curve is
+    not P-256, or if the point is not on the curve.
     """
     if set(jwk) != _MEMBERS or jwk["kty"] != "EC" or jwk["crv"] != "P-256":
         raise ValueError("jwk")
@@ -103,16 +103,16 @@ def public_from_jwk(jwk: Mapping[str, str]) -> ec.EllipticCurvePublicKey:
 
 
 def public_pem(public: ec.EllipticCurvePublicKey) -> bytes:
-    """The public key in PEM, the form the root is pinned in."""
+    """The public key in PEM, the form of the pinned root public key."""
     return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def public_from_pem(pem: bytes) -> ec.EllipticCurvePublicKey:
-    """The P-256 public key in a PEM file. Raises ValueError when it holds anything else."""
+    """The P-256 public key in a PEM file. Raises ValueError for any other content."""
     try:
         key = serialization.load_pem_public_key(pem)
-    except Exception as error:  # the library's own list of exceptions is open-ended
+    except Exception as error:  # the library does not list its exceptions
         raise ValueError("pem") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise ValueError("curve")  # noqa: TRY004 - one class for everything that is wrong with the file
+        raise ValueError("curve")  # noqa: TRY004 - one class for every fault of the file
     return key

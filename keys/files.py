@@ -1,7 +1,6 @@
-"""Files of the key room: secrets are read only from files nobody else can read, and written whole.
+"""Files of keys: a secret is read only if nobody but its owner can read the file, and a file is replaced in one step.
 
-A file that anyone but its owner can read has to be taken as copied, so it is refused rather than
-repaired: the person has to know.
+A secret that others can read may have been copied. So such a file is refused and not repaired: the operator has to know.
 """
 
 from __future__ import annotations
@@ -28,29 +27,29 @@ def _unreadable(path: Path, error: OSError) -> KeyringError:
     return _refuse(f"打不开 {path}({error.strerror})", f"cannot open {path} ({error.strerror})")
 
 
-def check_secret(path: Path, found: os.stat_result) -> None:
-    """Refuse a secret file that is not plain, not the running user's, or open to others. Raises KeyringError."""
-    if not stat.S_ISREG(found.st_mode):
-        raise _refuse(f"{path} 不是普通文件", f"{path} is not a plain file")
+def check_secret(path: Path, status: os.stat_result) -> None:
+    """Raises KeyringError if a secret file is not a regular file, has another owner, or is accessible to others."""
+    if not stat.S_ISREG(status.st_mode):
+        raise _refuse(f"{path} 不是普通文件", f"{path} is not a regular file")
     user = os.geteuid()
-    if found.st_uid != user:
+    if status.st_uid != user:
         raise _refuse(
-            f"{path} 属于用户 {found.st_uid}，而当前用户是 {user}；请执行 chown {user} {path}",
-            f"{path} belongs to user {found.st_uid} and this process runs as {user}; run: chown {user} {path}",
+            f"{path} 属于用户 {status.st_uid}，而当前用户是 {user}；请执行 chown {user} {path}",
+            f"{path} belongs to user {status.st_uid} but this process runs as {user}; run: chown {user} {path}",
         )
-    mode = stat.S_IMODE(found.st_mode)
+    mode = stat.S_IMODE(status.st_mode)
     if mode not in SECRET_MODES:
         raise _refuse(
             f"{path} 的权限是 {mode:04o}，必须是 0600 或 0400；请执行 chmod 600 {path}",
-            f"{path} has mode {mode:04o} and must have 0600 or 0400; run: chmod 600 {path}",
+            f"{path} has mode {mode:04o} but must have 0600 or 0400; run: chmod 600 {path}",
         )
 
 
 def read_secret(path: Path) -> bytes:
     """A secret file's bytes (at most 64 KiB), after `check_secret`. A symbolic link is refused.
 
-    Raises KeyringError naming the file and what to do. The check is made on the open file, so that
-    it cannot be exchanged between the check and the reading.
+    Raises KeyringError with the file and what to do. The open file is checked, so it cannot be exchanged between the check
+    and the reading.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -64,7 +63,7 @@ def read_secret(path: Path) -> bytes:
 
 
 def read_public(path: Path) -> bytes:
-    """A file's bytes, whoever else may read it. Raises KeyringError naming the file when it cannot be read."""
+    """A file's bytes; others may read the file too. Raises KeyringError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -72,7 +71,7 @@ def read_public(path: Path) -> bytes:
 
 
 def make_folder(path: Path, mode: int = 0o755) -> None:
-    """Make a folder and those above it, unless they are there. Raises KeyringError when it cannot."""
+    """Make a folder and its parents if they do not exist. Raises KeyringError if that fails."""
     try:
         path.mkdir(mode=mode, parents=True, exist_ok=True)
     except OSError as error:
@@ -95,24 +94,24 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Write a new file of mode 0600, on disk when this returns.
+    """Write a new file of mode 0600. It is on disk when this returns.
 
-    Raises KeyringError when it is there already: a key is never overwritten.
+    Raises KeyringError if the file exists: a key is never overwritten.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         _write_all(descriptor, content)
         _sync_folder(path.parent)
     except FileExistsError as error:
-        raise _refuse(f"{path} 已存在，不会覆盖", f"{path} exists already and is not overwritten") from error
+        raise _refuse(f"{path} 已存在，不会覆盖", f"{path} exists and is not overwritten") from error
     except OSError as error:
         raise _refuse(f"写不了 {path}({error.strerror})", f"cannot write {path} ({error.strerror})") from error
 
 
 def replace_file(path: Path, content: bytes, mode: int) -> None:
-    """Put a whole new file in the place of `path`: a reader sees the old one or the new one, never half.
+    """Replace `path` in one step: a reader sees the old content or the new content, never a part.
 
-    Raises KeyringError when it cannot be written; the old file then stays as it was.
+    Raises KeyringError if it cannot be written; the old file is then unchanged.
     """
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
@@ -128,7 +127,7 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file of this name; waits for whoever holds it, and ends with its holder."""
+    """Hold an exclusive lock on a file of this name; waits until it is free. The lock ends with the process."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -1,8 +1,7 @@
-"""The public keyring: what a reader holds to tell a genuine seal from any other.
+"""The public keyring, with which a reader verifies seals.
 
-On the hot path of every scan, so it is quick to import and to ask: a `Keyring` has its public keys
-parsed once, `verify` costs little above the curve arithmetic. It holds no private key, and a reader
-trusts it through one pinned root public key only.
+Every scan uses it, so it is quick: a `Keyring` parses its public keys once, and `verify` costs little more than the
+arithmetic of the curve. It has no private key. A reader trusts it because of its signature by the pinned root key.
 """
 
 from __future__ import annotations
@@ -36,21 +35,21 @@ __all__ = [
 ]
 
 FINISHING: Final = timedelta(days=1)
-"""How long before its end a key begins no more batches, so that every one it began can finish."""
-_LOOK_EVERY = 0.25
+"""A key starts no new batch within this time of its end, so that every batch it has started can be finished."""
+_REREAD_SECONDS = 0.25
 
 
 class SealVerdict(enum.Enum):
-    """What a keyring says of one seal."""
+    """The verdict of a keyring on one seal."""
 
     VALID = "valid"
     INVALID = "invalid"
-    REVOKED = "revoked"  # the signature is right and its key is revoked
+    REVOKED = "revoked"  # the signature is valid, but its key is revoked
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key of the ring. `public` is None when its suite is one this reader does not know: unusable."""
+    """One key of the keyring. `public` is None if this reader does not know its suite: it cannot be used."""
 
     record: KeyRecord
     public: ec.EllipticCurvePublicKey | None
@@ -62,16 +61,16 @@ class Key:
 
     @property
     def state(self) -> KeyState:
-        """What it may still do."""
+        """What the key may still do."""
         return self.record.state
 
     def may_sign(self, now: datetime) -> bool:
-        """Whether it may sign at all: active or retiring, within its dates."""
+        """Whether the key may sign: active or retiring, within its dates."""
         signing = self.state in {KeyState.ACTIVE, KeyState.RETIRING} and self.public is not None
         return signing and self.record.not_before <= now < self.record.not_after
 
-    def may_begin(self, now: datetime) -> bool:
-        """Whether a new batch may begin with it: active, with a day left to finish what begins."""
+    def may_start_batch(self, now: datetime) -> bool:
+        """Whether the key may start a new batch: active, with a day left to finish it."""
         return self.state is KeyState.ACTIVE and self.may_sign(now) and now < self.record.not_after - FINISHING
 
 
@@ -80,7 +79,7 @@ def _key(record: KeyRecord) -> Key:
     if revoked != (record.revoked_at is not None) or revoked != (record.reason is not None):
         raise refusal(f"密钥 {record.id} 的撤销信息不完整", f"the revocation of key {record.id} is incomplete")
     if record.not_before >= record.not_after:
-        raise refusal(f"密钥 {record.id} 的有效期颠倒", f"the dates of key {record.id} are the wrong way round")
+        raise refusal(f"密钥 {record.id} 的有效期颠倒", f"key {record.id} ends before it begins")
     if record.suite != es256.NAME:
         return Key(record, None)
     try:
@@ -88,14 +87,14 @@ def _key(record: KeyRecord) -> Key:
     except ValueError:
         raise refusal(f"密钥 {record.id} 的公钥不对", f"the public key of {record.id} is not a P-256 JWK") from None
     if es256.key_id(public) != record.id:
-        raise refusal(f"密钥 {record.id} 的编号与公钥不符", f"the id of key {record.id} is not that of its public key")
+        raise refusal(f"密钥 {record.id} 的编号与公钥不符", f"the id of key {record.id} does not match its public key")
     return Key(record, public)
 
 
 class Keyring:
-    """A keyring whose root signature was right. Immutable; iterates over its keys in published order.
+    """A keyring whose root signature was verified. Immutable. Iterates over its keys in the published order.
 
-    `document` is the file as it was read, to be served at /.well-known/zpcode-keyring.json.
+    `document` is the file as it was read, which is served at /.well-known/zpcode-keyring.json.
     """
 
     __slots__ = ("_keys", "_seals", "content", "document")
@@ -105,8 +104,8 @@ class Keyring:
         self.document = document
         self._keys = {record.id: _key(record) for record in content.keys}
         if len(self._keys) != len(content.keys):
-            raise refusal("同一密钥编号出现两次", "one key id stands in it twice")
-        # What verify needs of a key and nothing more: its public half and the verdict on a right signature.
+            raise refusal("同一密钥编号出现两次", "it has the same key id twice")
+        # All that `verify_seal` needs of a key: its public half, and the verdict if the signature is valid.
         self._seals = {
             key.id: (key.public, SealVerdict.REVOKED if key.state is KeyState.REVOKED else SealVerdict.VALID)
             for key in self._keys.values()
@@ -115,20 +114,20 @@ class Keyring:
 
     @classmethod
     def load(cls, document: bytes, root: bytes) -> Keyring:
-        """A keyring from its JSON and the pinned root public key in PEM. Raises KeyringError."""
+        """A keyring from its JSON, verified with the pinned root public key (PEM). Raises KeyringError."""
         return cls(read_document(document, root), document)
 
     def successor(self, document: bytes, root: bytes) -> Keyring:
-        """The keyring that replaces this one. Raises KeyringError, also when it is older than this.
+        """The keyring that replaces this one. Raises KeyringError if it cannot be verified or is older than this one.
 
-        Without that check whoever can write the file could bring back a keyring from before a
-        revocation. The same serial with another content is refused as well.
+        Otherwise anyone who can write the file could put back a keyring from before a revocation. The same serial with other
+        content is refused too.
         """
         following = Keyring.load(document, root)
         if following.serial < self.serial:
             raise refusal(
                 f"序号 {following.serial} 早于已信任的 {self.serial}",
-                f"its serial {following.serial} is older than {self.serial}, which is trusted already",
+                f"its serial {following.serial} is older than {self.serial}, which was trusted before",
             )
         if following.serial == self.serial and following.content != self.content:
             raise refusal(
@@ -153,26 +152,26 @@ class Keyring:
         """The key of that id, whatever its state, or None."""
         return self._keys.get(key_id)
 
-    def beginning(self, now: datetime) -> Key | None:
-        """The key a new batch begins with: the active one with the latest start, or None."""
-        usable = (key for key in self if key.may_begin(now))
+    def key_for_new_batch(self, now: datetime) -> Key | None:
+        """The key for a new batch: of the active keys the one that started last; None without one."""
+        usable = (key for key in self if key.may_start_batch(now))
         return max(usable, key=lambda key: key.record.not_before, default=None)
 
     def verify(self, code: Code) -> SealVerdict:
-        """What this ring says of a code's seal. Never raises; a code without a seal is INVALID.
+        """The verdict on a code's seal; INVALID for a code without a seal. Never raises.
 
-        The suite is the key record's, never the code's, so no code can ask for a weaker one.
+        The suite comes from the key's record and never from the code, so no code can choose a weaker one.
         """
         return SealVerdict.INVALID if code.seal is None else self.verify_seal(code.seal, code.identity.path)
 
     def verify_seal(self, seal: Seal, path: str) -> SealVerdict:
-        """What this ring says of a seal over a canonical path. Never raises."""
+        """The verdict on a seal over a canonical path. Never raises."""
         entry = self._seals.get(seal.key_id)
         if entry is None:
             return SealVerdict.INVALID
         try:
             message = signed_bytes(seal.key_id, path)
-        except UnicodeEncodeError:  # a code built by hand; `link.parse` lets only ASCII through
+        except UnicodeEncodeError:  # only a code built by hand: `link.parse` accepts ASCII only
             return SealVerdict.INVALID
         public, verdict = entry
         return verdict if es256.verify_raw(public, message, seal.signature) else SealVerdict.INVALID
@@ -184,7 +183,7 @@ def _read(path: Path) -> bytes:
 
 
 def read_root(path: Path) -> bytes:
-    """The pinned root public key's PEM. Raises KeyringError naming the file when it cannot be read."""
+    """The PEM of the pinned root public key. Raises KeyringError if the file cannot be read."""
     try:
         return _read(path)
     except OSError as error:
@@ -198,27 +197,27 @@ def root_spki(root: bytes) -> bytes:
 
 
 def fingerprint(root: bytes) -> str:
-    """What people compare to know a root by, given its PEM: SHA-256 of its SPKI, hex in eight groups of eight.
+    """The fingerprint of a root public key (PEM), which people compare: SHA-256 of its SPKI, hex in eight groups of eight.
 
-    The four characters of its id are too few for that: others can make a key with the same ones.
-    Raises KeyringError when it is not a P-256 key.
+    The key's id is too short for this: an attacker can make a key with the same four characters. Raises KeyringError if it is
+    not a P-256 key.
     """
     digits = hashlib.sha256(root_spki(root)).hexdigest()
     return " ".join(digits[at : at + 8] for at in range(0, len(digits), 8))
 
 
 class KeyringFile:
-    """The keyring in a file, followed as it is replaced. Raises KeyringError if the first reading fails.
+    """The keyring in a file that may be replaced at any time. Raises KeyringError if it cannot be read at first.
 
-    `clock` is monotonic, in seconds; the file is looked at most every 0.25 s of it. A replacement
-    that is damaged, unsigned or older leaves the last good keyring in force, and `problem` says why.
+    `clock` gives monotonic seconds; the file is checked at most every 0.25 s. If a new file is damaged, unsigned or older, the
+    last good keyring stays in use and `problem` says why.
     """
 
     __slots__ = ("_clock", "_keyring", "_mark", "_next", "_path", "_root", "problem")
 
     def __init__(self, path: Path, root: bytes, clock: Callable[[], float]) -> None:
         self._path, self._root, self._clock = path, root, clock
-        self._next = clock() + _LOOK_EVERY
+        self._next = clock() + _REREAD_SECONDS
         self.problem: str | None = None
         try:
             self._mark = self._stat()
@@ -227,22 +226,22 @@ class KeyringFile:
             raise refusal(f"读不到 {path}({error.strerror})", f"cannot read {path} ({error.strerror})") from error
 
     def _stat(self) -> tuple[int, int, int]:
-        found = os.stat(self._path)  # noqa: PTH116 - a third of Path.stat's cost, on the hot path
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        status = os.stat(self._path)  # noqa: PTH116 - a third of Path.stat's cost, on the hot path
+        return status.st_mtime_ns, status.st_size, status.st_ino
 
     def current(self) -> Keyring:
-        """The keyring in force."""
+        """The current keyring: a replaced file is noticed within 0.25 s."""
         if self._clock() >= self._next:
-            self._look()
+            self._check_file()
         return self._keyring
 
     def reread(self) -> Keyring:
-        """The keyring in force, after reading the file now: for a key id that the current keyring does not have."""
-        self._look()
+        """The current keyring, after checking the file now: for a key id that the last keyring does not have."""
+        self._check_file()
         return self._keyring
 
-    def _look(self) -> None:
-        self._next = self._clock() + _LOOK_EVERY
+    def _check_file(self) -> None:
+        self._next = self._clock() + _REREAD_SECONDS
         try:
             if (mark := self._stat()) == self._mark:
                 return
@@ -251,7 +250,7 @@ class KeyringFile:
             self.problem = f"cannot read {self._path} ({error.strerror}) / 读不到 {self._path}"
             self._mark = (0, 0, 0)  # read it again when it is back, even if it is the same file
             return
-        self._mark = mark  # taken before reading: a file replaced meanwhile is looked at again
+        self._mark = mark  # taken before reading: a file replaced during the reading is read again
         try:
             self._keyring = self._keyring.successor(raw, self._root)
         except KeyringError as error:

@@ -1,6 +1,6 @@
-"""The signer's socket: where it is bound, with which mode, and who is at its other end.
+"""The signer's socket: its path, its mode, and the user of a connection.
 
-unix(7): the path has at most 107 bytes; SO_PEERCRED tells the user who connected.
+unix(7): the path has at most 107 bytes; SO_PEERCRED gives the user of the process that connected.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def sole_signer(path: Path) -> Iterator[int]:
-    """Hold the lock beside the socket path, and give its descriptor. Raises SignerError when another has it."""
+    """Hold the lock beside the socket, and give its descriptor. Raises SignerError if another signer holds it."""
     lock = path.with_name(f"{path.name}.lock")
     with _explained(lock):
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -44,7 +44,7 @@ def sole_signer(path: Path) -> Iterator[int]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
-        raise _refuse(f"{path} 上已有签名服务在运行", f"a signer is running at {path} already") from None
+        raise _refuse(f"{path} 上已有签名服务在运行", f"a signer is already running at {path}") from None
     try:
         yield descriptor
     finally:
@@ -52,11 +52,11 @@ def sole_signer(path: Path) -> Iterator[int]:
 
 
 def prepare(path: Path) -> None:
-    """Make the socket's folder. Raises SignerError when the path is too long or stands for something else."""
+    """Make the socket's folder. Raises SignerError if the path is too long or is not a socket."""
     if (size := len(os.fsencode(path))) > MAX_SOCKET_PATH:
         raise _refuse(
             f"套接字路径 {path} 有 {size} 字节，最多 {MAX_SOCKET_PATH}；请用 ZPCODE_SIGNER_SOCKET 换一个短的",
-            f"the socket path {path} has {size} bytes and may have {MAX_SOCKET_PATH}; "
+            f"the socket path {path} has {size} bytes, and at most {MAX_SOCKET_PATH} are possible; "
             "set a shorter one in ZPCODE_SIGNER_SOCKET",
         )
     with _explained(path.parent):
@@ -66,10 +66,10 @@ def prepare(path: Path) -> None:
 
 
 def listen(path: Path, mode: int) -> socket.socket:
-    """A listening socket at `path`, in place of one a killed signer left behind.
+    """A listening socket at `path`. A socket left by a killed signer is replaced.
 
-    Bound under a umask, so that there is no moment in which others could connect. Only for a
-    process of one thread that holds `sole_signer`.
+    It is bound under a umask, so others can connect at no moment. Only for a process with one thread that holds
+    `sole_signer`.
     """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     umask = os.umask(0o777 & ~mode)

@@ -1,7 +1,7 @@
-"""From the fields of a request to the bytes that are signed, every field checked first.
+"""Checks the fields of a request and builds the bytes to sign from them.
 
-The signer signs nothing it has not built itself, so a caller cannot have it sign a keyring, a
-message of another protocol, or an identity whose check digit is wrong.
+The signer signs only bytes that it has built itself. So a caller cannot make it sign a keyring, a message of another protocol,
+or an identity with a wrong check digit.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ _SLOT_BYTES = 8
 
 
 def refusal(zh: str, en: str) -> SignerError:
-    """The signer's no: what was wrong with the request."""
+    """A refusal of the signer, with the reason."""
     return SignerError(Text(f"签名服务拒绝：{zh}", f"the signer refuses: {en}"))
 
 
 def messages_of(request: SignProductCode | SignLotCode | Items) -> list[bytes]:
-    """The signed bytes of every code asked for, in order. Raises SignerError naming the field that is wrong."""
+    """The bytes to sign for every code of the request, in order. Raises SignerError with the wrong field."""
     if not is_gtin14(request.gtin):
-        raise refusal(f"GTIN {request.gtin[:20]!r} 不对", f"GTIN {request.gtin[:20]!r} is not one")
+        raise refusal(f"GTIN {request.gtin[:20]!r} 不对", f"{request.gtin[:20]!r} is not a GTIN")
     if isinstance(request, Items):
         return _items(request)
     lot = request.lot if isinstance(request, SignLotCode) else None
@@ -37,7 +37,7 @@ def messages_of(request: SignProductCode | SignLotCode | Items) -> list[bytes]:
 
 def _items(request: Items) -> list[bytes]:
     if not 1 <= request.batch <= MAX_BATCH:
-        raise refusal(f"批次序号须在 1 与 {MAX_BATCH} 之间", f"the batch number is not within 1 and {MAX_BATCH}")
+        raise refusal(f"批次序号须在 1 与 {MAX_BATCH} 之间", f"the batch number is not between 1 and {MAX_BATCH}")
     count, rest = divmod(len(request.slots), _SLOT_BYTES)
     if rest or not 1 <= count <= MAX_ITEMS:
         raise refusal(f"一次须签 1 至 {MAX_ITEMS} 个", f"one request signs 1 to {MAX_ITEMS} items of 8 bytes each")

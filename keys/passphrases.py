@@ -1,4 +1,4 @@
-"""Where a passphrase comes from: a file only its owner can read, or a person at a terminal.
+"""Where a passphrase comes from: a file that only its owner can read, or a person at a terminal.
 
 Never a command-line argument or an environment variable: other processes can read those.
 """
@@ -21,10 +21,11 @@ def from_file(path: Path) -> bytes:
     return passphrase
 
 
-def obtained(path: Path | None, name: Text, setting: str, *, twice: bool = False) -> bytes:
-    """The passphrase from its file if one is set, else from the terminal, asked `twice` for a new one.
+def obtain(path: Path | None, name: Text, setting: str, *, twice: bool = False) -> bytes:
+    """The passphrase from the file `path`, or else from the terminal. A new passphrase is asked for `twice`.
 
-    Raises KeyringError naming the setting when there is neither, or when the two differ.
+    `name` is the key it is for, `setting` the variable that names the file. Raises KeyringError without file and terminal,
+    or if the two inputs differ.
     """
     if path is not None:
         return from_file(path)
@@ -37,5 +38,5 @@ def obtained(path: Path | None, name: Text, setting: str, *, twice: bool = False
         )
     typed = getpass.getpass(f"{name.zh}口令 / {name.en} passphrase: ")
     if twice and getpass.getpass("再输一次 / again: ") != typed:
-        raise KeyringError(Text("两次输入不同", "the two do not agree"))
+        raise KeyringError(Text("两次输入不同", "the two passphrases differ"))
     return typed.encode("utf-8")

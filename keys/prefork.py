@@ -1,7 +1,7 @@
-"""Several processes on one listening socket, kept alive by a parent that does nothing else.
+"""Several child processes on one listening socket, under a parent that only supervises them.
 
-The parent replaces a child that died and ends all of them with itself. Should the parent be killed,
-the pipe it holds open closes; every child watches that pipe and ends.
+The parent replaces a child that died, and stops all children when it ends. If the parent is killed, its end of a pipe closes;
+every child watches that pipe and ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NoReturn
 from keys.listening import listen, prepare, sole_signer
 
 Child = Callable[[socket.socket, int], None]
-"""What a child does with the listening socket until the descriptor given beside it becomes readable."""
+"""The work of a child on the listening socket, until the file descriptor becomes readable: the parent is gone."""
 
 _RESPAWN_PAUSE = 0.2
 _ENDING = (signal.SIGTERM, signal.SIGINT)
@@ -36,9 +36,9 @@ class Prefork:
         self._parents_own: tuple[int, ...] = ()
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT. Raises SignerError when the socket cannot be had.
+        """Serve until SIGTERM or SIGINT. Raises SignerError if the socket cannot be opened.
 
-        Takes over the signals of its process, which should have one thread.
+        It handles the signals of its process, which must have one thread only.
         """
         prepare(self._path)
         with sole_signer(self._path) as lock, listen(self._path, self._mode) as listener:
@@ -66,7 +66,7 @@ class Prefork:
             gone.append(pid)
         for pid in gone:
             if time.monotonic() - self._children.pop(pid) < 1:
-                time.sleep(_RESPAWN_PAUSE)  # one that dies at once must not keep a core busy
+                time.sleep(_RESPAWN_PAUSE)  # a child that always dies at once must not keep a core busy
         return gone
 
     def _start(self, listener: socket.socket) -> None:
@@ -77,16 +77,16 @@ class Prefork:
 
     def _child(self, listener: socket.socket) -> NoReturn:
         try:
-            for descriptor in self._parents_own:  # held here too they would outlive the parent
+            for descriptor in self._parents_own:  # a copy in the child would keep them open after the parent's end
                 os.close(descriptor)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent ends the children
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the children too, but the parent stops them
             signal.pthread_sigmask(signal.SIG_SETMASK, [])
             self._work(listener, self._parent_gone)
-        except Exception:  # noqa: BLE001 - the end of this process, whatever it was
+        except Exception:  # noqa: BLE001 - any error ends this process
             _LOG.exception("a signing process ends")
         finally:
-            os._exit(1)  # never back into the parent's code
+            os._exit(1)  # the child must not return into the parent's code
 
     def _end(self) -> None:
         for pid in self._children:

@@ -1,9 +1,8 @@
-"""What signer and client say to each other over the unix socket.
+"""The messages between signer and client on the unix socket.
 
-One connection carries one exchange: a request frame, an answer frame, then the signer closes. A
-frame is its length (4 bytes, big-endian) and MessagePack. A connection for each exchange costs some
-50 µs beside a second of signing, and in return the kernel hands each request to an idle process
-and no connection can go stale.
+A connection carries one request frame and one reply frame; then the signer closes it. A frame is its length (4 bytes,
+big-endian) and MessagePack. A new connection costs about 50 µs, and a request signs for up to a second. In return the kernel
+gives each request to an idle process, and no connection can become stale.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ import msgspec
 
 MAX_ITEMS: Final = 65_536
 MAX_REQUEST: Final = 1 << 20
-MAX_ANSWER: Final = (4 << 20) + 4096  # 65 536 signatures of 64 bytes, and the frame around them
+MAX_ANSWER: Final = (4 << 20) + 4096  # 65 536 signatures of 64 bytes, and the other fields
 MAX_SOCKET_PATH: Final = 107  # sun_path of 108 bytes with its closing zero, unix(7)
 _LENGTH = struct.Struct(">I")
 
 
 class ActiveKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="active-key"):
-    """Ask which key a new batch begins with."""
+    """Ask for the key of a new batch."""
 
 
 class SignProductCode(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="product"):
@@ -54,7 +53,7 @@ Request = ActiveKey | SignProductCode | SignLotCode | Items
 
 
 class SignerReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What comes back: a key id, signatures (64 bytes each, in the order asked), or a refusal in two languages."""
+    """The reply: a key id, signatures (64 bytes each, in the order of the request), or a refusal in two languages."""
 
     key_id: str = ""
     signatures: bytes = b""
@@ -63,7 +62,7 @@ class SignerReply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def send(connection: socket.socket, message: Request | SignerReply) -> None:
-    """Send one frame. Raises OSError, TimeoutError among them, when the other side does not take it."""
+    """Send one frame. Raises OSError (TimeoutError is one) if the other side does not read it."""
     body = msgspec.msgpack.encode(message)
     connection.sendall(_LENGTH.pack(len(body)) + body)
 
@@ -83,10 +82,10 @@ def _exactly(connection: socket.socket, size: int, until: float) -> bytearray:
 
 
 def receive(connection: socket.socket, limit: int, seconds: float) -> bytearray:
-    """One frame's body of at most `limit` bytes, within `seconds` in all.
+    """The body of one frame, at most `limit` bytes, received within `seconds`.
 
-    Raises EOFError when the other side hangs up, ValueError when the frame is too long, OSError
-    (TimeoutError among them) otherwise.
+    Raises EOFError if the other side closes the connection, ValueError if the frame is too long, and OSError (TimeoutError is
+    one) for all other faults.
     """
     until = time.monotonic() + seconds
     (size,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size, until))

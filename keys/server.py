@@ -1,9 +1,8 @@
-"""The signer as a service: what one of its processes does with the requests it takes off the socket.
+"""The signer as a service: how one of its processes answers requests.
 
-A process takes one connection, answers its one request and takes the next, so that a busy one
-takes nothing and the kernel hands every request to an idle one. Whoever connects is known by
-SO_PEERCRED before anything is read; one that is let in and then stalls costs its process at most
-the two times below.
+A process accepts one connection, answers its request and accepts the next. So the kernel gives every request to an idle
+process. SO_PEERCRED gives the client's user before anything is read. A permitted client that stalls blocks a process for at
+most the two times below.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ _REQUESTS: Final = msgspec.msgpack.Decoder(Request)
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A signer to run: its files, its socket, its number of processes (0: one for each core), who may ask.
+    """A signer to run: its files, its socket, its number of processes (0: one for each core).
 
-    `allowed_uids` are let in beside the user it runs as.
+    The users in `allowed_uids` may send requests, and so may the user it runs as.
     """
 
     keyring: Path
@@ -53,16 +52,16 @@ class Service:
 
     @property
     def uids(self) -> frozenset[int]:
-        """Every user id that may ask."""
+        """The ids of all users that may send requests."""
         return self.allowed_uids | {os.geteuid()}
 
     @property
     def mode(self) -> int:
-        """The socket's mode: our own user only, or our group too when other users are let in."""
+        """The socket's mode: for the own user only, or for the group too if other users are permitted."""
         return 0o600 if self.uids == {os.geteuid()} else 0o660
 
     def signer(self) -> KeySigner:
-        """A signer on these files. Raises KeyringError when keyring or log cannot be used."""
+        """A signer with these files. Raises KeyringError if the keyring or the log cannot be used."""
         ring = KeyringFile(self.keyring, read_root(self.root_public), time.monotonic)
         return KeySigner(ring, self.keys_dir, self.passphrase, SigningLog(self.log), lambda: datetime.now(UTC))
 
@@ -70,10 +69,10 @@ class Service:
 def run(service: Service) -> None:
     """Serve until SIGTERM or SIGINT.
 
-    Raises KeyringError when the active key does not load and prove itself, SignerError when the
-    socket cannot be had: a signer that could not sign does not start.
+    Raises KeyringError if the active key cannot be loaded or does not match the keyring, SignerError if the socket cannot be
+    opened: a signer that could not sign does not start.
     """
-    _prove(service.signer())
+    _check_active_key(service.signer())
 
     def child(listener: socket.socket, parent_gone: int) -> None:
         _serve(listener, parent_gone, service.signer(), service.uids)
@@ -81,10 +80,10 @@ def run(service: Service) -> None:
     Prefork(service.socket, service.mode, service.processes or os.cpu_count() or 1, child).run()
 
 
-def _prove(signer: KeySigner) -> None:
+def _check_active_key(signer: KeySigner) -> None:
     try:
         signer.load_active()
-    except SignerError as error:  # none is active now; one may be created while this runs
+    except SignerError as error:  # no key is active; one may be created while the signer runs
         _LOG.warning("%s", error.text.en)
 
 
@@ -95,21 +94,21 @@ def _serve(listener: socket.socket, parent_gone: int, signer: KeySigner, uids: f
             return
         try:
             connection, _ = listener.accept()
-        except BlockingIOError:  # another process was quicker
+        except BlockingIOError:  # another process accepted it
             continue
         with connection:
             connection.settimeout(REQUEST_SECONDS)
             try:
                 _exchange(connection, signer, uids)
             except (OSError, EOFError) as error:
-                _LOG.info("whoever asked went away or stalled: %s", type(error).__name__)
+                _LOG.info("the client disconnected or stalled: %s", type(error).__name__)
 
 
 def _exchange(connection: socket.socket, signer: KeySigner, uids: frozenset[int]) -> None:
     uid = peer_uid(connection)
     if uid not in uids:
-        _LOG.warning("user %d is not let in", uid)
-        reply = _no(refusal(f"用户 {uid} 无权使用", f"user {uid} may not ask"))
+        _LOG.warning("user %d is not permitted", uid)
+        reply = _refused(refusal(f"用户 {uid} 无权使用", f"user {uid} is not permitted"))
     else:
         reply = _reply(connection, signer, uid)
     connection.settimeout(ANSWER_SECONDS)
@@ -120,25 +119,27 @@ def _reply(connection: socket.socket, signer: KeySigner, uid: int) -> SignerRepl
     try:
         request = _REQUESTS.decode(receive(connection, MAX_REQUEST, REQUEST_SECONDS))
     except (ValueError, msgspec.MsgspecError):
-        _LOG.warning("a frame that is no request, from user %d", uid)
-        return _no(refusal("请求帧不合规", "that is no request frame"))
+        _LOG.warning("a frame from user %d is not a request", uid)
+        return _refused(refusal("请求帧不合规", "the frame is not a request"))
     return answer(signer, request, uid)
 
 
 def answer(signer: KeySigner, request: Request, uid: int) -> SignerReply:
-    """What the signer says to one request of user `uid`; everything it refuses becomes a refusal in words."""
+    """The reply to one request of user `uid`. Every error becomes a refusal with a text."""
     try:
         if isinstance(request, ActiveKey):
             return SignerReply(key_id=signer.active_key())
         return SignerReply(signatures=signer.sign(request, uid))
     except KeyringError:
-        # Its words name files of this machine: for our own log, not for whoever asked.
+        # The text of the error names files of this machine: it belongs in the log, not in the reply.
         _LOG.exception("a private key cannot be used")
-        return _no(refusal("私钥不可用，原因见签名服务的日志", "the private key cannot be used; its log says why"))
+        return _refused(
+            refusal("私钥不可用，原因见签名服务的日志", "the private key cannot be used; the signer's log says why")
+        )
     except SignerError as error:
         _LOG.warning("refused: %s", error.text.en)
-        return _no(error)
+        return _refused(error)
 
 
-def _no(error: SignerError) -> SignerReply:
+def _refused(error: SignerError) -> SignerReply:
     return SignerReply(zh=error.text.zh, en=error.text.en)

@@ -1,7 +1,7 @@
-"""Every setting of the signer and of the ceremonies. Only `keys.__main__` reads it.
+"""The settings of the signer and of the ceremonies. Only `keys.__main__` reads them.
 
-Each is an environment variable with the prefix `ZPCODE_`, and most have a flag of `zpkeys` beside
-it; docs/settings.md lists them all.
+Each is an environment variable with the prefix `ZPCODE_`; for most there is an option of `zpkeys` too. docs/settings.md lists
+all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class KeySettings(BaseSettings):
-    """Where keys, keyring, socket and log are. A path left empty has its place under `home`."""
+    """The paths of keys, keyring, socket and log. An empty path means its default below `home`."""
 
     model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore")
 
@@ -56,7 +56,7 @@ class KeySettings(BaseSettings):
             if getattr(self, name) == Path():
                 setattr(self, name, self.home / place)
         for name in ("key_passphrase_file", "root_passphrase_file"):
-            if getattr(self, name) == Path():  # set, but to nothing
+            if getattr(self, name) == Path():  # the variable is set to an empty text
                 setattr(self, name, None)
         return self
 

@@ -1,8 +1,7 @@
-"""The private keys: where they are found, how they are proven, and what they sign.
+"""The private keys: how they are opened and tested, and what they may sign.
 
-A private key is named by a URI, so that one in a file becomes one in an HSM or a cloud service by
-another name: `SCHEMES` has an opener for each scheme, and what an opener returns only needs to
-sign. Imported by `keys.server` and `keys.ceremony` and by nothing else.
+A URI names a private key, so that a key can move from a file to an HSM or a cloud service: `SCHEMES` has an opener for each
+scheme of URI, and an opener returns an object that signs. Only `keys.server` and `keys.ceremony` import this module.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ from keys.signing_log import SigningLog, entry
 from zpcode.errors import KeyringError, Text
 
 _LOG = logging.getLogger(__name__)
-_CHALLENGE = b"zpcode-proof/1\n"  # no code and no keyring begins like this
+_CHALLENGE = b"zpcode-proof/1\n"  # no signed bytes of a code or a keyring begin like this
 _ALGORITHM = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)  # RFC 6979
 
 
 class SigningKey(Protocol):
-    """A private key of the suite ES256, wherever it lives."""
+    """A private key of the suite ES256, in a file or elsewhere."""
 
     def sign_raw(self, message: bytes) -> bytes:
-        """The one signature of a message: 64 bytes raw r‖s, low s."""
+        """The signature of a message: 64 bytes raw r‖s, low s. The same message always gets the same signature."""
         ...
 
     def sign_each(self, messages: Sequence[bytes]) -> bytes:
-        """The signatures of many messages, end to end."""
+        """The signatures of many messages, one after the other in one byte string."""
         ...
 
 
@@ -58,16 +57,16 @@ class FileKey:
         return self._private.public_key()
 
     def sign_raw(self, message: bytes) -> bytes:
-        """The one signature of a message: 64 bytes raw r‖s, low s."""
+        """The signature of a message: 64 bytes raw r‖s, low s. The same message always gets the same signature."""
         return es256.raw_signature(self._private.sign(message, _ALGORITHM))
 
     def sign_each(self, messages: Sequence[bytes]) -> bytes:
-        """The signatures of many messages, end to end."""
+        """The signatures of many messages, one after the other in one byte string."""
         sign, raw = self._private.sign, es256.raw_signature
         return b"".join([raw(sign(message, _ALGORITHM)) for message in messages])
 
     def encrypted(self, passphrase: bytes) -> bytes:
-        """The key as encrypted PKCS#8 in PEM (RFC 5958, RFC 7468), the only form it is ever stored in."""
+        """The key as encrypted PKCS#8 in PEM (RFC 5958, RFC 7468). It is never stored in another form."""
         encryption = serialization.BestAvailableEncryption(passphrase)
         return self._private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
@@ -80,8 +79,8 @@ def generated() -> FileKey:
 def decrypted(path: Path, passphrase: bytes) -> FileKey:
     """The key in an encrypted PKCS#8 file of mode 0600 or 0400.
 
-    Raises KeyringError naming the file: mode, owner, a file without encryption, a wrong passphrase,
-    another curve. A wrong passphrase and a damaged file cannot be told apart.
+    Raises KeyringError with the file: wrong mode or owner, no encryption, a wrong passphrase, another curve. A wrong passphrase
+    and a damaged file cannot be distinguished.
     """
     pem = read_secret(path)
     if not pem.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"):
@@ -90,10 +89,13 @@ def decrypted(path: Path, passphrase: bytes) -> FileKey:
     try:
         private = serialization.load_pem_private_key(pem, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        zh, en = f"{path} 解不开：口令不对或文件损坏", f"{path} does not open: wrong passphrase, or the file is damaged"
+        zh, en = (
+            f"{path} 解不开：口令不对或文件损坏",
+            f"{path} cannot be decrypted: wrong passphrase, or the file is damaged",
+        )
         raise KeyringError(Text(zh, en)) from None
     if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(private.curve, ec.SECP256R1):
-        raise KeyringError(Text(f"{path} 不是 P-256 密钥", f"{path} does not hold a P-256 key"))
+        raise KeyringError(Text(f"{path} 不是 P-256 密钥", f"{path} is not a P-256 key"))
     return FileKey(private)
 
 
@@ -101,7 +103,7 @@ def _open_file(uri: str, passphrase: bytes) -> SigningKey:
     parts = urlsplit(uri)
     path = Path(unquote(parts.path))
     if parts.netloc or parts.query or parts.fragment or not path.is_absolute():
-        zh, en = f"{uri} 应写成 file:///绝对路径", f"{uri} should read file:///absolute/path"
+        zh, en = f"{uri} 应写成 file:///绝对路径", f"{uri} must have the form file:///absolute/path"
         raise KeyringError(Text(zh, en))
     return decrypted(path, passphrase)
 
@@ -111,15 +113,15 @@ SCHEMES: Final[Mapping[str, Callable[[str, bytes], SigningKey]]] = {"file": _ope
 
 
 def open_key(uri: str, passphrase: bytes, public: ec.EllipticCurvePublicKey) -> SigningKey:
-    """The private key a URI names, once it has proven that it is the private half of `public`.
+    """The private key that a URI names, after a test that it is the private half of `public`.
 
-    Raises KeyringError: unknown scheme, whatever its opener refuses, or the halves do not match.
+    Raises KeyringError: unknown scheme, an error of the opener, or the two halves do not match.
     """
     scheme = uri.partition(":")[0].lower()
     opener = SCHEMES.get(scheme)
     if opener is None:
-        known = ", ".join(sorted(SCHEMES))
-        zh, en = f"不认识 {scheme}: 形式的密钥地址，已知：{known}", f"no key scheme {scheme!r} here; known: {known}"
+        schemes = ", ".join(sorted(SCHEMES))
+        zh, en = f"不认识 {scheme}: 形式的密钥地址，已知：{schemes}", f"unknown key scheme {scheme!r}; known: {schemes}"
         raise KeyringError(Text(zh, en))
     key = opener(uri, passphrase)
     challenge = _CHALLENGE + os.urandom(32)
@@ -130,23 +132,23 @@ def open_key(uri: str, passphrase: bytes, public: ec.EllipticCurvePublicKey) -> 
 
 
 def key_path(folder: Path, key_id: str) -> Path:
-    """Where a key lies when it lies in a file."""
+    """The file of a key that is stored in a file."""
     return folder / f"{key_id}.key.pem"
 
 
 def key_uri(folder: Path, key_id: str) -> str:
-    """The URI of a key: what `KID.key.uri` in the key folder says, else the file `KID.key.pem` there."""
-    named = folder / f"{key_id}.key.uri"
-    if named.exists():
-        return read_secret(named).decode("utf-8", "replace").strip()
+    """The URI of a key: the content of `KID.key.uri` in the key folder, or else the file `KID.key.pem` there."""
+    uri_file = folder / f"{key_id}.key.uri"
+    if uri_file.exists():
+        return read_secret(uri_file).decode("utf-8", "replace").strip()
     return key_path(folder.absolute(), key_id).as_uri()
 
 
 class KeySigner:
-    """Signs what the keyring allows now, and logs it first.
+    """Signs what the current keyring permits, and logs every request before it signs.
 
-    `clock` gives aware UTC times. Keys are loaded when first needed and dropped with the keyring
-    that let them sign, so that rotation and revocation take effect without a restart.
+    `clock` gives the time in UTC, with its zone. A key is loaded at its first use and forgotten when the keyring changes, so
+    that rotation and revocation take effect without a restart.
     """
 
     def __init__(
@@ -154,27 +156,27 @@ class KeySigner:
     ) -> None:
         self._file, self._folder, self._passphrase = keyring, folder, passphrase
         self._log, self._clock = log, clock
-        self._seen, self._problem = keyring.current(), keyring.problem
+        self._keyring, self._problem = keyring.current(), keyring.problem
         self._loaded: dict[str, SigningKey] = {}
 
     def active_key(self) -> str:
-        """The id of the key a new batch begins with. Raises SignerError when there is none."""
+        """The id of the key for a new batch. Raises SignerError if there is none."""
         return self._active().id
 
     def load_active(self) -> None:
-        """Load and prove that key. Raises SignerError when there is none, KeyringError when it is not right."""
+        """Load and test the key for a new batch. Raises SignerError if there is none, KeyringError if it cannot be used."""
         self._load(self._active())
 
     def _active(self) -> Key:
-        key = self._ring().beginning(self._clock())
+        key = self._ring().key_for_new_batch(self._clock())
         if key is None:
             raise refusal(
-                "没有可用于新批次的密钥，请执行 zpkeys rotate", "no key may begin a new batch; run: zpkeys rotate"
+                "没有可用于新批次的密钥，请执行 zpkeys rotate", "no key may start a new batch; run: zpkeys rotate"
             )
         return key
 
     def sign(self, request: SignProductCode | SignLotCode | Items, uid: int) -> bytes:
-        """The signatures of a request, 64 bytes each. Raises SignerError, or KeyringError if the key does not load."""
+        """The signatures of a request, 64 bytes each. Raises SignerError, or KeyringError if the key cannot be loaded."""
         key = self._permitted(request.key_id)
         messages = messages_of(request)
         private = self._load(key)
@@ -183,7 +185,7 @@ class KeySigner:
 
     def _load(self, key: Key) -> SigningKey:
         if key.public is None:
-            raise refusal(f"密钥 {key.id} 的算法未知", f"key {key.id} is of a suite this signer does not know")
+            raise refusal(f"密钥 {key.id} 的算法未知", f"this signer does not know the suite of key {key.id}")
         if key.id not in self._loaded:
             self._loaded[key.id] = open_key(key_uri(self._folder, key.id), self._passphrase, key.public)
         return self._loaded[key.id]
@@ -192,9 +194,9 @@ class KeySigner:
         ring = self._file.current()
         if self._file.problem != self._problem:
             self._problem = self._file.problem
-            _LOG.warning("keyring: %s", self._problem or "good again")
-        if ring is not self._seen:
-            self._seen = ring
+            _LOG.warning("keyring: %s", self._problem or "can be trusted again")
+        if ring is not self._keyring:
+            self._keyring = ring
             self._loaded.clear()
         return ring
 
@@ -205,6 +207,6 @@ class KeySigner:
         if not key.may_sign(self._clock()):
             raise refusal(
                 f"密钥 {key_id} 现在不可签名（状态 {key.state}，有效期至 {key.record.not_after:%Y-%m-%d}）",
-                f"key {key_id} may not sign now (state {key.state}, dates to {key.record.not_after:%Y-%m-%d})",
+                f"key {key_id} may not sign now (state {key.state}, valid to {key.record.not_after:%Y-%m-%d})",
             )
         return key

@@ -1,8 +1,7 @@
-"""The signer's own log: one JSON line for each request, on file before a signature leaves.
+"""The signer's own log: one JSON line for each request, written before a signature is returned.
 
-It says what was signed without holding a signature or a secret, so that after a compromise of the
-authority it can be told which codes the signer really made. Entries of several processes do not
-mix: each is one write to a file opened for appending.
+It records what was signed, without signatures and secrets. If the authority is compromised, the log shows which codes the
+signer has really signed. Entries of several processes do not mix: each is one write to a file opened for appending.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _SLOT_BYTES = 8
 def entry(
     request: SignProductCode | SignLotCode | Items, messages: list[bytes], now: datetime, uid: int
 ) -> dict[str, str | int]:
-    """What the log says of one request; `sha256` is over the signed bytes of all its codes, end to end."""
+    """The log entry of one request. `sha256` is the hash of the signed bytes of all its codes, one after the other."""
     fields: dict[str, str | int] = {
         "time": now.isoformat(),
         "uid": uid,
@@ -43,10 +42,10 @@ def entry(
 
 
 class SigningLog:
-    """The log file, mode 0600. A file moved away (log rotation) is followed by a new one.
+    """The log file, mode 0600. If it is moved away (log rotation), a new one is made.
 
-    Raises KeyringError when the file cannot be opened or others can read it. What is written
-    survives the death of the process at once; it is not forced to disk for each request.
+    Raises KeyringError if the file cannot be opened or others can read it. A written entry survives the end of the process; it
+    is not forced to disk for each request, so a power cut may lose the last ones.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,16 +69,16 @@ class SigningLog:
     def _follow(self) -> None:
         opened = os.fstat(self._descriptor)
         try:
-            there = self._path.stat()
+            current = self._path.stat()
         except FileNotFoundError:
-            there = None
-        if there is None or (there.st_dev, there.st_ino) != (opened.st_dev, opened.st_ino):
+            current = None
+        if current is None or (current.st_dev, current.st_ino) != (opened.st_dev, opened.st_ino):
             fresh = self._open()
             os.close(self._descriptor)
             self._descriptor = fresh
 
     def append(self, fields: dict[str, str | int]) -> None:
-        """Write one entry. Raises SignerError when it is not wholly written: then nothing may be signed."""
+        """Write one entry. Raises SignerError if it is not completely written: then nothing may be signed."""
         line = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8") + b"\n"
         try:
             self._follow()
@@ -90,7 +89,7 @@ class SigningLog:
             raise self._unwritten()
 
     def _unwritten(self) -> SignerError:
-        return refusal("写不了签名日志，因此不签名", "it cannot write its log, and signs nothing unlogged")
+        return refusal("写不了签名日志，因此不签名", "it cannot write its log, so it signs nothing")
 
     def close(self) -> None:
         """Close the file."""

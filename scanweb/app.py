@@ -148,7 +148,7 @@ class App:
     def health(self) -> dict[str, Any]:
         """The body of /readyz. The process is ready while it can confirm the status of a code."""
         keyring = self.keyring.current()
-        signing = keyring.beginning(datetime.now(UTC))
+        signing = keyring.key_for_new_batch(datetime.now(UTC))
         return {
             "ready": self.freshness.state != "nowhere" and self.loop_lag.rounds_grow,
             "answers_from": self.freshness.state,

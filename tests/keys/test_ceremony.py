@@ -98,7 +98,7 @@ def test_a_revocation_is_never_taken_back(room: KeyRoom) -> None:
     first = create(room, NOW)
     revoke(room, first, NOW)
     for again in (retire, revoke):
-        with pytest.raises(KeyringError, match="revoked already"):
+        with pytest.raises(KeyringError, match="already revoked"):
             again(room, first, NOW)
     second = create(room, NOW)
     rotate(room, NOW)
@@ -175,7 +175,7 @@ def test_an_old_copy_of_the_keyring_is_not_built_upon(room: KeyRoom) -> None:
     with pytest.raises(KeyringError, match="has serial 1 although 2"):
         rotate(room, NOW)
     room.keyring.unlink()
-    with pytest.raises(KeyringError, match="is gone although serial 2"):
+    with pytest.raises(KeyringError, match="is missing although serial 2"):
         create(room, NOW)
     room.keyring.write_bytes(latest)
     create(room, NOW)

@@ -273,7 +273,7 @@ def test_a_public_key_that_is_none_is_refused(
 
 def test_an_id_that_is_not_the_hash_of_its_key_is_refused(room: KeyRoom) -> None:
     other = "AAAA" if only(room).id != "AAAA" else "BBBB"
-    assert "is not that of its public key" in refused(room, republished(room, id=other))
+    assert "does not match its public key" in refused(room, republished(room, id=other))
 
 
 def test_a_key_that_stands_twice_is_refused(room: KeyRoom) -> None:
@@ -318,7 +318,7 @@ def test_a_key_signs_within_its_dates_and_begins_nothing_it_could_not_finish(roo
     end = key.record.not_after
     tick = timedelta(seconds=1)
     assert [key.may_sign(at) for at in (NOW - tick, NOW, end - tick, end)] == [False, True, True, False]
-    assert [key.may_begin(at) for at in (NOW - tick, NOW, end - FINISHING - tick, end - FINISHING)] == [
+    assert [key.may_start_batch(at) for at in (NOW - tick, NOW, end - FINISHING - tick, end - FINISHING)] == [
         False, True, True, False,
     ]  # fmt: skip
 
@@ -327,12 +327,12 @@ def test_only_the_active_key_begins_and_a_retiring_one_still_signs(own_room: Key
     first = only(own_room).id
     second = rotate(own_room, NOW)
     found = ring(own_room)
-    beginning, retiring = found.beginning(NOW), found.get(first)
+    beginning, retiring = found.key_for_new_batch(NOW), found.get(first)
     assert beginning is not None
     assert retiring is not None
     assert beginning.id == second
     assert retiring.may_sign(NOW)
-    assert not retiring.may_begin(NOW)
+    assert not retiring.may_start_batch(NOW)
 
 
 def test_reading_a_keyring_needs_neither_numpy_nor_any_private_key() -> None:

@@ -114,7 +114,7 @@ def test_a_key_that_does_not_match_its_public_half_is_refused(room: KeyRoom, key
 
 def test_an_unknown_scheme_is_refused_and_the_known_ones_are_named(room: KeyRoom, key_id: str) -> None:
     public = private(room, key_id).public
-    with pytest.raises(KeyringError, match=r"'pkcs11' here; known: file"):
+    with pytest.raises(KeyringError, match=r"unknown key scheme 'pkcs11'; known: file"):
         open_key("pkcs11:token=zp;object=K1", PASSPHRASE, public)
 
 

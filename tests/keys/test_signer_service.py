@@ -144,7 +144,7 @@ def test_a_process_that_hangs_keeps_nobody_waiting(signer: RunningSigner) -> Non
 )
 def test_a_frame_that_is_no_request_is_refused_and_the_signer_goes_on(signer: RunningSigner, data: bytes) -> None:
     before = signer.children()
-    assert raw_exchange(signer, data).en == "the signer refuses: that is no request frame"
+    assert raw_exchange(signer, data).en == "the signer refuses: the frame is not a request"
     assert signer.client.active_key() == signer.key_id
     assert signer.children() == before
 
@@ -170,7 +170,7 @@ def test_the_socket_is_its_owners_alone_unless_others_are_let_in(signer: Running
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-@pytest.mark.parametrize(("uid", "said"), [(64999, "GOOD"), (64998, "user 64998 may not ask")])
+@pytest.mark.parametrize(("uid", "said"), [(64999, "GOOD"), (64998, "user 64998 is not permitted")])
 def test_only_users_who_are_let_in_are_answered(uid: int, said: str) -> None:
     with RunningSigner(processes=1, allowed_uids="[64999]") as running:
         script = (
@@ -220,12 +220,12 @@ def test_a_second_signer_at_the_same_socket_is_refused(signer: RunningSigner) ->
         [sys.executable, "-m", "keys", "serve"], env=signer.environment, capture_output=True, text=True, check=False
     )
     assert second.returncode == 1
-    assert "is running at" in second.stderr
+    assert "is already running at" in second.stderr
     assert signer.client.active_key() == signer.key_id
 
 
 @pytest.mark.parametrize(
-    ("place", "said"), [("s" * 120, "may have 107"), ("taken", "is not a socket"), ("taken/s", "cannot be used")]
+    ("place", "said"), [("s" * 120, "at most 107"), ("taken", "is not a socket"), ("taken/s", "cannot be used")]
 )
 def test_a_socket_path_that_cannot_be_is_said_clearly(signer: RunningSigner, place: str, said: str) -> None:
     (signer.home / "taken").write_text("")
