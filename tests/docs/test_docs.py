@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +11,9 @@ from pydantic_settings import BaseSettings
 
 from keys.settings import KeySettings
 from scanweb.settings import ScanSettings
+from zpcode.api.http import problems
 from zpcode.embedded.servers import AUTHORITY_ACL, SCAN_ACL
+from zpcode.errors import Finding, Text
 from zpcode.exports.formats import EXPORTS
 from zpcode.settings import AuthoritySettings
 
@@ -55,6 +58,17 @@ def test_the_code_describes_every_setting_in_the_words_of_the_page(reader: str, 
     meanings = {name: re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", meaning) for name, meaning in rows}
     described = {f"ZPCODE_{name.upper()}": field.description for name, field in READERS[reader].model_fields.items()}
     assert described == {name: meanings[name] for name in described}
+
+
+def test_the_problem_that_the_page_shows_is_one_of_the_api(root: Path) -> None:
+    """docs/api.md, "Errors": its members, its title in both languages, its finding."""
+    shown = json.loads((root / "docs" / "api.md").read_text("utf-8").partition("```json\n")[2].partition("```")[0])
+    text = Text(shown["languages"]["zh"]["detail"], shown["languages"]["en"]["detail"])
+    (error,) = shown["errors"]
+    finding = Finding(error["reason"], Text(**error["languages"]), error["pointer"], error["value"])
+    request_id = shown["instance"].removeprefix("urn:uuid:")
+    kind = problems.KINDS[shown["type"].removeprefix("/problems/")]
+    assert shown == problems.document(kind, text, language="en", request_id=request_id, findings=(finding,))
 
 
 def test_every_link_between_documents_leads_somewhere(root: Path) -> None:
