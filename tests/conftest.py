@@ -91,9 +91,9 @@ def addresses(servers: Servers, template: str) -> Iterator[ServerAddresses]:
 @pytest.fixture
 def engine(addresses: ServerAddresses) -> Iterator[Engine]:
     """An engine on this test's own database, as the authority."""
-    found = connect(addresses.database, pool_size=5)
-    yield found
-    found.dispose()
+    own_engine = connect(addresses.database, pool_size=5)
+    yield own_engine
+    own_engine.dispose()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""Every route of the application, however FastAPI nests them, and a right request for each.
+"""Every route of the application, nested routers included, and a valid request for each.
 
-A route that is added and not entered in `REQUESTS` fails a test: nothing is left out of the walks.
+A new route without an entry in `requests` fails a test, so that the tests of all routes stay complete.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PUBLIC, ANYBODY, OPERATOR, OFFICE = "public", "anybody", "operator", "office"
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A right request of the first enterprise. `whose` tells who may send it; `owned`: it names something of theirs."""
+    """A valid request of the first enterprise. `whose` says who may send it; `owned`: it names a record of that enterprise."""
 
     whose: str
     path: str
@@ -33,9 +33,9 @@ class Sent:
     params: dict[str, str] = field(default_factory=dict)
 
 
-def routes(found: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:
-    """(method, path) of every route; HEAD, which only the OpenAPI document knows, aside."""
-    for route in found:
+def routes(candidates: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:
+    """(method, path) of every route; without HEAD, which only the OpenAPI document lists."""
+    for route in candidates:
         nested = getattr(route, "original_router", None) or getattr(route, "app", None)
         if isinstance(route, Route):
             yield from ((method, route.path) for method in route.methods or () if method != "HEAD")
@@ -46,12 +46,12 @@ def routes(found: Iterable[BaseRoute]) -> Iterator[tuple[str, str]]:
 
 
 def all_routes(app: FastAPI) -> set[tuple[str, str]]:
-    """Those of an application."""
+    """The routes of an application."""
     return set(routes(app.routes))
 
 
 def requests(world: World, *, theirs: bool = False) -> dict[tuple[str, str], Sent]:
-    """A right request for every route; with `theirs` it names what belongs to the second enterprise."""
+    """A valid request for every route; with `theirs` it names what belongs to the second enterprise."""
     gtin, uscc = (world.their_gtin, world.their_uscc) if theirs else (world.my_gtin, world.my_uscc)
     complaint = world.their_complaint if theirs else world.my_complaint
     batch = world.their_batch if theirs else world.my_batch
@@ -114,7 +114,7 @@ def requests(world: World, *, theirs: bool = False) -> dict[tuple[str, str], Sen
 
 
 def send(http: httpx.Client, method: str, sent: Sent, headers: dict[str, str] | None = None) -> httpx.Response:
-    """Send it."""
+    """Send one request."""
     return http.request(
         method,
         sent.path,

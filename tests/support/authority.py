@@ -100,7 +100,7 @@ def app(here: Authority) -> FastAPI:
 
 @pytest.fixture
 def base_url(app: FastAPI) -> Iterator[str]:
-    """Where it listens, on a port of its own."""
+    """The address where it listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
@@ -192,5 +192,5 @@ def http(base_url: str, world: World) -> Iterator[httpx.Client]:
 
 
 def as_(token: str) -> dict[str, str]:
-    """The headers of whoever holds a key."""
+    """Request headers that carry this key."""
     return {"Authorization": f"Bearer {token}"}

@@ -48,10 +48,10 @@ class Exposed:
     @property
     def labels(self) -> Mapping[str, set[str]]:
         """The label names by sample name."""
-        found: dict[str, set[str]] = {}
+        labels: dict[str, set[str]] = {}
         for sample in self.samples:
-            found.setdefault(sample.name, set()).update(sample.labels)
-        return found
+            labels.setdefault(sample.name, set()).update(sample.labels)
+        return labels
 
     def label_values(self) -> set[str]:
         """Every value of every label."""

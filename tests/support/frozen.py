@@ -1,4 +1,4 @@
-"""Servers that stand still: they accept connections and answer nothing."""
+"""Stopped servers (SIGSTOP): they accept connections and answer nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 @contextmanager
 def frozen(server: int) -> Iterator[None]:
-    """A process and its children stand still."""
+    """Stop a process and its children; let them go on at the end."""
     os.kill(server, signal.SIGSTOP)  # first: then it has no new children
     family = [server, *children(server)]
     for pid in family:
@@ -24,8 +24,8 @@ def frozen(server: int) -> Iterator[None]:
 
 
 def children(parent: int) -> list[int]:
-    """The processes that this one started. Its own list in /proc may leave some out while others of them end."""
-    found = []
+    """The processes that this one started. /proc/PID/task/*/children is not used: it may be incomplete while children end."""
+    processes = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -33,5 +33,5 @@ def children(parent: int) -> list[int]:
             except OSError:
                 continue
             if int(fields[1]) == parent:
-                found.append(int(entry.name))
-    return found
+                processes.append(int(entry.name))
+    return processes

@@ -63,12 +63,12 @@ class World:
         return run.check(replace(self.context, **changes), only=[name]).of(name)
 
     def reasons(self, name: str) -> Counter[str]:
-        """How many findings of each reason one check has, looking closely. It names what to do where there are any."""
-        found = self.of(name, deep=True)
-        assert (found.state is InvariantState.BROKEN) == bool(found.findings)
-        assert found.invariant.remedy.zh
-        assert found.invariant.remedy.en
-        return Counter(finding.reason for finding in found.findings)
+        """How many findings of each reason one check has, in a deep run. Every check names a remedy."""
+        result = self.of(name, deep=True)
+        assert (result.state is InvariantState.BROKEN) == bool(result.findings)
+        assert result.invariant.remedy.zh
+        assert result.invariant.remedy.en
+        return Counter(finding.reason for finding in result.findings)
 
     def file(self, number: int) -> Path:
         """A batch's file."""
@@ -85,7 +85,7 @@ class World:
                 connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
 
     def sql(self, statement: str, **values: Any) -> None:
-        """One statement of a tamperer."""
+        """Run one statement that tampers with the database."""
         with self.tampering() as connection:
             changed = connection.execute(text(statement), {**self.numbers, **values})
             assert changed.rowcount != 0, "the damage did nothing"
@@ -168,8 +168,8 @@ def _travelled(engine: Engine, item: int, now: datetime) -> None:
 
 def _complained(engine: Engine, now: datetime) -> None:
     """A complaint with a contact, closed."""
-    told = ComplaintForm(ComplaintKind.QUALITY, "It broke", contact="13800000000")
-    number = complaints.receive(engine, told, ComplaintSubject(), (), ticket=bytes(16), now=now).number
+    form = ComplaintForm(ComplaintKind.QUALITY, "It broke", contact="13800000000")
+    number = complaints.receive(engine, form, ComplaintSubject(), (), ticket=bytes(16), now=now).number
     complaints.take(engine, number, StepRequest(ComplaintStep.CLOSE, "Replaced"), caller=OPERATOR, now=now)
 
 

@@ -1,6 +1,6 @@
-"""As much of PromQL as the alert rules use, evaluated over made-up series: enough to see each alert fire and rest.
+"""As much of PromQL as the alert rules use, evaluated over made-up series: enough to see each alert fire and stop.
 
-The grammar is promql-parser's (Prometheus's own, in Rust); this gives it meaning. Instant vectors are dictionaries from
+promql-parser (Prometheus's grammar, in Rust) parses; this module evaluates. Instant vectors are dictionaries from
 label sets to values. `rate` and `increase` are not extrapolated to the edges of their range: a rule that depends on
 that would be a bad rule. promtool, where there is one, reads the same scenarios.
 """
@@ -42,9 +42,9 @@ class Series:
 
     def add(self, selector: str, values: str) -> None:
         """One series: `name{label="value"}`, and `1 2 0+5x10 _x3`."""
-        found: Any = promql.parse(selector)
-        labels = {matcher.name: matcher.value for matcher in found.matchers.matchers}
-        self._samples[frozenset((labels | {NAME: found.name}).items())] = list(_expanded(values))
+        parsed: Any = promql.parse(selector)
+        labels = {matcher.name: matcher.value for matcher in parsed.matchers.matchers}
+        self._samples[frozenset((labels | {NAME: parsed.name}).items())] = list(_expanded(values))
 
     def put(self, labels: Mapping[str, str], at: float, value: float) -> None:
         """One sample."""
@@ -56,8 +56,10 @@ class Series:
     def matching(self, selector: Any) -> Iterator[tuple[Labels, list[float | None]]]:
         """The series a selector names."""
         for labels, samples in self._samples.items():
-            known = dict(labels)
-            if known[NAME] == selector.name and all(_matches(known, one) for one in selector.matchers.matchers):
+            own_labels = dict(labels)
+            if own_labels[NAME] == selector.name and all(
+                _matches(own_labels, one) for one in selector.matchers.matchers
+            ):
                 yield labels, samples
 
     def window(self, samples: list[float | None], at: float, seconds: float) -> list[float]:
@@ -230,9 +232,9 @@ def _matches(labels: Mapping[str, str], matcher: Any) -> bool:
 
 def _expanded(values: str) -> Iterator[float | None]:
     for token in values.split():
-        found = re.fullmatch(r"(_|-?[\d.]+)([+-][\d.]+)?(?:x(\d+))?", token)
-        assert found is not None, token
-        start, step, times = found[1], float(found[2] or 0), int(found[3] or 0)
+        match = re.fullmatch(r"(_|-?[\d.]+)([+-][\d.]+)?(?:x(\d+))?", token)
+        assert match is not None, token
+        start, step, times = match[1], float(match[2] or 0), int(match[3] or 0)
         if start == "_":
             yield from [None] * max(1, times)
         else:

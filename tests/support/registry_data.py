@@ -1,4 +1,4 @@
-"""A small registry for tests: one of everything, right in itself; tests change what they ask about."""
+"""A small registry for tests: one of everything, valid; tests change what they test."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def as_json(content: dict[str, list[dict[str, Any]]]) -> bytes:
 
 def cells(sheet: Sheet, record: dict[str, Any]) -> list[Any]:
     """A record's cells in the order of the sheet's columns."""
-    found: list[Any] = []
+    row: list[Any] = []
     for column in sheet.columns:
         name, _, language = column.name.partition(".")
         value = record.get(name)
@@ -136,8 +136,8 @@ def cells(sheet: Sheet, record: dict[str, Any]) -> list[Any]:
             value = value.get(language)
         elif language == "en":
             value = None
-        found.append("; ".join(value) if isinstance(value, list) else value)
-    return found
+        row.append("; ".join(value) if isinstance(value, list) else value)
+    return row
 
 
 def as_workbook(content: dict[str, list[dict[str, Any]]]) -> Workbook:

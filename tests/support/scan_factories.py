@@ -53,7 +53,7 @@ def day(offset: int) -> str:
 
 def product(gtin: str = GTIN, **changes: Any) -> card.ProductCard:
     """A product with all four blocks, recognised since last year and for another."""
-    found = card.ProductCard(
+    base = card.ProductCard(
         gtin=gtin,
         name=Bilingual("龙泉青瓷茶具", "Longquan celadon tea set"),
         brand="清溪",
@@ -107,24 +107,24 @@ def product(gtin: str = GTIN, **changes: Any) -> card.ProductCard:
             ),
         ),
     )  # fmt: skip
-    return msgspec.structs.replace(found, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 def batch(number: int = 7, *, level: str = "item", **changes: Any) -> card.BatchCard:
     """An activated batch of a thousand."""
-    found = card.BatchCard(
+    base = card.BatchCard(
         number, GTIN, level, 1000, KEY, CHECK, lot="L2026", production_date=day(-30), activated_at=1_700_000_000
     )
-    return msgspec.structs.replace(found, **changes)
+    return msgspec.structs.replace(base, **changes)
 
 
 def standing(state: State, *, reason: str = "sample-test-failed", since: int = -60, **changes: Any) -> Timeline:
     """One decision, in effect for a minute."""
-    found = Standing(
+    base = Standing(
         state, int(time.time()) + since, reason, notice="浙市监公告2026-8", note=Bilingual("请停止使用", "Stop using it"),
         decided_by=AUTHORITY,
     )  # fmt: skip
-    return Timeline((msgspec.structs.replace(found, **changes),))
+    return Timeline((msgspec.structs.replace(base, **changes),))
 
 
 def item_identity(index: int = 0, number: int = 7, gtin: str = GTIN) -> payload.Identity:
@@ -145,19 +145,19 @@ def s(scope: Scope, target: str) -> str:
 
 
 class Registry:
-    """The authority, as far as a scan can tell: cards in the table and their projection in Redis."""
+    """The part of the authority that a scan reads: cards in the table and their projection in Redis."""
 
     def __init__(self, engine: Engine, redis: Redis, room: KeyRoom, key_id: str) -> None:
         self.engine, self.redis, self.room, self.key_id = engine, redis, room, key_id
         self._sealed: dict[str, str] = {}
 
     def commit(self, cards: Mapping[str, msgspec.Struct]) -> int:
-        """Into the table only: a commit whose projection has not happened."""
+        """Write cards into the table only: a commit that is not projected yet."""
         with transaction(self.engine) as connection:
             return outbox.put_cards(connection, {key: msgspec.msgpack.encode(body) for key, body in cards.items()})
 
     def put(self, cards: Mapping[str, msgspec.Struct]) -> None:
-        """Into the table, and on into Redis."""
+        """Write cards into the table and project them into Redis."""
         self.commit(cards)
         self.project()
 
@@ -216,8 +216,10 @@ def settings(addresses: ServerAddresses, room: KeyRoom, **changes: Any) -> ScanS
         "refusal_floor_ms": 0,
         "scan_database_ms": 5000,
     }
-    found = ScanSettings(**(values | changes))
-    return found if "scan_redis_ms" in changes else found.model_copy(update={"scan_redis_ms": 5000})  # beyond its bound
+    scan_settings = ScanSettings(**(values | changes))
+    return (
+        scan_settings if "scan_redis_ms" in changes else scan_settings.model_copy(update={"scan_redis_ms": 5000})
+    )  # beyond its bound
 
 
 class ScanService:
@@ -267,13 +269,13 @@ class ScanService:
 
     def json(self, path: str, **how: Any) -> dict[str, Any]:
         """The answer as JSON."""
-        found: dict[str, Any] = self.get(path, accept="application/json", **how).json()
-        return found
+        body: dict[str, Any] = self.get(path, accept="application/json", **how).json()
+        return body
 
     def verdict(self, path: str, **how: Any) -> str:
         """The public verdict."""
-        found: str = self.json(path, **how)["verdict"]
-        return found
+        public_name: str = self.json(path, **how)["verdict"]
+        return public_name
 
     @contextmanager
     def reads(self) -> Iterator[list[str]]:
@@ -305,6 +307,6 @@ def room_in(folder: Path) -> tuple[KeyRoom, str]:
 
 
 def events(redis: Redis) -> list[scan_event.ScanEvent]:
-    """The scans that stand in the stream."""
+    """The scans in the stream."""
     entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrange(redis_keys.SCANS))
     return [event for _, fields in entries for event in scan_event.decode(fields[scan_event.EVENT_FIELD])]

@@ -1,4 +1,4 @@
-"""Fixtures that several modules here share: the scan service on the test servers, and its authority."""
+"""Fixtures that several modules share: the scan service on the test servers, and its authority."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def scan_keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[KeyRoom, str]:
 @pytest.fixture
 def registry(engine: Engine, redis: Redis, scan_keys: tuple[KeyRoom, str]) -> Registry:
     """The authority, with a product, two batches and a lot."""
-    found = Registry(engine, redis, *scan_keys)
-    found.everything()
-    return found
+    authority = Registry(engine, redis, *scan_keys)
+    authority.everything()
+    return authority
 
 
 @pytest.fixture
 def service(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
-    """A scan process on it."""
+    """A scan process on the test servers."""
     with ScanService(make.settings(addresses, registry.room)) as running:
         yield running

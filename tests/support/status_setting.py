@@ -1,4 +1,4 @@
-"""What a status test stands on: two registered enterprises in two cities, their batches, and a scan's eye.
+"""What a status test stands on: two registered enterprises in two cities, their batches, and the verdict of a scan.
 
 Enterprise 1 sits in Yuhang (330110, Hangzhou), enterprise 2 in Haishu (330203, Ningbo). Each has a product
 under a recognition, and batches of all four levels that are issued and active.
@@ -155,8 +155,8 @@ def in_database(engine: Engine) -> Fetch:
 
     def fetch(key: str) -> bytes | None:
         with transaction(engine) as connection:
-            found = cards.fetch(connection, [key])
-        return found[0].body if found else None
+            entries = cards.fetch(connection, [key])
+        return entries[0].body if entries else None
 
     return fetch
 
@@ -180,7 +180,7 @@ def printed(engine: Engine, number: int, index: int) -> str:
 
 
 def item_verdict(fetch: Fetch, number: int, index: int, now: datetime) -> Outcome:
-    """What the scan of a sealed or compact item code is answered with, from its cards alone."""
+    """The verdict of a scan of a sealed or compact item code, from its cards alone."""
     batch = _card(fetch(batch_key(number)), BatchCard)
     assert batch is not None
     own = _card(fetch(item_key(number, index)), Timeline) if batch.exceptions else None
@@ -196,7 +196,7 @@ def item_verdict(fetch: Fetch, number: int, index: int, now: datetime) -> Outcom
 
 
 def lot_verdict(fetch: Fetch, product_gtin: str, lot: str, now: datetime) -> Outcome:
-    """What the scan of a lot code is answered with; of a product code where `lot` is empty."""
+    """The verdict of a scan of a lot code, or of a product code where `lot` is empty."""
     product = _card(fetch(product_key(product_gtin)), ProductCard)
     dates = _card(fetch(lot_key(product_gtin, lot)), LotCard) if lot else None
     evidence = Evidence(
@@ -216,8 +216,8 @@ def _standings(fetch: Fetch, product_gtin: str, lot: str, key_id: str) -> list[t
     reaching = [*product.standing_keys()]
     reaching += [(Scope.LOT, f"{product_gtin}:{lot}")] if lot else []
     reaching += [(Scope.KEY, key_id)] if key_id else []
-    found = ((scope, _card(fetch(standing_key(scope, target)), Timeline)) for scope, target in reaching)
-    return [(scope, timeline) for scope, timeline in found if timeline is not None]
+    timelines = ((scope, _card(fetch(standing_key(scope, target)), Timeline)) for scope, target in reaching)
+    return [(scope, timeline) for scope, timeline in timelines if timeline is not None]
 
 
 def _card(body: bytes | None, kind: type[CardType]) -> CardType | None:

@@ -94,24 +94,28 @@ def valid() -> list[dict[str, Any]]:
     identities = [Identity(gtin) for gtin in GTINS]
     identities += [Identity(GTINS[0], lot=lot) for lot in LOTS]
     identities += [Identity(GTINS[1], serial=serial) for serial in SERIALS]
-    found = [_entry(sealed(identity), "a sealed code") for identity in identities]
-    found += [_entry(sealed(identity, "retired"), "under a retired key") for identity in identities[::4]]
-    found += [_entry(Code(identity), "no seal: it cannot be verified offline") for identity in identities[::3]]
+    entries = [_entry(sealed(identity), "a sealed code") for identity in identities]
+    entries += [_entry(sealed(identity, "retired"), "under a retired key") for identity in identities[::4]]
+    entries += [_entry(Code(identity), "no seal: it cannot be verified offline") for identity in identities[::3]]
     for serial in SERIALS:
         compact = Identity(GTINS[2], serial=serial, check=check_of(CHECK_KEY, GTINS[2], serial))
-        found.append(_entry(Code(compact), "a compact code"))
+        entries.append(_entry(Code(compact), "a compact code"))
     item = sealed(_ITEM)
-    compact_path = found[-1]["path"]
+    compact_path = entries[-1]["path"]
     head, _, tail = item.path[1:].partition("/")
-    found += [
+    entries += [
         _entry(item, "seal in lower case", f"/{head.lower()}/{tail}"),
         _entry(item, "serial in lower case", item.path[:-12] + item.path[-12:].lower()),
         _entry(
             item, "seal and serial in mixed case", f"/{head[:50].lower()}{head[50:]}/{tail[:-6]}{tail[-6:].lower()}"
         ),
-        {**found[-1], "note": "compact serial in lower case", "path": compact_path[:-20] + compact_path[-20:].lower()},
+        {
+            **entries[-1],
+            "note": "compact serial in lower case",
+            "path": compact_path[:-20] + compact_path[-20:].lower(),
+        },
     ]
-    return found
+    return entries
 
 
 def _entry(code: Code, note: str, path: str = "") -> dict[str, Any]:
@@ -135,8 +139,8 @@ def _entry(code: Code, note: str, path: str = "") -> dict[str, Any]:
 
 def invalid() -> list[dict[str, str]]:
     """Codes that are refused, each with the reason: a word of `link.REASONS`, or what proves it wrong."""
-    found = [*_misshapen(), *_broken_seals(), *_broken_fields(), *_untrue()]
-    return [{"note": note, "path": path, "reason": reason} for reason, note, path in found]
+    vectors = [*_misshapen(), *_broken_seals(), *_broken_fields(), *_untrue()]
+    return [{"note": note, "path": path, "reason": reason} for reason, note, path in vectors]
 
 
 _ITEM = Identity(GTINS[0], serial=SERIALS[4])
@@ -218,10 +222,10 @@ def _broken_fields() -> list[tuple[str, str, str]]:
         "batch number nought": "0" * 12,
         "a letter U in the check": serial + "0000000U",
     }
-    found = [("lot", f"the lot {lot!r}", f"/01/{gtin}/10/{lot}") for lot in lots]
-    found += [("gtin", f"GTIN: {note}", f"/01/{text}") for note, text in gtins.items()]
-    found += [("gtin", f"GTIN behind a seal: {note}", f"/{_HEAD}/01/{text}") for note, text in gtins.items()]
-    return [*found, *(("serial", f"serial: {note}", f"/01/{gtin}/21/{text}") for note, text in serials.items())]
+    vectors = [("lot", f"the lot {lot!r}", f"/01/{gtin}/10/{lot}") for lot in lots]
+    vectors += [("gtin", f"GTIN: {note}", f"/01/{text}") for note, text in gtins.items()]
+    vectors += [("gtin", f"GTIN behind a seal: {note}", f"/{_HEAD}/01/{text}") for note, text in gtins.items()]
+    return [*vectors, *(("serial", f"serial: {note}", f"/01/{gtin}/21/{text}") for note, text in serials.items())]
 
 
 def _untrue() -> list[tuple[str, str, str]]:
@@ -276,8 +280,8 @@ def _untrue() -> list[tuple[str, str, str]]:
 
 def contents() -> dict[str, str]:
     """Every file with its text."""
-    found = {"keys.json": keys(), "valid.json": valid(), "invalid.json": invalid()}
-    return {name: json.dumps(value, indent=1, ensure_ascii=True) + "\n" for name, value in found.items()}
+    files = {"keys.json": keys(), "valid.json": valid(), "invalid.json": invalid()}
+    return {name: json.dumps(value, indent=1, ensure_ascii=True) + "\n" for name, value in files.items()}
 
 
 def main() -> None:
