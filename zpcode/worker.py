@@ -53,8 +53,8 @@ SWEEP_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 5.0
 PARTITION_SECONDS: Final = 3600.0
 FORGET_SECONDS: Final = 60.0
-LOOK_SECONDS: Final = 1.0
-SIGNER_LOOK_SECONDS: Final = 5.0
+STATISTICS_SECONDS: Final = 1.0
+SIGNER_STATISTICS_SECONDS: Final = 5.0
 SIGNER_SECONDS: Final = 2.0
 RECONNECT_SECONDS: Final = 2.0
 BATCHES_AT_ONCE: Final = 2
@@ -112,7 +112,7 @@ class Worker:
             self.project_once()
 
     def project_once(self) -> int:
-        """Write the cards to Redis that it does not have yet; returns how many. Raises Unavailable."""
+        """Write the cards to Redis that it does not have yet; returns its revision then. Raises Unavailable."""
         return projector.catch_up(self.engine, self.redis)
 
     def drain_once(self) -> int:
@@ -198,9 +198,9 @@ class Worker:
         if self.statistics is None:
             return ()
         return (
-            (self.statistics.look_at_database, LOOK_SECONDS),
-            (self.statistics.look_at_redis, LOOK_SECONDS),
-            (self.statistics.look_at_signer, SIGNER_LOOK_SECONDS),
+            (self.statistics.look_at_database, STATISTICS_SECONDS),
+            (self.statistics.look_at_redis, STATISTICS_SECONDS),
+            (self.statistics.look_at_signer, SIGNER_STATISTICS_SECONDS),
         )
 
     def pages(self) -> exposition.Pages:

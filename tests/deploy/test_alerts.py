@@ -30,11 +30,11 @@ def _run(series: Series, until: int) -> None:
     since: dict[tuple[str, frozenset[tuple[str, str]]], int] = {}
     for at in range(0, until + 1, STEP):
         for rule in RULES:
-            found = evaluate(rule["expr"], series, at)
-            assert isinstance(found, dict), rule["alert"]
-            held = {(rule["alert"], labels) for labels in found}
-            since = {key: start for key, start in since.items() if key[0] != rule["alert"] or key in held}
-            for key in held:
+            result = evaluate(rule["expr"], series, at)
+            assert isinstance(result, dict), rule["alert"]
+            firing = {(rule["alert"], labels) for labels in result}
+            since = {key: start for key, start in since.items() if key[0] != rule["alert"] or key in firing}
+            for key in firing:
                 if at - since.setdefault(key, at) >= _seconds(rule.get("for", "0s")):
                     labels = dict(key[1]) | {"__name__": "ALERTS", "alertname": rule["alert"], "alertstate": "firing"}
                     series.put(labels, at, 1.0)
@@ -48,9 +48,9 @@ def test_the_rules_behave_as_in_the_scenario(case: dict[str, Any]) -> None:
             series.add(one["series"], one["values"])
         at = _seconds(expected["eval_time"])
         _run(series, at)
-        found = evaluate(expected["expr"], series, at)
-        assert isinstance(found, dict)
-        assert list(found.values()) == [sample["value"] for sample in expected["exp_samples"]], expected["eval_time"]
+        values = evaluate(expected["expr"], series, at)
+        assert isinstance(values, dict)
+        assert list(values.values()) == [sample["value"] for sample in expected["exp_samples"]], expected["eval_time"]
 
 
 def test_every_alert_has_a_scenario_in_which_it_rests_and_fires() -> None:

@@ -70,8 +70,8 @@ def _worker(engine: Engine, addresses: ServerAddresses, folder: Path) -> Worker:
 
 
 def _dashboard(root: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((root / "deploy" / "grafana" / "zpcode.json").read_text("utf-8"))
-    return found
+    board: dict[str, Any] = json.loads((root / "deploy" / "grafana" / "zpcode.json").read_text("utf-8"))
+    return board
 
 
 def _expressions(root: Path) -> Iterator[tuple[str, str]]:
@@ -87,12 +87,12 @@ def _expressions(root: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_every_expression_names_metrics_and_labels_that_exist(exposed: Mapping[str, set[str]], root: Path) -> None:
-    known = {name: labels | OF_A_SCRAPE for name, labels in exposed.items()} | OF_PROMETHEUS
+    existing = {name: labels | OF_A_SCRAPE for name, labels in exposed.items()} | OF_PROMETHEUS
     wrong = [
-        f"{where}: {name}{sorted(labels - known.get(name, set()))}"
+        f"{where}: {name}{sorted(labels - existing.get(name, set()))}"
         for where, expression in _expressions(root)
         for name, labels in names(expression)
-        if name not in known or labels - known[name]
+        if name not in existing or labels - existing[name]
     ]
     assert wrong == []
 

@@ -76,19 +76,19 @@ def _running(name: str, command: list[str], environment: Mapping[str, str], fold
             stdout=output,
             stderr=output,
         )
-    found = Running(process, port, metrics, log)
+    running = Running(process, port, metrics, log)
     try:
-        eventually(lambda: process.poll() is not None or _answers(found), seconds=60)
+        eventually(lambda: process.poll() is not None or _answers(running), seconds=60)
         assert process.poll() is None, log.read_text("utf-8")
-        yield found
+        yield running
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
 
 
-def _answers(found: Running) -> bool:
+def _answers(running: Running) -> bool:
     try:
-        return found.page("/metrics").status_code == 200
+        return running.page("/metrics").status_code == 200
     except httpx.TransportError:
         return False
 
@@ -96,8 +96,8 @@ def _answers(found: Running) -> bool:
 @pytest.fixture(scope="module")
 def signer() -> Iterator[RunningSigner]:
     """A signer with one active key."""
-    with RunningSigner() as found:
-        yield found
+    with RunningSigner() as signer:
+        yield signer
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_worker_says_within_bounds_that_its_database_stands_still(
     lines = _lines(worker.log)
     assert {line["service"] for line in lines} == {"worker"}
     waits = [line for line in lines if line["message"].endswith(" waits")]
-    assert 0 < len(waits) < 60, "told when it began, not at every turn"
+    assert 0 < len(waits) < 60, "logged when it began, not at every turn"
 
 
 def test_no_log_and_no_metric_tells_who_scanned_what(
@@ -161,18 +161,16 @@ def test_no_log_and_no_metric_tells_who_scanned_what(
         worker = stack.enter_context(_running("worker", WORKER, environment, tmp_path))
         _scan(scan, authority, redis)
         _ask(api, token)
-        for found in (scan, api):
-            _insult(found.port)
+        for running in (scan, api):
+            _insult(running.port)
         with frozen(servers.processes.pid("valkey")):
             _scan_through(scan, authority)
-        exposed = [found.exposed() for found in (scan, api, worker)]
-    logs = {found.log.name: found.log.read_text("utf-8") for found in (scan, api, worker)}
+        exposed = [running.exposed() for running in (scan, api, worker)]
+    logs = {running.log.name: running.log.read_text("utf-8") for running in (scan, api, worker)}
     logs["signer"] = (signer.home / "stderr").read_text("utf-8") + signer.log.read_text("utf-8")
     secrets = _secrets(authority, token, environment)
     assert _telling(logs, secrets) == []
-    assert (
-        _telling({str(number): " ".join(found.label_values()) for number, found in enumerate(exposed)}, secrets) == []
-    )
+    assert _telling({str(number): " ".join(page.label_values()) for number, page in enumerate(exposed)}, secrets) == []
     assert exposed[0].value("zpcode_scan_answers_total", verdict="verified") > 100
     assert len(logs["scan.log"].splitlines()) < 3 * MAX_REPEATS, "no line for each scan or insult, whatever happens"
     for name in ("scan.log", "authority.log", "worker.log"):

@@ -37,9 +37,9 @@ _PROGRAM = "from zpcode import settings, worker; worker.main(settings.load())"
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
     """A key room whose signer runs for this module."""
-    found = setting.key_house(tmp_path_factory.mktemp("kh"))
-    with found.signer():
-        yield found
+    house = setting.key_house(tmp_path_factory.mktemp("kh"))
+    with house.signer():
+        yield house
 
 
 @pytest.fixture(autouse=True)
@@ -172,14 +172,14 @@ def test_the_sweep_leaves_alone_what_is_being_issued(
 ) -> None:
     """By whatever process, a command line among them."""
     mine, busy = setting.reserved(engine, "a"), setting.reserved(engine, "b")
-    found = _worker(engine, addresses, house, tmp_path)
+    worker = _worker(engine, addresses, house, tmp_path)
     with store.issuing(engine, busy) as ours:
         assert ours
-        assert found.sweep_once() == 1
-    assert found.sweep_once() == 2
-    found.issue_once(mine)
-    assert found.sweep_once() == 1
-    found.queue.close()
+        assert worker.sweep_once() == 1
+    assert worker.sweep_once() == 2
+    worker.issue_once(mine)
+    assert worker.sweep_once() == 1
+    worker.queue.close()
 
 
 def test_what_cannot_be_issued_now_is_no_failure(
@@ -187,11 +187,11 @@ def test_what_cannot_be_issued_now_is_no_failure(
 ) -> None:
     """No signer, a batch that someone else issues: the job ends, the batch waits."""
     number = setting.reserved(engine)
-    found = _worker(engine, addresses, setting.KeyHouse(house.room, tmp_path / "nobody"), tmp_path)
-    found.issue_once(number)
+    worker = _worker(engine, addresses, setting.KeyHouse(house.room, tmp_path / "nobody"), tmp_path)
+    worker.issue_once(number)
     assert reserve.get(engine, number, MAKER).problem is not None
     with store.issuing(engine, number):
-        found.issue_once(number)
+        worker.issue_once(number)
     waiting: Batch = reserve.get(engine, number, MAKER)
     assert waiting.state is BatchState.RESERVED
 
@@ -200,7 +200,7 @@ def test_trouble_in_one_step_does_not_end_it(
     engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
     """Neither an outage nor a defect: the step is taken again."""
-    found = _worker(engine, addresses, house, tmp_path)
+    worker = _worker(engine, addresses, house, tmp_path)
     outcomes = iter([Unavailable(Text("停", "away")), Unavailable(Text("停", "away")), None])
     taken: list[object] = []
 
@@ -208,7 +208,7 @@ def test_trouble_in_one_step_does_not_end_it(
         taken.append(outcome := next(outcomes))
         if outcome is not None:
             raise outcome
-        found.stop.set()
+        worker.stop.set()
 
-    found.repeat(step, 0.0)
+    worker.repeat(step, 0.0)
     assert len(taken) == 3

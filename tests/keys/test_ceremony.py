@@ -209,11 +209,11 @@ def test_ceremonies_at_the_same_time_follow_each_other(room: KeyRoom) -> None:
 def test_a_reader_never_sees_half_a_keyring(room: KeyRoom) -> None:
     create(room, NOW)
     done = threading.Event()
-    seen: list[int] = []
+    serials: list[int] = []
 
     def read() -> None:
         while not done.is_set():
-            seen.append(ring(room).serial)
+            serials.append(ring(room).serial)
 
     reader = threading.Thread(target=read)
     reader.start()
@@ -221,7 +221,7 @@ def test_a_reader_never_sees_half_a_keyring(room: KeyRoom) -> None:
         rotate(room, NOW)
     done.set()
     reader.join()
-    assert seen == sorted(seen)
+    assert serials == sorted(serials)
     assert not [path for path in room.keyring.parent.iterdir() if path.name.endswith(".new")]
 
 

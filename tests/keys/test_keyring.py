@@ -43,17 +43,17 @@ NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> KeyRoom:
     """A room with one active key; tests of this module do not change it."""
-    found = key_room(tmp_path_factory.mktemp("room"))
-    create(found, NOW)
-    return found
+    made = key_room(tmp_path_factory.mktemp("room"))
+    create(made, NOW)
+    return made
 
 
 @pytest.fixture
 def own_room(tmp_path: Path) -> KeyRoom:
     """A room a test may change."""
-    found = key_room(tmp_path)
-    create(found, NOW)
-    return found
+    made = key_room(tmp_path)
+    create(made, NOW)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +149,9 @@ def test_no_signature_makes_verify_raise(room: KeyRoom, sealed: Code, signature:
 @given(st.text(max_size=30), st.text(max_size=4))
 def test_no_identity_makes_verify_raise(room: KeyRoom, sealed: Code, lot: str, key_id: str) -> None:
     assert sealed.seal is not None
-    found = ring(room)
-    assert found.verify(Code(Identity("09501101530003", lot=lot), sealed.seal)) is SealVerdict.INVALID
-    assert found.verify(Code(ITEM, Seal(key_id, sealed.seal.signature))) is SealVerdict.INVALID
+    keyring = ring(room)
+    assert keyring.verify(Code(Identity("09501101530003", lot=lot), sealed.seal)) is SealVerdict.INVALID
+    assert keyring.verify(Code(ITEM, Seal(key_id, sealed.seal.signature))) is SealVerdict.INVALID
 
 
 @given(st.data())
@@ -247,11 +247,11 @@ def test_no_bytes_raise_anything_but_a_keyring_error(room: KeyRoom, document: by
 def test_a_key_of_another_suite_is_listed_and_unusable(room: KeyRoom, sealed: Code) -> None:
     """The suite is the record's: a code of that key is not tried with the suite it was made for."""
     document = republished(room, suite="SM2")
-    found = Keyring.load(document, room.root_public.read_bytes())
-    key = found.get(only(room).id)
+    keyring = Keyring.load(document, room.root_public.read_bytes())
+    key = keyring.get(only(room).id)
     assert key is not None
     assert not key.may_sign(NOW)
-    assert found.verify(sealed) is SealVerdict.INVALID
+    assert keyring.verify(sealed) is SealVerdict.INVALID
 
 
 @pytest.mark.parametrize(
@@ -326,8 +326,8 @@ def test_a_key_signs_within_its_dates_and_begins_nothing_it_could_not_finish(roo
 def test_only_the_active_key_begins_and_a_retiring_one_still_signs(own_room: KeyRoom) -> None:
     first = only(own_room).id
     second = rotate(own_room, NOW)
-    found = ring(own_room)
-    beginning, retiring = found.key_for_new_batch(NOW), found.get(first)
+    keyring = ring(own_room)
+    beginning, retiring = keyring.key_for_new_batch(NOW), keyring.get(first)
     assert beginning is not None
     assert retiring is not None
     assert beginning.id == second

@@ -20,9 +20,9 @@ NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 @pytest.fixture
 def room(tmp_path: Path) -> KeyRoom:
     """A room with one active key."""
-    found = key_room(tmp_path)
-    create(found, NOW)
-    return found
+    made = key_room(tmp_path)
+    create(made, NOW)
+    return made
 
 
 def revoked(room: KeyRoom) -> None:

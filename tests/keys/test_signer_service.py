@@ -306,9 +306,9 @@ def test_every_request_is_in_the_log_whichever_process_signed_it(own_signer: Run
     entries = [msgspec.json.decode(line) for line in own_signer.log.read_bytes().splitlines()]
     assert sorted(entry["batch"] for entry in entries) == list(range(1, 31))
     assert {entry["uid"] for entry in entries} == {os.geteuid()}
-    seen = own_signer.log.read_bytes() + (own_signer.home / "stderr").read_bytes()
-    assert PASSPHRASE not in seen
-    assert b"PRIVATE KEY" not in seen
+    written = own_signer.log.read_bytes() + (own_signer.home / "stderr").read_bytes()
+    assert PASSPHRASE not in written
+    assert b"PRIVATE KEY" not in written
 
 
 def test_a_client_without_a_signer_says_so(tmp_path: Path) -> None:

@@ -55,12 +55,12 @@ class ServerAddresses:
 
 def _wheel(package: str) -> Path:
     """The folder of an installed wheel that contains a server. Its Python code is not imported."""
-    found = find_spec(package)
-    if found is None or found.origin is None:
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
         raise Unavailable(
             Text(f"缺少 {package}: pip install 'zpcode[local]'", f"{package} is missing: pip install 'zpcode[local]'")
         )
-    return Path(found.origin).parent
+    return Path(spec.origin).parent
 
 
 def _unprivileged() -> pwd.struct_passwd | None:

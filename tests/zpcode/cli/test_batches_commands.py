@@ -27,9 +27,9 @@ from zpcode.wire import redis_keys
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
     """A key room whose signer runs for this module."""
-    found = setting.key_house(tmp_path_factory.mktemp("kh"))
-    with found.signer():
-        yield found
+    house = setting.key_house(tmp_path_factory.mktemp("kh"))
+    with house.signer():
+        yield house
 
 
 @pytest.fixture(autouse=True)

@@ -92,8 +92,8 @@ def test_a_drawn_code_is_read_back(tmp_path: Path, code: Code) -> None:
     path = tmp_path / "code.png"
     done = _run("qr", (BASE + code.path).lower(), "-o", str(path))
     assert done.exit_code == 0, done.output
-    (found,) = zxingcpp.read_barcodes(Image.open(io.BytesIO(path.read_bytes())))
-    assert found.text == BASE + code.path
+    (symbol,) = zxingcpp.read_barcodes(Image.open(io.BytesIO(path.read_bytes())))
+    assert symbol.text == BASE + code.path
 
 
 def test_a_bare_path_is_drawn_on_the_address_that_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,8 +101,8 @@ def test_a_bare_path_is_drawn_on_the_address_that_is_set(tmp_path: Path, monkeyp
     monkeypatch.setenv("ZPCODE_PUBLIC_BASE", "https://another.example")
     path = tmp_path / "code.PNG"
     assert _run("qr", ITEM.path, "-o", str(path)).exit_code == 0
-    (found,) = zxingcpp.read_barcodes(Image.open(path))
-    assert found.text == "https://another.example" + ITEM.path
+    (symbol,) = zxingcpp.read_barcodes(Image.open(path))
+    assert symbol.text == "https://another.example" + ITEM.path
 
 
 def test_the_terminal_gets_a_drawing_and_the_file_only_a_known_kind(tmp_path: Path) -> None:

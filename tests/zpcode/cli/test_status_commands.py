@@ -39,18 +39,18 @@ def test_a_revocation_typed_is_on_the_page_and_in_the_log(
 ) -> None:
     """Projected at once; the system user is named."""
     catch_up(engine, redis)
-    told = zpcode(
+    result = zpcode(
         "revoke", "range", world.item, "--first", 3, "--last", 5, "--reason", "labels-stolen",
         "--note", "标签被盗", "--note-en", "stolen labels", "--notice", "2026-9",
     )  # fmt: skip
-    assert told.exit_code == 0, told.output
-    assert f"#1 revoke range {world.item} [3–5] → revoked" in told.output
-    assert "Redis is not updated" not in told.output
+    assert result.exit_code == 0, result.output
+    assert f"#1 revoke range {world.item} [3–5] → revoked" in result.output
+    assert "Redis is not updated" not in result.output
     made = history(engine, Scope.RANGE, str(world.item), MAKER)[0]
-    found = item_verdict(in_redis(redis), world.item, 4, made.effective_at)
-    assert found.verdict is Verdict.REVOKED
-    assert found.standing is not None
-    assert (found.standing.notice, found.standing.note.en) == ("2026-9", "stolen labels")
+    outcome = item_verdict(in_redis(redis), world.item, 4, made.effective_at)
+    assert outcome.verdict is Verdict.REVOKED
+    assert outcome.standing is not None
+    assert (outcome.standing.notice, outcome.standing.note.en) == ("2026-9", "stolen labels")
     assert audit.show(engine, f"range:{world.item}")[0].actor == f"operator:*:cli:{getpass.getuser()}"
 
 
@@ -62,7 +62,7 @@ def test_every_action_is_a_command(engine: Engine, world: World, zpcode: Any) ->
     restored = zpcode("restore", "code", f"{world.item}:1", "--reason", "rectified")
     assert "lifts the decision of: operator" in restored.output
     made = history(engine, Scope.CODE, f"{world.item}:1", MAKER)
-    assert [found.action for found in made] == [
+    assert [change.action for change in made] == [
         Action.FLAG,
         Action.SUSPEND,
         Action.REVOKE,
@@ -73,32 +73,32 @@ def test_every_action_is_a_command(engine: Engine, world: World, zpcode: Any) ->
 
 def test_a_refusal_says_what_to_do_and_exits_with_1(world: World, zpcode: Any) -> None:
     """All findings, in both languages; a wrong word or time is a usage error."""
-    told = zpcode("revoke", "batch", world.item, "--reason", "counterfeit-confirmed")
-    assert told.exit_code == 1
-    assert "该理由须写明法律依据" in told.output
-    assert "/legal_basis" in told.output
+    result = zpcode("revoke", "batch", world.item, "--reason", "counterfeit-confirmed")
+    assert result.exit_code == 1
+    assert "该理由须写明法律依据" in result.output
+    assert "/legal_basis" in result.output
     assert zpcode("revoke", "batch", 60000000, "--reason", "labels-stolen").exit_code == 1
     assert zpcode("revoke", "everything", 1, "--reason", "labels-stolen").exit_code == 2
     assert zpcode("revoke", "batch", world.item, "--reason", "labels-stolen", "--effective", "tomorrow").exit_code == 2
 
 
 def test_a_time_without_a_zone_is_hangzhous(engine: Engine, world: World, zpcode: Any, now: datetime) -> None:
-    """And a revoked recognition's bar is told."""
+    """And a revoked recognition's bar is printed."""
     assert world.item
     decided(engine, MAKER, now, ask(Scope.BATCH, world.item, Action.FLAG, "quality-check"))
     day = datetime.now(now.tzinfo).year + 1
-    told = zpcode(
+    result = zpcode(
         "revoke", "recognition", "PZB-0001", "--reason", "recognition-cancelled", "--basis", "指引附件二",
         "--effective", f"{day}-01-01T00:00",
     )  # fmt: skip
-    assert told.exit_code == 0, told.output
-    assert f"{day}-01-01 00:00:00 (Asia/Shanghai)" in told.output
-    assert f"may apply again from: {day + 3}-01-01" in told.output
-    told = zpcode("flag", "product", gtin(), "--reason", "counterfeit-suspected")
+    assert result.exit_code == 0, result.output
+    assert f"{day}-01-01 00:00:00 (Asia/Shanghai)" in result.output
+    assert f"may apply again from: {day + 3}-01-01" in result.output
+    result = zpcode("flag", "product", gtin(), "--reason", "counterfeit-suspected")
     assert zpcode("flag", "product", gtin(), "--reason", "counterfeit-suspected").output.startswith("此前已有相同决定")
 
 
 def test_the_reasons_are_listed(zpcode: Any) -> None:
     """Every one."""
-    told = zpcode("reasons").output
-    assert all(slug in told for slug in REASONS)
+    result = zpcode("reasons").output
+    assert all(slug in result for slug in REASONS)

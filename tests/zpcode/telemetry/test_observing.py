@@ -211,7 +211,7 @@ def _page(body: bytes = b"here") -> Callable[[], exposition.ExpositionResponse]:
 
 def test_it_answers_with_its_pages_and_knows_no_other() -> None:
     pages = {"/metrics": _page(), "/readyz": exposition.of_state(lambda: (False, {"waiting": ["drain"]}))}
-    with Exposition("0", pages) as found, httpx.Client(base_url=f"http://127.0.0.1:{found.port}") as http:
+    with Exposition("0", pages) as served, httpx.Client(base_url=f"http://127.0.0.1:{served.port}") as http:
         assert http.get("/metrics?x=1").text == "here"
         assert (http.get("/readyz").status_code, http.get("/readyz").json()) == (503, {"waiting": ["drain"]})
         assert http.get("/keys").status_code == 404
@@ -222,8 +222,8 @@ def test_a_page_that_fails_costs_that_answer_only(caplog: pytest.LogCaptureFixtu
     def fails() -> exposition.ExpositionResponse:
         raise RuntimeError("defect")
 
-    with Exposition("0", {"/bad": fails, "/good": _page()}) as found:
-        base = f"http://127.0.0.1:{found.port}"
+    with Exposition("0", {"/bad": fails, "/good": _page()}) as served:
+        base = f"http://127.0.0.1:{served.port}"
         with pytest.raises(httpx.TransportError):
             httpx.get(base + "/bad")
         assert httpx.get(base + "/good").status_code == 200
@@ -238,10 +238,10 @@ def test_seventeen_at_once_are_not_served_and_sixteen_that_say_nothing_harm_nobo
         asked.set()
         return exposition.ExpositionResponse(200, "text/plain", b"")
 
-    with Exposition("0", {"/": slow}) as found:
-        silent = [socket.create_connection(("127.0.0.1", found.port)) for _ in range(exposition.MAX_CONNECTIONS)]
+    with Exposition("0", {"/": slow}) as served:
+        silent = [socket.create_connection(("127.0.0.1", served.port)) for _ in range(exposition.MAX_CONNECTIONS)]
         try:
-            late = socket.create_connection(("127.0.0.1", found.port))
+            late = socket.create_connection(("127.0.0.1", served.port))
             late.settimeout(5)
             assert late.recv(1) == b"", "hung up on"
             late.close()
@@ -254,11 +254,11 @@ def test_seventeen_at_once_are_not_served_and_sixteen_that_say_nothing_harm_nobo
 def test_a_port_that_is_taken_does_not_end_the_process(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with Exposition(str(port), {}) as found:
-            assert found.port == 0
+        with Exposition(str(port), {}) as served:
+            assert served.port == 0
     assert "the port for metrics cannot be opened" in caplog.text
 
 
 def test_without_an_address_nothing_listens() -> None:
-    with Exposition("", {}) as found:
-        assert found.port == 0
+    with Exposition("", {}) as served:
+        assert served.port == 0

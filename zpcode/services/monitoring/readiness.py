@@ -1,4 +1,4 @@
-"""What the authority can reach right now, found out by asking each part."""
+"""Which parts the authority can reach now. Each part is asked."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOWN: Final = "down"
 
 
 def parts(engine: Engine, redis: AnyRedis, signer: SigningService, keyring: Callable[[], bytes]) -> dict[str, str]:
-    """`ok` or `down` for database, redis, signer and keyring."""
+    """`ok` or `down` for the database, Redis, the signer and the keyring."""
     return {
         "database": _asked(lambda: _database(engine)),
         "redis": _asked(redis.ping),
@@ -30,11 +30,11 @@ def parts(engine: Engine, redis: AnyRedis, signer: SigningService, keyring: Call
     }
 
 
-def status(found: dict[str, str]) -> str:
-    """`unavailable` without the database, `degraded` without anything else, otherwise `ready`."""
-    if found["database"] != OK:
+def status(states: dict[str, str]) -> str:
+    """`unavailable` without the database, `degraded` if another part is down, else `ready`. Takes what `parts` gives."""
+    if states["database"] != OK:
         return UNAVAILABLE
-    return READY if set(found.values()) == {OK} else DEGRADED
+    return READY if set(states.values()) == {OK} else DEGRADED
 
 
 def _asked(ask: Callable[[], object]) -> str:

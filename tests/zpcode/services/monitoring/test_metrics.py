@@ -57,40 +57,42 @@ def test_answers_are_counted_by_verdict_and_timed(watched: ScanService, registry
     registry.put(REVOKED)
     assert watched.verdict(registry.item(0)) == "revoked"
     assert watched.get("/no/code").status_code == 400
-    found = _scrape(watched)
-    counted = {verdict: found.value("zpcode_scan_answers_total", verdict=verdict) for verdict in ("verified", "revoked", "malformed", "expired")}  # fmt: skip
+    scraped = _scrape(watched)
+    counted = {verdict: scraped.value("zpcode_scan_answers_total", verdict=verdict) for verdict in ("verified", "revoked", "malformed", "expired")}  # fmt: skip
     assert counted == {"verified": 3, "revoked": 1, "malformed": 1, "expired": 0}
     assert before.total("zpcode_scan_answers_total") == 0
-    assert found.value("zpcode_scan_answer_seconds_count") == 5
-    assert found.value("zpcode_scan_answer_seconds_bucket", le="+Inf") == 5
-    assert found.value("zpcode_scan_answer_seconds_sum") > 0
-    assert found.value("zpcode_scan_errors_total") == 0
+    assert scraped.value("zpcode_scan_answer_seconds_count") == 5
+    assert scraped.value("zpcode_scan_answer_seconds_bucket", le="+Inf") == 5
+    assert scraped.value("zpcode_scan_answer_seconds_sum") > 0
+    assert scraped.value("zpcode_scan_errors_total") == 0
 
 
 def test_where_answers_come_from_and_what_they_cost(watched: ScanService, registry: Registry) -> None:
     watched.get(registry.item())
     eventually(lambda: _scrape(watched).value("zpcode_scan_events_sent_total") == 1)
-    found = _scrape(watched)
-    places = {place: found.value("zpcode_scan_answers_from", place=place) for place in ("redis", "database", "nowhere")}
+    scraped = _scrape(watched)
+    places = {
+        place: scraped.value("zpcode_scan_answers_from", place=place) for place in ("redis", "database", "nowhere")
+    }
     assert places == {"redis": 1, "database": 0, "nowhere": 0}
-    assert found.value("zpcode_scan_redis_round_trips_total") == pytest.approx(watched.app.redis.trips, abs=5)
-    assert found.value("zpcode_scan_database_queries_total") >= 1
-    assert found.value("zpcode_scan_projection_revision") == watched.app.memory.revision > 0
-    assert found.value("zpcode_scan_projection_info", generation=str(watched.app.memory.generation)) == 1
-    assert found.value("zpcode_scan_cards") == len(watched.app.memory) > 0
-    assert found.value("zpcode_scan_keyring_serial") == watched.app.keyring.current().serial
-    assert found.value("zpcode_scan_signing_key_until_timestamp_seconds") > time.time()
-    assert found.value("zpcode_scan_stream_limit") == watched.app.settings.scan_stream_length
-    assert found.value("zpcode_scan_loop_answers") == 1
+    assert scraped.value("zpcode_scan_redis_round_trips_total") == pytest.approx(watched.app.redis.trips, abs=5)
+    assert scraped.value("zpcode_scan_database_queries_total") >= 1
+    assert scraped.value("zpcode_scan_projection_revision") == watched.app.memory.revision > 0
+    assert scraped.value("zpcode_scan_projection_info", generation=str(watched.app.memory.generation)) == 1
+    assert scraped.value("zpcode_scan_cards") == len(watched.app.memory) > 0
+    assert scraped.value("zpcode_scan_keyring_serial") == watched.app.keyring.current().serial
+    assert scraped.value("zpcode_scan_signing_key_until_timestamp_seconds") > time.time()
+    assert scraped.value("zpcode_scan_stream_limit") == watched.app.settings.scan_stream_length
+    assert scraped.value("zpcode_scan_loop_answers") == 1
 
 
 def test_scans_that_no_stream_will_see_are_counted_as_dropped(addresses: ServerAddresses, registry: Registry) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_redis_url="", metrics_address="0", scan_buffer=2)) as service:  # fmt: skip
         for index in range(5):
             service.get(registry.item(index))
-        found = _scrape(service)
-    assert (found.value("zpcode_scan_events_waiting"), found.value("zpcode_scan_events_dropped_total")) == (2, 3)
-    assert found.value("zpcode_scan_answers_from", place="database") == 1
+        scraped = _scrape(service)
+    assert (scraped.value("zpcode_scan_events_waiting"), scraped.value("zpcode_scan_events_dropped_total")) == (2, 3)
+    assert scraped.value("zpcode_scan_answers_from", place="database") == 1
 
 
 def test_a_loop_that_stands_still_is_told_as_such_and_does_not_hold_up_the_scrape(watched: ScanService) -> None:
@@ -101,13 +103,13 @@ def test_a_loop_that_stands_still_is_told_as_such_and_does_not_hold_up_the_scrap
 
     blocked = asyncio.run_coroutine_threadsafe(block(), watched._loop)
     try:
-        found = _scrape(watched)
+        scraped = _scrape(watched)
     finally:
         go_on.set()
         blocked.result(10)
-    assert found.value("zpcode_scan_loop_answers") == 0
-    assert not found.has("zpcode_scan_cards")
-    assert found.has("process_resident_memory_bytes")
+    assert scraped.value("zpcode_scan_loop_answers") == 0
+    assert not scraped.has("zpcode_scan_cards")
+    assert scraped.has("process_resident_memory_bytes")
     eventually(lambda: _scrape(watched).value("zpcode_scan_loop_lag_seconds") > 0.3)
 
 
@@ -146,64 +148,66 @@ class NoSigner(SignerClient):
 
 
 @pytest.fixture
-def looking(engine: Engine, addresses: ServerAddresses) -> InstallationStatistics:
-    """A survey that counts anew at every look."""
+def installation(engine: Engine, addresses: ServerAddresses) -> InstallationStatistics:
+    """Statistics of the installation; `_read_again` makes them count again."""
     redis = client.connect(addresses.redis, seconds=5)
     return InstallationStatistics(engine, redis, NoSigner(), ProjectionComparison(engine, redis, 60))
 
 
-def _looked(looking: InstallationStatistics) -> Exposed:
-    looking._counted_at = float("-inf")
-    looking.look_at_database()
-    looking.look_at_redis()
-    return Exposed.of(metrics.registry("worker", looking))
+def _read_again(installation: InstallationStatistics) -> Exposed:
+    installation._counted_at = float("-inf")
+    installation.look_at_database()
+    installation.look_at_redis()
+    return Exposed.of(metrics.registry("worker", installation))
 
 
-def test_a_revocation_that_redis_has_not_got_shows_as_lag(registry: Registry, looking: InstallationStatistics) -> None:
-    level = _looked(looking)
+def test_a_revocation_that_redis_has_not_got_shows_as_lag(
+    registry: Registry, installation: InstallationStatistics
+) -> None:
+    level = _read_again(installation)
     assert level.value("zpcode_projection_lag_revisions") == level.value("zpcode_projection_lag_seconds") == 0
     newest = registry.commit(REVOKED)
-    behind = _looked(looking)
+    behind = _read_again(installation)
     assert behind.value("zpcode_projection_revision", place="database") == newest
     assert behind.value("zpcode_projection_lag_revisions") == 1
     assert behind.value("zpcode_projection_lag_seconds") > 0
     registry.project()
-    assert _looked(looking).value("zpcode_projection_lag_revisions") == 0
+    assert _read_again(installation).value("zpcode_projection_lag_revisions") == 0
 
 
 @pytest.mark.usefixtures("registry")
-def test_an_emptied_redis_shows_as_lag(looking: InstallationStatistics, redis: Redis) -> None:
-    head = _looked(looking).value("zpcode_projection_revision", place="database")
+def test_an_emptied_redis_shows_as_lag(installation: InstallationStatistics, redis: Redis) -> None:
+    head = _read_again(installation).value("zpcode_projection_revision", place="database")
     redis.flushall()
-    assert _looked(looking).value("zpcode_projection_lag_revisions") == head
+    assert _read_again(installation).value("zpcode_projection_lag_revisions") == head
 
 
 @pytest.mark.usefixtures("registry")
-def test_the_stream_and_what_was_lost_to_its_bound(looking: InstallationStatistics, redis: Redis) -> None:
-    assert _looked(looking).value("zpcode_stream_trimmed_total") == 0
+def test_the_stream_and_what_was_lost_to_its_bound(installation: InstallationStatistics, redis: Redis) -> None:
+    assert _read_again(installation).value("zpcode_stream_trimmed_total") == 0
     for _ in range(10):
         redis.xadd(redis_keys.SCANS, {"e": b"x"})
     redis.xgroup_create(redis_keys.SCANS, redis_keys.SCAN_GROUP, id="0")
     redis.set(redis_keys.DRAINED, 0)
     redis.xreadgroup(redis_keys.SCAN_GROUP, "one", {redis_keys.SCANS: ">"}, count=4)
-    found = _looked(looking)
-    numbers = [found.value(f"zpcode_stream_{name}") for name in ("entries", "added_total", "lag_entries", "pending_entries", "trimmed_total")]  # fmt: skip
+    scraped = _read_again(installation)
+    numbers = [scraped.value(f"zpcode_stream_{name}") for name in ("entries", "added_total", "lag_entries", "pending_entries", "trimmed_total")]  # fmt: skip
     assert numbers == [10, 10, 6, 4, 0]
     redis.xtrim(redis_keys.SCANS, maxlen=3, approximate=False)
-    assert _looked(looking).value("zpcode_stream_trimmed_total") == 7
+    assert _read_again(installation).value("zpcode_stream_trimmed_total") == 7
 
 
 @pytest.mark.usefixtures("registry")
-def test_what_was_drained_was_not_lost(looking: InstallationStatistics, engine: Engine, redis: Redis) -> None:
+def test_what_was_drained_was_not_lost(installation: InstallationStatistics, engine: Engine, redis: Redis) -> None:
     drained = partial(scans.drain, engine, redis, consumer="one", now=datetime.now(UTC))
     for _ in range(10):
         redis.xadd(redis_keys.SCANS, {"e": b"unreadable"})
     assert drained(limit=4) == 4
-    assert _looked(looking).value("zpcode_stream_trimmed_total") == 0
+    assert _read_again(installation).value("zpcode_stream_trimmed_total") == 0
     redis.xtrim(redis_keys.SCANS, maxlen=1, approximate=False)
     assert drained() == 1
-    found = _looked(looking)
-    assert (found.value("zpcode_stream_entries"), found.value("zpcode_stream_trimmed_total")) == (0, 5)
+    scraped = _read_again(installation)
+    assert (scraped.value("zpcode_stream_entries"), scraped.value("zpcode_stream_trimmed_total")) == (0, 5)
 
 
 def test_a_redis_whose_memory_is_full_is_still_drained(engine: Engine, redis: Redis) -> None:
@@ -219,8 +223,8 @@ def test_a_redis_whose_memory_is_full_is_still_drained(engine: Engine, redis: Re
 
 
 @pytest.mark.usefixtures("registry")
-def test_what_is_in_the_database_is_counted(looking: InstallationStatistics, engine: Engine) -> None:
-    empty = _looked(looking)
+def test_what_is_in_the_database_is_counted(installation: InstallationStatistics, engine: Engine) -> None:
+    empty = _read_again(installation)
     assert empty.value("zpcode_audit_entries_total") == 0
     assert {empty.value("zpcode_scan_partition_present", month=month) for month in ("this", "next")} == {0}
     ensure_partitions(engine, datetime.now(UTC).date())
@@ -237,14 +241,16 @@ def test_what_is_in_the_database_is_counted(looking: InstallationStatistics, eng
                 {"action": action, "notice": notice, "decided_by": decided_by},
             )  # fmt: skip
         connection.execute(text("INSERT INTO scan (at, entry, gtin, verdict) VALUES ('2021-01-01', 'x', '', '')"))
-    found = _looked(looking)
-    assert found.value("zpcode_decisions_total", scope="standard", action="revoke") == 2
-    assert found.value("zpcode_decisions_total", scope="standard", action="recall") == 2
-    assert found.value("zpcode_decisions_total", scope="code", action="revoke") == 0
-    assert found.value("zpcode_notices_total") == 2
-    assert {found.value("zpcode_scan_partition_present", month=month) for month in ("this", "next")} == {1}
-    assert found.value("zpcode_scan_partition_stray") == 1
-    assert _looked(looking).value("zpcode_decisions_total", scope="standard", action="revoke") == 2, "counted once"
+    scraped = _read_again(installation)
+    assert scraped.value("zpcode_decisions_total", scope="standard", action="revoke") == 2
+    assert scraped.value("zpcode_decisions_total", scope="standard", action="recall") == 2
+    assert scraped.value("zpcode_decisions_total", scope="code", action="revoke") == 0
+    assert scraped.value("zpcode_notices_total") == 2
+    assert {scraped.value("zpcode_scan_partition_present", month=month) for month in ("this", "next")} == {1}
+    assert scraped.value("zpcode_scan_partition_stray") == 1
+    assert _read_again(installation).value("zpcode_decisions_total", scope="standard", action="revoke") == 2, (
+        "counted once"
+    )
 
 
 @pytest.mark.parametrize(("day", "following"), [(date(2026, 11, 30), date(2026, 12, 1)), (date(2026, 12, 31), date(2027, 1, 1))])  # fmt: skip
@@ -253,29 +259,29 @@ def test_the_month_after_this_one(day: date, following: date) -> None:
 
 
 @pytest.mark.usefixtures("registry")
-def test_a_card_that_redis_lost_is_counted_as_a_finding(looking: InstallationStatistics, redis: Redis) -> None:
+def test_a_card_that_redis_lost_is_counted_as_a_finding(installation: InstallationStatistics, redis: Redis) -> None:
     redis.delete(f"zp:{{p:{GTIN}}}")
-    comparison = looking._comparison
+    comparison = installation._comparison
     assert comparison is not None
     comparison.step()
-    found = _looked(looking)
-    assert found.value("zpcode_comparison_findings_total", kind="missing") == 1
-    assert found.value("zpcode_comparison_mended_total") == 1
-    assert found.value("zpcode_comparison_cards_total") > 1
+    scraped = _read_again(installation)
+    assert scraped.value("zpcode_comparison_findings_total", kind="missing") == 1
+    assert scraped.value("zpcode_comparison_mended_total") == 1
+    assert scraped.value("zpcode_comparison_cards_total") > 1
 
 
 def test_a_part_that_is_away_is_told_as_down_and_its_numbers_are_left_out(engine: Engine) -> None:
     now = 0.0
-    looking = InstallationStatistics(engine, client.connect("redis://127.0.0.1:1"), NoSigner(), clock=lambda: now)
-    looking.look_at_database()
-    for look in (looking.look_at_redis, looking.look_at_signer):
+    installation = InstallationStatistics(engine, client.connect("redis://127.0.0.1:1"), NoSigner(), clock=lambda: now)
+    installation.look_at_database()
+    for read in (installation.look_at_redis, installation.look_at_signer):
         with pytest.raises(Unavailable):
-            look()
-    found = Exposed.of(metrics.registry("worker", looking))
-    assert {part: found.value("zpcode_part_up", part=part) for part in ("database", "redis", "signer")} == {"database": 1, "redis": 0, "signer": 0}  # fmt: skip
-    assert found.has("zpcode_batches")
-    assert not found.has("zpcode_stream_entries")
+            read()
+    scraped = Exposed.of(metrics.registry("worker", installation))
+    assert {part: scraped.value("zpcode_part_up", part=part) for part in ("database", "redis", "signer")} == {"database": 1, "redis": 0, "signer": 0}  # fmt: skip
+    assert scraped.has("zpcode_batches")
+    assert not scraped.has("zpcode_stream_entries")
     now = 60.0
-    old = Exposed.of(metrics.registry("worker", looking))
+    old = Exposed.of(metrics.registry("worker", installation))
     assert old.value("zpcode_part_up", part="database") == 0
     assert not old.has("zpcode_batches")
