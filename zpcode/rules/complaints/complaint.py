@@ -31,7 +31,7 @@ SAME_WITHIN: Final = timedelta(hours=1)
 KEPT_AFTER_END: Final = timedelta(days=180)
 """So long after its end a complaint keeps contact and photos."""
 PUBLIC: Final = "public"
-"""As whom the audit log knows whoever complains: nobody in particular."""
+"""The actor of every complainant in the audit log, which does not record who complained."""
 _BREAKS: Final = frozenset("\n\t")
 
 
@@ -93,7 +93,7 @@ FOLLOWING: Final = {
 }
 """Which states a step can be taken from, and the one it leads to. Receiving comes first and only once."""
 SPEAKING: Final = frozenset({ComplaintStep.ANSWER, ComplaintStep.CLOSE, ComplaintStep.REFUSE})
-"""Steps whose words whoever complained is to read."""
+"""Steps that need a text for the complainant."""
 ENDED: Final = frozenset({ComplaintState.CLOSED, ComplaintState.REFUSED})
 
 
@@ -156,7 +156,7 @@ def read(kind: str, description: str, place: str, contact: str, code: str, langu
     """A form's fields, checked and cleaned. Raises Refused with every finding; `where` is the field's name."""
     findings = Findings()
     if kind not in set(ComplaintKind):
-        findings.add("kind", "请选择问题类型", "choose what is wrong", where="kind")
+        findings.add("kind", "请选择问题类型", "choose the kind of problem", where="kind")
     texts = {
         "description": _text(findings, "description", description, MAX_DESCRIPTION),
         "place": _text(findings, "place", place, MAX_PLACE),
@@ -164,7 +164,7 @@ def read(kind: str, description: str, place: str, contact: str, code: str, langu
         "code": _text(findings, "code", code, MAX_CODE),
     }
     if not texts["description"] and "description" not in {finding.where for finding in findings.items}:
-        findings.add("missing", "请写明情况", "say what happened", where="description")
+        findings.add("missing", "请填写具体情况", "say what happened", where="description")
     if texts["contact"] and not reachable(texts["contact"]):
         findings.add(
             "contact",
@@ -224,20 +224,20 @@ def check(request: StepRequest, caller: Caller) -> StepRequest:
     findings = Findings()
     text = _text(findings, "/text", request.text, MAX_ANSWER)
     if request.step is ComplaintStep.RECEIVE:
-        findings.add("step", "投诉只能由投诉人提交", "only whoever complains makes a complaint", where="/step")
+        findings.add("step", "投诉只能由投诉人提交", "only a complainant can submit a complaint", where="/step")
     if request.step in SPEAKING and not text:
-        findings.add("missing", "请写明给投诉人的答复", "say what whoever complained is to read", where="/text")
+        findings.add("missing", "请填写给投诉人的答复", "write the answer for the complainant", where="/text")
     if request.step is ComplaintStep.ASSIGN and not may_assign(caller, request.region):
         findings.add(
             "region",
-            "应为您辖区内或上级的行政区划代码（GB/T 2260,6 位）",
+            "应为您辖区内或上级的行政区划代码（GB/T 2260，6 位）",
             "a region code (GB/T 2260, 6 digits) within yours, or one that yours lies in",
             where="/region",
             value=request.region,
         )
     if request.step is not ComplaintStep.ASSIGN and request.region:
-        findings.add("region", "只有分派才写区划", "only an assignment names a region", where="/region")
-    findings.refuse("不能这样办理", "this step is refused")
+        findings.add("region", "只有分派时才填写行政区划", "only an assignment names a region", where="/region")
+    findings.refuse("不能执行这一步", "this step is refused")
     return StepRequest(request.step, text, request.region)
 
 
