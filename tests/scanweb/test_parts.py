@@ -26,17 +26,17 @@ from zpcode.wire.scan_event import ScanEvent
 def test_the_path_of_a_scan_needs_no_web_framework_no_sql_and_no_templates() -> None:
     heavy = "{'fastapi', 'starlette', 'sqlalchemy', 'numpy', 'jinja2', 'pydantic'}"
     code = f"import sys, scanweb.scan.resolver; print(sorted({heavy} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 def test_settings_read_the_environment_as_people_write_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZPCODE_HOME", "/srv/zp")
     monkeypatch.setenv("ZPCODE_TRUSTED_PROXIES", "10.0.0.0/8, 192.168.1.7, fd00::/8")
     monkeypatch.setenv("ZPCODE_REDIS_URL", "redis://one")
-    found = ScanSettings()
-    assert found.trusted_proxies == tuple(map(ip_network, ("10.0.0.0/8", "192.168.1.7", "fd00::/8")))
-    assert (found.redis, found.keyring_path, found.root_path) == (
+    settings = ScanSettings()
+    assert settings.trusted_proxies == tuple(map(ip_network, ("10.0.0.0/8", "192.168.1.7", "fd00::/8")))
+    assert (settings.redis, settings.keyring_path, settings.root_path) == (
         "redis://one", Path("/srv/zp/keyring.json"), Path("/srv/zp/root.pub.pem"),
     )  # fmt: skip
     monkeypatch.setenv("ZPCODE_SCAN_REDIS_URL", "redis://two")
@@ -86,10 +86,10 @@ def test_an_entry_that_is_none_is_refused(value: bytes) -> None:
 
 @given(st.binary(max_size=60) | st.none() | st.integers() | st.just(ValueError("refused")))
 def test_an_answer_of_the_script_that_is_none_says_nothing(reply: object) -> None:
-    seen = history.read(reply)
-    assert isinstance(seen, history.ItemReply)
+    item = history.read(reply)
+    assert isinstance(item, history.ItemReply)
     if not isinstance(reply, bytes) or len(reply) < 10:
-        assert seen == history.EMPTY
+        assert item == history.EMPTY
 
 
 def test_an_answer_of_the_script_is_read() -> None:
@@ -105,7 +105,7 @@ def test_a_log_line_is_one_json_object_with_its_extras() -> None:
         logs.configure("scan", stream=stream)
         logging.getLogger("here").warning("码 %s", 1, extra={"bound": 3})
         try:
-            raise ValueError("boom")  # noqa: TRY301 - a traceback is what is looked at
+            raise ValueError("boom")  # noqa: TRY301 - the traceback is tested
         except ValueError:
             logging.getLogger("here").exception("failed")
     finally:

@@ -24,8 +24,8 @@ from zpcode.wire import redis_keys
 @contextmanager
 def running(environment: dict[str, str], log: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
     """The process, and its address."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
     command = [
         sys.executable,
         "-m",
@@ -90,6 +90,6 @@ def test_a_process_without_a_trusted_keyring_does_not_start(
     (tmp_path / "keyring.json").write_bytes(registry.room.keyring.read_bytes().replace(b"active", b"retired"))
     settings = os.environ | environment(addresses, registry) | {"ZPCODE_KEYRING": str(tmp_path / "keyring.json")}
     command = [sys.executable, "-c", "from scanweb.app import create_app; create_app()"]
-    found = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
-    assert found.returncode != 0
-    assert "keyring cannot be trusted" in found.stderr
+    result = subprocess.run(command, env=settings, capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert "keyring cannot be trusted" in result.stderr

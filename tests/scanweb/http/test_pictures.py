@@ -28,13 +28,13 @@ def developed() -> EncodedPicture:
 @pytest.fixture
 def folder(tmp_path: Path, developed: EncodedPicture) -> Path:
     """A folder with that picture."""
-    found = tmp_path / "图片 pictures"
-    PictureStorage(found.as_uri()).put(developed.files)
-    (found / "secret.txt").write_text("secret")
-    return found
+    directory = tmp_path / "图片 pictures"
+    PictureStorage(directory.as_uri()).put(developed.files)
+    (directory / "secret.txt").write_text("secret")
+    return directory
 
 
-Answer = tuple[int, dict[bytes, bytes], bytes]
+Response = tuple[int, dict[bytes, bytes], bytes]
 
 
 async def _missing(_scope: Any, _receive: Any, send: Any) -> None:
@@ -42,7 +42,7 @@ async def _missing(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": b"missing"})
 
 
-async def asked(files: PictureFiles, path: str, method: str = "GET", **headers: str) -> Answer:
+async def requested(files: PictureFiles, path: str, method: str = "GET", **headers: str) -> Response:
     """One request, as a server puts it."""
     sent: list[dict[str, Any]] = []
 
@@ -58,9 +58,9 @@ async def asked(files: PictureFiles, path: str, method: str = "GET", **headers: 
     return sent[0]["status"], dict(sent[0]["headers"]), b"".join(one.get("body", b"") for one in sent[1:])
 
 
-def ask(files: PictureFiles, path: str, method: str = "GET", **headers: str) -> Answer:
+def request(files: PictureFiles, path: str, method: str = "GET", **headers: str) -> Response:
     """The same, for a test that asks once."""
-    return asyncio.run(asked(files, path, method, **headers))
+    return asyncio.run(requested(files, path, method, **headers))
 
 
 def files_at(folder: Path, **more: Any) -> PictureFiles:
@@ -71,7 +71,7 @@ def files_at(folder: Path, **more: Any) -> PictureFiles:
 def test_every_width_is_served_in_both_forms_for_good(folder: Path, developed: EncodedPicture) -> None:
     files = files_at(folder)
     for name, data in developed.files.items():
-        status, headers, body = ask(files, f"/pictures/{name}")
+        status, headers, body = request(files, f"/pictures/{name}")
         assert (status, body) == (200, data)
         assert headers[b"content-type"] == (b"image/webp" if name.endswith("webp") else b"image/jpeg")
         assert headers[b"cache-control"] == b"public, max-age=31536000, immutable"
@@ -83,14 +83,14 @@ def test_every_width_is_served_in_both_forms_for_good(folder: Path, developed: E
 def test_head_and_conditional_requests_get_no_body(folder: Path, developed: EncodedPicture) -> None:
     name, data = next(iter(developed.files.items()))
     files = files_at(folder)
-    status, headers, body = ask(files, f"/pictures/{name}", "HEAD")
+    status, headers, body = request(files, f"/pictures/{name}", "HEAD")
     assert (status, headers[b"content-length"], body) == (200, str(len(data)).encode(), b"")
     for tags in (f'"{name}"', f'W/"{name}"', f'"other", "{name}"'):
-        status, headers, body = ask(files, f"/pictures/{name}", if_none_match=tags)
+        status, headers, body = request(files, f"/pictures/{name}", if_none_match=tags)
         assert (status, body) == (304, b"")
         assert headers[b"etag"] == f'"{name}"'.encode()
-    assert ask(files, f"/pictures/{name}", if_none_match='"other"')[0] == 200
-    assert ask(files, f"/pictures/{name}", "POST")[0] == 405
+    assert request(files, f"/pictures/{name}", if_none_match='"other"')[0] == 200
+    assert request(files, f"/pictures/{name}", "POST")[0] == 405
 
 
 @pytest.mark.parametrize("name", [
@@ -99,14 +99,14 @@ def test_head_and_conditional_requests_get_no_body(folder: Path, developed: Enco
     "0" * 32 + "-160.webp\n", "0" * 32 + "-160.webp",
 ])  # fmt: skip
 def test_what_is_no_picture_is_not_there(folder: Path, name: str) -> None:
-    status, _, body = ask(files_at(folder), f"/pictures/{name}")
+    status, _, body = request(files_at(folder), f"/pictures/{name}")
     assert (status, body) == (404, b"missing")
 
 
 def test_a_name_that_is_none_never_reaches_the_shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = files_at(folder)
-    monkeypatch.setattr(files, "_file", lambda _: pytest.fail("it was looked for"))
-    assert ask(files, "/pictures/secret.txt")[0] == 404
+    monkeypatch.setattr(files, "_file", lambda _: pytest.fail("it was read"))
+    assert request(files, "/pictures/secret.txt")[0] == 404
 
 
 def test_what_is_remembered_is_served_without_the_shelf_and_memory_is_bounded(
@@ -115,14 +115,14 @@ def test_what_is_remembered_is_served_without_the_shelf_and_memory_is_bounded(
     largest = max(map(len, developed.files.values()))
     files = files_at(folder, memory=2 * largest)
     for name in developed.files:
-        ask(files, f"/pictures/{name}")
+        request(files, f"/pictures/{name}")
         assert sum(map(len, files._in_memory.values())) <= 2 * largest
     assert 10 * largest <= MEMORY
     last = name
     for file in folder.iterdir():
         file.unlink()
-    assert ask(files, f"/pictures/{last}")[0] == 200
-    assert {ask(files, f"/pictures/{name}")[0] for name in developed.files} == {200, 404}
+    assert request(files, f"/pictures/{last}")[0] == 200
+    assert {request(files, f"/pictures/{name}")[0] for name in developed.files} == {200, 404}
 
 
 def test_a_crowd_reads_a_file_once(folder: Path, developed: EncodedPicture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +137,8 @@ def test_a_crowd_reads_a_file_once(folder: Path, developed: EncodedPicture, monk
 
     monkeypatch.setattr(files, "_read", counted)
 
-    async def crowd() -> list[Answer]:
-        return await asyncio.gather(*(asked(files, f"/pictures/{name}") for _ in range(50)))
+    async def crowd() -> list[Response]:
+        return await asyncio.gather(*(requested(files, f"/pictures/{name}") for _ in range(50)))
 
     assert {(status, body) for status, _, body in asyncio.run(crowd())} == {(200, data)}
     assert readings == [name.encode()]
@@ -156,10 +156,10 @@ def test_a_shelf_that_does_not_answer_is_said_to_be_away_and_not_remembered(
         return None
 
     monkeypatch.setattr(files, "_read", stuck)
-    status, headers, _ = ask(files, f"/pictures/{name}")
+    status, headers, _ = request(files, f"/pictures/{name}")
     assert (status, headers[b"cache-control"]) == (503, b"no-store")
     monkeypatch.setattr(files, "_read", read)
-    assert ask(files, f"/pictures/{name}")[0] == 200
+    assert request(files, f"/pictures/{name}")[0] == 200
 
 
 def test_addresses_on_the_page_are_those_that_are_served(folder: Path, developed: EncodedPicture) -> None:
@@ -167,7 +167,7 @@ def test_addresses_on_the_page_are_those_that_are_served(folder: Path, developed
     for form in ("webp", "jpg"):
         parts = [part.split(" ") for part in picture_urls.srcset(picture, form).split(", ")]
         assert [width for _, width in parts] == [f"{width}w" for width in picture.widths]
-        assert all(ask(files_at(folder), address)[0] == 200 for address, _ in parts)
+        assert all(request(files_at(folder), address)[0] == 200 for address, _ in parts)
     assert picture_urls.source(picture).endswith("-320.jpg")
     assert picture_urls.source(Picture("0" * 32, 100, 100, (100,))).endswith("-100.jpg")
 
@@ -180,10 +180,10 @@ def test_the_scan_service_serves_them_and_says_in_the_usual_manner_what_is_not_t
         name = picture_name(developed.picture.digest, 320, "webp")
         assert service.get(f"/pictures/{name}").status_code == 404  # before there is a folder
         shelf.put(developed.files)
-        answer = service.get(f"/pictures/{name}")
-        assert (answer.status_code, answer.content) == (200, developed.files[name])
-        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
-        assert service.get(f"/pictures/{name}", if_none_match=answer.headers["etag"]).status_code == 304
+        response = service.get(f"/pictures/{name}")
+        assert (response.status_code, response.content) == (200, developed.files[name])
+        assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert service.get(f"/pictures/{name}", if_none_match=response.headers["etag"]).status_code == 304
         for path in ("/pictures/", "/pictures/x", f"/pictures/{'0' * 32}-160.webp"):
             missing = service.get(path)
             assert missing.status_code == 404

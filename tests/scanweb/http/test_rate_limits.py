@@ -22,7 +22,7 @@ def at(address: str) -> bytes:
 
 
 def spent(limits: ScanRateLimits, address: bytes, times: int, now: float = BEGIN) -> list[int]:
-    """What each of so many scans is told."""
+    """The seconds to wait, for each of so many scans."""
     return [limits.spend_scan(address, now) for _ in range(times)]
 
 
@@ -35,7 +35,7 @@ def test_a_minutes_worth_at_once_then_at_the_pace_of_the_budget() -> None:
     assert spent(limits, PUBLIC, 61, BEGIN + 61.5) == [0] * 60 + [1]
 
 
-def test_who_has_to_wait_is_told_how_long_in_whole_seconds() -> None:
+def test_the_time_to_wait_is_in_whole_seconds() -> None:
     limits = ScanRateLimits(4, 0)
     assert spent(limits, PUBLIC, 5) == [0, 0, 0, 0, 15]
     assert limits.spend_scan(PUBLIC, BEGIN + 14) == 1
@@ -81,8 +81,8 @@ def test_an_ipv6_customer_is_a_64_and_a_48_of_guessers_is_ten_of_them() -> None:
     limits = ScanRateLimits(2, 2)
     assert [limits.spend_scan(at(f"2001:db8:1:2::{n}"), BEGIN) for n in range(3)] == [0, 0, 30]
     assert limits.spend_scan(at("2001:db8:1:3::1"), BEGIN) == 0
-    told = [limits.spend_guess(at(f"2001:db8:1:{n:x}::1"), BEGIN) for n in range(30)]
-    assert told == [0] * 20 + [3] * 10
+    seconds = [limits.spend_guess(at(f"2001:db8:1:{n:x}::1"), BEGIN) for n in range(30)]
+    assert seconds == [0] * 20 + [3] * 10
     assert limits.check_guess(at("2001:db8:1:ffff::1"), BEGIN) > 0
     assert limits.spend_guess(at("2001:db8:2::1"), BEGIN) == 0
 
@@ -98,7 +98,9 @@ def test_no_budget_is_no_limit() -> None:
     ["", "127.0.0.1", "10.1.2.3", "172.16.0.1", "172.31.255.1", "192.168.1.1", "100.64.0.1", "100.127.9.9", "::1",
      "fd00::1", "fe80::1", "169.254.0.1"],
 )  # fmt: skip
-def test_a_proxy_nobody_told_us_to_trust_is_never_refused(address: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_proxy_that_is_not_configured_as_trusted_is_never_refused(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """Else a forgotten setting would make all the world one address. It is said once, without the address."""
     limits = ScanRateLimits(1, 1)
     with caplog.at_level(logging.WARNING):

@@ -67,20 +67,20 @@ def test_a_turn_of_the_worker_is_a_span_also_when_it_fails(
     addresses: ServerAddresses, tmp_path: Path, tracer: Tracer, kept: InMemorySpanExporter
 ) -> None:
     redis, engine = client.connect(addresses.redis), connect(addresses.database)
-    found = Worker(addresses.database, engine, redis, redis, SignerClient(tmp_path), queue.IssueQueue(addresses.database), tmp_path, tracer=tracer)  # fmt: skip
+    worker = Worker(addresses.database, engine, redis, redis, SignerClient(tmp_path), queue.IssueQueue(addresses.database), tmp_path, tracer=tracer)  # fmt: skip
     outcomes = iter([Unavailable(Text("停", "away")), None])
 
     def step() -> None:
         if (outcome := next(outcomes)) is not None:
             raise outcome
-        found.stop.set()
+        worker.stop.set()
 
-    found.repeat(step, 0.0)
+    worker.repeat(step, 0.0)
     assert [(span.name, span.status.description) for span in kept.get_finished_spans()] == [("step", "Unavailable"), ("step", None)]  # fmt: skip
 
 
 def test_off_nothing_that_traces_is_imported() -> None:
-    """redis-py looks for the SDK's metrics by itself where the extra is installed; of its tracing there is nothing."""
+    """redis-py imports the SDK's metrics itself where the extra is installed, but none of its tracing."""
     code = (
         "import sys, scanweb.app, zpcode.app, zpcode.worker;"
         "print([name for name in sys.modules if name.startswith(('opentelemetry.sdk.trace', 'opentelemetry.exporter'))])"

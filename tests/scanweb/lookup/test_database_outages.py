@@ -1,4 +1,4 @@
-"""What a consumer is told while the database is down, or Redis as well: what cannot be confirmed is never green."""
+"""Scans while the database is down, or Redis as well: a code that cannot be confirmed is never green."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def test_without_the_database_a_code_redis_does_not_know_cannot_be_confirmed(
     addresses: ServerAddresses, registry: Registry
 ) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_database_url=NOBODY)) as service:
-        told = service.json(registry.item(0, 42))
-        assert (told["verdict"], told["tone"]) == ("unconfirmed", "neutral")
-        assert "seal is valid" in told["meaning"]
+        body = service.json(registry.item(0, 42))
+        assert (body["verdict"], body["tone"]) == ("unconfirmed", "neutral")
+        assert "seal is valid" in body["meaning"]
         assert service.get(registry.item(0, 42)).status_code == 200
 
 
@@ -67,9 +67,9 @@ def test_what_is_remembered_is_shown_but_never_green_once_both_are_gone(
     service.do(service.app.redis.close())
     service.app.redis._server = None
     service.compare()
-    told = service.json(registry.item())
-    assert told["verdict"] == "unconfirmed"
-    assert told["product"]["gtin"] == GTIN
+    body = service.json(registry.item())
+    assert body["verdict"] == "unconfirmed"
+    assert body["product"]["gtin"] == GTIN
 
 
 def test_a_database_that_accepts_and_never_answers_holds_nobody_up(

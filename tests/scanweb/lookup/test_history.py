@@ -13,7 +13,7 @@ from netaddr import IPSet
 from redis import Redis
 from sqlalchemy import text
 
-from scanweb.lookup import history as looking
+from scanweb.lookup import history as item_history
 from tests.support import scan_factories as make
 from tests.support.patience import eventually
 from tests.support.scan_factories import GTIN, IPHONE, WECHAT, Registry, ScanService, events
@@ -22,7 +22,7 @@ from zpcode.wire import card, redis_keys, scan_event
 from zpcode.wire.payload import Identity
 
 
-def test_the_first_scan_is_told_and_the_next_hears_of_it(service: ScanService, registry: Registry) -> None:
+def test_the_first_scan_is_called_the_first_and_the_next_the_second(service: ScanService, registry: Registry) -> None:
     path = registry.item()
     assert "first time" in service.get(path, client="198.51.100.1").text
     second = service.get(path, client="192.0.2.77").text
@@ -35,19 +35,19 @@ def test_a_reload_by_the_same_visitor_within_ten_minutes_does_not_count(
     service: ScanService, registry: Registry
 ) -> None:
     path = registry.item()
-    told = [service.json(path)["history"]["scans"] for _ in range(3)]
-    assert told == [1, 1, 1], "and hears the same answer again"
+    scans = [service.json(path)["history"]["scans"] for _ in range(3)]
+    assert scans == [1, 1, 1], "and gets the same page again"
     assert service.json(path, client="192.0.2.1")["history"]["scans"] == 2
 
 
-def looked(redis: Redis, *looks: looking.ItemQuery) -> list[looking.ItemReply]:
+def replies_to(redis: Redis, *queries: item_history.ItemQuery) -> list[item_history.ItemReply]:
     speak: Any = redis.execute_command
-    replies = speak(*looking.command(looks, evicting=False, script=True))
-    return looking.read_all(replies, len(looks))
+    replies = speak(*item_history.command(queries, evicting=False, script=True))
+    return item_history.read_all(replies, len(queries))
 
 
-def view(now: int, visitor: bytes = b"anna", index: int = 5) -> looking.ItemQuery:
-    return looking.ItemQuery(7, index, now, visitor, own=False)
+def view(now: int, visitor: bytes = b"anna", index: int = 5) -> item_history.ItemQuery:
+    return item_history.ItemQuery(7, index, now, visitor, own=False)
 
 
 def test_after_ten_minutes_the_same_visitor_counts_again(registry: Registry, redis: Redis) -> None:
@@ -55,8 +55,8 @@ def test_after_ten_minutes_the_same_visitor_counts_again(registry: Registry, red
     registry.project()
     redis.set(redis_keys.history_complete(7), 1)
     start = 1_790_000_000
-    numbers = [looked(redis, view(start + after))[0] for after in (0, 300, 580, 620)]
-    assert [(seen.history.scans, seen.counted) for seen in numbers if seen.history] == [
+    numbers = [replies_to(redis, view(start + after))[0] for after in (0, 300, 580, 620)]
+    assert [(reply.history.scans, reply.counted) for reply in numbers if reply.history] == [
         (1, True), (1, False), (1, False), (2, True),
     ]  # fmt: skip
 
@@ -68,8 +68,8 @@ def test_visitors_who_come_and_go_count_once_each_in_ten_minutes(registry: Regis
     redis.set(redis_keys.history_complete(7), 1)
     visitors = [b"anna", b"bert", b"carl", b"dora"]
     for now in (1_790_000_000, 1_790_000_060):
-        seen = [looked(redis, view(now, visitor))[0] for visitor in visitors]
-        assert [found.history.scans for found in seen if found.history] == [1, 2, 3, 4]
+        replies = [replies_to(redis, view(now, visitor))[0] for visitor in visitors]
+        assert [reply.history.scans for reply in replies if reply.history] == [1, 2, 3, 4]
 
 
 def test_a_history_never_grows_beyond_what_its_bucket_holds_compactly(registry: Registry, redis: Redis) -> None:
@@ -78,10 +78,10 @@ def test_a_history_never_grows_beyond_what_its_bucket_holds_compactly(registry: 
     redis.set(redis_keys.history_complete(7), 1)
     for visitor in range(40):
         for index in range(100):
-            look = looking.ItemQuery(
+            query = item_history.ItemQuery(
                 7, index, 1_790_000_000, visitor.to_bytes(4, "big"), "巴音郭楞蒙古自治州库尔勒", own=False
             )
-            looked(redis, look)
+            replies_to(redis, query)
     assert redis.object("encoding", redis_keys.history(7, 5)[0]) == b"listpack"
 
 
@@ -143,9 +143,9 @@ def test_histories_that_redis_lost_come_back_from_the_database(
 ) -> None:
     registry.remember(0, 4, "杭州|Hangzhou")
     redis.delete(redis_keys.history_complete(7))  # as after a rebuild: the batch is not known to be unscanned
-    told = service.get(registry.item()).text
-    assert "scan number 5" in told
-    assert "Hangzhou" in told
+    page = service.get(registry.item()).text
+    assert "scan number 5" in page
+    assert "Hangzhou" in page
     assert "杭州" in service.get(registry.item(), language="zh-CN").text
     assert service.json(registry.item(1), client="192.0.2.9")["history"]["scans"] == 1, "a neighbour is complete too"
 
@@ -241,12 +241,12 @@ def test_a_scanned_code_costs_at_most_64_bytes_of_redis(registry: Registry, redi
     """One code in ten of a batch, so that buckets are thinly filled; right after the scans, visits included."""
     registry.put({card.batch_key(9): make.batch(9, quantity=200_000)})
     redis.set(redis_keys.history_complete(9), 1)
-    looked(redis, looking.ItemQuery(9, 1, 1))
+    replies_to(redis, item_history.ItemQuery(9, 1, 1))
     before = int(redis.info("memory")["used_memory"])
     for first in range(0, 200_000, 2000):
         indexes = range(first, first + 2000, 10)
-        looks = [looking.ItemQuery(9, index, 1_790_000_000, b"anna", "杭州|Hangzhou") for index in indexes]
-        assert all(seen.counted for seen in looked(redis, *looks))
+        queries = [item_history.ItemQuery(9, index, 1_790_000_000, b"anna", "杭州|Hangzhou") for index in indexes]
+        assert all(reply.counted for reply in replies_to(redis, *queries))
     assert (int(redis.info("memory")["used_memory"]) - before) / 20_000 <= 64
 
 

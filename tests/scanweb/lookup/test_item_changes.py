@@ -144,10 +144,10 @@ def test_a_late_reply_of_an_emptied_redis_does_not_clear_the_memory_that_follows
     memory, redis = memory_before(), EmptiedRedis()
 
     async def scans() -> None:
-        cache = reader(redis, memory)
+        redis_reader = reader(redis, memory)
         queries = []
         for _ in range(2):
-            queries.append(cache.query(RedisQuery()))
+            queries.append(redis_reader.query(RedisQuery()))
             await asyncio.sleep(0.01)
         redis.waiting[0].set()
         with pytest.raises(Unavailable):

@@ -1,4 +1,4 @@
-"""Answers of a replica that lags, of PostgreSQL or of Redis: what was overruled already is never told again."""
+"""Replicas of PostgreSQL or Redis that lag: a decision that the process knows is never taken back."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations

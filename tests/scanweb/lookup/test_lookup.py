@@ -1,4 +1,4 @@
-"""What a scan is told when what the process knows of Redis changes while its round trip is under way."""
+"""A scan whose round trip is under way while memory changes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Away:
 
 
 def _scanned(to: str, meanwhile: Callable[[Memory], None]) -> LookupResult:
-    """What a process that stands at revision 5 finds of the product's code."""
+    """The lookup of the product's code, by a process that stands at revision 5."""
     memory = Memory(100)
     memory.believe("g", 5, {})
     memory.put(product_key(make.GTIN), decode_entry(product_key(make.GTIN), 1, msgspec.msgpack.encode(PRODUCT)))
@@ -85,27 +85,27 @@ def _scanned(to: str, meanwhile: Callable[[Memory], None]) -> LookupResult:
 
     async def scan() -> LookupResult:
         redis = cast("RedisClient", Revoked(to, lambda: meanwhile(memory)))
-        cache = RedisReader(redis, memory, ScanBuffer(10), wake=lambda: None, limit=2, stream=1000)
-        finding: Awaitable[LookupResult] = Lookup(memory, cache, Away()).find(CODE, ScanRequest(int(time.time())))
+        reader = RedisReader(redis, memory, ScanBuffer(10), wake=lambda: None, limit=2, stream=1000)
+        finding: Awaitable[LookupResult] = Lookup(memory, reader, Away()).find(CODE, ScanRequest(int(time.time())))
         return await finding
 
     return asyncio.run(scan())
 
 
-def _states(known: LookupResult) -> list[State]:
-    found = [timeline.at(int(time.time())) for _, timeline in known.cards.timelines]
-    return [standing.state for standing in found if standing is not None]
+def _states(result: LookupResult) -> list[State]:
+    standings = [timeline.at(int(time.time())) for _, timeline in result.cards.timelines]
+    return [standing.state for standing in standings if standing is not None]
 
 
-def test_a_revocation_shows_though_another_round_trip_broke_off_and_the_watch_compared_anew_meanwhile() -> None:
+def test_a_revocation_shows_though_another_round_trip_failed_and_redis_was_compared_again_meanwhile() -> None:
     def doubted_and_believed(memory: Memory) -> None:
         memory.doubt()
         memory.believe("g", 6, {})
 
     for to in (redis_keys.HEAD, redis_keys.LOG):
-        known = _scanned(to, doubted_and_believed)
-        assert (known.confirmed, _states(known)) == (True, [State.REVOKED]), to
+        result = _scanned(to, doubted_and_believed)
+        assert (result.confirmed, _states(result)) == (True, [State.REVOKED]), to
 
 
-def test_what_was_known_before_a_change_is_not_confirmed_where_redis_is_doubted_while_its_log_is_read() -> None:
+def test_cards_from_before_a_change_are_not_confirmed_where_redis_is_doubted_while_its_log_is_read() -> None:
     assert not _scanned(redis_keys.LOG, Memory.doubt).confirmed

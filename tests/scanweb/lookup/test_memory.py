@@ -15,109 +15,109 @@ from zpcode.wire.card import BatchCard, LotCard
 OLD, NEW = CardEntry(LotCard("1", "old"), 4), CardEntry(LotCard("1", "new"), 9)
 
 
-def memory(size: int = 4) -> Memory:
+def filled_memory(size: int = 4) -> Memory:
     """A memory that agrees with revision 5 of one generation, with one card."""
-    found = Memory(size)
-    found.believe("g", 5, {})
-    found.put("l:1:A", OLD)
-    return found
+    memory = Memory(size)
+    memory.believe("g", 5, {})
+    memory.put("l:1:A", OLD)
+    return memory
 
 
 def test_a_newer_card_is_never_replaced_by_an_older() -> None:
-    found = memory()
-    found.put("l:1:A", NEW)
-    found.put("l:1:A", OLD)
-    assert found.get("l:1:A") is NEW
+    memory = filled_memory()
+    memory.put("l:1:A", NEW)
+    memory.put("l:1:A", OLD)
+    assert memory.get("l:1:A") is NEW
 
 
 def test_what_the_log_names_is_forgotten_and_nothing_else() -> None:
-    found = memory()
-    found.put("l:1:B", OLD)
-    found.advance(6, {"l:1:A", "x:1:2", ""})
-    assert (found.get("l:1:A"), found.get("l:1:B"), found.revision) == (None, OLD, 6)
+    memory = filled_memory()
+    memory.put("l:1:B", OLD)
+    memory.advance(6, {"l:1:A", "x:1:2", ""})
+    assert (memory.get("l:1:A"), memory.get("l:1:B"), memory.revision) == (None, OLD, 6)
 
 
 def test_a_gap_in_the_log_forgets_everything() -> None:
-    found = memory()
-    found.advance(6, None)
-    assert found.get("l:1:A") is None
+    memory = filled_memory()
+    memory.advance(6, None)
+    assert memory.get("l:1:A") is None
 
 
 def test_another_generation_forgets_everything() -> None:
-    found = memory()
-    found.begin("h", 3)
-    assert (found.get("l:1:A"), found.generation, found.revision) == (None, "h", 3)
+    memory = filled_memory()
+    memory.begin("h", 3)
+    assert (memory.get("l:1:A"), memory.generation, memory.revision) == (None, "h", 3)
 
 
 def test_what_the_database_has_newer_lies_over_what_redis_said_until_redis_has_it_too() -> None:
-    found = memory()
-    found.believe("g", 5, {"l:1:A": NEW, "x:1:2": NEW})
-    assert found.get("l:1:A") is NEW
-    found.put("l:1:A", OLD)
-    assert found.get("l:1:A") is NEW
-    found.advance(8, set())
-    assert found.get("l:1:A") is NEW
-    found.advance(9, {"l:1:A", "x:1:2"})
-    assert (found.get("l:1:A"), found.overlay) == (None, {})
+    memory = filled_memory()
+    memory.believe("g", 5, {"l:1:A": NEW, "x:1:2": NEW})
+    assert memory.get("l:1:A") is NEW
+    memory.put("l:1:A", OLD)
+    assert memory.get("l:1:A") is NEW
+    memory.advance(8, set())
+    assert memory.get("l:1:A") is NEW
+    memory.advance(9, {"l:1:A", "x:1:2"})
+    assert (memory.get("l:1:A"), memory.overlay) == (None, {})
 
 
 def test_what_the_database_has_newer_is_not_taken_back_before_memory_has_followed_redis() -> None:
     """Redis has the card by now, but no round trip has dropped the old one from memory yet."""
-    found = memory()
-    found.believe("g", 5, {"l:1:A": NEW})
-    found.believe("g", 9, {})
-    assert found.get("l:1:A") is NEW
-    found.advance(9, {"l:1:A"})
-    assert (found.get("l:1:A"), found.overlay) == (None, {})
+    memory = filled_memory()
+    memory.believe("g", 5, {"l:1:A": NEW})
+    memory.believe("g", 9, {})
+    assert memory.get("l:1:A") is NEW
+    memory.advance(9, {"l:1:A"})
+    assert (memory.get("l:1:A"), memory.overlay) == (None, {})
 
 
 def test_following_the_database_replaces_what_changed() -> None:
-    found = memory()
-    found.doubt()
-    found.follow(9, {"l:1:A": NEW, "l:1:Z": NEW}, at=100.0)
-    assert (found.get("l:1:A"), found.get("l:1:Z")) == (NEW, None)
-    assert found.fresh(100.0 + FRESH_SECONDS / 2)
-    assert not found.fresh(100.0 + FRESH_SECONDS)
+    memory = filled_memory()
+    memory.doubt()
+    memory.follow(9, {"l:1:A": NEW, "l:1:Z": NEW}, at=100.0)
+    assert (memory.get("l:1:A"), memory.get("l:1:Z")) == (NEW, None)
+    assert memory.fresh(100.0 + FRESH_SECONDS / 2)
+    assert not memory.fresh(100.0 + FRESH_SECONDS)
 
 
 def test_doubt_ends_freshness_at_once() -> None:
-    found = memory()
-    found.follow(5, {}, at=100.0)
-    found.doubt()
-    assert not found.fresh(100.1)
+    memory = filled_memory()
+    memory.follow(5, {}, at=100.0)
+    memory.doubt()
+    assert not memory.fresh(100.1)
 
 
 def test_a_database_that_went_back_in_time_forgets_everything() -> None:
-    found = memory()
-    found.doubt()
-    found.follow(3, {}, at=1.0)
-    assert found.get("l:1:A") is None
+    memory = filled_memory()
+    memory.doubt()
+    memory.follow(3, {}, at=1.0)
+    assert memory.get("l:1:A") is None
 
 
 def test_the_least_recently_used_card_goes_first() -> None:
-    found = memory(size=2)
-    found.put("l:1:B", OLD)
-    found.get("l:1:A")
-    found.put("l:1:C", OLD)
-    assert [found.get(key) is None for key in ("l:1:A", "l:1:B", "l:1:C")] == [False, True, False]
+    memory = filled_memory(size=2)
+    memory.put("l:1:B", OLD)
+    memory.get("l:1:A")
+    memory.put("l:1:C", OLD)
+    assert [memory.get(key) is None for key in ("l:1:A", "l:1:B", "l:1:C")] == [False, True, False]
 
 
 def test_every_change_to_what_is_given_changes_the_version() -> None:
-    found = memory()
-    seen = {found.version}
+    memory = filled_memory()
+    versions = {memory.version}
     changes: list[Callable[[], object]] = [
-        partial(found.put, "l:1:B", OLD),
-        partial(found.drop, ["l:1:B"]),
-        partial(found.advance, 6, set()),
-        partial(found.advance, 7, None),
-        partial(found.believe, "g", 7, {"l:1:A": NEW}),
-        partial(found.follow, 9, {}, 1.0),
-        found.clear,
+        partial(memory.put, "l:1:B", OLD),
+        partial(memory.drop, ["l:1:B"]),
+        partial(memory.advance, 6, set()),
+        partial(memory.advance, 7, None),
+        partial(memory.believe, "g", 7, {"l:1:A": NEW}),
+        partial(memory.follow, 9, {}, 1.0),
+        memory.clear,
     ]
     for change in changes:
         change()
-        assert found.version not in seen
-        seen.add(found.version)
+        assert memory.version not in versions
+        versions.add(memory.version)
 
 
 def test_a_body_that_is_not_of_its_kind_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""What a consumer is told while Redis is down, stale or empty: never a green page that nobody can vouch for."""
+"""Scans while Redis is down, stale or empty: never a green page that cannot be confirmed."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -122,7 +122,9 @@ def test_beyond_its_bound_the_buffer_drops_and_counts(
         assert service.app.health()["scans"] == {"waiting": 3, "sent": 0, "dropped": 7}
 
 
-def test_a_revocation_redis_was_not_told_of_is_seen_by_the_next_look(service: ScanService, registry: Registry) -> None:
+def test_a_revocation_that_is_not_in_redis_is_known_after_the_next_comparison(
+    service: ScanService, registry: Registry
+) -> None:
     assert service.verdict(registry.item()) == "verified"
     registry.commit(REVOKED)  # the projection after the commit failed
     service.compare()
@@ -137,7 +139,7 @@ def test_a_revocation_redis_was_not_told_of_is_seen_by_the_next_look(service: Sc
     assert [service.verdict(registry.item(index)) for index in (1, 2)] == ["verified", "recalled"]
 
 
-def test_the_watch_looks_by_itself(service: ScanService, registry: Registry) -> None:
+def test_redis_is_compared_in_the_background(service: ScanService, registry: Registry) -> None:
     service.get(registry.item())
     registry.commit(REVOKED)
     eventually(lambda: service.verdict(registry.item()) == "revoked", seconds=10)

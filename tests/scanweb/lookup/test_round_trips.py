@@ -26,13 +26,15 @@ def test_a_warm_scan_takes_one_round_trip_and_no_query(service: ScanService, reg
     paths = [registry.item(index) for index in range(20)] + [registry.sealed(Identity(GTIN))]
     for path in paths:
         service.get(path)
-    trips, looks = service.app.redis.trips, service.app.freshness.comparisons
+    trips, before = service.app.redis.trips, service.app.freshness.comparisons
     with service.reads() as keys:
         for number, path in enumerate(paths):
             service.get(path, client=f"192.0.{number}.1")
-    watched = service.app.freshness.comparisons - looks
+    compared = service.app.freshness.comparisons - before
     assert keys == []
-    assert service.app.redis.trips - trips <= len(paths) + watched + 3, "the watch's own and a last batch of scans"
+    assert service.app.redis.trips - trips <= len(paths) + compared + 3, (
+        "those of the comparisons, and a last batch of scans"
+    )
 
 
 def test_scans_at_the_same_time_share_their_round_trips(service: ScanService, registry: Registry, redis: Redis) -> None:
@@ -48,7 +50,7 @@ def test_scans_at_the_same_time_share_their_round_trips(service: ScanService, re
     service.do(together())
     assert service.app.redis.trips - trips <= 40
     assert redis.info("commandstats")["cmdstat_hmget"]["calls"] - before <= 400 + 40, (
-        "two in each look, one head a trip"
+        "two in each comparison, one head a trip"
     )
 
 
@@ -116,13 +118,13 @@ def test_cancelled_requests_never_mix_replies(
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
             return True
-        told = (await task).json()
+        body = (await task).json()
         expected = {"recalled", "unconfirmed"} if index < 50 else {"verified", "unconfirmed"}
         serial = make.item_identity(index).path[-12:]
-        return told["verdict"] in expected and told["code"]["serial"] == serial and _own(told)
+        return body["verdict"] in expected and body["code"]["serial"] == serial and _own(body)
 
-    def _own(told: dict[str, object]) -> bool:
-        history = told["history"]
+    def _own(body: dict[str, object]) -> bool:
+        history = body["history"]
         return history is None or (isinstance(history, dict) and history["scans"] <= 1)
 
     async def all_of_them(service: ScanService) -> list[bool]:

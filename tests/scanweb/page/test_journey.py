@@ -53,9 +53,9 @@ def test_in_json_a_day_is_a_date_and_a_time_is_utc(registry: Registry, service: 
     """As everywhere else; a batch without events has an empty list."""
     assert service.json(registry.item())["goods"]["journey"] == []
     travelled(registry)
-    found = service.json(registry.item())["goods"]["journey"]
-    assert [event["at"] for event in found] == ["2026-10-08", "2026-10-08T19:20:00Z", "2026-10-10"]
-    assert found[0] == {
+    events = service.json(registry.item())["goods"]["journey"]
+    assert [event["at"] for event in events] == ["2026-10-08", "2026-10-08T19:20:00Z", "2026-10-10"]
+    assert events[0] == {
         "kind": "produced",
         "at": "2026-10-08",
         "place": {"zh": "龙泉", "en": "Longquan"},
@@ -66,7 +66,7 @@ def test_in_json_a_day_is_a_date_and_a_time_is_utc(registry: Registry, service: 
 
 
 def test_a_card_without_events_is_the_same_bytes_as_before_there_were_any() -> None:
-    """So an upgrade writes no card anew, and an old card is read as one without a journey."""
+    """So an upgrade rewrites no card, and an old card is read as one without a journey."""
     for card in (make.batch(), LotCard(GTIN, "L")):
         assert b"journey" not in msgspec.msgpack.encode(card)
         assert card.journey == ()

@@ -109,7 +109,7 @@ def test_the_comparison_table_is_a_table_that_can_be_read_aloud(service: ScanSer
     assert table.count("<svg") == table.count('aria-hidden="true"') == 2, "the picture says nothing the table does not"
 
 
-def test_status_is_told_by_shape_and_word_besides_colour(service: ScanService, registry: Registry) -> None:
+def test_status_is_shown_by_shape_and_word_besides_colour(service: ScanService, registry: Registry) -> None:
     shapes = set()
     for verdict in ("good", "caution", "bad"):
         state = {"good": State.GOOD, "caution": State.FLAGGED, "bad": State.REVOKED}[verdict]
@@ -122,9 +122,9 @@ def test_status_is_told_by_shape_and_word_besides_colour(service: ScanService, r
 
 def test_hostile_texts_come_out_as_text(service: ScanService, registry: Registry) -> None:
     bad = Bilingual(HOSTILE, HOSTILE)
-    found = make.product()
+    product = make.product()
     enterprise = msgspec.structs.replace(
-        found.enterprise, name=bad, story=bad, website="javascript:alert(1)", phone=HOSTILE
+        product.enterprise, name=bad, story=bad, website="javascript:alert(1)", phone=HOSTILE
     )
     indicator = card.IndicatorInfo(bad, "ge", bad, bad, bad, bad, HOSTILE, HOSTILE, HOSTILE)
     claim = card.ClaimInfo(HOSTILE, bad, HOSTILE, HOSTILE, HOSTILE, "javascript:alert(1)", bad)
@@ -151,7 +151,7 @@ def test_a_hostile_question_comes_back_escaped_or_not_at_all(service: ScanServic
         assert "alert(1)" not in page
 
 
-def test_nobody_is_ever_told_that_a_thing_is_the_original(service: ScanService, registry: Registry) -> None:
+def test_no_page_says_that_a_product_is_genuine(service: ScanService, registry: Registry) -> None:
     for language in ("zh-CN", "en"):
         for path in (registry.item(), Identity(GTIN).path, "/01/1", "/", make.compact_identity().path):
             assert not FORBIDDEN.search(STYLE.sub("", service.get(path, language=language).text))
@@ -194,16 +194,16 @@ def test_json_is_given_to_whoever_asks_for_it(service: ScanService, registry: Re
 
 def test_the_json_says_what_the_page_says(service: ScanService, registry: Registry) -> None:
     registry.put({make.s(Scope.PRODUCT, GTIN): make.standing(State.FLAGGED)})
-    told = service.json(registry.item())
+    body = service.json(registry.item())
     page = service.get(registry.item()).text
-    for said in (told["title"], told["meaning"], told["advice"], told["scanned"], told["decision"]["text"]):
+    for said in (body["title"], body["meaning"], body["advice"], body["scanned"], body["decision"]["text"]):
         assert said in page
-    assert told["product"]["name"] == {"zh": "龙泉青瓷茶具", "en": "Longquan celadon tea set"}
-    assert told["indicators"][0]["product"]["en"] == "0.2"
-    assert [len(told[block]) for block in ("standards", "certificates", "indicators", "commitments", "claims")] == [
+    assert body["product"]["name"] == {"zh": "龙泉青瓷茶具", "en": "Longquan celadon tea set"}
+    assert body["indicators"][0]["product"]["en"] == "0.2"
+    assert [len(body[block]) for block in ("standards", "certificates", "indicators", "commitments", "claims")] == [
         1, 2, 2, 3, 1,
     ]  # fmt: skip
-    assert told["code"] == {
+    assert body["code"] == {
         "gtin": GTIN, "lot": None, "serial": make.item_identity().path[-12:], "key_id": registry.key_id,
     }  # fmt: skip
 
@@ -282,8 +282,8 @@ def test_large_text_stays_large_on_every_page_there_is(service: ScanService, reg
 
 def test_a_telephone_number_is_one_a_phone_can_dial(service: ScanService, registry: Registry) -> None:
     page = service.get(registry.item()).text
-    assert (found := re.findall(r'href="(tel:[^"]*)"', page))
-    assert all(re.fullmatch(r"tel:\+?[0-9-]+", number) for number in found)
+    assert (links := re.findall(r'href="(tel:[^"]*)"', page))
+    assert all(re.fullmatch(r"tel:\+?[0-9-]+", number) for number in links)
 
 
 def test_the_raw_path_is_parsed_not_the_decoded_one(service: ScanService, registry: Registry) -> None:
@@ -306,9 +306,9 @@ def test_a_decision_on_one_item_stands_on_its_page_and_on_no_other(service: Scan
         }
     )
     for _ in range(2):
-        for index, told in ((0, {"NOTICE-0"}), (1, {"NOTICE-1"}), (2, set[str]())):
+        for index, numbers in ((0, {"NOTICE-0"}), (1, {"NOTICE-1"}), (2, set[str]())):
             page = service.get(registry.item(index)).text
-            assert set(re.findall("NOTICE-[0-9]", page)) == told
+            assert set(re.findall("NOTICE-[0-9]", page)) == numbers
             assert make.item_identity(index).path in page
     registry.put({card.item_key(7, 0): make.standing(State.REVOKED, notice="NOTICE-2")})
     assert set(re.findall("NOTICE-[0-9]", service.get(registry.item()).text)) == {"NOTICE-2"}

@@ -42,7 +42,7 @@ def test_gzip_goes_to_who_takes_it_and_to_nobody_else() -> None:
 
 
 def test_of_rendered_pieces_the_last_ones_are_kept() -> None:
-    kept, made = RenderedPieces(2), []
+    pieces, made = RenderedPieces(2), []
 
     def make(name: str) -> str:
         made.append(name)
@@ -50,6 +50,6 @@ def test_of_rendered_pieces_the_last_ones_are_kept() -> None:
 
     source = object()
     for name in ("a", "a", "b", "c", "a", "c"):
-        assert kept.get((source,), name, partial(make, name)) == name
+        assert pieces.get((source,), name, partial(make, name)) == name
     assert made == ["a", "b", "c", "a"]
-    assert kept.get((object(),), "c", lambda: "of another") == "of another"
+    assert pieces.get((object(),), "c", lambda: "of another") == "of another"

@@ -53,13 +53,13 @@ def cluster(nodes: EmbeddedCluster) -> EmbeddedCluster:
 def registry(cluster: EmbeddedCluster, engine: Engine, scan_keys: tuple[KeyRoom, str]) -> Iterator[Registry]:
     """The authority, with a product and a batch on each shard."""
     with closing(redis_client.connect(cluster.addresses.redis, seconds=2)) as redis:
-        found = Registry(engine, cast("Any", redis), *scan_keys)
-        found.everything()
-        found.put({card.batch_key(number): make.batch(number) for number in BATCHES})
+        authority = Registry(engine, cast("Any", redis), *scan_keys)
+        authority.everything()
+        authority.put({card.batch_key(number): make.batch(number) for number in BATCHES})
         for number in BATCHES:
             for index in range(30):
-                found.item(index, number)
-        yield found
+                authority.item(index, number)
+        yield authority
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_scans_verify_count_and_see_a_revocation(
 def test_a_promoted_replica_that_had_not_heard_of_a_revocation_is_not_believed(
     shard: int, service: ScanService, registry: Registry, cluster: EmbeddedCluster, addresses: ServerAddresses
 ) -> None:
-    """From the first scan on, before the watch looks again; by processes that saw it and by those that start now."""
+    """From the first scan on, before the next comparison; by processes that read from it before and by new ones."""
     number = BATCHES[shard]
     service.get(registry.item(1, number))
     kept = _kept(cluster, shard)
@@ -196,11 +196,11 @@ def test_codes_of_a_shard_that_is_gone_come_from_the_database_and_the_others_fro
     cluster.kill(shard)
     try:
         assert service.verdict(registry.item(0, BATCHES[shard])) == "revoked"
-        told = service.json(registry.item(2, BATCHES[shard]))
-        assert (told["verdict"], told["history"]) == ("verified", None)
+        body = service.json(registry.item(2, BATCHES[shard]))
+        assert (body["verdict"], body["history"]) == ("verified", None)
         for other in set(SHARDS) - {shard}:
-            told = service.json(registry.item(3, BATCHES[other]))
-            assert (told["verdict"], told["history"]["scans"]) == ("verified", 1)
+            body = service.json(registry.item(3, BATCHES[other]))
+            assert (body["verdict"], body["history"]["scans"]) == ("verified", 1)
         service.compare()
         assert service.app.memory.epoch == epoch, "the other shards were believed throughout"
     finally:
@@ -254,7 +254,7 @@ def test_a_server_that_does_not_know_the_script_yet_makes_nobody_count_twice(
         asked = [service.aget(registry.item(7, number), accept="application/json") for number in BATCHES]
         return [response.json()["history"] for response in await asyncio.gather(*asked)]
 
-    assert [found["scans"] for found in service.do(together())] == [1, 1, 1]
+    assert [history["scans"] for history in service.do(together())] == [1, 1, 1]
     eventually(lambda: service.app.buffer.sent == 6)
     assert len(_counted(cluster)) == 6
 

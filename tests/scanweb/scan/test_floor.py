@@ -58,8 +58,8 @@ def remembered(at: int) -> bool:
     memory.follow(4, {}, time.monotonic())
     database = Database(lambda: memory.follow(at, {}, time.monotonic()))
     lookup = Lookup(memory, cast("Any", None), database)
-    known = asyncio.run(lookup.find(CODE, ScanRequest(int(time.time()))))
-    assert known.confirmed
+    result = asyncio.run(lookup.find(CODE, ScanRequest(int(time.time()))))
+    assert result.confirmed
     return memory.get(KEY) is not None
 
 

@@ -24,8 +24,8 @@ from zpcode.wire.vocabulary import Scope, State
 def test_a_sealed_code_in_good_standing_is_verified(
     service: ScanService, registry: Registry, identity: Identity
 ) -> None:
-    told = service.json(registry.sealed(identity))
-    assert (told["verdict"], told["tone"], told["proof"], told["level"]) == (
+    body = service.json(registry.sealed(identity))
+    assert (body["verdict"], body["tone"], body["proof"], body["level"]) == (
         "verified",
         "good",
         "sealed",
@@ -34,9 +34,9 @@ def test_a_sealed_code_in_good_standing_is_verified(
 
 
 def test_a_compact_code_is_verified_online_only_and_says_so(service: ScanService) -> None:
-    told = service.json(make.compact_identity().path)
-    assert (told["verdict"], told["proof"]) == ("verified", "online")
-    assert "online only" in told["meaning"]
+    body = service.json(make.compact_identity().path)
+    assert (body["verdict"], body["proof"]) == ("verified", "online")
+    assert "online only" in body["meaning"]
     assert "联网" in service.json(make.compact_identity().path, language="zh-CN")["meaning"]
 
 
@@ -68,13 +68,13 @@ def test_a_decision_about_the_registry_reaches_the_item(
 ) -> None:
     assert service.verdict(registry.item()) == "verified"
     registry.put({make.s(scope, TARGETS[scope]): make.standing(state)})
-    told = service.json(registry.item())
-    assert (told["verdict"], told["tone"]) == (verdict, tone)
-    assert told["decision"]["scope"] == scope
-    assert told["decision"]["state"] == state
-    assert told["decision"]["notice"] == "浙市监公告2026-8"
-    assert told["decision"]["text"] == "a sample bought on the market failed the test"
-    assert told["decision"]["authority"]["zh"] == "杭州市市场监督管理局"
+    body = service.json(registry.item())
+    assert (body["verdict"], body["tone"]) == (verdict, tone)
+    assert body["decision"]["scope"] == scope
+    assert body["decision"]["state"] == state
+    assert body["decision"]["notice"] == "浙市监公告2026-8"
+    assert body["decision"]["text"] == "a sample bought on the market failed the test"
+    assert body["decision"]["authority"]["zh"] == "杭州市市场监督管理局"
 
 
 @pytest.mark.parametrize(("state", "verdict", "tone"), CASES)
@@ -82,16 +82,16 @@ def test_a_decision_about_one_item_leaves_its_neighbour_alone(
     service: ScanService, registry: Registry, state: State, verdict: str, tone: str
 ) -> None:
     registry.put({card.item_key(7, 3): make.standing(state), card.batch_key(7): make.batch(exceptions=True)})
-    told = service.json(registry.item(3))
-    assert (told["verdict"], told["decision"]["scope"]) == (verdict, "code")
-    assert told["tone"] == tone
+    body = service.json(registry.item(3))
+    assert (body["verdict"], body["decision"]["scope"]) == (verdict, "code")
+    assert body["tone"] == tone
     assert service.verdict(registry.item(4)) == "verified"
 
 
-def test_the_first_decision_about_an_item_of_a_batch_is_seen_by_the_very_next_scan(
+def test_the_first_decision_about_an_item_of_a_batch_shows_with_the_very_next_scan(
     service: ScanService, registry: Registry
 ) -> None:
-    """Until then no item of this batch had a standing of its own, so nobody looked for any."""
+    """Until then no item of this batch had its own timeline, so that no scan asked for one."""
     assert service.verdict(registry.item(1)) == "verified"
     registry.put({card.item_key(7, 0): make.standing(State.REVOKED), card.batch_key(7): make.batch(exceptions=True)})
     assert service.verdict(registry.item(0)) == "revoked"
@@ -111,7 +111,7 @@ def test_a_batch_that_is_not_in_use_is_not_activated(service: ScanService, regis
     assert service.verdict(registry.item()) == "not_activated"
 
 
-def test_goods_past_their_date_are_expired_and_the_date_is_told(service: ScanService, registry: Registry) -> None:
+def test_goods_past_their_date_are_expired_and_the_date_is_named(service: ScanService, registry: Registry) -> None:
     registry.put({card.batch_key(7): make.batch(expiry_date="2026-01-05")})
     assert "5 January 2026" in service.json(registry.item())["meaning"]
     assert service.verdict(registry.item()) == "expired"
@@ -125,9 +125,9 @@ def test_goods_from_before_the_recognition_ended_follow_the_old_stock_policy(
 ) -> None:
     ended = card.RecognitionInfo("PZB-1", "certification", make.day(-800), make.day(-1), old_stock=old_stock)
     registry.put({card.product_key(GTIN): make.product(recognition=ended)})
-    told = service.json(registry.item())
-    assert told["verdict"] == verdict
-    assert "ended" in told["meaning"] or "no brand recognition in force" in told["meaning"]
+    body = service.json(registry.item())
+    assert body["verdict"] == verdict
+    assert "ended" in body["meaning"] or "no brand recognition in force" in body["meaning"]
 
 
 def test_a_key_revoked_in_the_keyring_turns_every_code_under_it(
@@ -163,9 +163,9 @@ def test_a_decision_of_tomorrow_does_not_speak_today(service: ScanService, regis
     "identity", [Identity(GTIN), Identity(GTIN, lot="L2026"), Identity(GTIN, lot="NOBODY-KNOWS"), make.item_identity()]
 )
 def test_a_code_without_its_seal_is_shown_and_never_verified(service: ScanService, identity: Identity) -> None:
-    told = service.json(identity.path)
-    assert (told["verdict"], told["proof"]) == ("seal_missing", "missing")
-    assert told["product"]["gtin"] == GTIN
+    body = service.json(identity.path)
+    assert (body["verdict"], body["proof"]) == ("seal_missing", "missing")
+    assert body["product"]["gtin"] == GTIN
 
 
 def test_a_withdrawn_product_says_so_even_on_a_code_without_seal(service: ScanService, registry: Registry) -> None:
@@ -225,8 +225,8 @@ def test_a_typed_serial_gives_product_and_history_and_is_never_verified(
     service.get(registry.item(5))
     serial = make.item_identity(5).path[-12:]
     typed = f"{serial[:4]}-{serial[4:8]}-{serial[8:]}".lower()
-    told = service.json("/q?code=" + typed)
-    assert (told["verdict"], told["product"]["gtin"], told["history"]["scans"]) == ("seal_missing", GTIN, 1)
+    body = service.json("/q?code=" + typed)
+    assert (body["verdict"], body["product"]["gtin"], body["history"]["scans"]) == ("seal_missing", GTIN, 1)
     assert service.json("/q?code=" + typed)["history"]["scans"] == 1, "typing a serial is not a scan"
 
 

@@ -1,4 +1,4 @@
-"""Who is looking: channels, cut networks, trusted proxies, and a hash that means nothing tomorrow."""
+"""Visitors: channels, cut networks, trusted proxies, and a mark that lasts a day."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PREVIEWS = [
 
 
 @pytest.mark.parametrize(("agent", "channel"), PEOPLE.items())
-def test_a_person_is_told_by_the_app_they_look_through(agent: str, channel: str) -> None:
+def test_a_person_is_recognised_by_the_app(agent: str, channel: str) -> None:
     assert visitors.channel_of(agent) == channel
     assert visitors.is_person(channel)
 
@@ -62,7 +62,7 @@ def test_only_page_views_are_people(channel: str) -> None:
 
 
 @pytest.mark.parametrize("purpose", ["prefetch", "Preview", "prefetch;prerender", "prerender"])
-def test_a_purpose_says_that_nobody_looks_yet(purpose: str) -> None:
+def test_a_purpose_says_that_a_page_is_fetched_in_advance(purpose: str) -> None:
     assert visitors.is_prefetch(purpose)
 
 
@@ -75,10 +75,10 @@ def test_an_ipv4_address_is_cut_to_24_bits(address: object) -> None:
 
 @given(st.ip_addresses(v=6))
 def test_an_ipv6_address_is_cut_to_48_bits_and_a_mapped_one_is_ipv4(address: object) -> None:
-    found = ip_address(str(address))
-    mapped = getattr(found, "ipv4_mapped", None)
+    parsed = ip_address(str(address))
+    mapped = getattr(parsed, "ipv4_mapped", None)
     cut = ip_network(visitors.network(NOBODY.client_of(str(address))))
-    assert (cut.prefixlen, (mapped or found) in cut) == (24 if mapped else 48, True)
+    assert (cut.prefixlen, (mapped or parsed) in cut) == (24 if mapped else 48, True)
 
 
 @given(st.text(max_size=60))

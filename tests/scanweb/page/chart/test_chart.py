@@ -33,12 +33,12 @@ def indicator(
 
 @dataclass(slots=True)
 class Words:
-    """A text of the picture: its class, its place, what it says (and its part that is set off)."""
+    """A text of the chart: its class, its position, its words (and those in another style)."""
 
     kind: str
     x: float
     y: float
-    said: str = ""
+    text: str = ""
     more: str = ""
 
     @property
@@ -46,7 +46,7 @@ class Words:
         """Left, top, right and bottom, by the estimates that placed it."""
         big = "c-big" in self.kind
         size = chart.BIG if big else chart.SMALL
-        wide = width(self.said, size, bold=big or "c-said" in self.kind)
+        wide = width(self.text, size, bold=big or "c-said" in self.kind)
         wide += width(self.more, chart.SMALL, bold=not big)
         left = self.x - (0 if "c-left" in self.kind else wide if "c-right" in self.kind else wide / 2)
         return left, self.y - 0.75 * size, left + wide, self.y + 0.2 * size
@@ -54,20 +54,20 @@ class Words:
 
 @dataclass(slots=True)
 class Drawn:
-    """What is in a picture: its height, its texts, its other elements by class."""
+    """The content of a chart: its height, its texts, its other elements by class."""
 
     height: float = 0
     words: list[Words] = field(default_factory=list)
     shapes: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
     @property
-    def said(self) -> list[str]:
+    def texts(self) -> list[str]:
         """All texts."""
-        return [one.said + one.more for one in self.words]
+        return [one.text + one.more for one in self.words]
 
 
 class Reader(HTMLParser):
-    """Reads a picture as a browser does."""
+    """Parses a chart as a browser does."""
 
     def __init__(self, picture: str) -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class Reader(HTMLParser):
         """Words stand in texts only."""
         assert self._inside in {"text", "tspan"}
         if self._inside == "text":
-            self.drawn.words[-1].said += data
+            self.drawn.words[-1].text += data
         else:
             self.drawn.words[-1].more += data
 
@@ -137,21 +137,21 @@ def test_no_words_stand_over_others_or_outside(
 ) -> None:
     one = indicator(product, standard, national, benchmark, direction=direction, unit=unit)
     picture = chart.chart(one, WORDS[language])
-    found = Reader(str(picture)).drawn
+    result = Reader(str(picture)).drawn
     assert len(picture.encode()) <= MOST_BYTES
-    boxes = [one.box for one in found.words]
+    boxes = [one.box for one in result.words]
     for left, top, right, bottom in boxes:
         assert -0.1 <= left <= right <= chart.WIDE + 0.1
-        assert 0 <= top < bottom <= found.height
+        assert 0 <= top < bottom <= result.height
     for one_box, other in combinations(boxes, 2):
         apart = one_box[2] <= other[0] + 0.1 or other[2] <= one_box[0] + 0.1
-        assert apart or one_box[3] <= other[1] or other[3] <= one_box[1], found.said
+        assert apart or one_box[3] <= other[1] or other[3] <= one_box[1], result.texts
 
 
 @pytest.mark.parametrize("direction", ["ge", "le"])
 def test_what_the_standard_asks_for_is_shaded_towards_the_better(direction: str) -> None:
-    found = drawn(indicator("60", "58", "55", direction=direction))
-    [need], [track], [bar] = (found.shapes[name] for name in ("c-need", "c-track", "c-standard"))
+    result = drawn(indicator("60", "58", "55", direction=direction))
+    [need], [track], [bar] = (result.shapes[name] for name in ("c-need", "c-track", "c-standard"))
     begins, ends = float(need["x"]), float(need["x"]) + float(need["width"])
     edge = across(bar) + 2  # a bar is 4 wide
     if direction == "ge":
@@ -161,67 +161,67 @@ def test_what_the_standard_asks_for_is_shaded_towards_the_better(direction: str)
 
 
 def test_marks_stand_in_the_order_of_their_figures() -> None:
-    found = drawn(indicator("≥ 60", "≥ 58", "≥ 55", "≥ 57"))
-    places = [across(found.shapes[name][0]) for name in ("c-national", "c-benchmark", "c-standard", "c-own")]
+    result = drawn(indicator("≥ 60", "≥ 58", "≥ 55", "≥ 57"))
+    places = [across(result.shapes[name][0]) for name in ("c-national", "c-benchmark", "c-standard", "c-own")]
     assert places == sorted(places)
 
 
 def test_a_range_is_a_stretch_and_its_requirement_a_band() -> None:
-    found = drawn(indicator("1.8~2.6", "1.5~3.0", direction="range", unit="N·m"))
-    [own], [need] = found.shapes["c-own"], found.shapes["c-need"]
+    result = drawn(indicator("1.8~2.6", "1.5~3.0", direction="range", unit="N·m"))
+    [own], [need] = result.shapes["c-own"], result.shapes["c-need"]
     assert float(need["x"]) < float(own["x"])
     assert float(own["x"]) + float(own["width"]) < float(need["x"]) + float(need["width"])
-    assert "本产品 1.8～2.6 N·m" in found.said
+    assert "本产品 1.8～2.6 N·m" in result.texts
 
 
 def test_equal_values_share_a_label_and_every_mark_is_there() -> None:
-    found = drawn(indicator("60", "58", "58", "58"))
-    assert "浙江制造 · 国家/行业 · 国际先进 58" in found.said
-    assert {"c-own", "c-standard", "c-national", "c-benchmark"} <= set(found.shapes)
+    result = drawn(indicator("60", "58", "58", "58"))
+    assert "浙江制造 · 国家/行业 · 国际先进 58" in result.texts
+    assert {"c-own", "c-standard", "c-national", "c-benchmark"} <= set(result.shapes)
 
 
 def test_a_missing_value_has_no_mark_and_no_label() -> None:
-    found = drawn(indicator("60", "58", "/", ""))
-    assert {"c-national", "c-benchmark"}.isdisjoint(found.shapes)
-    assert not any(CHINESE("chart.national") in one or CHINESE("chart.benchmark") in one for one in found.said)
+    result = drawn(indicator("60", "58", "/", ""))
+    assert {"c-national", "c-benchmark"}.isdisjoint(result.shapes)
+    assert not any(CHINESE("chart.national") in one or CHINESE("chart.benchmark") in one for one in result.texts)
 
 
 @pytest.mark.parametrize(("direction", "key"), [("ge", "chart.ge"), ("le", "chart.le"), ("range", "chart.band")])
 @pytest.mark.parametrize("language", WORDS)
-def test_the_better_direction_is_told(direction: str, key: str, language: str) -> None:
-    assert WORDS[language](key) in drawn(indicator("58", "58", direction=direction), WORDS[language]).said
+def test_the_better_direction_is_named(direction: str, key: str, language: str) -> None:
+    assert WORDS[language](key) in drawn(indicator("58", "58", direction=direction), WORDS[language]).texts
 
 
 def test_the_picture_says_when_its_axis_is_logarithmic() -> None:
-    found = drawn(indicator("0.02", "0.10", "2.0", direction="le"))
-    assert any(CHINESE("chart.log") in one for one in found.said)
-    assert not any(CHINESE("chart.log") in one for one in drawn(indicator("0.2", "0.3", "0.5", direction="le")).said)
+    result = drawn(indicator("0.02", "0.10", "2.0", direction="le"))
+    assert any(CHINESE("chart.log") in one for one in result.texts)
+    assert not any(CHINESE("chart.log") in one for one in drawn(indicator("0.2", "0.3", "0.5", direction="le")).texts)
 
 
 def test_values_read_as_the_language_writes_them() -> None:
     one = indicator("20000~30000", "不小于 1.50", unit="CFU/g")
-    assert "This product 20,000 to 30,000" in drawn(one, ENGLISH).said  # no room for the unit: none rather than half
-    assert any(one.endswith(" ≥1.50") for one in drawn(one, ENGLISH).said)
-    assert "本产品 20,000～30,000 CFU/g" in drawn(one, CHINESE).said
+    assert "This product 20,000 to 30,000" in drawn(one, ENGLISH).texts  # no room for the unit: none rather than half
+    assert any(one.endswith(" ≥1.50") for one in drawn(one, ENGLISH).texts)
+    assert "本产品 20,000～30,000 CFU/g" in drawn(one, CHINESE).texts
 
 
 def test_no_figure_is_cut_short() -> None:
     one = indicator("-123456.789~-123455.789", "-123456.789~-23455.789", direction="range", unit="W" * 60)
-    found = drawn(one, ENGLISH)
-    assert any(one.startswith("−123,456.789 to −123,455.789") for one in found.said)
-    assert any(one.endswith("−123,456.789 to −23,455.789") for one in found.said)
+    result = drawn(one, ENGLISH)
+    assert any(one.startswith("−123,456.789 to −123,455.789") for one in result.texts)
+    assert any(one.endswith("−123,456.789 to −23,455.789") for one in result.texts)
 
 
 def test_a_value_in_english_only_is_read_too() -> None:
     one = IndicatorInfo(Bilingual("", "hardness"), "ge", Bilingual("", "60"), Bilingual("", "58"))
-    assert "This product 60" in drawn(one, ENGLISH).said
+    assert "This product 60" in drawn(one, ENGLISH).texts
 
 
 def test_words_are_shown_with_whose_they_are_and_without_an_order() -> None:
-    found = drawn(indicator("适用", "适用", "", "有条件适用", direction="text"))
-    assert found.said == ["适用", "有条件适用"]
-    assert "c-track" not in found.shapes
-    assert {name: len(shapes) for name, shapes in found.shapes.items()} == {
+    result = drawn(indicator("适用", "适用", "", "有条件适用", direction="text"))
+    assert result.texts == ["适用", "有条件适用"]
+    assert "c-track" not in result.shapes
+    assert {name: len(shapes) for name, shapes in result.shapes.items()} == {
         "c-own": 1,
         "c-standard": 1,
         "c-benchmark": 1,
@@ -229,8 +229,8 @@ def test_words_are_shown_with_whose_they_are_and_without_an_order() -> None:
 
 
 def test_a_value_that_is_no_figure_makes_it_an_indicator_in_words() -> None:
-    found = drawn(indicator("≥ 60", "≥ 58", "不作要求，由供需双方商定"))
-    assert found.said == ["≥ 60", "≥ 58", "不作要求，由供需双方商定"]
+    result = drawn(indicator("≥ 60", "≥ 58", "不作要求，由供需双方商定"))
+    assert result.texts == ["≥ 60", "≥ 58", "不作要求，由供需双方商定"]
 
 
 @pytest.mark.parametrize("values", [("≤ 5", "5"), ("", "5"), ("5 级以上", "5")])
@@ -259,8 +259,8 @@ def test_what_the_registry_holds_cannot_break_the_picture(text: str, direction: 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=10), st.sampled_from(["ge", "le", "range", "text"]))
 def test_no_text_is_too_strange_to_draw(product: str, standard: str, unit: str, direction: str) -> None:
-    found = drawn(indicator(product, standard, direction=direction, unit=unit), ENGLISH)
-    for one in found.words:
+    result = drawn(indicator(product, standard, direction=direction, unit=unit), ENGLISH)
+    for one in result.words:
         assert one.box[0] >= -0.1
         assert one.box[2] <= chart.WIDE + 0.1
 

@@ -16,8 +16,8 @@ from scanweb.page.plain import plain
 
 def ends(*figures: str, unit: str = "") -> tuple[str, str, bool]:
     """Both ends of the axis for these figures as they would be printed, and whether it is logarithmic."""
-    found = axis([Decimal(one) for one in figures], unit)
-    return f"{found.low:f}", f"{found.high:f}", found.logarithmic
+    scale = axis([Decimal(one) for one in figures], unit)
+    return f"{scale.low:f}", f"{scale.high:f}", scale.logarithmic
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ FIGURES = st.decimals(-(10**9), 10**9, places=6) | st.decimals("1e-120", "1e120"
 
 @given(st.lists(FIGURES, min_size=1, max_size=8))
 def test_every_figure_is_on_its_axis_in_order(figures: list[Decimal]) -> None:
-    found = axis(figures)
-    assert found.low < found.high
+    scale = axis(figures)
+    assert scale.low < scale.high
     spared = max(map(abs, figures)) * Decimal("1e-5")
-    assert found.low <= min(figures) + spared
-    assert max(figures) <= found.high + spared
-    places = [found.at(one) for one in sorted(figures)]
+    assert scale.low <= min(figures) + spared
+    assert max(figures) <= scale.high + spared
+    places = [scale.at(one) for one in sorted(figures)]
     assert places == sorted(places)
     assert 0 <= places[0] <= places[-1] <= 1
 
