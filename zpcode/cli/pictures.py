@@ -32,7 +32,7 @@ def sweep(
     settings = load()
     storage = PictureStorage(settings.pictures_url)
     with database(settings) as engine:
-        result = (service.look if dry_run else service.take_away)(engine, storage, now=datetime.now(UTC))
+        result = (service.compare if dry_run else service.clean_up)(engine, storage, now=datetime.now(UTC))
     size = sum(orphan.size for orphan in result.orphans)
     done = "可删除 / could be removed" if dry_run else "已删除 / removed"
     typer.echo(f"{done}: {len(result.orphans)} ({size / 10**6:.1f} MB); 保留 / kept: {result.kept}")

@@ -16,7 +16,7 @@ from zpcode.cli.output import finding_line
 from zpcode.errors import ImportRefused, Refused, refusal
 from zpcode.rules.registry.changes import ImportReport
 from zpcode.rules.registry.layout import SHEETS
-from zpcode.services.pictures.import_ import ImportPictures, supplied
+from zpcode.services.pictures.import_ import ImportPictures, open_pictures
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.services.registry.files.archive import MAX_FILE, too_large
 from zpcode.services.registry.files.template import template as blank_workbook
@@ -75,7 +75,7 @@ def _uploaded(pictures: Path | None, storage: PictureStorage) -> Iterator[Import
         file = pictures.open("rb")
     except OSError as error:
         raise _no_file(pictures) from error
-    with file, supplied(storage, file) as uploaded:
+    with file, open_pictures(storage, file) as uploaded:
         yield uploaded
 
 

@@ -26,7 +26,7 @@ from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.rules.paging import MAX_PAGE
 from zpcode.services import access
 from zpcode.services.batches import code_file, issue, reserve
-from zpcode.services.pictures.import_ import supplied
+from zpcode.services.pictures.import_ import open_pictures
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.services.registry import importing, product_cards
 from zpcode.store.database.session import Engine, connect, migrate, transaction
@@ -46,7 +46,7 @@ def seed_registry(home: Path, addresses: ServerAddresses) -> None:
     engine = connect(addresses.database, pool_size=2)
     migrate(engine, scan_role="zpcode_scan")
     data = files("zpcode.demo").joinpath("registry.json").read_bytes()
-    with supplied(PictureStorage((home / "pictures").absolute().as_uri()), _pictures()) as pictures:
+    with open_pictures(PictureStorage((home / "pictures").absolute().as_uri()), _pictures()) as pictures:
         importing.import_registry(engine, data, actor=DEMO.name, now=_now(), pictures=pictures)
     engine.dispose()
 

@@ -33,10 +33,10 @@ class Role(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """Which records a caller sees: those that meet every condition given here; without a condition, all.
+    """Which records a caller sees: those that meet all conditions here; all records if there is no condition.
 
-    `uscc` is the only enterprise whose records are within reach. `region_prefix` is what the region codes within
-    reach begin with (2, 4 or 6 digits, GB/T 2260). `Reach.covers` and `zpcode.store.reach` both read this description.
+    `uscc`: only records of this enterprise are within reach. `region_prefix`: only records in regions whose codes begin
+    with it (2, 4 or 6 digits, GB/T 2260). `Reach.covers` and `zpcode.store.reach` both apply these conditions.
     """
 
     uscc: str | None = None
@@ -65,10 +65,10 @@ class Caller:
 
     @property
     def reach(self) -> Reach:
-        """An enterprise sees its own records, a regulator those of its region, the operator all. The rule stands here only.
+        """An enterprise sees its own records, a regulator those of its region, the operator all. This is the only place of the rule.
 
-        A region code ends in zeros where it stands for a whole province or city, so a regulator's
-        region without its trailing pairs of zeros is a prefix of every region under it (GB/T 2260).
+        The region code of a whole province or city ends in pairs of zeros (GB/T 2260). Without them it is a prefix of
+        the codes of all its regions.
         """
         match self.role:
             case Role.ENTERPRISE:
@@ -92,7 +92,7 @@ def region_prefix(region: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A recorded API key. The secret is not kept, only its hash."""
+    """A stored API key. Only the hash of its secret is stored, beside it."""
 
     id: str
     role: Role
@@ -107,8 +107,8 @@ class ApiKey:
         """The caller who sends this key."""
         return Caller(self.role, self.subject, self.id)
 
-    def use_is_news(self, now: datetime) -> bool:
-        """Whether a use at `now` is worth a write: the time of use is written at most once a minute."""
+    def should_note_use(self, now: datetime) -> bool:
+        """Whether to store a use at `now`: the time of the last use is stored at most once a minute."""
         return self.last_used_at is None or now - self.last_used_at >= USE_NOTED_EVERY
 
 
@@ -128,13 +128,13 @@ def token(id_: str, secret: str) -> str:
 
 
 def parse_token(text: str) -> tuple[str, str] | None:
-    """The id and the secret of a token, or None where the text has not the form of a token."""
+    """The id and the secret of a token; None if the text is not a token."""
     match = _TOKEN.fullmatch(text)
     return None if match is None else (match[1], match[2])
 
 
 def secret_hash(secret: str) -> bytes:
-    """The SHA-256 of a secret, which is all that is kept. The secret is 256 random bits, so it needs no slow hash."""
+    """The SHA-256 of a secret; only this is stored. The secret is 256 random bits, so it needs no slow hash."""
     return hashlib.sha256(secret.encode("ascii")).digest()
 
 
@@ -160,7 +160,7 @@ def may_describe(caller: Caller) -> None:
 
 
 def key_subject(role: Role, subject: str, label: str) -> str:
-    """The subject that a key is made for, in its one form. Raises Refused with every finding.
+    """The subject of a new key in its canonical form. Raises Refused with every finding.
 
     Enterprise: a USCC (GB 32100). Regulator: Zhejiang, or one of its cities or counties (GB/T 2260). Operator: `*`.
     Whether an enterprise is registered is not checked here.

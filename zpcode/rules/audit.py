@@ -1,7 +1,7 @@
-"""The audit log's hash chain: what an entry's hash covers, and how a chain is checked.
+"""The hash chain of the audit log: what the hash of an entry covers, and how a chain is checked.
 
-Each entry's hash is SHA-256 over the hash before it and its own canonical JSON, so that changing,
-removing or reordering any entry shows in every one after it (as in RFC 9162's predecessors: a linked list).
+The hash of an entry is SHA-256 over the previous hash and the canonical JSON of the entry. So a change, removal or
+reordering of an entry changes the hashes of all later entries.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ GENESIS = bytes(32)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the log. `detail` is JSON of strings, integers, booleans, null, lists and objects."""
+    """One entry of the log. `detail` is JSON of strings, integers, booleans, null, lists and objects."""
 
     id: int
     at: datetime
@@ -37,7 +37,7 @@ class Break:
 
 
 def digest(previous: bytes, entry: Entry) -> bytes:
-    """The hash of an entry that follows the one hashed `previous` (32 bytes)."""
+    """The hash of an entry; `previous` is the hash of the entry before it (32 bytes)."""
     line = [
         entry.id,
         entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
@@ -51,9 +51,9 @@ def digest(previous: bytes, entry: Entry) -> bytes:
 
 
 def first_break(rows: Iterable[tuple[Entry, bytes, bytes]]) -> tuple[int, bytes, Break | None]:
-    """Check entries in order, each with the (previous, hash) stored beside it.
+    """Check entries in order; each row is an entry with its stored previous hash and hash.
 
-    Returns how many entries are whole, the hash of the last of them, and the first break or None.
+    Returns the number of entries before the first break, the hash of the last of them, and the break or None.
     """
     whole, head = 0, GENESIS
     for entry, previous, stored in rows:

@@ -1,4 +1,4 @@
-"""Every card of the scan projection, derived from registry, batches, decisions and events.
+"""All cards, derived from registry, batches, decisions and journey events.
 
 This is the only derivation of a card: the services that write cards and `fsck`, which checks them, call it.
 """
@@ -42,7 +42,7 @@ from zpcode.wire.vocabulary import Scope, State
 
 
 def current_recognition(recognitions: Sequence[Recognition], today: date) -> Recognition | None:
-    """The recognition a scan goes by: the one in force; else the last to end of those begun; else the next.
+    """The recognition that the card shows: the one in force, else the last that ended, else the next that begins.
 
     Recognitions of one product never overlap, so at most one is in force.
     """
@@ -53,7 +53,7 @@ def current_recognition(recognitions: Sequence[Recognition], today: date) -> Rec
 
 
 def product_card(registry: Registry, product: Product, recognitions: Sequence[Recognition], today: date) -> ProductCard:
-    """The card of one product from a registry that holds everything it refers to."""
+    """The card of one product. `registry` has everything that the product refers to."""
     recognition = current_recognition(recognitions, today)
     return ProductCard(
         gtin=product.gtin,
@@ -75,7 +75,7 @@ def product_card(registry: Registry, product: Product, recognitions: Sequence[Re
 
 
 def _shown(record: Any, info: Any) -> Any:
-    """A record's fields that the card has under the same names; dates as ISO text."""
+    """The fields of a record that the card has under the same names; dates as ISO text."""
     values = {name: getattr(record, name) for name in info.__struct_fields__ if hasattr(record, name)}
     return info(**{name: _text(value) for name, value in values.items()})
 
@@ -127,20 +127,20 @@ def _indicator(indicator: Any) -> IndicatorInfo:
 
 
 def batch_card(
-    batch: Batch, made: Sequence[StatusChange], *, exceptions: bool, events: Sequence[JourneyEvent] = ()
+    batch: Batch, changes: Sequence[StatusChange], *, exceptions: bool, events: Sequence[JourneyEvent] = ()
 ) -> BatchCard:
-    """A batch's card from its row and all decisions about it and its ranges, in the order they were made.
+    """The card of a batch from its row and all decisions about it and its ranges, in the order they were made.
 
-    `exceptions` says whether single items of it have been decided about; `events` are all of the batch and its lot.
+    `exceptions` is True if there are decisions about single items. `events` are all events of the batch and its lot.
     """
     card = new_batch_card(batch)
     for scope in (Scope.BATCH, Scope.RANGE):
-        card = with_decisions(card, scope, [change for change in made if change.scope is scope])
+        card = with_decisions(card, scope, [change for change in changes if change.scope is scope])
     return with_events(msgspec.structs.replace(card, exceptions=exceptions), events)
 
 
 def new_batch_card(batch: Batch) -> BatchCard:
-    """The card that follows from a batch's row alone, before any decision or event.
+    """The card of a batch from its row alone, without decisions and events.
 
     A reserved batch has no signing key on its card: the row's key may still be replaced until the file is complete.
     """
@@ -159,12 +159,12 @@ def new_batch_card(batch: Batch) -> BatchCard:
     )
 
 
-# A batch may have thousands of decisions about its ranges and items. A change of one part derives that part anew and
-# keeps the other parts of the stored card; `batch_card` derives all parts with the same functions.
+# A batch may have thousands of decisions about its ranges and items. A change therefore derives only the part that
+# changed and keeps the other parts of the stored card; `batch_card` derives all parts with the same functions.
 
 
 def with_row(card: BatchCard | None, batch: Batch) -> BatchCard:
-    """A batch's card after its row has changed: decisions and events stay as `card` has them (None: no card yet)."""
+    """The card of a batch after a change of its row; decisions and events are those of `card` (None: no card yet)."""
     new = new_batch_card(batch)
     if card is None:
         return new
@@ -173,15 +173,15 @@ def with_row(card: BatchCard | None, batch: Batch) -> BatchCard:
     )
 
 
-def with_decisions(card: BatchCard, scope: Scope, made: Sequence[StatusChange]) -> BatchCard:
-    """A batch's card with all decisions at one scope (batch, range or code), in the order they were made.
+def with_decisions(card: BatchCard, scope: Scope, changes: Sequence[StatusChange]) -> BatchCard:
+    """The card with all decisions of one scope (batch, range or code), in the order they were made.
 
-    Decisions about the batch give its timeline, those about ranges its ranges. Of those about single items the batch's
-    card says only that there are some; each item has a card of its own. Raises Conflict beyond 1000 ranges.
+    Decisions about the batch give its timeline, those about ranges its ranges. For decisions about single items the
+    card only gets `exceptions`; each item has its own card. Raises Conflict for more than 1000 ranges.
     """
-    if not made:
+    if not changes:
         return card
-    decisions, now = [decision(change) for change in made], made[-1].created_at
+    decisions, now = [decision(change) for change in changes], changes[-1].created_at
     match scope:
         case Scope.BATCH:
             return msgspec.structs.replace(card, timeline=timelines.timeline(decisions, now))
@@ -193,17 +193,17 @@ def with_decisions(card: BatchCard, scope: Scope, made: Sequence[StatusChange]) 
 
 
 def with_events(card: BatchCard, events: Sequence[JourneyEvent]) -> BatchCard:
-    """A batch's card with all events of the batch and its lot."""
+    """The card with all events of the batch and its lot."""
     return msgspec.structs.replace(card, journey=journey.shown_events(events))
 
 
-def standing(made: Sequence[StatusChange]) -> Timeline:
-    """The timeline of a registry record or an item from at least one decision about it, in the order they were made.
+def standing(changes: Sequence[StatusChange]) -> Timeline:
+    """The timeline of a registry record or an item from all decisions about it (at least one), in the order they were made.
 
-    A card stays once it is written: a target without any standing left is said to be good.
+    A card is never deleted: if no decision is in force or pending, its timeline has the state GOOD.
     """
-    now = made[-1].created_at
-    timeline = timelines.timeline([decision(change) for change in made], now)
+    now = changes[-1].created_at
+    timeline = timelines.timeline([decision(change) for change in changes], now)
     return timeline if timeline.standings else Timeline((Standing(State.GOOD, seconds(now)),))
 
 
@@ -215,22 +215,22 @@ def lot_card(
     activated: datetime | None,
     events: Sequence[JourneyEvent] = (),
 ) -> LotCard:
-    """The card of a lot that has lot codes, with all its `events`.
+    """The card of a lot with lot codes, with all its `events`.
 
-    `activated` is when the first of its batches became active; None while none is.
+    `activated` is when the first of its batches became active; None if none is active.
     """
     return LotCard(gtin, lot, iso(produced), iso(expires), seconds(activated), journey.shown_events(events))
 
 
-def notices_card(published: Sequence[StatusChange], made: Sequence[StatusChange], names: Names) -> NoticesCard:
-    """The card of these notices, in their order; `made` are all decisions about their targets."""
+def notices_card(published: Sequence[StatusChange], decisions: Sequence[StatusChange], names: Names) -> NoticesCard:
+    """The card of these notices, in their order. `decisions` are all decisions about their targets."""
     about: dict[tuple[Scope, str], list[StatusChange]] = {}
-    for one in made:
+    for one in decisions:
         about.setdefault((one.scope, one.target), []).append(one)
     return NoticesCard(tuple(_notice(one, about.get((one.scope, one.target), ()), names) for one in published))
 
 
-def _notice(change: StatusChange, made: Sequence[StatusChange], names: Names) -> NoticeInfo:
+def _notice(change: StatusChange, decisions: Sequence[StatusChange], names: Names) -> NoticeInfo:
     gtin = gtin_of(change, names)
     return NoticeInfo(
         number=change.notice,
@@ -242,5 +242,5 @@ def _notice(change: StatusChange, made: Sequence[StatusChange], names: Names) ->
         note=change.note,
         decided_by=change.authority,
         gtin=gtin,
-        ended_at=ended_at(change, made),
+        ended_at=ended_at(change, decisions),
     )

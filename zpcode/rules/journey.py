@@ -1,6 +1,6 @@
-"""The goods' journey: which events may be recorded of a batch or a lot, and which of them a scan shows.
+"""The journey of goods: which events may be recorded for a batch or a lot, and which of them a scan shows.
 
-Kinds stand for the business steps of EPCIS 2.0 (GS1 Core Business Vocabulary 2.0, `bizStep`):
+Each kind maps to business steps of EPCIS 2.0 (GS1 Core Business Vocabulary 2.0, `bizStep`):
 
     produced    commissioning      also assembling, creating_class_instance
     inspected   inspecting         also sampling
@@ -10,9 +10,9 @@ Kinds stand for the business steps of EPCIS 2.0 (GS1 Core Business Vocabulary 2.
     received    receiving          also arriving, accepting, unloading
     other       other              everything else
 
-An event is of a whole batch of codes or of a whole lot of goods, never of a single item: what happened to one piece
-would need a row for each code. It is never altered or deleted; a wrong one is followed by one that supersedes it, or
-is withdrawn with a reason, and then no longer shown.
+An event belongs to a whole batch of codes or a whole lot of goods, never to a single item: that would need a row for
+each code. Events are never altered or deleted. A wrong event is superseded by another event or withdrawn with a reason;
+then it is no longer shown.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ Where = Callable[[int, str], str]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Subject:
-    """What has a journey: a batch by its number, or a lot by GTIN-14 and AI 10 (then `batch` is 0)."""
+    """The subject of events: a batch by its number, or a lot by GTIN-14 and AI 10 (then `batch` is 0)."""
 
     batch: int = 0
     gtin: str = ""
@@ -74,13 +74,13 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """The subject as the audit log names it."""
+        """The name of the subject in the audit log."""
         return f"batch:{self.batch}" if self.batch else f"lot:{self.gtin}:{self.lot}"
 
 
 @dataclass(frozen=True, slots=True)
 class EventRequest:
-    """An event as it is reported. `at` is YYYY-MM-DD, or a time with its offset (RFC 3339), kept to the minute.
+    """A reported event. `at` is YYYY-MM-DD, or a time with its offset (RFC 3339), stored to the minute.
 
     `supersedes` is the number of an event of the same batch or lot that this event replaces.
     """
@@ -96,7 +96,7 @@ class EventRequest:
 
 @dataclass(frozen=True, slots=True)
 class JourneyEvent:
-    """An event as it was recorded. `withdrawn_at` None: it counts, unless another supersedes it."""
+    """A recorded event. It counts unless `withdrawn_at` is set or another event supersedes it."""
 
     id: int
     subject: Subject
@@ -117,18 +117,18 @@ class JourneyEvent:
 
     @property
     def content(self) -> tuple[Any, ...]:
-        """What the event says: two events of one subject with the same content are one event."""
+        """The content of the event: two events of one subject with the same content are the same event."""
         return (self.kind, self.at, self.precision, self.place, self.by, self.note, self.document, self.supersedes)
 
     def trace_event(self) -> TraceEvent:
-        """The event as a card shows it."""
+        """The event in the format of a card."""
         return TraceEvent(self.kind, seconds(self.at), self.precision, self.place, self.by, self.note, self.document)
 
 
 def moment(text: str) -> tuple[datetime, str] | None:
-    """When something happened and how precisely that is known; None where the text says neither day nor time.
+    """The time in a text and its precision (`DAY` or `MINUTE`); None if the text is neither a day nor a time.
 
-    A day is its midnight in Asia/Shanghai.
+    A day is returned as its midnight in Asia/Shanghai.
     """
     try:
         if _DAY.fullmatch(text):
@@ -141,14 +141,14 @@ def moment(text: str) -> tuple[datetime, str] | None:
 
 
 def may_record(caller: Caller) -> None:
-    """Raise Forbidden unless the caller may report events at all: an enterprise of its own goods, or the operator."""
+    """Raise Forbidden for a regulator: only an enterprise (about its own goods) and the operator report events."""
     if caller.role is Role.REGULATOR:
         text = Text("监管账号不能填报流转事件", "a regulator does not report events of the journey")
         raise Forbidden(text, (Finding("role", text),))
 
 
 def examine(requests: Sequence[EventRequest], now: datetime, where: Where) -> Findings:
-    """Everything that is wrong with these requests; `where` names the place of a field of the n-th request, from 0."""
+    """All findings about these requests. `where` names the location of a field of the n-th request, from 0."""
     findings = Findings()
     for number, request in enumerate(requests):
         _check(request, now, findings, partial(where, number))
@@ -157,8 +157,8 @@ def examine(requests: Sequence[EventRequest], now: datetime, where: Where) -> Fi
 
 def _check(request: EventRequest, now: datetime, findings: Findings, where: Callable[[str], str]) -> None:
     if request.kind not in KINDS:
-        known = ", ".join(KINDS)
-        findings.add("kind", f"没有这种环节，请用 {known}", f"there is no such kind; use {known}",
+        kinds = ", ".join(KINDS)
+        findings.add("kind", f"没有这种环节，请用 {kinds}", f"there is no such kind; use {kinds}",
                      where=where("kind"), value=request.kind)  # fmt: skip
     _check_time(request.at, now, findings, where("at"))
     for name, text in (("place", request.place), ("by", request.by), ("note", request.note)):
@@ -166,7 +166,7 @@ def _check(request: EventRequest, now: datetime, findings: Findings, where: Call
         _check_text(text.en, MAX_TEXT, findings, where(f"{name}/en"))
         if text.en.strip() and not text.zh.strip():
             findings.add(
-                "chinese", "有英文就须有中文", "a text in English needs its Chinese", where=where(f"{name}/zh")
+                "chinese", "有英文就须有中文", "an English text needs a Chinese text too", where=where(f"{name}/zh")
             )
     _check_text(request.document, MAX_DOCUMENT, findings, where("document"))
 
@@ -182,7 +182,7 @@ def _check_time(text: str, now: datetime, findings: Findings, where: str) -> Non
         findings.add("time-future", "尚未发生，请在发生后填报", "it has not happened yet; report it when it has",
                      where=where, value=text)  # fmt: skip
     elif at.astimezone(SHANGHAI).date() < EARLIEST:
-        findings.add("time-past", "早于 2000-01-01，请核对年份", "it is before 2000-01-01; look at the year",
+        findings.add("time-past", "早于 2000-01-01，请核对年份", "it is before 2000-01-01; check the year",
                      where=where, value=text)  # fmt: skip
 
 
@@ -190,7 +190,7 @@ def _check_text(text: str, most: int, findings: Findings, where: str) -> None:
     if len(text) > most:
         findings.add("too-long", f"最多 {most} 个字符", f"at most {most} characters", where=where, value=text)
     if any(unicodedata.category(character) in _INVISIBLE for character in text):
-        findings.add("characters", "含有控制字符，请删去", "contains control characters; take them out",
+        findings.add("characters", "含有控制字符，请删去", "contains control characters; remove them",
                      where=where, value=ascii(text))  # fmt: skip
 
 
@@ -198,13 +198,13 @@ def check_reason(reason: str) -> None:
     """Raise Refused for a withdrawal without a reason, or with a reason too long or with control characters."""
     findings = Findings()
     if not reason.strip():
-        findings.add("reason", "撤回须写明原因", "a withdrawal needs its reason", where="/reason")
+        findings.add("reason", "撤回须写明原因", "a withdrawal needs a reason", where="/reason")
     _check_text(reason, MAX_TEXT, findings, "/reason")
     findings.refuse("撤回申请有误", "the withdrawal is not right")
 
 
-def draft(request: EventRequest, subject: Subject, uscc: str, recorded_by: str, now: datetime) -> JourneyEvent:
-    """A request that passed `examine`, as a record without its number."""
+def new_event(request: EventRequest, subject: Subject, uscc: str, recorded_by: str, now: datetime) -> JourneyEvent:
+    """The event of a request that passed `examine`; its number is still 0."""
     parsed = moment(request.at)
     if parsed is None:
         raise ValueError(request.at)
@@ -231,29 +231,29 @@ def _stripped(text: Bilingual) -> Bilingual:
 
 def standing(events: Iterable[JourneyEvent]) -> list[JourneyEvent]:
     """The events that still count (neither withdrawn nor superseded), in order of time."""
-    known = list(events)
-    followed = {event.supersedes for event in known}
-    kept = [event for event in known if event.withdrawn_at is None and event.id not in followed]
-    return sorted(kept, key=lambda event: (event.at, event.id))
+    recorded = list(events)
+    superseded = {event.supersedes for event in recorded}
+    counting = [event for event in recorded if event.withdrawn_at is None and event.id not in superseded]
+    return sorted(counting, key=lambda event: (event.at, event.id))
 
 
 def on_record(events: Iterable[JourneyEvent]) -> list[JourneyEvent]:
-    """The events that still count, and the events they superseded: a report with the same content is a repetition.
+    """The events that still count, and the events that they superseded. A report with the content of one is a repetition.
 
-    An event whose correction was withdrawn is not among them: it may be reported again.
+    An event whose correction was withdrawn is not returned: it may be reported again.
     """
-    known = {event.id: event for event in events}
+    by_number = {event.id: event for event in events}
     kept: list[JourneyEvent] = []
-    for last in standing(known.values()):
+    for last in standing(by_number.values()):
         event: JourneyEvent | None = last
         while event is not None:
             kept.append(event)
-            event = known.get(event.supersedes or 0)
+            event = by_number.get(event.supersedes or 0)
     return [event for event in kept if event.withdrawn_at is None]
 
 
 def shown_events(events: Iterable[JourneyEvent]) -> tuple[TraceEvent, ...]:
-    """What a card shows of all events of a batch and its lot: the newest 30, among them always the first production."""
+    """The events that a card shows, of all events of a batch and its lot: the newest 30, but always the first production."""
     kept = standing(events)
     shown = kept[-MAX_JOURNEY:]
     first = next((event for event in kept if event.kind == "produced"), None)
@@ -263,7 +263,7 @@ def shown_events(events: Iterable[JourneyEvent]) -> tuple[TraceEvent, ...]:
 
 
 def audit_detail(event: JourneyEvent) -> dict[str, Any]:
-    """The whole event as the audit log keeps it."""
+    """The whole event, for the audit log."""
     return {
         "event": event.id,
         "kind": event.kind,

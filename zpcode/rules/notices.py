@@ -20,9 +20,9 @@ _ANY: Final = (0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What the registry says of the targets of notices, by registry key; a target that is not registered is left out.
+    """The names of the targets of notices in the registry, by registry key. A target that is not registered is left out.
 
-    `batches` gives GTIN and lot of a batch number, `recognitions` a GTIN, `certificates` an enterprise's USCC.
+    `batches` maps a batch number to GTIN and lot, `recognitions` a number to a GTIN, `certificates` a number to a USCC.
     """
 
     products: Mapping[str, Bilingual] = field(default_factory=dict)
@@ -33,14 +33,14 @@ class Names:
     certificates: Mapping[str, str] = field(default_factory=dict)
 
 
-def ended_at(change: StatusChange, made: Sequence[StatusChange]) -> int:
-    """When a later decision freed the last items that a decision reached; 0 while the decision stands for any item.
+def ended_at(change: StatusChange, decisions: Sequence[StatusChange]) -> int:
+    """When later decisions ended a decision for the last of its items (seconds); 0 while it is in force for any item.
 
-    `made` are all decisions about the same target. A restoration that takes effect later has its time here already.
+    `decisions` are all decisions about the same target. A restoration that takes effect in the future already counts.
     """
     left = [_reach(change)]
     order = (change.effective_at, change.id)
-    for later in sorted(made, key=lambda decision: (decision.effective_at, decision.id)):
+    for later in sorted(decisions, key=lambda decision: (decision.effective_at, decision.id)):
         if (later.effective_at, later.id) <= order or not _frees(later, change):
             continue
         left = [part for stretch in left for part in _without(stretch, _reach(later))]
@@ -61,13 +61,13 @@ def _frees(later: StatusChange, change: StatusChange) -> bool:
 
 
 def _without(stretch: tuple[int, int], freed: tuple[int, int]) -> list[tuple[int, int]]:
-    """The parts of a stretch of items that are left without the freed ones; both ends are included."""
+    """The parts of a range of items that remain without the freed items; both ends are included."""
     parts = [(stretch[0], min(stretch[1], freed[0] - 1)), (max(stretch[0], freed[1] + 1), stretch[1])]
     return [part for part in parts if part[0] <= part[1]]
 
 
 def gtin_of(change: StatusChange, names: Names) -> str:
-    """The product a decision is about; empty where it is not about one product."""
+    """The GTIN of the product that a decision is about; empty if it is not about one product."""
     if change.scope is Scope.PRODUCT:
         return change.target
     if change.scope is Scope.LOT:
@@ -78,7 +78,7 @@ def gtin_of(change: StatusChange, names: Names) -> str:
 
 
 def number_of(change: StatusChange) -> str:
-    """The number of the batch that a decision is about or within; empty outside a batch."""
+    """The number of the batch that a decision is about, wholly or in part; empty for other scopes."""
     within = change.scope in {Scope.CODE, Scope.RANGE, Scope.BATCH}
     return change.target.partition(":")[0] if within else ""
 
@@ -119,6 +119,6 @@ def _part(change: StatusChange, names: Names) -> list[Bilingual]:
 
 
 def _joined(*texts: Bilingual | None) -> Bilingual:
-    """Texts side by side. A text without English stands in Chinese in the English version too."""
+    """Texts joined by dots. The English version has the Chinese of a text without English."""
     given = [text for text in texts if text is not None and text.zh]
     return Bilingual(" · ".join(text.zh for text in given), " · ".join(text.en or text.zh for text in given))

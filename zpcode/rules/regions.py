@@ -1,7 +1,7 @@
 """Zhejiang's regions by GB/T 2260 code: the province, 11 cities, 90 districts, counties and county-level cities.
 
-As they stand since the division changes of 2021 (Hangzhou). A code that was given up differs from one
-that never was: a registry kept for years still carries it, and an error message names its successor.
+The state after the division changes of 2021 (Hangzhou). Former codes are listed separately: an old registry may still
+have them, and the error message names the successor.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _read(table: str) -> dict[str, Bilingual]:
 
 
 REGIONS: Final = _read(_TABLE)
-# Codes given up in division changes, and the code most of their ground went to.
+# Former codes, and the region that most of their area now belongs to.
 FORMER: Final = {
     "330103": "330105",
     "330104": "330102",
@@ -138,33 +138,33 @@ FORMER: Final = {
 
 
 def is_region(code: str) -> bool:
-    """Whether an enterprise can be seated there: a city of Zhejiang or one of its counties."""
+    """Whether a code is that of a city or county of Zhejiang, where an enterprise can have its seat."""
     return code in REGIONS
 
 
 def city_of(code: str) -> str:
-    """The code of the city a region belongs to: `330702` → `330700`."""
+    """The code of the city that a region belongs to: `330702` → `330700`."""
     return f"{code[:4]}00"
 
 
 def region_name(code: str) -> Bilingual:
-    """The region in full, from the province down in Chinese and up to it in English.
+    """The full name of a region: from the province down in Chinese, up to the province in English.
 
-    A code outside the table is its own name, so that a page can always be shown.
+    An unknown code is its own name, so that a page can always be shown.
     """
     if code == PROVINCE:
         return Bilingual("浙江省", "Zhejiang")
-    place, city = REGIONS.get(code), REGIONS.get(city_of(code))
-    if place is None or city is None:
+    region, city = REGIONS.get(code), REGIONS.get(city_of(code))
+    if region is None or city is None:
         return Bilingual(code, code)
     if code == city_of(code):
         return Bilingual(f"浙江省{city.zh}", f"{city.en}, Zhejiang")
-    return Bilingual(f"浙江省{city.zh}{place.zh}", f"{place.en}, {city.en}, Zhejiang")
+    return Bilingual(f"浙江省{city.zh}{region.zh}", f"{region.en}, {city.en}, Zhejiang")
 
 
 def office_of(code: str) -> Bilingual:
     """The public name of a region's office (市场监督管理局)."""
     if code == PROVINCE:
         return Bilingual("浙江省市场监督管理局", "Zhejiang Administration for Market Regulation")
-    place = REGIONS.get(code, Bilingual(code, code))
-    return Bilingual(f"{place.zh}市场监督管理局", f"{place.en} Administration for Market Regulation")
+    region = REGIONS.get(code, Bilingual(code, code))
+    return Bilingual(f"{region.zh}市场监督管理局", f"{region.en} Administration for Market Regulation")

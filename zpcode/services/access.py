@@ -91,7 +91,7 @@ def authenticate(engine: Engine, token: str, now: datetime) -> Caller | None:
         right = hmac.compare_digest(rules.secret_hash(secret), expected)
         if kept is None or not right or kept.key.revoked_at is not None:
             return None
-        if kept.key.use_is_news(now):
+        if kept.key.should_note_use(now):
             access.note_use(connection, kept.key.id, now)
         return kept.key.caller
 

@@ -169,7 +169,7 @@ def _marks(key_of: bytes, ticket: bytes, form: ComplaintForm, photos: Sequence[b
 def _number(connection: Connection, now: datetime, randomness: Callable[[int], int]) -> str:
     """A free number: drawn again while its check character is unusable or the number is taken."""
     while True:
-        number = reference.number(today(now), randomness(5 * reference.DRAWN))
+        number = reference.number(today(now), randomness(5 * reference.RANDOM_CHARACTERS))
         if number is not None and not complaints.is_used(connection, number):
             return number
 

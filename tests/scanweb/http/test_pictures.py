@@ -14,7 +14,7 @@ from tests.support import scan_factories as make
 from tests.support.pictures import jpeg
 from tests.support.scan_factories import Registry, ScanService
 from zpcode.embedded.servers import ServerAddresses
-from zpcode.services.pictures.encode import EncodedPicture, develop
+from zpcode.services.pictures.encode import EncodedPicture, encode_picture
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.wire.card import Picture, picture_name
 
@@ -22,7 +22,7 @@ from zpcode.wire.card import Picture, picture_name
 @pytest.fixture(scope="module")
 def developed() -> EncodedPicture:
     """A picture of four widths."""
-    return develop(jpeg(1000, 750))
+    return encode_picture(jpeg(1000, 750))
 
 
 @pytest.fixture

@@ -82,9 +82,9 @@ def test_pictures_that_take_long_do_not_hold_up_everybody_else(
     over, told = Event(), []
 
     class Slow(PictureDecoder):
-        def develop(self, data: bytes) -> EncodedPicture:
+        def encode(self, data: bytes) -> EncodedPicture:
             over.wait(20)
-            return super().develop(data)
+            return super().encode(data)
 
     monkeypatch.setattr(product_pictures, "PictureDecoder", Slow)
     with ThreadPoolExecutor(WAITING + 2) as threads:

@@ -16,7 +16,7 @@ from zpcode.rules.regions import REGIONS, city_of
 from zpcode.rules.registry import consistency
 from zpcode.rules.registry.layout import CLAIM_KINDS, COMMITMENT_KINDS, OLD_STOCK, PATHS
 from zpcode.rules.registry.records import Registry
-from zpcode.services.registry.importing import read_draft
+from zpcode.services.registry.importing import read_file
 
 TODAY = date(2026, 11, 21)
 DATA = files("zpcode.demo").joinpath("registry.json").read_bytes()
@@ -25,11 +25,11 @@ DATA = files("zpcode.demo").joinpath("registry.json").read_bytes()
 @pytest.fixture(scope="module")
 def demo() -> Registry:
     """The demo registry as records."""
-    return read_draft(DATA, TODAY)[0].registry
+    return read_file(DATA, TODAY)[0].registry
 
 
 def test_the_importer_finds_nothing_wrong_with_it() -> None:
-    draft, findings = read_draft(DATA, TODAY)
+    draft, findings = read_file(DATA, TODAY)
     consistency.check(consistency.Checker(draft, Registry(), draft.registry, findings), TODAY)
     assert findings.all() == ()
 

@@ -56,13 +56,13 @@ def test_two_secrets_have_one_hash_only_if_they_are_one(first: bytes, second: by
     assert len(hashes[0]) == 32
 
 
-def test_a_use_is_news_once_a_minute() -> None:
+def test_a_use_is_stored_once_a_minute() -> None:
     """And the first one always."""
     key = ApiKey("K", Role.OPERATOR, "*", "", NOW)
-    assert key.use_is_news(NOW)
+    assert key.should_note_use(NOW)
     used = ApiKey("K", Role.OPERATOR, "*", "", NOW, None, NOW)
-    assert not used.use_is_news(NOW + timedelta(seconds=59))
-    assert used.use_is_news(NOW + timedelta(seconds=60))
+    assert not used.should_note_use(NOW + timedelta(seconds=59))
+    assert used.should_note_use(NOW + timedelta(seconds=60))
 
 
 @pytest.mark.parametrize(("role", "administers", "takes_codes"), [(Role.OPERATOR, True, True), (Role.ENTERPRISE, False, True), (Role.REGULATOR, False, False)])  # fmt: skip

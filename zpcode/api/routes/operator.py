@@ -15,7 +15,7 @@ from zpcode.api.http.paging import AfterText, Limit, page_of
 from zpcode.api.routes.pictures import MAX_UPLOAD, MULTIPART, Upload, upload
 from zpcode.api.schemas import ImportView, KeyOrder, KeyView, NewKeyView, PageView
 from zpcode.services import access
-from zpcode.services.pictures.import_ import supplied
+from zpcode.services.pictures.import_ import open_pictures
 from zpcode.services.registry import importing
 
 XLSX: Final = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -61,7 +61,7 @@ def import_registry(
     dry_run: Annotated[bool, Query(description="Check everything, write nothing.", examples=[True])] = False,
 ) -> ImportView:
     """Imports everything or nothing: with one finding, nothing is written. Records are updated by key."""
-    with supplied(authority.storage, uploaded.pictures) as pictures:
+    with open_pictures(authority.storage, uploaded.pictures) as pictures:
         report = importing.import_registry(
             authority.engine,
             uploaded.registry,

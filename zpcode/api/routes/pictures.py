@@ -68,7 +68,7 @@ def put_picture(
 ) -> PictureView:
     """Replaces the picture, or the mark of the brand. It is encoded again, without metadata such as place and camera."""
     full = gtin14(gtin) or gtin
-    placed = product_pictures.place(
+    placed = product_pictures.put(
         authority.engine, authority.storage, full, which, file, caller=caller, now=authority.clock()
     )
     authority.project()

@@ -97,7 +97,7 @@ class Desk:
         photos, findings = [], []
         for position, file in enumerate(files, 1):
             try:
-                encoded = self.decoder.develop(file)
+                encoded = self.decoder.encode(file)
             except Refused as refused:
                 text = Text(f"第 {position} 张：{refused.text.zh}", f"photo {position}: {refused.text.en}")
                 findings.append(Finding(refused.reasons[0], text, "photos"))

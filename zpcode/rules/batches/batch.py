@@ -1,7 +1,7 @@
 """A batch of codes: the request for a batch, and the record of a batch.
 
-A batch is one row, whatever its size. The codes are computed from the row (`zpcode.wire`): by the export when it writes
-them, and by the scan when it reads one.
+A batch is one row, whatever its size. Its codes are not stored: exports and scans compute them from the row
+(`zpcode.wire`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ DEFAULT_FORMAT: Final = "csv"
 
 
 class BatchState(enum.StrEnum):
-    """How far a batch has come. A reserved batch has its number and keys, and waits for its file."""
+    """The state of a batch. A reserved batch has its number and keys, and waits for its file."""
 
     RESERVED = "reserved"
     ISSUED = "issued"
@@ -36,10 +36,10 @@ class Activation(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """What is asked for. `quantity` is 1 … 10⁹ item codes, `format` the name of an export (`zpcode.exports.formats`).
+    """A request for a batch. `quantity` is 1 … 10⁹ item codes, `format` the name of an export (`zpcode.exports.formats`).
 
-    At product and lot level all pieces carry the same code: the file has that one code, and the quantity
-    is the number of labels that will be printed. `lot` is AI 10 and needed at lot level.
+    At product and lot level all items have the same code: the file has one code, and the quantity is the number of
+    labels to print. `lot` is AI 10 and required at lot level.
     """
 
     level: Level
@@ -53,12 +53,12 @@ class BatchRequest:
 
     @property
     def codes(self) -> int:
-        """How many codes the file has: one for all pieces at product and lot level."""
+        """The number of codes in the file: one at product and lot level."""
         return self.quantity if self.level.is_item else 1
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 over all fields: equal for two requests exactly when the requests are equal."""
+        """SHA-256 over all fields: two requests have the same digest if and only if they are equal."""
         dates = [value and value.isoformat() for value in (self.production_date, self.expiry_date)]
         fields = [self.level, self.gtin, self.quantity, self.lot, *dates, self.format, self.activation]
         return hashlib.sha256(json.dumps(fields).encode("ascii", "backslashreplace")).digest()
@@ -66,11 +66,11 @@ class BatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One batch as it stands. `number` is 1 … 2²⁶-1 and never used twice.
+    """One batch. `number` is 1 … 2²⁶-1 and never used twice.
 
-    `key_id` is the signing key, empty until the file is begun (and always at compact level). `sha256` (hex)
-    and `bytes` are those of the finished file. `problem` says why a reserved batch still waits. The two
-    keys are secret: whoever has them can tell which serials exist.
+    `key_id` names the signing key; it is empty before the file is started, and always at compact level. `sha256` (hex)
+    and `bytes` are those of the finished file. `problem` says why a reserved batch cannot be issued. The two keys are
+    secret: they determine which serials exist.
     """
 
     number: int
@@ -99,10 +99,10 @@ class Batch:
 
     @property
     def codes(self) -> int:
-        """How many codes its file has: one for all pieces at product and lot level."""
+        """The number of codes in its file: one at product and lot level."""
         return self.quantity if self.level.is_item else 1
 
     @property
     def sealed(self) -> bool:
-        """Whether its codes carry a seal, so that the signer is needed."""
+        """Whether its codes have a seal, so that the signer is needed."""
         return self.level is not Level.COMPACT

@@ -1,6 +1,6 @@
-"""Whether a batch of codes may be issued: all reasons against it at once.
+"""Whether a batch of codes may be issued, with all reasons against it at once.
 
-Deny by default: codes are for products whose brand recognition is in force today (seed 004, annex 2, 4.3).
+Deny by default: codes are only for products whose brand recognition is in force today.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zpcode.wire.gs1 import is_gtin14, is_lot
 from zpcode.wire.payload import Level
 from zpcode.wire.vocabulary import Scope, State
 
-# What a consumer would be warned of at once is not printed in the first place.
+# Codes with these states would be shown with a warning, so they are not issued.
 STOPPING: Final = frozenset({State.ENDED, State.SUSPENDED, State.RECALLED, State.REVOKED})
 _SCOPES: Final = {
     Scope.LOT: ("批次（批号）", "the lot"),
@@ -39,12 +39,12 @@ _STATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known when a batch is asked for.
+    """The stored facts on which a request for a batch depends.
 
-    `product` is None where the GTIN is unknown or not within the caller's reach: the two give one
-    answer. `timelines` are those of every record that reaches the product, as (scope, target, timeline).
-    `quota` None is no limit; `used` counts the item codes of all the enterprise's batches. `lot` is what
-    earlier lot codes of the same lot have said.
+    `product` is None if the GTIN is unknown or not within the caller's reach; the two are not distinguished.
+    `timelines` are those of every record that applies to the product, as (scope, target, timeline). `quota` None: no
+    limit. `used` is the number of item codes in all batches of the enterprise. `lot` is the card from earlier lot codes
+    of the same lot.
     """
 
     product: ProductCard | None
@@ -78,7 +78,7 @@ def may_issue(request: BatchRequest, facts: Facts, formats: Mapping[str, int | N
         findings.add(
             "foreign_gtin",
             "该商品条码（GTIN）不在您名下，请核对；产品须先登记",
-            "this GTIN is not one of yours; check it, a product has to be registered first",
+            "this GTIN is not one of your products; check it: a product has to be registered first",
             where="/gtin",
             value=request.gtin,
         )
@@ -94,7 +94,7 @@ def _check_quantity(request: BatchRequest, findings: Findings) -> None:
         findings.add(
             "quantity",
             "数量须在 1 与 1000000000 之间",
-            "the quantity must be within 1 and 1 000 000 000",
+            "the quantity must be between 1 and 1 000 000 000",
             where="/quantity",
             value=request.quantity,
         )
@@ -102,11 +102,11 @@ def _check_quantity(request: BatchRequest, findings: Findings) -> None:
 
 def _check_format(request: BatchRequest, formats: Mapping[str, int | None], findings: Findings) -> None:
     if request.format not in formats:
-        known = ", ".join(formats)
+        names = ", ".join(formats)
         findings.add(
             "format",
-            f"未知的文件格式，可选：{known}",
-            f"unknown format; there is {known}",
+            f"未知的文件格式，可选：{names}",
+            f"unknown format; choose from {names}",
             where="/format",
             value=request.format,
         )
@@ -132,29 +132,29 @@ def _check_activation(request: BatchRequest, findings: Findings) -> None:
 
 
 def _check_dates(request: BatchRequest, day: date, findings: Findings) -> None:
-    made, expires = request.production_date, request.expiry_date
-    if made is not None and made > day:
+    produced, expires = request.production_date, request.expiry_date
+    if produced is not None and produced > day:
         findings.add(
-            "dates", "生产日期在将来", "the production date lies in the future", where="/production_date", value=made
+            "dates", "生产日期在将来", "the production date is in the future", where="/production_date", value=produced
         )
     if expires is not None and expires < day:
         findings.add("dates", "有效期已过", "the expiry date has passed", where="/expiry_date", value=expires)
-    if made is not None and expires is not None and made > expires:
+    if produced is not None and expires is not None and produced > expires:
         findings.add(
             "dates",
-            f"生产日期 {made} 晚于有效期 {expires}",
-            f"the production date {made} is after the expiry date {expires}",
+            f"生产日期 {produced} 晚于有效期 {expires}",
+            f"the production date {produced} is after the expiry date {expires}",
             where="/expiry_date",
             value=expires,
         )
 
 
-def _check_lot(request: BatchRequest, known: LotCard | None, findings: Findings) -> None:
+def _check_lot(request: BatchRequest, earlier: LotCard | None, findings: Findings) -> None:
     if request.lot == "" and request.level is not Level.LOT:
         return
     if request.lot == "":
         findings.add("lot", "批次码需要批号", "a lot code needs a lot", where="/lot", value="")
-    # A cell that begins with - or . is taken for a formula or a number by the programs that open the file.
+    # Spreadsheet programs would read a cell that begins with - or . as a formula or a number.
     elif not is_lot(request.lot) or request.lot[0] in "-.":
         findings.add(
             "lot",
@@ -165,13 +165,13 @@ def _check_lot(request: BatchRequest, known: LotCard | None, findings: Findings)
         )
     elif (
         request.level is Level.LOT
-        and known is not None
-        and _dates(request) != (known.production_date, known.expiry_date)
+        and earlier is not None
+        and _dates(request) != (earlier.production_date, earlier.expiry_date)
     ):
         findings.add(
             "lot_dates",
-            f"该批号已有批次码，日期为 {known.production_date or '无'} 至 {known.expiry_date or '无'}，须一致",
-            f"this lot has codes already, dated {known.production_date or 'none'} to {known.expiry_date or 'none'}; "
+            f"该批号已有批次码，日期为 {earlier.production_date or '无'} 至 {earlier.expiry_date or '无'}，须一致",
+            f"this lot has codes already, dated {earlier.production_date or 'none'} to {earlier.expiry_date or 'none'}; "
             "the dates must agree",
             where="/lot",
             value=request.lot,
@@ -222,7 +222,7 @@ def _check_recognition(product: ProductCard, day: str, findings: Findings) -> No
             findings.add(
                 "not_in_force",
                 f"认定所依据的证书 {certificate.number} 今天不在有效期内（{certificate.valid_from} 至 {certificate.valid_to}）",
-                f"certificate {certificate.number}, which the recognition rests on, is not in force today "
+                f"certificate {certificate.number}, on which the recognition is based, is not in force today "
                 f"({certificate.valid_from} to {certificate.valid_to})",
                 where="/gtin",
                 value=certificate.number,

@@ -1,7 +1,7 @@
-"""Complaints: what may be wrong, which steps follow each other, who may take which step, and what a form must contain.
+"""Complaints: their kinds, states and steps, who may take which step, and what a form must contain.
 
-A complaint (投诉举报) is received from anybody, goes to the office whose region the enterprise is seated in, and ends
-closed or refused. Its state is never stored apart from its steps: it is what the last of them left it in.
+Anybody may send a complaint (投诉举报). It goes to the office of the region in which the enterprise has its seat, and is
+finally closed or refused. Its state is the result of its last step.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ MAX_PHOTOS: Final = 3
 SAME_WITHIN: Final = timedelta(hours=1)
 """The same words about the same code within this time are one complaint."""
 KEPT_AFTER_END: Final = timedelta(days=180)
-"""So long after its end a complaint keeps contact and photos."""
+"""How long contact and photos are kept after the end of a complaint."""
 PUBLIC: Final = "public"
 """The actor of every complainant in the audit log, which does not record who complained."""
 _BREAKS: Final = frozenset("\n\t")
 
 
 class ComplaintKind(enum.StrEnum):
-    """What is wrong: 疑似假冒 / 质量问题 / 标签或码不符 / 商家或售后 / 其他."""
+    """The kind of problem: 疑似假冒 / 质量问题 / 标签或码不符 / 商家或售后 / 其他."""
 
     COUNTERFEIT = "counterfeit"
     QUALITY = "quality"
@@ -57,7 +57,7 @@ class ComplaintState(enum.StrEnum):
 
 
 class ComplaintStep(enum.StrEnum):
-    """What is done with it: 受理登记 / 分派 / 开始办理 / 答复 / 办结 / 不予受理."""
+    """The steps of handling: 受理登记 / 分派 / 开始办理 / 答复 / 办结 / 不予受理."""
 
     RECEIVE = "receive"
     ASSIGN = "assign"
@@ -68,7 +68,7 @@ class ComplaintStep(enum.StrEnum):
 
 
 class ComplaintProof(enum.StrEnum):
-    """What the authority could say of the code when the complaint came in."""
+    """What the authority could verify of the code when the complaint was received."""
 
     SEALED = "sealed"
     FORGED = "forged"
@@ -91,15 +91,15 @@ FOLLOWING: Final = {
     ComplaintStep.CLOSE: (_OPEN, ComplaintState.CLOSED),
     ComplaintStep.REFUSE: (_OPEN - {ComplaintState.ANSWERED}, ComplaintState.REFUSED),
 }
-"""Which states a step can be taken from, and the one it leads to. Receiving comes first and only once."""
-SPEAKING: Final = frozenset({ComplaintStep.ANSWER, ComplaintStep.CLOSE, ComplaintStep.REFUSE})
-"""Steps that need a text for the complainant."""
+"""For each step, the states in which it may be taken and the state it leads to. RECEIVE is the first step, once."""
+WITH_REPLY: Final = frozenset({ComplaintStep.ANSWER, ComplaintStep.CLOSE, ComplaintStep.REFUSE})
+"""The steps with a text for the complainant."""
 ENDED: Final = frozenset({ComplaintState.CLOSED, ComplaintState.REFUSED})
 
 
 @dataclass(frozen=True, slots=True)
 class ComplaintEvent:
-    """One step that was taken. `text` is public: the complainant reads it. `region` is where an assignment went."""
+    """One step. `text` is public: the complainant reads it. `region` is the region of an assignment."""
 
     step: ComplaintStep
     at: datetime
@@ -111,7 +111,7 @@ class ComplaintEvent:
 
 @dataclass(frozen=True, slots=True)
 class ComplaintForm:
-    """The fields of a form, cleaned: `code` as it was scanned or typed, `language` a BCP 47 tag."""
+    """The cleaned fields of a form. `code` is as scanned or typed, `language` a BCP 47 tag."""
 
     kind: ComplaintKind
     description: str
@@ -123,10 +123,10 @@ class ComplaintForm:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """One complaint. `region` is the office it lies with; `uscc` is None where no registered product is named.
+    """One complaint. `region` is that of the office that handles it; `uscc` is None if it names no registered product.
 
-    `contact` is empty where none was given, where it has been deleted, and for everybody who may not read it;
-    `photos` counts those that are kept.
+    The contact is empty if none was given, if it has been deleted, or if the caller may not read it. `photos` is the
+    number of stored photos.
     """
 
     id: int
@@ -145,7 +145,7 @@ class Complaint:
 
 @dataclass(frozen=True, slots=True)
 class StepRequest:
-    """A step that is asked for. `text` is public; `region` is where an assignment goes (GB/T 2260)."""
+    """A requested step. `text` is public; `region` is the region of an assignment (GB/T 2260)."""
 
     step: ComplaintStep
     text: str = ""
@@ -153,7 +153,7 @@ class StepRequest:
 
 
 def read(kind: str, description: str, place: str, contact: str, code: str, language: str) -> ComplaintForm:
-    """A form's fields, checked and cleaned. Raises Refused with every finding; `where` is the field's name."""
+    """Check and clean the fields of a form. Raises Refused with every finding; `where` is the name of the field."""
     findings = Findings()
     if kind not in set(ComplaintKind):
         findings.add("kind", "请选择问题类型", "choose the kind of problem", where="kind")
@@ -177,8 +177,8 @@ def read(kind: str, description: str, place: str, contact: str, code: str, langu
 
 
 def _text(findings: Findings, where: str, text: str, bound: int) -> str:
-    """A field's text: lines end in one way, blank ends gone, composed (NFC); control characters dropped, tabs kept."""
-    if len(text) > 20 * bound:  # far beyond: not worth tidying first
+    """A field's text in NFC with one kind of line end, stripped, without control characters other than tabs."""
+    if len(text) > 20 * bound:  # far too long: not worth cleaning
         _too_long(findings, where, len(text), bound)
         return ""
     lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
@@ -198,7 +198,7 @@ def _too_long(findings: Findings, where: str, length: int, bound: int) -> None:
 
 
 def reachable(contact: str) -> bool:
-    """Whether a text can be a contact: an e-mail address, or 5 to 20 digits with separators."""
+    """Whether a text is a contact: an e-mail address, or 5 to 20 digits with separators."""
     if re.fullmatch(r"[^\s@<>\"]+@[^\s@<>\"]+\.[^\s@<>\"]+", contact):
         return True
     plain = unicodedata.normalize("NFKC", contact)
@@ -215,23 +215,23 @@ def permit(caller: Caller) -> None:
 
 
 def reads_contact(caller: Caller) -> bool:
-    """Whether a caller sees contact and photos: the offices that handle complaints do, the enterprise never does."""
+    """Whether a caller sees contacts and photos: regulators and the operator do, an enterprise does not."""
     return caller.role is not Role.ENTERPRISE
 
 
 def check(request: StepRequest, caller: Caller) -> StepRequest:
-    """A step as it may be recorded. Raises Refused with every finding."""
+    """Check and clean a requested step. Raises Refused with every finding."""
     findings = Findings()
     text = _text(findings, "/text", request.text, MAX_ANSWER)
     if request.step is ComplaintStep.RECEIVE:
-        findings.add("step", "投诉只能由投诉人提交", "only a complainant can submit a complaint", where="/step")
-    if request.step in SPEAKING and not text:
-        findings.add("missing", "请填写给投诉人的答复", "write the answer for the complainant", where="/text")
+        findings.add("step", "投诉只能由投诉人提交", "only the complainant sends a complaint", where="/step")
+    if request.step in WITH_REPLY and not text:
+        findings.add("missing", "请写明给投诉人的答复", "write the reply to the complainant", where="/text")
     if request.step is ComplaintStep.ASSIGN and not may_assign(caller, request.region):
         findings.add(
             "region",
-            "应为您辖区内或上级的行政区划代码（GB/T 2260，6 位）",
-            "a region code (GB/T 2260, 6 digits) within yours, or one that yours lies in",
+            "应为您辖区内或上级的行政区划代码（GB/T 2260,6 位）",
+            "expected: a region code (GB/T 2260, 6 digits) inside your region, or of a region that contains yours",
             where="/region",
             value=request.region,
         )
@@ -252,7 +252,7 @@ def may_assign(caller: Caller, region: str) -> bool:
 
 
 def after(state: ComplaintState, step: ComplaintStep) -> ComplaintState:
-    """The state that a step leads to. Raises Conflict where the step cannot be taken from the present state."""
+    """The state that a step leads to. Raises Conflict if the step cannot be taken in the present state."""
     before, following = FOLLOWING.get(step, (frozenset(), state))
     if state not in before:
         text = Text(
@@ -264,7 +264,7 @@ def after(state: ComplaintState, step: ComplaintStep) -> ComplaintState:
 
 
 def state_of(steps: Iterable[ComplaintStep]) -> ComplaintState | None:
-    """The state after these steps; None where they are no legal sequence, which begins with receiving."""
+    """The state after these steps; None if the sequence is not allowed."""
     state: ComplaintState | None = None
     for step in steps:
         if state is None:
@@ -278,20 +278,20 @@ def state_of(steps: Iterable[ComplaintStep]) -> ComplaintState | None:
     return state
 
 
-def logged(made: Complaint) -> dict[str, Any]:
-    """The audit log's detail of a new complaint: nothing that shows who wrote it or what was written."""
+def logged(complaint: Complaint) -> dict[str, Any]:
+    """The detail of a new complaint for the audit log: without the complainant's identity and without texts."""
     return {
-        "kind": made.form.kind.value,
-        "gtin": made.gtin,
-        "region": made.region,
-        "proof": made.proof.value,
-        "photos": made.photos,
-        "text": _digest(made.form.description),
+        "kind": complaint.form.kind.value,
+        "gtin": complaint.gtin,
+        "region": complaint.region,
+        "proof": complaint.proof.value,
+        "photos": complaint.photos,
+        "text": _digest(complaint.form.description),
     }
 
 
 def logged_step(event: ComplaintEvent, state: ComplaintState) -> dict[str, Any]:
-    """The audit log's detail of a later step: the state it led to, and the SHA-256 of its text."""
+    """The detail of a step for the audit log: the state that it led to, and the SHA-256 of its text."""
     return {"event": event.id, "state": state.value, "text": _digest(event.text), "region": event.region}
 
 

@@ -1,12 +1,12 @@
-"""A complaint's number, the key it is followed with, and the ticket of the form it was written in.
+"""The number of a complaint, its follow key, and the signed ticket of its form.
 
-A number is `TS-YYYYMMDD-` and seven characters: six of Crockford's Base32 drawn at random and a check character
-(ISO 7064, MOD 37,36), so that a number misheard on the telephone is recognised as wrong. It opens nothing: that takes the follow
-key, 128 bits of which only a hash is kept.
+A number is `TS-YYYYMMDD-` and seven characters: six random characters of Crockford's Base32 and a check character (ISO
+7064, MOD 37,36), so that a number misheard on the telephone is recognised as wrong. A number gives no access: that needs
+the follow key, 128 bits of which only a hash is stored.
 
-A ticket is what keeps programs from sending forms nobody opened: a nonce and the second it was given out, under an
-HMAC. It is good from 3 s to 24 h after that, for one complaint. The follow key is derived from its nonce, so that a
-form sent twice (a double tap, a reload) is answered alike both times.
+A ticket is a hidden field of the form. It prevents programs from sending forms that nobody opened. It has a nonce and
+the time when the form was opened, under an HMAC, and is valid for one complaint from 3 s to 24 h after that time. The
+follow key is derived from the nonce, so a form that is sent twice (a double tap, a reload) gets the same reply twice.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stdnum.iso7064 import mod_37_36
 
 from zpcode.wire.base32 import CROCKFORD, serial_text, typed_serial
 
-DRAWN: Final = 6
+RANDOM_CHARACTERS: Final = 6
 NONCE_BYTES: Final = 16
 SOONEST_SECONDS: Final = 3
 LATEST_SECONDS: Final = 24 * 3600
@@ -47,16 +47,16 @@ class Fault(enum.StrEnum):
 def number(day: date, randomness: int) -> str | None:
     """A complaint's number from its day in Shanghai and 30 random bits.
 
-    None where the check character is I, L, O or U, which Crockford's Base32 does not use: one draw in nine. The caller
-    then draws again.
+    None if the check character is I, L, O or U, which Crockford's Base32 does not use: one try in nine. The caller then
+    tries again.
     """
-    stem = f"{day:%Y%m%d}{serial_text(randomness % (1 << (5 * DRAWN)), DRAWN)}"
+    stem = f"{day:%Y%m%d}{serial_text(randomness % (1 << (5 * RANDOM_CHARACTERS)), RANDOM_CHARACTERS)}"
     check = mod_37_36.calc_check_digit(stem)
     return f"TS-{stem[:8]}-{stem[8:]}{check}" if check in CROCKFORD else None
 
 
 def read_number(text: str) -> str | None:
-    """A typed or pasted number in its one form; None where it has another form, or a wrong check character."""
+    """A typed or pasted number in its canonical form; None if it is malformed or its check character is wrong."""
     plain = _plain(text).upper()
     if not plain.startswith("TS"):
         return None
@@ -78,7 +78,7 @@ def ticket(secret: bytes, nonce: bytes, at: int) -> str:
 
 
 def read_ticket(secret: bytes, text: str, now: int) -> bytes | Fault:
-    """The nonce of a genuine ticket that is neither too young nor too old at `now`; otherwise the fault."""
+    """The nonce of a ticket that is valid at `now` (seconds); otherwise the fault."""
     try:
         raw = base64.urlsafe_b64decode(text[:100].encode("ascii") + b"==")
     except (UnicodeEncodeError, binascii.Error):
@@ -93,18 +93,18 @@ def read_ticket(secret: bytes, text: str, now: int) -> bytes | Fault:
 
 
 def follow_key(secret: bytes, nonce: bytes) -> str:
-    """The key to follow the complaint that a ticket was used for: 128 bits as 26 Crockford characters."""
+    """The follow key of the complaint with this ticket's nonce: 128 bits as 26 Crockford characters."""
     return serial_text(int.from_bytes(_mac(secret, b"follow", nonce), "big"), _KEY_LENGTH)
 
 
 def read_key(text: str) -> str:
-    """A typed or pasted follow key in its one form; empty where the text is no follow key."""
+    """A typed or pasted follow key in its canonical form; empty if the text is not a follow key."""
     plain = typed_serial(_plain(text))
     return plain if _KEY.fullmatch(plain) else ""
 
 
 def key_hash(key: str) -> bytes:
-    """The SHA-256 of a follow key, which is all that is kept. The key is 128 random bits, so it needs no slow hash."""
+    """The SHA-256 of a follow key; only this is stored. The key is 128 random bits, so it needs no slow hash."""
     return hashlib.sha256(key.encode("ascii")).digest()
 
 

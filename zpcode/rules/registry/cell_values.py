@@ -1,10 +1,10 @@
-"""Reading one cell as a person would: full-width digits, Excel's dates, a GTIN that lost its zero.
+"""Read the value of one cell as typed by a person: full-width digits, Excel's dates, a GTIN without its leading zero.
 
-`read(field, raw, today)` takes what a spreadsheet or JSON parser gave (text, number, boolean, date, list,
-None) and returns the field's value, or raises `Refused` with one finding that says what is wrong.
+`read(field, raw, today)` takes the value of a spreadsheet or JSON parser (text, number, boolean, date, list, None) and
+returns the value of the field, or raises `Refused` with one finding.
 
-Identifiers, dates and figures are read after NFKC, so full-width forms are their plain ones. Prose keeps
-its Chinese punctuation; only full-width letters and digits in it are made plain.
+Identifiers, dates and figures are normalised (NFKC), so full-width characters become half-width. In prose only letters
+and digits do; its Chinese punctuation stays.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from zpcode.wire.quantity import is_nothing
 
 MAX_CHARACTERS: Final = 10_000
 MAX_QUOTA: Final = 10**12
-_EXACT = 10**15  # whole numbers a spreadsheet keeps: 15 digits
+_EXACT = 10**15  # a spreadsheet stores whole numbers exactly up to 15 digits
 _EXCEL_EPOCH = date(1899, 12, 30)
 _EARLIEST, _LATEST = date(1949, 10, 1), date(2199, 12, 31)
 _SPACES = re.compile(r"[\s\u00a0\u3000]+")
-_ESCAPES = re.compile("_x000[dDaA9]_")  # how a spreadsheet's XML writes control characters
+_ESCAPES = re.compile("_x000[dDaA9]_")  # control characters in a spreadsheet's XML
 _DATE = re.compile(
     r"([0-9]{4})\s*[-/.年]\s*([0-9]{1,2})\s*[-/.月]\s*([0-9]{1,2})\s*日?(?:[T ][0-9:.]{4,15}Z?)?", re.ASCII
 )
@@ -41,9 +41,9 @@ _DROPPED = {"Cc", "Cs", "Cf"}  # control, lone surrogate, invisible format chara
 
 
 def clean(text: str, *, lines: bool = False) -> str:
-    """Text without control, format and lone surrogate characters; runs of blanks as one; ends stripped.
+    """Text without control, format and lone surrogate characters, with single blanks, stripped.
 
-    `lines` keeps line breaks. Whatever is returned can be stored as UTF-8 and shown safely.
+    `lines` keeps line breaks. The result can be stored as UTF-8 and shown safely.
     """
     plain = _ESCAPES.sub("\n", text).translate(_WIDE)
     kept = "".join(one for one in plain if one in "\n\t\r" or unicodedata.category(one) not in _DROPPED)
@@ -58,7 +58,7 @@ def clean_code(text: str) -> str:
 
 
 def as_text(raw: object) -> str:
-    """What a person sees in the cell. Refused where the spreadsheet has already changed what was typed."""
+    """The text of a cell as a person sees it. Raises Refused if the spreadsheet has changed the typed text."""
     if raw is None:
         return ""
     if isinstance(raw, bool):
@@ -72,7 +72,7 @@ def as_text(raw: object) -> str:
             "the spreadsheet turned this into a date or time; format the cell as text and type it again",
         )
     if not isinstance(raw, str):
-        raise refusal("shape", "这里应为文字", "this has to be a text")
+        raise refusal("shape", "这里应为文字", "a text is expected here")
     if len(raw) > MAX_CHARACTERS:
         raise refusal(
             "too_long",
@@ -94,13 +94,12 @@ def _digits_lost() -> Exception:
     return refusal(
         "digits_lost",
         "数字以科学计数法保存，后面的位数已丢失；请把单元格格式设为“文本”后按原件重新填写",
-        "saved in scientific notation, so that digits are lost; format the cell as text and type it again "
-        "from the original",
+        "saved in scientific notation, which lost digits; format the cell as text and type it again from the original",
     )
 
 
 def _unscientific(text: str) -> str:
-    """`6.901234567892E+12` in full; refused where fewer digits are left than the number had."""
+    """`6.901234567892E+12` in full. Raises Refused if digits of the number were lost."""
     match = _SCIENTIFIC.fullmatch(text)
     if match is None:
         return text
@@ -121,13 +120,13 @@ def _number_code(raw: object) -> str:
 
 
 def read_date(raw: object) -> date:
-    """A date: a spreadsheet's own, its serial number, `2026-01-05`, `2026/1/5`, `2026.1.5`, `2026年1月5日`."""
-    found = raw.date() if isinstance(raw, datetime) else raw
-    if not isinstance(found, date):
-        found = _date_in(_code(raw))
-    if not _EARLIEST <= found <= _LATEST:
+    """A date from a spreadsheet's date, its serial number, `2026-01-05`, `2026/1/5`, `2026.1.5`, `2026年1月5日`."""
+    day = raw.date() if isinstance(raw, datetime) else raw
+    if not isinstance(day, date):
+        day = _date_in(_code(raw))
+    if not _EARLIEST <= day <= _LATEST:
         raise refusal("date", "日期超出合理范围（1949 至 2199 年）", "the year is out of bounds (1949 to 2199)")
-    return found
+    return day
 
 
 def _date_in(text: str) -> date:
@@ -151,7 +150,7 @@ def read_yes_no(raw: object) -> bool:
 
 
 def read_count(raw: object) -> int:
-    """A whole number from 0 to 10^12; thousands separators are read over."""
+    """A whole number from 0 to 10^12; thousands separators are ignored."""
     try:
         number = Decimal(_code(raw).replace(",", "").replace(" ", ""))
     except InvalidOperation:
@@ -162,20 +161,20 @@ def read_count(raw: object) -> int:
 
 
 def read_codes(raw: object) -> tuple[str, ...]:
-    """Several identifiers: a list, or one text with semicolons, commas or line breaks between; no repeats."""
+    """Several identifiers without repeats, from a list or from a text with semicolons, commas or line breaks."""
     parts = raw if isinstance(raw, list) else _SEPARATORS.split(unicodedata.normalize("NFKC", as_text(raw)))
     return tuple(dict.fromkeys(code for code in (_code(part) for part in parts) if code))
 
 
 def read_choice(field: Field, raw: object) -> str:
-    """One word of an enumeration, written as stored, in Chinese or in English, in any case."""
+    """One word of an enumeration, given by its code or in Chinese or English, in upper or lower case."""
     word = _folded(_code(raw))
     for choice in field.choices:
         if word in {_folded(choice.code), _folded(choice.zh), _folded(choice.en)}:
             return choice.code
     zh = "、".join(choice.zh for choice in field.choices)
     en = ", ".join(choice.en for choice in field.choices)
-    raise refusal("choice", f"应为以下之一：{zh}", f"has to be one of: {en}")
+    raise refusal("choice", f"应为以下之一：{zh}", f"expected: one of {en}")
 
 
 def _folded(text: str) -> str:
@@ -202,7 +201,7 @@ _READERS: Final[dict[CellKind, Callable[[object], object]]] = {
 
 
 def is_blank(raw: object) -> bool:
-    """Whether there is nothing in a cell, blanks of any kind included."""
+    """Whether a cell is empty or has only blanks."""
     return raw is None or raw == [] or (isinstance(raw, str) and len(raw) <= MAX_CHARACTERS and not clean(raw))
 
 
@@ -212,14 +211,14 @@ def read(field: Field, raw: object, today: date) -> object:
         return identifiers.registration(_code(raw), today)
     if field.kind is CellKind.CHOICE:
         return read_choice(field, raw)
-    found = read_codes(raw) if field.kind is CellKind.CODES else _READERS[field.kind](raw)
-    if field.kind is CellKind.VALUE and not field.required and is_nothing(str(found)):
+    value = read_codes(raw) if field.kind is CellKind.CODES else _READERS[field.kind](raw)
+    if field.kind is CellKind.VALUE and not field.required and is_nothing(str(value)):
         return ""
-    length = sum(map(len, found)) if isinstance(found, tuple) else len(found) if isinstance(found, str) else 0
+    length = sum(map(len, value)) if isinstance(value, tuple) else len(value) if isinstance(value, str) else 0
     if length > field.limit:
         raise refusal(
             "too_long",
             f"最多 {field.limit} 个字符，这里有 {length} 个",
             f"at most {field.limit} characters, this has {length}",
         )
-    return found
+    return value

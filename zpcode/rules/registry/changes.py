@@ -1,4 +1,4 @@
-"""What an import changes, and what a scan shows of a product: the registry's two products. Pure."""
+"""What an import changes: the comparison of a file with the stored registry."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ REMOVED: Final = "removed"
 class Change:
     """One record that an import adds, changes or (in a product's lists) removes.
 
-    `entity` is the sheet's plural, `key` the record's, with `#position` in a list counted from 1; `fields`
-    holds (field, old, new) of a changed record.
+    `entity` is the plural of the sheet. `key` is the key of the record; in a list `#position` follows, counted from 1.
+    `fields` has (field, old, new) of a changed record.
     """
 
     entity: str
@@ -33,7 +33,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ChangeCount:
-    """How many records of a file are new, changed, unchanged; and how many it removes from lists."""
+    """The numbers of new, changed and unchanged records of a file, and of records removed from lists."""
 
     new: int = 0
     changed: int = 0
@@ -43,7 +43,7 @@ class ChangeCount:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did, or with `dry_run` would do. `cards` are the GTINs whose card changed."""
+    """The effect of an import; with `dry_run`, of an import that was not carried out. `cards` are the GTINs of changed cards."""
 
     dry_run: bool
     counts: dict[str, ChangeCount]
@@ -51,20 +51,20 @@ class ImportReport:
     cards: tuple[str, ...] = field(default=())
 
 
-def changes(known: Registry, file: Registry) -> tuple[dict[str, ChangeCount], tuple[Change, ...]]:
-    """The counts of each sheet, and every record that does not stay as it is, in the order of the sheets."""
+def changes(stored: Registry, file: Registry) -> tuple[dict[str, ChangeCount], tuple[Change, ...]]:
+    """The counts of each sheet, and all changes in the order of the sheets."""
     counts: dict[str, ChangeCount] = {}
-    found: list[Change] = []
+    changed: list[Change] = []
     for sheet in SHEETS:
-        all_of_sheet = list(_of_sheet(sheet, known, file))
+        all_of_sheet = list(_of_sheet(sheet, stored, file))
         kinds = [change.kind for change in all_of_sheet]
         counts[sheet.plural] = ChangeCount(*(kinds.count(kind) for kind in (NEW, CHANGED, UNCHANGED, REMOVED)))
-        found += [change for change in all_of_sheet if change.kind != UNCHANGED]
-    return counts, tuple(found)
+        changed += [change for change in all_of_sheet if change.kind != UNCHANGED]
+    return counts, tuple(changed)
 
 
-def _of_sheet(sheet: Sheet, known: Registry, file: Registry) -> Iterator[Change]:
-    before, after = getattr(known, sheet.plural), getattr(file, sheet.plural)
+def _of_sheet(sheet: Sheet, stored: Registry, file: Registry) -> Iterator[Change]:
+    before, after = getattr(stored, sheet.plural), getattr(file, sheet.plural)
     for key, record in after.items():
         if not sheet.listed:
             yield _change(sheet.plural, key, before.get(key), record)
@@ -86,5 +86,5 @@ def _change(entity: str, key: str, before: Any, after: Any) -> Change:
 
 
 def plain(value: Any) -> Any:
-    """A field's value as JSON has it: dates as text, two languages as an object, for reports and the audit log."""
+    """The value of a field in JSON, for reports and the audit log: dates as text, two languages as an object."""
     return msgspec.to_builtins(value)

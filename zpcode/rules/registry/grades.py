@@ -1,10 +1,9 @@
-"""Grades of indicators in words, and whether a product's is at least its standard's.
+"""Grades of indicators in words: whether the grade of a product is at least that of its standard.
 
-Text indicators are compared only where both values are grades. Equal grades are met. Two different
-grades of one ladder that Chinese product standards order (优等品 > 一等品 > 合格品; 特级 > 一级 > 二级 …)
-are compared on it. Two other different grades cannot be: in some standards 1 is the best, in others the
-worst; such an indicator is refused with the advice to give it a direction. Other texts are description.
-Figures are compared by `zpcode.wire.quantity`, which the scan page's picture reads them with too.
+Text indicators are compared only if both values are grades. Equal grades satisfy the standard. Two grades of the same
+ladder in Chinese product standards (优等品 > 一等品 > 合格品; 特级 > 一级 > 二级 …) are compared by their order. Other
+grades cannot be compared: in some standards 1 is the best grade, in others the worst. Such an indicator is refused, with
+the advice to use figures and a direction. `zpcode.wire.quantity` compares figures.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ _GRADE = re.compile(
 
 
 def is_grade(text: str) -> bool:
-    """Whether a text is a bare grade: 一级, A级, 4-5级, 优等品, Class 1."""
+    """Whether a text is a grade and nothing else: 一级, A级, 4-5级, 优等品, Class 1."""
     return _GRADE.fullmatch(_grade(text)) is not None
 
 
@@ -29,7 +28,7 @@ def _grade(text: str) -> str:
 
 
 def grade_meets(product: str, standard: str) -> bool | None:
-    """Whether one grade is at least another; None where no ladder orders the two."""
+    """Whether a product's grade is at least a standard's; None if the two cannot be compared."""
     left, right = _grade(product), _grade(standard)
     if left == right:
         return True

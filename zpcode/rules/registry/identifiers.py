@@ -1,7 +1,7 @@
-"""The forms a registry's identifiers have: what makes a USCC, a GTIN, a registration number one.
+"""The identifiers of the registry: USCC, GTIN, registration number and others.
 
-Each function takes cleaned text (see `rules.cells`), returns the one form the registry keeps, and raises
-`Refused` with one finding that says what is wrong. Places are added by the caller.
+Each function takes cleaned text (see `cell_values`) and returns the canonical form, or raises `Refused` with one
+finding. The caller adds the location.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def uscc(text: str) -> str:
 
 
 def gtin(text: str) -> str:
-    """A GTIN-8, -12, -13 or -14 as 14 digits, zeros that a spreadsheet dropped put back.
+    """A GTIN-8, -12, -13 or -14 as 14 digits. Leading zeros that a spreadsheet removed are added again.
 
-    Seven to fourteen digits are read: padding with zeros leaves the check digit as it is (GS1 General
-    Specifications, 7.9), so a number whose check digit is right is the one that was meant.
+    Seven to fourteen digits are accepted: leading zeros do not change the check digit (GS1 General Specifications, 7.9),
+    so a number with a correct check digit is the intended one.
     """
     digits = re.sub(r"[\s-]", "", text)
     if not (digits.isascii() and digits.isdigit() and 7 <= len(digits) <= 14):
@@ -74,7 +74,7 @@ def registration(text: str, today: date) -> str:
         raise refusal(
             "registration",
             "标准登记号应为 ZZB □XXXX-YYYY,□ 为 D（地方）、Q（企业）或 T（团体），如 ZZB T0664-2018",
-            "a registration number reads ZZB □XXXX-YYYY, □ being D (local), Q (enterprise) or T (group), "
+            "a registration number is ZZB □XXXX-YYYY, where □ is D (local), Q (enterprise) or T (group), "
             "for example ZZB T0664-2018",
         )
     letter, serial, year = match.groups()
@@ -82,15 +82,15 @@ def registration(text: str, today: date) -> str:
         raise refusal(
             "registration_year",
             f"标准登记号的年份应在 {FIRST_REGISTRATION_YEAR} 至 {today.year} 之间",
-            f"the year of a registration number lies between {FIRST_REGISTRATION_YEAR} and {today.year}",
+            f"the year of a registration number is between {FIRST_REGISTRATION_YEAR} and {today.year}",
         )
     return f"ZZB {letter}{serial}-{year}"
 
 
 def registration_letter(number: str) -> str:
-    """The letter a standard's own number calls for: T/… → T, DB… → D, Q/… → Q, empty for others."""
-    found = re.match(r"(T/|Q/|DB)", number.upper())
-    return found[1][0] if found else ""
+    """The registration letter for a standard's number: T/… → T, DB… → D, Q/… → Q, empty for others."""
+    match = re.match(r"(T/|Q/|DB)", number.upper())
+    return match[1][0] if match else ""
 
 
 def region(text: str) -> str:
@@ -103,7 +103,7 @@ def region(text: str) -> str:
         raise refusal(
             "region",
             f"该行政区划代码已撤销，现为 {successor} {name.zh}",
-            f"this region code was given up; it is now {successor} {name.en}",
+            f"this region code is no longer used; it is now {successor} {name.en}",
         )
     raise refusal(
         "region",
@@ -148,14 +148,14 @@ def _is_web_address(text: str) -> bool:
 
 
 def file_name(text: str) -> str:
-    """The name of a file in the ZIP beside a registry file, with or without its folders, `/` between them."""
+    """The name of a file in the ZIP of an import, with or without its folders, separated by `/`."""
     steps = text.replace("\\", "/").split("/")
     if "://" in text or text.startswith(("/", "\\")) or not all(step.strip(". ") for step in steps):
         raise refusal(
             "file_name",
             "这里填随表 ZIP 中的文件名，如 保温杯.jpg；不能填网址或本机路径，请把图片放进 ZIP",
-            "the name of a file in the ZIP beside this file is expected, such as flask.jpg, neither a web address "
-            "nor a path of your computer; put the picture into the ZIP",
+            "expected: the name of a file in the ZIP of this import, such as flask.jpg; not a web address "
+            "and not a path on your computer; put the picture into the ZIP",
         )
     return "/".join(steps)
 
@@ -172,7 +172,7 @@ def phone(text: str) -> str:
 
 
 def email(text: str) -> str:
-    """An e-mail address as people have them; quoted local parts are not among those."""
+    """An e-mail address in lower case; quoted local parts are not accepted."""
     if _EMAIL.fullmatch(text):
         return text.lower()
     raise refusal("email", "电子邮箱格式不正确", "not an e-mail address")

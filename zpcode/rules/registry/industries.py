@@ -1,7 +1,7 @@
 """Industries by GB/T 4754-2017: a section letter and two to four digits, `C3525` for mould making.
 
-The two-digit divisions are listed here in full, with the sections they belong to. The third and fourth
-digit (group and class) are checked for form only: the service shows and counts by division.
+All two-digit divisions are listed here with their sections. The third and fourth digit (group and class) are not
+checked against a list: the service uses only the division.
 """
 
 from __future__ import annotations
@@ -145,15 +145,15 @@ DIVISIONS: Final = _read(_TABLE)
 
 
 def section_of(division: str) -> str:
-    """The section letter of a two-digit division: `35` → `C`. Empty for no division."""
+    """The section letter of a two-digit division: `35` → `C`. Empty for an unknown division."""
     number = int(division)
     return next((letter for letter, (first, last) in _SECTIONS.items() if first <= number <= last), "")
 
 
 def industry(text: str) -> str | None:
-    """A code in its full form, letter and digits, or None where there is no such division.
+    """A code in its full form, letter and digits; None if there is no such division.
 
-    The letter may be left out, as in many forms; where it stands it has to be the division's own.
+    The letter may be left out; if it is given, it has to be that of the division.
     """
     match = _CODE.fullmatch(text)
     if match is None or match[2] not in DIVISIONS:
@@ -163,5 +163,5 @@ def industry(text: str) -> str | None:
 
 
 def industry_name(code: str) -> Bilingual:
-    """The name of the division a code belongs to; the code itself where there is none."""
+    """The name of the division of a code; the code itself if the division is unknown."""
     return DIVISIONS.get(code[1:3], Bilingual(code, code))

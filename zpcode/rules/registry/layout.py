@@ -1,8 +1,8 @@
-"""The layout of a registry file: each sheet, each field, in both languages. One table drives everything.
+"""The layout of a registry file: all sheets and fields, in both languages.
 
-The template, the reader of workbooks, the reader of JSON, the importer's messages and docs/registry.md
-all follow it (a test compares the document). A bilingual field is two columns of a workbook and one
-object {"zh": …, "en": …} of a JSON file; English is always optional.
+The template, the readers of workbooks and JSON and the messages of an import use this table; a test compares
+docs/registry.md with it. A bilingual field is two columns of a workbook and one object {"zh": …, "en": …} of a JSON file.
+English is always optional.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zpcode.rules.registry.records import Record
 
 
 class CellKind(enum.StrEnum):
-    """How the text of a cell is read; see `rules.cells`."""
+    """How a cell is read; see `cell_values`."""
 
     TEXT = "text"
     PROSE = "prose"
@@ -40,7 +40,7 @@ class CellKind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One word of an enumeration: as stored, and as people write it."""
+    """One word of an enumeration: its stored code, and its Chinese and English words."""
 
     code: str
     zh: str
@@ -49,7 +49,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a workbook. `name` is the field's, with `.zh` or `.en` where it has two languages."""
+    """One column of a workbook. `name` is that of the field, with `.zh` or `.en` if the field has two languages."""
 
     name: str
     zh: str
@@ -59,7 +59,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a record. `limit` is the most characters it may have; `zh_note`, `en_note` explain it."""
+    """One field of a record. `limit` is its greatest length in characters; `zh_note` and `en_note` explain it."""
 
     name: str
     zh: str
@@ -85,9 +85,9 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """One entity. `key` is the field that names a record, or, for lists of a product, its GTIN.
+    """One entity. `key` is the field that identifies a record; for lists of a product it is the GTIN.
 
-    `plural` is the entity's name in a JSON file, in `Registry` and in reports.
+    `plural` is the name of the entity in a JSON file, in `Registry` and in reports.
     """
 
     plural: str
@@ -100,7 +100,7 @@ class Sheet:
 
     @property
     def title(self) -> str:
-        """The sheet's name in a workbook, Chinese with English beside."""
+        """The name of the sheet in a workbook, in Chinese and English."""
         return f"{self.zh} {self.en}"
 
     @property

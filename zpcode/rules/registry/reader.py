@@ -1,8 +1,8 @@
-"""From rows of cells to records: what a registry file says, before it is compared with anything.
+"""Read the rows of a registry file into records, before they are compared with the registry.
 
-A row is a sheet, a place and raw cells by column name; workbook and JSON readers both produce them. A row
-with a wrong cell yields its findings and no record, but its key is remembered as spoiled, so that one
-mistake is not reported again by every record that refers to it.
+A row is a sheet, a location and raw cells by column name. The readers of workbooks and JSON both produce rows. A row
+with a wrong cell gives findings and no record. Its key is kept in `unreadable`, so that records which refer to it do not
+report the same mistake again.
 """
 
 from __future__ import annotations
@@ -27,42 +27,42 @@ MAX_LIST: Final = 200  # rows of one product on one sheet
 
 
 class RowLocation(Protocol):
-    """Where a row stands, in the reader's terms."""
+    """The location of a row in its file, for messages."""
 
     def where(self, column: str = "") -> str:
-        """The row, or one column of it: `name`, or `name.zh` where there are two languages."""
+        """The row, or one column of it: `name`, or `name.zh` for a field in two languages."""
         ...
 
 
-class Spoiled:
-    """A cell that could not be read and has been reported already."""
+class UnreadableCell:
+    """A cell that could not be read; its finding is recorded already."""
 
 
 @dataclass(frozen=True, slots=True)
 class SheetRow:
-    """One row of a sheet: raw cells by column name, blank ones left out. `given` are the columns there are."""
+    """One row of a sheet: raw cells by column name, without blank ones. `given` are the columns of the sheet."""
 
     sheet: Sheet
-    place: RowLocation
+    location: RowLocation
     cells: Mapping[str, object]
     given: frozenset[str]
 
 
 @dataclass(slots=True)
 class ImportFindings(Findings):
-    """Findings of a whole file, the first 2000 in full: a file that is wrong throughout stays readable."""
+    """The findings of a whole file. After the first 2000, further findings are only counted."""
 
     beyond: int = 0
 
     def add(self, reason: str, zh: str, en: str, *, where: str = "", value: object = None) -> None:
-        """Note one thing that is wrong, or count it where there are too many already."""
+        """Add one finding, or count it if there are too many."""
         if len(self.items) < MAX_FINDINGS:
             Findings.add(self, reason, zh, en, where=where, value=value)
         else:
             self.beyond += 1
 
     def all(self) -> tuple[Finding, ...]:
-        """The findings; the last one says how many more there are."""
+        """The findings; the last one says how many more there are, if any."""
         if not self.beyond:
             return tuple(self.items)
         more = Text(f"另有 {self.beyond} 处问题未列出", f"{self.beyond} more findings are not listed")
@@ -70,41 +70,41 @@ class ImportFindings(Findings):
 
 
 @dataclass(slots=True)
-class Draft:
-    """What a file says: its records, where each stands, and the keys whose rows could not be read.
+class FileRecords:
+    """The content of a file: its records, their locations, and the keys of unreadable rows.
 
-    Places are found under (sheet, key, 0) or, for lists of a product, (sheet, GTIN, index). `given` says of
-    a record which columns the file has at all.
+    `locations` has the keys (sheet, key, 0) or, for lists of a product, (sheet, GTIN, index). `given` has for each record
+    the columns that the file has.
     """
 
     registry: Registry = field(default_factory=Registry)
-    places: dict[tuple[str, str, int], RowLocation] = field(default_factory=dict)
-    spoiled: set[tuple[str, str]] = field(default_factory=set)
+    locations: dict[tuple[str, str, int], RowLocation] = field(default_factory=dict)
+    unreadable: set[tuple[str, str]] = field(default_factory=set)
     given: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
 
 
-def draft(rows: Iterable[SheetRow], findings: Findings, today: date) -> Draft:
-    """All rows as records. Whatever is wrong with a single row or a repeated key goes to `findings`."""
-    found = Draft()
+def read_rows(rows: Iterable[SheetRow], findings: Findings, today: date) -> FileRecords:
+    """All rows as records. Mistakes within a row and repeated keys are added to `findings`."""
+    file = FileRecords()
     for row in rows:
-        values, right = _values(row, findings, today)
+        values, complete = _values(row, findings, today)
         key = values.get(row.sheet.key)
-        if right:
-            _keep(found, row, row.sheet.record(**values), findings)
+        if complete:
+            _keep(file, row, row.sheet.record(**values), findings)
         elif isinstance(key, str):
-            found.spoiled.add((row.sheet.plural, key))
-    return found
+            file.unreadable.add((row.sheet.plural, key))
+    return file
 
 
-def complete(draft: Draft, known: Registry) -> None:
-    """Fill in, from the known record of the same key, the columns that the file does not have at all.
+def fill_missing_columns(file: FileRecords, stored: Registry) -> None:
+    """Copy the columns that the file does not have from the stored record with the same key.
 
-    A column that is there and blank means blank; a file without the column says nothing of it.
+    A blank cell means that the value is blank. A missing column means that the value stays as it is.
     """
-    for (plural, key), given in draft.given.items():
-        before = getattr(known, plural).get(key)
+    for (plural, key), given in file.given.items():
+        before = getattr(stored, plural).get(key)
         if before is not None:
-            records: dict[str, Any] = getattr(draft.registry, plural)
+            records: dict[str, Any] = getattr(file.registry, plural)
             records[key] = msgspec.structs.replace(records[key], **_not_given(given, before, records[key]))
 
 
@@ -123,44 +123,50 @@ def _not_given(given: frozenset[str], before: Any, after: Any) -> dict[str, Any]
 def _values(row: SheetRow, findings: Findings, today: date) -> tuple[dict[str, Any], bool]:
     values: dict[str, Any] = {}
     before = len(findings.items), getattr(findings, "beyond", 0)
-    right = True
+    readable = True
     for one in row.sheet.fields:
         cells = {column.name: _cell(row, one, column.name, findings, today) for column in one.columns}
-        right = right and not any(isinstance(cell, Spoiled) for cell in cells.values())
+        readable = readable and not any(isinstance(cell, UnreadableCell) for cell in cells.values())
         value = _whole(one, cells)
         if value is not None:
             values[one.name] = value
-        elif one.required and not any(isinstance(cell, Spoiled) for cell in cells.values()):
+        elif one.required and not any(isinstance(cell, UnreadableCell) for cell in cells.values()):
             _missing(row, one, findings)
-    return values, right and before == (len(findings.items), getattr(findings, "beyond", 0))
+    return values, readable and before == (len(findings.items), getattr(findings, "beyond", 0))
 
 
 def _cell(row: SheetRow, one: Field, name: str, findings: Findings, today: date) -> object:
     raw = row.cells.get(name)
-    if isinstance(raw, Spoiled) or is_blank(raw):
-        return raw if isinstance(raw, Spoiled) else None
+    if isinstance(raw, UnreadableCell) or is_blank(raw):
+        return raw if isinstance(raw, UnreadableCell) else None
     try:
         return read(one, raw, today)
     except Refused as refused:
-        for found in refused.findings:
-            findings.add(found.reason, found.text.zh, found.text.en, where=row.place.where(name), value=shown(raw))
-        return Spoiled()
+        for one_finding in refused.findings:
+            findings.add(
+                one_finding.reason,
+                one_finding.text.zh,
+                one_finding.text.en,
+                where=row.location.where(name),
+                value=shown(raw),
+            )
+        return UnreadableCell()
 
 
 def shown(raw: object) -> str:
-    """What stood in a cell, fit for a message: no control characters, nothing huge spelt out."""
+    """The content of a cell for a message: without control characters, and shortened."""
     if isinstance(raw, (list, dict)):
         return type(raw).__name__
     return clean(raw[:200]) if isinstance(raw, str) else f"{raw!s:.80}"
 
 
 def _whole(one: Field, cells: Mapping[str, object]) -> object:
-    """The field's value from its columns, or None where it is blank or spoiled."""
+    """The value of a field from its columns; None if it is blank or unreadable."""
     if not one.bilingual:
         value = cells[one.name]
-        return None if isinstance(value, Spoiled) or value in ("", ()) else value
+        return None if isinstance(value, UnreadableCell) or value in ("", ()) else value
     zh, en = cells[f"{one.name}.zh"], cells[f"{one.name}.en"]
-    if not isinstance(zh, str) or not zh or isinstance(en, Spoiled):
+    if not isinstance(zh, str) or not zh or isinstance(en, UnreadableCell):
         return Bilingual("", en) if isinstance(en, str) and en and not one.required and zh in (None, "") else None
     english = en if isinstance(en, str) else ""
     if not english and one.kind is CellKind.VALUE and not _CHINESE.search(zh):
@@ -172,42 +178,42 @@ def _missing(row: SheetRow, one: Field, findings: Findings) -> None:
     findings.add(
         "missing",
         f"“{one.zh}”必须填写",
-        f"{one.en} has to be filled in",
-        where=row.place.where(one.columns[0].name),
+        f"{one.en} is required",
+        where=row.location.where(one.columns[0].name),
     )
 
 
-def _keep(found: Draft, row: SheetRow, record: Record, findings: Findings) -> None:
+def _keep(file: FileRecords, row: SheetRow, record: Record, findings: Findings) -> None:
     sheet, key = row.sheet, getattr(record, row.sheet.key)
-    kept: dict[str, Any] = getattr(found.registry, sheet.plural)
+    kept: dict[str, Any] = getattr(file.registry, sheet.plural)
     if sheet.listed:
-        _append(found, row, kept, record, findings)
+        _append(file, row, kept, record, findings)
         return
     if key in kept:
-        _repeated(found, row, key, findings)
+        _repeated(file, row, key, findings)
         return
     kept[key] = record
-    found.places[sheet.plural, key, 0] = row.place
-    found.given[sheet.plural, key] = row.given
+    file.locations[sheet.plural, key, 0] = row.location
+    file.given[sheet.plural, key] = row.given
 
 
-def _append(found: Draft, row: SheetRow, kept: dict[str, Any], record: Record, findings: Findings) -> None:
+def _append(file: FileRecords, row: SheetRow, kept: dict[str, Any], record: Record, findings: Findings) -> None:
     key = getattr(record, row.sheet.key)
     before = kept.get(key, ())
     if len(before) >= MAX_LIST:
         zh, en = f"一个产品最多 {MAX_LIST} 行", f"at most {MAX_LIST} rows for one product"
-        findings.add("too_many", zh, en, where=row.place.where(row.sheet.key), value=key)
+        findings.add("too_many", zh, en, where=row.location.where(row.sheet.key), value=key)
         return
-    found.places[row.sheet.plural, key, len(before)] = row.place
+    file.locations[row.sheet.plural, key, len(before)] = row.location
     kept[key] = (*before, record)
 
 
-def _repeated(found: Draft, row: SheetRow, key: str, findings: Findings) -> None:
-    first = found.places[row.sheet.plural, key, 0].where()
+def _repeated(file: FileRecords, row: SheetRow, key: str, findings: Findings) -> None:
+    first = file.locations[row.sheet.plural, key, 0].where()
     findings.add(
         "repeated",
         f"重复：同一“{row.sheet.zh}”已在 {first} 出现",
-        f"repeated: the same key stands already at {first}",
-        where=row.place.where(row.sheet.key),
+        f"repeated: the same key is already at {first}",
+        where=row.location.where(row.sheet.key),
         value=key,
     )

@@ -1,8 +1,7 @@
-"""The registry's records: what an enterprise, a standard, a certificate, a product … is made of.
+"""The records of the registry: enterprises, standards, certificates, products and others.
 
-Plain frozen structs, one for each sheet of the workbook and each table of the database. A record that
-exists has been read cell by cell (`rules.drafts`); whether it agrees with the others is asked by
-`rules.checks`. Dates are calendar dates of Asia/Shanghai.
+Frozen structs, one for each sheet of the workbook and each table of the database. `reader` makes them from the cells of a
+file; `consistency` checks whether they agree with each other. Dates are calendar dates of Asia/Shanghai.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from zpcode.wire.vocabulary import Bilingual
 
 
 class Enterprise(msgspec.Struct, frozen=True):
-    """A manufacturer; key `uscc`, its 统一社会信用代码. `code_quota` None is no limit on item codes."""
+    """A manufacturer; key `uscc`, its 统一社会信用代码. `code_quota` None: no limit on item codes."""
 
     uscc: str
     name: Bilingual
@@ -33,7 +32,7 @@ class Enterprise(msgspec.Struct, frozen=True):
 
 
 class Standard(msgspec.Struct, frozen=True):
-    """A standard; key `number`, its own. `registration` is `ZZB □XXXX-YYYY` (seed 004, annex 1, 2.6)."""
+    """A standard; key `number`, its own. `registration` is `ZZB □XXXX-YYYY`."""
 
     number: str
     title: Bilingual
@@ -56,7 +55,7 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Certificate(msgspec.Struct, frozen=True):
-    """A certificate; key `number`. `accepted`: of another scheme, accepted as evidence (采信)."""
+    """A certificate; key `number`. `accepted` is True for another scheme accepted as evidence (采信)."""
 
     number: str
     uscc: str
@@ -69,17 +68,17 @@ class Certificate(msgspec.Struct, frozen=True):
 
 
 class StoredPicture(msgspec.Struct, frozen=True):
-    """A picture on the shelf, and what it was made of: `source` is `services.pictures.develop.source_of` its file."""
+    """A stored picture. `source` identifies the file it was made from (`zpcode.services.pictures.encode.source_of`)."""
 
     source: str
     picture: Picture
 
 
 class Product(msgspec.Struct, frozen=True):
-    """A product; key `gtin` (14 digits). Its standards and certificates in the order they are shown.
+    """A product; key `gtin` (14 digits). Standards and certificates are in the order in which they are shown.
 
-    `image` and `mark` are names of files as the registry file has them; what became of those files stands in
-    `image_developed` and `mark_developed`, which no column of a registry file fills.
+    `image` and `mark` are file names in the registry file. `image_developed` and `mark_developed` are the stored pictures
+    made from those files; they are no columns of a registry file.
     """
 
     gtin: str
@@ -98,7 +97,7 @@ class Product(msgspec.Struct, frozen=True):
 
 
 class Recognition(msgspec.Struct, frozen=True):
-    """A brand recognition; key `number`. Carries the evidence of its path and of no other."""
+    """A brand recognition; key `number`. It has the evidence for its own path and for no other path."""
 
     number: str
     gtin: str
@@ -161,7 +160,7 @@ Record: TypeAlias = (
 
 
 class Registry(msgspec.Struct):
-    """Records by entity and key. The lists of a product (indicators …) stand under its GTIN, in order."""
+    """Records by entity and key. The lists of a product (indicators and others) have its GTIN as key, in order."""
 
     enterprises: dict[str, Enterprise] = {}
     standards: dict[str, Standard] = {}
@@ -174,9 +173,9 @@ class Registry(msgspec.Struct):
     claims: dict[str, tuple[ProductClaim, ...]] = {}
 
 
-def merged(known: Registry, file: Registry) -> Registry:
-    """What the registry is once the file is in: the file's records over the known ones.
+def merged(stored: Registry, file: Registry) -> Registry:
+    """The registry after the import of a file: its records replace the stored ones with the same keys.
 
-    A product's indicators, commitments and claims are replaced list by list, never mixed.
+    The indicators, commitments and claims of a product are replaced as whole lists.
     """
-    return Registry(**{name: {**getattr(known, name), **getattr(file, name)} for name in Registry.__struct_fields__})
+    return Registry(**{name: {**getattr(stored, name), **getattr(file, name)} for name in Registry.__struct_fields__})

@@ -1,4 +1,4 @@
-"""The words of a decision: what is decided, by whom, at which scope, and the state it gives."""
+"""The vocabulary of decisions: actions, actors and scopes, and the state that an action gives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zpcode.wire.vocabulary import Scope, State
 
 
 class Action(enum.StrEnum):
-    """What is decided: 标记 / 冻结 / 召回 / 撤销 / 恢复."""
+    """What a decision does: 标记 / 冻结 / 召回 / 撤销 / 恢复."""
 
     FLAG = "flag"
     SUSPEND = "suspend"
@@ -20,7 +20,7 @@ class Action(enum.StrEnum):
 
 
 class Actor(enum.StrEnum):
-    """Who decides: an enterprise, a regulator by its level, or the operator of the service."""
+    """The kinds of deciders: an enterprise, a regulator by its level, or the operator of the service."""
 
     ENTERPRISE = "enterprise"
     COUNTY = "county"

@@ -1,7 +1,7 @@
-"""Who may flag, suspend, recall, revoke and restore, at which scope and for which reason; and how a request reads.
+"""Who may flag, suspend, recall, revoke and restore, at which scope and for which reason; and the checks of a request.
 
-Everything not named in `MAY` is denied. Regulators' levels follow GB/T 2260: 330000 is the province, 330100 a
-city, 330106 a county or district. Whether a target lies within a caller's region is asked separately
+Everything not in `MAY` is denied. A regulator's level follows its region code (GB/T 2260): 330000 is the province, 330100
+a city, 330106 a county or district. Whether a target is within a caller's reach is checked separately
 (`rules.access.Caller.reaches`).
 """
 
@@ -28,7 +28,7 @@ HORIZON = timedelta(days=366)
 BAR_YEARS = 3
 NO_NOTE: Final = Bilingual()
 
-# Who may lift whose decision: the same rank or a lower one. Province and operator stand level.
+# An actor may lift decisions of its own rank and of lower ranks. Province and operator have the same rank.
 RANK: Final = {Actor.ENTERPRISE: 0, Actor.COUNTY: 1, Actor.CITY: 2, Actor.PROVINCE: 3, Actor.OPERATOR: 3}
 
 _F, _S, _C, _R, _X = Action.FLAG, Action.SUSPEND, Action.RECALL, Action.REVOKE, Action.RESTORE
@@ -55,13 +55,12 @@ MAY: Final[dict[Actor, dict[Scope, frozenset[Action]]]] = {
 
 @dataclass(frozen=True, slots=True)
 class StatusRequest:
-    """A decision as it is asked for.
+    """A requested decision.
 
-    `target` is read by scope: code, a printed code, link, serial or `NUMBER:INDEX`; range and batch, a
-    batch number; lot, `GTIN:LOT`; product, a GTIN; enterprise, a USCC; recognition, certificate and
-    standard, its number; key, a key id. `first` and `last` (both included) belong to a range: indices
-    from 0, or serials of that batch. `note` is public: the consumer reads it. `notice` is the number of a
-    public notice. `effective_at` is timezone-aware; None means at once.
+    `target` depends on the scope. Code: a printed code, link, serial or `NUMBER:INDEX`. Range and batch: a batch number.
+    Lot: `GTIN:LOT`. Product: a GTIN. Enterprise: a USCC. Recognition, certificate and standard: its number. Key: a key
+    id. Only a range has `first` and `last` (both included): indices from 0, or serials of that batch. `note` is public:
+    the consumer reads it. `notice` is the number of a public notice. `effective_at` is timezone-aware; None: at once.
     """
 
     scope: Scope
@@ -78,12 +77,12 @@ class StatusRequest:
 
 @dataclass(frozen=True, slots=True)
 class StatusChange:
-    """A decision as it was recorded; never altered afterwards.
+    """A recorded decision; never altered afterwards.
 
-    `target` is as in the card key: `NUMBER:INDEX`, a batch number, `GTIN14:LOT`, a USCC … `lifts` is set on
-    a restoration: whose decision it took away. `state` is what the decision itself gives; a graver one of
-    another level or scope may hold beside it. `uscc` is whom it concerns, None for a standard or a key.
-    `repeated` is True where the same decision was already in force and nothing was recorded anew.
+    `target` is as in the card key: `NUMBER:INDEX`, a batch number, `GTIN14:LOT`, a USCC … A restoration has `lifts`: the
+    actor whose decision it ended. `state` is the result of this decision alone; a more severe one of another level or
+    scope may be in force too. `uscc` is the enterprise concerned, None for a standard or a key. `repeated` is True if
+    the same decision was already recorded and nothing new was.
     """
 
     id: int
@@ -107,7 +106,7 @@ class StatusChange:
 
     @property
     def barred_until(self) -> date | None:
-        """The first day the enterprise may apply again, where this decision bars it; a date in Asia/Shanghai."""
+        """The first day on which the enterprise may apply again (Asia/Shanghai); None if this decision does not bar it."""
         barring = self.action is Action.REVOKE and self.scope in {Scope.RECOGNITION, Scope.ENTERPRISE}
         if not barring or not REASONS[self.reason].bars:
             return None
@@ -124,12 +123,12 @@ def actor_of(caller: Caller) -> Actor:
 
 
 def may(actor: Actor, scope: Scope, action: Action) -> bool:
-    """Whether this kind of caller may take this action at this scope at all."""
+    """Whether this kind of caller may take this action at this scope."""
     return action in MAY[actor].get(scope, frozenset())
 
 
 def may_lift(actor: Actor, decided: Actor) -> bool:
-    """Whether a decision of `decided` can be restored by `actor`: never one of a higher level."""
+    """Whether `actor` may end a decision of `decided`: not if that is a higher level."""
     return RANK[decided] <= RANK[actor]
 
 
@@ -139,9 +138,9 @@ def reaches_ownerless(caller: Caller) -> bool:
 
 
 def permit(request: StatusRequest, actor: Actor) -> None:
-    """Raise Forbidden where this kind of caller may not take the action, or not for the reason given.
+    """Raise Forbidden if this kind of caller may not take the action at this scope, or not for this reason.
 
-    An unknown reason is left to `check`.
+    `check` refuses an unknown reason.
     """
     if not may(actor, request.scope, request.action):
         _forbid("not-permitted", f"{ACTORS[actor].zh}无权在{SCOPES[request.scope].zh}范围执行{ACTIONS[request.action].zh}",
@@ -156,12 +155,12 @@ def permit(request: StatusRequest, actor: Actor) -> None:
 
 
 def _forbid(slug: str, zh: str, en: str) -> None:
-    text = Text(f"{zh}；各方权限见 docs/status.md", f"{en}; docs/status.md says who may do what")
+    text = Text(f"{zh}；各方权限见 docs/status.md", f"{en}; see docs/status.md for who may do what")
     raise Forbidden(text, (Finding(slug, text),))
 
 
 def check(request: StatusRequest, actor: Actor, now: datetime) -> None:
-    """Raise Refused with everything that is wrong with a request. Its target is parsed and looked up later."""
+    """Raise Refused with all findings about a request. Its target is parsed and looked up later."""
     findings = Findings()
     _check_reason(request, actor, findings)
     _check_texts(request, findings)
@@ -176,7 +175,7 @@ def check(request: StatusRequest, actor: Actor, now: datetime) -> None:
             where="/first",
             value=request.first,
         )
-    findings.refuse("状态变更申请有误", "the status change is not right")
+    findings.refuse("状态变更申请有误", "the request for a status change is not valid")
 
 
 def _check_reason(request: StatusRequest, actor: Actor, findings: Findings) -> None:
@@ -191,13 +190,13 @@ def _check_reason(request: StatusRequest, actor: Actor, findings: Findings) -> N
         )
         return
     if request.action not in reason.actions:
-        findings.add("reason-action", f"该理由不能用于{ACTIONS[request.action].zh}", f"this reason cannot stand for {request.action}",
+        findings.add("reason-action", f"该理由不能用于{ACTIONS[request.action].zh}", f"this reason cannot be used for {request.action}",
                      where="/reason", value=request.reason)  # fmt: skip
     if request.scope not in reason.scopes:
         findings.add("reason-scope", f"该理由不能用于{SCOPES[request.scope].zh}范围", f"this reason cannot be used at scope {request.scope}",
                      where="/reason", value=request.reason)  # fmt: skip
     if reason.needs_basis and actor is not Actor.ENTERPRISE and not request.legal_basis.strip():
-        findings.add("legal-basis", "该理由须写明法律依据", "this reason needs its legal basis", where="/legal_basis")
+        findings.add("legal-basis", "该理由须写明法律依据", "this reason needs a legal basis", where="/legal_basis")
 
 
 def _check_texts(request: StatusRequest, findings: Findings) -> None:
@@ -215,7 +214,7 @@ def _check_texts(request: StatusRequest, findings: Findings) -> None:
     if not request.target.strip():
         findings.add("target", "缺少对象", "there is no target", where="/target")
     if request.note.en and not request.note.zh:
-        findings.add("note", "公开说明须有中文", "the public note needs its Chinese text", where="/note/zh")
+        findings.add("note", "公开说明须有中文", "the public note needs a Chinese text", where="/note/zh")
 
 
 def _check_time(request: StatusRequest, now: datetime, findings: Findings) -> None:
@@ -226,18 +225,18 @@ def _check_time(request: StatusRequest, now: datetime, findings: Findings) -> No
         findings.add(
             "time-zone",
             "生效时间须带时区",
-            "the effective time needs its time zone",
+            "the effective time needs a time zone",
             where="/effective_at",
             value=asked,
         )
     elif asked < now - SKEW:
-        findings.add("time-past", "生效时间不能早于现在；决定日期请写入依据或公告", "it cannot take effect in the past; the date of a document belongs to its basis or notice",
+        findings.add("time-past", "生效时间不能早于现在；决定日期请写入依据或公告", "a decision cannot take effect in the past; write the date of a document into the legal basis or notice",
                      where="/effective_at", value=asked)  # fmt: skip
     elif asked > now + HORIZON:
         findings.add(
             "time-far",
             "生效时间最多提前一年",
-            "it can take effect at most a year from now",
+            "a decision can take effect at most one year from now",
             where="/effective_at",
             value=asked,
         )
@@ -250,7 +249,7 @@ def effective(request: StatusRequest, now: datetime) -> datetime:
 
 
 def barred_until(effective_on: date) -> date:
-    """The first day a new application may be made after recognition was withdrawn: the same day three years on.
+    """The first day of a new application after a recognition was withdrawn: the same day three years later.
 
     浙市监质〔2023〕1号, annex 2, part 3, item 2. From 29 February it is 1 March.
     """
@@ -261,7 +260,7 @@ def barred_until(effective_on: date) -> date:
 
 
 def authority_of(caller: Caller, enterprise_name: Bilingual) -> Bilingual:
-    """The public name of the deciding authority, as the consumer reads it."""
+    """The public name of the decider, as the consumer reads it."""
     if caller.role is Role.ENTERPRISE:
         return enterprise_name
     if caller.role is Role.OPERATOR:

@@ -1,10 +1,10 @@
-"""Why a code's status changes: every reason there is, and what each may be used for.
+"""The reasons of decisions, and what each may be used for.
 
-Whoever decides picks a reason by its slug; the consumer reads its text. A reason names the actions it can
-carry, the scopes it makes sense at and who may give it; `rules.status` says who may act at all. Both must
-allow a decision. Drawn from 浙市监质〔2023〕1号 (performance evaluation, market sample tests, misuse of the
+A request names a reason by its slug; the consumer reads its text. A reason names the actions it can
+be used for, its scopes, and who may give it; `rules.status.permissions` says who may act at all. Both must allow a
+decision. Sources: 浙市监质〔2023〕1号 (performance evaluation, market sample tests, misuse of the
 mark, withdrawal of recognition, review of standards, random inspection), from product recall
-(《消费品召回管理暂行规定》), and from what goes wrong with labels on packaging lines.
+(《消费品召回管理暂行规定》), and from faults of labels on packaging lines.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from zpcode.wire.vocabulary import Scope, State
 class Reason:
     """One reason.
 
-    `needs_basis`: a regulator or the operator must name the legal basis (an enterprise never has to).
-    `ends`: revoking for it is an ordinary end and not a sanction: the state is ENDED, and the
-    recognition's old-stock policy decides what becomes of goods already made.
-    `bars`: revoking a recognition or an enterprise for it bars a new application for three years.
+    `needs_basis`: a regulator or the operator must name the legal basis; an enterprise need not.
+    `ends`: a revocation for this reason is an ordinary end and not a sanction. The state is ENDED, and the `old_stock` of
+    the recognition says how goods already made are shown.
+    `bars`: a revocation of a recognition or an enterprise for this reason bars a new application for three years.
     """
 
     slug: str
@@ -37,7 +37,7 @@ class Reason:
     bars: bool = False
 
     def state(self, action: Action) -> State:
-        """The state a decision for this reason gives."""
+        """The state that a decision for this reason gives."""
         return State.ENDED if self.ends and action is Action.REVOKE else STATES[action]
 
 

@@ -20,9 +20,9 @@ from zpcode.wire.vocabulary import Bilingual, Scope
 
 @dataclass(frozen=True, slots=True)
 class DecisionTarget:
-    """What a decision is about, as the database names it: `target` as in the card key, a range's bounds as indices.
+    """The target of a decision in the database: `target` as in the card key, the ends of a range as indices.
 
-    `uscc` and `name` are those of the enterprise the target belongs to; a standard or a key belongs to none.
+    `uscc` and `name` are those of the enterprise that the target belongs to; a standard or a key belongs to none.
     """
 
     scope: Scope
@@ -33,8 +33,8 @@ class DecisionTarget:
     last: int | None = None
 
 
-def draft(request: StatusRequest, about: DecisionTarget, caller: Caller, now: datetime) -> StatusChange:
-    """A request that passed `permit` and `check`, as a record without its number and without what it lifts."""
+def new_record(request: StatusRequest, about: DecisionTarget, caller: Caller, now: datetime) -> StatusChange:
+    """The record of a request that passed `permit` and `check`; `id` is still 0 and `lifts` None."""
     return StatusChange(
         id=0,
         scope=about.scope,
@@ -57,29 +57,29 @@ def draft(request: StatusRequest, about: DecisionTarget, caller: Caller, now: da
 
 
 def repeated(earlier: Sequence[StatusChange], new: StatusChange, request: StatusRequest) -> StatusChange | None:
-    """The latest decision about any of the new one's items, where both say the same word for word; else None.
+    """The latest decision about any of the same items, if it equals the new one word for word; else None.
 
     A request without a time repeats a decision already in effect. A request with a time repeats one with that time.
     """
-    met = [change for change in earlier if _meets(change, new)]
-    if not met:
+    overlapping = [change for change in earlier if _overlap(change, new)]
+    if not overlapping:
         return None
-    last = met[-1]
+    last = overlapping[-1]
     same_time = (
         last.effective_at <= new.effective_at if request.effective_at is None else last.effective_at == new.effective_at
     )
-    likened = replace(new, id=last.id, lifts=last.lifts, effective_at=last.effective_at, created_at=last.created_at)
-    return last if same_time and likened == last else None
+    aligned = replace(new, id=last.id, lifts=last.lifts, effective_at=last.effective_at, created_at=last.created_at)
+    return last if same_time and aligned == last else None
 
 
-def _meets(one: StatusChange, other: StatusChange) -> bool:
+def _overlap(one: StatusChange, other: StatusChange) -> bool:
     if one.first is None or one.last is None or other.first is None or other.last is None:
         return True
     return one.first <= other.last and other.first <= one.last
 
 
 def with_lift(earlier: Sequence[StatusChange], new: StatusChange) -> StatusChange:
-    """The record; a restoration with the actor whose decision it lifts. Raises as `timelines.lifted_by`."""
+    """The record; for a restoration, with the actor whose decision it lifts. Raises as `timelines.lifted_by`."""
     if new.action is not Action.RESTORE:
         return new
     decisions = [decision(change) for change in earlier]
@@ -90,30 +90,30 @@ def with_lift(earlier: Sequence[StatusChange], new: StatusChange) -> StatusChang
     return replace(new, lifts=timelines.lifted_by(new.actor, current))
 
 
-def decision(made: StatusChange) -> TimelineDecision:
-    """A record as the timelines read it."""
-    moment = seconds(made.effective_at)
-    standing = Standing(made.state, moment, made.reason, made.notice, made.note, made.authority)
+def decision(change: StatusChange) -> TimelineDecision:
+    """The fields of a record that timelines are derived from."""
+    moment = seconds(change.effective_at)
+    standing = Standing(change.state, moment, change.reason, change.notice, change.note, change.authority)
     return TimelineDecision(
-        made.id, made.actor, made.action, standing, made.effective_at, made.lifts, made.first, made.last
+        change.id, change.actor, change.action, standing, change.effective_at, change.lifts, change.first, change.last
     )
 
 
-def audit_detail(made: StatusChange) -> dict[str, Any]:
-    """The whole decision as the audit log keeps it, with the bar date it entails."""
-    barred = made.barred_until
+def audit_detail(change: StatusChange) -> dict[str, Any]:
+    """The whole decision for the audit log, with the date until which it bars a new application."""
+    barred = change.barred_until
     return {
-        "change": made.id,
-        "first": made.first,
-        "last": made.last,
-        "reason": made.reason,
-        "state": made.state.value,
-        "lifts": made.lifts and made.lifts.value,
-        "legal_basis": made.legal_basis,
-        "note": {"zh": made.note.zh, "en": made.note.en},
-        "notice": made.notice,
-        "effective_at": made.effective_at.isoformat(),
-        "authority": {"zh": made.authority.zh, "en": made.authority.en},
-        "uscc": made.uscc,
+        "change": change.id,
+        "first": change.first,
+        "last": change.last,
+        "reason": change.reason,
+        "state": change.state.value,
+        "lifts": change.lifts and change.lifts.value,
+        "legal_basis": change.legal_basis,
+        "note": {"zh": change.note.zh, "en": change.note.en},
+        "notice": change.notice,
+        "effective_at": change.effective_at.isoformat(),
+        "authority": {"zh": change.authority.zh, "en": change.authority.en},
+        "uscc": change.uscc,
         "barred_until": barred and barred.isoformat(),
     }

@@ -1,7 +1,7 @@
-"""What a decision is about, as a person writes it, parsed once into a typed target.
+"""The target of a decision as typed or scanned, parsed once.
 
-Nothing is read from the database here: a target that parses well may still not exist.
-`zpcode.services.status.resolve_target` then finds what a parsed target names.
+Nothing is read from the database here, so a parsed target may not exist. `zpcode.services.status.resolve_target` then
+looks it up.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class ItemName:
-    """An item as it was named: by its index in the batch, or by its printed slot.
+    """An item, named by its index in the batch or by its printed slot.
 
-    `gtin` is set where a link gave one, `check` where a compact code was read (40 bits); both must fit.
+    `gtin` is set if a link named it, `check` (40 bits) if a compact code was given; both must match the item.
     """
 
     batch: int
@@ -49,7 +49,7 @@ class RangeBound:
 class RecordTarget:
     """A lot, product, enterprise, recognition, certificate, standard or key; `key` is as in the card key.
 
-    `text` is the target as it was written, without blanks around it. The other kinds of target have it too.
+    `text` is the target as typed, without blanks around it, also in the other kinds of target.
     """
 
     scope: Scope
@@ -61,7 +61,7 @@ class RecordTarget:
 class BatchTarget:
     """A batch by its number, for scope batch and scope range.
 
-    `bounds` are the ends of the range that a decision is about; None at scope batch, and where a history is read.
+    `bounds` are the ends of the range that a decision is about; None at scope batch, and when a history is requested.
     """
 
     scope: Scope
@@ -101,7 +101,7 @@ def parse_target(
 
 
 def _record_key(scope: Scope, text: str) -> str:
-    """The registry's form of a target. A lot and a product may also be given by their printed link."""
+    """The canonical form of a target. A lot and a product may also be given by their printed link."""
     match scope:
         case Scope.LOT:
             return _lot(text)
@@ -123,7 +123,7 @@ def _item(text: str) -> ItemName:
         if identity.serial is None:
             _refuse(
                 "这不是单品码；品类码请用 product，批次码请用 lot",
-                "this is no item code; use scope product or lot for it",
+                "this is not an item code; use scope product or lot",
                 text,
             )
         return ItemName(identity.serial.batch, slot=identity.serial.slot, gtin=identity.gtin, check=identity.check)
@@ -131,7 +131,7 @@ def _item(text: str) -> ItemName:
 
 
 def _bound(number: int, value: int | str) -> RangeBound:
-    """One end of a range of batch `number`: an index from 0, or the item behind a serial."""
+    """One end of a range of batch `number`, from an index (from 0) or a serial."""
     if isinstance(value, int):
         if value < 0:
             _refuse("号段从 0 开始", "indices start at 0", str(value))
@@ -180,14 +180,14 @@ def _lot(text: str) -> str:
     if "/" in text:
         identity = _linked(text)
         if identity.lot is None:
-            _refuse("这不是批次码", "this is no lot code", text)
+            _refuse("这不是批次码", "this is not a lot code", text)
         return f"{identity.gtin}:{identity.lot}"
     gtin, separator, lot = text.partition(":")
     lot = lot.strip().upper()
     if not separator or not is_lot(lot):
         _refuse(
             "批号应写成 GTIN：批号，批号为 1 至 20 位数字、大写字母、点或连字符",
-            "a lot is written GTIN:LOT, its lot being 1 to 20 of 0-9 A-Z . -",
+            "a lot is written GTIN:LOT; LOT is 1 to 20 of 0-9 A-Z . -",
             text,
         )
     return f"{_checked(identifiers.gtin, gtin)}:{lot}"
@@ -200,10 +200,10 @@ def _key(text: str) -> str:
     return key
 
 
-def _checked(form: Callable[[str], str], text: str) -> str:
-    """An identifier in its one form. A refusal names the field of the request and the text."""
+def _checked(parse_identifier: Callable[[str], str], text: str) -> str:
+    """An identifier in its canonical form. A refusal names the field of the request and the text."""
     try:
-        return form(text)
+        return parse_identifier(text)
     except Refused as error:
         findings = tuple(replace(finding, where="/target", value=text[:80]) for finding in error.findings)
         raise Refused(error.text, findings) from error

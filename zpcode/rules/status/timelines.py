@@ -1,8 +1,8 @@
-"""From the decisions about one target to what a scan reads: the timeline of one target, the ranges of one batch.
+"""Timelines: which decisions about one target are in force, now and later; and the ranges of one batch.
 
-One rule serves an item, a range and a registry record. Each kind of caller (`Actor`) has at most one decision in force,
-its latest. A restoration ends the decision of the actor it names. The consumer sees the gravest decision in force. So a
-lower level never weakens the decision of a higher level, and a flag never hides a recall of another actor.
+The same rule applies to an item, a range and a registry record. Each kind of decider (`Actor`) has at most one decision
+in force, its latest. A restoration ends the decision of the actor that it names. The consumer sees the most severe
+decision in force. So a lower level never weakens the decision of a higher level, and a flag never hides a recall.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ MAX_RANGES: Final = 1000
 class TimelineDecision:
     """One row of `status_change`: the fields on which the state of a target depends.
 
-    `lifts` is set on a restoration only: whose decision it takes away. `first` and `last` bound a range
-    (both included). Decisions take effect in the order of `effective_at`, then `id`.
+    Only a restoration has `lifts`: the actor whose decision it ends. `first` and `last` are the ends of a range (both
+    included). Decisions take effect in the order of `effective_at`, then `id`.
     """
 
     id: int
@@ -53,13 +53,13 @@ def in_order(decisions: Iterable[TimelineDecision]) -> list[TimelineDecision]:
 
 def after(current: InForce, decision: TimelineDecision) -> InForce:
     """The decisions in force after one more decision has taken effect."""
-    taken = decision.actor if decision.lifts is None else decision.lifts
-    kept = tuple(one for one in current if one.actor is not taken)
-    return kept if decision.lifts is not None else (*kept, decision)
+    replaced = decision.actor if decision.lifts is None else decision.lifts
+    others = tuple(one for one in current if one.actor is not replaced)
+    return others if decision.lifts is not None else (*others, decision)
 
 
 def in_force(decisions: Iterable[TimelineDecision], at: datetime) -> InForce:
-    """The decisions in force at a moment."""
+    """The decisions in force at a time."""
     current: InForce = ()
     for decision in in_order(decisions):
         if decision.effective_at <= at:
@@ -67,8 +67,8 @@ def in_force(decisions: Iterable[TimelineDecision], at: datetime) -> InForce:
     return current
 
 
-def gravest(current: InForce) -> TimelineDecision | None:
-    """The decision that the consumer sees: the gravest; among equal ones, that of the highest level."""
+def most_severe(current: InForce) -> TimelineDecision | None:
+    """The decision that the consumer sees: the most severe; among equals, that of the highest level."""
     return max(
         current,
         key=lambda decision: (SEVERITY[decision.standing.state], RANK[decision.actor], decision.id),
@@ -77,17 +77,17 @@ def gravest(current: InForce) -> TimelineDecision | None:
 
 
 def timeline(decisions: Sequence[TimelineDecision], now: datetime) -> Timeline:
-    """What holds now, and everything still to come. Empty where the target is good now and later."""
+    """The decision in force now, and all later changes. Empty if the target is good now and later."""
     coming = [decision for decision in decisions if decision.effective_at > now]
     return _timeline(in_force(decisions, now), in_order(coming))
 
 
 def _timeline(current: InForce, coming: Sequence[TimelineDecision]) -> Timeline:
-    shown = gravest(current)
+    shown = most_severe(current)
     standings = [] if shown is None else [msgspec.structs.replace(shown.standing, begun=True)]
     for decision in coming:
         current = after(current, decision)
-        standing = _shown(gravest(current), decision)
+        standing = _shown(most_severe(current), decision)
         if not standings or not _same(standings[-1], standing):
             standings.append(standing)
     if standings and all(standing.state is State.GOOD for standing in standings):
@@ -110,8 +110,8 @@ def _same(one: Standing, other: Standing) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
-    """Items `first` … `last` of a batch under the same decisions."""
+class _Segment:
+    """Items `first` … `last` of a batch with the same decisions."""
 
     first: int
     last: int
@@ -120,79 +120,79 @@ class _Stretch:
 
 
 def ranges(decisions: Sequence[TimelineDecision], now: datetime) -> tuple[RangeStanding, ...]:
-    """The ranges of one batch, cut where anything changes: disjoint, in order, joined where they say the same.
+    """The ranges of one batch with different timelines: disjoint and in order; neighbours with equal timelines are joined.
 
-    Raises Conflict beyond 1000 of them: the batch's card is read by each of its scans.
+    Raises Conflict for more than 1000 ranges, because every scan of the batch reads the card with all of them.
     """
-    stretches: list[_Stretch] = []
+    segments: list[_Segment] = []
     for decision in in_order(decisions):
-        _paint(stretches, decision, begun=decision.effective_at <= now)
+        _add(segments, decision, begun=decision.effective_at <= now)
     standings: list[RangeStanding] = []
-    for stretch in stretches:
-        merged = _timeline(stretch.current, stretch.coming)
+    for segment in segments:
+        merged = _timeline(segment.current, segment.coming)
         if not merged.standings:
             continue
-        if standings and standings[-1].last + 1 == stretch.first and standings[-1].timeline == merged:
-            standings[-1] = RangeStanding(standings[-1].first, stretch.last, merged)
+        if standings and standings[-1].last + 1 == segment.first and standings[-1].timeline == merged:
+            standings[-1] = RangeStanding(standings[-1].first, segment.last, merged)
         else:
-            standings.append(RangeStanding(stretch.first, stretch.last, merged))
+            standings.append(RangeStanding(segment.first, segment.last, merged))
     if len(standings) > MAX_RANGES:
         raise _conflict(
             "too-many-ranges",
             f"该批次的号段状态超过 {MAX_RANGES} 段；请改用整批或合并号段",
-            f"this batch would have more than {MAX_RANGES} ranges of its own; decide on the batch, or on wider ranges",
+            f"this batch would have more than {MAX_RANGES} different ranges; decide about the batch, or about wider ranges",
         )
     return tuple(standings)
 
 
-def _paint(stretches: list[_Stretch], decision: TimelineDecision, *, begun: bool) -> None:
-    """Add one decision to disjoint stretches kept in order; a stretch without any decision is dropped."""
+def _add(segments: list[_Segment], decision: TimelineDecision, *, begun: bool) -> None:
+    """Add one decision to disjoint segments in order; segments without a decision are removed."""
     first, last = decision.first, decision.last
     if first is None or last is None:
         raise ValueError("a decision about a range has bounds")
-    low = bisect_left(stretches, first, key=lambda stretch: stretch.last)
-    high = bisect_right(stretches, last, key=lambda stretch: stretch.first)
-    cut = _cut(stretches[low:high], first, last)
-    laid = (_laid(piece, decision, begun) if first <= piece.first <= last else piece for piece in cut)
-    stretches[low:high] = [piece for piece in laid if piece.current or piece.coming]
+    low = bisect_left(segments, first, key=lambda segment: segment.last)
+    high = bisect_right(segments, last, key=lambda segment: segment.first)
+    cut = _cut(segments[low:high], first, last)
+    changed = (_with_decision(piece, decision, begun) if first <= piece.first <= last else piece for piece in cut)
+    segments[low:high] = [piece for piece in changed if piece.current or piece.coming]
 
 
-def _cut(met: Sequence[_Stretch], first: int, last: int) -> Iterator[_Stretch]:
-    """The stretches that a range meets, cut at its bounds, and empty stretches for the rest of the range."""
-    bare = first  # the first item of the range that no yielded stretch covers yet
-    for old in met:
+def _cut(overlapping: Sequence[_Segment], first: int, last: int) -> Iterator[_Segment]:
+    """The segments that overlap a range, cut at its ends, and empty segments for the rest of the range."""
+    bare = first  # the first item of the range that no yielded segment covers yet
+    for old in overlapping:
         if old.first < first:
             yield replace(old, last=first - 1)
         if bare < old.first:
-            yield _Stretch(bare, old.first - 1)
+            yield _Segment(bare, old.first - 1)
         yield replace(old, first=max(old.first, first), last=min(old.last, last))
         if old.last > last:
             yield replace(old, first=last + 1)
         bare = old.last + 1
     if bare <= last:
-        yield _Stretch(bare, last)
+        yield _Segment(bare, last)
 
 
-def _laid(stretch: _Stretch, decision: TimelineDecision, begun: bool) -> _Stretch:
+def _with_decision(segment: _Segment, decision: TimelineDecision, begun: bool) -> _Segment:
     if begun:
-        return replace(stretch, current=after(stretch.current, decision))
-    return replace(stretch, coming=(*stretch.coming, decision))
+        return replace(segment, current=after(segment.current, decision))
+    return replace(segment, coming=(*segment.coming, decision))
 
 
 def in_force_within(decisions: Iterable[TimelineDecision], first: int, last: int, at: datetime) -> InForce:
-    """Every decision in force at a moment on any item of a range."""
-    stretches: list[_Stretch] = []
+    """All decisions in force at a time for any item of a range."""
+    segments: list[_Segment] = []
     for decision in in_order(decisions):
         if decision.effective_at <= at:
-            _paint(stretches, decision, begun=True)
-    met = (stretch.current for stretch in stretches if stretch.first <= last and first <= stretch.last)
-    return tuple(dict.fromkeys(decision for current in met for decision in current))
+            _add(segments, decision, begun=True)
+    overlapping = (segment.current for segment in segments if segment.first <= last and first <= segment.last)
+    return tuple(dict.fromkeys(decision for current in overlapping for decision in current))
 
 
 def lifted_by(actor: Actor, current: Iterable[TimelineDecision]) -> Actor:
-    """The actor whose decision a restoration ends: the caller's own where there is one, else the highest it may lift.
+    """The actor whose decision a restoration ends: the caller itself if it has one, else the highest that it may lift.
 
-    Raises Forbidden where only a higher level's decision is in force at this scope, Conflict where none is.
+    Raises Forbidden if all decisions in force at this scope are of higher levels, Conflict if there is none.
     """
     deciders = {decision.actor for decision in current}
     liftable = [decider for decider in deciders if may_lift(actor, decider)]
@@ -203,24 +203,24 @@ def lifted_by(actor: Actor, current: Iterable[TimelineDecision]) -> Actor:
     if deciders:
         text = Text(
             "现行决定由上级作出，只能由作出决定的级别或其上级恢复",
-            "what is in force was decided by a higher level; only that level or one above it can restore",
+            "the decision in force was made by a higher level; only that level or one above it can restore",
         )
         raise Forbidden(text, (Finding("higher-level", text),))
     raise _conflict(
         "nothing-to-restore",
         "该范围上没有生效的决定；其他范围的决定须在其原范围恢复，尚未生效的须以其生效时间恢复",
-        "no decision is in force at this scope; one made at another scope is restored where it was made, "
-        "one that is still to take effect is undone by restoring at its effective time",
+        "no decision is in force at this scope; restore a decision of another scope at its own scope, "
+        "and a decision that has not taken effect yet with its effective time",
     )
 
 
 def check_pending(decisions: Iterable[TimelineDecision], now: datetime) -> None:
-    """Raise Conflict where more than 50 decisions about one target wait to take effect."""
+    """Raise Conflict if more than 50 decisions about one target have not taken effect yet."""
     if sum(decision.effective_at > now for decision in decisions) > MAX_PENDING:
         raise _conflict(
             "too-many-pending",
             f"该对象已有 {MAX_PENDING} 项待生效的决定",
-            f"{MAX_PENDING} decisions about this target already wait to take effect",
+            f"{MAX_PENDING} decisions about this target have not taken effect yet",
         )
 
 

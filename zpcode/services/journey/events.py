@@ -1,6 +1,6 @@
-"""The goods' journey: events reported, withdrawn, listed; and with each change the cards that show them.
+"""The journey of goods: record, withdraw and list events, and update the cards that show them.
 
-One transaction each. Locks are taken in the order lots, batches, audit log, card head, as in `zpcode.services.status.change`:
+Each function is one transaction. Locks are taken in the order lots, batches, audit log, card head, as in `zpcode.services.status.change`:
 a reservation of a batch with a lot takes the lot's lock too, so that the batch's card has every event of the lot.
 """
 
@@ -26,11 +26,11 @@ from zpcode.wire.card import BatchCard, LotCard, batch_key
 from zpcode.wire.vocabulary import Scope
 
 Reported = Sequence[tuple[Subject, EventRequest]]
-_REFUSED: Final = Text("流转事件有误，未写入任何内容", "the events are not right; nothing was written")
+_REFUSED: Final = Text("流转事件有误，未写入任何内容", "the events are not valid; nothing was written")
 
 
 class Recorded(NamedTuple):
-    """The recorded events in the order of the report; `new` are the numbers of those recorded just now."""
+    """The recorded events in the order of the request; `new` has the numbers of those that were not recorded before."""
 
     events: tuple[JourneyEvent, ...]
     new: frozenset[int]
@@ -48,7 +48,7 @@ def record(
 ) -> Recorded:
     """Record events of one batch or lot, all or none.
 
-    An event that is recorded already, word for word, is not recorded again.
+    An event with the same content as a recorded one is not recorded again.
 
     Raises Forbidden, NotFound (no such batch or lot, or not within reach), Refused with every finding, Conflict (more
     than 500 events), Unavailable.
@@ -73,9 +73,9 @@ def record_all(
     where: Where,
     dry_run: bool,
 ) -> Recorded:
-    """Record events of many batches and lots, all or none; `findings` are those of the file they came in.
+    """Record events of many batches and lots, all or none; `findings` are those of the file.
 
-    Raises as `record` does; a batch or lot that is not there is a finding. With `dry_run` all is done and rolled back.
+    Raises as `record` does; a missing batch or lot is a finding. With `dry_run` everything is rolled back.
     """
     rules.may_record(caller)
     with transaction(engine) as connection:
@@ -92,7 +92,7 @@ def record_all(
 
 
 def events(engine: Engine, subject: Subject, caller: Caller) -> list[JourneyEvent]:
-    """Every event of one batch or lot in the order in which they were recorded. Raises NotFound, Unavailable."""
+    """All events of one batch or lot, in the order of recording. Raises NotFound, Unavailable."""
     with transaction(engine) as connection:
         if subject not in _owners(connection, [subject], caller):
             raise _unknown(subject)
@@ -102,9 +102,9 @@ def events(engine: Engine, subject: Subject, caller: Caller) -> list[JourneyEven
 def withdraw(
     engine: Engine, subject: Subject, number: int, reason: str, *, caller: Caller, now: datetime
 ) -> JourneyEvent:
-    """Withdraw an event, so that it no longer counts. Doing it again changes nothing.
+    """Withdraw an event, so that it no longer counts. A second withdrawal changes nothing.
 
-    An event that the withdrawn one had superseded stays superseded.
+    An event that was superseded by the withdrawn one stays superseded.
 
     Raises Forbidden, Refused (no reason), NotFound, Unavailable.
     """
@@ -112,20 +112,20 @@ def withdraw(
     rules.check_reason(reason)
     with transaction(engine) as connection:
         goods = _goods(connection, [subject], caller)
-        known = journey.of(connection, [subject]).get(subject, []) if subject in goods.owners else []
-        event = next((one for one in known if one.id == number), None)
+        recorded = journey.of(connection, [subject]).get(subject, []) if subject in goods.owners else []
+        event = next((one for one in recorded if one.id == number), None)
         if event is None:
             raise _unknown(subject)
         if event.withdrawn_at is not None:
             return event
-        gone = replace(event, withdrawn_at=now, withdrawn_by=caller.name, withdrawal=reason.strip())
-        journey.withdraw(connection, number, by=caller.name, reason=gone.withdrawal, at=now)
-        detail = {"event": number, "reason": gone.withdrawal}
+        withdrawn = replace(event, withdrawn_at=now, withdrawn_by=caller.name, withdrawal=reason.strip())
+        journey.withdraw(connection, number, by=caller.name, reason=withdrawn.withdrawal, at=now)
+        detail = {"event": number, "reason": withdrawn.withdrawal}
         audit.append(
             connection, at=now, actor=caller.name, action="journey.withdraw", object_=subject.name, detail=detail
         )
         cards.put_cards(connection, _cards(connection, goods))
-        return gone
+        return withdrawn
 
 
 def _record(
@@ -138,61 +138,63 @@ def _record(
     where: Where = lambda number, field: f"/events/{number}/{field}",
 ) -> Recorded:
     findings.refuse(_REFUSED.zh, _REFUSED.en)
-    known = journey.of(connection, goods.owners.keys())
-    drafts: dict[tuple[object, ...], JourneyEvent] = {}
+    recorded = journey.of(connection, goods.owners.keys())
+    by_content: dict[tuple[object, ...], JourneyEvent] = {}
     order = []
     for subject, request in reported:
-        draft = rules.draft(request, subject, goods.owners[subject], caller.name, now)
-        order.append((subject, *draft.content))
-        drafts.setdefault(order[-1], draft)
-    there = {(event.subject, *event.content): event for history in known.values() for event in rules.on_record(history)}
-    missing = {content: draft for content, draft in drafts.items() if content not in there}
+        event = rules.new_event(request, subject, goods.owners[subject], caller.name, now)
+        order.append((subject, *event.content))
+        by_content.setdefault(order[-1], event)
+    present = {
+        (event.subject, *event.content): event for history in recorded.values() for event in rules.on_record(history)
+    }
+    missing = {content: event for content, event in by_content.items() if content not in present}
     _check_superseded(
-        known, [(number, drafts[content]) for number, content in enumerate(order) if content in missing], where
+        recorded, [(number, by_content[content]) for number, content in enumerate(order) if content in missing], where
     )
-    _check_bound(known, missing.values())
-    made = dict(zip(missing, journey.add(connection, list(missing.values())), strict=True))
-    if made:
-        _audit(connection, list(made.values()), caller, now)
+    _check_limit(recorded, missing.values())
+    new = dict(zip(missing, journey.add(connection, list(missing.values())), strict=True))
+    if new:
+        _audit(connection, list(new.values()), caller, now)
         cards.put_cards(connection, _cards(connection, goods))
-    return Recorded(tuple((there | made)[content] for content in order), frozenset(one.id for one in made.values()))
+    return Recorded(tuple((present | new)[content] for content in order), frozenset(one.id for one in new.values()))
 
 
 def _check_superseded(
-    known: Mapping[Subject, Sequence[JourneyEvent]], drafts: Sequence[tuple[int, JourneyEvent]], where: Where
+    recorded: Mapping[Subject, Sequence[JourneyEvent]], events: Sequence[tuple[int, JourneyEvent]], where: Where
 ) -> None:
-    """Raise Refused where an event supersedes one that does not exist, or that is superseded already."""
-    findings, taken = Findings(), set[int]()
-    for number, draft in drafts:
-        if draft.supersedes is None:
+    """Raise Refused if an event supersedes one that does not exist or no longer counts."""
+    findings, superseded = Findings(), set[int]()
+    for number, event in events:
+        if event.supersedes is None:
             continue
-        standing = {event.id for event in rules.standing(known.get(draft.subject, ()))}
-        if draft.supersedes not in standing or draft.supersedes in taken:
+        standing = {event.id for event in rules.standing(recorded.get(event.subject, ()))}
+        if event.supersedes not in standing or event.supersedes in superseded:
             findings.add(
                 "supersedes", "该批次或批号没有这一有效事件，请核对编号",
-                "this batch or lot has no such event that still counts; look at its number",
-                where=where(number, "supersedes"), value=draft.supersedes,
+                "this batch or lot has no such event that still counts; check its number",
+                where=where(number, "supersedes"), value=event.supersedes,
             )  # fmt: skip
-        taken.add(draft.supersedes)
+        superseded.add(event.supersedes)
     findings.refuse(_REFUSED.zh, _REFUSED.en)
 
 
-def _check_bound(known: Mapping[Subject, Sequence[JourneyEvent]], drafts: Collection[JourneyEvent]) -> None:
-    counts = {subject: len(history) for subject, history in known.items()}
-    for draft in drafts:
-        counts[draft.subject] = counts.get(draft.subject, 0) + 1
-        if counts[draft.subject] > rules.MAX_EVENTS:
+def _check_limit(recorded: Mapping[Subject, Sequence[JourneyEvent]], new: Collection[JourneyEvent]) -> None:
+    counts = {subject: len(history) for subject, history in recorded.items()}
+    for event in new:
+        counts[event.subject] = counts.get(event.subject, 0) + 1
+        if counts[event.subject] > rules.MAX_EVENTS:
             text = Text(
-                f"{draft.subject.name} 的事件已满 {rules.MAX_EVENTS} 条",
-                f"{draft.subject.name} has {rules.MAX_EVENTS} events already",
+                f"{event.subject.name} 的事件已满 {rules.MAX_EVENTS} 条",
+                f"{event.subject.name} has {rules.MAX_EVENTS} events already",
             )
             raise Conflict(text, (Finding("too-many-events", text),))
 
 
-def _audit(connection: Connection, made: Sequence[JourneyEvent], caller: Caller, now: datetime) -> None:
-    """One entry for each batch or lot, with its events word for word."""
+def _audit(connection: Connection, new: Sequence[JourneyEvent], caller: Caller, now: datetime) -> None:
+    """One entry for each batch or lot, with its whole events."""
     by_subject: dict[Subject, list[dict[str, Any]]] = {}
-    for event in made:
+    for event in new:
         by_subject.setdefault(event.subject, []).append(rules.audit_detail(event))
     for subject, details in by_subject.items():
         detail = {"events": details}
@@ -202,7 +204,7 @@ def _audit(connection: Connection, made: Sequence[JourneyEvent], caller: Caller,
 
 
 def _goods(connection: Connection, subjects: Collection[Subject], caller: Caller) -> _Goods:
-    """The subjects within the caller's reach, locked, and every batch whose card shows their events, locked too."""
+    """Lock and return the subjects within the caller's reach, and all batches whose cards show their events."""
     for subject in sorted(subjects):
         if not subject.batch:
             status.lock(connection, Scope.LOT, f"{subject.gtin}:{subject.lot}")
@@ -213,7 +215,7 @@ def _goods(connection: Connection, subjects: Collection[Subject], caller: Caller
 
 
 def _owners(connection: Connection, subjects: Collection[Subject], caller: Caller) -> dict[Subject, str]:
-    """The enterprise (USCC) of each subject that exists and lies within the caller's reach."""
+    """The enterprise (USCC) of each subject that exists and is within the caller's reach."""
     owners: dict[Subject, str] = {}
     for batch in batches.numbered(connection, [subject.batch for subject in subjects if subject.batch]):
         if caller.reaches(batch.uscc, batch.region):
@@ -227,7 +229,7 @@ def _owners(connection: Connection, subjects: Collection[Subject], caller: Calle
 
 
 def _cards(connection: Connection, goods: _Goods) -> dict[str, bytes]:
-    """The cards that show these goods' events. The caller has the audit log's lock, as every writer of these cards."""
+    """The cards that show the events of these goods. The caller has the lock of the audit log, like all writers of cards."""
     by_batch = events_of_batches(connection, goods.batches)
     keys = {batch.number: batch_key(batch.number) for batch in goods.batches}
     stored = {card.key: card.body for card in cards.fetch(connection, list(keys.values()))}

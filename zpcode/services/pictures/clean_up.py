@@ -1,4 +1,4 @@
-"""What lies on the shelf against what products show: files nobody shows any more, and pictures that are missing."""
+"""Compare the stored pictures with those of the products: unused files are removed, missing ones reported."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from zpcode.services.pictures.storage import Lying, PictureStorage
+from zpcode.services.pictures.storage import PictureStorage, StoredFile
 from zpcode.store.database.session import Engine, transaction
 from zpcode.store.registry import records as store
 from zpcode.wire.card import Picture, picture_name
 
 SPARED: Final = timedelta(days=1)
-"""What was put since is spared, whoever it belongs to: an import that is still under way has put it."""
+"""Younger files are kept, because they may belong to a running import."""
 FORMS: Final = ("webp", "jpg")
 
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
-    """What was found. `orphans` are files that no product shows and that are older than a day; `missing` names that
-    a product shows and that are not there; `kept` counts the files that are shown or younger.
+    """The result. `orphans` are files older than a day that no product uses. `missing` are names of files that a product
+    uses but that are not stored. `kept` is the number of all other files.
     """
 
-    orphans: tuple[Lying, ...]
+    orphans: tuple[StoredFile, ...]
     missing: tuple[str, ...]
     kept: int
 
 
-def look(engine: Engine, shelf: PictureStorage, *, now: datetime) -> CleanUp:
-    """Compare shelf and products; nothing is changed. Raises Unavailable."""
-    lying = list(shelf.listing())  # first: what is put from here on is young
+def compare(engine: Engine, storage: PictureStorage, *, now: datetime) -> CleanUp:
+    """Compare the storage with the products, without a change. Raises Unavailable."""
+    stored = list(storage.listing())  # before the products: files stored later are young
     with transaction(engine) as connection:
-        shown = {one.picture.digest: one.picture for one in store.stored_pictures(connection)}
-    orphans = tuple(one for one in lying if one.digest not in shown and now - one.put_at > SPARED)
-    there = {one.name for one in lying}
-    missing = tuple(sorted(name for picture in shown.values() for name in names(picture) if name not in there))
-    return CleanUp(orphans, missing, len(lying) - len(orphans))
+        used = {one.picture.digest: one.picture for one in store.stored_pictures(connection)}
+    orphans = tuple(one for one in stored if one.digest not in used and now - one.stored_at > SPARED)
+    present = {one.name for one in stored}
+    missing = tuple(sorted(name for picture in used.values() for name in names(picture) if name not in present))
+    return CleanUp(orphans, missing, len(stored) - len(orphans))
 
 
 def names(picture: Picture) -> list[str]:
@@ -43,8 +43,8 @@ def names(picture: Picture) -> list[str]:
     return [picture_name(picture.digest, width, form) for width in picture.widths for form in FORMS]
 
 
-def take_away(engine: Engine, shelf: PictureStorage, *, now: datetime) -> CleanUp:
-    """Look, and take the orphans off the shelf. Raises Unavailable."""
-    found = look(engine, shelf, now=now)
-    shelf.take_away(one.name for one in found.orphans)
-    return found
+def clean_up(engine: Engine, storage: PictureStorage, *, now: datetime) -> CleanUp:
+    """Compare as `compare`, and remove the orphans. Raises Unavailable."""
+    result = compare(engine, storage, now=now)
+    storage.remove(one.name for one in result.orphans)
+    return result

@@ -1,15 +1,15 @@
-"""Where pictures are developed: a process of its own, bounded in memory, time and files.
+"""Decode and encode pictures in child processes with limits on memory, time and files.
 
-The decoders are C that reads bytes from anywhere. A file that crashes one, or makes it allocate or compute without
-end, must not take the API, with its keys and everybody else's requests, along. So the work is done by a child with
-1 GiB of address space, 20 s of processor time a picture, no environment and no way to write a file; what does not
-answer within 30 s is killed. Starting one costs 0.2 s, so an import keeps its children for all its pictures.
+The decoders are C libraries that read untrusted files. A file that crashes a decoder, or makes it allocate or compute
+without end, must not stop the API. So a child process does the work, with 1 GiB of address space, 20 s of processor time
+for each picture, an empty environment and no permission to write files. A child that does not reply within 30 s is
+killed. Starting a child takes 0.2 s, so an import keeps its children for all its pictures.
 
-That bounds accidents and decoding bombs; it is no sandbox. The child is the same user on the same host: code that took
-it over could still read what that user may, `/proc/PPID/environ` among it, and open connections. To keep it from that,
-run the API as a user of its own in a container or systemd unit that reaches no more than it needs.
+This protects against accidents and decompression bombs; it is not a sandbox. The child runs as the same user on the same
+host: code that took it over could read everything that this user may read, such as `/proc/PPID/environ`, and open
+connections. To prevent this, run the API as a separate user in a container or systemd unit with minimal permissions.
 
-The two speak over pipes: eight bytes of length and the file in, eight bytes of length and MessagePack out.
+Parent and child use pipes. Request: the length (eight bytes) and the file. Reply: the length (eight bytes) and MessagePack.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from zpcode.services.pictures.encode import MAX_BYTES, EncodedPicture, too_large
 from zpcode.wire.card import Picture
 
 CHILDREN: Final = 2
-"""Pictures this process develops at a time, whoever asks: each may take a processor and 1 GiB."""
+"""The most pictures that this process encodes at once; each may use one processor and 1 GiB."""
 SECONDS: Final = 30.0
 _WAIT_SECONDS: Final = 60.0
 _LENGTH = struct.Struct(">Q")
-_MAX_ANSWER = 64 * 2**20
-_seats = BoundedSemaphore(CHILDREN)
+_MAX_REPLY = 64 * 2**20
+_slots = BoundedSemaphore(CHILDREN)
 
 
 class DecoderReply(msgspec.Struct, frozen=True, array_like=True):
-    """What a child answers: the picture with its files, or the reason it refuses in two languages."""
+    """The reply of a child: the picture with its files, or the reason of a refusal in two languages."""
 
     picture: Picture | None = None
     files: dict[str, bytes] = {}
@@ -53,11 +53,13 @@ class DecoderReply(msgspec.Struct, frozen=True, array_like=True):
 
 
 class PictureDecoder:
-    """Develops pictures, up to `CHILDREN` at a time, from any thread. Its children end with it."""
+    """Encodes pictures, up to `CHILDREN` at once, from any thread. Its children end with its context."""
 
     def __init__(self, *, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._idle: LifoQueue[_Child | None] = LifoQueue()  # the child that worked last is there before a new one
+        self._idle: LifoQueue[_Child | None] = (
+            LifoQueue()
+        )  # last in, first out: running children are used before new ones
         for _ in range(CHILDREN):
             self._idle.put(None)
 
@@ -70,44 +72,44 @@ class PictureDecoder:
             if child is not None:
                 child.end()
 
-    def develop(self, data: bytes) -> EncodedPicture:
-        """As `services.pictures.develop.develop`. Raises Refused, or Unavailable where all seats are taken for long."""
+    def encode(self, data: bytes) -> EncodedPicture:
+        """As `encode.encode_picture`, in a child. Raises Refused, and Unavailable if no child is free for 60 s."""
         if len(data) > MAX_BYTES:
             raise too_large()
         child = self._idle.get()
         try:
-            with _seat():
+            with _slot():
                 child = child or _Child(self._seconds)
-                report = child.develop(data)
+                reply = child.encode(data)
         except _Gone:
-            child, report = None, None
+            child, reply = None, None
         finally:
             self._idle.put(child)
-        if report is None:
+        if reply is None:
             raise _gone()
-        if report.picture is None:
-            text = Text(report.zh, report.en)
-            raise Refused(text, (Finding(report.reason, text),))
-        return EncodedPicture(report.picture, report.files)
+        if reply.picture is None:
+            text = Text(reply.zh, reply.en)
+            raise Refused(text, (Finding(reply.reason, text),))
+        return EncodedPicture(reply.picture, reply.files)
 
 
 @contextmanager
-def _seat() -> Iterator[None]:
-    """A turn to develop one picture: an import of thousands takes turns with everybody else."""
-    if not _seats.acquire(timeout=_WAIT_SECONDS):
+def _slot() -> Iterator[None]:
+    """Wait for permission to encode one picture; a large import takes turns with all other requests."""
+    if not _slots.acquire(timeout=_WAIT_SECONDS):
         raise busy()
     try:
         yield
     finally:
-        _seats.release()
+        _slots.release()
 
 
 class _Gone(Exception):
-    """The child crashed, was killed, or did not answer in time."""
+    """The child crashed, was killed, or did not reply in time."""
 
 
 class _Child:
-    """One process, idle until it is given a file."""
+    """One child process."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -115,23 +117,23 @@ class _Child:
             [sys.executable, "-P", "-s", "-m", "zpcode.services.pictures.decoder_child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # what a decoder prints of a file is nobody's to read
-            env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},  # and no secret
+            stderr=subprocess.DEVNULL,  # decoders print parts of files, which must not be logged
+            env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},  # without secrets
             bufsize=0,
         )
 
-    def develop(self, data: bytes) -> DecoderReply:
+    def encode(self, data: bytes) -> DecoderReply:
         deadline = time.monotonic() + self._seconds
         try:
             self._send(_LENGTH.pack(len(data)) + data, deadline)
             (length,) = _LENGTH.unpack(self._receive(_LENGTH.size, deadline))
-            return msgspec.msgpack.decode(self._receive(min(length, _MAX_ANSWER), deadline), type=DecoderReply)
+            return msgspec.msgpack.decode(self._receive(min(length, _MAX_REPLY), deadline), type=DecoderReply)
         except (_Gone, OSError, msgspec.DecodeError):
             self.end()
             raise _Gone from None
 
     def _send(self, data: bytes, deadline: float) -> None:
-        assert self._process.stdin is not None  # noqa: S101 - a pipe was asked for
+        assert self._process.stdin is not None  # noqa: S101 - opened with a pipe
         pipe, rest = self._process.stdin.fileno(), memoryview(data)
         os.set_blocking(pipe, False)
         while rest:
@@ -139,18 +141,18 @@ class _Child:
             rest = rest[os.write(pipe, rest) :]
 
     def _receive(self, count: int, deadline: float) -> bytes:
-        assert self._process.stdout is not None  # noqa: S101 - a pipe was asked for
-        pipe, found = self._process.stdout.fileno(), bytearray()
-        while len(found) < count:
+        assert self._process.stdout is not None  # noqa: S101 - opened with a pipe
+        pipe, received = self._process.stdout.fileno(), bytearray()
+        while len(received) < count:
             _wait([pipe], [], deadline)
-            piece = os.read(pipe, count - len(found))
+            piece = os.read(pipe, count - len(received))
             if not piece:
                 raise _Gone
-            found += piece
-        return bytes(found)
+            received += piece
+        return bytes(received)
 
     def end(self) -> None:
-        """Kill it."""
+        """Kill the process."""
         self._process.kill()
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
@@ -170,14 +172,14 @@ def _wait(reading: list[int], writing: list[int], deadline: float) -> None:
 
 
 def busy() -> Unavailable:
-    """What is said where too many wait for their turn."""
-    return Unavailable(Text("图片处理繁忙，请稍后再试", "too many pictures are being developed; try again shortly"))
+    """The error when too many requests wait."""
+    return Unavailable(Text("图片处理繁忙，请稍后再试", "too many pictures are being processed; try again shortly"))
 
 
 def _gone() -> Refused:
     return refusal(
         "cannot_be_decoded",
         "图片无法在允许的时间和内存内解码，文件可能已损坏或有意构造；请另存为 JPEG 或 PNG 后再试",
-        "the picture cannot be decoded within the time and memory allowed: damaged, or made to do harm; save it as "
-        "JPEG or PNG and send that",
+        "the picture cannot be decoded within the allowed time and memory; it may be damaged or malicious; save it as "
+        "JPEG or PNG and send that file",
     )

@@ -1,4 +1,4 @@
-"""The child of `services.pictures.darkroom`: takes files from its standard input, one after the other, and answers."""
+"""The child process of `zpcode.services.pictures.decoder`: reads files from standard input and writes replies."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import msgspec
 
 from zpcode.errors import Refused
 from zpcode.services.pictures.decoder import DecoderReply
-from zpcode.services.pictures.encode import develop
+from zpcode.services.pictures.encode import encode_picture
 
 MEMORY: Final = 2**30
-"""Bytes of address space, about three times what the largest picture that is taken needs."""
+"""Bytes of address space: about three times the need of the largest accepted picture."""
 PROCESSOR_SECONDS: Final = 20
 _LENGTH = struct.Struct(">Q")
 
 
 def confine() -> None:
-    """Bound memory and open files, and give up writing files and core dumps, for good.
+    """Limit memory and open files, and forbid writing files and core dumps, for the rest of the process.
 
-    Nothing else is given up: reading files and connecting stay what the user of the process may.
+    Reading files and opening connections are not limited.
     """
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -31,30 +31,30 @@ def confine() -> None:
 
 
 def _give_time() -> None:
-    """So many seconds for the next picture; the limit counts from the process's beginning."""
+    """Allow 20 s of processor time for the next picture; the system counts from the start of the process."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     soft = int(used.ru_utime + used.ru_stime) + PROCESSOR_SECONDS
     resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
 
 
-def answer(data: bytes) -> DecoderReply:
-    """What is answered to one file."""
+def reply_to(data: bytes) -> DecoderReply:
+    """The reply to one file."""
     try:
-        developed = develop(data)
+        encoded = encode_picture(data)
     except Refused as refused:
         (finding,) = refused.findings
         return DecoderReply(reason=finding.reason, zh=finding.text.zh, en=finding.text.en)
-    return DecoderReply(developed.picture, developed.files)
+    return DecoderReply(encoded.picture, encoded.files)
 
 
-def serve(files: BinaryIO, answers: BinaryIO) -> None:
-    """Develop what comes until there is no more."""
+def serve(files: BinaryIO, replies: BinaryIO) -> None:
+    """Reply to each file until the input ends."""
     while len(head := files.read(_LENGTH.size)) == _LENGTH.size:
         _give_time()
-        body = msgspec.msgpack.encode(answer(files.read(_LENGTH.unpack(head)[0])))
-        answers.write(_LENGTH.pack(len(body)))
-        answers.write(body)
-        answers.flush()
+        body = msgspec.msgpack.encode(reply_to(files.read(_LENGTH.unpack(head)[0])))
+        replies.write(_LENGTH.pack(len(body)))
+        replies.write(body)
+        replies.flush()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""From an uploaded file to the pictures that are served: decoded, turned upright, re-encoded, nothing else kept.
+"""Encode an uploaded picture: decode it, turn it upright, and encode it in the sizes that are served.
 
-What comes out is pixels and only pixels: no EXIF, no place, no comment, no colour profile, nothing behind the end
-of the picture. `develop` runs libjpeg, libpng, libwebp and lcms on bytes from anywhere, so services call it through
-`services.pictures.darkroom`, in a process of its own with bounds on memory and time.
+Only the pixels are kept: no EXIF, location, comment or colour profile, and nothing after the end of the picture.
+`encode_picture` runs libjpeg, libpng, libwebp and lcms on untrusted files, so services call it in a child process with
+limits on memory and time (`zpcode.services.pictures.decoder`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MIN_SIDE: Final = 32
 MAX_ASPECT: Final = 10
 WIDTHS: Final = (160, 320, 640, 960)
 FORMS: Final = ("webp", "jpg")
-_RECIPE = b"zpcode picture 1\n"  # change it with anything below that changes what comes out
+_RECIPE = b"zpcode picture 1\n"  # change this text with every change below that changes the encoded files
 _SAVING: Final[dict[str, dict[str, object]]] = {
     "webp": {"format": "WEBP", "quality": 78, "method": 4},
     "jpg": {"format": "JPEG", "quality": 80, "optimize": True, "progressive": True, "subsampling": "4:2:0"},
@@ -45,38 +45,38 @@ _ORIENTATION = 0x0112
 
 @dataclass(frozen=True, slots=True)
 class EncodedPicture:
-    """A picture and its files, by name: every width in both forms."""
+    """A picture and its files by name: every width in both formats."""
 
     picture: Picture
     files: dict[str, bytes]
 
 
 def source_of(data: bytes) -> str:
-    """What an uploaded file is remembered by: the same file developed in the same way gives the same picture."""
+    """Identifies an uploaded file and the way it is encoded: equal values mean equal pictures."""
     return hashlib.sha256(_RECIPE + data).hexdigest()
 
 
-def develop(data: bytes) -> EncodedPicture:
-    """The picture in a JPEG, PNG or WebP file of at most 10 MB, 40 megapixels and 12 000 pixels a side.
+def encode_picture(data: bytes) -> EncodedPicture:
+    """Encode the picture in a JPEG, PNG or WebP file of at most 10 MB, 40 megapixels and 12 000 pixels a side.
 
-    Of an animation the first frame. Raises Refused with one finding: what is wrong with the file and what to do.
+    Of an animation only the first frame is used. Raises Refused with one finding, which says what to do.
     """
     if len(data) > MAX_BYTES:
         raise too_large()
-    found = recognised(data)
-    _check_size(*found.size)
+    header = recognised(data)
+    _check_size(*header.size)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            sheet = _decoded(data, found.form)
+            image = _decoded(data, header.form)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels() from error
     except Refused:
         raise
     except Exception as error:
-        raise cut_short() from error  # whatever a decoder says of a damaged file, it is damaged
-    return _printed(sheet)
+        raise cut_short() from error  # every other error of a decoder means a damaged file
+    return _encode_sizes(image)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -86,7 +86,7 @@ def _check_size(width: int, height: int) -> None:
         raise refusal(
             "too_small",
             f"图片宽或高不足 {MIN_SIDE} 像素（此图 {width}×{height}），请换一张较大的图片",
-            f"the picture is narrower or lower than {MIN_SIDE} pixels ({width}×{height}); send a larger one",
+            f"the width or height of the picture is below {MIN_SIDE} pixels ({width}×{height}); send a larger one",
         )
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise refusal(
@@ -97,13 +97,13 @@ def _check_size(width: int, height: int) -> None:
 
 
 def _decoded(data: bytes, form: str) -> Image.Image:
-    """The first frame in sRGB, upright, on white, without anything but its pixels."""
+    """The first frame in sRGB, upright, on white; only its pixels."""
     with Image.open(BytesIO(data), formats=(form,)) as image:
         _check_size(*image.size)
         turn = _UPRIGHT.get(_orientation(image))
         profile = image.info.get("icc_profile")
         if form == "JPEG":
-            image.draft(image.mode, (2 * WIDTHS[-1], 2 * WIDTHS[-1]))  # libjpeg leaves out what nobody will see
+            image.draft(image.mode, (2 * WIDTHS[-1], 2 * WIDTHS[-1]))  # libjpeg then decodes no more pixels than needed
         image.load()
         shown = _in_srgb(image, profile)
     shown = shown if turn is None else shown.transpose(turn)
@@ -120,14 +120,16 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """The picture as 8-bit RGB on white, its colours converted where it says what they mean."""
+    """The picture as 8-bit RGB on white; colours are converted if there is a profile."""
     alpha = None
     if image.has_transparency_data:
         image = image.convert("RGBA")
         alpha = image.getchannel("A")
         image = image.convert("RGB")
     elif image.mode.startswith("I;16") or image.mode == "I":
-        image = image.convert("I").point(lambda value: value / 256).convert("L")  # else all above 255 is white
+        image = (
+            image.convert("I").point(lambda value: value / 256).convert("L")
+        )  # otherwise all values above 255 would be white
     elif image.mode not in {"RGB", "L", "CMYK"}:
         image = image.convert("RGB")
     image = _converted(image, profile) if profile else image.convert("RGB")
@@ -140,16 +142,16 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 def _converted(image: Image.Image, profile: bytes) -> Image.Image:
     try:
-        meant = ImageCms.ImageCmsProfile(BytesIO(profile))
-        found = ImageCms.profileToProfile(image, meant, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):  # a profile of another kind of colours, or a broken one
-        found = None
-    return image.convert("RGB") if found is None else found
+        source_profile = ImageCms.ImageCmsProfile(BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, source_profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):  # a broken profile, or one for another colour model
+        converted = None
+    return image.convert("RGB") if converted is None else converted
 
 
-def _printed(sheet: Image.Image) -> EncodedPicture:
-    widths = tuple(width for width in WIDTHS if width <= sheet.width) or (sheet.width,)
-    images = {width: _scaled(sheet, width) for width in widths}
+def _encode_sizes(image: Image.Image) -> EncodedPicture:
+    widths = tuple(width for width in WIDTHS if width <= image.width) or (image.width,)
+    images = {width: _scaled(image, width) for width in widths}
     largest = images[widths[-1]]
     encoded = {(width, form): _encoded(image, form) for width, image in images.items() for form in FORMS}
     digest = hashlib.sha256(encoded[widths[-1], "webp"]).hexdigest()[:32]

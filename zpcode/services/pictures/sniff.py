@@ -1,7 +1,7 @@
-"""What a file is by its first bytes, and how many pixels it claims, before any decoder sees it.
+"""Recognise the format of a picture and its size from the header, before a decoder reads the file.
 
-The library behind a form allocates by what the header says: libwebp takes the whole canvas twice when a file is
-merely opened. So the size is read here, with nothing but `struct`.
+Decoders allocate memory according to the header: libwebp allocates the whole canvas twice when it opens a file. So the
+size is read here first, with `struct` alone.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _OTHERS: Final[tuple[tuple[int, bytes, str], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """A file's form as Pillow names it (JPEG, PNG, WEBP), and its width and height as stored."""
+    """The format of a file as named by Pillow (JPEG, PNG, WEBP), and its stored width and height."""
 
     form: str
     size: tuple[int, int]
 
 
 def recognised(data: bytes) -> Recognised:
-    """What the file is. Raises Refused where it is none of the three, or its header ends too early."""
+    """The format and size of a file. Raises Refused for another format, or if the header is incomplete."""
     try:
         if data.startswith(b"\xff\xd8\xff"):
             return Recognised("JPEG", _jpeg(data))
@@ -46,11 +46,11 @@ def recognised(data: bytes) -> Recognised:
             return Recognised("WEBP", _webp(data))
     except (struct.error, IndexError):
         raise cut_short() from None
-    raise _not_ours(data)
+    raise _other_format(data)
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    """The size in the frame header (ITU T.81, B.2.2), the first marker SOF that there is."""
+    """The size in the first frame header, marker SOF (ITU T.81, B.2.2)."""
     at = 2
     while data[at] == 0xFF:
         marker = data[at + 1]
@@ -67,7 +67,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
 
 
 def _webp(data: bytes) -> tuple[int, int]:
-    """The canvas of an extended file, or the one frame of a simple one (RFC 9649, 2.7 and RFC 6386, 9.1)."""
+    """The size of the canvas, or of the frame in a simple file (RFC 9649, 2.7 and RFC 6386, 9.1)."""
     kind = data[12:16]
     if kind == b"VP8X":
         width, height = (int.from_bytes(_bytes(data, at, 3), "little") + 1 for at in (24, 27))
@@ -82,14 +82,14 @@ def _webp(data: bytes) -> tuple[int, int]:
 
 
 def _bytes(data: bytes, at: int, count: int) -> bytes:
-    found = data[at : at + count]
-    if len(found) < count:
+    part = data[at : at + count]
+    if len(part) < count:
         raise IndexError
-    return found
+    return part
 
 
 def cut_short() -> Refused:
-    """The refusal of a file that says what it is and then makes no sense."""
+    """The refusal of a damaged or incomplete file."""
     return refusal(
         "broken",
         "图片已损坏或不完整，请用看图软件打开并另存为 JPEG 或 PNG 后再试",
@@ -97,7 +97,7 @@ def cut_short() -> Refused:
     )
 
 
-def _not_ours(data: bytes) -> Refused:
+def _other_format(data: bytes) -> Refused:
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     names = [name for at, mark, name in _OTHERS if data[at : at + len(mark)] == mark]
     if start.startswith(b"<"):
@@ -106,5 +106,5 @@ def _not_ours(data: bytes) -> Refused:
     return refusal(
         "not_a_picture",
         f"只接受 JPEG、PNG 或 WebP 图片{zh}，请另存为 JPEG 或 PNG 后再试",
-        f"only JPEG, PNG and WebP pictures are taken{en}; save it as JPEG or PNG and send that",
+        f"only JPEG, PNG and WebP pictures are accepted{en}; save it as JPEG or PNG and send that",
     )

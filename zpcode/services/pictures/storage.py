@@ -1,8 +1,8 @@
-"""Where developed pictures lie: a folder, or a bucket (S3 and what speaks its language), through obstore.
+"""The storage of encoded pictures: a folder, or a bucket (S3 or compatible), through obstore.
 
-Files are named by their content, so putting one twice is putting it once, and a file is never changed. They are put
-before the row that names them is committed: a picture on a page is always on the shelf, and what a broken-off
-import leaves behind is nobody's, until `zpcode pictures sweep` takes it away.
+Files are named by their content, so storing a file twice has no effect, and a file never changes. A file is stored before
+the row that names it is committed, so every picture on a page exists. Files of an aborted import are unused;
+`zpcode pictures sweep` removes them.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from zpcode.errors import Text, Unavailable
 from zpcode.wire.card import PICTURE_NAME, Picture, picture_name
 
 FRESH: Final = timedelta(hours=12)
-"""What lies longer is put again, so that a sweep, which spares what is younger than a day, does not take it meanwhile."""
+"""An older file is written again, so that a clean-up, which removes unused files after a day, does not remove it."""
 _AT_ONCE = 8
 _NAME = re.compile(PICTURE_NAME)
 
 
-class Lying(NamedTuple):
-    """One file on the shelf: its name, the picture it belongs to, when it was put, its bytes."""
+class StoredFile(NamedTuple):
+    """One stored file: its name, the digest of its picture, when it was stored, and its size in bytes."""
 
     name: str
     digest: str
-    put_at: datetime
+    stored_at: datetime
     size: int
 
 
 class PictureStorage:
-    """The pictures at a URL: `file:///…` (the folder is made), `s3://bucket/prefix`. Opened when first needed.
+    """The pictures at a URL: `file:///…` (the folder is created) or `s3://bucket/prefix`. Opened at first use.
 
-    Credentials of a bucket come from where its provider's own tools look (`AWS_…`). Every method raises Unavailable
-    where the place cannot be reached or written to.
+    The credentials of a bucket are those of its provider's own tools (`AWS_…`). Every method raises Unavailable if the
+    storage cannot be read or written.
     """
 
     def __init__(self, url: str) -> None:
@@ -55,7 +55,7 @@ class PictureStorage:
         return self._opened
 
     def put(self, files: Mapping[str, bytes]) -> None:
-        """Put these files, by name; what lies there already is left."""
+        """Store these files by name; files that exist already are not changed."""
         with ThreadPoolExecutor(min(_AT_ONCE, max(1, len(files)))) as threads:
             list(threads.map(self._put, files, files.values()))
 
@@ -64,19 +64,19 @@ class PictureStorage:
             if not self._is_fresh(name, len(data)):
                 obstore.put(self._store, name, data, use_multipart=False)
                 if isinstance(self._store, LocalStore):
-                    (_folder(self.url) / name).chmod(0o644)  # the scan service and the proxy are other users
+                    (_folder(self.url) / name).chmod(0o644)  # the scan service and the proxy run as other users
         except (BaseError, OSError) as error:
             raise _away() from error
 
     def _is_fresh(self, name: str, size: int) -> bool:
         try:
-            found = obstore.head(self._store, name)
+            metadata = obstore.head(self._store, name)
         except (NotFoundError, FileNotFoundError):
             return False
-        return found["size"] == size and datetime.now(UTC) - found["last_modified"] < FRESH
+        return metadata["size"] == size and datetime.now(UTC) - metadata["last_modified"] < FRESH
 
     def get(self, name: str) -> bytes | None:
-        """One file; None where there is none of that name."""
+        """The content of one file, or None."""
         try:
             return bytes(obstore.get(self._store, name).bytes())
         except (NotFoundError, FileNotFoundError):
@@ -85,7 +85,7 @@ class PictureStorage:
             raise _away() from error
 
     def holds(self, picture: Picture) -> bool:
-        """Whether the picture is there; asked of its largest WebP."""
+        """Whether the picture is stored, judged by its largest WebP."""
         try:
             obstore.head(self._store, picture_name(picture.digest, picture.widths[-1], "webp"))
         except (NotFoundError, FileNotFoundError):
@@ -94,18 +94,18 @@ class PictureStorage:
             raise _away() from error
         return True
 
-    def listing(self) -> Iterator[Lying]:
-        """Every picture's files, in no order; whatever else lies there is passed over."""
+    def listing(self) -> Iterator[StoredFile]:
+        """All files of pictures, in any order; other files are ignored."""
         try:
             for chunk in obstore.list(self._store, chunk_size=1000):
-                for found in chunk:
-                    if match := _NAME.fullmatch(found["path"]):
-                        yield Lying(found["path"], match[1], found["last_modified"], found["size"])
+                for entry in chunk:
+                    if match := _NAME.fullmatch(entry["path"]):
+                        yield StoredFile(entry["path"], match[1], entry["last_modified"], entry["size"])
         except (BaseError, OSError) as error:
             raise _away() from error
 
-    def take_away(self, names: Iterable[str]) -> None:
-        """Remove these files; one that is gone already is no fault."""
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove these files; a missing file is not an error."""
         try:
             for name in names:
                 try:
@@ -137,7 +137,7 @@ def _away() -> Unavailable:
     return Unavailable(
         Text(
             "图片存放处（ZPCODE_PICTURES）无法访问或写入，未做任何更改；请检查设置、权限与磁盘空间后再试",
-            "where pictures are kept (ZPCODE_PICTURES) cannot be reached or written to, and nothing was changed; "
-            "check the setting, the rights and the room on the disk",
+            "the picture storage (ZPCODE_PICTURES) cannot be read or written; nothing was changed; "
+            "check the setting, the permissions and the free disk space",
         )
     )

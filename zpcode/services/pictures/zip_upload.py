@@ -1,7 +1,7 @@
-"""The ZIP beside a registry file: pictures by name, bounded, however it was made and whatever it claims.
+"""The ZIP with the pictures of an import: its files by name, with limits on number and size.
 
-Nothing is ever unpacked to disk, so a name in it is a word to compare and never a path. Names are compared under
-NFKC without regard to case: macOS writes them decomposed, Windows in Chinese writes GBK without saying so.
+Nothing is unpacked to disk: names are only compared and never used as paths. Names are compared in NFKC without regard
+to case: macOS writes decomposed names, and Chinese Windows writes GBK without declaring it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from zpcode.services.pictures.encode import MAX_BYTES, too_large
 MAX_ENTRIES: Final = 2000
 MAX_UNPACKED: Final = 500 * 10**6
 MAX_RATIO: Final = 200
-"""Unpacked to packed, of one entry above 1 MB."""
-_MAX_DIRECTORY = 2**20  # bytes: 2000 names of any length that is in use
+"""The greatest ratio of unpacked to packed size, for entries above 1 MB."""
+_MAX_DIRECTORY = 2**20  # bytes: enough for 2000 long names
 _END = struct.Struct("<10sHL6x")  # end of the central directory: …, entries, its bytes, …
 _LOCATOR = 20  # bytes of the ZIP64 end of central directory locator
 _UTF8 = 0x800
@@ -35,30 +35,30 @@ _WRONG = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError
 
 
 class ZipUpload:
-    """Pictures by name out of a ZIP; made by `opened`, read from any thread."""
+    """The pictures of a ZIP by name; made by `opened`. Any thread may read."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self._reading = Lock()
-        self._found: defaultdict[str, list[zipfile.ZipInfo]] = defaultdict(list)
-        for entry in _sound(archive):
+        self._entries: defaultdict[str, list[zipfile.ZipInfo]] = defaultdict(list)
+        for entry in _checked_files(archive):
             for name in _endings(_folded(_name(entry))):
-                self._found[name].append(entry)
+                self._entries[name].append(entry)
 
     def __contains__(self, name: str) -> bool:
-        return bool(self._found.get(_folded(name)))
+        return bool(self._entries.get(_folded(name)))
 
     def read(self, name: str) -> bytes:
-        """The file of that name, in whatever folder; with folders given, in those. Raises Refused, KeyError."""
-        entries = self._found.get(_folded(name))
+        """The content of the file with this name, with or without its folders. Raises Refused, KeyError."""
+        entries = self._entries.get(_folded(name))
         if not entries:
             raise KeyError(name)
         if len(entries) > 1:
-            places = "、".join(sorted(clean(_name(entry)) for entry in entries)[:4])
+            paths = "、".join(sorted(clean(_name(entry)) for entry in entries)[:4])
             raise refusal(
                 "ambiguous",
-                f"ZIP 中有多个同名文件（{places}），请连同文件夹一起填写",
-                f"several files of that name are in the ZIP ({places}); write the folder as well",
+                f"ZIP 中有多个同名文件（{paths}），请连同文件夹一起填写",
+                f"the ZIP has several files with this name ({paths}); write the folder too",
             )
         return self._read(entries[0])
 
@@ -78,9 +78,9 @@ class ZipUpload:
 
 @contextmanager
 def opened(file: IO[bytes]) -> Iterator[ZipUpload]:
-    """The album in a ZIP file that can be sought in. Raises Refused with one finding where it is not one to read."""
+    """Open a seekable ZIP file. Raises Refused with one finding if it cannot be read."""
     try:
-        _few_entries(file)
+        _check_directory(file)
         archive = zipfile.ZipFile(file)
     except _WRONG as error:
         raise _broken() from error
@@ -88,8 +88,8 @@ def opened(file: IO[bytes]) -> Iterator[ZipUpload]:
         yield ZipUpload(archive)
 
 
-def _few_entries(file: IO[bytes]) -> None:
-    """Before `zipfile` reads the directory, each entry of which costs memory: how long it says it is (APPNOTE, 4.3.16)."""
+def _check_directory(file: IO[bytes]) -> None:
+    """Check the declared size of the directory before `zipfile` reads it into memory (APPNOTE, 4.3.16)."""
     end = file.seek(0, SEEK_END)
     file.seek(max(0, end - _LOCATOR - _END.size - 2**16))
     tail = file.read()
@@ -97,15 +97,15 @@ def _few_entries(file: IO[bytes]) -> None:
     if at < 0 or len(tail) - at < _END.size:
         raise zipfile.BadZipFile
     if tail[max(0, at - _LOCATOR) : at].startswith(b"PK\x06\x07"):
-        raise _unusual()  # ZIP64: nothing within our bounds needs it
+        raise _unusual()  # ZIP64 is not needed within the limits
     _, count, size = _END.unpack_from(tail, at)
     if count > MAX_ENTRIES or size > _MAX_DIRECTORY:
         raise _too_many()
     file.seek(0)
 
 
-def _sound(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    """The entries that are files of somebody's, once all of them are within bounds."""
+def _checked_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Check all entries; return those that are files of the user."""
     entries = archive.infolist()
     if len(entries) > MAX_ENTRIES:
         raise _too_many()
@@ -117,34 +117,38 @@ def _sound(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         )
     for entry in entries:
         _check(entry)
-    return [entry for entry in entries if _is_somebodys(entry)]
+    return [entry for entry in entries if _is_user_file(entry)]
 
 
 def _check(entry: zipfile.ZipInfo) -> None:
     if entry.flag_bits & _ENCRYPTED:
-        raise refusal("zip_encrypted", "ZIP 加了密码，请去掉密码后再试", "the ZIP has a password; make it without one")
+        raise refusal(
+            "zip_encrypted", "ZIP 加了密码，请去掉密码后再试", "the ZIP has a password; create it without one"
+        )
     if entry.compress_type not in _METHODS:
         raise _unusual()
     if entry.file_size > max(10**6, MAX_RATIO * entry.compress_size):
         raise refusal(
-            "zip_bomb", "ZIP 的压缩比异常，已拒绝", "a file in the ZIP is compressed beyond reason; it is refused"
+            "zip_bomb",
+            "ZIP 的压缩比异常，已拒绝",
+            "the compression ratio of a file in the ZIP is abnormal; the ZIP is refused",
         )
     name = _name(entry).replace("\\", "/")
     if name.startswith("/") or ".." in name.split("/") or "\0" in entry.orig_filename or ":" in name[:3]:
         raise refusal(
             "zip_path",
             "ZIP 中的文件名含有指向外部的路径，已拒绝；请重新打包",
-            "a name in the ZIP leads out of it; it is refused: make the ZIP anew",
+            "a file name in the ZIP is a path outside of it; the ZIP is refused; create it again",
         )
 
 
-def _is_somebodys(entry: zipfile.ZipInfo) -> bool:
+def _is_user_file(entry: zipfile.ZipInfo) -> bool:
     name = _name(entry)
     return not (entry.is_dir() or name.startswith("__MACOSX/") or name.rpartition("/")[2].startswith("."))
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """An entry's name as its maker meant it: UTF-8 where it says so or can be read so, else GBK."""
+    """The name of an entry: UTF-8 if declared or valid, otherwise GBK."""
     if entry.flag_bits & _UTF8:
         return entry.filename
     raw = entry.filename.encode("cp437", "replace")
@@ -161,7 +165,7 @@ def _folded(name: str) -> str:
 
 
 def _endings(path: str) -> Iterator[str]:
-    """`a/b/c.jpg`, `b/c.jpg`, `c.jpg`: what a cell may say to mean this file; at most eight folders deep."""
+    """The names that a cell may use for a file: `a/b/c.jpg`, `b/c.jpg`, `c.jpg`; at most eight steps."""
     steps = path.split("/")
     for start in range(max(0, len(steps) - 8), len(steps)):
         yield "/".join(steps[start:])
@@ -171,7 +175,7 @@ def _broken() -> Refused:
     return refusal(
         "zip_broken",
         "图片 ZIP 已损坏或不是 ZIP 文件，请重新打包",
-        "the ZIP with the pictures is damaged, or no ZIP at all; make it anew",
+        "the file with the pictures is damaged or not a ZIP; create it again",
     )
 
 
@@ -179,7 +183,7 @@ def _unusual() -> Refused:
     return refusal(
         "zip_method",
         "ZIP 使用了少见的打包方式，请用系统自带的“压缩”重新打包",
-        "the ZIP is made in an unusual way; make it anew with what your system brings",
+        "the ZIP uses an unusual method; create it again with the tools of your system",
     )
 
 

@@ -25,22 +25,22 @@ from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.store.registry import records as store
 from zpcode.wire import calendar
 
-_AUDITED_CHANGES = 1000  # in full in the audit log; of the rest the file's hash tells
+_AUDITED_CHANGES = 1000  # the audit log has this many changes in full, and the hash of the file
 _LISTED: Final = frozenset(sheet.plural for sheet in SHEETS if sheet.listed)
 
 
-def read_draft(data: bytes, today: date) -> tuple[reader.Draft, reader.ImportFindings]:
-    """A registry file's records, and what is wrong with single cells. Raises ImportRefused where it is no registry file."""
+def read_file(data: bytes, today: date) -> tuple[reader.FileRecords, reader.ImportFindings]:
+    """The records of a registry file, and the findings about its cells. Raises ImportRefused for another kind of file."""
     findings = reader.ImportFindings()
     try:
-        form = document if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"["} else workbook
-        rows = form.rows(data, findings)
+        file_reader = document if data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in {b"{", b"["} else workbook
+        rows = file_reader.rows(data, findings)
     except Refused as refused:
         raise ImportRefused(refused.text, (*findings.all(), *refused.findings)) from refused
-    draft = reader.draft(rows, findings, today)
+    file = reader.read_rows(rows, findings, today)
     if not rows and not findings.items:
-        findings.add("empty", "文件中没有任何记录", "there is not one record in the file")
-    return draft, findings
+        findings.add("empty", "文件中没有任何记录", "there are no records in the file")
+    return file, findings
 
 
 def import_registry(
@@ -52,25 +52,25 @@ def import_registry(
     dry_run: bool = False,
     pictures: import_.ImportPictures | None = None,
 ) -> ImportReport:
-    """Bring in a registry file, .xlsx or JSON, with the pictures it names: everything or nothing.
+    """Import a registry file (.xlsx or JSON) with the pictures that it names: everything or nothing.
 
-    Checks it against itself and the registry, writes what is new or changed, an audit entry, and the cards
-    of all products it reaches. With `dry_run` all is done and rolled back. Without `pictures` every picture it
-    names has to be known already. Raises ImportRefused with every finding, Unavailable without a database, or
-    without the place for pictures.
+    Checks the file and the resulting registry; then writes new and changed records, an audit entry, and the cards of all
+    affected products. With `dry_run` everything is rolled back. Without `pictures` every picture that the file names must
+    be stored already. Raises ImportRefused with every finding, and Unavailable if the database or the picture storage
+    cannot be reached.
     """
     today = calendar.today(now)
-    draft, findings = read_draft(data, today)
-    prints = _prints(engine, draft, pictures, keep=not dry_run and not findings.items)
+    file, findings = read_file(data, today)
+    encoded = _encode_pictures(engine, file, pictures, keep=not dry_run and not findings.items)
     with transaction(engine) as connection:
         store.lock_imports(connection)
-        known = _known(connection, draft.registry)
-        reader.complete(draft, known)
-        import_.assign(draft, known, prints, findings)
-        consistency.check(consistency.Checker(draft, known, merged(known, draft.registry), findings), today)
+        stored = _stored(connection, file.registry)
+        reader.fill_missing_columns(file, stored)
+        import_.assign(file, stored, encoded, findings)
+        consistency.check(consistency.Checker(file, stored, merged(stored, file.registry), findings), today)
         if findings.items:
             raise _refused(findings)
-        report = _write(connection, known, draft.registry, now, dry_run=dry_run)
+        report = _write(connection, stored, file.registry, now, dry_run=dry_run)
         if dry_run:
             connection.rollback()
         elif report.changes or report.cards:
@@ -81,16 +81,16 @@ def import_registry(
     return report
 
 
-def _prints(
-    engine: Engine, draft: reader.Draft, source: import_.ImportPictures | None, *, keep: bool
-) -> import_.Prints:
-    """The file's pictures, encoded before the transaction, because encoding takes long and locks would wait."""
-    names = import_.named(draft.registry.products.values())
-    if source is None or not names:
-        return import_.Prints()
+def _encode_pictures(
+    engine: Engine, file: reader.FileRecords, pictures: import_.ImportPictures | None, *, keep: bool
+) -> import_.EncodedPictures:
+    """The pictures of the file. They are encoded before the transaction, because encoding takes long."""
+    names = import_.file_names(file.registry.products.values())
+    if pictures is None or not names:
+        return import_.EncodedPictures()
     with transaction(engine) as connection:
-        known = store.stored_pictures(connection, draft.registry.products)
-    return import_.prints(names, source, known, keep=keep)
+        stored = store.stored_pictures(connection, file.registry.products)
+    return import_.encode_pictures(names, pictures, stored, keep=keep)
 
 
 def _refused(findings: reader.ImportFindings) -> ImportRefused:
@@ -104,8 +104,8 @@ def _refused(findings: reader.ImportFindings) -> ImportRefused:
     )
 
 
-def _known(connection: Connection, file: Registry) -> Registry:
-    """What the registry holds of everything the file can touch: two rounds, however large the file."""
+def _stored(connection: Connection, file: Registry) -> Registry:
+    """The stored records that the file may affect. The number of statements does not depend on the size of the file."""
     gtins = {*file.products, *file.indicators, *file.commitments, *file.claims}
     gtins |= {one.gtin for one in file.recognitions.values()}
     gtins |= store.reached_by(connection, "recognitions", file.recognitions)
@@ -113,25 +113,25 @@ def _known(connection: Connection, file: Registry) -> Registry:
     return store.load(connection, gtins, file)
 
 
-def _write(connection: Connection, known: Registry, file: Registry, now: datetime, *, dry_run: bool) -> ImportReport:
-    counts, changed = changes(known, file)
+def _write(connection: Connection, stored: Registry, file: Registry, now: datetime, *, dry_run: bool) -> ImportReport:
+    counts, changed = changes(stored, file)
     touched: defaultdict[str, set[str]] = defaultdict(set)
     for change in changed:
         touched[change.entity].add(change.key.partition("#")[0] if change.entity in _LISTED else change.key)
-    former = [known.standards[one.key] for one in changed if one.entity == "standards" and one.kind == CHANGED]
+    former = [stored.standards[one.key] for one in changed if one.entity == "standards" and one.kind == CHANGED]
     store.keep_versions(connection, former, now)
     for sheet in SHEETS:
         records: dict[str, Any] = getattr(file, sheet.plural)
-        wanted = {key: record for key, record in records.items() if key in touched[sheet.plural]}
+        changed_records = {key: record for key, record in records.items() if key in touched[sheet.plural]}
         if sheet.listed:
-            store.replace_lists(connection, sheet.plural, wanted)
+            store.replace_lists(connection, sheet.plural, changed_records)
         else:
-            store.save(connection, sheet.plural, wanted.values(), now)
+            store.save(connection, sheet.plural, changed_records.values(), now)
     gtins = {gtin for plural, keys in touched.items() for gtin in store.reached_by(connection, plural, keys)}
-    audit.lock(connection)  # before the card head, as everywhere: else an import and a decision wait for each other
+    audit.lock(connection)  # before the card head, as everywhere; otherwise an import and a decision could deadlock
     cards = write_cards(connection, gtins, calendar.today(now), dry_run=dry_run)
     if not dry_run:
-        notices.write(connection)  # they name products, enterprises and standards
+        notices.write(connection)  # notices name products, enterprises and standards
     return ImportReport(dry_run, counts, changed, cards)
 
 

@@ -1,4 +1,4 @@
-"""How a product looks: its picture and its brand's mark, one at a time, as its enterprise sends them."""
+"""The picture of a product and the mark of its brand: stored or removed one at a time by the enterprise."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zpcode.wire import calendar
 from zpcode.wire.card import Picture
 
 WAITING: Final = 8
-"""Pictures under way or waiting to be, in this process; whoever comes then is asked to come again."""
+"""The most pictures in this process that are being encoded or wait for it; further requests are refused as busy."""
 _waiting = BoundedSemaphore(WAITING)
 
 
@@ -34,38 +34,38 @@ class Which(enum.StrEnum):
 
     @property
     def column(self) -> str:
-        """The registry's field that names its file."""
+        """The field of the registry with its file name."""
         return "image" if self is Which.PICTURE else "mark"
 
 
-def place(
-    engine: Engine, shelf: PictureStorage, gtin: str, which: Which, data: bytes, *, caller: Caller, now: datetime
+def put(
+    engine: Engine, storage: PictureStorage, gtin: str, which: Which, data: bytes, *, caller: Caller, now: datetime
 ) -> Picture:
-    """Give a product a picture, from a file as `pictures.develop` takes it; the same file again changes nothing.
+    """Store a product's picture from a file (see `encode.encode_picture`). The same file again changes nothing.
 
-    The name of a file that a registry file gave it stays: an import without a ZIP leaves this picture, one with a
-    file of that name replaces it. Raises NotFound, Forbidden, Refused, Unavailable.
+    The file name from the registry file stays as it is: an import without a ZIP keeps this picture, and an import whose
+    ZIP has a file with that name replaces it. Raises NotFound, Forbidden, Refused, Unavailable.
     """
     _check(engine, gtin, caller)
-    made = _developed(data)
-    shelf.put(made.files)
-    _write(engine, gtin, which, StoredPicture(encode.source_of(data), made.picture), caller=caller, now=now)
-    return made.picture
+    encoded = _encode(data)
+    storage.put(encoded.files)
+    _write(engine, gtin, which, StoredPicture(encode.source_of(data), encoded.picture), caller=caller, now=now)
+    return encoded.picture
 
 
 def remove(engine: Engine, gtin: str, which: Which, *, caller: Caller, now: datetime) -> None:
-    """Show a product without this picture; where it has none, nothing changes. Raises NotFound, Forbidden, Unavailable."""
+    """Remove a picture from a product; without a picture nothing changes. Raises NotFound, Forbidden, Unavailable."""
     _check(engine, gtin, caller)
     _write(engine, gtin, which, None, caller=caller, now=now)
 
 
-def _developed(data: bytes) -> encode.EncodedPicture:
-    """The picture, where not too many wait for theirs: each holds one of the forty threads everybody's requests need."""
+def _encode(data: bytes) -> encode.EncodedPicture:
+    """Encode a picture, unless too many requests wait: each occupies one of the forty threads for all requests."""
     if not _waiting.acquire(blocking=False):
         raise busy()
     try:
-        with PictureDecoder() as darkroom:
-            return darkroom.develop(data)
+        with PictureDecoder() as decoder:
+            return decoder.encode(data)
     finally:
         _waiting.release()
 
@@ -76,23 +76,23 @@ def _check(engine: Engine, gtin: str, caller: Caller) -> None:
 
 
 def _write(
-    engine: Engine, gtin: str, which: Which, developed: StoredPicture | None, *, caller: Caller, now: datetime
+    engine: Engine, gtin: str, which: Which, picture: StoredPicture | None, *, caller: Caller, now: datetime
 ) -> None:
     with transaction(engine) as connection:
         store.lock_imports(connection)
-        known = store.load(connection, [gtin]).products.get(gtin)
-        if known is None:
+        product = store.load(connection, [gtin]).products.get(gtin)
+        if product is None:
             raise NotFound(Text(f"没有产品 {gtin}", f"there is no product {gtin}"))
-        before = getattr(known, f"{which.column}_developed")
-        if before == developed:
+        before = getattr(product, f"{which.column}_developed")
+        if before == picture:
             return
-        detail = {"which": which.value, "old": _digest(before), "new": _digest(developed)}
+        detail = {"which": which.value, "old": _digest(before), "new": _digest(picture)}
         audit.append(
             connection, at=now, actor=caller.name, action="product.picture", object_=f"product:{gtin}", detail=detail
         )
-        store.set_picture(connection, gtin, which.column, developed, now)
+        store.set_picture(connection, gtin, which.column, picture, now)
         write_cards(connection, [gtin], calendar.today(now))
 
 
-def _digest(developed: StoredPicture | None) -> str:
-    return "" if developed is None else developed.picture.digest
+def _digest(picture: StoredPicture | None) -> str:
+    return "" if picture is None else picture.picture.digest

@@ -35,21 +35,21 @@ from zpcode.wire.card import BatchCard, Timeline, batch_key, item_key, standing_
 from zpcode.wire.vocabulary import Scope
 
 MAX_CARD_BYTES: Final = 256 * 1024
-_LATEST: Final = 2**63 - 1  # stands in for the number the database will give: above all that are there
+_LATEST: Final = 2**63 - 1  # placeholder for the number that the database will assign; above all others
 
 
 class Projected(NamedTuple):
-    """A recorded decision, and whether Redis has its cards already."""
+    """A recorded decision, and whether its cards are already in Redis."""
 
     change: StatusChange
     projected: bool
 
 
 def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datetime) -> StatusChange:
-    """Decide. The latest decision about a target, asked for again word for word, is returned as `repeated`.
+    """Record a decision. A request that repeats the latest decision word for word returns that one, as `repeated`.
 
-    Raises Forbidden (who may do what, a higher level's decision), Refused with every finding, NotFound
-    (no such target, or not within reach), Conflict (nothing to restore, too many ranges), Unavailable.
+    Raises Forbidden (not permitted, or a higher level's decision), Refused with every finding, NotFound (no such target,
+    or not within reach), Conflict (nothing to restore, too many ranges), Unavailable.
     """
     actor = rules.actor_of(caller)
     rules.permit(request, actor)
@@ -58,18 +58,18 @@ def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datet
     with transaction(engine) as connection:
         resolved = resolve_target.to_decide(connection, target, caller)
         earlier = status.history(connection, resolved.about.scope, resolved.about.target)
-        now = max([now, *(one.created_at for one in earlier)])  # another process's clock may be ahead of ours
-        draft = records.draft(request, resolved.about, caller, now)
-        if (same := records.repeated(earlier, draft, request)) is not None:
+        now = max([now, *(one.created_at for one in earlier)])  # the clock of another process may be ahead
+        new = records.new_record(request, resolved.about, caller, now)
+        if (same := records.repeated(earlier, new, request)) is not None:
             return replace(same, repeated=True)
-        draft = records.with_lift(earlier, draft)
-        made = [*earlier, replace(draft, id=_LATEST)]
-        timelines.check_pending([records.decision(one) for one in made], now)
-        written = _cards(connection, resolved, made)
-        audit.lock(connection)  # from here on everybody else waits: what takes long is done
-        decided = status.add(connection, draft, caller.name)
+        new = records.with_lift(earlier, new)
+        decisions = [*earlier, replace(new, id=_LATEST)]
+        timelines.check_pending([records.decision(one) for one in decisions], now)
+        written = _cards(connection, resolved, decisions)
+        audit.lock(connection)  # other writers wait from here on, so everything slow is done before
+        decided = status.add(connection, new, caller.name)
         _audit(connection, decided, caller)
-        if any(one.notice for one in made):  # the decision is a notice, or may have ended one
+        if any(one.notice for one in decisions):  # the new decision is a notice, or may end one
             written |= encoded_card(connection)
         cards.put_cards(connection, written)
         return decided
@@ -78,24 +78,24 @@ def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datet
 def change_and_project(
     engine: Engine, redis: AnyRedis | None, request: StatusRequest, *, caller: Caller, now: datetime
 ) -> Projected:
-    """Decide, commit, then copy the cards to Redis. Raises as `change` does.
+    """Record and commit a decision, then copy its cards to Redis. Raises as `change`.
 
-    A Redis that does not answer undoes nothing.
+    If Redis does not answer, the decision is still recorded, and the worker copies the cards later.
     """
-    made = change(engine, request, caller=caller, now=now)
+    decided = change(engine, request, caller=caller, now=now)
     if redis is None:
-        return Projected(made, projected=False)
+        return Projected(decided, projected=False)
     try:
         catch_up(engine, redis, fill=False)
     except Unavailable:
-        return Projected(made, projected=False)
-    return Projected(made, projected=True)
+        return Projected(decided, projected=False)
+    return Projected(decided, projected=True)
 
 
 def history(engine: Engine, scope: Scope, target: str, caller: Caller) -> list[StatusChange]:
-    """Every decision about one target in the order they were made; at scope range, all ranges of the batch.
+    """All decisions about one target in the order they were made; at scope range, about all ranges of the batch.
 
-    Those about standards and keys are open to every caller. Raises Refused, NotFound, Unavailable.
+    Every caller may read decisions about standards and keys. Raises Refused, NotFound, Unavailable.
     """
     parsed = parse_target(scope, target)
     with transaction(engine) as connection:
@@ -110,35 +110,35 @@ def feed(engine: Engine, after: int, limit: int, caller: Caller) -> list[StatusC
 
 
 def notices(engine: Engine, after: int, limit: int) -> list[StatusChange]:
-    """Public notices: decisions of regulators and the operator that carry a notice number, as `feed`."""
+    """Published decisions (of regulators and the operator, with a notice number), paged as in `feed`."""
     with transaction(engine) as connection:
         return status.notices(connection, after, page_size(limit))
 
 
-def _audit(connection: Connection, made: StatusChange, caller: Caller) -> None:
+def _audit(connection: Connection, decision: StatusChange, caller: Caller) -> None:
     audit.append(
         connection,
-        at=made.created_at,
+        at=decision.created_at,
         actor=caller.name,
-        action=f"status.{made.action}",
-        object_=f"{made.scope}:{made.target}",
-        detail=records.audit_detail(made),
+        action=f"status.{decision.action}",
+        object_=f"{decision.scope}:{decision.target}",
+        detail=records.audit_detail(decision),
     )
 
 
-def _cards(connection: Connection, resolved: ResolvedTarget, made: list[StatusChange]) -> dict[str, bytes]:
-    """The cards that all decisions about a target give, the new one being the last of `made`."""
+def _cards(connection: Connection, resolved: ResolvedTarget, decisions: list[StatusChange]) -> dict[str, bytes]:
+    """The cards that result from all decisions about a target."""
     batch, scope = resolved.batch, resolved.about.scope
     if batch is None:
-        return {standing_key(scope, resolved.about.target): _encoded(standing(made))}
+        return {standing_key(scope, resolved.about.target): _encoded(standing(decisions))}
     key = batch_key(batch.number)
     card = stored_card(connection, key, BatchCard) or new_batch_card(batch)
-    body = _encoded(with_decisions(card, scope, made))
+    body = _encoded(with_decisions(card, scope, decisions))
     if scope is Scope.RANGE:
         _check_size(body)
     if resolved.index is None:
         return {key: body}
-    return {item_key(batch.number, resolved.index): _encoded(standing(made)), key: body}
+    return {item_key(batch.number, resolved.index): _encoded(standing(decisions)), key: body}
 
 
 def _encoded(card: BatchCard | Timeline) -> bytes:
@@ -149,6 +149,6 @@ def _check_size(body: bytes) -> None:
     if len(body) > MAX_CARD_BYTES:
         text = Text(
             "该批次各号段的说明过长；请缩短公开说明，或改用整批",
-            "the ranges of this batch say too much; shorten their public notes, or decide on the batch",
+            "the notes of the ranges of this batch are too long; shorten the public notes, or decide about the batch",
         )
         raise Conflict(text, (Finding("card-too-large", text),))

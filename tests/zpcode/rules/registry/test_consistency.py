@@ -13,7 +13,7 @@ from zpcode.errors import Finding
 from zpcode.rules.cards import current_recognition
 from zpcode.rules.registry import consistency
 from zpcode.rules.registry.records import Recognition, Registry
-from zpcode.services.registry.importing import read_draft
+from zpcode.services.registry.importing import read_file
 
 TODAY = date(2026, 11, 21)
 Content = dict[str, list[dict[str, Any]]]
@@ -21,7 +21,7 @@ Content = dict[str, list[dict[str, Any]]]
 
 def findings(content: Content) -> list[Finding]:
     """All that is wrong with a registry, checked against an empty one."""
-    draft, found = read_draft(as_json(content), TODAY)
+    draft, found = read_file(as_json(content), TODAY)
     consistency.check(consistency.Checker(draft, Registry(), draft.registry, found), TODAY)
     return list(found.all())
 

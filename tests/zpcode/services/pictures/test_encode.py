@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from tests.support.pictures import drawn, encoded, jpeg
-from zpcode.services.pictures.encode import WIDTHS, EncodedPicture, develop
+from zpcode.services.pictures.encode import WIDTHS, EncodedPicture, encode_picture
 from zpcode.wire.card import picture_name
 
 
@@ -40,7 +40,7 @@ def _halves(left: str, right: str, size: tuple[int, int] = (400, 300)) -> Image.
 
 
 def test_it_comes_in_every_width_that_it_has_in_both_forms() -> None:
-    developed = develop(jpeg(1200, 900))
+    developed = encode_picture(jpeg(1200, 900))
     picture = developed.picture
     assert (picture.width, picture.height, picture.widths) == (960, 720, WIDTHS)
     assert set(developed.files) == {
@@ -56,13 +56,13 @@ def test_it_comes_in_every_width_that_it_has_in_both_forms() -> None:
     ("width", "widths"), [(960, (160, 320, 640, 960)), (959, (160, 320, 640)), (160, (160,)), (100, (100,))]
 )
 def test_it_is_never_enlarged(width: int, widths: tuple[int, ...]) -> None:
-    picture = develop(jpeg(width, 120)).picture
+    picture = encode_picture(jpeg(width, 120)).picture
     assert picture.widths == widths
     assert picture.width == widths[-1]
 
 
 def test_its_name_is_its_content() -> None:
-    one, again, other = develop(jpeg()), develop(jpeg()), develop(jpeg(seed=2))
+    one, again, other = encode_picture(jpeg()), encode_picture(jpeg()), encode_picture(jpeg(seed=2))
     assert one == again
     digest = one.picture.digest
     assert digest == hashlib.sha256(one.files[picture_name(digest, 320, "webp")]).hexdigest()[:32]
@@ -79,7 +79,7 @@ def test_its_name_is_its_content() -> None:
 def test_whatever_it_was_it_comes_out_as_plain_rgb(width: int, height: int, form: tuple[str, str], seed: int) -> None:
     source = drawn(width, height, seed=seed)
     source = source.convert("I").convert("I;16") if form[1] == "I;16" else source.convert(form[1])
-    developed = develop(encoded(source, form[0]))
+    developed = encode_picture(encoded(source, form[0]))
     for name, data in developed.files.items():
         with Image.open(BytesIO(data)) as image:
             image.load()
@@ -98,7 +98,7 @@ def test_whatever_it_was_it_comes_out_as_plain_rgb(width: int, height: int, form
 def test_it_is_turned_as_the_camera_was_held(orientation: int, red_at: tuple[float, float]) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    image = _largest(develop(encoded(_halves("red", "blue"), exif=exif, quality=95)))
+    image = _largest(encode_picture(encoded(_halves("red", "blue"), exif=exif, quality=95)))
     assert (image.width > image.height) == (orientation < 5)
     assert _near(_color(image, *red_at), (254, 0, 0))
     assert _near(_color(image, 1 - red_at[0], 1 - red_at[1]), (0, 0, 254))
@@ -117,7 +117,7 @@ def test_where_and_with_what_it_was_taken_is_gone() -> None:
     notes.add_text("Author", "SECRETAUTHOR")
     for source in (data, encoded(drawn(), "PNG", pnginfo=notes), encoded(drawn(), "WEBP", exif=exif, xmp=b"SECRETXMP")):
         assert b"SECRET" in source
-        for out in develop(source).files.values():
+        for out in encode_picture(source).files.values():
             assert b"SECRET" not in out
             assert b"ICC" not in out
 
@@ -125,14 +125,14 @@ def test_where_and_with_what_it_was_taken_is_gone() -> None:
 def test_what_hides_behind_or_in_a_picture_does_not_come_out() -> None:
     html = b"<html><script>alert(1)</script></html>"
     for data in (jpeg() + html, encoded(drawn(), comment=html), encoded(drawn(), "PNG") + html):
-        assert all(b"script" not in out for out in develop(data).files.values())
+        assert all(b"script" not in out for out in encode_picture(data).files.values())
 
 
 def test_colours_of_another_profile_are_converted() -> None:
     """A profile with red and blue swapped: a reader that dropped it would show the other colour."""
     swapped = _swapped_srgb()
-    with_profile = develop(encoded(Image.new("RGB", (200, 200), "red"), "PNG", icc_profile=swapped))
-    without = develop(encoded(Image.new("RGB", (200, 200), "red"), "PNG"))
+    with_profile = encode_picture(encoded(Image.new("RGB", (200, 200), "red"), "PNG", icc_profile=swapped))
+    without = encode_picture(encoded(Image.new("RGB", (200, 200), "red"), "PNG"))
     assert _near(_color(_largest(without), 0.5, 0.5), (254, 0, 0))
     assert _near(_color(_largest(with_profile), 0.5, 0.5), (0, 0, 254), by=20)
 
@@ -149,7 +149,7 @@ def _swapped_srgb() -> bytes:
 
 @pytest.mark.parametrize("profile", [b"", b"rubbish" * 40])
 def test_a_broken_profile_is_no_reason_to_refuse(profile: bytes) -> None:
-    image = _largest(develop(encoded(_halves("red", "blue"), "PNG", icc_profile=profile)))
+    image = _largest(encode_picture(encoded(_halves("red", "blue"), "PNG", icc_profile=profile)))
     assert _near(_color(image, 0.1, 0.5), (254, 0, 0))
 
 
@@ -158,13 +158,13 @@ def test_what_is_transparent_is_white() -> None:
     clear.paste((0, 0, 255, 255), (0, 0, 100, 200))
     for data in (encoded(clear, "PNG"), encoded(clear, "WEBP", lossless=True)):
         for form in ("webp", "jpg"):
-            image = _largest(develop(data), form)
+            image = _largest(encode_picture(data), form)
             assert _near(_color(image, 0.9, 0.5), (255, 255, 255))
             assert _near(_color(image, 0.1, 0.5), (0, 0, 254))
 
 
 def test_sixteen_bits_of_grey_are_not_all_white() -> None:
-    image = _largest(develop(encoded(Image.new("I;16", (200, 200), 0x8000), "PNG")))
+    image = _largest(encode_picture(encoded(Image.new("I;16", (200, 200), 0x8000), "PNG")))
     assert _near(_color(image, 0.5, 0.5), (128, 128, 128))
 
 
@@ -172,12 +172,12 @@ def test_sixteen_bits_of_grey_are_not_all_white() -> None:
 def test_of_an_animation_the_first_frame_is_shown(form: str) -> None:
     frames = [Image.new("RGB", (200, 200), color) for color in ("red", "blue", "lime")]
     data = encoded(frames[0], form, save_all=True, append_images=frames[1:], duration=100)
-    assert _near(_color(_largest(develop(data)), 0.5, 0.5), (254, 0, 0))
+    assert _near(_color(_largest(encode_picture(data)), 0.5, 0.5), (254, 0, 0))
 
 
 def test_a_large_photograph_is_taken() -> None:
     """Forty megapixels, as telephones make them; only what will be seen is decoded."""
-    developed = develop(encoded(Image.new("RGB", (8000, 5000), "teal"), quality=30))
+    developed = encode_picture(encoded(Image.new("RGB", (8000, 5000), "teal"), quality=30))
     assert (developed.picture.width, developed.picture.height) == (960, 600)
 
 
@@ -188,5 +188,5 @@ def test_the_demo_s_pictures_weigh_little() -> None:
     named = {name for one in registry["products"] for name in (one["image"], one["mark"])}
     assert named == {one.name for one in folder.joinpath("pictures").iterdir()}
     for name in [*sorted(named)[::6], "scarf.webp"]:
-        developed = develop(folder.joinpath("pictures", name).read_bytes())
+        developed = encode_picture(folder.joinpath("pictures", name).read_bytes())
         assert len(developed.files[picture_name(developed.picture.digest, 320, "webp")]) < 15_000, name

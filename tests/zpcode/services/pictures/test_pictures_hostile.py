@@ -17,7 +17,7 @@ from tests.support.pictures import drawn, encoded, jpeg
 from zpcode.errors import Refused, Unavailable
 from zpcode.services.pictures import decoder
 from zpcode.services.pictures.decoder import PictureDecoder
-from zpcode.services.pictures.encode import MAX_BYTES, MAX_SIDE, develop
+from zpcode.services.pictures.encode import MAX_BYTES, MAX_SIDE, encode_picture
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -107,7 +107,7 @@ def room() -> Iterator[PictureDecoder]:
 def test_it_is_refused_with_its_reason(room: PictureDecoder, name: str) -> None:
     data, reason = FILES[name]
     with pytest.raises(Refused) as refused:
-        room.develop(data)
+        room.encode(data)
     assert refused.value.reasons == (reason,)
     (finding,) = refused.value.findings
     assert finding.text.zh
@@ -117,23 +117,23 @@ def test_it_is_refused_with_its_reason(room: PictureDecoder, name: str) -> None:
 def test_after_all_of_them_a_right_one_is_developed(room: PictureDecoder) -> None:
     for data, _ in FILES.values():
         with pytest.raises(Refused):
-            room.develop(data)
-    assert room.develop(jpeg()) == develop(jpeg())
+            room.encode(data)
+    assert room.encode(jpeg()) == encode_picture(jpeg())
 
 
 def test_the_form_goes_by_the_content_and_what_is_refused_is_named() -> None:
     with pytest.raises(Refused) as refused:
-        develop(FILES["heic"][0])
+        encode_picture(FILES["heic"][0])
     assert "HEIC" in refused.value.findings[0].text.zh
     with pytest.raises(Refused) as refused:
-        develop(SVG)
+        encode_picture(SVG)
     assert "SVG" in refused.value.findings[0].text.en
 
 
 def _outcome(room: PictureDecoder, data: bytes) -> str:
     """The reason a file is refused with, or `a picture` of 160 pixels."""
     try:
-        made = room.develop(data)
+        made = room.encode(data)
     except Refused as refused:
         return refused.reasons[0]
     return "a picture" if made.files else "nothing"
@@ -170,7 +170,7 @@ def test_a_decoder_that_fails_in_the_worst_way_takes_nobody_along(monkeypatch: p
             code = (
                 "import sys\nfrom zpcode.services.pictures import child\n"
                 f"def deed(data):\n    {deed}\n"
-                "child.develop = deed\nchild.confine()\nchild.serve(sys.stdin.buffer, sys.stdout.buffer)\n"
+                "child.encode_picture = deed\nchild.confine()\nchild.serve(sys.stdin.buffer, sys.stdout.buffer)\n"
             )
             command = [command[0], "-P", "-s", "-c", code]
         return started(command, **options)
@@ -178,11 +178,11 @@ def test_a_decoder_that_fails_in_the_worst_way_takes_nobody_along(monkeypatch: p
     monkeypatch.setattr(subprocess, "Popen", start)
     with room:
         with pytest.raises(Refused) as refused:
-            room.develop(jpeg())
+            room.encode(jpeg())
         assert refused.value.reasons == ("cannot_be_decoded",)
         spoilt[0] = False
         room._seconds = 30.0
-        assert room.develop(jpeg()).files
+        assert room.encode(jpeg()).files
 
 
 def _child(room: PictureDecoder) -> decoder._Child:
@@ -196,7 +196,7 @@ def _child(room: PictureDecoder) -> decoder._Child:
 def test_a_child_knows_no_secret_and_writes_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZPCODE_DATABASE_URL", "postgresql://secret")
     with PictureDecoder() as room:
-        room.develop(jpeg())
+        room.encode(jpeg())
         process = Path("/proc") / str(_child(room)._process.pid)
         environment, limits = (process / "environ").read_bytes(), (process / "limits").read_text()
     assert b"ZPCODE" not in environment
@@ -206,9 +206,9 @@ def test_a_child_knows_no_secret_and_writes_no_file(monkeypatch: pytest.MonkeyPa
 
 def test_one_child_does_for_one_picture_after_the_other_and_ends_with_the_room() -> None:
     with PictureDecoder() as room:
-        room.develop(jpeg())
+        room.encode(jpeg())
         child = _child(room)
-        room.develop(jpeg(seed=2))
+        room.encode(jpeg(seed=2))
         assert _child(room) is child
     assert child._process.poll() is not None
 
@@ -216,17 +216,17 @@ def test_one_child_does_for_one_picture_after_the_other_and_ends_with_the_room()
 def test_who_waits_too_long_is_told_so_and_an_idle_room_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder, "_WAIT_SECONDS", 0.05)
     with PictureDecoder() as idle, PictureDecoder() as other:
-        idle.develop(jpeg())
-        assert other.develop(jpeg()).files
+        idle.encode(jpeg())
+        assert other.encode(jpeg()).files
         for _ in range(decoder.CHILDREN):
-            decoder._seats.acquire()
+            decoder._slots.acquire()
         try:
             with pytest.raises(Unavailable):
-                other.develop(jpeg())
+                other.encode(jpeg())
         finally:
             for _ in range(decoder.CHILDREN):
-                decoder._seats.release()
-        assert other.develop(jpeg()).files
+                decoder._slots.release()
+        assert other.encode(jpeg()).files
 
 
 def test_pixels_are_never_decoded_before_the_size_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,5 +237,5 @@ def test_pixels_are_never_decoded_before_the_size_is_known(monkeypatch: pytest.M
     for name, (data, reason) in FILES.items():
         if reason == "too_many_pixels":
             with pytest.raises(Refused) as refused:
-                develop(data)
+                encode_picture(data)
             assert refused.value.reasons == (reason,), name

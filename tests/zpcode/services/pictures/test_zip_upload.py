@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.pictures import zipped
 from zpcode.errors import ImportRefused, Refused
-from zpcode.services.pictures.import_ import supplied
+from zpcode.services.pictures.import_ import open_pictures
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.services.pictures.zip_upload import MAX_ENTRIES, ZipUpload, opened
 
@@ -162,6 +162,6 @@ def test_a_zip_cut_anywhere_is_refused() -> None:
 
 
 def test_an_import_is_told_that_it_is_the_zip() -> None:
-    with pytest.raises(ImportRefused) as refused, supplied(PictureStorage("file:///nowhere"), BytesIO(b"no")):
+    with pytest.raises(ImportRefused) as refused, open_pictures(PictureStorage("file:///nowhere"), BytesIO(b"no")):
         pass
     assert [(one.where, one.reason) for one in refused.value.findings] == [("ZIP", "zip_broken")]

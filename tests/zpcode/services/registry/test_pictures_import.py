@@ -20,9 +20,9 @@ from zpcode.cli.registry import app as registry_app
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import ImportRefused, Unavailable
 from zpcode.rules.registry.changes import ImportReport
-from zpcode.services.pictures.clean_up import look, names, take_away
+from zpcode.services.pictures.clean_up import clean_up, compare, names
 from zpcode.services.pictures.decoder import PictureDecoder
-from zpcode.services.pictures.import_ import supplied
+from zpcode.services.pictures.import_ import open_pictures
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.services.registry.importing import import_registry
 from zpcode.store import cards
@@ -41,8 +41,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shelf(folder: Path) -> PictureStorage:
-    """The shelf there."""
+def storage(folder: Path) -> PictureStorage:
+    """The storage there."""
     return PictureStorage(folder.as_uri())
 
 
@@ -55,7 +55,7 @@ def content(image: str = "", mark: str = "") -> dict[str, list[dict[str, Any]]]:
 
 def bring_in(
     engine: Engine,
-    shelf: PictureStorage,
+    storage: PictureStorage,
     data: bytes,
     files: Mapping[str, bytes] | None,
     now: datetime,
@@ -63,7 +63,7 @@ def bring_in(
     dry_run: bool = False,
 ) -> ImportReport:
     """Import a registry file, with a ZIP or without."""
-    with supplied(shelf, None if files is None else zipped(files)) as pictures:
+    with open_pictures(storage, None if files is None else zipped(files)) as pictures:
         return import_registry(engine, data, actor="cli:test", now=now, dry_run=dry_run, pictures=pictures)
 
 
@@ -82,19 +82,19 @@ def picture(engine: Engine) -> Picture:
 
 
 def refused(
-    engine: Engine, shelf: PictureStorage, data: bytes, files: Mapping[str, bytes] | None, now: datetime
+    engine: Engine, storage: PictureStorage, data: bytes, files: Mapping[str, bytes] | None, now: datetime
 ) -> list[tuple[str, str, str | None]]:
     """Reasons, places and values of a refused import."""
     with pytest.raises(ImportRefused) as error:
-        bring_in(engine, shelf, data, files, now)
+        bring_in(engine, storage, data, files, now)
     return [(one.reason, one.where, one.value) for one in error.value.findings]
 
 
 def test_a_picture_and_a_mark_are_on_the_card_and_on_the_shelf(
-    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
+    engine: Engine, storage: PictureStorage, folder: Path, now: datetime
 ) -> None:
     report = bring_in(
-        engine, shelf, as_json(content("Cup.JPG", "logo/m.png")), {"a/cup.jpg": CUP, "logo/M.png": POT}, now
+        engine, storage, as_json(content("Cup.JPG", "logo/m.png")), {"a/cup.jpg": CUP, "logo/M.png": POT}, now
     )
     assert report.cards == (gtin(),)
     found = card(engine)
@@ -106,56 +106,56 @@ def test_a_picture_and_a_mark_are_on_the_card_and_on_the_shelf(
 
 
 def test_the_same_again_changes_nothing_and_develops_nothing(
-    engine: Engine, shelf: PictureStorage, now: datetime, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, storage: PictureStorage, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
-    monkeypatch.setattr(PictureDecoder, "develop", lambda *_: pytest.fail("developed again"))
-    report = bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    monkeypatch.setattr(PictureDecoder, "encode", lambda *_: pytest.fail("developed again"))
+    report = bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
     assert (report.changes, report.cards) == ((), ())
 
 
 def test_without_a_zip_pictures_whose_names_did_not_change_stay(
-    engine: Engine, shelf: PictureStorage, now: datetime
+    engine: Engine, storage: PictureStorage, now: datetime
 ) -> None:
-    bring_in(engine, shelf, as_json(content("cup.jpg", "m.jpg")), {"cup.jpg": CUP, "m.jpg": POT}, now)
+    bring_in(engine, storage, as_json(content("cup.jpg", "m.jpg")), {"cup.jpg": CUP, "m.jpg": POT}, now)
     before = card(engine)
     changed = content("cup.jpg", "m.jpg")
     changed["products"][0]["model"] = "QC-99"
-    bring_in(engine, shelf, as_json(changed), None, now)
+    bring_in(engine, storage, as_json(changed), None, now)
     without = content()
     del without["products"][0]["image"], without["products"][0]["mark"]
-    bring_in(engine, shelf, as_json(without), None, now)
+    bring_in(engine, storage, as_json(without), None, now)
     assert (card(engine).picture, card(engine).mark) == (before.picture, before.mark)
 
 
 def test_another_file_of_the_same_name_takes_its_place_and_a_blank_cell_takes_it_away(
-    engine: Engine, shelf: PictureStorage, now: datetime
+    engine: Engine, storage: PictureStorage, now: datetime
 ) -> None:
-    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
     before = picture(engine)
-    report = bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": POT}, now)
+    report = bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": POT}, now)
     assert [field[0] for change in report.changes for field in change.fields] == ["image_developed"]
     assert picture(engine) != before
-    bring_in(engine, shelf, as_json(content("")), None, now)
+    bring_in(engine, storage, as_json(content("")), None, now)
     assert card(engine).picture is None
 
 
 def test_missing_broken_and_wrong_files_are_told_with_their_cells_and_nothing_is_written(
-    engine: Engine, shelf: PictureStorage, now: datetime
+    engine: Engine, storage: PictureStorage, now: datetime
 ) -> None:
     files = {"cut.jpg": CUP[:3000], "page.jpg": b"<html>", "cup.jpg": CUP}
-    assert refused(engine, shelf, as_json(content("cut.jpg", "nothing.jpg")), files, now) == [
+    assert refused(engine, storage, as_json(content("cut.jpg", "nothing.jpg")), files, now) == [
         ("broken", "/products/0/image", "cut.jpg"), ("picture_missing", "/products/0/mark", "nothing.jpg"),
     ]  # fmt: skip
-    assert refused(engine, shelf, as_json(content("page.jpg")), files, now)[0][:2] == (
+    assert refused(engine, storage, as_json(content("page.jpg")), files, now)[0][:2] == (
         "not_a_picture",
         "/products/0/image",
     )
-    assert refused(engine, shelf, as_json(content("cup.jpg")), None, now)[0][0] == "picture_missing"
+    assert refused(engine, storage, as_json(content("cup.jpg")), None, now)[0][0] == "picture_missing"
     assert (
-        refused(engine, shelf, as_json(content("https://elsewhere.example/cup.jpg")), files, now)[0][0] == "file_name"
+        refused(engine, storage, as_json(content("https://elsewhere.example/cup.jpg")), files, now)[0][0] == "file_name"
     )
-    ((reason, where, value),) = refused(engine, shelf, as_xlsx(content("cut.jpg")), files, now)
+    ((reason, where, value),) = refused(engine, storage, as_xlsx(content("cut.jpg")), files, now)
     assert (reason, value) == ("broken", "cut.jpg")
     assert where.startswith("产品 Products, 第 2 行 row 2")
     assert "图片" in where
@@ -165,21 +165,21 @@ def test_missing_broken_and_wrong_files_are_told_with_their_cells_and_nothing_is
 
 
 def test_a_broken_file_does_not_hide_behind_a_picture_that_stands(
-    engine: Engine, shelf: PictureStorage, now: datetime
+    engine: Engine, storage: PictureStorage, now: datetime
 ) -> None:
-    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
-    found = refused(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP[:2000]}, now)
+    bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    found = refused(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP[:2000]}, now)
     assert found == [("broken", "/products/0/image", "cup.jpg")]
 
 
 def test_a_dry_run_checks_pictures_and_writes_nothing(
-    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
+    engine: Engine, storage: PictureStorage, folder: Path, now: datetime
 ) -> None:
-    report = bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now, dry_run=True)
+    report = bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now, dry_run=True)
     assert report.cards == (gtin(),)
     assert not folder.exists() or list(folder.iterdir()) == []
     with pytest.raises(ImportRefused):
-        bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP[:2000]}, now, dry_run=True)
+        bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP[:2000]}, now, dry_run=True)
 
 
 def test_where_pictures_cannot_be_put_nothing_is_imported(engine: Engine, now: datetime) -> None:
@@ -190,37 +190,37 @@ def test_where_pictures_cannot_be_put_nothing_is_imported(engine: Engine, now: d
 
 
 def test_a_picture_lost_from_the_shelf_is_put_there_again(
-    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
+    engine: Engine, storage: PictureStorage, folder: Path, now: datetime
 ) -> None:
-    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
     for file in folder.iterdir():
         file.unlink()
-    assert set(look(engine, shelf, now=datetime.now(UTC)).missing) == set(names(picture(engine)))
-    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
-    assert look(engine, shelf, now=datetime.now(UTC)).missing == ()
+    assert set(compare(engine, storage, now=datetime.now(UTC)).missing) == set(names(picture(engine)))
+    bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    assert compare(engine, storage, now=datetime.now(UTC)).missing == ()
 
 
 def test_what_nobody_shows_any_more_is_swept_after_a_day(
-    engine: Engine, shelf: PictureStorage, folder: Path, now: datetime
+    engine: Engine, storage: PictureStorage, folder: Path, now: datetime
 ) -> None:
-    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
-    bring_in(engine, shelf, as_json(content("cup.jpg")), {"cup.jpg": POT}, now)
+    bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
+    bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": POT}, now)
     (folder / "README").write_text("somebody's own")
     shown = {*names(picture(engine)), "README"}
     today = datetime.now(UTC)
-    assert take_away(engine, shelf, now=today).orphans == ()
-    found = take_away(engine, shelf, now=today + timedelta(days=1, minutes=1))
+    assert clean_up(engine, storage, now=today).orphans == ()
+    found = clean_up(engine, storage, now=today + timedelta(days=1, minutes=1))
     assert len(found.orphans) == 4
     assert {one.name for one in folder.iterdir()} == shown
 
 
-def test_what_lies_for_long_is_made_young_when_it_is_put_again(shelf: PictureStorage, folder: Path) -> None:
+def test_what_lies_for_long_is_made_young_when_it_is_put_again(storage: PictureStorage, folder: Path) -> None:
     """Else a sweep might take, as nobody's, what an import that is under way has just found there."""
     name = "0" * 32 + "-160.webp"
-    shelf.put({name: b"it"})
+    storage.put({name: b"it"})
     long_ago = datetime.now(UTC).timestamp() - 80_000
     os.utime(folder / name, (long_ago, long_ago))
-    shelf.put({name: b"it"})
+    storage.put({name: b"it"})
     assert (folder / name).stat().st_mtime > long_ago + 70_000
 
 

@@ -17,7 +17,7 @@ from zpcode.errors import ImportRefused, ZpError
 from zpcode.rules.registry import consistency
 from zpcode.rules.registry.records import Registry
 from zpcode.services.registry.files import archive, xml_scan
-from zpcode.services.registry.importing import read_draft
+from zpcode.services.registry.importing import read_file
 
 TODAY = date(2026, 11, 21)
 GOOD = as_xlsx(registry())
@@ -28,7 +28,7 @@ MAIN = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
 def reason(data: bytes) -> str:
     """Why a file is refused."""
     with pytest.raises(ImportRefused) as refused:
-        read_draft(data, TODAY)
+        read_file(data, TODAY)
     finding = refused.value.findings[-1]
     assert finding.text.zh
     assert finding.text.en
@@ -124,7 +124,7 @@ def test_an_xml_bomb_is_refused() -> None:
 )
 def test_a_broken_part_is_refused_or_told(member: str, content: bytes) -> None:
     try:
-        findings = read_draft(replaced(member, content), TODAY)[1]
+        findings = read_file(replaced(member, content), TODAY)[1]
     except ImportRefused as refused:
         assert refused.findings  # noqa: PT017 - either is right: refused, or read as an empty sheet
     else:
@@ -138,7 +138,7 @@ def test_a_sheet_that_claims_a_million_columns_costs_nothing() -> None:
     lying = replaced(SHEET, xml[:start] + b'<dimension ref="A1:XFD1048576"/>' + xml[end:])
     tracemalloc.start()
     try:
-        draft, findings = read_draft(lying, TODAY)
+        draft, findings = read_file(lying, TODAY)
         assert tracemalloc.get_traced_memory()[1] < 32 * 2**20
     finally:
         tracemalloc.stop()
@@ -175,7 +175,7 @@ def test_too_many_elements_are_refused_before_they_are_kept(monkeypatch: pytest.
 def test_formatted_empty_cells_out_there_do_no_harm() -> None:
     workbook = as_workbook(registry())
     workbook.worksheets[4].cell(60_000, 200).number_format = "@"
-    assert not read_draft(saved(workbook), TODAY)[1].items
+    assert not read_file(saved(workbook), TODAY)[1].items
 
 
 @pytest.mark.proof
@@ -184,7 +184,7 @@ def test_the_largest_sheet_that_is_allowed_is_read() -> None:
     bodies = workbook.worksheets[2]
     for number in range(xml_scan.MAX_ROWS - 2):
         bodies.append([f"B{number}", "机构"])
-    draft, findings = read_draft(saved(workbook), TODAY)
+    draft, findings = read_file(saved(workbook), TODAY)
     assert not findings.items
     assert len(draft.registry.bodies) == xml_scan.MAX_ROWS - 1
 
@@ -192,7 +192,7 @@ def test_the_largest_sheet_that_is_allowed_is_read() -> None:
 def _examined(data: bytes) -> None:
     """Read and check; only this service's own errors may come out."""
     try:
-        draft, findings = read_draft(data, TODAY)
+        draft, findings = read_file(data, TODAY)
         consistency.check(consistency.Checker(draft, Registry(), draft.registry, findings), TODAY)
     except ZpError as error:
         assert error.findings  # noqa: PT017 - nothing else may escape

@@ -14,17 +14,17 @@ from openpyxl.worksheet.worksheet import Worksheet
 from tests.support.registry_data import as_json, as_workbook, as_xlsx, gtin, registry, saved, uscc
 from zpcode.errors import Finding, ImportRefused
 from zpcode.rules.registry.layout import INDICATORS, PRODUCTS, SHEETS
-from zpcode.rules.registry.reader import Draft
+from zpcode.rules.registry.reader import FileRecords
 from zpcode.services.registry.files.template import template
 from zpcode.services.registry.files.workbook import HELP_SHEET, columns_by_header
-from zpcode.services.registry.importing import read_draft
+from zpcode.services.registry.importing import read_file
 
 TODAY = date(2026, 11, 21)
 
 
-def read(workbook: Workbook) -> tuple[Draft, tuple[Finding, ...]]:
+def read(workbook: Workbook) -> tuple[FileRecords, tuple[Finding, ...]]:
     """A workbook's records and findings."""
-    draft, findings = read_draft(saved(workbook), TODAY)
+    draft, findings = read_file(saved(workbook), TODAY)
     return draft, findings.all()
 
 
@@ -43,8 +43,8 @@ def put(worksheet: Worksheet, header: str, value: Any, row: int = 2) -> Any:
 
 
 def test_a_workbook_says_what_the_same_json_says() -> None:
-    from_json, none = read_draft(as_json(registry()), TODAY)
-    from_workbook, also_none = read_draft(as_xlsx(registry()), TODAY)
+    from_json, none = read_file(as_json(registry()), TODAY)
+    from_workbook, also_none = read_file(as_xlsx(registry()), TODAY)
     assert not none.items
     assert not also_none.items
     assert from_workbook.registry == from_json.registry
@@ -94,7 +94,7 @@ def test_zeros_lost_full_width_forms_and_stray_blanks_are_put_right() -> None:
     put(sheet(workbook, "认定"), "有效期起", 45352)
     draft, findings = read(workbook)
     assert findings == ()
-    assert draft.registry == read_draft(as_json(registry()), TODAY)[0].registry
+    assert draft.registry == read_file(as_json(registry()), TODAY)[0].registry
 
 
 def test_blank_rows_before_between_and_after_are_passed_over() -> None:
@@ -121,7 +121,7 @@ def test_columns_stand_in_any_order_and_headers_in_either_language() -> None:
         worksheet.title = SHEETS[number].en if number % 2 else SHEETS[number].zh
     draft, findings = read(workbook)
     assert findings == ()
-    assert draft.registry == read_draft(as_json(registry()), TODAY)[0].registry
+    assert draft.registry == read_file(as_json(registry()), TODAY)[0].registry
 
 
 def test_a_finding_names_sheet_row_column_letter_header_value_and_reason() -> None:
@@ -197,11 +197,11 @@ def test_a_workbook_of_other_things_is_refused() -> None:
 
 
 def test_the_empty_template_has_nothing_to_import() -> None:
-    assert [one.reason for one in read_draft(template(), TODAY)[1].all()] == ["empty"]
+    assert [one.reason for one in read_file(template(), TODAY)[1].all()] == ["empty"]
 
 
 def test_an_english_figure_is_the_chinese_one_where_none_is_given() -> None:
-    draft, _ = read_draft(as_xlsx(registry()), TODAY)
+    draft, _ = read_file(as_xlsx(registry()), TODAY)
     assert draft.registry.indicators[gtin()][0].standard_value.en == "≥ 60"
 
 

@@ -1,6 +1,6 @@
 """A registry file in JSON as rows of cells; findings are placed by JSON pointer (RFC 6901).
 
-The top is one object with a list for each entity, named as in `rules.sheets`. A product may hold its own
+The top is one object with a list for each entity, named as in `zpcode.rules.registry.layout`. A product may hold its own
 recognitions, indicators, commitments and claims, which then have no GTIN of their own. Two languages are
 an object {"zh": …, "en": …}; a plain text there is Chinese, or a figure.
 """
@@ -15,7 +15,7 @@ import msgspec
 
 from zpcode.errors import Findings, refusal
 from zpcode.rules.registry.layout import CLAIMS, COMMITMENTS, INDICATORS, PRODUCTS, RECOGNITIONS, SHEETS, Field, Sheet
-from zpcode.rules.registry.reader import SheetRow, Spoiled, shown
+from zpcode.rules.registry.reader import SheetRow, UnreadableCell, shown
 from zpcode.services.registry.files.archive import MAX_FILE, too_large
 from zpcode.services.registry.files.xml_scan import MAX_ROWS
 
@@ -83,7 +83,7 @@ def _nested(product: dict[str, Any], place: Pointer, findings: Findings) -> Iter
     for name, sheet in _NESTED.items():
         items = product.get(name, [])
         if isinstance(items, list):
-            yield from _records(sheet, items, f"{place.path}/{name}", findings, product.get("gtin") or Spoiled())
+            yield from _records(sheet, items, f"{place.path}/{name}", findings, product.get("gtin") or UnreadableCell())
         else:
             _not_a_list(findings, f"{place.path}/{name}")
 

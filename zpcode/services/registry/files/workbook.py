@@ -20,7 +20,7 @@ from openpyxl.utils import get_column_letter
 from zpcode.errors import Findings, refusal
 from zpcode.rules.registry.cell_values import is_blank
 from zpcode.rules.registry.layout import SHEETS, Column, Field, Sheet
-from zpcode.rules.registry.reader import SheetRow, Spoiled, shown
+from zpcode.rules.registry.reader import SheetRow, UnreadableCell, shown
 from zpcode.services.registry.files.archive import Archive, broken, checked
 from zpcode.services.registry.files.xml_scan import MAX_COLUMNS, MAX_ROWS
 
@@ -195,7 +195,7 @@ def _holds_something(cell: Any, reading: Reading) -> bool:
     return not is_blank(cell.value) or (bool(reading.uncached) and getattr(cell, "coordinate", "") in reading.uncached)
 
 
-def _absent_columns(sheet: Sheet, header: Header, findings: Findings) -> dict[str, Spoiled]:
+def _absent_columns(sheet: Sheet, header: Header, findings: Findings) -> dict[str, UnreadableCell]:
     """Findings for headers that occur twice or not at all; a required column that is absent spoils every row."""
     names = [column.name for column in header.columns.values()]
     for name in sorted({name for name in names if names.count(name) > 1}):
@@ -213,7 +213,7 @@ def _absent_columns(sheet: Sheet, header: Header, findings: Findings) -> dict[st
             f"the required column {column.en} is missing",
             where=SheetPlace(header, header.row).where(),
         )
-    return {column.name: Spoiled() for column in absent}
+    return {column.name: UnreadableCell() for column in absent}
 
 
 def _tell_unknown(cells: dict[int, Any], place: SheetPlace, reading: Reading) -> None:
@@ -243,7 +243,7 @@ def _value(cell: Any, where: str, reading: Reading) -> object:
             "a formula without a stored result; open and save the file in a spreadsheet program, or type the value",
             where=where,
         )
-        return Spoiled()
+        return UnreadableCell()
     if cell.data_type == "e":
         reading.findings.add(
             "formula_error",
@@ -252,5 +252,5 @@ def _value(cell: Any, where: str, reading: Reading) -> object:
             where=where,
             value=shown(cell.value),
         )
-        return Spoiled()
+        return UnreadableCell()
     return cell.value
