@@ -23,7 +23,7 @@ from redis import Redis
 
 from tests.browser import stage as theatre
 from tests.browser.chromium import DESK, PHONE, chromium, window
-from tests.browser.looking import PROBES
+from tests.browser.opened_page import PROBES
 from tests.browser.stage import LANGUAGES, SCENES, Scene, Stage
 from zpcode.embedded.servers import Servers
 from zpcode.store.database.session import connect, migrate
@@ -100,8 +100,8 @@ def running() -> Iterator[Stage]:
             engine = connect(servers.addresses.database, pool_size=5)
             migrate(engine, scan_role="zpcode_scan")
             redis = Redis.from_url(servers.addresses.admin_redis)
-            with closing(redis), theatre.stage(servers.addresses, engine, redis, home / "lines") as found:
-                yield found
+            with closing(redis), theatre.stage(servers.addresses, engine, redis, home / "lines") as stage:
+                yield stage
             engine.dispose()
 
 
@@ -122,8 +122,8 @@ def shoot(browser: Browser, stage: Stage, into: Path, wanted: list[Shot]) -> Non
 def _by(wanted: list[Shot], *names: str) -> Iterator[tuple[tuple[str, ...], list[Shot]]]:
     """Groups of what agrees in these fields."""
     key = attrgetter(*names) if len(names) > 1 else lambda shot: (getattr(shot, names[0]),)
-    for found, group in itertools.groupby(sorted(wanted, key=key), key):
-        yield found, list(group)
+    for values, group in itertools.groupby(sorted(wanted, key=key), key):
+        yield values, list(group)
 
 
 def _stretch(page: Page, size: tuple[int, int]) -> None:
@@ -161,13 +161,13 @@ def _box(name: str, value: str) -> str:
     return f'<label><input type="checkbox" id="{name}-{value}" checked> {value}</label>'
 
 
-def _group(scene: str, found: list[Shot]) -> str:
+def _group(scene: str, pictures: list[Shot]) -> str:
     zh, en = SENTENCES[scene]
     figures = "".join(
         f'<figure class="language-{shot.language} size-{shot.size} theme-{shot.theme}"><a href="{shot.file}">'
         f'<img src="{shot.file}" alt="{html.escape(en)}, {shot.language}, {shot.size}, {shot.theme}" loading="lazy"></a>'
         f"<figcaption>{shot.language} · {shot.size} · {shot.theme}</figcaption></figure>"
-        for shot in found
+        for shot in pictures
     )
     return f'<section id="{scene}"><h2>{html.escape(zh)} <small>{html.escape(en)}</small></h2><div>{figures}</div></section>'
 

@@ -48,7 +48,7 @@ def _indicator(row: tuple[str, ...]) -> card.IndicatorInfo:
 def rich(gtin: str = make.GTIN, **changes: Any) -> card.ProductCard:
     """The product of the factories with as much as a page has to bear: 12 indicators, and several of everything."""
     plain = make.product(gtin)
-    found = make.product(
+    product = make.product(
         gtin,
         standards=(
             *plain.standards,
@@ -72,7 +72,7 @@ def rich(gtin: str = make.GTIN, **changes: Any) -> card.ProductCard:
             card.ClaimInfo("green", Bilingual("绿色产品", "Green product"), evidence="GR-0002", valid_to=make.day(200)),
         ),
     )  # fmt: skip
-    return msgspec.structs.replace(found, **changes)
+    return msgspec.structs.replace(product, **changes)
 
 
 def journey() -> tuple[card.TraceEvent, ...]:
@@ -93,12 +93,12 @@ def journey() -> tuple[card.TraceEvent, ...]:
 
 def notices(number: str) -> card.NoticesCard:
     """Two public notices: one that stands, one that ended."""
-    told = Bilingual("青瓷茶具召回公告", "Recall of celadon tea sets")
+    title = Bilingual("青瓷茶具召回公告", "Recall of celadon tea sets")
     now = int(time.time())
     about = Bilingual("龙泉青瓷茶具 QX-8", "Longquan celadon tea set QX-8")
     return card.NoticesCard((
-        card.NoticeInfo(number, State.RECALLED, Scope.LOT, now - 86400, about, "safety-recall", told, make.AUTHORITY, make.GTIN),
-        card.NoticeInfo("BG-6", State.SUSPENDED, Scope.ENTERPRISE, now - 9 * 86400, told, "quality-check", ended_at=now - 86400),
+        card.NoticeInfo(number, State.RECALLED, Scope.LOT, now - 86400, about, "safety-recall", title, make.AUTHORITY, make.GTIN),
+        card.NoticeInfo("BG-6", State.SUSPENDED, Scope.ENTERPRISE, now - 9 * 86400, title, "quality-check", ended_at=now - 86400),
     ))  # fmt: skip
 
 

@@ -77,15 +77,15 @@ def median(runs: list[dict[str, float]]) -> dict[str, float]:
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
-def missed(found: dict[str, float]) -> list[str]:
+def missed(scores: dict[str, float]) -> list[str]:
     """The bars that a page's figures miss, as sentences."""
-    low = [f"{name} {found[name]} < {bar}" for name, bar in AT_LEAST.items() if found[name] < bar]
-    return low + [f"{name} {found[name]} > {bar}" for name, bar in AT_MOST.items() if found[name] > bar]
+    low = [f"{name} {scores[name]} < {bar}" for name, bar in AT_LEAST.items() if scores[name] < bar]
+    return low + [f"{name} {scores[name]} > {bar}" for name, bar in AT_MOST.items() if scores[name] > bar]
 
 
-def short_of_aim(found: dict[str, float]) -> list[str]:
+def short_of_aim(scores: dict[str, float]) -> list[str]:
     """What is aimed at and not reached, as sentences."""
-    return [f"{name} {found[name]}, aimed at {aim}" for name, aim in AIMED_AT.items() if found[name] > aim]
+    return [f"{name} {scores[name]}, aimed at {aim}" for name, aim in AIMED_AT.items() if scores[name] > aim]
 
 
 def main() -> int:
@@ -94,16 +94,16 @@ def main() -> int:
     asked.add_argument("--into", type=Path, default=ROOT / "build" / "lighthouse.json")
     asked.add_argument("--runs", type=int, default=RUNS)
     options = asked.parse_args()
-    told: dict[str, Any] = {}
+    report: dict[str, Any] = {}
     with running() as stage:
         for name, language in PAGES:
             runs = [measured(stage.url(name, language)) for _ in range(options.runs)]
-            found = median(runs)
-            told[f"{name} {language}"] = {"median": found, "missed": missed(found), "runs": runs}
-            print(f"{name} {language}: {found} {missed(found) or 'ok'} {short_of_aim(found) or ''}")  # noqa: T201 - a command says what it found
+            scores = median(runs)
+            report[f"{name} {language}"] = {"median": scores, "missed": missed(scores), "runs": runs}
+            print(f"{name} {language}: {scores} {missed(scores) or 'ok'} {short_of_aim(scores) or ''}")  # noqa: T201 - a command says what it found
     options.into.parent.mkdir(parents=True, exist_ok=True)
-    options.into.write_text(json.dumps(told, indent=1), "utf-8")
-    return int(any(page["missed"] for page in told.values()))
+    options.into.write_text(json.dumps(report, indent=1), "utf-8")
+    return int(any(page["missed"] for page in report.values()))
 
 
 if __name__ == "__main__":

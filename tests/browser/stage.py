@@ -192,12 +192,12 @@ def stage(addresses: ServerAddresses, engine: Engine, redis: Redis, home: Path) 
             "away": partial(_app, _by_way_of(addresses, home), registry),
         }
         opened = {name: house.open(service) for name, service in services.items()}
-        found = Stage(
+        built = Stage(
             registry, {name: app for name, (app, _) in opened.items()}, {name: at for name, (_, at) in opened.items()}
         )
-        found.paths.update(_paths(registry, Registry(engine, redis, room, lost)))
-        _lose(found, proxies)
-        yield found
+        built.paths.update(_paths(registry, Registry(engine, redis, room, lost)))
+        _lose(built, proxies)
+        yield built
 
 
 def _app(addresses: ServerAddresses, registry: Registry, base: str) -> App:
@@ -252,19 +252,19 @@ def _redis_socket(addresses: ServerAddresses) -> Path:
     return Path(addresses.scan_redis.rpartition("@")[2])
 
 
-def _lose(found: Stage, proxies: list[Proxy]) -> None:
+def _lose(stage: Stage, proxies: list[Proxy]) -> None:
     """Show the service that will be alone one code, then cut its lines for good."""
-    httpx.get(found.url("unconfirmed"), timeout=20)
+    httpx.get(stage.url("unconfirmed"), timeout=20)
     for proxy in proxies:
         proxy.lead_to(Path("/nonexistent"))
-    eventually(lambda: not found.apps["away"].health()["ready"])
+    eventually(lambda: not stage.apps["away"].health()["ready"])
 
 
 def _cards(lost: str) -> dict[str, msgspec.Struct]:
     """The registry: three products, batches of every kind, and decisions about single items."""
     old = {"recognition": _ENDED}
     kept = {"recognition": msgspec.structs.replace(_ENDED, old_stock="valid")}
-    told: dict[str, msgspec.Struct] = {
+    by_key: dict[str, msgspec.Struct] = {
         card.product_key(GTIN): goods.rich(),
         card.product_key(OTHER_GTIN): goods.rich(OTHER_GTIN, **old),
         card.product_key(KEPT_GTIN): goods.rich(KEPT_GTIN, **kept),
@@ -280,24 +280,24 @@ def _cards(lost: str) -> dict[str, msgspec.Struct]:
         card.notices_key(): goods.notices("BG-7"),
     }
     for number, state in enumerate(_DECIDED):
-        told[card.item_key(7, _FIRST + number)] = make.standing(state)
+        by_key[card.item_key(7, _FIRST + number)] = make.standing(state)
     recall = make.standing(State.RECALLED, reason="safety-recall", note=_RECALL)
-    told[card.item_key(7, _FIRST + _DECIDED.index(State.RECALLED))] = recall
-    return told | _hostile_cards()
+    by_key[card.item_key(7, _FIRST + _DECIDED.index(State.RECALLED))] = recall
+    return by_key | _hostile_cards()
 
 
 def _hostile_cards() -> dict[str, msgspec.Struct]:
     """A flagged product and a batch for each hostile text, and one of plain words to compare them with."""
-    told: dict[str, msgspec.Struct] = {}
+    by_key: dict[str, msgspec.Struct] = {}
     for number, (name, text) in enumerate(goods.TEXTS.items()):
         gtin = HOSTILE_GTINS[name]
         said = Bilingual(text, text)
-        told[card.product_key(gtin)] = goods.hostile(text, gtin)
-        told[card.batch_key(20 + number)] = make.batch(
+        by_key[card.product_key(gtin)] = goods.hostile(text, gtin)
+        by_key[card.batch_key(20 + number)] = make.batch(
             20 + number, gtin=gtin, journey=goods.filled(goods.journey(), text)
         )
-        told[make.s(Scope.PRODUCT, gtin)] = make.standing(State.FLAGGED, notice=text, note=said, decided_by=said)
-    return told
+        by_key[make.s(Scope.PRODUCT, gtin)] = make.standing(State.FLAGGED, notice=text, note=said, decided_by=said)
+    return by_key
 
 
 def _paths(registry: Registry, lost: Registry) -> dict[str, Callable[[], tuple[str, str]]]:

@@ -65,7 +65,7 @@ def test_codes_stay_out_of_search_engines(stage: Stage) -> None:
 
 def test_whoever_finds_a_weakness_knows_where_to_say_so(stage: Stage) -> None:
     """RFC 9116: a contact, and a date until which it holds."""
-    told = httpx.get(stage.bases["open"] + "/.well-known/security.txt")
-    assert told.headers["content-type"].startswith("text/plain")
-    assert "Contact: mailto:security@authority.example" in told.text
-    assert "Expires: 20" in told.text
+    response = httpx.get(stage.bases["open"] + "/.well-known/security.txt")
+    assert response.headers["content-type"].startswith("text/plain")
+    assert "Contact: mailto:security@authority.example" in response.text
+    assert "Expires: 20" in response.text

@@ -40,35 +40,35 @@ class Rule:
 def rules(sheet: str) -> list[Rule]:
     """The rules of a sheet, those inside @media too. Knows as much of CSS as a sheet without strings that hold braces."""
     plain = re.sub(r"/\*.*?\*/", "", sheet, flags=re.DOTALL)
-    found = []
+    parsed = []
     for selectors, block in re.findall(r"([^{}]+)\{([^{}]*)\}", re.sub(r"@media[^{]*\{", "", plain)):
         pairs = tuple(
             (name.strip(), value.strip())
             for name, _, value in (part.partition(":") for part in block.split(";"))
             if value
         )
-        found.append(Rule(tuple(part.strip(" \n}") for part in selectors.split(",")), pairs))
-    return found
+        parsed.append(Rule(tuple(part.strip(" \n}") for part in selectors.split(",")), pairs))
+    return parsed
 
 
 def faults(sheet: str) -> list[str]:
     """What an old WebView would miss: a new value or property without an old one before it, a selector that voids others."""
-    told = [f"{rule}: unknown to old WebViews" for rule in NEW_RULES if rule in sheet]
+    reports = [f"{rule}: unknown to old WebViews" for rule in NEW_RULES if rule in sheet]
     for rule in rules(sheet):
-        known: set[str] = set()
+        declared: set[str] = set()
         new = [selector for selector in rule.selectors if NEW_SELECTORS.search(selector)]
         if new and len(new) < len(rule.selectors):
-            told.append(f"{new[0]} voids the whole rule of {', '.join(rule.selectors)}")
+            reports.append(f"{new[0]} voids the whole rule of {', '.join(rule.selectors)}")
         for name, value in rule.declarations:
             if name.startswith("--"):
                 continue
-            fallback = name in known or (name == "overflow-wrap" and "word-wrap" in known)
+            fallback = name in declared or (name == "overflow-wrap" and "word-wrap" in declared)
             if NEW_PROPERTIES.search(name) or (NEW_VALUES.search(value) and MEANS.search(name)):
                 if not fallback:
-                    told.append(f"{rule.selectors[0]}: {name}: {value}")
+                    reports.append(f"{rule.selectors[0]}: {name}: {value}")
             else:
-                known.add(name)
-    return told
+                declared.add(name)
+    return reports
 
 
 def _parses(script: Path) -> subprocess.CompletedProcess[str]:

@@ -58,7 +58,7 @@ def button(page: Page, name: str) -> Any:
     return page.locator(f"[data-do={name}]")
 
 
-def told(page: Page) -> str:
+def message(page: Page) -> str:
     """What the tools have said."""
     return page.locator(".tools [data-part=said]").inner_text()
 
@@ -123,11 +123,11 @@ def test_large_text_without_javascript(stage: Stage, browser: Browser) -> None:
 def spoken(page: Page) -> list[dict[str, str]]:
     """Everything that is read, each utterance ended as a voice would end it."""
     button(page, "say").click()
-    found: list[dict[str, str]] = page.evaluate("""() => {
+    utterances: list[dict[str, str]] = page.evaluate("""() => {
         for (let at = 0; at < spoken.length && at < 500; at += 1) spoken[at].onend();
         return spoken.map(({text, lang}) => ({text, lang}));
     }""")
-    return found
+    return utterances
 
 
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
@@ -136,12 +136,12 @@ def test_everything_to_be_said_is_said_in_order_and_in_its_language(
 ) -> None:
     voices = SPEECH.replace("VOICES", "[{lang: 'en_US'}, {lang: 'zh-CN'}]")
     with shown(browser, stage.url("recalled", language), voices) as page:
-        found = spoken(page)
+        utterances = spoken(page)
         wanted = [" ".join(text.split()) for text in page.locator("[data-say]").all_text_contents()]
         assert len(wanted) >= 5
-        assert _letters("".join(each["text"] for each in found)) == _letters("".join(wanted))
-        assert found[0] == {"text": page.locator("h1").inner_text(), "lang": language}
-        assert {each["lang"] for each in found} == {language}
+        assert _letters("".join(each["text"] for each in utterances)) == _letters("".join(wanted))
+        assert utterances[0] == {"text": page.locator("h1").inner_text(), "lang": language}
+        assert {each["lang"] for each in utterances} == {language}
         assert button(page, "say").get_attribute("aria-pressed") == "false"
 
 
@@ -163,10 +163,10 @@ def test_a_text_in_another_language_has_that_languages_voice_and_long_ones_come_
                          last.innerHTML = '<b><bdi lang="en"></bdi></b>'; last.querySelector('bdi').textContent = text; }""",
             long,
         )
-        found = spoken(page)
-        english = [each["text"] for each in found if each["lang"] == "en"]
+        utterances = spoken(page)
+        english = [each["text"] for each in utterances if each["lang"] == "en"]
         assert _letters("".join(english)) == _letters(long)
-        assert max(len(each["text"]) for each in found) <= 100
+        assert max(len(each["text"]) for each in utterances) <= 100
         assert english[-1] == "Version 3.5 now."
         assert "WW" not in english[0]
 
@@ -215,7 +215,7 @@ def test_what_is_shared_is_the_code_and_nothing_of_the_reader(stage: Stage, brow
     with shown(browser, url, SHARING.replace("ANSWER", "Promise.resolve()")) as page:
         button(page, "share").click()
         assert page.evaluate("shared") == [{"title": page.title(), "url": url.partition("?")[0]}]
-        assert told(page) == ""
+        assert message(page) == ""
 
 
 def test_a_typed_number_is_shared_as_its_own_address(stage: Stage, browser: Browser) -> None:
@@ -231,7 +231,7 @@ def test_a_share_that_was_called_off_says_nothing(stage: Stage, browser: Browser
     with shown(browser, stage.url("verified-lot"), script) as page:
         button(page, "share").click()
         page.evaluate(_RESTED)
-        assert told(page) == ""
+        assert message(page) == ""
         assert not page.locator("[data-part=link]").is_visible()
 
 
@@ -249,8 +249,8 @@ def test_a_browser_that_cannot_share_copies(
         button(page, "share").click()
         page.evaluate(_RESTED)
         assert page.evaluate("copied") == [url.partition("?")[0], "copy"][:tried]
-        assert told(page) == word(page, "copied")
-        assert "扫码" in told(page)  # an item's link: whoever opens it scans
+        assert message(page) == word(page, "copied")
+        assert "扫码" in message(page)  # an item's link: whoever opens it scans
         assert not page.locator("[data-part=link]").is_visible()
 
 
@@ -264,7 +264,7 @@ def test_a_browser_that_cannot_copy_shows_the_link_marked(stage: Stage, browser:
         assert field.input_value() == url.partition("?")[0]
         marked = page.evaluate("[document.activeElement.selectionStart, document.activeElement.selectionEnd]")
         assert marked == [0, len(field.input_value())]
-        assert told(page) == ""
+        assert message(page) == ""
 
 
 # Printing ---------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_printing_where_it_works_and_a_word_where_it_does_not(stage: Stage, brow
         page.clock.install()
         button(page, "print").click()
         page.clock.run_for(1500)
-        assert told(page) == ("" if works else word(page, "unprinted"))
+        assert message(page) == ("" if works else word(page, "unprinted"))
 
 
 # The address, and what fails --------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser
 from pypdf import PdfReader
 
-from tests.browser.looking import Look, look
+from tests.browser.opened_page import OpenedPage, open_page
 from tests.browser.stage import LANGUAGES, Stage
 
 SHEETS = 4
@@ -21,18 +21,18 @@ RADICALS = 20
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
-def shown(request: pytest.FixtureRequest, stage: Stage, browser: Browser) -> Iterator[Look]:
+def shown(request: pytest.FixtureRequest, stage: Stage, browser: Browser) -> Iterator[OpenedPage]:
     """The fullest page: a recalled item of the richest product, on a desk whose owner likes the dark."""
-    with look(browser, stage.url("recalled", request.param), language=request.param, theme="dark") as found:
-        yield found
+    with open_page(browser, stage.url("recalled", request.param), language=request.param, theme="dark") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")
-def sheets(shown: Look) -> list[str]:
+def sheets(shown: OpenedPage) -> list[str]:
     """The PDF's text, sheet by sheet, without blanks."""
     shown.page.emulate_media(media="print")
-    told = PdfReader(io.BytesIO(shown.page.pdf(format="A4")))
-    return [_even(sheet.extract_text()) for sheet in told.pages]
+    document = PdfReader(io.BytesIO(shown.page.pdf(format="A4")))
+    return [_even(sheet.extract_text()) for sheet in document.pages]
 
 
 def _even(text: str) -> str:
@@ -45,11 +45,11 @@ def test_it_is_four_sheets_at_most(sheets: list[str]) -> None:
     assert 1 <= len(sheets) <= SHEETS
 
 
-def test_the_verdict_is_on_the_first(shown: Look, sheets: list[str]) -> None:
+def test_the_verdict_is_on_the_first(shown: OpenedPage, sheets: list[str]) -> None:
     assert _even(shown.page.locator("h1").inner_text()) in sheets[0]
 
 
-def test_nothing_is_left_out(shown: Look, sheets: list[str]) -> None:
+def test_nothing_is_left_out(shown: OpenedPage, sheets: list[str]) -> None:
     """Every text of the page but those of its links and buttons, which paper cannot press."""
     whole = "".join(sheets)
     shown.page.emulate_media(media="screen")
@@ -60,7 +60,7 @@ def test_nothing_is_left_out(shown: Look, sheets: list[str]) -> None:
     assert [text for text in texts if _even("".join(x for x in text if x not in unnamed)) not in whole] == []
 
 
-def test_it_is_ink_on_paper_even_for_who_likes_the_dark(shown: Look) -> None:
+def test_it_is_ink_on_paper_even_for_who_likes_the_dark(shown: OpenedPage) -> None:
     shown.page.emulate_media(media="print", color_scheme="dark")
     assert shown.probe("faint") == []
     ground = shown.page.evaluate(

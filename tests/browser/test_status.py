@@ -60,10 +60,10 @@ def test_every_verdict_has_a_word_of_its_own_and_every_shape_a_name(
             words.setdefault(scene.public, set()).add(page.locator("h1").inner_text())
             tone = page.locator("section.verdict").get_attribute("class") or ""
             names.setdefault(tone, set()).add(page.locator(SHAPE).get_attribute("aria-label") or "")
-    assert all(len(told) == 1 for told in words.values())
-    assert len({word for told in words.values() for word in told}) == len(words) == 12
+    assert all(len(texts) == 1 for texts in words.values())
+    assert len({word for texts in words.values() for word in texts}) == len(words) == 12
     assert len(names) == 4
-    assert len({name for told in names.values() for name in told if name}) == 4
+    assert len({name for texts in names.values() for name in texts if name}) == 4
 
 
 @pytest.mark.parametrize("tone", TONES)

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.chromium import window
-from tests.browser.looking import PROBES
+from tests.browser.opened_page import PROBES
 from tests.browser.stage import LANGUAGES, SCENES, Scene, Stage
 
 
@@ -19,8 +19,8 @@ def _lines(browser: Browser, url: str, document: bytes, language: str, *, script
         page.route(url, lambda route: route.fulfill(body=document, content_type="text/html; charset=utf-8"))
         page.goto(url, wait_until="load")
         page.evaluate(PROBES)
-        found: list[str] = page.evaluate("probe.lines()")
-        return found
+        lines: list[str] = page.evaluate("probe.lines()")
+        return lines
 
 
 VIEWS = [(scene, LANGUAGES[number % 2]) for number, scene in enumerate(SCENES)]

@@ -37,7 +37,7 @@ _SHOW: Final = """([path, code]) => {
 
 
 @dataclass
-class Told:
+class Outcome:
     """What the page said: the name of the outcome's words, and the steps it shows as taken."""
 
     outcome: str
@@ -75,22 +75,22 @@ class Site:
             route.fulfill(body=page, content_type="text/html; charset=utf-8")
 
 
-def verified(page: Page) -> Told:
+def verified(page: Page) -> Outcome:
     """Press "verify" and wait for the outcome."""
     page.click(_CLICK)
     return outcome(page)
 
 
-def outcome(page: Page) -> Told:
+def outcome(page: Page) -> Outcome:
     """Wait for what the page says after "verify" was pressed."""
-    found = page.wait_for_function(_OUTCOME).json_value()
+    name = page.wait_for_function(_OUTCOME).json_value()
     steps = page.eval_on_selector_all(
         "#verify [data-step]", "all => all.filter(e => e.checkVisibility()).map(e => e.dataset.step)"
     )
-    return Told(found, steps)
+    return Outcome(name, steps)
 
 
-def judged(page: Page, path: str) -> Told:
+def judged(page: Page, path: str) -> Outcome:
     """The outcome for another address, on a page that believes it: the code shown is what stands behind the seal."""
     page.evaluate(_SHOW, [path, path[path.find("/01/") :].upper()])
     return outcome(page)

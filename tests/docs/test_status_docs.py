@@ -34,18 +34,18 @@ def words(cell: str) -> set[str]:
 
 def test_who_may_do_what_is_documented_as_it_is(document: str) -> None:
     """Each cell of the table, for every scope and actor."""
-    found = rows(document, "Who may do what")
-    assert [row[0] for row in found] == [scope.value for scope in Scope]
-    for row in found:
+    table = rows(document, "Who may do what")
+    assert [row[0] for row in table] == [scope.value for scope in Scope]
+    for row in table:
         for actor, cell in zip(Actor, row[1:], strict=True):
             assert words(cell) == {action.value for action in MAY[actor].get(Scope(row[0]), ())}, (row[0], actor)
 
 
 def test_every_reason_is_documented_as_it_is(document: str) -> None:
     """Texts, actions, scopes, actors and marks."""
-    found = {row[0].strip("`"): row[1:] for row in rows(document, "Reasons")}
-    assert list(found) == list(REASONS)
-    for slug, (zh, en, actions, scopes, actors, marks) in found.items():
+    documented = {row[0].strip("`"): row[1:] for row in rows(document, "Reasons")}
+    assert list(documented) == list(REASONS)
+    for slug, (zh, en, actions, scopes, actors, marks) in documented.items():
         reason = REASONS[slug]
         assert (zh, en) == (reason.text.zh, reason.text.en)
         assert words(actions) == {action.value for action in reason.actions}

@@ -51,32 +51,32 @@ def cooked(room: KeyRoom, path: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_right_code_is_verified_twice_over(room: KeyRoom) -> None:
-    found = cooked(room, code(room))
-    assert (found.returncode, found.stdout.count("Verified OK")) == (0, 2), found.stderr
-    assert " is active" in found.stdout
-    assert found.stdout.split()[0] == fingerprint(room.root_public.read_bytes()).replace(" ", "")
+    run = cooked(room, code(room))
+    assert (run.returncode, run.stdout.count("Verified OK")) == (0, 2), run.stderr
+    assert " is active" in run.stdout
+    assert run.stdout.split()[0] == fingerprint(room.root_public.read_bytes()).replace(" ", "")
 
 
 def test_an_altered_code_is_not(room: KeyRoom) -> None:
     path = code(room)
-    found = cooked(room, path[:-1] + ("0" if path[-1] != "0" else "1"))
-    assert (found.returncode, found.stdout.count("Verified OK")) == (1, 1)
+    run = cooked(room, path[:-1] + ("0" if path[-1] != "0" else "1"))
+    assert (run.returncode, run.stdout.count("Verified OK")) == (1, 1)
 
 
 def test_an_altered_keyring_is_not(room: KeyRoom) -> None:
     served = room.keyring.parent / ".well-known" / "zpcode-keyring.json"
     served.write_bytes(served.read_bytes().replace(b'"serial": 1', b'"serial": 2'))
-    found = cooked(room, code(room))
-    assert (found.returncode, found.stdout.count("Verified OK")) == (1, 0)
+    run = cooked(room, code(room))
+    assert (run.returncode, run.stdout.count("Verified OK")) == (1, 0)
 
 
 def test_a_revoked_key_is_told(room: KeyRoom) -> None:
     path = code(room)
     keyroom.revoke(room, path[1:5], NOW)
     publish(room)
-    found = cooked(room, path)
-    assert (found.returncode, found.stdout.count("Verified OK")) == (1, 2)
-    assert " is revoked" in found.stdout
+    run = cooked(room, path)
+    assert (run.returncode, run.stdout.count("Verified OK")) == (1, 2)
+    assert " is revoked" in run.stdout
 
 
 def test_a_fingerprint_is_the_whole_hash_of_the_public_key(room: KeyRoom) -> None:

@@ -84,15 +84,15 @@ def _printed(process: subprocess.Popen[str]) -> str:
 
 def descendants(home: Path) -> list[str]:
     """Command lines of processes that name this directory, or have it in their environment."""
-    found = []
+    command_lines = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            process_data = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
             command_line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
         except OSError:
             continue
-        if os.fsencode(home) in told:
-            found.append(command_line)
-    return found
+        if os.fsencode(home) in process_data:
+            command_lines.append(command_line)
+    return command_lines

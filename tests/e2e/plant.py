@@ -124,22 +124,22 @@ class Plant:
         command = [sys.executable, "-m", "zpcode", "fsck", "--deep", "--json"]
         done = subprocess.run(command, env=os.environ | environ, check=False, capture_output=True, text=True)
         assert done.stdout, done.stderr
-        found = json.loads(done.stdout)
-        assert found["whole"] == (done.returncode == 0)
-        return [check for check in found["checks"] if check["state"] != "holds"]
+        report = json.loads(done.stdout)
+        assert report["whole"] == (done.returncode == 0)
+        return [check for check in report["checks"] if check["state"] != "holds"]
 
 
 @dataclass
 class People:
     """Phones that scan codes at random through these services, each view by another visitor; no two share a code.
 
-    `heard` has, for each path, the verdict and the number of the view that each answer told, in order; None for an
+    `outcomes` has, for each path, the verdict and the number of scans of each answer, in order; None for an
     answer that was none.
     """
 
     services: Sequence[ScanProcess]
     paths: Sequence[str]
-    heard: defaultdict[str, list[tuple[str, int] | None]] = field(default_factory=lambda: defaultdict(list))
+    outcomes: defaultdict[str, list[tuple[str, int] | None]] = field(default_factory=lambda: defaultdict(list))
     stop: threading.Event = field(default_factory=threading.Event)
     threads: list[threading.Thread] = field(default_factory=list)
 
@@ -160,11 +160,11 @@ class People:
 
     def views(self) -> dict[str, int]:
         """How often each path was looked at."""
-        return {path: len(told) for path, told in list(self.heard.items())}
+        return {path: len(outcome) for path, outcome in list(self.outcomes.items())}
 
     def verdicts(self, path: str) -> list[str]:
         """What was told of a path, one after the other."""
-        return ["" if told is None else told[0] for told in list(self.heard[path])]
+        return ["" if outcome is None else outcome[0] for outcome in list(self.outcomes[path])]
 
     def _scan(self, place: int) -> None:
         chance = random.Random(place)
@@ -174,13 +174,13 @@ class People:
                 if self.stop.wait(0.02):
                     return
                 path = chance.choice(own)
-                self.heard[path].append(_told(client, path, f"phone {number} of {place}"))
+                self.outcomes[path].append(_outcome(client, path, f"phone {number} of {place}"))
 
 
-def _told(client: httpx.Client, path: str, who: str) -> tuple[str, int] | None:
+def _outcome(client: httpx.Client, path: str, who: str) -> tuple[str, int] | None:
     try:
         answer = client.get(path, headers={"user-agent": who, "accept": "application/json"})
-        told = answer.json()
-        return told["verdict"], (told["history"] or {}).get("scans", 0)
+        body = answer.json()
+        return body["verdict"], (body["history"] or {}).get("scans", 0)
     except (httpx.HTTPError, ValueError, KeyError):
         return None

@@ -134,8 +134,8 @@ def _revoke(registry: Registry, number: int, index: int) -> str:
 
 
 def _ready(port: int) -> dict[str, Any]:
-    found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=10).json()
-    return found
+    document: dict[str, Any] = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=10).json()
+    return document
 
 
 @pytest.mark.parametrize("replicas", [1, 0], ids=["with replicas", "without replicas"])
@@ -176,8 +176,8 @@ def test_a_primary_is_killed_while_people_scan(
                 after = [_revoke(registry, number, 20 + turn) for number in BATCHES]
                 crowd.settle(*after)
                 eventually(lambda: all(_ready(port)["answers_from"] == "redis" for port in ports), seconds=60)
-            seen = crowd.scans
-            eventually(lambda: crowd.scans > seen + 200, seconds=60)
+            scans_before = crowd.scans
+            eventually(lambda: crowd.scans > scans_before + 200, seconds=60)
         assert crowd.failed == []
         assert crowd.relapsed == []
         assert all(crowd.all_say(path, "revoked") for path in crowd.final)
@@ -209,8 +209,8 @@ def _all_accounted_for(
     """Every view was sent or counted as dropped; everything sent is stored, but for what a dead primary took along."""
     eventually(lambda: all(_ready(port)["scans"]["waiting"] == 0 for port in ports))
     eventually(lambda: client.holder(redis, redis_keys.SCANS).xlen(redis_keys.SCANS) == 0, seconds=60)
-    told = [_ready(port)["scans"] for port in ports]
-    sent, dropped = (sum(found[name] for found in told) for name in ("sent", "dropped"))
+    counts = [_ready(port)["scans"] for port in ports]
+    sent, dropped = (sum(count[name] for count in counts) for name in ("sent", "dropped"))
     assert sent + dropped == crowd.scans
     with engine.connect() as connection:
         stored = connection.execute(text("SELECT count(*) FROM scan")).scalar_one()

@@ -40,15 +40,15 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> KeyHouse:
 @pytest.fixture
 def plant(engine: Engine, redis: Redis, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path) -> Iterator[Plant]:
     """An installation with one worker."""
-    found = Plant(engine, redis, addresses, house, tmp_path)
-    worker = found.worker("worker", chunk=CHUNK)
-    yield found
+    built = Plant(engine, redis, addresses, house, tmp_path)
+    worker = built.worker("worker", chunk=CHUNK)
+    yield built
     assert worker_process.ended(worker, signal.SIGTERM) == 0
 
 
 def _processes(house: KeyHouse) -> list[int]:
     """The process ids of this key room's signer: the one we started, and those it has started."""
-    found = []
+    pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and is_running(int(entry.name)):
             try:
@@ -56,8 +56,8 @@ def _processes(house: KeyHouse) -> list[int]:
             except OSError:
                 continue
             if f"ZPCODE_SIGNER_SOCKET={house.socket}\0".encode() in environment_:
-                found.append(int(entry.name))
-    return sorted(found)
+                pids.append(int(entry.name))
+    return sorted(pids)
 
 
 def test_a_signer_that_is_killed_keeps_a_batch_waiting_and_nothing_else(
@@ -113,9 +113,9 @@ def test_while_keys_are_rotated_and_revoked_no_valid_scan_fails(plant: Plant, ho
         eventually(lambda: sum(others.views().values()) > since + 50)
     assert house.keyring.verify(setting.last_code(plant.exports / f"batch-{number}.csv")) is SealVerdict.VALID
     for path in first:
-        told = people.verdicts(path)
-        turned = told.index("key_revoked")
+        verdicts = people.verdicts(path)
+        turned = verdicts.index("key_revoked")
         assert turned > 0
-        assert set(told[:turned]) == {"verified"}
-        assert set(told[turned:]) == {"key_revoked"}
+        assert set(verdicts[:turned]) == {"verified"}
+        assert set(verdicts[turned:]) == {"key_revoked"}
     assert {verdict for path in second for verdict in others.verdicts(path)} == {"verified"}

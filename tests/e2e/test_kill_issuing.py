@@ -34,9 +34,9 @@ pytestmark = pytest.mark.proof
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
     """A key room whose signer runs for this module."""
-    found = setting.key_house(tmp_path_factory.mktemp("kh"))
-    with found.signer():
-        yield found
+    key_house = setting.key_house(tmp_path_factory.mktemp("kh"))
+    with key_house.signer():
+        yield key_house
 
 
 @pytest.fixture(autouse=True)
@@ -129,11 +129,11 @@ def test_a_signer_that_dies_half_way_costs_nothing(engine: Engine, tmp_path: Pat
     assert waiting.problem is not None
     written = code_file.progress(tmp_path, waiting)
     assert 2 * code_file.CHUNK <= written < waiting.quantity
-    told: list[int] = []
+    progress: list[int] = []
     with house.signer() as signer:
-        batch = issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=told.append)
+        batch = issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=progress.append)
     assert batch.state is BatchState.ISSUED
-    assert told[0] == written + code_file.CHUNK, "it did not go on where it was"
+    assert progress[0] == written + code_file.CHUNK, "it did not go on where it was"
 
 
 def _running_signer(house: KeyHouse) -> Iterator[int]:

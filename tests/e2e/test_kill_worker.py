@@ -44,9 +44,9 @@ ORDERS = (
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
     """A key room whose signer runs for this module."""
-    found = issuing_setting.key_house(tmp_path_factory.mktemp("kh"))
-    with found.signer():
-        yield found
+    key_house = issuing_setting.key_house(tmp_path_factory.mktemp("kh"))
+    with key_house.signer():
+        yield key_house
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def test_two_hundred_kills_leave_no_trace(plant: Plant, tmp_path: Path) -> None:
 
 def _check_scans(plant: Plant, people: People, paths: list[str]) -> None:
     """Each view is told as the next of its code, and is in the database, and in its item's history, exactly once."""
-    for told in people.heard.values():
-        assert told == [("verified", number) for number in range(1, len(told) + 1)]
+    for outcomes in people.outcomes.values():
+        assert outcomes == [("verified", number) for number in range(1, len(outcomes) + 1)]
     views = people.views()
     with transaction(plant.engine) as connection:
         assert connection.execute(select(func.count()).select_from(scan)).scalar_one() == sum(views.values())
@@ -98,13 +98,13 @@ def _check_scans(plant: Plant, people: People, paths: list[str]) -> None:
 
 def _metric(port: int, name: str) -> float:
     """What a worker tells of itself."""
-    told = httpx.get(f"http://127.0.0.1:{port}/metrics").text
-    return float(re.findall(rf"^{re.escape(name)} (\S+)$", told, re.MULTILINE)[0])
+    page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+    return float(re.findall(rf"^{re.escape(name)} (\S+)$", page, re.MULTILINE)[0])
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
         return port
 
 
@@ -126,7 +126,7 @@ def test_two_workers_and_two_scan_processes_share_the_work(plant: Plant, tmp_pat
         eventually(lambda: sum(map(_drained, ports)) == entries["entries-added"])
         assert all(_metric(port, 'zpcode_worker_batches_total{outcome="issued"}') > 0 for port in ports)
         consumers: Any = plant.redis.xinfo_consumers(redis_keys.SCANS, redis_keys.SCAN_GROUP)
-        assert {found["name"] for found in consumers} == {b"worker-0", b"worker-1"}
+        assert {consumer["name"] for consumer in consumers} == {b"worker-0", b"worker-1"}
         assert plant.fsck() == []
         assert [worker_process.ended(worker, signal.SIGTERM) for worker in workers] == [0, 0]
     _check_scans(plant, people, paths)

@@ -25,8 +25,8 @@ from zpcode.wire.link import path_of
 @pytest.fixture(scope="module")
 def running(home: Path) -> Iterator[Demo]:
     """One demo for the tests of this module."""
-    with demo(home, 20101) as found:
-        yield found
+    with demo(home, 20101) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +60,8 @@ def _revoke(running: Demo, target: str, action: str = "revoke", reason: str = "c
 
 def test_every_level_is_verified_on_the_page_and_in_json(running: Demo) -> None:
     """The links the demo prints lead to a verified product, at each of the four levels."""
-    told = [_scan(link) for link in running.links[-4:]]
-    assert [(answer["level"], answer["verdict"]) for answer in told] == [
+    answers = [_scan(link) for link in running.links[-4:]]
+    assert [(answer["level"], answer["verdict"]) for answer in answers] == [
         ("product", "verified"),
         ("lot", "verified"),
         ("item", "verified"),
@@ -71,9 +71,9 @@ def test_every_level_is_verified_on_the_page_and_in_json(running: Demo) -> None:
 
 def test_the_goods_journey_and_the_public_notices_are_shown(running: Demo) -> None:
     """Production to shipment on lot and item codes, none on a product code; one notice of three is over."""
-    told = [_scan(link)["goods"] for link in running.links[-4:]]
-    assert told[0] is None
-    for goods in told[1:]:
+    journeys = [_scan(link)["goods"] for link in running.links[-4:]]
+    assert journeys[0] is None
+    for goods in journeys[1:]:
         kinds = [event["kind"] for event in goods["journey"]]
         assert kinds == ["produced", "inspected", "stored", "shipped", "shipped"]
     listed = running.api.get("/v1/notices").json()["items"]
@@ -115,8 +115,8 @@ def test_from_the_order_to_the_revocation(running: Demo) -> None:
 
 
 def _issued(api: httpx.Client, number: int, headers: dict[str, str]) -> dict[str, Any] | None:
-    found: dict[str, Any] = api.get(f"/v1/batches/{number}", headers=headers).json()
-    return found if found["state"] == "issued" else None
+    batch: dict[str, Any] = api.get(f"/v1/batches/{number}", headers=headers).json()
+    return batch if batch["state"] == "issued" else None
 
 
 def test_another_enterprise_sees_nothing_of_it(running: Demo) -> None:
@@ -126,9 +126,9 @@ def test_another_enterprise_sees_nothing_of_it(running: Demo) -> None:
     mine = running.tokens["enterprise"]
     reachable = {batch["number"] for batch in api.get("/v1/batches", headers=mine).json()["items"]}
     foreign = next(batch["number"] for batch in others if batch["number"] not in reachable)
-    told = [api.get(f"/v1/batches/{number}", headers=mine) for number in (foreign, 60_000_000)]
-    assert [answer.status_code for answer in told] == [404, 404]
-    assert told[0].json()["title"] == told[1].json()["title"]
+    answers = [api.get(f"/v1/batches/{number}", headers=mine) for number in (foreign, 60_000_000)]
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert answers[0].json()["title"] == answers[1].json()["title"]
 
 
 def test_the_audit_log_holds_after_all_that(running: Demo) -> None:

@@ -1,6 +1,6 @@
-"""Fixtures of the fault tests: worlds of their own, because what falls here takes everybody with it.
+"""Fixtures of the fault tests. A test that breaks a server has its own servers.
 
-What does not fall (clients, clocks, limits) is tested on the servers that all tests share.
+Tests of clients, clocks and limits break no server: they use the servers that all tests share.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from tests.faults.world import World
 
 @pytest.fixture
 def bare() -> Iterator[World]:
-    """Servers of this test's own, with cards in them, and no process of ours."""
-    with making.running() as found:
-        yield found
+    """The test's own servers, with cards in them; no process of the service runs yet."""
+    with making.running() as running_world:
+        yield running_world
 
 
 @pytest.fixture
 def world(bare: World) -> World:
-    """The same with two scan processes and a worker, and nobody scanning yet."""
+    """The same with two scan processes and a worker; nobody scans yet."""
     bare.start_scans(2)
     bare.start_worker()
     return bare

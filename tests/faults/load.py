@@ -1,6 +1,6 @@
-"""Consumers who keep scanning while something falls: what each was told, and the judgements on all of it.
+"""Consumers who keep scanning during a fault, their responses, and what must hold for all responses.
 
-Every answer is kept as a `Told`; the functions below are what may never be untrue, whatever falls.
+Every response is kept as a `ScanResponse`; the functions at the end select the responses that a test judges.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tests.support.scan_factories import IPHONE
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One answer. `began` and `ended` are monotonic seconds; `scans` is None where no history was told."""
+class ScanResponse:
+    """One answer. `began` and `ended` are monotonic seconds; `scans` is None where the response has no history."""
 
     began: float
     ended: float
@@ -37,26 +37,28 @@ class Told:
 
 
 class Consumer:
-    """One phone with a connection kept open; every scan is another visitor's, told by X-Forwarded-For."""
+    """One phone with a connection kept open; every scan has another visitor's address in X-Forwarded-For."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
-    def scan(self, path: str, visitor: str) -> Told:
-        """What the service says of a code, as JSON. Raises OSError or http.client.HTTPException."""
+    def scan(self, path: str, visitor: str) -> ScanResponse:
+        """The service's JSON response for a code. Raises OSError or http.client.HTTPException."""
         headers = {"Accept": "application/json", "User-Agent": IPHONE, "X-Forwarded-For": visitor}
         began = time.monotonic()
         self._connection.request("GET", path, headers=headers)
         response = self._connection.getresponse()
         body = response.read()
-        found: dict[str, Any] = (
+        document: dict[str, Any] = (
             json.loads(body) if response.status == 200 else {"verdict": "", "tone": "", "history": None}
         )
-        history = found["history"]
+        history = document["history"]
         scans = None if history is None else int(history["scans"])
         ended = time.monotonic()
-        return Told(began, ended, self.port, path, visitor, response.status, found["verdict"], found["tone"], scans)
+        return ScanResponse(
+            began, ended, self.port, path, visitor, response.status, document["verdict"], document["tone"], scans
+        )
 
     def close(self) -> None:
         """Hang up."""
@@ -67,19 +69,19 @@ _VISITORS = itertools.count(1)
 
 
 def visitor() -> str:
-    """An address in a network of its own: somebody who was never here before."""
+    """A new visitor: an address whose network no other visitor has."""
     number = next(_VISITORS)
     return f"{11 + number // 65536}.{number // 256 % 256}.{number % 256}.7"
 
 
 class Load:
-    """Several consumers on every port, each over all these codes in an order of its own, until the block ends.
+    """Several consumers on every port, each scanning all these codes in a different order, until the block ends.
 
-    `told` grows meanwhile. A consumer who is not answered at all ends the test: `check` raises what they met.
+    `responses` grows meanwhile. A scan without a response ends the test: `check` raises the consumer's error.
     """
 
     def __init__(self, ports: Sequence[int], paths: Sequence[str], *, clients: int = 3, pause: float = 0.02) -> None:
-        self.told: list[Told] = []
+        self.responses: list[ScanResponse] = []
         self._paths, self._pause, self._ports = paths, pause, ports
         self._end = threading.Event()
         self._failures: list[BaseException] = []
@@ -106,20 +108,20 @@ class Load:
             for path in itertools.cycle(paths):
                 if self._end.wait(self._pause):
                     break
-                self.told.append(consumer.scan(path, visitor()))
+                self.responses.append(consumer.scan(path, visitor()))
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._failures.append(error)
         finally:
             consumer.close()
 
     def check(self) -> None:
-        """Everybody was answered, and with a page about the code: no 5xx, no connection broken off."""
+        """Check that every scan was answered with 200: no 5xx, no connection broken off."""
         if self._failures:
             raise self._failures[0]
-        assert {told.status for told in self.told} <= {200}
+        assert {response.status for response in self.responses} <= {200}
 
-    def more(self, number: int = 60) -> list[Told]:
-        """Answers to scans that begin from now on: at least `number` of every process."""
+    def more(self, number: int = 60) -> list[ScanResponse]:
+        """Responses to scans that begin from now on: at least `number` of every process."""
         since = time.monotonic()
 
         def enough() -> bool:
@@ -129,55 +131,48 @@ class Load:
         eventually(enough, seconds=60)
         return self.since(since)
 
-    def until_all_are_known(self) -> None:
+    def until_all_are_answered(self) -> None:
         """Wait until every process has answered every code."""
-        known = {(port, path) for port in self._ports for path in self._paths}
+        expected = {(port, path) for port in self._ports for path in self._paths}
 
         def all_are() -> bool:
             self.check()
-            return {(told.port, told.path) for told in list(self.told)} >= known
+            return {(response.port, response.path) for response in list(self.responses)} >= expected
 
         eventually(all_are, seconds=60)
 
-    def since(self, moment: float, port: int | None = None) -> list[Told]:
-        """Answers to scans that began at this moment or later."""
-        return [told for told in list(self.told) if told.began >= moment and port in {None, told.port}]
+    def since(self, moment: float, port: int | None = None) -> list[ScanResponse]:
+        """Responses to scans that began at this moment or later."""
+        return [
+            response for response in list(self.responses) if response.began >= moment and port in {None, response.port}
+        ]
 
-    def until_each(self, fits: Callable[[Told], bool]) -> float:
-        """Wait until every process has given such an answer; returns the moment the last of them had."""
+    def until_each(self, fits: Callable[[ScanResponse], bool]) -> float:
+        """Wait until every process has given a response that fits; returns that moment."""
         since = time.monotonic()
 
         def all_have() -> bool:
             self.check()
-            return {told.port for told in self.since(since) if fits(told)} >= set(self._ports)
+            return {response.port for response in self.since(since) if fits(response)} >= set(self._ports)
 
         eventually(all_have, seconds=60)
         return time.monotonic()
 
 
-def neutral(told: Told) -> bool:
-    """Whether nobody could say."""
-    return told.verdict == "unconfirmed"
+def neutral(response: ScanResponse) -> bool:
+    """Whether the verdict is unconfirmed."""
+    return response.verdict == "unconfirmed"
 
 
-def good(told: Iterable[Told], paths: Collection[str]) -> list[Told]:
-    """Answers that make one of these codes look good: of revoked ones there must be none."""
-    return [one for one in told if one.path in paths and one.tone == "good"]
+def good(responses: Iterable[ScanResponse], paths: Collection[str]) -> list[ScanResponse]:
+    """Responses that show one of these codes in green. For revoked codes there must be none."""
+    return [response for response in responses if response.path in paths and response.tone == "good"]
 
 
-def firsts(told: Iterable[Told]) -> dict[str, int]:
+def firsts(responses: Iterable[ScanResponse]) -> dict[str, int]:
     """How many different visitors were told that they are the first, by code."""
     visitors: dict[str, set[str]] = defaultdict(set)
-    for one in told:
-        if one.scans == 1:
-            visitors[one.path].add(one.visitor)
-    return {path: len(found) for path, found in visitors.items()}
-
-
-def told_twice(told: Iterable[Told]) -> dict[tuple[str, int], Any]:
-    """Numbers of views that two visitors were told of one code."""
-    visitors: dict[tuple[str, int], set[str]] = defaultdict(set)
-    for one in told:
-        if one.scans is not None and one.scans > 0:
-            visitors[one.path, one.scans].add(one.visitor)
-    return {key: found for key, found in visitors.items() if len(found) > 1}
+    for response in responses:
+        if response.scans == 1:
+            visitors[response.path].add(response.visitor)
+    return {path: len(who) for path, who in visitors.items()}

@@ -1,4 +1,4 @@
-"""A scan process for a busy machine: what it has read from the database stays good for longer than the machine may stall.
+"""A scan process for a busy machine: what it has read from the database stays valid for longer than the machine may stall.
 
 With the usual times a stall of 0.25 s makes a process read a card again, as it should.
 """

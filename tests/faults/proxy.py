@@ -1,6 +1,6 @@
-"""A proxy between a service and its server, for whatever a network can do: delay, freeze, cut, lead elsewhere.
+"""A proxy between a service and its server that simulates network faults: delay, freeze, cut, lead to another server.
 
-It listens on a unix socket and passes on to another. It also plays the stable address (a virtual IP, HAProxy, a
+It listens on a unix socket and forwards to another. It also plays the stable address (a virtual IP, HAProxy, a
 managed service's endpoint) through which a deployment reaches whichever server is the primary now.
 """
 
@@ -49,7 +49,7 @@ class Proxy:
         self._do(self._let_go())
 
     def lead_to(self, target: Path) -> None:
-        """From now on another server answers here: whoever is connected to the old one is cut off."""
+        """Forward to another server from now on; connections to the old one are cut."""
         self.target = target
         self.cut()
 
@@ -82,7 +82,7 @@ class Proxy:
         try:
             await self._join(reader, writer)
         except asyncio.CancelledError:
-            writer.transport.abort()  # cut: the task has nobody to tell, and nobody reads what is still to be sent
+            writer.transport.abort()  # cut: discard what is still to be sent
         finally:
             writer.close()
             self._serving.discard(task)

@@ -1,4 +1,4 @@
-"""What PostgreSQL was asked by the scan processes, by its own account: its log of statements and their parameters."""
+"""The queries of the scan processes, read from PostgreSQL's log of statements and parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ASKED = re.compile(r"^(scan-\d+) DETAIL:  [Pp]arameters: \$1 = '\{(.*)\}'$", re
 
 
 def log_them(world: World) -> None:
-    """Have every statement of the scan role logged, with the name of the process that asked; for sessions to come."""
+    """Have every statement of the scan role logged, with the name of the process that sent it. Applies to new sessions."""
     world.administer(
         "ALTER SYSTEM SET log_line_prefix = '%a '",
         "ALTER ROLE zpcode_scan SET log_statement = 'all'",
@@ -20,7 +20,7 @@ def log_them(world: World) -> None:
 
 
 class Asked:
-    """The log from a moment on: `Asked(world)` is now."""
+    """The log from the moment `Asked(world)` is made."""
 
     def __init__(self, world: World) -> None:
         self._log = world.servers.processes.log("postgres")
@@ -30,10 +30,10 @@ class Asked:
         """How many times each process asked for each card since then. Histories and the head are not counted."""
         with self._log.open("rb") as log:
             log.seek(self._from)
-            found = _ASKED.findall(log.read().decode("utf-8", "replace"))
+            lookups = _ASKED.findall(log.read().decode("utf-8", "replace"))
         return Counter(
             (process, key)
-            for process, keys in found
+            for process, keys in lookups
             for key in re.findall(r'"[^"]*"|[^,"]+', keys)
             if key != "head" and not key.startswith("h:")
         )

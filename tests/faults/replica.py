@@ -1,4 +1,4 @@
-"""A second Valkey that follows the first, and may become the primary: what a deployment keeps for a failover."""
+"""A second Valkey that replicates the first and can become the primary, as a deployment has for a failover."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Replica:
         self.socket, self.redis, self._processes = socket_path, redis, processes
 
     def lag(self) -> None:
-        """Hear of nothing more from the primary, as behind a slow line."""
+        """Receive nothing more from the primary, as on a slow network."""
         self.redis.config_set("masterauth", "not-the-password-any-more")
         self.redis.client_kill_filter(_type="master")
         eventually(lambda: self._about()["master_link_status"] == "down")
@@ -40,13 +40,13 @@ class Replica:
         eventually(lambda: self._about().get("master_link_status") == "up")
 
     def _about(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.redis.info("replication")
-        return found
+        info: dict[str, Any] = self.redis.info("replication")
+        return info
 
 
 @contextmanager
 def following(world: World) -> Iterator[Replica]:
-    """A replica of the world's Valkey, in step with it. Replication is over TCP on loopback, everything else as always."""
+    """A replica of the world's Valkey, up to date. Replication is over TCP on loopback, everything else as in the other tests."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     world.redis.config_set("bind", "127.0.0.1")

@@ -1,4 +1,4 @@
-"""Scan processes as they are run in production: uvicorn in a process of its own, on a port of its own."""
+"""Scan processes as they run in production: one uvicorn process on its own port each."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.support.patience import eventually
 from zpcode.embedded.servers import ServerAddresses
 
 APP = "scanweb.app:create_app"
-DOOR = "scanweb.server:Protocol"
-TUNED_DOOR = "tests.faults.tuned_door:Protocol"
+PROTOCOL = "scanweb.server:Protocol"
+TUNED_PROTOCOL = "tests.faults.tuned_protocol:Protocol"
 SHIFTED = "tests.faults.shifted_clock:create_app"
 
 
 @dataclass(frozen=True, slots=True)
 class ScanProcess:
-    """One running process: its number for signals, where it listens, and where it says what troubles it."""
+    """One running process, the port it listens on, and its log."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -39,7 +39,7 @@ class ScanProcess:
         return f"http://127.0.0.1:{self.port}"
 
     def get(self, path: str, *, visitor: str = "", **headers: str) -> httpx.Response:
-        """One request on a connection of its own, from a phone. `visitor` is the address it comes from."""
+        """One request from a phone, on a new connection. `visitor` is the address it comes from."""
         sent = {"user-agent": make.IPHONE, "accept-language": "en"}
         sent |= {"x-forwarded-for": visitor} if visitor else {}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
@@ -56,7 +56,7 @@ class ScanProcess:
 
 
 def environment(addresses: ServerAddresses, room: KeyRoom, **more: str) -> dict[str, str]:
-    """Settings of a scan process on the test servers: any address may be claimed, the wait for the database is long, no floor."""
+    """Settings of a scan process on the test servers: X-Forwarded-For is trusted, the database timeout is long, no refusal floor."""
     return {
         "ZPCODE_SCAN_DATABASE_URL": addresses.scan_database,
         "ZPCODE_SCAN_REDIS_URL": addresses.scan_redis,
@@ -71,27 +71,29 @@ def environment(addresses: ServerAddresses, room: KeyRoom, **more: str) -> dict[
 
 
 @contextmanager
-def scan_process(settings: Mapping[str, str], log: Path, *, app: str = APP, door: str = DOOR) -> Iterator[ScanProcess]:
-    """A process that answers; ended at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port = found.getsockname()[1]
+def scan_process(
+    settings: Mapping[str, str], log: Path, *, app: str = APP, protocol: str = PROTOCOL
+) -> Iterator[ScanProcess]:
+    """A scan process that answers; killed at the end."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "--factory", "--no-proxy-headers", "--no-server-header", "--no-access-log",
-               "--http", door, "--ws", "none", "--loop", "uvloop", "--backlog", "16384", "--port", str(port), app]  # fmt: skip
+               "--http", protocol, "--ws", "none", "--loop", "uvloop", "--backlog", "16384", "--port", str(port), app]  # fmt: skip
     with log.open("wb") as errors:
         process = subprocess.Popen(command, env=os.environ | settings, stderr=errors, stdout=errors)
-    found_process = ScanProcess(process, port, log)
+    running = ScanProcess(process, port, log)
     try:
-        eventually(lambda: _answers(found_process))
-        yield found_process
+        eventually(lambda: _answers(running))
+        yield running
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
         process.wait()
 
 
-def _answers(found: ScanProcess) -> bool:
-    assert found.process.poll() is None, found.log.read_text("utf-8", "replace")
+def _answers(scan: ScanProcess) -> bool:
+    assert scan.process.poll() is None, scan.log.read_text("utf-8", "replace")
     try:
-        return found.get("/healthz").status_code == 200
+        return scan.get("/healthz").status_code == 200
     except httpx.TransportError:
         return False

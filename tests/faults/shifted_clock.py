@@ -12,7 +12,7 @@ VARIABLE = "ZPCODE_TEST_CLOCK_SECONDS"
 
 
 def create_app() -> App:
-    """The application of this process, all of which asks `time.time` for the time of day."""
+    """The application of this process; every part of it reads the time of day from `time.time`."""
     real, wrong_by = time.time, float(os.environ[VARIABLE])
     time.time = lambda: real() + wrong_by
     return create()

@@ -1,7 +1,7 @@
-"""Clocks that differ by 90 s: between scan processes, and between the authority's own.
+"""Clocks that differ by 90 s: between scan processes, and between processes of the authority.
 
-What was decided at once shows at once on each of them; what was decided for later is early or late by the difference,
-and never more; nothing is counted wrongly for good.
+A decision for now shows at once on each of them; a decision for later is early or late by the difference at most;
+no count stays wrong.
 """
 
 from __future__ import annotations
@@ -53,29 +53,29 @@ def start(addresses: ServerAddresses, scan_keys: tuple[KeyRoom, str], tmp_path: 
 @pytest.fixture
 def behind(start: Start) -> Iterator[ScanProcess]:
     """A process whose clock is 90 s slow."""
-    with start(-APART) as found:
-        yield found
+    with start(-APART) as scan:
+        yield scan
 
 
 @pytest.fixture
 def ahead(start: Start) -> Iterator[ScanProcess]:
     """A process whose clock is 90 s fast."""
-    with start(APART) as found:
-        yield found
+    with start(APART) as scan:
+        yield scan
 
 
 @pytest.fixture
 def world(engine: Engine, redis: Redis) -> World:
     """An enterprise with its batches, in Redis."""
-    found = settle(engine, datetime.now(UTC))
+    settled = settle(engine, datetime.now(UTC))
     projector.catch_up(engine, redis)
-    return found
+    return settled
 
 
 def test_what_is_decided_at_once_shows_at_once_whatever_a_process_takes_for_the_time(
     engine: Engine, redis: Redis, world: World, behind: ScanProcess, ahead: ScanProcess
 ) -> None:
-    """At an item, a range, a batch and a product: decided, eased, and lifted again."""
+    """Decisions about an item, a range, a batch and a product: made, eased, and lifted again."""
     code = path_of(printed(engine, world.compact, 3))
     places: tuple[tuple[Scope, object, dict[str, int]], ...] = (
         (Scope.CODE, f"{world.compact}:3", {}),
@@ -121,7 +121,7 @@ def test_what_is_decided_for_later_is_early_or_late_by_the_difference_and_no_mor
 def test_a_visitor_who_meets_both_clocks_counts_once(
     registry: Registry, behind: ScanProcess, ahead: ScanProcess
 ) -> None:
-    """Whichever of the two counted first: the page reloaded through the other process says the same."""
+    """The page reloaded through the other process shows the same count, whichever process counted first."""
     for index, order in enumerate(((ahead, behind, ahead), (behind, ahead, behind))):
         pages = [one.get(registry.item(index), visitor="60.191.0.7", accept="application/json") for one in order]
         assert [page.json()["history"]["scans"] for page in pages] == [1, 1, 1]
@@ -130,7 +130,7 @@ def test_a_visitor_who_meets_both_clocks_counts_once(
 def test_midnight_between_two_processes_divides_no_counting_and_no_drain(
     engine: Engine, redis: Redis, registry: Registry, start: Start
 ) -> None:
-    """One has today's salt, the other tomorrow's: a visitor is two for 90 s, and everything else as always."""
+    """One process has today's salt, the other tomorrow's: for 90 s one visitor counts as two; nothing else changes."""
     now = datetime.now(UTC)
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     seconds = (midnight - now).total_seconds()
@@ -153,7 +153,7 @@ def test_midnight_between_two_processes_divides_no_counting_and_no_drain(
 
 
 def test_a_decision_made_by_a_slower_clock_comes_after_the_one_it_follows(engine: Engine, now: datetime) -> None:
-    """Two processes of the authority: what was asked for last is what holds, and can be lifted at once."""
+    """Two processes of the authority: the last decision holds, and it can be lifted at once."""
     world, fetch = settle(engine, now), in_database(engine)
     target, fast = f"{world.item}:5", now + timedelta(seconds=APART)
 

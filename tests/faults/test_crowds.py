@@ -1,4 +1,4 @@
-"""Slow clients, very many clients, and a crowd around one code: whoever just scans is answered as always."""
+"""Slow clients, very many clients, and many scans of one code at once: ordinary scans are answered as always."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.faults import tuned_door
-from tests.faults.scan_processes import TUNED_DOOR, environment, scan_process
+from tests.faults import tuned_protocol
+from tests.faults.scan_processes import TUNED_PROTOCOL, environment, scan_process
 from tests.faults.wires import connect, many, until_closed
 from tests.support import scan_factories as make
 from tests.support.patience import eventually
@@ -29,12 +29,12 @@ pytestmark = pytest.mark.proof
 SLOW, IDLE, CROWD = 100, 10_000, 500
 SPARE_FILES = 400
 IDLE_KIB = 24
-"""What one idle connection may cost at most; docs/scanning.md has what it does cost."""
+"""The most memory that one idle connection may take, in KiB; docs/scanning.md has the measured figure."""
 
 
 @contextmanager
 def dripping(wires: list[socket.socket], sent: bytes) -> Iterator[threading.Event]:
-    """Each connection sends one byte after the other, over and over, a few a second; those that were hung up on rest."""
+    """Each open connection sends these bytes one by one, again and again, a few a second."""
     stop, round_done = threading.Event(), threading.Event()
 
     def drip() -> None:
@@ -61,10 +61,10 @@ def request(path: str, *headers: bytes) -> bytes:
 
 
 def test_slow_clients_disturb_nobody(addresses: ServerAddresses, registry: Registry, tmp_path: Path) -> None:
-    """A hundred each: heads byte by byte, bodies byte by byte, pages that are not read. Two hundred scans meanwhile."""
-    settings = environment(addresses, registry.room, **{tuned_door.ARRIVE: "300", tuned_door.TAKE: "300"})
+    """A hundred clients each send heads byte by byte, send bodies byte by byte, or read no response; 200 scans meanwhile."""
+    settings = environment(addresses, registry.room, **{tuned_protocol.ARRIVE: "300", tuned_protocol.TAKE: "300"})
     with (
-        scan_process(settings, tmp_path / "scan.log", door=TUNED_DOOR) as scan,
+        scan_process(settings, tmp_path / "scan.log", protocol=TUNED_PROTOCOL) as scan,
         many(scan.port, SLOW) as heads,
         many(scan.port, SLOW) as bodies,
         many(scan.port, SLOW, buffer=2048) as readers,
@@ -83,23 +83,23 @@ def test_slow_clients_disturb_nobody(addresses: ServerAddresses, registry: Regis
 
 
 def test_slow_clients_are_hung_up_on(addresses: ServerAddresses, registry: Registry, tmp_path: Path) -> None:
-    """With the door's patience cut to a second: a head byte by byte ends in 408, a body byte by byte in silence."""
-    settings = environment(addresses, registry.room, **{tuned_door.ARRIVE: "1"})
+    """With a timeout of one second a head sent byte by byte ends in 408; a body sent byte by byte is closed without a response."""
+    settings = environment(addresses, registry.room, **{tuned_protocol.ARRIVE: "1"})
     with (
-        scan_process(settings, tmp_path / "scan.log", door=TUNED_DOOR) as scan,
+        scan_process(settings, tmp_path / "scan.log", protocol=TUNED_PROTOCOL) as scan,
         many(scan.port, 20) as heads,
         many(scan.port, 20) as bodies,
         dripping(heads, request(registry.item())[:-1]),
         dripping(bodies, request(registry.item(), b"content-length: 9999") + b"x" * 9000),
     ):
-        told = [until_closed(wire) for wire in (*heads, *bodies)]
-        assert all(not one or one.startswith(b"HTTP/1.1 408 ") for one in told)
+        endings = [until_closed(wire) for wire in (*heads, *bodies)]
+        assert all(not one or one.startswith(b"HTTP/1.1 408 ") for one in endings)
         assert scan.verdict(registry.item()) == "verified"
 
 
 @pytest.fixture
 def many_files() -> Iterator[int]:
-    """As many open files as this machine allows; how many connections that is."""
+    """Allow as many open files as this machine can; the number of connections that leaves."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = IDLE + SPARE_FILES
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -111,24 +111,24 @@ def many_files() -> Iterator[int]:
 def test_ten_thousand_idle_connections_are_cheap(
     addresses: ServerAddresses, registry: Registry, tmp_path: Path, many_files: int
 ) -> None:
-    """Half of them never say a word, half have scanned once. A scan is answered, and so is the next one on each."""
-    settings = environment(addresses, registry.room, **{tuned_door.ARRIVE: "300"})
-    with scan_process(settings, tmp_path / "scan.log", door=TUNED_DOOR) as scan:
+    """Scans are answered while the connections are open, and so is a request on the idle connections."""
+    settings = environment(addresses, registry.room, **{tuned_protocol.ARRIVE: "300"})
+    with scan_process(settings, tmp_path / "scan.log", protocol=TUNED_PROTOCOL) as scan:
         assert scan.verdict(registry.item()) == "verified"
         before = scan.memory_kib()
         with many(scan.port, many_files) as wires:
             assert scan.verdict(registry.item(1)) == "verified"
-            held = (scan.memory_kib() - before) / many_files
-            assert held < IDLE_KIB
+            kib_each = (scan.memory_kib() - before) / many_files
+            assert kib_each < IDLE_KIB
             for wire in wires[::100]:
                 wire.sendall(request("/healthz", b"connection: close"))
                 assert until_closed(wire).startswith(b"HTTP/1.1 200 ")
         assert eventually(lambda: scan.verdict(registry.item(2)) == "verified")
-    (tmp_path / "held").write_text(f"{held:.1f} KiB for each of {many_files}", "utf-8")
+    (tmp_path / "kib_each").write_text(f"{kib_each:.1f} KiB for each of {many_files}", "utf-8")
 
 
 def crowd(port: int, path: str) -> list[dict[str, Any]]:
-    """Five hundred phones, each in a network and on a connection of its own, all at once: what each is told."""
+    """The responses to five hundred phones that scan at once, each from another network on its own connection."""
     with many(port, CROWD) as wires:
         for n, wire in enumerate(wires):
             address = f"x-forwarded-for: 60.{n // 250}.{n % 250}.1".encode()
@@ -143,7 +143,7 @@ def crowd(port: int, path: str) -> list[dict[str, Any]]:
 def test_a_crowd_around_one_code_meets_a_cold_process(
     addresses: ServerAddresses, registry: Registry, tmp_path: Path, *, flushed: bool
 ) -> None:
-    """Real connections, nothing in memory, Redis there or emptied: everyone is told the same, each with its own number."""
+    """Nothing in memory, Redis full or empty: every phone has the same verdict and another number of scans."""
     path = registry.item(3)
     with scan_process(environment(addresses, registry.room), tmp_path / "scan.log") as scan:
         if flushed:
@@ -151,15 +151,15 @@ def test_a_crowd_around_one_code_meets_a_cold_process(
         answers = crowd(scan.port, path)
     assert {answer["verdict"] for answer in answers} == {"verified"}
     if not flushed:
-        told = sorted(answer["history"]["scans"] for answer in answers)
-        assert told == list(range(1, CROWD + 1)), "no two are the first, and none is left out"
+        numbers = sorted(answer["history"]["scans"] for answer in answers)
+        assert numbers == list(range(1, CROWD + 1)), "no two are the first, and none is left out"
 
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["projected", "flushed"])
 def test_a_crowd_around_one_code_is_one_question_to_the_database(
     addresses: ServerAddresses, registry: Registry, *, flushed: bool
 ) -> None:
-    """Each record is read at most once, however many ask for it; none at all where Redis has it."""
+    """Each record is read from the database at most once for all scans, and never if Redis has it."""
     asked: Counter[str] = Counter()
     with ScanService(make.settings(addresses, registry.room)) as service:
         source: Any = service.app.database
@@ -190,7 +190,7 @@ def test_a_crowd_around_one_code_is_one_question_to_the_database(
 def test_a_crowd_that_leaves_takes_nobodys_answer_along(
     addresses: ServerAddresses, registry: Registry, tmp_path: Path
 ) -> None:
-    """Half of them hang up while the code is being looked up; the other half, and everybody later, is answered."""
+    """Half of the clients close while the code is being looked up; the other half and all later scans are answered."""
     with scan_process(environment(addresses, registry.room), tmp_path / "scan.log") as scan:
         registry.redis.flushall()
         with many(scan.port, 100) as leaving, many(scan.port, 100) as staying:

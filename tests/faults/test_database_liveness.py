@@ -1,4 +1,4 @@
-"""How long the authority waits for PostgreSQL: as long as the server lives, and no longer."""
+"""The authority waits for PostgreSQL as long as the server is alive, and no longer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from zpcode.store.database.session import connect, session_class, transaction
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ask after a tenth of a second of silence, not after one."""
+    """Probe the server after 0.1 s of silence instead of 1 s."""
     monkeypatch.setattr(liveness, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(liveness, "AGAIN_SECONDS", 0.0)
 
@@ -38,17 +38,17 @@ def line(servers: Servers) -> Iterator[Proxy]:
 
 @pytest.fixture
 def distant(addresses: ServerAddresses, line: Proxy, impatient: None) -> Iterator[Engine]:
-    """An engine at the other end of the line, with a table to write to."""
+    """An engine that connects through the line, with a table to write to."""
     del impatient
-    found = connect(at(addresses, line.path), pool_size=2)
-    with transaction(found) as connection:
+    engine = connect(at(addresses, line.path), pool_size=2)
+    with transaction(engine) as connection:
         connection.execute(text("CREATE TABLE note (what text)"))
-    yield found
-    found.dispose()
+    yield engine
+    engine.dispose()
 
 
 def at(addresses: ServerAddresses, path: Path) -> str:
-    """The authority's database by way of another socket."""
+    """The address of the authority's database through another socket."""
     return f"{addresses.database.rpartition('=')[0]}={path.parent}"
 
 
@@ -58,7 +58,7 @@ def write(engine: Engine) -> None:
 
 
 def test_a_slow_statement_of_a_server_that_lives_is_waited_for(distant: Engine) -> None:
-    """Ten times as long as the patience: the server is asked in between, and answers."""
+    """A statement takes ten times the silence bound: the server is probed meanwhile, and answers."""
     with transaction(distant) as connection:
         assert connection.execute(text("SELECT 'there' FROM pg_sleep(1)")).scalar_one() == "there"
 
@@ -96,22 +96,22 @@ def test_once_gone_nobody_waits_and_one_at_a_time_asks() -> None:
         if len(asked) < 3:
             raise psycopg.errors.ConnectionTimeout
 
-    found = DatabaseLiveness(probe, statement=1)
-    assert not found.is_alive()
+    database = DatabaseLiveness(probe, statement=1)
+    assert not database.is_alive()
     for _ in range(5):
         with pytest.raises(psycopg.OperationalError):
-            found.check()
+            database.check()
     assert asked == [0], "not again within the second"
-    found._asked -= liveness.AGAIN_SECONDS
+    database._asked -= liveness.AGAIN_SECONDS
     with pytest.raises(psycopg.OperationalError):
-        found.check()
-    found._asked -= liveness.AGAIN_SECONDS
-    found.check()
-    assert (asked, found.gone) == ([0, 1, 2], False)
+        database.check()
+    database._asked -= liveness.AGAIN_SECONDS
+    database.check()
+    assert (asked, database.gone) == ([0, 1, 2], False)
 
 
 def test_a_refusal_is_an_answer() -> None:
-    """Too many connections, starting up, no such database: the server lives, and a session that waits goes on waiting."""
+    """Too many connections, starting up, no such database: the server is alive, and a waiting session goes on waiting."""
 
     def probe() -> None:
         raise psycopg.OperationalError("FATAL: sorry, too many clients already")

@@ -1,4 +1,4 @@
-"""Heads and bodies beyond all bounds, and everything HTTP is abused for: refused in bounded memory, the rest unaffected."""
+"""Too large heads and bodies and malformed HTTP are refused in bounded memory; other requests are not affected."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from keys.ceremony import KeyRoom
-from tests.faults import tuned_door
-from tests.faults.scan_processes import TUNED_DOOR, ScanProcess, environment, scan_process
-from tests.faults.wires import connect, tell, until_closed
+from tests.faults import tuned_protocol
+from tests.faults.scan_processes import TUNED_PROTOCOL, ScanProcess, environment, scan_process
+from tests.faults.wires import connect, exchange, until_closed
 from tests.support import keyroom
 from tests.support.patience import eventually
 from tests.support.scan_factories import item_identity
@@ -25,15 +25,15 @@ NOBODY = {"ZPCODE_SCAN_DATABASE_URL": "", "ZPCODE_SCAN_REDIS_URL": "redis://127.
 def running(
     servers: Servers, scan_keys: tuple[KeyRoom, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ScanProcess]:
-    """One scan process for all of this. It reaches neither server, whatever others left there: all it says is unconfirmed."""
+    """One scan process for this module. It reaches neither server, so that every verdict is unconfirmed."""
     nobody = {
         "ZPCODE_SCAN_DATABASE_URL": "",
         "ZPCODE_SCAN_REDIS_URL": "redis://127.0.0.1:1",
         "ZPCODE_SCANS_PER_MINUTE": "0",
     }
     settings = environment(servers.addresses, scan_keys[0], **nobody)
-    with scan_process(settings, tmp_path_factory.mktemp("scan") / "log") as found:
-        yield found
+    with scan_process(settings, tmp_path_factory.mktemp("scan") / "log") as scan:
+        yield scan
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def code(scan_keys: tuple[KeyRoom, str]) -> str:
 
 @pytest.fixture
 def scan(running: ScanProcess, code: str) -> Iterator[ScanProcess]:
-    """The process behind its door. Afterwards it answers as before, and nothing of ours has failed."""
+    """The scan process. After each test it answers as before, and its log has no error."""
     yield running
     assert running.verdict(code) == "unconfirmed"
     log = running.log.read_text("utf-8")
@@ -63,14 +63,14 @@ def request(path: str, *headers: bytes, method: bytes = b"GET", body: bytes = b"
     return b"\r\n".join(head) + b"\r\n\r\n" + body
 
 
-def status(told: bytes) -> int:
-    """The status of the only answer there is."""
-    assert told.count(b"HTTP/1.1 ") == 1, told[:2000]
-    return int(told.split(b" ", 2)[1])
+def status(received: bytes) -> int:
+    """The status of the response; checks that there is only one."""
+    assert received.count(b"HTTP/1.1 ") == 1, received[:2000]
+    return int(received.split(b" ", 2)[1])
 
 
 def test_a_head_that_is_too_large_is_refused(scan: ScanProcess, code: str) -> None:
-    """One long field, very many short ones, a long path, a long query; none of it is kept."""
+    """One long field, very many short ones, a long path, a long query: 431, and no memory is kept."""
     before = scan.memory_kib()
     heads = (
         request(code, b"x: " + b"a" * 64 * 1024),
@@ -79,54 +79,54 @@ def test_a_head_that_is_too_large_is_refused(scan: ScanProcess, code: str) -> No
         request(code + "?" + "a" * 64 * 1024),
     )
     for head in heads * 5:
-        told = tell(scan.port, head)
-        assert status(told) == 431
-        assert "请求头过大 / the header fields are too large" in told.decode()
-        assert b"connection: close" in told
+        received = exchange(scan.port, head)
+        assert status(received) == 431
+        assert "请求头过大 / the header fields are too large" in received.decode()
+        assert b"connection: close" in received
     assert scan.memory_kib() - before < 30 * MIB
 
 
 def test_a_body_nobody_asked_for_is_not_read(scan: ScanProcess, code: str) -> None:
-    """A hundred MB after a GET, and chunks without end: hung up on after some KiB, whether answered before or not."""
+    """100 MB after a GET, and chunks without end: the connection is closed after some KiB."""
     before = scan.memory_kib()
     piece = b"a" * 65536
-    told = tell(scan.port, request(code, b"content-length: 104857600"), *[piece] * 1600)
-    assert not told or status(told) in {200, 413}
+    received = exchange(scan.port, request(code, b"content-length: 104857600"), *[piece] * 1600)
+    assert not received or status(received) in {200, 413}
     chunk = b"10000\r\n" + piece + b"\r\n"
-    told = tell(scan.port, request(code, b"transfer-encoding: chunked"), *[chunk] * 1600)
-    assert not told or status(told) in {200, 413}
+    received = exchange(scan.port, request(code, b"transfer-encoding: chunked"), *[chunk] * 1600)
+    assert not received or status(received) in {200, 413}
     trailers = b"".join(b"t%d: %s\r\n" % (n, b"b" * 100) for n in range(1000))
-    told = tell(scan.port, request(code, b"transfer-encoding: chunked"), b"0\r\n", trailers)
-    assert not told or status(told) in {200, 413}
+    received = exchange(scan.port, request(code, b"transfer-encoding: chunked"), b"0\r\n", trailers)
+    assert not received or status(received) in {200, 413}
     assert scan.memory_kib() - before < 30 * MIB
 
 
 def test_a_body_that_comes_before_its_answer_is_refused(scan: ScanProcess, code: str) -> None:
-    """Head and body in one breath: nothing was answered yet, so the client is told why."""
-    told = tell(scan.port, request(code, b"content-length: 1000000", body=b"a" * 60_000))
-    assert status(told) == 413
-    assert "扫码不需要请求体 / the request is too large: a scan has no body" in told.decode()
+    """Head and body in one segment: no response was sent yet, so the client gets 413."""
+    received = exchange(scan.port, request(code, b"content-length: 1000000", body=b"a" * 60_000))
+    assert status(received) == 413
+    assert "扫码不需要请求体 / the request is too large: a scan has no body" in received.decode()
 
 
 def test_a_small_body_is_ignored_and_the_connection_kept(scan: ScanProcess, code: str) -> None:
     small = request(code, b"content-length: 5", body=b"hello")
     last = request(code, b"connection: close")
-    told = tell(scan.port, small + last)
-    assert told.count(b"HTTP/1.1 200 ") == told.count(b'"verdict":"unconfirmed"') == 2
+    received = exchange(scan.port, small + last)
+    assert received.count(b"HTTP/1.1 200 ") == received.count(b'"verdict":"unconfirmed"') == 2
 
 
 def test_pipelined_requests_are_answered_in_order(scan: ScanProcess, scan_keys: tuple[KeyRoom, str]) -> None:
-    """Three hundred at once are more than the door looks at in one piece, and none is too large."""
+    """Three hundred small requests at once are larger than the bound of one head, and none is refused."""
     paths = [sealed(scan_keys, n % 3) for n in range(300)]
-    told = tell(scan.port, *(request(path) for path in paths), request("/healthz", b"connection: close"))
-    assert told.count(b"HTTP/1.1 200 ") == 301
-    answers = [piece.partition(b'"serial":"')[2][:12].decode() for piece in told.split(b"HTTP/1.1 200 ")[1:301]]
+    received = exchange(scan.port, *(request(path) for path in paths), request("/healthz", b"connection: close"))
+    assert received.count(b"HTTP/1.1 200 ") == 301
+    answers = [piece.partition(b'"serial":"')[2][:12].decode() for piece in received.split(b"HTTP/1.1 200 ")[1:301]]
     assert answers == [path.rpartition("/")[2] for path in paths]
 
 
 def test_what_cannot_be_read_after_a_good_request_is_not_taken_for_its_answer(scan: ScanProcess, code: str) -> None:
-    told = tell(scan.port, request(code) + b"\x00\x01 nonsense\r\n\r\n")
-    assert not told or status(told) == 200
+    received = exchange(scan.port, request(code) + b"\x00\x01 nonsense\r\n\r\n")
+    assert not received or status(received) == 200
 
 
 AMBIGUOUS = {
@@ -145,20 +145,22 @@ AMBIGUOUS = {
 
 
 def test_what_two_servers_could_read_differently_is_refused(scan: ScanProcess) -> None:
-    """And what comes behind it on the connection is never answered: nothing can be smuggled in."""
+    """The next request on the connection is not answered, so that no request can be smuggled in."""
     for name, sent in AMBIGUOUS.items():
-        told = tell(scan.port, sent + b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
-        assert status(told) == 400, name
-        assert "请求不是有效的 HTTP / this is not valid HTTP" in told.decode(), name
+        received = exchange(scan.port, sent + b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
+        assert status(received) == 400, name
+        assert "请求不是有效的 HTTP / this is not valid HTTP" in received.decode(), name
 
 
 def test_what_is_unusual_and_legal_is_answered(scan: ScanProcess, code: str) -> None:
-    """HTTP/1.0, the absolute form, a foreign Host, a WebSocket nobody offers: the code is what its path says."""
+    """HTTP/1.0, the absolute form, a foreign Host, a WebSocket upgrade: the path alone decides the code."""
     close = b"connection: close"
-    told = tell(scan.port, b"GET " + code.encode() + b" HTTP/1.0\r\naccept: application/json\r\n\r\n")
-    assert b'"verdict":"unconfirmed"' in told
-    assert b'"verdict":"unconfirmed"' in tell(scan.port, request("http://evil.example" + code, close))
-    foreign = tell(scan.port, request(code, close).replace(b"host: scan", b"host: evil.example").replace(b"json", b"x"))
+    received = exchange(scan.port, b"GET " + code.encode() + b" HTTP/1.0\r\naccept: application/json\r\n\r\n")
+    assert b'"verdict":"unconfirmed"' in received
+    assert b'"verdict":"unconfirmed"' in exchange(scan.port, request("http://evil.example" + code, close))
+    foreign = exchange(
+        scan.port, request(code, close).replace(b"host: scan", b"host: evil.example").replace(b"json", b"x")
+    )
     assert b"evil.example" not in foreign
     upgrade = (b"connection: upgrade, close", b"upgrade: websocket", b"sec-websocket-version: 13",
                b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==")  # fmt: skip
@@ -168,18 +170,18 @@ def test_what_is_unusual_and_legal_is_answered(scan: ScanProcess, code: str) -> 
 
 
 def test_a_request_that_does_not_arrive_is_not_waited_for(impatient: ScanProcess, code: str) -> None:
-    """A spare connection of a browser is closed without a word, a begun request with one; so after a first request."""
+    """An unused connection is closed without a response, an incomplete request with 408; also after a first request."""
     for sent in (b"", b"GET / HTT", b"GET / HTTP/1.1\r\nhost: a\r\n"):
-        told = tell(impatient.port, sent)
-        assert (status(told) == 408 and "没有在时限内到达" in told.decode()) if sent else told == b""
+        received = exchange(impatient.port, sent)
+        assert (status(received) == 408 and "没有在时限内到达" in received.decode()) if sent else received == b""
         if sent:
-            assert tell(impatient.port, request("/healthz") + sent).count(b"HTTP/1.1 ") == 2
-    told = tell(impatient.port, request(code, b"content-length: 5", body=b"he"))
-    assert status(told) == 200, "the answer was given; the rest of the body is not waited for"
+            assert exchange(impatient.port, request("/healthz") + sent).count(b"HTTP/1.1 ") == 2
+    received = exchange(impatient.port, request(code, b"content-length: 5", body=b"he"))
+    assert status(received) == 200, "the answer was given; the rest of the body is not waited for"
 
 
 def test_an_answer_that_is_not_taken_is_not_kept(impatient: ScanProcess, code: str) -> None:
-    """Answers asked for without end and none read: the connection is broken off, not filled for ever."""
+    """A client that sends requests and reads no response: the connection is closed, and memory stays bounded."""
     page = request(code).replace(b"application/json", b"text/html")
     with connect(impatient.port, buffer=4096) as wire:
         wire.setblocking(False)
@@ -201,8 +203,8 @@ def test_an_answer_that_is_not_taken_is_not_kept(impatient: ScanProcess, code: s
 def impatient(
     servers: Servers, scan_keys: tuple[KeyRoom, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ScanProcess]:
-    """A scan process whose door waits for a fifth of a second only."""
-    more = {tuned_door.ARRIVE: "0.2", tuned_door.TAKE: "0.2"}
+    """A scan process with timeouts of 0.2 s."""
+    more = {tuned_protocol.ARRIVE: "0.2", tuned_protocol.TAKE: "0.2"}
     settings = environment(servers.addresses, scan_keys[0], **NOBODY, **more)
-    with scan_process(settings, tmp_path_factory.mktemp("scan") / "log", door=TUNED_DOOR) as found:
-        yield found
+    with scan_process(settings, tmp_path_factory.mktemp("scan") / "log", protocol=TUNED_PROTOCOL) as scan:
+        yield scan

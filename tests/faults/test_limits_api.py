@@ -1,4 +1,4 @@
-"""The API and what is too large for it: problem documents where HTTP can still be spoken, an end where not."""
+"""Too large requests to the API: a problem document where HTTP still allows one, else a closed connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datetime import datetime
 import pytest
 import uvicorn
 
-from tests.faults.wires import connect, many, tell, until_closed
+from tests.faults.wires import connect, exchange, many, until_closed
 from tests.support.authority import app, here
 from tests.support.patience import eventually
 from zpcode.api.http.context import Authority
@@ -50,8 +50,8 @@ def request(path: str, *headers: bytes, method: bytes = b"GET") -> bytes:
 
 
 def is_well(port: int) -> bool:
-    """Whether it answers."""
-    return tell(port, request("/healthz", b"connection: close")).startswith(b"HTTP/1.1 200 ")
+    """Whether the API answers."""
+    return exchange(port, request("/healthz", b"connection: close")).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_head_that_is_too_large_ends_the_connection(port: int, key: bytes) -> None:
@@ -61,22 +61,22 @@ def test_a_head_that_is_too_large_ends_the_connection(port: int, key: bytes) -> 
         request("/v1/batches", key, *(b"a%d: bbbbbbbb" % n for n in range(10_000))),
     )
     for head in heads:
-        told = tell(port, head)
-        assert not told or told.startswith(b"HTTP/1.1 400 ")
-        assert told.count(b"HTTP/1.1 ") <= 1
+        received = exchange(port, head)
+        assert not received or received.startswith(b"HTTP/1.1 400 ")
+        assert received.count(b"HTTP/1.1 ") <= 1
     assert is_well(port)
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_was_read(port: int, key: bytes) -> None:
-    """Said up front, said nowhere, and in chunks without end; a stranger's is not even looked at."""
+    """Declared in Content-Length, and in chunks without end; without a valid key the body is not read."""
     json_type, piece = b"content-type: application/json", b" " * 65536
     chunk = b"10000\r\n" + piece + b"\r\n"
     for path in ("/v1/status-changes", "/v1/registry/imports"):
         declared = request(path, key, json_type, b"content-length: 104857600", method=b"POST")
         chunked = request(path, key, json_type, b"transfer-encoding: chunked", method=b"POST")
-        for told in (tell(port, declared, *[piece] * 1600), tell(port, chunked, *[chunk] * 1600)):
-            assert told.startswith(b"HTTP/1.1 413 ")
-            problem = json.loads(told.partition(b"\r\n\r\n")[2])
+        for received in (exchange(port, declared, *[piece] * 1600), exchange(port, chunked, *[chunk] * 1600)):
+            assert received.startswith(b"HTTP/1.1 413 ")
+            problem = json.loads(received.partition(b"\r\n\r\n")[2])
             assert problem["type"] == "/problems/body-too-large"
             assert problem["languages"].keys() == {"zh", "en"}
     stranger = request("/v1/registry/imports", json_type, b"content-length: 104857600", method=b"POST")
@@ -96,25 +96,25 @@ AMBIGUOUS = (
 
 
 def test_what_two_servers_could_read_differently_is_refused(port: int) -> None:
-    """And whatever comes behind it is not answered."""
+    """The next request on the connection is not answered."""
     for sent in AMBIGUOUS:
-        told = tell(port, sent + request("/healthz", b"connection: close"))
-        assert told.count(b"HTTP/1.1 ") == 1, sent
-        assert told[9:10] in {b"4", b"5"}, sent
+        received = exchange(port, sent + request("/healthz", b"connection: close"))
+        assert received.count(b"HTTP/1.1 ") == 1, sent
+        assert received[9:10] in {b"4", b"5"}, sent
 
 
 def test_a_length_beside_chunks_smuggles_nothing_in(port: int) -> None:
     """h11 reads the chunks, as RFC 9112 (6.3) says: a request hidden in them is a body, one behind them a request."""
     hidden = request("/healthz", b"connection: close")
     head = request("/v1/batches", b"content-length: 4", b"transfer-encoding: chunked", method=b"POST")
-    told = tell(
+    received = exchange(
         port, head + b"%x\r\n" % len(hidden) + hidden + b"\r\n0\r\n\r\n" + request("/v1/none", b"connection: close")
     )
-    assert [piece[:3] for piece in told.split(b"HTTP/1.1 ")[1:]] == [b"401", b"404"]
+    assert [piece[:3] for piece in received.split(b"HTTP/1.1 ")[1:]] == [b"401", b"404"]
 
 
 def test_many_silent_connections_disturb_nobody(port: int, key: bytes) -> None:
-    """Two hundred that say nothing and a hundred that stop in the middle of a body."""
+    """Two hundred connections that send nothing and a hundred that stop in the middle of a body."""
     with many(port, 200), many(port, 100) as stopped:
         for wire in stopped:
             wire.sendall(

@@ -1,4 +1,4 @@
-"""PostgreSQL falls in every way it can: warm scans go on, nobody is told what nobody can vouch for, the API says so."""
+"""PostgreSQL fails in several ways: codes in memory or Redis are answered, others are unconfirmed, the API answers 503."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from zpcode.wire.vocabulary import Scope
 pytestmark = pytest.mark.proof
 
 PATIENCE = 20
-"""How long a client of the API waits before it calls that for ever."""
+"""Seconds after which a client of the API gives up."""
 
 
 def test_killed_and_started_again(world: World) -> None:
-    """Warm codes as always; what nobody has read before cannot be confirmed; afterwards everything can be."""
+    """Known codes are answered as always; codes not read before are unconfirmed; afterwards every code is confirmed."""
     cold = [world.registry.item(index, 42) for index in range(10)]
     with Load(world.ports, world.codes) as load:
         load.more()
@@ -38,20 +38,20 @@ def test_killed_and_started_again(world: World) -> None:
         with Load(world.ports, cold, clients=1) as newcomers:
             newcomers.until_each(neutral)
             assert all(map(neutral, newcomers.more(20)))
-            assert {told.verdict for told in load.more()} == {"verified", "revoked"}
+            assert {response.verdict for response in load.more()} == {"verified", "revoked"}
             assert {world.stands_on(port) for port in world.ports} == {"redis"}
-        # Nobody asks for the cold codes between the restart and their issue: then they would rightly be unknown.
+        # No scan of the cold codes between the restart and their issue: the verdict would rightly be unknown.
         world.servers.start_postgres()
         world.registry.put({card.batch_key(42): make.batch(42)})
         with Load(world.ports, cold, clients=1) as newcomers:
-            newcomers.until_each(lambda told: told.verdict == "verified")
+            newcomers.until_each(lambda response: response.verdict == "verified")
         fresh = world.revoke(0)
-        seen = load.until_each(lambda told: told.path == fresh and told.verdict == "revoked")
+        revoked_since = load.until_each(lambda response: response.path == fresh and response.verdict == "revoked")
         world.scans_drained()
         load.more()
-    assert good(load.told, world.revoked) == []
-    assert good(load.since(seen), [fresh]) == []
-    assert max(firsts(load.told).values()) == 1
+    assert good(load.responses, world.revoked) == []
+    assert good(load.since(revoked_since), [fresh]) == []
+    assert max(firsts(load.responses).values()) == 1
 
 
 # The API ------------------------------------------------------------------------------------------------------
@@ -63,13 +63,15 @@ def api(bare: World) -> Iterator[httpx.Client]:
     operator = Caller(Role.OPERATOR, "*", "cli:test")
     token = access.create(bare.engine, Role.OPERATOR, "*", caller=operator, now=datetime.now(UTC)).token
     headers = {"Authorization": f"Bearer {token}", "Accept-Language": "en"}
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)  # none that is being closed as it is used
+    limits = httpx.Limits(
+        max_connections=None, max_keepalive_connections=0
+    )  # no connection that the server closes while it is used
     with httpx.Client(base_url=bare.start_api(), headers=headers, timeout=PATIENCE, limits=limits) as client:
         yield client
 
 
 def asked(api: httpx.Client, number: int) -> httpx.Response:
-    """Requests of all kinds: lists, one thing, a decision."""
+    """One request of several kinds: lists, a record, a decision."""
     decision = {"scope": "batch", "target": "7", "action": "flag", "reason": "cloning-suspected"}
     kinds: tuple[dict[str, Any], ...] = (
         {"method": "GET", "url": "/v1/batches"},
@@ -81,9 +83,9 @@ def asked(api: httpx.Client, number: int) -> httpx.Response:
 
 
 def test_a_frozen_database_makes_the_api_say_so_and_holds_nobody(bare: World, api: httpx.Client) -> None:
-    """More requests than it has threads and connections, begun before and after: 503 with Retry-After for each.
+    """More requests than the API has threads and connections: each is answered with 503 and Retry-After.
 
-    Meanwhile it says that it lives and that it has no database; afterwards it works as before.
+    Meanwhile /healthz is 200 and /readyz says that there is no database; afterwards the API works as before.
     """
     assert asked(api, 0).status_code == 200
     with ThreadPoolExecutor(120) as clients, bare.frozen_postgres():
@@ -93,8 +95,8 @@ def test_a_frozen_database_makes_the_api_say_so_and_holds_nobody(bare: World, ap
         assert {answer.json()["type"] for answer in answers} == {"/problems/unavailable"}
         waiting = [clients.submit(asked, api, number) for number in range(100)]
         assert api.get("/healthz").status_code == 200
-        told = api.get("/readyz")
-        assert (told.status_code, told.json()["status"], told.json()["parts"]["database"]) == (
+        readiness = api.get("/readyz")
+        assert (readiness.status_code, readiness.json()["status"], readiness.json()["parts"]["database"]) == (
             503,
             "unavailable",
             "down",
@@ -108,7 +110,7 @@ def test_a_frozen_database_makes_the_api_say_so_and_holds_nobody(bare: World, ap
 
 
 def test_a_full_disk_keeps_decisions_and_scans_out_whole_and_shows_what_is_there(world: World) -> None:
-    """No file may grow: decisions are refused, scans wait in the stream, everybody is answered; then all goes on."""
+    """No file can grow: decisions are refused, scans wait in the stream, every scan is answered; afterwards all are stored."""
     placed = setting.settle(world.engine, datetime.now(UTC))
     world.fill_tables()
     asked = [setting.ask(Scope.CODE, f"{placed.item}:{index}", Action.REVOKE) for index in range(100)]
@@ -117,7 +119,7 @@ def test_a_full_disk_keeps_decisions_and_scans_out_whole_and_shows_what_is_there
         world.scans_drained()
         with world.full_disk():
             made = refused_from(world, asked)
-            assert {told.verdict for told in load.more()} == {"verified", "revoked"}
+            assert {response.verdict for response in load.more()} == {"verified", "revoked"}
             waiting = eventually(lambda: world.redis.xlen(redis_keys.SCANS))
             load.more()
             assert world.redis.xlen(redis_keys.SCANS) > waiting, "the worker cannot store them"
@@ -127,12 +129,12 @@ def test_a_full_disk_keeps_decisions_and_scans_out_whole_and_shows_what_is_there
         load.more()
     assert decisions(world, placed.item) == made + 3
     assert audit.verify(world.engine).whole
-    assert good(load.told, world.revoked) == []
-    eventually(lambda: world.count("scan", "city = ''") == len(load.told), seconds=60)
+    assert good(load.responses, world.revoked) == []
+    eventually(lambda: world.count("scan", "city = ''") == len(load.responses), seconds=60)
 
 
 def refused_from(world: World, asked: list[StatusRequest]) -> int:
-    """How many decisions were recorded before the first that could not be."""
+    """The number of decisions that were recorded before one failed."""
     for number, request in enumerate(asked):
         try:
             setting.decided(world.engine, setting.MAKER, datetime.now(UTC), request)
@@ -142,11 +144,11 @@ def refused_from(world: World, asked: list[StatusRequest]) -> int:
 
 
 def decisions(world: World, batch: int) -> int:
-    """How many decisions there are about items of a batch; each has its audit entry and its card."""
-    found = {
+    """The number of decisions about items of a batch; checks that each has its audit entry and its card."""
+    counts = {
         world.count("status_change"),
         world.count("audit", "action LIKE 'status.%'"),
         world.count("card", f"key LIKE 'x:{batch}:%'"),
     }
-    assert len(found) == 1
-    return found.pop()
+    assert len(counts) == 1
+    return counts.pop()

@@ -1,4 +1,4 @@
-"""One address in a hurry is asked to wait, in its own language; everybody else scans as always."""
+"""An address over its rate limit is refused in the reader's language; every other address is answered as always."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ HASTY, OTHER, OTHER_6 = "60.191.0.1", "60.191.0.2", "2408:8000:1:2::9"
 
 @pytest.fixture
 def scan(addresses: ServerAddresses, registry: Registry, tmp_path: Path) -> Iterator[ScanProcess]:
-    """A scan process of little patience. Nobody's whole address stands in its log."""
+    """A scan process with low limits. Its log has no complete address."""
     limits = {"ZPCODE_SCANS_PER_MINUTE": str(SCANS), "ZPCODE_GUESSES_PER_MINUTE": str(GUESSES)}
-    with scan_process(environment(addresses, registry.room, **limits), tmp_path / "scan.log") as found:
-        yield found
-    log = found.log.read_text("utf-8")
+    with scan_process(environment(addresses, registry.room, **limits), tmp_path / "scan.log") as process:
+        yield process
+    log = process.log.read_text("utf-8")
     assert "60.191" not in log
     assert "2408:8000" not in log
 
 
 def spend(scan: ScanProcess, path: str, times: int, address: str = HASTY) -> list[int]:
-    """The statuses of so many requests."""
+    """The statuses of this many requests."""
     with httpx.Client(base_url=scan.base, headers={"x-forwarded-for": address, "user-agent": make.IPHONE}) as phone:
         return [phone.get(path).status_code for _ in range(times)]
 
 
-def test_an_address_in_a_hurry_waits_and_nobody_else_does(scan: ScanProcess, registry: Registry) -> None:
-    """While four connections of it go on hammering; a proxy that was not asked who is behind it is let through, too."""
-    told = spend(scan, registry.item(), SCANS + 10)
-    assert told[:SCANS] == [200] * SCANS
-    assert 429 in told[SCANS:]
+def test_an_address_over_its_limit_is_refused_and_no_other(scan: ScanProcess, registry: Registry) -> None:
+    """Four connections of it go on sending; a request without X-Forwarded-For, from the trusted proxy itself, is answered too."""
+    statuses = spend(scan, registry.item(), SCANS + 10)
+    assert statuses[:SCANS] == [200] * SCANS
+    assert 429 in statuses[SCANS:]
     with hammering(scan, registry.item()):
         for address in (OTHER, OTHER_6):
             assert spend(scan, registry.item(1), SCANS, address) == [200] * SCANS
@@ -52,7 +52,7 @@ def test_an_address_in_a_hurry_waits_and_nobody_else_does(scan: ScanProcess, reg
 
 @contextlib.contextmanager
 def hammering(scan: ScanProcess, path: str) -> Iterator[None]:
-    """One address asking on four connections, without a pause."""
+    """One address that sends requests on four connections without a pause."""
     stop = threading.Event()
 
     def hammer() -> None:
@@ -80,16 +80,16 @@ def hammering(scan: ScanProcess, path: str) -> Iterator[None]:
 def test_who_has_to_wait_is_told_in_their_language_and_form(
     scan: ScanProcess, registry: Registry, language: str, title: str, text: str
 ) -> None:
-    """With the same headers as every answer, and Retry-After in whole seconds."""
+    """The refusal has the headers of every response, and Retry-After in whole seconds."""
     good = scan.get(registry.item(), visitor=OTHER, accept_language=language)
     spend(scan, registry.item(), SCANS * 2)
     page = refused(scan, registry.item(), language, "text/html")
     assert title in page.text
     assert text in page.text
-    told = refused(scan, registry.item(), language, "application/json")
-    assert told.json().keys() == {"error", "title", "text"}
-    assert (told.json()["error"], told.json()["title"]) == ("too_many_requests", title)
-    for answer in (page, told):
+    problem = refused(scan, registry.item(), language, "application/json")
+    assert problem.json().keys() == {"error", "title", "text"}
+    assert (problem.json()["error"], problem.json()["title"]) == ("too_many_requests", title)
+    for answer in (page, problem):
         assert answer.headers["content-language"] == language
         assert 1 <= int(answer.headers["retry-after"]) <= 60
         fixed = set(good.headers) - {"date", "content-type", "content-length", "content-encoding", "retry-after"}
@@ -99,7 +99,7 @@ def test_who_has_to_wait_is_told_in_their_language_and_form(
 
 
 def refused(scan: ScanProcess, path: str, language: str, accept: str) -> httpx.Response:
-    """The refusal of a request; one may slip in between, when the next of the minute is due."""
+    """The refusal of a request; it tries again if one request was allowed because its limit had just refilled."""
     for _ in range(3):
         answer = scan.get(path, visitor=HASTY, accept_language=language, accept=accept)
         if answer.status_code == 429:
@@ -108,7 +108,7 @@ def refused(scan: ScanProcess, path: str, language: str, accept: str) -> httpx.R
 
 
 def guesses(registry: Registry) -> dict[str, str]:
-    """A path for each kind of answer that proves nothing."""
+    """A path for each kind of guess."""
     sealed = registry.item()
     serial = make.item_identity(5).serial
     assert serial is not None
@@ -125,12 +125,12 @@ def guesses(registry: Registry) -> dict[str, str]:
 
 
 def test_guesses_are_few_and_sealed_codes_are_answered_all_the_same(scan: ScanProcess, registry: Registry) -> None:
-    """Each kind of guess is charged; the consumers behind the same exit scan on."""
+    """Each kind of guess is charged; sealed codes from the same address are answered."""
     for number, (kind, path) in enumerate(guesses(registry).items()):
         address = f"60.192.{number}.1"
-        told = spend(scan, path, GUESSES + 2, address)
-        assert 429 not in told[:GUESSES], kind
-        assert told[GUESSES:].count(429) >= 1, kind
+        statuses = spend(scan, path, GUESSES + 2, address)
+        assert 429 not in statuses[:GUESSES], kind
+        assert statuses[GUESSES:].count(429) >= 1, kind
         assert spend(scan, registry.item(1), 5, address) == [200] * 5, kind
     assert spend(scan, make.compact_identity().path, GUESSES + 2, OTHER) == [200] * (GUESSES + 2), (
         "a right check is no guess"
@@ -138,7 +138,7 @@ def test_guesses_are_few_and_sealed_codes_are_answered_all_the_same(scan: ScanPr
 
 
 def test_who_is_out_of_guesses_is_not_told_which_codes_exist(scan: ScanProcess, registry: Registry) -> None:
-    """Right and wrong, compact, unsealed or typed: the same refusal to the byte."""
+    """Valid and invalid, compact, unsealed or typed codes have the same refusal, byte for byte."""
     spend(scan, "/nonsense", GUESSES + 1)
     paths = [path for kind, path in guesses(registry).items() if kind not in {"malformed", "forged"}]
     bodies = {refused(scan, path, "en", "application/json").content for path in [*paths, make.compact_identity().path]}
@@ -147,13 +147,13 @@ def test_who_is_out_of_guesses_is_not_told_which_codes_exist(scan: ScanProcess, 
 
 def test_a_customer_with_a_network_of_addresses_has_ten_of_them(scan: ScanProcess) -> None:
     """An IPv6 /48 guesses ten times as often as one /64 in it, not 65 536 times."""
-    told = [spend(scan, "/nonsense", 1, f"2408:8000:9:{n:x}::1")[0] for n in range(GUESSES * 12)]
-    assert told[: GUESSES * 10] == [400] * GUESSES * 10
-    assert 429 in told[GUESSES * 10 :]
+    statuses = [spend(scan, "/nonsense", 1, f"2408:8000:9:{n:x}::1")[0] for n in range(GUESSES * 12)]
+    assert statuses[: GUESSES * 10] == [400] * GUESSES * 10
+    assert 429 in statuses[GUESSES * 10 :]
 
 
 def test_what_the_site_refuses_is_said_in_both_languages(scan: ScanProcess) -> None:
-    """A file that is not there, a method that is not: as a page and as JSON, with the headers of every answer."""
+    """A missing file and a wrong method: as a page and as JSON, with the headers of every response."""
     for language, nowhere, no_method in (
         ("zh-CN", "没有这个页面", "此处不支持这种操作"),
         ("en", "No such page", "This cannot be done here"),
@@ -164,6 +164,6 @@ def test_what_the_site_refuses_is_said_in_both_languages(scan: ScanProcess) -> N
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         assert page.headers["content-security-policy"].startswith("default-src 'none'")
         for path in ("/q", "/", "/static/page.css"):
-            told = httpx.post(scan.base + path, headers=headers | {"accept": "application/json"})
-            assert (told.status_code, told.json()["title"]) == (405, no_method)
-            assert told.headers["content-language"] == language
+            refusal = httpx.post(scan.base + path, headers=headers | {"accept": "application/json"})
+            assert (refusal.status_code, refusal.json()["title"]) == (405, no_method)
+            assert refusal.headers["content-language"] == language

@@ -1,4 +1,4 @@
-"""Redis falls in every way it can, under load: everybody is answered, and what was revoked never looks good."""
+"""Redis fails in several ways under load: every scan is answered, and a revoked code never shows in green."""
 
 from __future__ import annotations
 
@@ -21,63 +21,63 @@ pytestmark = pytest.mark.proof
 PATIENT = "tests.faults.patient_scan:create_app"
 
 
-def judge(world: World, load: Load, fresh: str, seen: float) -> None:
-    """No revoked code looked good, nor did `fresh`, revoked in between, once all had shown it; nobody was first twice."""
-    assert good(load.told, world.revoked) == []
-    assert good(load.since(seen), [fresh]) == []
-    assert max(firsts(load.told).values()) == 1
+def judge(world: World, load: Load, fresh: str, revoked_since: float) -> None:
+    """No revoked code showed in green, nor did `fresh` after its revocation; only one visitor was told to be the first."""
+    assert good(load.responses, world.revoked) == []
+    assert good(load.since(revoked_since), [fresh]) == []
+    assert max(firsts(load.responses).values()) == 1
 
 
 def revoked_by_all(world: World, load: Load, index: int = 0) -> tuple[str, float]:
-    """Revoke an item and wait until every process shows it; returns its code and since when."""
+    """Revoke an item and wait until every process shows it; returns its code and that moment."""
     fresh = world.revoke(index)
-    return fresh, load.until_each(lambda told: told.path == fresh and told.verdict == "revoked")
+    return fresh, load.until_each(lambda response: response.path == fresh and response.verdict == "revoked")
 
 
 def test_killed_and_started_again_with_nothing_in_it(world: World) -> None:
-    """Scans go on from the database; what is revoked meanwhile is seen by all; Redis is filled and believed again."""
+    """Scans read the database; a revocation shows on all processes; Redis is filled and read again."""
     with Load(world.ports, world.codes) as load:
-        load.until_all_are_known()
+        load.until_all_are_answered()
         world.scans_drained()
         world.servers.processes.kill("valkey")
         world.until_all_stand_on("database")
-        assert {told.verdict for told in load.more() if told.path in world.good} == {"verified"}
-        fresh, seen = revoked_by_all(world, load)
+        assert {response.verdict for response in load.more() if response.path in world.good} == {"verified"}
+        fresh, revoked_since = revoked_by_all(world, load)
         world.servers.start_valkey()
         world.until_all_stand_on("redis")
-        load.until_each(lambda told: told.scans is not None)
+        load.until_each(lambda response: response.scans is not None)
         load.more()
-    judge(world, load, fresh, seen)
+    judge(world, load, fresh, revoked_since)
 
 
 def test_flushed_again_and_again(world: World) -> None:
     with Load(world.ports, world.codes) as load:
-        load.until_all_are_known()
+        load.until_all_are_answered()
         for _ in range(5):
             world.scans_drained()
             world.redis.flushall()
             load.more(20)
-        fresh, seen = revoked_by_all(world, load)
+        fresh, revoked_since = revoked_by_all(world, load)
         eventually(lambda: world.redis.exists(redis_keys.HEAD))
         world.until_all_stand_on("redis")
         load.more()
-    judge(world, load, fresh, seen)
+    judge(world, load, fresh, revoked_since)
 
 
 def test_after_a_flush_no_process_reads_a_card_twice(bare: World) -> None:
-    """Nobody fills Redis again. By PostgreSQL's own log, whatever number of people scan at once and one after another.
+    """Nobody fills Redis again. The database queries are counted in PostgreSQL's log, during and after many scans.
 
-    The processes are patient: a query that is late on a busy machine would be asked again, and so would a card whose
-    memory could not be compared in time. The last scans come when results of reads are reused no longer: memory answers.
+    The processes have long timeouts: with short ones a busy machine makes them send a late query again, and read a card
+    again that memory could not confirm in time. The last scans come after the reuse time of reads: memory answers them.
     """
     queries.log_them(bare)
     bare.start_scans(2, app=PATIENT, ZPCODE_SCAN_DATABASE_MS="5000")
     with Load(bare.ports, bare.codes) as load:
-        load.until_all_are_known()
+        load.until_all_are_answered()
     asked = queries.Asked(bare)
     bare.redis.flushall()
     with Load(bare.ports, bare.codes, clients=8, pause=0.001) as load:
-        load.until_all_are_known()
+        load.until_all_are_answered()
         load.more(150)
         time.sleep(patient_scan.REUSE_SECONDS)
         load.more(150)
@@ -85,31 +85,31 @@ def test_after_a_flush_no_process_reads_a_card_twice(bare: World) -> None:
     assert {process for process, _ in cards} == {"scan-0", "scan-1"}
     assert {key for _, key in cards} >= {"b:7", "b:9", "x:7:900"}
     assert [card for card, times in cards.items() if times > 1] == []
-    assert good(load.told, bare.revoked) == []
+    assert good(load.responses, bare.revoked) == []
 
 
 def test_its_memory_is_full(world: World) -> None:
-    """It refuses every write, or throws away whatever it likes; a decision made then is seen all the same."""
+    """Redis refuses every write, or evicts keys; a revocation shows all the same."""
     with Load(world.ports, world.codes) as load:
-        load.until_all_are_known()
+        load.until_all_are_answered()
         for index, policy in enumerate(("noeviction", "allkeys-lru")):
             world.scans_drained()
             world.redis.config_set("maxmemory-policy", policy)
             world.redis.config_set("maxmemory", "1mb")
             load.more()
-            fresh, seen = revoked_by_all(world, load, index)
-            assert {told.verdict for told in load.more() if told.path in world.good[2:]} == {"verified"}
+            fresh, revoked_since = revoked_by_all(world, load, index)
+            assert {response.verdict for response in load.more() if response.path in world.good[2:]} == {"verified"}
             world.redis.config_set("maxmemory", "0")
             world.redis.config_set("maxmemory-policy", "noeviction")
             world.until_all_stand_on("redis")
-            load.until_each(lambda told: told.scans is not None)
+            load.until_each(lambda response: response.scans is not None)
             load.more()
-            judge(world, load, fresh, seen)
+            judge(world, load, fresh, revoked_since)
 
 
 @pytest.fixture
 def address(bare: World) -> Iterator[Proxy]:
-    """The stable address at which everybody reaches Redis; scan processes and a worker that do."""
+    """The stable address of Redis, with scan processes and a worker that use it."""
     with Proxy(bare.servers.sockets / "valkey.sock", bare.servers.sockets / "address.sock") as proxy:
         bare.reach_redis_at(proxy.path)
         bare.start_scans(2)
@@ -118,14 +118,14 @@ def address(bare: World) -> Iterator[Proxy]:
 
 
 def test_a_slow_line(bare: World, address: Proxy) -> None:
-    """Slow, too slow, frozen, cut: below the bound Redis is waited for, above it the database answers."""
+    """The line is slow, too slow, frozen, cut: below the timeout Redis answers, above it the database."""
     with Load(bare.ports, bare.codes) as load:
-        load.until_all_are_known()
+        load.until_all_are_answered()
         address.delay = 0.05
-        assert any(told.scans is not None for told in load.more())
+        assert any(response.scans is not None for response in load.more())
         address.delay = 0.6
         bare.until_all_stand_on("database")
-        fresh, seen = revoked_by_all(bare, load)
+        fresh, revoked_since = revoked_by_all(bare, load)
         address.delay = 0.0
         bare.until_all_stand_on("redis")
         address.freeze()
@@ -136,17 +136,17 @@ def test_a_slow_line(bare: World, address: Proxy) -> None:
             address.cut()
             load.more(10)
         bare.until_all_stand_on("redis")
-    judge(bare, load, fresh, seen)
+    judge(bare, load, fresh, revoked_since)
 
 
 def test_a_failover_to_a_replica_that_lags(bare: World, address: Proxy) -> None:
-    """The primary dies with a revocation its replica has not heard of; the replica takes over at the same address."""
+    """The primary dies with a revocation that its replica does not have; the replica takes over at the same address."""
     with replica.following(bare) as second, Load(bare.ports, bare.codes) as load:
-        load.until_all_are_known()
+        load.until_all_are_answered()
         bare.scans_drained()
         second.in_step()
         second.lag()
-        fresh, seen = revoked_by_all(bare, load)
+        fresh, revoked_since = revoked_by_all(bare, load)
         eventually(lambda: head(bare.redis) > head(second.redis))
         bare.servers.processes.kill("valkey")
         second.promote()
@@ -155,10 +155,10 @@ def test_a_failover_to_a_replica_that_lags(bare: World, address: Proxy) -> None:
         eventually(lambda: head(second.redis) == bare.newest())
         later, then = revoked_by_all(bare, load, 1)
         load.more()
-    judge(bare, load, fresh, seen)
+    judge(bare, load, fresh, revoked_since)
     assert good(load.since(then), [later]) == []
 
 
 def head(redis: Redis) -> int:
-    """The revision a Redis stands at."""
+    """The revision in a Redis."""
     return int(redis.hget(redis_keys.HEAD, REVISION_FIELD) or 0)

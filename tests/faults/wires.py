@@ -1,4 +1,4 @@
-"""Raw connections: what no decent client sends, and clients that take their time."""
+"""Raw TCP connections: malformed requests and slow clients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PATIENCE = 60.0
 
 
 def connect(port: int, *, buffer: int | None = None) -> socket.socket:
-    """A connection to a port of this machine; `buffer` bounds what the kernel takes in for it."""
+    """A connection to a port of this machine; `buffer` bounds the kernel's receive buffer for it."""
     wire = socket.socket()
     if buffer is not None:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
@@ -21,7 +21,7 @@ def connect(port: int, *, buffer: int | None = None) -> socket.socket:
 
 @contextlib.contextmanager
 def many(port: int, number: int, *, buffer: int | None = None) -> Iterator[list[socket.socket]]:
-    """So many connections, open at the same time."""
+    """This many connections, open at the same time."""
     wires: list[socket.socket] = []
     try:
         wires.extend(connect(port, buffer=buffer) for _ in range(number))
@@ -32,16 +32,16 @@ def many(port: int, number: int, *, buffer: int | None = None) -> Iterator[list[
 
 
 def until_closed(wire: socket.socket) -> bytes:
-    """Everything the other side still says, to its end; a reset is an end, too."""
-    told = b""
+    """Everything the other side still sends, until it closes or resets the connection."""
+    received = b""
     with contextlib.suppress(ConnectionError):
         while piece := wire.recv(65536):
-            told += piece
-    return told
+            received += piece
+    return received
 
 
-def tell(port: int, *pieces: bytes) -> bytes:
-    """What the service says to these bytes until it hangs up. It may hang up before it has heard them all."""
+def exchange(port: int, *pieces: bytes) -> bytes:
+    """Send these bytes; returns everything the service sends until it closes. It may close before it has read them all."""
     with connect(port) as wire:
         with contextlib.suppress(ConnectionError):
             for piece in pieces:
@@ -50,7 +50,7 @@ def tell(port: int, *pieces: bytes) -> bytes:
 
 
 def is_closed(wire: socket.socket) -> bool:
-    """Whether the other side has hung up, without waiting; what it said before is thrown away."""
+    """Whether the other side has hung up, without waiting; what it sent before is discarded."""
     wire.setblocking(False)
     try:
         while wire.recv(65536):

@@ -1,6 +1,6 @@
-"""A world that may fall apart: servers of its own, an authority's cards, and the service's processes.
+"""A test's own installation, which the test may break: servers, cards of an authority, and the processes of the service.
 
-`running` is PostgreSQL, Valkey and everything a scan hangs on, thrown away afterwards. Scan processes, the worker
+`running` starts PostgreSQL, Valkey and everything a scan needs, and removes them afterwards. Scan processes, the worker
 and the API are the real commands with settings from the environment, as in production.
 """
 
@@ -23,7 +23,7 @@ import psycopg
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from tests.faults.scan_processes import APP, DOOR
+from tests.faults.scan_processes import APP, PROTOCOL
 from tests.support import scan_factories as make
 from tests.support.frozen import children, frozen
 from tests.support.patience import eventually
@@ -42,7 +42,7 @@ GOOD, SCRAPPED, WITHDRAWN = 7, 7, 9
 
 @dataclass
 class World:
-    """What is running. `ports` are the scan processes', `registry` plays the authority."""
+    """One installation. `ports` are those of the scan processes; `registry` acts as the authority."""
 
     servers: Servers
     addresses: ServerAddresses
@@ -54,28 +54,28 @@ class World:
 
     @property
     def good(self) -> list[str]:
-        """Codes with nothing against them."""
+        """Codes without a decision against them."""
         return [self.registry.item(index, GOOD) for index in range(30)]
 
     @property
     def revoked(self) -> list[str]:
-        """Codes revoked before anything fell: single items, and a batch."""
+        """Codes revoked before any fault: single items and a batch."""
         single = [self.registry.item(index, SCRAPPED) for index in range(900, 906)]
         return single + [self.registry.item(index, WITHDRAWN) for index in range(4)]
 
     @property
     def codes(self) -> list[str]:
-        """All of them."""
+        """Good and revoked codes."""
         return [*self.good, *self.revoked]
 
     # Processes --------------------------------------------------------------------------------------
 
     def start_scans(self, number: int = 2, *, app: str = APP, **settings: str) -> None:
-        """Scan processes of `app`, each ready. `settings` stand beside those of the addresses."""
+        """Start scan processes of `app` and wait until each is ready. `settings` are added to those of the addresses."""
         fresh = []
         for _ in range(number):
             name, port = f"scan-{len(self.ports)}", _free_port()
-            command = [sys.executable, "-m", "uvicorn", "--factory", "--no-proxy-headers", "--no-access-log", "--http", DOOR,
+            command = [sys.executable, "-m", "uvicorn", "--factory", "--no-proxy-headers", "--no-access-log", "--http", PROTOCOL,
                        "--loop", "uvloop", "--port", str(port), app]  # fmt: skip
             self.processes.start(name, command, env=self._scan_environment() | settings | {"PGAPPNAME": name})
             self.ports.append(port)
@@ -94,7 +94,7 @@ class World:
         }
 
     def authority_environment(self) -> Mapping[str, str]:
-        """What the authority's processes need."""
+        """Settings of the authority's processes."""
         room = self.registry.room
         return {
             "ZPCODE_HOME": str(self.servers.home),
@@ -106,12 +106,12 @@ class World:
         }
 
     def start_worker(self) -> None:
-        """The worker: copies cards, drains scans."""
+        """Start the worker: it copies cards and drains scans."""
         program = "from zpcode import settings, worker; worker.main(settings.load())"
         self.processes.start("worker", [sys.executable, "-c", program], env=self.authority_environment())
 
     def start_api(self) -> str:
-        """The authority's API; returns its address."""
+        """Start the authority's API; returns its address."""
         port = _free_port()
         command = [sys.executable, "-m", "uvicorn", "--factory", "--no-proxy-headers", "--no-access-log", "--port", str(port),
                    "zpcode.app:create_app"]  # fmt: skip
@@ -121,19 +121,19 @@ class World:
         return base
 
     def ready(self, port: int) -> dict[str, Any]:
-        """What a scan process says it stands on; empty where it does not answer."""
+        """The readiness document of a scan process; empty if it does not answer."""
         try:
-            found: dict[str, Any] = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30).json()
+            document: dict[str, Any] = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30).json()
         except httpx.TransportError:
             return {}
-        return found
+        return document
 
     def stands_on(self, port: int) -> str:
-        """Where a scan process's answers come from."""
+        """The source that a scan process reads from: `redis` or `database`."""
         return str(self.ready(port).get("answers_from", ""))
 
     def until_all_stand_on(self, word: str) -> None:
-        """Wait until every scan process answers from there."""
+        """Wait until every scan process reads from this source."""
         for port in self.ports:
             self._until_stands_on(port, word)
 
@@ -151,14 +151,14 @@ class World:
         return frozen(self.servers.processes.pid("valkey"))
 
     def frozen_postgres(self) -> AbstractContextManager[None]:
-        """PostgreSQL takes connections and answers nothing, in none of its processes."""
+        """PostgreSQL takes connections; none of its processes answers."""
         return frozen(self.servers.processes.pid("postgres"))
 
     def fill_tables(self) -> None:
-        """Make the files of cards and scans longer than `FILE_BYTES`, so that `full_disk` is one for them."""
-        # Once the worker has made this month's partition: it cannot, where rows of the month are in the default already.
+        """Make the files of cards and scans longer than `FILE_BYTES`, so that they cannot grow in `full_disk`."""
+        # Wait for the worker to make this month's partition: it fails if the default partition has rows of the month.
         eventually(lambda: self.count("pg_class", "relname ~ '^scan_[0-9_]+$'") >= 2, seconds=60)
-        # Rows shorter than any of ours, so that no page has room for one of those.
+        # The rows are shorter than any real one, so that no page has room for a real row.
         self.administer(
             "INSERT INTO card SELECT 'z:' || n, -n, decode(md5(n::text), 'hex')" + _numbers(FILE_BYTES // 70),
             "INSERT INTO scan (at, entry, gtin, lot, verdict, city, language, channel)"
@@ -168,9 +168,9 @@ class World:
 
     @contextmanager
     def full_disk(self) -> Iterator[None]:
-        """No file of PostgreSQL's may grow beyond `FILE_BYTES`: the kernel refuses as it does on a full disk (EFBIG).
+        """No file of PostgreSQL can grow beyond `FILE_BYTES`: a write fails (EFBIG) as on a full disk (ENOSPC).
 
-        Its log of 16 MiB segments still fits, as on a disk of its own.
+        The write-ahead log has segments of 16 MiB and still fits, as if it were on another disk.
         """
         self._bound_files(FILE_BYTES)
         try:
@@ -179,7 +179,7 @@ class World:
             self._bound_files(resource.RLIM_INFINITY)
 
     def _bound_files(self, most: int) -> None:
-        """Bound the files of every PostgreSQL process, as the user it runs as: nobody else may."""
+        """Bound the files of every PostgreSQL process, as the user that it runs as; other users may not."""
         server, user = self.servers.processes.pid("postgres"), self.servers.user
         for pid in (server, *children(server)):
             subprocess.run(
@@ -191,26 +191,26 @@ class World:
             )
 
     def reach_redis_at(self, path: Path) -> None:
-        """From now on processes are started with this socket for Redis's."""
+        """Use this socket as the address of Redis for processes started from now on."""
 
         def moved(url: str) -> str:
             return url.rpartition("@")[0] + f"@{path}"
 
-        found = self.addresses
-        self.addresses = replace(found, redis=moved(found.redis), scan_redis=moved(found.scan_redis))
+        addresses = self.addresses
+        self.addresses = replace(addresses, redis=moved(addresses.redis), scan_redis=moved(addresses.scan_redis))
 
     def newest(self) -> int:
-        """The revision the database stands at."""
+        """The newest revision in the database."""
         with transaction(self.engine) as connection:
             return outbox.head(connection)
 
     def count(self, table: str, where: str = "true") -> int:
-        """How many rows of a table there are."""
+        """The number of rows of a table."""
         with transaction(self.engine) as connection:
             return int(connection.execute(text(f"SELECT count(*) FROM {table} WHERE {where}")).scalar_one())  # noqa: S608
 
     def administer(self, *statements: str) -> None:
-        """Statements as PostgreSQL's superuser, each by itself."""
+        """Run statements as PostgreSQL's superuser, each in its own transaction."""
         word = secret_file(self.servers.home / "secrets", "postgres").read_text("ascii").strip()
         with psycopg.connect(
             f"postgresql://postgres:{word}@/zpcode?host={self.servers.sockets}", autocommit=True
@@ -219,7 +219,7 @@ class World:
                 session.execute(statement.encode())
 
     def scans_drained(self) -> None:
-        """Wait until the database knows of every scan that is in the stream now; more may be coming all the time."""
+        """Wait until every scan that is in the stream now is in the database. New scans may arrive meanwhile."""
         newest: Any = self.redis.xrevrange(redis_keys.SCANS, count=1)
         if newest:
             last: bytes = newest[0][0]
@@ -228,7 +228,7 @@ class World:
     # Decisions --------------------------------------------------------------------------------------
 
     def revoke(self, index: int) -> str:
-        """Revoke an item of batch 7 in the database and, where that can be done now, in Redis; returns its code."""
+        """Revoke an item of batch 7 in the database and, if Redis is reachable, in Redis; returns its code."""
         self.registry.commit({card.item_key(GOOD, index): make.standing(State.REVOKED)})
         return self.registry.item(index, GOOD)
 
@@ -253,14 +253,14 @@ def _bound(pid: int, most: int) -> None:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
     return port
 
 
 @contextmanager
 def running() -> Iterator[World]:
-    """The servers and the cards; no process of ours yet."""
+    """The servers and the cards; no process of the service runs yet."""
     with (
         tempfile.TemporaryDirectory(prefix="zpcode-faults-", ignore_cleanup_errors=True) as folder,
         ExitStack() as stack,

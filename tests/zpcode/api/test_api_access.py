@@ -172,9 +172,9 @@ def test_the_command_line_makes_lists_and_revokes(shell: CliRunner, registered: 
     made = shell.invoke(commands.app, ["create", "--enterprise", uscc(), "--label", "MES"])
     assert made.exit_code == 0
     token = made.stdout.strip()
-    found = access.authenticate(registered, token, now)
-    assert found is not None
-    assert (found.role, found.subject) == (Role.ENTERPRISE, uscc())
+    caller = access.authenticate(registered, token, now)
+    assert caller is not None
+    assert (caller.role, caller.subject) == (Role.ENTERPRISE, uscc())
     halves = parse_token(token)
     assert halves is not None
     id_, secret = halves
@@ -195,9 +195,9 @@ def test_the_command_line_makes_keys_for_the_other_roles(
     shell: CliRunner, engine: Engine, now: datetime, option: list[str], role: Role, subject: str
 ) -> None:
     """A regulator of a region, an operator."""
-    found = access.authenticate(engine, shell.invoke(commands.app, ["create", *option]).stdout.strip(), now)
-    assert found is not None
-    assert (found.role, found.subject) == (role, subject)
+    caller = access.authenticate(engine, shell.invoke(commands.app, ["create", *option]).stdout.strip(), now)
+    assert caller is not None
+    assert (caller.role, caller.subject) == (role, subject)
 
 
 @pytest.mark.parametrize("options", [[], ["--operator", "--regulator", "330100"]])

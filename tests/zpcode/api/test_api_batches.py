@@ -216,10 +216,10 @@ def test_a_batch_is_activated_once_issued(http: httpx.Client, here: Authority, w
 def test_a_list_is_read_page_by_page(http: httpx.Client, world: World) -> None:
     """Newest first, each batch once, whatever the size of the page."""
     wanted = [_order(http, world, f"order-{step}").json()["number"] for step in range(5)]
-    found: list[int] = []
+    numbers: list[int] = []
     after: int | None = 2**62
     while after is not None:
         page = http.get("/v1/batches", params={"limit": 2, "after": after}, headers=as_(world.mine)).json()
-        found += [batch["number"] for batch in page["items"]]
+        numbers += [batch["number"] for batch in page["items"]]
         after = page["next"]
-    assert found == sorted([*wanted, world.my_batch], reverse=True)
+    assert numbers == sorted([*wanted, world.my_batch], reverse=True)

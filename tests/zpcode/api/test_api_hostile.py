@@ -131,12 +131,12 @@ def test_anything_that_is_no_key_gets_the_same_401(http: httpx.Client, sent: str
 def test_every_method_on_every_route_is_answered(http: httpx.Client, app: FastAPI, world: World) -> None:
     """405 with Allow where it is not known; OPTIONS too, for there is no CORS."""
     for _, path in all_routes(app):
-        known = {method for method, other in all_routes(app) if other == path}
-        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "REPORT"} - known:
+        allowed = {method for method, other in all_routes(app) if other == path}
+        for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "REPORT"} - allowed:
             answer = http.request(method, path.replace("{number}", "1"), headers=as_(world.operator))
             assert answer.status_code == 405, (method, path)
             assert _is_a_problem(answer)
-            assert known & set(answer.headers["Allow"].split(", ")), (method, path)
+            assert allowed & set(answer.headers["Allow"].split(", ")), (method, path)
             assert "access-control-allow-origin" not in answer.headers
 
 

@@ -44,9 +44,9 @@ def test_events_are_reported_listed_corrected_and_withdrawn(
     key, me = batch_key(world.my_batch), as_(world.mine)
     projector.catch_up(engine, redis)
     for path in addresses_of:
-        told = http.post(path, json={"events": [INSPECTED, SHIPPED]}, headers=me)
-        assert (told.status_code, told.json()["recorded"]) == (200, 2), told.text
-        first, second = told.json()["items"]
+        response = http.post(path, json={"events": [INSPECTED, SHIPPED]}, headers=me)
+        assert (response.status_code, response.json()["recorded"]) == (200, 2), response.text
+        first, second = response.json()["items"]
         assert (first["biz_step"], first["at"], first["precision"], first["shown"]) == (
             "inspecting", "2026-10-08T16:00:00Z", "day", True,
         )  # fmt: skip

@@ -27,8 +27,8 @@ def app(here: Authority, metrics: ApiMetrics) -> FastAPI:
 
 
 def _count(metrics: ApiMetrics, method: str, route: str, status: int) -> float:
-    found = Exposed.of(metrics.registry)
-    return found.value("zpcode_api_requests_total", method=method, route=route, status=str(status))
+    scrape = Exposed.of(metrics.registry)
+    return scrape.value("zpcode_api_requests_total", method=method, route=route, status=str(status))
 
 
 def test_requests_are_counted_by_template_and_timed(http: httpx.Client, world: World, metrics: ApiMetrics) -> None:
@@ -38,8 +38,8 @@ def test_requests_are_counted_by_template_and_timed(http: httpx.Client, world: W
     assert _count(metrics, "GET", "/v1/batches/{number}", 200) == 2
     assert _count(metrics, "GET", "/v1/batches/{number}", 404) == 1
     assert _count(metrics, "GET", "/v1/batches", 401) == 1
-    found = Exposed.of(metrics.registry)
-    assert found.value("zpcode_api_request_seconds_count", route="/v1/batches/{number}") == 3
+    scrape = Exposed.of(metrics.registry)
+    assert scrape.value("zpcode_api_request_seconds_count", route="/v1/batches/{number}") == 3
 
 
 def test_what_a_caller_makes_up_becomes_no_label(http: httpx.Client, world: World, metrics: ApiMetrics) -> None:

@@ -85,15 +85,15 @@ def test_a_revoked_key_counts_no_more(http: httpx.Client, world: World) -> None:
 
 def test_keys_are_listed_page_by_page(http: httpx.Client, world: World) -> None:
     """Each once."""
-    found: list[str] = []
+    ids: list[str] = []
     after = ""
     while after is not None:
         params = {"limit": "2", "after": after}
         page = http.get("/v1/api-keys", params=params, headers=as_(world.operator)).json()
-        found += [key["id"] for key in page["items"]]
+        ids += [key["id"] for key in page["items"]]
         after = page["next"]
     tokens = (world.mine, world.theirs, world.hangzhou, world.ningbo, world.operator)
-    assert found == sorted(token.split("_")[1] for token in tokens)
+    assert ids == sorted(token.split("_")[1] for token in tokens)
 
 
 def test_what_is_done_over_http_is_in_the_audit_log_with_its_key(

@@ -33,8 +33,8 @@ def put(
 
 def product(http: httpx.Client, key: str, gtin: str) -> dict[str, object]:
     """A product as it is shown."""
-    found: dict[str, object] = http.get(f"/v1/products/{gtin}", headers=as_(key)).json()
-    return found
+    document: dict[str, object] = http.get(f"/v1/products/{gtin}", headers=as_(key)).json()
+    return document
 
 
 def revision(here: Authority) -> int:
@@ -79,7 +79,7 @@ def test_pictures_that_take_long_do_not_hold_up_everybody_else(
     http: httpx.Client, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than so many at once are asked to come again: each would hold a thread that all requests share."""
-    over, told = Event(), []
+    over, statuses = Event(), []
 
     class Slow(PictureDecoder):
         def encode(self, data: bytes) -> EncodedPicture:
@@ -90,10 +90,10 @@ def test_pictures_that_take_long_do_not_hold_up_everybody_else(
     with ThreadPoolExecutor(WAITING + 2) as threads:
         sent = [threads.submit(put, http, world.mine, world.my_gtin, jpeg()) for _ in range(WAITING + 2)]
         try:
-            told = [one.result(10).status_code for one in islice(as_completed(sent, 10), 2)]
+            statuses = [one.result(10).status_code for one in islice(as_completed(sent, 10), 2)]
         finally:
             over.set()
-    assert told == [503, 503]
+    assert statuses == [503, 503]
     assert [one.result().status_code for one in sent].count(200) == WAITING
 
 

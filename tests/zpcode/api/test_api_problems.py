@@ -71,20 +71,20 @@ def test_every_refusal_comes_in_both_languages(http: httpx.Client, here: Authori
             for language in ("en", "zh-CN")
         }
         for language, answer in answers.items():
-            found = answer.json()
+            problem = answer.json()
             kind = problems.KINDS[slug]
-            assert answer.status_code == kind.status == found["status"], (slug, answer.text)
-            assert found["type"] == f"/problems/{slug}"
+            assert answer.status_code == kind.status == problem["status"], (slug, answer.text)
+            assert problem["type"] == f"/problems/{slug}"
             assert answer.headers["Content-Type"] == "application/problem+json"
             assert answer.headers["Content-Language"] == language
             assert answer.headers["Vary"] == "Accept-Language"
             assert answer.headers["Cache-Control"] == "no-store"
             tag = language[:2]
-            for texts in (found["languages"], *(one["languages"] for one in found["errors"])):
+            for texts in (problem["languages"], *(one["languages"] for one in problem["errors"])):
                 assert _chinese(str(texts["zh"])), slug
                 assert not _chinese(str(texts["en"])), slug
-            assert {"title": found["title"], "detail": found["detail"]} == found["languages"][tag]
-            assert all(one["detail"] == one["languages"][tag] for one in found["errors"])
+            assert {"title": problem["title"], "detail": problem["detail"]} == problem["languages"][tag]
+            assert all(one["detail"] == one["languages"][tag] for one in problem["errors"])
 
 
 def test_every_kind_of_problem_is_brought_about_by_a_test(world: World) -> None:
@@ -95,11 +95,11 @@ def test_every_kind_of_problem_is_brought_about_by_a_test(world: World) -> None:
 def test_every_kind_of_problem_explains_itself(http: httpx.Client) -> None:
     """The address in `type` answers anybody, in both languages."""
     for kind in problems.KINDS.values():
-        found = http.get(kind.type).json()
-        assert (found["type"], found["status"]) == (kind.type, kind.status)
-        assert _chinese(found["title"]["zh"])
-        assert _chinese(found["advice"]["zh"])
-        assert found["advice"]["en"]
+        page = http.get(kind.type).json()
+        assert (page["type"], page["status"]) == (kind.type, kind.status)
+        assert _chinese(page["title"]["zh"])
+        assert _chinese(page["advice"]["zh"])
+        assert page["advice"]["en"]
     assert http.get("/problems/none").status_code == 404
 
 
@@ -107,8 +107,8 @@ def test_all_that_is_wrong_is_told_at_once(http: httpx.Client, world: World) -> 
     """By schema: each place with a pointer into the body. By rule: each reason."""
     body = {"level": "box", "gtin": 5, "quantity": "5", "production_date": "20.11.2026", "colour": "red"}
     answer = http.post("/v1/batches", json=body, headers=as_(world.mine) | {"Idempotency-Key": "x"})
-    found = {one["pointer"]: one["reason"] for one in answer.json()["errors"]}
-    assert found == {
+    reasons = {one["pointer"]: one["reason"] for one in answer.json()["errors"]}
+    assert reasons == {
         "/level": "choice",
         "/gtin": "type",
         "/quantity": "type",

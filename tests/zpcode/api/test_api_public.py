@@ -73,8 +73,8 @@ def test_notices_tell_decisions_that_were_published_and_no_others(http: httpx.Cl
 
 
 def _document(http: httpx.Client) -> dict[str, Any]:
-    found: dict[str, Any] = http.get("/openapi.json").json()
-    return found
+    document: dict[str, Any] = http.get("/openapi.json").json()
+    return document
 
 
 def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -180,9 +180,9 @@ def test_what_is_answered_is_what_is_documented(http: httpx.Client, world: World
     document = _document(http)
     for (method, path), sent in requests(world).items():
         if path != "/openapi.json":
-            known = set(document["paths"][path][method.lower()]["responses"])
+            statuses = set(document["paths"][path][method.lower()]["responses"])
             for token in (world.operator, world.theirs, "nobody"):
-                assert str(send(http, method, sent, as_(token)).status_code) in known, (method, path)
+                assert str(send(http, method, sent, as_(token)).status_code) in statuses, (method, path)
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])

@@ -93,8 +93,8 @@ def test_a_key_that_was_right_lately_is_let_through_from_an_address_that_guesses
 
 def test_an_ipv6_customer_is_one_address(http: httpx.Client, world: World) -> None:
     assert world
-    told = [get(http, address=f"2408:8000:1:2::{number}").status_code for number in range(FAILURES + 1)]
-    assert told == [401] * FAILURES + [429]
+    statuses = [get(http, address=f"2408:8000:1:2::{number}").status_code for number in range(FAILURES + 1)]
+    assert statuses == [401] * FAILURES + [429]
     assert get(http, address="2408:8000:1:3::1").status_code == 401
 
 

@@ -109,7 +109,7 @@ def test_a_regulator_sees_their_city_and_a_province_sees_both(http: httpx.Client
     province = http.post(
         "/v1/api-keys", json={"role": "regulator", "subject": "330000"}, headers=as_(world.operator)
     ).json()["token"]
-    for token, seen in (
+    for token, expected in (
         (world.hangzhou, {world.my_uscc}),
         (world.ningbo, {world.their_uscc}),
         (province, {world.my_uscc, world.their_uscc}),
@@ -121,5 +121,5 @@ def test_a_regulator_sees_their_city_and_a_province_sees_both(http: httpx.Client
             ("/v1/products", "enterprise"),
             ("/v1/batches", "enterprise"),
         ):
-            found = http.get(path, headers=as_(token)).json()["items"]
-            assert {one[member] for one in found} == seen, path
+            items = http.get(path, headers=as_(token)).json()["items"]
+            assert {one[member] for one in items} == expected, path

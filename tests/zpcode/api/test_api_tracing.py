@@ -88,8 +88,8 @@ def test_a_statement_that_fails_ends_its_span_with_the_kind_of_error(here: Autho
                 connection.exec_driver_sql(statement)
             connection.rollback()
         connection.exec_driver_sql("SELECT 2")
-    found = [span for span in kept.get_finished_spans() if "SELECT" in span.name]
-    described = [span.status.description for span in found if span.status.description]
+    spans = [span for span in kept.get_finished_spans() if "SELECT" in span.name]
+    described = [span.status.description for span in spans if span.status.description]
     assert described == ["DivisionByZero", "UndefinedColumn"]
-    assert all(span.end_time for span in found)
-    assert not found[-1].parent, "the span before it was left"
+    assert all(span.end_time for span in spans)
+    assert not spans[-1].parent, "the span before it was left"

@@ -57,13 +57,13 @@ def test_a_slug_is_a_stable_word() -> None:
 def test_a_finding_in_the_body_has_a_pointer_and_any_other_a_place() -> None:
     """RFC 6901 for the body; sheet, row and column are no pointer."""
     text = Text("错", "wrong")
-    found = problems.document(
+    errors = problems.document(
         problems.KINDS["refused"], text, language="zh", request_id="7",
         findings=(Finding("a", text, "/lot", "x"), Finding("b", text, "产品!B3"), Finding("c", text)),
     )["errors"]  # fmt: skip
-    assert (found[0]["pointer"], found[0]["value"], found[0]["detail"]) == ("/lot", "x", "错")
-    assert found[1]["where"] == "产品!B3"
-    assert not {"pointer", "where", "value"} & set(found[2])
+    assert (errors[0]["pointer"], errors[0]["value"], errors[0]["detail"]) == ("/lot", "x", "错")
+    assert errors[1]["where"] == "产品!B3"
+    assert not {"pointer", "where", "value"} & set(errors[2])
 
 
 def test_what_a_client_sent_goes_back_whatever_it_was() -> None:
@@ -129,16 +129,16 @@ HOSTILE: list[Any] = [
 
 def test_whatever_a_schema_finds_has_a_sentence_of_its_own() -> None:
     """Each request schema, each member, each wrong value: no finding is put in general words."""
-    seen = set()
+    kinds = set()
     for schema in (schemas.BatchOrder, schemas.DecisionOrder, schemas.KeyOrder):
         for member in [*schema.model_fields, "unknown"]:
             for value in HOSTILE:
                 for error in _errors(schema, {member: value}):
                     assert validation.knows(error["type"]), (member, value, error)
-                    seen.add(error["type"])
+                    kinds.add(error["type"])
         for body in HOSTILE[:12]:
             assert all(validation.knows(error["type"]) for error in _errors(schema, body))
-    assert {"missing", "extra_forbidden", "enum", "day", "moment", "index", "characters", "string_too_long"} <= seen
+    assert {"missing", "extra_forbidden", "enum", "day", "moment", "index", "characters", "string_too_long"} <= kinds
 
 
 def test_a_place_is_named_as_a_person_would_look_for_it() -> None:

@@ -27,9 +27,9 @@ KINDS = {
 
 
 def _read(image: Image.Image) -> str:
-    (found,) = zxingcpp.read_barcodes(image)
-    assert found.format == zxingcpp.BarcodeFormat.QRCode
-    return str(found.text)
+    (barcode,) = zxingcpp.read_barcodes(image)
+    assert barcode.format == zxingcpp.BarcodeFormat.QRCode
+    return str(barcode.text)
 
 
 @pytest.mark.parametrize("kind", KINDS)

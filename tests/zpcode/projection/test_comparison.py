@@ -25,11 +25,11 @@ from zpcode.wire.vocabulary import Scope, State
 REVOKED = Timeline((Standing(State.REVOKED, 1_700_000_000, "counterfeit-confirmed"),))
 
 
-def _round(found: ProjectionComparison) -> int:
+def _round(comparison: ProjectionComparison) -> int:
     """Steps until a whole round is done; returns how much was wrong in it."""
-    before, wrong = found.rounds, 0
-    while found.rounds == before:
-        wrong += found.step()
+    before, wrong = comparison.rounds, 0
+    while comparison.rounds == before:
+        wrong += comparison.step()
     return wrong
 
 

@@ -40,11 +40,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedCluste
 @pytest.fixture
 def redis(cluster: EmbeddedCluster, engine: Engine) -> Iterator[AnyRedis]:
     """The cluster with all cards, as the authority sees it."""
-    with closing(client.connect(cluster.addresses.redis, seconds=2)) as found:
+    with closing(client.connect(cluster.addresses.redis, seconds=2)) as connected:
         with transaction(engine) as connection:
             cards.put_cards(connection, CARDS)
-        projector.catch_up(engine, found)
-        yield found
+        projector.catch_up(engine, connected)
+        yield connected
 
 
 def _at(redis: AnyRedis, key: str) -> tuple[client.ShardClient, str, str | None]:
@@ -68,8 +68,8 @@ def test_what_any_shard_has_lost_or_too_many_is_put_right(engine: Engine, redis:
     shard, where, _ = _at(redis, "p:99999999999999")
     shard.redis.set(where, redis_keys.pack(1, b"x"))
     context = CheckContext(engine, redis, tmp_path, _no_keyring, datetime.now(UTC), patience=0)
-    found = run.check(context, only=["projection"]).of("projection")
-    assert {finding.where for finding in found.findings} == {*lost, "p:99999999999999"}
+    outcome = run.check(context, only=["projection"]).of("projection")
+    assert {finding.where for finding in outcome.findings} == {*lost, "p:99999999999999"}
     round_ = ProjectionComparison(engine, redis, 60)
     while round_.rounds == 0:
         round_.step()

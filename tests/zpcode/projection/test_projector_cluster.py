@@ -50,8 +50,8 @@ def cluster(nodes: EmbeddedCluster) -> EmbeddedCluster:
 @pytest.fixture
 def redis(cluster: EmbeddedCluster) -> Iterator[redis_client.AnyRedis]:
     """The cluster as the authority sees it, in its own role. A busy machine may stall for longer than 0.2 s."""
-    with closing(redis_client.connect(cluster.addresses.redis, seconds=2)) as found:
-        yield found
+    with closing(redis_client.connect(cluster.addresses.redis, seconds=2)) as connected:
+        yield connected
 
 
 @pytest.fixture
@@ -69,11 +69,11 @@ def put(engine: Engine, cards: dict[str, bytes]) -> None:
 
 def heads(cluster: EmbeddedCluster) -> list[tuple[str, int] | None]:
     """What each node's own head says."""
-    found: list[tuple[str, int] | None] = []
+    by_shard: list[tuple[str, int] | None] = []
     for number in range(3):
         generation, revision = at(cluster, number).hmget(feed(number).head, ["generation", "revision"])
-        found.append((generation.decode(), int(revision)) if generation and revision else None)
-    return found
+        by_shard.append((generation.decode(), int(revision)) if generation and revision else None)
+    return by_shard
 
 
 def feed(number: int) -> redis_keys.Feed:
@@ -95,11 +95,11 @@ def test_every_card_is_on_its_shard_and_every_shard_says_how_far_it_is(
 ) -> None:
     put(engine, {"p:00000000000001": b"changed", "b:7": b"batch", "s:product:1": b"standing", "x:7:3": b"item"})
     assert projector.catch_up(engine, filled) == 64
-    held = [cards(cluster, number) for number in range(3)]
-    assert sum(map(len, held)) == 60
-    assert all(len(found) > 5 for found in held)
-    for number, found in enumerate(held):
-        assert {slot_of(key) * 3 // 16384 for key in found} == {number}
+    by_shard = [cards(cluster, number) for number in range(3)]
+    assert sum(map(len, by_shard)) == 60
+    assert all(len(keys) > 5 for keys in by_shard)
+    for number, keys in enumerate(by_shard):
+        assert {slot_of(key) * 3 // 16384 for key in keys} == {number}
     assert len({head for head in heads(cluster) if head}) == 1
     assert [head and head[1] for head in heads(cluster)] == [64] * 3
     logs = [at(cluster, number).xrange(feed(number).log) for number in range(3)]

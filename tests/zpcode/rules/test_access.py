@@ -44,8 +44,8 @@ def test_a_token_is_read_back_as_it_was_made(first: bytes, second: bytes) -> Non
 @given(st.text())
 def test_no_text_breaks_the_reading_of_a_token(text: str) -> None:
     """It is a token or it is not."""
-    found = access.parse_token(text)
-    assert found is None or access.token(*found) == text
+    parts = access.parse_token(text)
+    assert parts is None or access.token(*parts) == text
 
 
 @given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))

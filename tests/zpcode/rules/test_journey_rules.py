@@ -21,16 +21,16 @@ NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)  # noon in Hangzhou
 def event(number: int, kind: str = "stored", at: int = 0, **changes: Any) -> JourneyEvent:
     """An event some hours after a beginning."""
     moment = datetime(2026, 10, 1, tzinfo=UTC) + timedelta(hours=at or number)
-    found = JourneyEvent(
+    base = JourneyEvent(
         number, Subject(7), "U", kind, moment, "minute", Bilingual(), Bilingual(), Bilingual(), "", None, "me", NOW
     )
-    return replace(found, **changes)
+    return replace(base, **changes)
 
 
 def wrong(request: EventRequest) -> list[tuple[str, str]]:
     """Reason and place of everything that is wrong with a request."""
-    found = journey.examine([request], NOW, lambda number, field: f"{number}:{field}")
-    return [(finding.reason, finding.where) for finding in found.items]
+    findings = journey.examine([request], NOW, lambda number, field: f"{number}:{field}")
+    return [(finding.reason, finding.where) for finding in findings.items]
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_what_has_not_happened_is_refused(at: str, reason: str) -> None:
 
 def test_everything_that_is_wrong_is_said_at_once_and_where() -> None:
     """Kind, time and every text."""
-    told = EventRequest(
+    request = EventRequest(
         "grown", "x", Bilingual("一" * 201), Bilingual("", "Lab"), Bilingual("\u202eabc"), document="N" * 101
     )
-    assert wrong(told) == [
+    assert wrong(request) == [
         ("kind", "0:kind"), ("time", "0:at"), ("too-long", "0:place/zh"), ("chinese", "0:by/zh"),
         ("characters", "0:note/zh"), ("too-long", "0:document"),
     ]  # fmt: skip

@@ -28,13 +28,13 @@ NAMES = Names(
 
 def made(number: int, action: Action = Action.SUSPEND, actor: Actor = Actor.CITY, **changes: Any) -> StatusChange:
     """A decision some days after the first, with a notice."""
-    found = StatusChange(
+    base = StatusChange(
         id=number, scope=Scope.RANGE, target="7", first=0, last=9, action=action, reason="sample-test-failed",
         state=STATES[action], lifts=actor if action is Action.RESTORE else None, legal_basis="", note=Bilingual(),
         notice=f"N{number}", effective_at=START + timedelta(days=number), actor=actor, authority=Bilingual("局"),
         uscc="U1", created_at=START,
     )  # fmt: skip
-    return replace(found, **changes)
+    return replace(base, **changes)
 
 
 def day(number: int) -> int:
@@ -69,8 +69,8 @@ def test_a_range_is_over_when_the_last_of_its_items_is_let_go() -> None:
         made(4, Action.RESTORE, first=0, last=1),
         made(5, Action.RESTORE, first=4, last=4),
     ]
-    for known in range(4):
-        assert notices.ended_at(first, [first, *parts[:known]]) == 0
+    for count in range(4):
+        assert notices.ended_at(first, [first, *parts[:count]]) == 0
     assert notices.ended_at(first, [first, *reversed(parts)]) == day(5)
 
 
@@ -101,13 +101,13 @@ def test_what_a_notice_is_about_is_said_in_words(
 ) -> None:
     """A name where the registry has one; the number of an item is nobody's business."""
     decision = made(1, scope=scope, target=target, first=bounds[0], last=bounds[1])
-    (found,) = cards.notices_card([decision], [decision], NAMES).notices
-    assert (found.about, found.gtin) == (Bilingual(zh, en), gtin)
-    assert (found.number, found.scope, found.ended_at) == ("N1", scope, 0)
+    (notice,) = cards.notices_card([decision], [decision], NAMES).notices
+    assert (notice.about, notice.gtin) == (Bilingual(zh, en), gtin)
+    assert (notice.number, notice.scope, notice.ended_at) == ("N1", scope, 0)
 
 
 def test_what_the_registry_does_not_know_keeps_its_number() -> None:
     """Nothing is left blank."""
     decision = made(1, scope=Scope.PRODUCT, target=GTIN, first=None, last=None)
-    (found,) = cards.notices_card([decision], [decision], Names()).notices
-    assert found.about == Bilingual(GTIN, GTIN)
+    (notice,) = cards.notices_card([decision], [decision], Names()).notices
+    assert notice.about == Bilingual(GTIN, GTIN)

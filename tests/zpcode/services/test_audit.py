@@ -36,9 +36,9 @@ def tamper(engine: Engine, statement: str) -> None:
 
 def test_an_untouched_chain_is_whole(engine: Engine, chain: bytes) -> None:
     """Empty, full, and grown since its head was noted."""
-    found = verify(engine, expect_head=chain, expect_count=6)
-    assert found.whole
-    assert (found.count, found.head) == (6, chain)
+    report = verify(engine, expect_head=chain, expect_count=6)
+    assert report.whole
+    assert (report.count, report.head) == (6, chain)
     with transaction(engine) as connection:
         later = datetime.fromisoformat("2026-11-22T00:00:00.123456+08:00")
         audit.append(connection, at=later, actor="a", action="b", object_="c", detail={})
@@ -62,10 +62,10 @@ def test_every_change_inside_the_chain_is_found_at_its_place(
 ) -> None:
     """Whoever owns the database can change it, and cannot hide it."""
     tamper(engine, statement)
-    found = verify(engine, expect_head=chain)
-    assert found.broken == broken
-    assert found.count == broken.id - 1
-    assert not found.whole
+    report = verify(engine, expect_head=chain)
+    assert report.broken == broken
+    assert report.count == broken.id - 1
+    assert not report.whole
 
 
 def test_a_chain_cut_at_its_end_is_found_by_what_was_noted_elsewhere(engine: Engine, chain: bytes) -> None:
@@ -98,18 +98,18 @@ def test_the_command_prints_what_to_note_and_exits_by_what_it_found(
     engine: Engine, chain: bytes, here: CliRunner
 ) -> None:
     """0 for whole, 1 with the exact place for broken or cut."""
-    told = here.invoke(app, ["verify", "--expect-head", chain.hex(), "--expect-count", "6"])
-    assert told.exit_code == 0
-    assert "entries verified: 6" in told.output
-    assert chain.hex() in told.output
+    result = here.invoke(app, ["verify", "--expect-head", chain.hex(), "--expect-count", "6"])
+    assert result.exit_code == 0
+    assert "entries verified: 6" in result.output
+    assert chain.hex() in result.output
     tamper(engine, "DELETE FROM audit WHERE id = 6")
-    told = here.invoke(app, ["verify", "--expect-head", chain.hex()])
-    assert told.exit_code == 1
-    assert "no longer in the chain" in told.output
+    result = here.invoke(app, ["verify", "--expect-head", chain.hex()])
+    assert result.exit_code == 1
+    assert "no longer in the chain" in result.output
     tamper(engine, "UPDATE audit SET object = 'y' WHERE id = 3")
-    told = here.invoke(app, ["verify"])
-    assert told.exit_code == 1
-    assert "entry 3 was changed" in told.output
+    result = here.invoke(app, ["verify"])
+    assert result.exit_code == 1
+    assert "entry 3 was changed" in result.output
     assert here.invoke(app, ["verify", "--expect-head", "xyz"]).exit_code == 2
     shown = here.invoke(app, ["show", "--object", "x:0", "--limit", "1"])
     assert shown.output.startswith("5  2026-11-21 12:00:00  cli:me  test  x:0  {")

@@ -42,7 +42,7 @@ from zpcode.store import audit as log
 from zpcode.store.database.session import transaction
 from zpcode.worker import Worker
 
-TOLD = ComplaintForm(ComplaintKind.COUNTERFEIT, "It broke\nat once", "Yuhang market", "13800000000", gtin(), "en")
+COMPLAINT_FORM = ComplaintForm(ComplaintKind.COUNTERFEIT, "It broke\nat once", "Yuhang market", "13800000000", gtin(), "en")
 ANSWER = StepRequest(ComplaintStep.ANSWER, "We have spoken to them")
 
 
@@ -72,10 +72,10 @@ def registered(engine: Engine, furnished: Furnished[None]) -> Engine:
     return engine
 
 
-def received(engine: Engine, now: datetime, told: ComplaintForm = TOLD, *photos: bytes, nonce: int = 1) -> Received:
+def received(engine: Engine, now: datetime, form: ComplaintForm = COMPLAINT_FORM, *photos: bytes, nonce: int = 1) -> Received:
     """A complaint, by default about the product in Yuhang."""
-    named = complaints.about(engine, no_keyring, told.code)
-    return complaints.receive(engine, told, named, photos, ticket=nonce.to_bytes(16, "little"), now=now)
+    named = complaints.about(engine, no_keyring, form.code)
+    return complaints.receive(engine, form, named, photos, ticket=nonce.to_bytes(16, "little"), now=now)
 
 
 def row(engine: Engine, query: str) -> Any:
@@ -87,8 +87,8 @@ def row(engine: Engine, query: str) -> Any:
 def test_who_reaches_the_region_handles_it_and_nobody_else(registered: Engine, now: datetime) -> None:
     number = received(registered, now).number
     for caller in (COUNTY, CITY, PROVINCE, OPERATOR):
-        assert complaints.read(registered, number, caller).form == TOLD
-        assert [found.number for found in complaints.listing(registered, caller)] == [number]
+        assert complaints.read(registered, number, caller).form == COMPLAINT_FORM
+        assert [complaint.number for complaint in complaints.listing(registered, caller)] == [number]
     for caller in (NINGBO, OTHER):
         assert complaints.listing(registered, caller) == []
         with pytest.raises(NotFound):
@@ -100,9 +100,9 @@ def test_who_reaches_the_region_handles_it_and_nobody_else(registered: Engine, n
 
 
 def test_an_enterprise_reads_no_contact_and_no_photo(registered: Engine, now: datetime) -> None:
-    number = received(registered, now, TOLD, b"jpeg").number
-    found = complaints.read(registered, number, MAKER)
-    assert (found.form, found.photos) == (replace(TOLD, contact=""), 0)
+    number = received(registered, now, COMPLAINT_FORM, b"jpeg").number
+    complaint = complaints.read(registered, number, MAKER)
+    assert (complaint.form, complaint.photos) == (replace(COMPLAINT_FORM, contact=""), 0)
     assert [one.photos for one in complaints.listing(registered, MAKER)] == [0]
     assert complaints.photo(registered, number, 1, COUNTY) == b"jpeg"
     with pytest.raises(Forbidden):
@@ -113,13 +113,13 @@ def test_an_enterprise_reads_no_contact_and_no_photo(registered: Engine, now: da
 
 
 def test_whoever_has_the_key_sees_the_steps_and_neither_contact_nor_photos(registered: Engine, now: datetime) -> None:
-    made = received(registered, now, TOLD, b"jpeg")
+    made = received(registered, now, COMPLAINT_FORM, b"jpeg")
     complaints.take(registered, made.number, StepRequest(ComplaintStep.ASSIGN, region="330110"), caller=CITY, now=now)
     complaints.take(registered, made.number, ANSWER, caller=COUNTY, now=now)
-    found = complaints.follow(registered, made.number, made.key)
-    assert [event.step for event in found.events] == [ComplaintStep.RECEIVE, ComplaintStep.ASSIGN, ComplaintStep.ANSWER]
-    assert found.events[2].authority.zh == "余杭区市场监督管理局"
-    assert (found.state, found.form.contact, found.photos) == (ComplaintState.ANSWERED, "", 0)
+    complaint = complaints.follow(registered, made.number, made.key)
+    assert [event.step for event in complaint.events] == [ComplaintStep.RECEIVE, ComplaintStep.ASSIGN, ComplaintStep.ANSWER]
+    assert complaint.events[2].authority.zh == "余杭区市场监督管理局"
+    assert (complaint.state, complaint.form.contact, complaint.photos) == (ComplaintState.ANSWERED, "", 0)
     for number, key in ((made.number, made.key[::-1]), (made.number, ""), ("TS-20261121-0000000", made.key)):
         with pytest.raises(NotFound):
             complaints.follow(registered, number, key)
@@ -132,7 +132,7 @@ def test_a_complaint_goes_where_it_is_assigned(registered: Engine, now: datetime
     assert up.region == "330100"
     assert complaints.listing(registered, COUNTY) == []
     complaints.take(registered, number, StepRequest(ComplaintStep.ASSIGN, region="330203"), caller=OPERATOR, now=now)
-    assert [found.number for found in complaints.listing(registered, NINGBO)] == [number]
+    assert [complaint.number for complaint in complaints.listing(registered, NINGBO)] == [number]
     with pytest.raises(Refused):
         complaints.take(registered, number, StepRequest(ComplaintStep.ASSIGN, region="330110"), caller=NINGBO, now=now)
 
@@ -151,21 +151,21 @@ def test_sent_by_two_processes_at_once_it_is_one_complaint(registered: Engine, n
     with ThreadPoolExecutor(4) as threads:
         twice = list(threads.map(lambda _: received(registered, now), range(4)))
         alike = list(
-            threads.map(lambda one: received(registered, now, replace(TOLD, place="x"), nonce=one), range(5, 9))
+            threads.map(lambda one: received(registered, now, replace(COMPLAINT_FORM, place="x"), nonce=one), range(5, 9))
         )
-    assert len({(found.number, found.key) for found in twice}) == 1
-    assert [found.repeated for found in twice].count(False) == 1
-    assert len({found.number for found in alike}) == 1
-    assert sorted(bool(found.key) for found in alike) == [False, False, False, True]
+    assert len({(receipt.number, receipt.key) for receipt in twice}) == 1
+    assert [receipt.repeated for receipt in twice].count(False) == 1
+    assert len({receipt.number for receipt in alike}) == 1
+    assert sorted(bool(receipt.key) for receipt in alike) == [False, False, False, True]
     assert row(registered, "SELECT count(*) FROM complaint") == 2
 
 
 def test_a_number_is_drawn_until_it_is_free_and_reads_well(registered: Engine, now: datetime) -> None:
-    first, second = (received(registered, now, replace(TOLD, place=f"{one}"), nonce=one) for one in (1, 2))
+    first, second = (received(registered, now, replace(COMPLAINT_FORM, place=f"{one}"), nonce=one) for one in (1, 2))
     drawn = iter([7, 7, 8, 9, 10])
     made = [
         complaints.receive(
-            registered, replace(TOLD, place=f"{one}"), ComplaintSubject(), (), ticket=bytes([one] * 16), now=now,
+            registered, replace(COMPLAINT_FORM, place=f"{one}"), ComplaintSubject(), (), ticket=bytes([one] * 16), now=now,
             randomness=lambda _: next(drawn),
         ).number
         for one in (3, 4)
@@ -174,7 +174,7 @@ def test_a_number_is_drawn_until_it_is_free_and_reads_well(registered: Engine, n
 
 
 def test_what_a_code_names(registered: Engine) -> None:
-    for code, proof, level, known in (
+    for code, proof, level, has_product in (
         ("", ComplaintProof.NONE, "", False),
         (gtin(), ComplaintProof.UNSEALED, "product", True),
         (gtin()[1:], ComplaintProof.UNSEALED, "product", True),
@@ -183,8 +183,8 @@ def test_what_a_code_names(registered: Engine) -> None:
         (f"/01/{gtin(9)}", ComplaintProof.UNSEALED, "product", False),
         ("nonsense", ComplaintProof.UNREADABLE, "", False),
     ):
-        found = complaints.about(registered, no_keyring, code)
-        assert (found.proof, found.level, found.product is not None) == (proof, level, known)
+        subject = complaints.about(registered, no_keyring, code)
+        assert (subject.proof, subject.level, subject.product is not None) == (proof, level, has_product)
 
 
 def test_a_code_has_one_path_however_it_is_typed(registered: Engine) -> None:
@@ -218,9 +218,9 @@ def test_the_audit_log_has_every_step_and_no_word(registered: Engine, now: datet
     assert [(entry.action, entry.actor) for entry in entries] == [
         ("complaint.answer", COUNTY.name), ("complaint.receive", "public"),
     ]  # fmt: skip
-    told = str([entry.detail for entry in entries])
-    for words in (TOLD.description, TOLD.contact, TOLD.place, ANSWER.text):
-        assert words not in told
+    details = str([entry.detail for entry in entries])
+    for words in (COMPLAINT_FORM.description, COMPLAINT_FORM.contact, COMPLAINT_FORM.place, ANSWER.text):
+        assert words not in details
     assert audit.verify(registered).whole
 
 
@@ -236,14 +236,14 @@ def test_steps_cannot_be_altered(registered: Engine, now: datetime) -> None:
 
 
 def test_contact_and_photos_go_180_days_after_the_end_and_not_before(registered: Engine, now: datetime) -> None:
-    number = received(registered, now, TOLD, b"jpeg").number
-    other = received(registered, now, replace(TOLD, place="elsewhere"), b"jpeg", nonce=2).number
+    number = received(registered, now, COMPLAINT_FORM, b"jpeg").number
+    other = received(registered, now, replace(COMPLAINT_FORM, place="elsewhere"), b"jpeg", nonce=2).number
     complaints.take(registered, number, StepRequest(ComplaintStep.REFUSE, "Not ours"), caller=COUNTY, now=now)
     assert complaints.forget(registered, now + timedelta(days=180)) == (0, 0)
     assert complaints.forget(registered, now + timedelta(days=180, seconds=1)) == (1, 1)
     assert complaints.forget(registered, now + timedelta(days=180, seconds=1)) == (0, 0)
-    found = complaints.read(registered, number, COUNTY)
-    assert (found.form, found.photos) == (replace(TOLD, contact=""), 0)
+    complaint = complaints.read(registered, number, COUNTY)
+    assert (complaint.form, complaint.photos) == (replace(COMPLAINT_FORM, contact=""), 0)
     assert complaints.read(registered, other, COUNTY).photos == 1
     assert row(registered, "SELECT count(likeness) FROM complaint") == 0
     with transaction(registered) as connection:
@@ -254,7 +254,7 @@ def test_contact_and_photos_go_180_days_after_the_end_and_not_before(registered:
 @pytest.fixture
 def context(registered: Engine, redis: Redis, tmp_path: Path, now: datetime) -> CheckContext:
     """What fsck looks at."""
-    number = received(registered, now, TOLD, b"jpeg").number
+    number = received(registered, now, COMPLAINT_FORM, b"jpeg").number
     for step in (StepRequest(ComplaintStep.ASSIGN, region="330100"), ANSWER, StepRequest(ComplaintStep.CLOSE, "Done")):
         complaints.take(registered, number, step, caller=CITY, now=now)
     return CheckContext(registered, redis, tmp_path, no_keyring, now, patience=0)
@@ -262,7 +262,7 @@ def context(registered: Engine, redis: Redis, tmp_path: Path, now: datetime) -> 
 
 def reasons(context: CheckContext, name: str = "complaints") -> set[str]:
     """What is found wrong."""
-    return {found.reason for found in run.check(context, only=[name]).of(name).findings}
+    return {finding.reason for finding in run.check(context, only=[name]).of(name).findings}
 
 
 def test_fsck_holds_where_nobody_meddled_and_finds_who_did(context: CheckContext) -> None:
@@ -272,14 +272,14 @@ def test_fsck_holds_where_nobody_meddled_and_finds_who_did(context: CheckContext
         "SELECT id, 'start', received_at, 'x', '{}' FROM complaint"
     )
     undo = "UPDATE complaint SET state = 'closed', ended_at = received_at, region = '330100'"
-    for statement, found in (
+    for statement, reason in (
         ("UPDATE complaint SET state = 'answered', ended_at = NULL", "state"),
         ("UPDATE complaint SET region = '330203'", "region"),
         (added, "chain"),
     ):  # fmt: skip
         with context.engine.begin() as connection:
             connection.execute(text(statement))
-        assert found in reasons(context)
+        assert reason in reasons(context)
         with context.engine.begin() as connection:
             connection.execute(text(undo))
     assert reasons(context) == {"chain", "count", "unlogged"}
@@ -324,7 +324,7 @@ def test_fsck_compares_each_word_with_the_audit_log(context: CheckContext) -> No
 
 def unassigned(context: CheckContext) -> str:
     """A second complaint, which still lies with its first office."""
-    return received(context.engine, context.now, replace(TOLD, place="elsewhere"), nonce=2).number
+    return received(context.engine, context.now, replace(COMPLAINT_FORM, place="elsewhere"), nonce=2).number
 
 
 def test_fsck_knows_where_a_complaint_lay_first_and_when_it_ended(context: CheckContext) -> None:
@@ -351,7 +351,7 @@ def test_the_command_line_handles_a_complaint(
     registered: Engine, addresses: ServerAddresses, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
-    number = received(registered, now, TOLD, b"jpeg").number
+    number = received(registered, now, COMPLAINT_FORM, b"jpeg").number
 
     def run_(*words: str) -> str:
         done = CliRunner().invoke(commands.app, list(words), catch_exceptions=False)
@@ -360,9 +360,9 @@ def test_the_command_line_handles_a_complaint(
 
     listed = run_("list")
     assert number in listed
-    assert TOLD.description not in listed
+    assert COMPLAINT_FORM.description not in listed
     shown = run_("show", number.lower(), "--photos", str(tmp_path))
-    assert TOLD.contact in shown
+    assert COMPLAINT_FORM.contact in shown
     photo = tmp_path / f"{number}-1.jpg"
     assert (photo.read_bytes(), photo.stat().st_mode & 0o777) == (b"jpeg", 0o600)
     run_("assign", number, "330203")
@@ -377,7 +377,7 @@ def test_the_worker_forgets(
     registered: Engine, redis: Redis, addresses: ServerAddresses, now: datetime, tmp_path: Path
 ) -> None:
     """By the time it really is."""
-    number = received(registered, now, TOLD, b"jpeg").number
+    number = received(registered, now, COMPLAINT_FORM, b"jpeg").number
     complaints.take(registered, number, StepRequest(ComplaintStep.CLOSE, "Done"), caller=COUNTY, now=now)
     queue, signer = IssueQueue(addresses.database), SignerClient(tmp_path / "nobody")
     worker = Worker(addresses.database, registered, redis, redis, signer, queue, tmp_path)

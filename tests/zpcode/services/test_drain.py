@@ -42,7 +42,7 @@ def event(**changes: Any) -> ScanEvent:
 
 def put(redis: Redis, *events: ScanEvent | bytes) -> list[str]:
     """Append scans to the stream as the scan service does."""
-    values = [found if isinstance(found, bytes) else encode([found]) for found in events]
+    values = [event if isinstance(event, bytes) else encode([event]) for event in events]
     entries: list[Any] = [redis.xadd(SCANS, {"e": value}) for value in values]
     return [entry.decode("ascii") for entry in entries]
 
@@ -87,10 +87,10 @@ def test_histories_are_summed_up_by_item(engine: Engine, redis: Redis) -> None:
     put(redis, event(at_ms=later, city="宁波|Ningbo"), event(), event(index=6, at_ms=later), event(counted=False))
     put(redis, event(batch=None, index=None))
     drain(engine, redis)
-    found = history(engine)
-    assert set(found) == {(7, 5), (7, 6)}
-    assert (found[7, 5].scans, found[7, 5].first_at, found[7, 5].first_city) == (2, NOW, "杭州|Hangzhou")
-    assert found[7, 5].last_at == NOW + timedelta(minutes=1)
+    histories = history(engine)
+    assert set(histories) == {(7, 5), (7, 6)}
+    assert (histories[7, 5].scans, histories[7, 5].first_at, histories[7, 5].first_city) == (2, NOW, "杭州|Hangzhou")
+    assert histories[7, 5].last_at == NOW + timedelta(minutes=1)
     put(redis, event(at_ms=MS - 1000, city="温州|Wenzhou"))
     drain(engine, redis)
     assert (history(engine)[7, 5].scans, history(engine)[7, 5].first_city) == (3, "温州|Wenzhou")
@@ -111,7 +111,7 @@ def test_an_entry_delivered_twice_counts_once(engine: Engine, redis: Redis, monk
     assert redis.xlen(SCANS) == 2
     assert drain(engine, redis) == 2
     assert len(rows(engine)) == 2
-    assert {found.scans for found in history(engine).values()} == {1}
+    assert {item.scans for item in history(engine).values()} == {1}
     assert redis.xlen(SCANS) == 0
 
 

@@ -50,8 +50,8 @@ def card(engine: Engine) -> NoticesCard | None:
 
 def listed(engine: Engine) -> list[tuple[str, State, int]]:
     """Number, state and end of each notice on the card."""
-    found = card(engine)
-    return [] if found is None else [(one.number, one.state, one.ended_at) for one in found.notices]
+    notices_card = card(engine)
+    return [] if notices_card is None else [(one.number, one.state, one.ended_at) for one in notices_card.notices]
 
 
 @pytest.mark.usefixtures("world")
@@ -66,11 +66,11 @@ def test_a_decision_with_a_notice_number_is_listed_and_a_restoration_ends_it(eng
     decided(engine, PROVINCE, now, ask(Scope.PRODUCT, gtin(1), Action.RECALL, notice=NUMBER, note=recall.note))
     decided(engine, COUNTY, now, ask(Scope.PRODUCT, gtin(1), Action.FLAG, notice="余市监〔2026〕2号"))
     assert listed(engine) == [("余市监〔2026〕2号", State.FLAGGED, 0), (NUMBER, State.RECALLED, 0)]
-    found = card(engine)
-    assert found is not None
-    assert (found.notices[1].gtin, found.notices[1].note) == (gtin(1), recall.note)
-    assert found.notices[1].about.zh == registry(1)["products"][0]["name"]["zh"]
-    assert found.notices[1].decided_by.zh == "浙江省市场监督管理局"
+    notices_card = card(engine)
+    assert notices_card is not None
+    assert (notices_card.notices[1].gtin, notices_card.notices[1].note) == (gtin(1), recall.note)
+    assert notices_card.notices[1].about.zh == registry(1)["products"][0]["name"]["zh"]
+    assert notices_card.notices[1].decided_by.zh == "浙江省市场监督管理局"
     later = now + timedelta(days=1)
     decided(engine, PROVINCE, later, ask(Scope.PRODUCT, gtin(1), Action.RESTORE, notice="浙市监召〔2026〕19号"))
     assert listed(engine) == [
@@ -100,9 +100,9 @@ def test_a_name_that_changes_in_the_registry_changes_in_the_notice(engine: Engin
     import_registry(engine, as_json(content), actor=OPERATOR.name, now=now, dry_run=True)
     assert card(engine) == before
     import_registry(engine, as_json(content), actor=OPERATOR.name, now=now)
-    found = card(engine)
-    assert found is not None
-    assert found.notices[0].about == Bilingual("新名", "New name")
+    notices_card = card(engine)
+    assert notices_card is not None
+    assert notices_card.notices[0].about == Bilingual("新名", "New name")
 
 
 @pytest.mark.usefixtures("world")
@@ -148,12 +148,12 @@ def published(number: str = NUMBER) -> NoticesCard:
 def shown(service: ScanService) -> NoticesCard | None:
     """What the process shows once it has looked."""
 
-    async def look() -> NoticesCard | None:
+    async def read() -> NoticesCard | None:
         await service.app.freshness.compare()
         await service.app.notices.refresh()
         return service.app.notices.current()
 
-    return service.do(look())
+    return service.do(read())
 
 
 def test_a_scan_process_shows_the_notices_and_follows_them(registry: Registry, service: ScanService) -> None:
@@ -171,12 +171,12 @@ def test_nothing_is_read_while_nothing_changed(registry: Registry, service: Scan
     registry.put({KEY: published()})
     assert shown(service) == published()
 
-    async def look() -> tuple[int, int]:
+    async def read() -> tuple[int, int]:
         before = service.app.redis.trips, service.app.database.queries
         await service.app.notices.refresh()
         return service.app.redis.trips - before[0], service.app.database.queries - before[1]
 
-    assert service.do(look()) == (0, 0)
+    assert service.do(read()) == (0, 0)
 
 
 def test_without_redis_the_database_tells_and_without_both_nobody(

@@ -30,11 +30,11 @@ def test_every_table_is_declared_as_it_was_migrated(engine: Engine) -> None:
         "columns",
         "__init__",
     } == {path.stem for path in Path(registry.__file__).parent.glob("*.py")}, "each module of tables is imported here"
-    found = inspect(engine)
-    migrated = {name for name in found.get_table_names() if not name.startswith(("procrastinate", "alembic", "scan_"))}
+    inspector = inspect(engine)
+    migrated = {name for name in inspector.get_table_names() if not name.startswith(("procrastinate", "alembic", "scan_"))}
     assert migrated == set(metadata.tables)
     for name, table in metadata.tables.items():
-        assert {column["name"] for column in found.get_columns(name)} == set(table.columns.keys())
+        assert {column["name"] for column in inspector.get_columns(name)} == set(table.columns.keys())
 
 
 def test_a_card_is_given_a_new_revision_only_when_it_changes(engine: Engine) -> None:
@@ -44,7 +44,7 @@ def test_a_card_is_given_a_new_revision_only_when_it_changes(engine: Engine) -> 
     with transaction(engine) as connection:
         assert cards.put_cards(connection, {"p:1": b"a"}) == 2
         assert cards.put_cards(connection, {"p:1": b"c"}) == 3
-        assert [found.key for found in cards.since(connection, 1, 10)] == ["p:2", "p:1"]
+        assert [entry.key for entry in cards.since(connection, 1, 10)] == ["p:2", "p:1"]
 
 
 def test_an_empty_redis_is_rebuilt_and_then_kept_up(engine: Engine, redis: Any) -> None:
@@ -114,8 +114,8 @@ def test_the_scan_service_may_count_in_redis_and_change_nothing_else(
 
 def test_the_scan_service_may_read_one_view_of_the_database_and_nothing_else(addresses: ServerAddresses) -> None:
     """Not the registry behind it, not the audit log, and no write anywhere."""
-    found = connect(addresses.scan_database, pool_size=1)
-    with transaction(found) as connection:
+    scan_engine = connect(addresses.scan_database, pool_size=1)
+    with transaction(scan_engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM scan_view")).scalar_one() == 1
     for statement in (
         "SELECT * FROM enterprise",
@@ -124,9 +124,9 @@ def test_the_scan_service_may_read_one_view_of_the_database_and_nothing_else(add
         "UPDATE card SET body = ''",
         "CREATE TABLE mine (n int)",
     ):
-        with pytest.raises(ProgrammingError, match="permission denied"), transaction(found) as connection:
+        with pytest.raises(ProgrammingError, match="permission denied"), transaction(scan_engine) as connection:
             connection.execute(text(statement))
-    found.dispose()
+    scan_engine.dispose()
 
 
 def test_the_audit_log_refuses_to_be_rewritten(engine: Engine, now: datetime) -> None:
@@ -190,9 +190,9 @@ def test_a_lost_hash_of_item_decisions_is_made_whole_by_the_next_decision(engine
     with transaction(engine) as connection:
         cards.put_cards(connection, {"x:7:2": b"flagged"})
     catch_up(engine, redis)
-    found = redis.hgetall(redis_keys.exceptions(7))
-    assert set(found) == {b"1", b"2", b"_"}
-    assert redis_keys.unpack(found[b"1"])[1] == b"revoked"
+    fields = redis.hgetall(redis_keys.exceptions(7))
+    assert set(fields) == {b"1", b"2", b"_"}
+    assert redis_keys.unpack(fields[b"1"])[1] == b"revoked"
 
 
 def test_a_rebuild_claims_no_empty_history_while_scans_wait(engine: Engine, redis: Any) -> None:
@@ -234,7 +234,7 @@ def test_a_cluster_whose_making_was_broken_off_is_made_anew() -> None:
             (home / name).mkdir()
             (home / name / "half").write_text("made")
         with Servers(home, durable=False) as running:
-            found = connect(running.addresses.database, pool_size=1)
-            with transaction(found) as connection:
+            engine = connect(running.addresses.database, pool_size=1)
+            with transaction(engine) as connection:
                 assert connection.execute(text("SELECT 1")).scalar_one() == 1
-            found.dispose()
+            engine.dispose()

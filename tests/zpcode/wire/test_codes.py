@@ -67,10 +67,10 @@ def test_a_mangled_code_is_a_code_or_malformed(code: Code, data: st.DataObject) 
 def _outcome(raw: bytes | str) -> str:
     """What becomes of an input: a code that reads back as itself, or the reason it is refused for."""
     try:
-        found = parse(raw)
+        code = parse(raw)
     except MalformedCode as refusal:
         return refusal.reason
-    return "code" if parse(found.path) == found else "another code"
+    return "code" if parse(code.path) == code else "another code"
 
 
 @pytest.mark.parametrize("kind", [Level.PRODUCT, Level.LOT, Level.ITEM])
@@ -104,7 +104,7 @@ def test_no_change_of_one_character_to_any_sealed_code_passes(identity: Identity
     ring = Keyring.load(generate.keyring(), str(keys["root"]).encode())
     path = generate.sealed(identity).path
     at = data.draw(st.integers(0, len(path) - 1))
-    character = data.draw(st.characters(codec="utf-8").filter(lambda found: found.upper() != path[at]))
+    character = data.draw(st.characters(codec="utf-8").filter(lambda drawn: drawn.upper() != path[at]))
     for changed in (
         path[:at] + character + path[at + 1 :],
         path[:at] + character + path[at:],
@@ -117,13 +117,13 @@ def test_no_change_of_one_character_to_any_sealed_code_passes(identity: Identity
 def test_an_independent_reader_finds_the_same_identifiers(identity: Identity) -> None:
     """The library biip reads what stands behind the stem (it does not look at check digits: ours does)."""
     uri = GS1DigitalLinkURI.parse(BASE + generate.sealed(identity).path)
-    found = {string.ai.ai: string.value for string in uri.element_strings}
+    identifiers = {string.ai.ai: string.value for string in uri.element_strings}
     expected = {AI_GTIN: identity.gtin}
     if identity.lot is not None:
         expected[AI_LOT] = identity.lot
     if identity.serial is not None:
         expected[AI_SERIAL] = identity.serial.text
-    assert found == expected
+    assert identifiers == expected
     assert is_gtin14(identity.gtin)
 
 

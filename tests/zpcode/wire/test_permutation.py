@@ -30,11 +30,11 @@ def _number(digits: list[int], radix: int) -> int:
 
 
 def _digits(value: int, radix: int, length: int) -> list[int]:
-    found = []
+    digits = []
     for _ in range(length):
         value, digit = divmod(value, radix)
-        found.append(digit)
-    return found[::-1]
+        digits.append(digit)
+    return digits[::-1]
 
 
 def _ff1(key: bytes, radix: int, tweak: bytes, plain: list[int]) -> list[int]:
@@ -70,8 +70,8 @@ def _ff1(key: bytes, radix: int, tweak: bytes, plain: list[int]) -> list[int]:
 )
 def test_the_plain_ff1_passes_nists_samples(radix: int, tweak: str, plain: str, cipher: str) -> None:
     """Samples 1 to 3 of NIST's FF1 examples, AES-128."""
-    found = _ff1(KEY, radix, bytes.fromhex(tweak), [_DIGITS.index(digit) for digit in plain])
-    assert "".join(_DIGITS[digit] for digit in found) == cipher
+    encrypted = _ff1(KEY, radix, bytes.fromhex(tweak), [_DIGITS.index(digit) for digit in plain])
+    assert "".join(_DIGITS[digit] for digit in encrypted) == cipher
 
 
 @given(st.binary(min_size=16, max_size=16), st.integers(0, SLOTS - 1))

@@ -86,9 +86,9 @@ def test_a_product_meets_its_standard_or_not(direction: str, product: str, stand
 
 @pytest.mark.parametrize(("direction", "text"), [("ge", "≤ 5"), ("le", "≥ 5"), ("range", "≥ 5"), ("range", "≤ 5")])
 def test_a_bound_on_the_wrong_side_does_not_fit_its_direction(direction: str, text: str) -> None:
-    found = span(text)
-    assert found is not None
-    assert not fits_direction(direction, found)
+    parsed = span(text)
+    assert parsed is not None
+    assert not fits_direction(direction, parsed)
 
 
 @given(st.decimals(-1000, 1000, places=3), st.decimals(-1000, 1000, places=3))
@@ -103,8 +103,8 @@ def test_points_compare_as_numbers_do(left: Decimal, right: Decimal) -> None:
 
 @given(st.text(max_size=30), st.text(max_size=5))
 def test_no_text_is_too_strange_to_read(text: str, unit: str) -> None:
-    found = span(text, unit)
-    assert found is None or found.low is not None or found.high is not None
+    parsed = span(text, unit)
+    assert parsed is None or parsed.low is not None or parsed.high is not None
 
 
 @pytest.mark.parametrize(

@@ -155,9 +155,9 @@ def test_of_two_decisions_the_graver_is_told(one: State, other: State) -> None:
         batch=batch(activated_at=NOW),
     )
     graver = max(one, other, key=lambda state: SEVERITY[state])
-    found = decide(both, now=NOW, today=TODAY)
-    assert found.standing is not None
-    assert found.standing.state is graver
+    decided = decide(both, now=NOW, today=TODAY)
+    assert decided.standing is not None
+    assert decided.standing.state is graver
 
 
 def test_of_two_equal_decisions_the_narrower_is_told() -> None:
@@ -173,14 +173,14 @@ def test_of_two_equal_decisions_the_narrower_is_told() -> None:
 def test_a_range_reaches_its_items_and_no_other() -> None:
     """Both ends belong to it."""
     ranged = batch(ranges=(RangeStanding(10, 20, timeline((State.REVOKED, -1))),))
-    told = {index: verdict(item(batch=ranged, index=index)) for index in (9, 10, 20, 21)}
-    assert told == {9: Verdict.VERIFIED, 10: Verdict.REVOKED, 20: Verdict.REVOKED, 21: Verdict.VERIFIED}
+    verdicts = {index: verdict(item(batch=ranged, index=index)) for index in (9, 10, 20, 21)}
+    assert verdicts == {9: Verdict.VERIFIED, 10: Verdict.REVOKED, 20: Verdict.REVOKED, 21: Verdict.VERIFIED}
 
 
 def test_nothing_but_a_sealed_or_online_confirmed_code_is_ever_green() -> None:
     """Over all combinations of proof, confirmation, key and state: green needs all of them right."""
     for proof, confirmed, revoked, state in itertools.product(Proof, (True, False), (True, False), State):
-        found = verdict(
+        public_verdict = verdict(
             item(
                 proof=proof,
                 confirmed=confirmed,
@@ -189,19 +189,19 @@ def test_nothing_but_a_sealed_or_online_confirmed_code_is_ever_green() -> None:
             )
         )
         green = proof in {Proof.SEALED, Proof.ONLINE} and confirmed and not revoked and state is State.GOOD
-        assert (found is Verdict.VERIFIED) == green
+        assert (public_verdict is Verdict.VERIFIED) == green
 
 
 def test_forged_unknown_and_malformed_share_one_public_name() -> None:
     """A guesser learns nothing from the word; only what cannot be read is 400."""
-    alike = [found for found in Verdict if found.public == "not_verified"]
+    alike = [one for one in Verdict if one.public == "not_verified"]
     assert set(alike) == {Verdict.SEAL_INVALID, Verdict.UNKNOWN, Verdict.MALFORMED}
-    assert {found: found.http_status for found in alike} == {
+    assert {one: one.http_status for one in alike} == {
         Verdict.SEAL_INVALID: 404,
         Verdict.UNKNOWN: 404,
         Verdict.MALFORMED: 400,
     }
-    assert all(found.http_status == 200 for found in Verdict if found not in alike)
+    assert all(one.http_status == 200 for one in Verdict if one not in alike)
 
 
 def test_an_extra_certificates_end_does_not_end_the_recognition() -> None:

@@ -122,15 +122,15 @@ def test_from_the_form_to_the_answer(http: httpx.Client, world: World, wall: Wal
     assert "We have received your complaint" in shown.text
     assert "138 0000 0000" not in shown.text
 
-    office, found = as_(world.hangzhou), {}
+    office, complaint = as_(world.hangzhou), {}
     address = f"/v1/complaints/{number}"
     for step in ({"step": "start"}, {"step": "answer", "text": "We have <b>spoken</b> to them"}):
         answer = http.post(f"{address}/steps", json=step, headers=office)
         assert answer.status_code == 201, answer.text
-        found = answer.json()
-    assert (found["code"], found["gtin"], found["enterprise"]) == (code, world.my_gtin, world.my_uscc)
-    assert (found["contact"], found["description"], found["region"]) == ("138 0000 0000", DESCRIPTION, "330110")
-    picture = http.get(found["photos"][1], headers=office)
+        complaint = answer.json()
+    assert (complaint["code"], complaint["gtin"], complaint["enterprise"]) == (code, world.my_gtin, world.my_uscc)
+    assert (complaint["contact"], complaint["description"], complaint["region"]) == ("138 0000 0000", DESCRIPTION, "330110")
+    picture = http.get(complaint["photos"][1], headers=office)
     assert picture.headers["Content-Type"] == "image/jpeg"
     with Image.open(BytesIO(picture.content)) as image:
         assert (image.size, dict(image.getexif())) == ((960, 640), {})
@@ -143,7 +143,7 @@ def test_from_the_form_to_the_answer(http: httpx.Client, world: World, wall: Wal
     for token in (world.ningbo, world.theirs):
         assert http.get(address, headers=as_(token)).status_code == 404
     assert http.post(f"{address}/steps", json={"step": "start"}, headers=as_(world.mine)).status_code == 403
-    assert http.get(found["photos"][0], headers=as_(world.mine)).status_code == 403
+    assert http.get(complaint["photos"][0], headers=as_(world.mine)).status_code == 403
 
 
 def test_of_the_key_only_a_hash_is_kept_and_of_nothing_anything_in_the_log(

@@ -63,9 +63,9 @@ def refused(slots: FormSlots, address: str | None) -> bool:
 
 def test_a_process_reads_so_many_forms_at_a_time() -> None:
     slots = FormSlots()
-    with ExitStack() as held:
+    with ExitStack() as stack:
         for _ in range(SLOTS - 1):
-            held.enter_context(slots.hold(None))
+            stack.enter_context(slots.hold(None))
         with slots.hold(None):
             assert refused(slots, None)
         assert not refused(slots, None)
@@ -74,9 +74,9 @@ def test_a_process_reads_so_many_forms_at_a_time() -> None:
 def test_one_address_holds_half_of_the_slots() -> None:
     """Clients whose address is not known may hold them all."""
     slots = FormSlots()
-    with ExitStack() as held:
+    with ExitStack() as stack:
         for _ in range(SLOTS_EACH - 1):
-            held.enter_context(slots.hold("60.191.0.1"))
+            stack.enter_context(slots.hold("60.191.0.1"))
         with slots.hold("60.191.0.1"):
             assert refused(slots, "60.191.0.1")
             assert not refused(slots, "60.191.0.2")

@@ -115,8 +115,8 @@ def test_a_form_is_told_everything_that_is_wrong_at_once() -> None:
 
 
 def test_a_text_is_kept_as_it_is_but_for_what_no_page_can_show() -> None:
-    told = rules.read(**FORM | {"description": " e\u0301\r\n<b>👀\u0000\ud800\u202e "})
-    assert told.description == "é\n<b>👀\u202e"
+    form = rules.read(**FORM | {"description": " e\u0301\r\n<b>👀\u0000\ud800\u202e "})
+    assert form.description == "é\n<b>👀\u202e"
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_few_numbers_are_drawn_in_vain() -> None:
 
 def test_a_ticket_is_good_from_three_seconds_to_a_day() -> None:
     ticket = reference.ticket(SECRET, NONCE, AT)
-    found = [reference.read_ticket(SECRET, ticket, AT + age) for age in (-1, 2, 3, 86_400, 86_401)]
-    assert found == [Fault.EARLY, Fault.EARLY, NONCE, NONCE, Fault.LATE]
+    results = [reference.read_ticket(SECRET, ticket, AT + age) for age in (-1, 2, 3, 86_400, 86_401)]
+    assert results == [Fault.EARLY, Fault.EARLY, NONCE, NONCE, Fault.LATE]
 
 
 def test_no_other_text_is_a_ticket() -> None:
@@ -180,10 +180,10 @@ def test_a_key_is_128_bits_of_the_tickets_nonce_and_of_no_use_to_make_another() 
 
 def test_what_is_alike_is_alike_in_every_part() -> None:
     """And words that only run together differently are not."""
-    found = {
+    references = {
         reference.likeness(SECRET, *parts) for parts in ((b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"a", b"b", b""))
     }
-    assert len(found) == 4
+    assert len(references) == 4
 
 
 def test_number_and_key_are_read_as_an_input_method_leaves_them() -> None:

@@ -46,48 +46,48 @@ def decision(
     return TimelineDecision(number, actor, action, standing, moment, lifts, first, last)
 
 
-def state_at(found: TimelineDecision | None) -> State:
+def state_at(decided: TimelineDecision | None) -> State:
     """The state a decision gives, GOOD for none."""
-    return State.GOOD if found is None else found.standing.state
+    return State.GOOD if decided is None else decided.standing.state
 
 
 def naive(decisions: list[TimelineDecision], item: int | None, at: datetime) -> State:
     """One item, straight from the rule: a slot for each actor, the worst of them."""
     slots: dict[Actor, State] = {}
-    for found in sorted(decisions, key=lambda one: (one.effective_at, one.id)):
-        if found.effective_at > at:
+    for decision in sorted(decisions, key=lambda one: (one.effective_at, one.id)):
+        if decision.effective_at > at:
             break
-        if item is not None and not (found.first or 0) <= item <= (found.last or 0):
+        if item is not None and not (decision.first or 0) <= item <= (decision.last or 0):
             continue
-        if found.lifts is not None:
-            slots.pop(found.lifts, None)
+        if decision.lifts is not None:
+            slots.pop(decision.lifts, None)
         else:
-            slots[found.actor] = found.standing.state
+            slots[decision.actor] = decision.standing.state
     return max(slots.values(), key=SEVERITY.__getitem__, default=State.GOOD)
 
 
 @st.composite
 def decisions(draw: st.DrawFn) -> list[TimelineDecision]:
     """Up to a dozen decisions about ranges of a batch of twelve, past and to come, overlapping as they like."""
-    found = []
+    drawn = []
     for number in range(1, draw(st.integers(1, 13))):
         actor, action = draw(st.sampled_from(Actor)), draw(st.sampled_from(Action))
         first = draw(st.integers(0, ITEMS - 1))
         bounds = first, draw(st.integers(first, ITEMS - 1))
         lifts = draw(st.sampled_from(Actor)) if action is Action.RESTORE else None
-        found.append(decision(number, actor, action, at=draw(st.integers(-5, 5)), lifts=lifts, bounds=bounds))
-    return found
+        drawn.append(decision(number, actor, action, at=draw(st.integers(-5, 5)), lifts=lifts, bounds=bounds))
+    return drawn
 
 
 @settings(max_examples=400, deadline=None)
 @given(decisions())
 def test_overlapping_ranges_say_of_each_item_what_the_rule_says(made: list[TimelineDecision]) -> None:
     """At every moment, now and to come, for every item; and the ranges are disjoint and in order."""
-    found = ranges(made, NOW)
-    assert all(one.first <= one.last for one in found)
-    assert all(one.last < two.first for one, two in pairwise(found))
+    pieces = ranges(made, NOW)
+    assert all(one.first <= one.last for one in pieces)
+    assert all(one.last < two.first for one, two in pairwise(pieces))
     for item in range(ITEMS):
-        met = [one for one in found if one.first <= item <= one.last]
+        met = [one for one in pieces if one.first <= item <= one.last]
         assert len(met) <= 1
         for seconds in range(7):
             at = NOW + timedelta(seconds=seconds)
@@ -99,10 +99,10 @@ def test_overlapping_ranges_say_of_each_item_what_the_rule_says(made: list[Timel
 @given(decisions())
 def test_a_timeline_says_at_every_moment_what_the_rule_says(made: list[TimelineDecision]) -> None:
     """The same rule where the whole target is meant."""
-    found = timeline(made, NOW)
+    card_timeline = timeline(made, NOW)
     for seconds in range(7):
         at = NOW + timedelta(seconds=seconds)
-        standing = found.at(int(at.timestamp()))
+        standing = card_timeline.at(int(at.timestamp()))
         assert (State.GOOD if standing is None else standing.state) == naive(made, None, at)
 
 
@@ -115,9 +115,9 @@ def test_a_restoration_of_a_range_sees_whoever_decided_about_any_of_its_items(
     first, last = min(one, two), max(one, two)
     expected = set()
     for item in range(first, last + 1):
-        met = [found for found in made if (found.first or 0) <= item <= (found.last or 0)]
-        expected |= {found.actor for found in in_force(met, NOW)}
-    assert {found.actor for found in in_force_within(made, first, last, NOW)} == expected
+        met = [one for one in made if (one.first or 0) <= item <= (one.last or 0)]
+        expected |= {one.actor for one in in_force(met, NOW)}
+    assert {one.actor for one in in_force_within(made, first, last, NOW)} == expected
 
 
 def test_neighbouring_ranges_that_say_the_same_are_one() -> None:
@@ -135,16 +135,16 @@ def test_a_lower_levels_flag_never_hides_a_higher_levels_revocation() -> None:
     """Nor does anybody's milder word weaken another's graver one."""
     revoked = decision(1, Actor.PROVINCE, Action.REVOKE)
     for actor in (Actor.ENTERPRISE, Actor.COUNTY, Actor.CITY):
-        found = timeline([revoked, decision(2, actor, Action.FLAG)], NOW)
-        assert [one.state for one in found.standings] == [State.REVOKED]
+        card_timeline = timeline([revoked, decision(2, actor, Action.FLAG)], NOW)
+        assert [one.state for one in card_timeline.standings] == [State.REVOKED]
     recalled = decision(1, Actor.ENTERPRISE, Action.RECALL)
     assert timeline([recalled, decision(2, Actor.CITY, Action.FLAG)], NOW).standings[0].state is State.RECALLED
 
 
 def test_ones_own_latest_word_counts() -> None:
     """The same level may ease what it decided."""
-    found = timeline([decision(1, Actor.CITY, Action.SUSPEND), decision(2, Actor.CITY, Action.FLAG)], NOW)
-    assert [one.state for one in found.standings] == [State.FLAGGED]
+    card_timeline = timeline([decision(1, Actor.CITY, Action.SUSPEND), decision(2, Actor.CITY, Action.FLAG)], NOW)
+    assert [one.state for one in card_timeline.standings] == [State.FLAGGED]
 
 
 def test_a_timeline_keeps_what_is_in_effect_and_what_is_to_come_and_no_more() -> None:
@@ -154,10 +154,10 @@ def test_a_timeline_keeps_what_is_in_effect_and_what_is_to_come_and_no_more() ->
         decision(20, Actor.CITY, Action.REVOKE, at=60),
         decision(21, Actor.CITY, Action.RESTORE, at=120, lifts=Actor.CITY),
     ]
-    found = timeline([*past, *coming], NOW)
-    assert [one.state for one in found.standings] == [State.FLAGGED, State.REVOKED, State.GOOD]
-    assert found.standings[0].reason == "reason-1"
-    assert found.standings[1].effective_at == int(NOW.timestamp()) + 60
+    card_timeline = timeline([*past, *coming], NOW)
+    assert [one.state for one in card_timeline.standings] == [State.FLAGGED, State.REVOKED, State.GOOD]
+    assert card_timeline.standings[0].reason == "reason-1"
+    assert card_timeline.standings[1].effective_at == int(NOW.timestamp()) + 60
 
 
 def test_a_decision_that_resurfaces_keeps_its_own_words() -> None:
@@ -167,8 +167,8 @@ def test_a_decision_that_resurfaces_keeps_its_own_words() -> None:
         decision(2, Actor.PROVINCE, Action.SUSPEND, at=-5),
         decision(3, Actor.PROVINCE, Action.RESTORE, at=5, lifts=Actor.PROVINCE),
     ]
-    found = timeline(made, NOW)
-    assert [(one.state, one.reason) for one in found.standings] == [
+    card_timeline = timeline(made, NOW)
+    assert [(one.state, one.reason) for one in card_timeline.standings] == [
         (State.SUSPENDED, "reason-2"),
         (State.FLAGGED, "reason-1"),
     ]
@@ -216,9 +216,9 @@ def test_what_holds_when_a_card_is_written_holds_for_a_reader_whose_clock_is_beh
     """90 s behind the authority: a revocation shows at once, one to come when that clock gets there."""
     behind = int(NOW.timestamp()) - 90
     made = [decision(1, Actor.CITY, Action.SUSPEND), decision(2, Actor.CITY, Action.REVOKE, at=30)]
-    for found in (timeline(made, NOW), ranges([replace(one, first=0, last=9) for one in made], NOW)[0].timeline):
+    for card_timeline in (timeline(made, NOW), ranges([replace(one, first=0, last=9) for one in made], NOW)[0].timeline):
         assert [
-            state and state.state for state in (found.at(behind), found.at(behind + 119), found.at(behind + 120))
+            state and state.state for state in (card_timeline.at(behind), card_timeline.at(behind + 119), card_timeline.at(behind + 120))
         ] == [
             State.SUSPENDED,
             State.SUSPENDED,
@@ -230,6 +230,6 @@ def test_what_holds_when_a_card_is_written_holds_for_a_reader_whose_clock_is_beh
 
 def test_a_decision_to_come_has_not_begun() -> None:
     """Nor has one that is repeated word for word later on."""
-    found = timeline([decision(1, Actor.CITY, Action.REVOKE, at=30)], NOW)
-    assert [one.begun for one in found.standings] == [False]
-    assert found.at(int(NOW.timestamp())) is None
+    card_timeline = timeline([decision(1, Actor.CITY, Action.REVOKE, at=30)], NOW)
+    assert [one.begun for one in card_timeline.standings] == [False]
+    assert card_timeline.at(int(NOW.timestamp())) is None

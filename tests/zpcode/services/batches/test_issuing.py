@@ -37,9 +37,9 @@ from zpcode.wire.vocabulary import State
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
     """A key room whose signer runs for this module."""
-    found = setting.key_house(tmp_path_factory.mktemp("kh"))
-    with found.signer():
-        yield found
+    key_house = setting.key_house(tmp_path_factory.mktemp("kh"))
+    with key_house.signer():
+        yield key_house
 
 
 @pytest.fixture(autouse=True)
@@ -223,15 +223,15 @@ def test_a_disk_too_small_is_said_before_the_first_byte(engine: Engine, house: K
 def test_only_one_process_issues_a_batch(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """The second is told, and the first is not disturbed."""
     number = setting.reserved(engine, quantity=3 * code_file.CHUNK)
-    told: list[str] = []
+    reasons: list[str] = []
 
     def second(_: int) -> None:
         with pytest.raises(Conflict) as refusal:
             _issue(engine, house, number, tmp_path)
-        told.append(refusal.value.findings[0].reason)
+        reasons.append(refusal.value.findings[0].reason)
 
     batch = issue(engine, house.client(), number, directory=tmp_path, clock=lambda: NOW, progress=second)
-    assert set(told) == {"being_issued"}
+    assert set(reasons) == {"being_issued"}
     assert batch.state is BatchState.ISSUED
 
 

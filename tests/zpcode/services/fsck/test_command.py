@@ -30,18 +30,18 @@ def command(addresses: ServerAddresses, world: World, house: KeyHouse, monkeypat
 
 def test_the_command_says_what_holds_and_ends_with_0(command: Any) -> None:
     """A line for each check; as the role it has in production."""
-    told = command("--deep")
-    assert told.exit_code == 0, told.output
-    assert told.output.count("[成立 / holds]") == len(run.NAMES)
+    result = command("--deep")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("[成立 / holds]") == len(run.NAMES)
 
 
 def test_the_command_says_where_what_and_what_to_do_and_ends_with_1(world: World, command: Any) -> None:
     """In both languages, and as JSON the same."""
     world.file(world.item).unlink()
-    told = command()
-    assert told.exit_code == 1
-    assert f"batch-{world.item}.csv: 文件不见了 / the file is missing" in told.output
-    assert "zpcode batches export" in told.output
+    result = command()
+    assert result.exit_code == 1
+    assert f"batch-{world.item}.csv: 文件不见了 / the file is missing" in result.output
+    assert "zpcode batches export" in result.output
     answer = json.loads(command("--json", "--only", "code-files").output)
     assert answer["whole"] is False
     (check,) = answer["checks"]
@@ -51,15 +51,15 @@ def test_the_command_says_where_what_and_what_to_do_and_ends_with_1(world: World
 
 def test_the_command_ends_with_2_on_a_check_there_is_not(command: Any) -> None:
     """So that who watches its exit status does not take a slip of the pen for damage."""
-    told = command("--only", "cards", "--only", "everything")
-    assert told.exit_code == 2
-    assert "everything" in told.output
+    result = command("--only", "cards", "--only", "everything")
+    assert result.exit_code == 2
+    assert "everything" in result.output
 
 
 def test_the_command_repairs_and_says_each_repair(world: World, command: Any) -> None:
     """And ends with 0 where nothing is left."""
     world.redis.hdel(redis_keys.STANDINGS, f"enterprise:{uscc(1)}")
-    told = command("--repair")
-    assert told.exit_code == 0, told.output
-    assert f"wrote s:enterprise:{uscc(1)} into Redis anew" in told.output
-    assert "[已修复 / repaired] projection" in told.output
+    result = command("--repair")
+    assert result.exit_code == 0, result.output
+    assert f"wrote s:enterprise:{uscc(1)} into Redis anew" in result.output
+    assert "[已修复 / repaired] projection" in result.output

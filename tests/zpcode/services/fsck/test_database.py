@@ -168,8 +168,8 @@ def _next_month() -> str:
 def test_scans_outside_their_month_are_found(world: World) -> None:
     """They keep their month's partition from being made."""
     world.sql("INSERT INTO scan (at, entry, gtin, verdict) VALUES ('2031-05-05', '1-1.0', '1', 'verified')")
-    (found,) = world.of("partitions", repair=True).findings
-    assert (found.reason, found.where) == ("unplaced", "2031-05")
+    (finding,) = world.of("partitions", repair=True).findings
+    assert (finding.reason, finding.where) == ("unplaced", "2031-05")
 
 
 def test_cards_are_written_anew_from_the_decisions_where_the_log_bears_them_out(world: World) -> None:

@@ -51,9 +51,9 @@ def test_what_redis_has_otherwise_is_found_told_and_put_right(world: World) -> N
     for damage, (act, kind) in REDIS_DAMAGES.items():
         act(world)
         before = _dump(world.redis)
-        found = world.of("projection")
-        assert kind in {finding.reason for finding in found.findings}, damage
-        assert found.state is InvariantState.BROKEN, damage
+        outcome = world.of("projection")
+        assert kind in {finding.reason for finding in outcome.findings}, damage
+        assert outcome.state is InvariantState.BROKEN, damage
         assert _dump(world.redis) == before, damage
         repaired = world.of("projection", repair=True)
         assert (repaired.state, repaired.mended) == (InvariantState.REPAIRED, repaired.wrong), damage
@@ -110,8 +110,8 @@ def test_an_entry_that_nobody_drains_is_found(world: World) -> None:
     world.redis.xgroup_destroy(redis_keys.SCANS, redis_keys.SCAN_GROUP)
     assert world.of("stream").state is InvariantState.HOLDS
     world.redis.xadd(redis_keys.SCANS, {"e": b"x"})
-    (found,) = world.of("stream").findings
-    assert found.reason == "undrained"
+    (finding,) = world.of("stream").findings
+    assert finding.reason == "undrained"
 
 
 def test_an_entry_that_a_drainer_sits_on_is_found(world: World) -> None:
@@ -122,5 +122,5 @@ def test_an_entry_that_a_drainer_sits_on_is_found(world: World) -> None:
     (pending,) = world.redis.xpending_range(redis_keys.SCANS, redis_keys.SCAN_GROUP, "-", "+", 1)
     entry: Any = pending["message_id"]
     world.redis.xclaim(redis_keys.SCANS, redis_keys.SCAN_GROUP, "worker-0", 0, [entry], idle=660_000)
-    (found,) = world.of("stream").findings
-    assert (found.reason, found.where) == ("stuck", entry.decode())
+    (finding,) = world.of("stream").findings
+    assert (finding.reason, finding.where) == ("stuck", entry.decode())

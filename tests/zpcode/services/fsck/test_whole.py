@@ -17,12 +17,12 @@ def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None
     """Every check has looked at something, deep or not, and nothing is wrong."""
     for deep in (False, True):
         report = world.check(deep=deep)
-        told = [
-            (found.invariant.name, found.hindrance, found.findings)
-            for found in report.outcomes
-            if found.state is not InvariantState.HOLDS
+        broken = [
+            (outcome.invariant.name, outcome.hindrance, outcome.findings)
+            for outcome in report.outcomes
+            if outcome.state is not InvariantState.HOLDS
         ]
-        assert told == []
+        assert broken == []
         assert report.whole
     looked = {outcome.invariant.name: outcome.examined for outcome in report.outcomes}
     assert set(looked) == set(run.NAMES)
@@ -33,9 +33,9 @@ def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None
 def test_without_redis_the_rest_is_checked(world: World) -> None:
     """What cannot be looked at does not hold, and hinders nothing else."""
     report = world.check(redis=connect("redis://127.0.0.1:1"))
-    unknown = {found.invariant.name for found in report.outcomes if found.state is InvariantState.UNKNOWN}
+    unknown = {outcome.invariant.name for outcome in report.outcomes if outcome.state is InvariantState.UNKNOWN}
     assert unknown == {"projection-head", "projection", "stream", "histories"}
-    assert {found.state for found in report.outcomes if found.invariant.name not in unknown} == {InvariantState.HOLDS}
+    assert {outcome.state for outcome in report.outcomes if outcome.invariant.name not in unknown} == {InvariantState.HOLDS}
     assert not report.whole
 
 

@@ -64,10 +64,10 @@ def kinds(engine: Engine, key: str) -> list[str]:
     return [event.kind for event in on_card(engine, key)]
 
 
-def report(engine: Engine, subject: Subject, *told: EventRequest, now: datetime, caller: Caller = MAKER) -> list[int]:
+def report(engine: Engine, subject: Subject, *requests: EventRequest, now: datetime, caller: Caller = MAKER) -> list[int]:
     """Record events and return their numbers."""
-    found = events.record(engine, subject, told, caller=caller, now=now)
-    return [event.id for event in found.events]
+    recorded = events.record(engine, subject, requests, caller=caller, now=now)
+    return [event.id for event in recorded.events]
 
 
 def test_a_batchs_card_has_its_own_events_and_its_lots_in_order_of_time(
@@ -105,10 +105,10 @@ def test_a_batch_reserved_while_its_lots_events_are_reported_misses_none(
             audit.lock(connection)  # both get as far as they can
             later = pool.submit(reserved, engine, Level.ITEM, 1, MAKER, now, "later")
             eventually(lambda: waiting(engine) == 1)
-            told = pool.submit(report, engine, GOODS, PRODUCED, now=now)
+            reported = pool.submit(report, engine, GOODS, PRODUCED, now=now)
             eventually(lambda: waiting(engine) == 2)
         number = later.result().number
-        assert told.result()
+        assert reported.result()
     assert kinds(engine, batch_key(number)) == kinds(engine, batch_key(world.item)) == ["produced"]
 
 
@@ -125,10 +125,10 @@ def waiting(engine: Engine) -> int:
 def test_the_same_event_again_is_not_recorded_again(engine: Engine, world: World, now: datetime) -> None:
     """A report whose answer was lost may be sent once more; so may a part of it."""
     first = report(engine, Subject(world.item), PRODUCED, INSPECTED, now=now)
-    found = events.record(engine, Subject(world.item), [INSPECTED, SHIPPED, SHIPPED], caller=MAKER, now=now)
-    assert found.events[0].id == first[1]
-    assert found.events[1] == found.events[2]
-    assert len(found.new) == 1
+    again = events.record(engine, Subject(world.item), [INSPECTED, SHIPPED, SHIPPED], caller=MAKER, now=now)
+    assert again.events[0].id == first[1]
+    assert again.events[1] == again.events[2]
+    assert len(again.new) == 1
     assert len(events.events(engine, Subject(world.item), MAKER)) == 3
 
 
@@ -275,8 +275,8 @@ def test_a_file_of_events_is_brought_in_as_people_and_spreadsheets_write_it(
     assert len(brought_in(engine, data, now, dry_run=True).new) == 3
     assert on_card(engine, batch_key(world.item)) == ()
     assert len(brought_in(engine, data, now).new) == 3
-    found = on_card(engine, batch_key(world.item))
-    assert [(event.kind, event.precision, event.by.zh) for event in found] == [
+    events_on_card = on_card(engine, batch_key(world.item))
+    assert [(event.kind, event.precision, event.by.zh) for event in events_on_card] == [
         ("produced", "day", ""), ("inspected", "minute", "实验室,二组"), ("shipped", "minute", ""),
     ]  # fmt: skip
     assert not brought_in(engine, data, now).new

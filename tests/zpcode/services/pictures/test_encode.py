@@ -24,9 +24,9 @@ def _largest(developed: EncodedPicture, form: str = "webp") -> Image.Image:
 
 
 def _color(image: Image.Image, x: float, y: float) -> tuple[int, ...]:
-    found = image.convert("RGB").getpixel((int(x * image.width), int(y * image.height)))
-    assert isinstance(found, tuple)
-    return found
+    pixel = image.convert("RGB").getpixel((int(x * image.width), int(y * image.height)))
+    assert isinstance(pixel, tuple)
+    return pixel
 
 
 def _near(one: tuple[int, ...], other: tuple[int, ...], by: int = 12) -> bool:

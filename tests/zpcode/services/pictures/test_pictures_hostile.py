@@ -99,8 +99,8 @@ FILES = {
 @pytest.fixture(scope="module")
 def room() -> Iterator[PictureDecoder]:
     """A darkroom for the whole module: one bad file does not spoil the next."""
-    with PictureDecoder() as found:
-        yield found
+    with PictureDecoder() as decoder_room:
+        yield decoder_room
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -149,9 +149,9 @@ def test_a_file_cut_anywhere_is_refused_or_a_picture_and_never_a_crash(room: Pic
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_a_file_with_bytes_changed_anywhere_is_refused_or_a_picture(room: PictureDecoder, form: str) -> None:
     data = encoded(drawn(160, 120), form)
-    known = {"a picture", "broken", "not_a_picture", "too_many_pixels", "too_small", "too_long_a_strip"}
+    expected = {"a picture", "broken", "not_a_picture", "too_many_pixels", "too_small", "too_long_a_strip"}
     places = range(0, len(data), max(1, len(data) // 60))
-    assert {_outcome(room, data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]) for at in places} <= known
+    assert {_outcome(room, data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]) for at in places} <= expected
 
 
 @pytest.mark.parametrize(
@@ -187,10 +187,10 @@ def test_a_decoder_that_fails_in_the_worst_way_takes_nobody_along(monkeypatch: p
 
 def _child(room: PictureDecoder) -> decoder._Child:
     """The child that worked last."""
-    found = room._idle.get()
-    room._idle.put(found)
-    assert found is not None
-    return found
+    child = room._idle.get()
+    room._idle.put(child)
+    assert child is not None
+    return child
 
 
 def test_a_child_knows_no_secret_and_writes_no_file(monkeypatch: pytest.MonkeyPatch) -> None:

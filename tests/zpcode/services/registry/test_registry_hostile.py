@@ -77,9 +77,9 @@ def test_a_password_is_told() -> None:
     data = bytearray(GOOD)
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         start = 0
-        while (found := data.find(signature, start)) >= 0:
-            data[found + offset] |= 1
-            start = found + 4
+        while (position := data.find(signature, start)) >= 0:
+            data[position + offset] |= 1
+            start = position + 4
     assert reason(bytes(data)) == "encrypted"
 
 

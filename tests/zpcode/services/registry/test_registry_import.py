@@ -45,8 +45,8 @@ def everything(engine: Engine) -> dict[str, list[Any]]:
 def card(engine: Engine, number: int = 1) -> ProductCard:
     """A product's card as a scan would read it."""
     with transaction(engine) as connection:
-        (found,) = cards.fetch(connection, [product_key(gtin(number))])
-        return msgspec.msgpack.decode(found.body, type=ProductCard)
+        (entry,) = cards.fetch(connection, [product_key(gtin(number))])
+        return msgspec.msgpack.decode(entry.body, type=ProductCard)
 
 
 def refused(engine: Engine, content: Content, now: datetime) -> set[tuple[str, str]]:
@@ -75,9 +75,9 @@ def test_contact_and_mail_are_not_on_the_card(engine: Engine, now: datetime) -> 
     content["enterprises"][0]["contact"] = "不公开者"
     bring_in(engine, content, now)
     with transaction(engine) as connection:
-        (found,) = cards.fetch(connection, [product_key(gtin())])
-    assert "不公开者".encode() not in found.body
-    assert b"qc@qingcheng.example" not in found.body
+        (entry,) = cards.fetch(connection, [product_key(gtin())])
+    assert "不公开者".encode() not in entry.body
+    assert b"qc@qingcheng.example" not in entry.body
 
 
 def test_one_mistake_anywhere_and_nothing_is_written(engine: Engine, now: datetime) -> None:

@@ -127,10 +127,10 @@ def test_columns_stand_in_any_order_and_headers_in_either_language() -> None:
 def test_a_finding_names_sheet_row_column_letter_header_value_and_reason() -> None:
     workbook = as_workbook(registry())
     put(sheet(workbook, "企业"), "行政区划代码", "999999")
-    (found,) = read(workbook)[1]
-    assert found.reason == "region"
-    assert found.where == "企业 Enterprises, 第 2 行 row 2, D 列 column D「行政区划代码 / Region」"
-    assert found.value == "999999"
+    (finding,) = read(workbook)[1]
+    assert finding.reason == "region"
+    assert finding.where == "企业 Enterprises, 第 2 行 row 2, D 列 column D「行政区划代码 / Region」"
+    assert finding.value == "999999"
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_an_unknown_column_with_something_in_it_is_told_once() -> None:
     assert read(workbook)[1] == ()
     for row in (2, 3):
         products.cell(row, column, "青")
-    found = [one for one in read(workbook)[1] if one.reason == "unknown_column"]
-    assert [(one.value, "K 列" in one.where or "column" in one.where) for one in found] == [("颜色", True)]
+    findings = [one for one in read(workbook)[1] if one.reason == "unknown_column"]
+    assert [(one.value, "K 列" in one.where or "column" in one.where) for one in findings] == [("颜色", True)]
 
 
 def test_a_missing_column_is_named_and_not_once_for_every_row() -> None:
@@ -160,9 +160,9 @@ def test_a_missing_column_is_named_and_not_once_for_every_row() -> None:
     products.delete_cols(2)
     for _ in range(5):
         products.append([cell.value for cell in products[2]])
-    found = [one for one in read(workbook)[1] if one.reason == "missing_column"]
-    assert len(found) == 1
-    assert "统一社会信用代码" in found[0].text.zh
+    findings = [one for one in read(workbook)[1] if one.reason == "missing_column"]
+    assert len(findings) == 1
+    assert "统一社会信用代码" in findings[0].text.zh
 
 
 def test_a_column_that_stands_twice_is_told() -> None:

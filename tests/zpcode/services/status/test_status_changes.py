@@ -52,7 +52,7 @@ def refused(engine: Engine, caller: Caller, now: datetime, asked: StatusRequest)
     """The findings of a refusal, of whatever kind."""
     with pytest.raises((Refused, Conflict)) as caught:
         change(engine, asked, caller=caller, now=now)
-    return tuple(found.reason for found in caught.value.findings)
+    return tuple(finding.reason for finding in caught.value.findings)
 
 
 def test_what_is_anothers_is_answered_like_what_does_not_exist(engine: Engine, now: datetime, world: World) -> None:
@@ -105,7 +105,7 @@ def test_standards_and_keys_are_for_this_provinces_office_alone(engine: Engine, 
         with pytest.raises(Forbidden):
             change(engine, asked, caller=CITY, now=now)
         assert change(engine, asked, caller=PROVINCE, now=now).uscc is None
-        assert [found.action for found in history(engine, scope, target, OTHER)] == [Action.SUSPEND]
+        assert [change.action for change in history(engine, scope, target, OTHER)] == [Action.SUSPEND]
     with pytest.raises(NotFound):
         change(engine, ask(Scope.KEY, "ZZZZ", Action.REVOKE), caller=OPERATOR, now=now)
 
@@ -247,8 +247,8 @@ def test_a_restored_middle_leaves_both_ends(engine: Engine, now: datetime, world
         ask(Scope.RANGE, world.item, Action.RESTORE, "investigation-closed", first=13, last=15),
         ask(Scope.RANGE, world.item, Action.REVOKE, "labels-stolen", first=18, last=25),
     )
-    told = "".join(item_verdict(fetch, world.item, index, now).verdict.value[0] for index in range(8, 28))
-    assert told == "vvsssvvvssrrrrrrrrvv"
+    initials = "".join(item_verdict(fetch, world.item, index, now).verdict.value[0] for index in range(8, 28))
+    assert initials == "vvsssvvvssrrrrrrrrvv"
 
 
 def test_the_same_decision_again_is_recorded_once(engine: Engine, now: datetime, world: World) -> None:
@@ -308,9 +308,9 @@ def test_one_decision_asked_for_eight_times_at_once_is_one(engine: Engine, now: 
     together(*(lambda one=one: change(engine, one, caller=CITY, now=now) for one in many))
     made = history(engine, Scope.PRODUCT, gtin(), CITY)
     assert len(made) == 8
-    found = item_verdict(in_database(engine), world.compact, 0, now)
-    assert found.standing is not None
-    assert found.standing.notice == made[-1].notice
+    verdict = item_verdict(in_database(engine), world.compact, 0, now)
+    assert verdict.standing is not None
+    assert verdict.standing.notice == made[-1].notice
 
 
 def test_decisions_and_imports_at_once_never_wait_for_each_other_in_a_ring(
@@ -352,8 +352,8 @@ def test_the_feed_shows_each_caller_what_concerns_it(engine: Engine, now: dateti
     decided(engine, NINGBO, now, ask(Scope.BATCH, second.item, Action.FLAG))
     decided(engine, PROVINCE, now, ask(Scope.STANDARD, "T/ZZB 0001-2023", Action.FLAG))
     decided(engine, CITY, now, ask(Scope.PRODUCT, gtin(), Action.RECALL, notice="杭市监 2026-1"))
-    seen = {
-        name: [found.id for found in feed(engine, 0, 50, caller)]
+    ids = {
+        name: [change.id for change in feed(engine, 0, 50, caller)]
         for name, caller in (
             ("maker", MAKER),
             ("other", OTHER),
@@ -362,11 +362,11 @@ def test_the_feed_shows_each_caller_what_concerns_it(engine: Engine, now: dateti
             ("all", OPERATOR),
         )
     }
-    assert seen == {"maker": [1, 3, 4], "other": [2, 3], "county": [1, 3, 4], "ningbo": [2, 3], "all": [1, 2, 3, 4]}
-    assert [found.id for found in feed(engine, 1, 2, OPERATOR)] == [2, 3]
+    assert ids == {"maker": [1, 3, 4], "other": [2, 3], "county": [1, 3, 4], "ningbo": [2, 3], "all": [1, 2, 3, 4]}
+    assert [change.id for change in feed(engine, 1, 2, OPERATOR)] == [2, 3]
     assert len(feed(engine, 0, 10**9, PROVINCE)) == 4
     public = notices(engine, 0, 50)
-    assert [(found.id, found.notice, found.state) for found in public] == [(4, "杭市监 2026-1", State.RECALLED)]
+    assert [(change.id, change.notice, change.state) for change in public] == [(4, "杭市监 2026-1", State.RECALLED)]
 
 
 def test_an_enterprises_notice_is_not_a_public_notice(engine: Engine, now: datetime, world: World) -> None:

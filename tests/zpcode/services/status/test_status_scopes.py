@@ -84,14 +84,14 @@ def test_a_decision_at_every_scope_reaches_the_consumer_and_is_lifted_again(
         expected = State.ENDED if (scope, action) == (Scope.STANDARD, Action.REVOKE) else STATES[action]
         assert made.change.state is expected
         for fetch in (in_redis(redis), in_database(engine)):
-            found = item_verdict(fetch, world.item, 5, now)
-            assert found.verdict is VERDICTS.get(expected, Verdict.RECOGNITION_ENDED)
-            assert found.scope is scope
-            assert found.standing is not None
-            assert found.standing.decided_by.zh == "浙江省市场监督管理局"
+            verdict = item_verdict(fetch, world.item, 5, now)
+            assert verdict.verdict is VERDICTS.get(expected, Verdict.RECOGNITION_ENDED)
+            assert verdict.scope is scope
+            assert verdict.standing is not None
+            assert verdict.standing.decided_by.zh == "浙江省市场监督管理局"
         redis.flushall()
         catch_up(engine, redis)
-        assert item_verdict(in_redis(redis), world.item, 5, now).standing == found.standing
+        assert item_verdict(in_redis(redis), world.item, 5, now).standing == verdict.standing
         change_and_project(engine, redis, restore, caller=PROVINCE, now=now)
         assert item_verdict(in_redis(redis), world.item, 5, now).verdict is Verdict.VERIFIED
 
@@ -103,8 +103,8 @@ def test_a_decision_reaches_its_own_and_nothing_beside_it(engine: Engine, now: d
     assert item_verdict(fetch, world.item, 5, now).verdict is Verdict.REVOKED
     assert item_verdict(fetch, world.item, 6, now).verdict is Verdict.VERIFIED
     decided(engine, MAKER, now, ask(Scope.RANGE, world.item, Action.SUSPEND, "labels-stolen", first=10, last=12))
-    told = [item_verdict(fetch, world.item, index, now).verdict for index in range(9, 14)]
-    assert told == [Verdict.VERIFIED, *[Verdict.SUSPENDED] * 3, Verdict.VERIFIED]
+    verdicts = [item_verdict(fetch, world.item, index, now).verdict for index in range(9, 14)]
+    assert verdicts == [Verdict.VERIFIED, *[Verdict.SUSPENDED] * 3, Verdict.VERIFIED]
     decided(engine, MAKER, now, ask(Scope.BATCH, world.item, Action.RECALL, "safety-recall"))
     assert item_verdict(fetch, world.item, 99, now).verdict is Verdict.RECALLED
     assert item_verdict(fetch, world.item, 5, now).verdict is Verdict.REVOKED
@@ -146,10 +146,10 @@ def test_a_decision_takes_effect_at_its_time_without_anybody_doing_anything(
     change_and_project(engine, redis, revoke, caller=PROVINCE, now=now)
     fetch = in_redis(redis)
     assert item_verdict(fetch, world.item, 0, later - timedelta(seconds=1)).verdict is Verdict.VERIFIED
-    found = item_verdict(fetch, world.item, 0, later)
-    assert found.verdict is Verdict.REVOKED
-    assert found.standing is not None
-    assert found.standing.notice == "浙市监公告 2026-7"
+    verdict = item_verdict(fetch, world.item, 0, later)
+    assert verdict.verdict is Verdict.REVOKED
+    assert verdict.standing is not None
+    assert verdict.standing.notice == "浙市监公告 2026-7"
     undo = ask(Scope.PRODUCT, gtin(), Action.RESTORE, "entered-in-error", effective_at=later)
     change_and_project(engine, redis, undo, caller=PROVINCE, now=now)
     assert item_verdict(fetch, world.item, 0, later + timedelta(days=1)).verdict is Verdict.VERIFIED
@@ -192,5 +192,5 @@ def test_issuing_keeps_what_was_decided_before(engine: Engine, now: datetime, wo
     decided(engine, COUNTY, now, ask(Scope.BATCH, batch.number, Action.FLAG))
     issue(engine, batch, now)
     fetch = in_database(engine)
-    told = [item_verdict(fetch, batch.number, index, now).verdict for index in (0, 50, 60)]
-    assert told == [Verdict.REVOKED, Verdict.SUSPENDED, Verdict.FLAGGED]
+    verdicts = [item_verdict(fetch, batch.number, index, now).verdict for index in (0, 50, 60)]
+    assert verdicts == [Verdict.REVOKED, Verdict.SUSPENDED, Verdict.FLAGGED]

@@ -20,7 +20,7 @@ COLOUR_RULES: Final = ("color-contrast", "link-in-text-block")
 
 
 @dataclass
-class Look:
+class OpenedPage:
     """One opened page. `requests` are the addresses asked for, `errors` what the console and scripts complained of.
 
     `shift` is how much moved while it was loaded and scrolled through (Cumulative Layout Shift).
@@ -44,8 +44,8 @@ class Look:
 
     def witness(self) -> dict[str, Any]:
         """What witness.js has noted."""
-        found: dict[str, Any] = self.page.evaluate("witness()")
-        return found
+        notes: dict[str, Any] = self.page.evaluate("witness()")
+        return notes
 
     def axe(self, *, colours_only: bool = False) -> list[str]:
         """Violations found by axe-core, as sentences."""
@@ -53,10 +53,10 @@ class Look:
             self.page.evaluate(_axe())
         only = {"type": "rule", "values": COLOUR_RULES} if colours_only else {"type": "tag", "values": AXE_RULES}
         options = {"runOnly": only, "resultTypes": ["violations"], "elementRef": False}
-        found = self.page.evaluate("options => axe.run(document, options)", options)
+        results = self.page.evaluate("options => axe.run(document, options)", options)
         return [
             f"{each['id']}: {each['help']} {[node['target'] for node in each['nodes']][:4]}"
-            for each in found["violations"]
+            for each in results["violations"]
         ]
 
     def foreign(self) -> list[str]:
@@ -71,43 +71,43 @@ def _axe() -> str:
 
 
 @contextmanager
-def look(browser: Browser, url: str, size: tuple[int, int] = PHONE, **how: Any) -> Iterator[Look]:
+def open_page(browser: Browser, url: str, size: tuple[int, int] = PHONE, **how: Any) -> Iterator[OpenedPage]:
     """Open an address. `how` as in `window`; without JavaScript there is no witness, and probes work all the same."""
     with window(browser, size, **how) as context:
         page = context.new_page()
         if how.get("java_script_enabled", True):
             page.add_init_script(WITNESS)
-        found = Look(page)
-        page.on("request", lambda request: _note_request(found, request))
-        page.on("console", lambda message: _note(found, message))
-        page.on("pageerror", lambda error: _complain(found, str(error)))
-        page.on("dialog", lambda dialog: _dismiss(found, dialog))
+        opened = OpenedPage(page)
+        page.on("request", lambda request: _note_request(opened, request))
+        page.on("console", lambda message: _note(opened, message))
+        page.on("pageerror", lambda error: _complain(opened, str(error)))
+        page.on("dialog", lambda dialog: _dismiss(opened, dialog))
         answer = page.goto(url, wait_until="load")
         assert isinstance(answer, Response)
-        found.status = answer.status
+        opened.status = answer.status
         page.evaluate(PROBES)
         page.evaluate("probe.scrolled()")
-        found.shift = found.witness()["shift"] if how.get("java_script_enabled", True) else 0.0
-        yield found
+        opened.shift = opened.witness()["shift"] if how.get("java_script_enabled", True) else 0.0
+        yield opened
 
 
-def _complain(found: Look, text: str) -> None:
-    found.errors.append(text)
+def _complain(opened: OpenedPage, text: str) -> None:
+    opened.errors.append(text)
 
 
-def _dismiss(found: Look, dialog: Dialog) -> None:
-    found.errors.append(f"dialog: {dialog.message}")
+def _dismiss(opened: OpenedPage, dialog: Dialog) -> None:
+    opened.errors.append(f"dialog: {dialog.message}")
     dialog.dismiss()
 
 
-def _note_request(found: Look, request: Request) -> None:
-    found.requests.append(request.url)
+def _note_request(opened: OpenedPage, request: Request) -> None:
+    opened.requests.append(request.url)
 
 
-def _note(found: Look, message: ConsoleMessage) -> None:
+def _note(opened: OpenedPage, message: ConsoleMessage) -> None:
     """A status of its own is no fault of the page: Chromium reports 404, 429 and 500 of the page itself as errors."""
-    itself = message.location.get("url") == found.page.url or found.page.url == "about:blank"
+    itself = message.location.get("url") == opened.page.url or opened.page.url == "about:blank"
     if message.type in {"error", "warning"} and not (
         itself and "the server responded with a status of" in message.text
     ):
-        found.errors.append(message.text)
+        opened.errors.append(message.text)

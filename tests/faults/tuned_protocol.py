@@ -1,4 +1,4 @@
-"""The real door with other patience: `ZPCODE_TEST_ARRIVE` and `ZPCODE_TEST_TAKE` are its two times in seconds."""
+"""The real HTTP protocol with other timeouts: `ZPCODE_TEST_ARRIVE` and `ZPCODE_TEST_TAKE`, in seconds."""
 
 from __future__ import annotations
 
