@@ -44,9 +44,9 @@ ORDERS = (
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
     """A key room whose signer runs for this module."""
-    key_house = issuing_setting.key_house(tmp_path_factory.mktemp("kh"))
-    with key_house.signer():
-        yield key_house
+    house = issuing_setting.key_house(tmp_path_factory.mktemp("kh"))
+    with house.signer():
+        yield house
 
 
 @pytest.fixture

@@ -185,8 +185,8 @@ def test_nothing_of_an_address_but_its_network_reaches_redis(
     addresses = ["203.0.113.57", "2001:db8:77:1234:5678:9abc:def0:1", "::ffff:198.51.100.23"]
     for client in addresses:
         service.get(registry.item(), client=client)
-    events = _settled(redis, 3)
-    assert [event.network for event in events] == ["203.0.113.0/24", "2001:db8:77::/48", "198.51.100.0/24"]
+    recorded = _settled(redis, 3)
+    assert [event.network for event in recorded] == ["203.0.113.0/24", "2001:db8:77::/48", "198.51.100.0/24"]
     everything = b"".join(redis.dump(key) or b"" for key in redis.keys("*"))
     for raw in ("203.0.113.57", "1234:5678", "198.51.100.23"):
         assert raw.encode() not in everything
@@ -199,8 +199,8 @@ def test_x_forwarded_for_is_believed_from_a_trusted_proxy_only(
         lie = {"x_forwarded_for": "6.6.6.6, 198.51.100.7, 10.1.2.3"}
         service.get(registry.item(), client="10.0.0.1", **lie)
         service.get(registry.item(), client="203.0.113.5", **lie)
-        events = _settled(redis, 2)
-    assert [event.network for event in events] == ["198.51.100.0/24", "203.0.113.0/24"]
+        recorded = _settled(redis, 2)
+    assert [event.network for event in recorded] == ["198.51.100.0/24", "203.0.113.0/24"]
 
 
 def test_the_visitor_hash_needs_the_days_salt_and_all_processes_share_it(
@@ -259,8 +259,8 @@ def test_scans_of_every_kind_reach_the_stream_but_none_of_what_is_not_ours(
     service.get(Identity("09501101530010").path)
     service.get("/" + "A" * 107 + registry.item(3)[108:])
     service.get(registry.item(4))
-    events = _settled(redis, 4)
-    assert [(event.verdict, event.channel, event.language, event.lot) for event in events] == [
+    recorded = _settled(redis, 4)
+    assert [(event.verdict, event.channel, event.language, event.lot) for event in recorded] == [
         ("verified", "browser", "en", "L2026"),
         ("verified", "browser", "zh-CN", "L2026"),
         ("seal_missing", "typed", "en", ""),

@@ -83,8 +83,8 @@ def test_the_feed_is_read_on_from_where_one_was(http: httpx.Client, world: World
     assert [one["id"] for one in rest["items"]] == ids[2:]
     assert http.get("/v1/status-changes", headers=as_(world.theirs)).json()["items"] == []
     history = {"scope": "batch", "target": str(world.my_batch)}
-    page = http.get("/v1/status-changes", params=history, headers=as_(world.mine)).json()
-    assert [one["id"] for one in page["items"]] == ids
+    own = http.get("/v1/status-changes", params=history, headers=as_(world.mine)).json()
+    assert [one["id"] for one in own["items"]] == ids
 
 
 @pytest.mark.parametrize("params", [{"scope": "batch"}, {"target": "1"}, {"scope": "batch", "target": "1", "after": 1}])

@@ -42,7 +42,9 @@ from zpcode.store import audit as log
 from zpcode.store.database.session import transaction
 from zpcode.worker import Worker
 
-COMPLAINT_FORM = ComplaintForm(ComplaintKind.COUNTERFEIT, "It broke\nat once", "Yuhang market", "13800000000", gtin(), "en")
+COMPLAINT_FORM = ComplaintForm(
+    ComplaintKind.COUNTERFEIT, "It broke\nat once", "Yuhang market", "13800000000", gtin(), "en"
+)
 ANSWER = StepRequest(ComplaintStep.ANSWER, "We have spoken to them")
 
 
@@ -72,7 +74,9 @@ def registered(engine: Engine, furnished: Furnished[None]) -> Engine:
     return engine
 
 
-def received(engine: Engine, now: datetime, form: ComplaintForm = COMPLAINT_FORM, *photos: bytes, nonce: int = 1) -> Received:
+def received(
+    engine: Engine, now: datetime, form: ComplaintForm = COMPLAINT_FORM, *photos: bytes, nonce: int = 1
+) -> Received:
     """A complaint, by default about the product in Yuhang."""
     named = complaints.about(engine, no_keyring, form.code)
     return complaints.receive(engine, form, named, photos, ticket=nonce.to_bytes(16, "little"), now=now)
@@ -117,7 +121,11 @@ def test_whoever_has_the_key_sees_the_steps_and_neither_contact_nor_photos(regis
     complaints.take(registered, made.number, StepRequest(ComplaintStep.ASSIGN, region="330110"), caller=CITY, now=now)
     complaints.take(registered, made.number, ANSWER, caller=COUNTY, now=now)
     complaint = complaints.follow(registered, made.number, made.key)
-    assert [event.step for event in complaint.events] == [ComplaintStep.RECEIVE, ComplaintStep.ASSIGN, ComplaintStep.ANSWER]
+    assert [event.step for event in complaint.events] == [
+        ComplaintStep.RECEIVE,
+        ComplaintStep.ASSIGN,
+        ComplaintStep.ANSWER,
+    ]
     assert complaint.events[2].authority.zh == "余杭区市场监督管理局"
     assert (complaint.state, complaint.form.contact, complaint.photos) == (ComplaintState.ANSWERED, "", 0)
     for number, key in ((made.number, made.key[::-1]), (made.number, ""), ("TS-20261121-0000000", made.key)):
@@ -151,7 +159,9 @@ def test_sent_by_two_processes_at_once_it_is_one_complaint(registered: Engine, n
     with ThreadPoolExecutor(4) as threads:
         twice = list(threads.map(lambda _: received(registered, now), range(4)))
         alike = list(
-            threads.map(lambda one: received(registered, now, replace(COMPLAINT_FORM, place="x"), nonce=one), range(5, 9))
+            threads.map(
+                lambda one: received(registered, now, replace(COMPLAINT_FORM, place="x"), nonce=one), range(5, 9)
+            )
         )
     assert len({(receipt.number, receipt.key) for receipt in twice}) == 1
     assert [receipt.repeated for receipt in twice].count(False) == 1

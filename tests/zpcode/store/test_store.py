@@ -31,7 +31,9 @@ def test_every_table_is_declared_as_it_was_migrated(engine: Engine) -> None:
         "__init__",
     } == {path.stem for path in Path(registry.__file__).parent.glob("*.py")}, "each module of tables is imported here"
     inspector = inspect(engine)
-    migrated = {name for name in inspector.get_table_names() if not name.startswith(("procrastinate", "alembic", "scan_"))}
+    migrated = {
+        name for name in inspector.get_table_names() if not name.startswith(("procrastinate", "alembic", "scan_"))
+    }
     assert migrated == set(metadata.tables)
     for name, table in metadata.tables.items():
         assert {column["name"] for column in inspector.get_columns(name)} == set(table.columns.keys())

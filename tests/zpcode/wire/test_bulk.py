@@ -29,10 +29,10 @@ def test_slots(key: bytes, first: int, count: int) -> None:
 
 
 @given(batches, slot_lists)
-def test_serials(batch: int, slots: list[int]) -> None:
+def test_serials(batch: int, chosen: list[int]) -> None:
     """Twelve characters for each slot."""
-    rows = bulk.serials(batch, np.array(slots, np.uint64))
-    assert _texts(rows) == [Serial(batch, slot).text for slot in slots]
+    rows = bulk.serials(batch, np.array(chosen, np.uint64))
+    assert _texts(rows) == [Serial(batch, slot).text for slot in chosen]
 
 
 @given(st.lists(st.binary(min_size=64, max_size=64), min_size=1, max_size=30))
@@ -43,7 +43,7 @@ def test_seals(signatures: list[bytes]) -> None:
 
 @given(keys, gtins, batches, slot_lists)
 @settings(max_examples=50)
-def test_checks(key: bytes, gtin: str, batch: int, slots: list[int]) -> None:
+def test_checks(key: bytes, gtin: str, batch: int, chosen: list[int]) -> None:
     """Eight characters of HMAC for each serial."""
-    rows = bulk.checks(key, gtin, bulk.serials(batch, np.array(slots, np.uint64)))
-    assert _texts(rows) == [serial_text(check_of(key, gtin, Serial(batch, slot)), CHECK_LENGTH) for slot in slots]
+    rows = bulk.checks(key, gtin, bulk.serials(batch, np.array(chosen, np.uint64)))
+    assert _texts(rows) == [serial_text(check_of(key, gtin, Serial(batch, slot)), CHECK_LENGTH) for slot in chosen]

@@ -129,7 +129,11 @@ def test_from_the_form_to_the_answer(http: httpx.Client, world: World, wall: Wal
         assert answer.status_code == 201, answer.text
         complaint = answer.json()
     assert (complaint["code"], complaint["gtin"], complaint["enterprise"]) == (code, world.my_gtin, world.my_uscc)
-    assert (complaint["contact"], complaint["description"], complaint["region"]) == ("138 0000 0000", DESCRIPTION, "330110")
+    assert (complaint["contact"], complaint["description"], complaint["region"]) == (
+        "138 0000 0000",
+        DESCRIPTION,
+        "330110",
+    )
     picture = http.get(complaint["photos"][1], headers=office)
     assert picture.headers["Content-Type"] == "image/jpeg"
     with Image.open(BytesIO(picture.content)) as image:

@@ -111,16 +111,16 @@ def test_an_indicator_below_its_standard_is_refused_with_both_values() -> None:
 
 
 def test_a_better_grade_is_kept_a_worse_one_and_an_unranked_one_are_refused() -> None:
-    def reasons(product: str, standard: str) -> list[str]:
+    def reasons_of(product: str, standard: str) -> list[str]:
         content = registry()
         content["indicators"][0] |= {"direction": "text", "product_value": product, "standard_value": standard}
         del content["indicators"][0]["unit"]
         return [finding.reason for finding in findings(content)]
 
-    assert reasons("优等品", "一等品") == []
-    assert reasons("合格品", "一等品") == ["indicator_not_met"]
-    assert reasons("4级", "3级") == ["grades"]
-    assert reasons("无裂纹", "无可见裂纹") == []
+    assert reasons_of("优等品", "一等品") == []
+    assert reasons_of("合格品", "一等品") == ["indicator_not_met"]
+    assert reasons_of("4级", "3级") == ["grades"]
+    assert reasons_of("无裂纹", "无可见裂纹") == []
 
 
 def test_a_self_declaration_needs_all_four_pieces_of_evidence() -> None:

@@ -115,9 +115,9 @@ def test_a_restoration_of_a_range_sees_whoever_decided_about_any_of_its_items(
     first, last = min(one, two), max(one, two)
     expected = set()
     for item in range(first, last + 1):
-        met = [one for one in made if (one.first or 0) <= item <= (one.last or 0)]
-        expected |= {one.actor for one in in_force(met, NOW)}
-    assert {one.actor for one in in_force_within(made, first, last, NOW)} == expected
+        met = [each for each in made if (each.first or 0) <= item <= (each.last or 0)]
+        expected |= {each.actor for each in in_force(met, NOW)}
+    assert {each.actor for each in in_force_within(made, first, last, NOW)} == expected
 
 
 def test_neighbouring_ranges_that_say_the_same_are_one() -> None:
@@ -216,9 +216,13 @@ def test_what_holds_when_a_card_is_written_holds_for_a_reader_whose_clock_is_beh
     """90 s behind the authority: a revocation shows at once, one to come when that clock gets there."""
     behind = int(NOW.timestamp()) - 90
     made = [decision(1, Actor.CITY, Action.SUSPEND), decision(2, Actor.CITY, Action.REVOKE, at=30)]
-    for card_timeline in (timeline(made, NOW), ranges([replace(one, first=0, last=9) for one in made], NOW)[0].timeline):
+    for card_timeline in (
+        timeline(made, NOW),
+        ranges([replace(one, first=0, last=9) for one in made], NOW)[0].timeline,
+    ):
         assert [
-            state and state.state for state in (card_timeline.at(behind), card_timeline.at(behind + 119), card_timeline.at(behind + 120))
+            state and state.state
+            for state in (card_timeline.at(behind), card_timeline.at(behind + 119), card_timeline.at(behind + 120))
         ] == [
             State.SUSPENDED,
             State.SUSPENDED,

@@ -37,9 +37,9 @@ from zpcode.wire.vocabulary import State
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
     """A key room whose signer runs for this module."""
-    key_house = setting.key_house(tmp_path_factory.mktemp("kh"))
-    with key_house.signer():
-        yield key_house
+    house = setting.key_house(tmp_path_factory.mktemp("kh"))
+    with house.signer():
+        yield house
 
 
 @pytest.fixture(autouse=True)

@@ -35,7 +35,9 @@ def test_without_redis_the_rest_is_checked(world: World) -> None:
     report = world.check(redis=connect("redis://127.0.0.1:1"))
     unknown = {outcome.invariant.name for outcome in report.outcomes if outcome.state is InvariantState.UNKNOWN}
     assert unknown == {"projection-head", "projection", "stream", "histories"}
-    assert {outcome.state for outcome in report.outcomes if outcome.invariant.name not in unknown} == {InvariantState.HOLDS}
+    assert {outcome.state for outcome in report.outcomes if outcome.invariant.name not in unknown} == {
+        InvariantState.HOLDS
+    }
     assert not report.whole
 
 

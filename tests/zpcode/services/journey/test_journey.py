@@ -64,7 +64,9 @@ def kinds(engine: Engine, key: str) -> list[str]:
     return [event.kind for event in on_card(engine, key)]
 
 
-def report(engine: Engine, subject: Subject, *requests: EventRequest, now: datetime, caller: Caller = MAKER) -> list[int]:
+def report(
+    engine: Engine, subject: Subject, *requests: EventRequest, now: datetime, caller: Caller = MAKER
+) -> list[int]:
     """Record events and return their numbers."""
     recorded = events.record(engine, subject, requests, caller=caller, now=now)
     return [event.id for event in recorded.events]

@@ -105,7 +105,7 @@ def test_standards_and_keys_are_for_this_provinces_office_alone(engine: Engine, 
         with pytest.raises(Forbidden):
             change(engine, asked, caller=CITY, now=now)
         assert change(engine, asked, caller=PROVINCE, now=now).uscc is None
-        assert [change.action for change in history(engine, scope, target, OTHER)] == [Action.SUSPEND]
+        assert [entry.action for entry in history(engine, scope, target, OTHER)] == [Action.SUSPEND]
     with pytest.raises(NotFound):
         change(engine, ask(Scope.KEY, "ZZZZ", Action.REVOKE), caller=OPERATOR, now=now)
 
@@ -353,7 +353,7 @@ def test_the_feed_shows_each_caller_what_concerns_it(engine: Engine, now: dateti
     decided(engine, PROVINCE, now, ask(Scope.STANDARD, "T/ZZB 0001-2023", Action.FLAG))
     decided(engine, CITY, now, ask(Scope.PRODUCT, gtin(), Action.RECALL, notice="杭市监 2026-1"))
     ids = {
-        name: [change.id for change in feed(engine, 0, 50, caller)]
+        name: [entry.id for entry in feed(engine, 0, 50, caller)]
         for name, caller in (
             ("maker", MAKER),
             ("other", OTHER),
@@ -363,10 +363,10 @@ def test_the_feed_shows_each_caller_what_concerns_it(engine: Engine, now: dateti
         )
     }
     assert ids == {"maker": [1, 3, 4], "other": [2, 3], "county": [1, 3, 4], "ningbo": [2, 3], "all": [1, 2, 3, 4]}
-    assert [change.id for change in feed(engine, 1, 2, OPERATOR)] == [2, 3]
+    assert [entry.id for entry in feed(engine, 1, 2, OPERATOR)] == [2, 3]
     assert len(feed(engine, 0, 10**9, PROVINCE)) == 4
     public = notices(engine, 0, 50)
-    assert [(change.id, change.notice, change.state) for change in public] == [(4, "杭市监 2026-1", State.RECALLED)]
+    assert [(entry.id, entry.notice, entry.state) for entry in public] == [(4, "杭市监 2026-1", State.RECALLED)]
 
 
 def test_an_enterprises_notice_is_not_a_public_notice(engine: Engine, now: datetime, world: World) -> None:
