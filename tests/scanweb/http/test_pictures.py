@@ -175,7 +175,7 @@ def test_addresses_on_the_page_are_those_that_are_served(folder: Path, developed
 def test_the_scan_service_serves_them_and_says_in_the_usual_manner_what_is_not_there(
     addresses: ServerAddresses, registry: Registry, tmp_path: Path, developed: EncodedPicture
 ) -> None:
-    storage = PictureStorage((tmp_path / "shelf").as_uri())
+    storage = PictureStorage((tmp_path / "storage").as_uri())
     with ScanService(make.settings(addresses, registry.room, pictures=storage.url)) as service:
         name = picture_name(developed.picture.digest, 320, "webp")
         assert service.get(f"/pictures/{name}").status_code == 404  # before there is a folder

@@ -21,12 +21,12 @@ Content = dict[str, list[dict[str, Any]]]
 
 def findings(content: Content) -> list[Finding]:
     """All that is wrong with a registry, checked against an empty one."""
-    draft, found = read_file(as_json(content), TODAY)
-    consistency.check(consistency.Checker(draft, Registry(), draft.registry, found), TODAY)
-    return list(found.all())
+    draft, collected = read_file(as_json(content), TODAY)
+    consistency.check(consistency.Checker(draft, Registry(), draft.registry, collected), TODAY)
+    return list(collected.all())
 
 
-def told(content: Content) -> set[tuple[str, str]]:
+def reasons(content: Content) -> set[tuple[str, str]]:
     """Reasons and places."""
     return {(finding.reason, finding.where) for finding in findings(content)}
 
@@ -97,17 +97,17 @@ def test_each_contradiction_is_refused_where_it_stands(
 ) -> None:
     content = registry()
     change(content)
-    assert (reason, where) in told(content)
+    assert (reason, where) in reasons(content)
 
 
 def test_an_indicator_below_its_standard_is_refused_with_both_values() -> None:
     content = registry()
     content["indicators"][0]["product_value"] = "59"
-    (found,) = findings(content)
-    for text in (found.text.zh, found.text.en):
+    (finding,) = findings(content)
+    for text in (finding.text.zh, finding.text.en):
         assert "59" in text
         assert "≥ 60" in text
-    assert found.value == "59"
+    assert finding.value == "59"
 
 
 def test_a_better_grade_is_kept_a_worse_one_and_an_unranked_one_are_refused() -> None:
@@ -127,7 +127,7 @@ def test_a_self_declaration_needs_all_four_pieces_of_evidence() -> None:
     content = registry()
     content["recognitions"][0] |= {"path": "self_declaration"}
     del content["recognitions"][0]["certificate"]
-    assert {where.rsplit("0/")[-1] for reason, where in told(content) if reason == "evidence_missing"} == {
+    assert {where.rsplit("0/")[-1] for reason, where in reasons(content) if reason == "evidence_missing"} == {
         "declaration_number", "declaration_url", "guarantee_number", "guarantor/zh",
     }  # fmt: skip
 
@@ -144,7 +144,7 @@ def test_recognitions_of_one_product_may_follow_each_other_but_not_overlap() -> 
     content["recognitions"].append(second)
     assert findings(content) == []
     second["valid_from"] = "2028-02-29"
-    assert ("overlap", "/recognitions/1/valid_from") in told(content)
+    assert ("overlap", "/recognitions/1/valid_from") in reasons(content)
 
 
 @pytest.mark.parametrize(
@@ -153,14 +153,14 @@ def test_recognitions_of_one_product_may_follow_each_other_but_not_overlap() -> 
 def test_a_product_without_its_mandatory_blocks_is_refused(sheet: str, reason: str) -> None:
     content = registry()
     content[sheet] = []
-    assert (reason, "/products/0") in told(content)
+    assert (reason, "/products/0") in reasons(content)
 
 
 @pytest.mark.parametrize(("kind", "names"), [("hotline", {"phone"}), ("insurance", {"insurer/zh", "policy"})])
 def test_a_commitment_needs_what_makes_it_one(kind: str, names: set[str]) -> None:
     content = registry()
     content["commitments"].append({"gtin": gtin(), "kind": kind, "text": "承诺"})
-    assert told(content) == {("commitment_incomplete", f"/commitments/2/{name}") for name in names}
+    assert reasons(content) == {("commitment_incomplete", f"/commitments/2/{name}") for name in names}
 
 
 def test_a_product_may_do_without_a_recognition() -> None:
@@ -172,16 +172,16 @@ def test_a_product_may_do_without_a_recognition() -> None:
 def test_the_same_key_twice_is_refused_and_the_first_place_named() -> None:
     content = registry()
     content["products"].append(dict(content["products"][0]))
-    (found,) = [finding for finding in findings(content) if finding.reason == "repeated"]
-    assert found.where == "/products/1/gtin"
-    assert "/products/0" in found.text.en
+    (repeated,) = [finding for finding in findings(content) if finding.reason == "repeated"]
+    assert repeated.where == "/products/1/gtin"
+    assert "/products/0" in repeated.text.en
 
 
 def test_one_mistake_is_told_once_not_by_everything_that_refers_to_it() -> None:
     content = registry()
     content["products"][0]["image"] = "https://elsewhere.example/cup.jpg"
     content["enterprises"][0]["region"] = "000000"
-    assert told(content) == {("file_name", "/products/0/image"), ("region", "/enterprises/0/region")}
+    assert reasons(content) == {("file_name", "/products/0/image"), ("region", "/enterprises/0/region")}
 
 
 def test_all_mistakes_of_a_file_are_told_in_one_run() -> None:
@@ -190,21 +190,21 @@ def test_all_mistakes_of_a_file_are_told_in_one_run() -> None:
     content["standards"][0]["status"] = "maybe"
     content["indicators"][0]["product_value"] = "1"
     content["recognitions"][0]["valid_to"] = "2020-01-01"
-    assert {reason for reason, _ in told(content)} >= {"email", "choice", "indicator_not_met", "dates"}
+    assert {reason for reason, _ in reasons(content)} >= {"email", "choice", "indicator_not_met", "dates"}
 
 
 def test_more_findings_than_anyone_reads_are_counted() -> None:
     content = registry()
     content["bodies"] = [{"code": f"B{number}"} for number in range(2500)]
-    found = findings(content)
-    assert len(found) == 2001
-    assert found[-1].reason == "more"
+    reported = findings(content)
+    assert len(reported) == 2001
+    assert reported[-1].reason == "more"
 
 
 def test_the_rows_of_one_product_are_bounded() -> None:
     content = registry()
     content["claims"] = content["claims"] * 201
-    assert told(content) == {("too_many", "/claims/200/gtin")}
+    assert reasons(content) == {("too_many", "/claims/200/gtin")}
 
 
 def test_a_product_may_hold_its_own_lists() -> None:
@@ -215,7 +215,7 @@ def test_a_product_may_hold_its_own_lists() -> None:
     assert findings(content) == []
     product["indicators"][0]["product_value"] = "1"
     product["claims"][0]["gtin"] = gtin()
-    assert told(content) == {
+    assert reasons(content) == {
         ("indicator_not_met", "/products/0/indicators/0/product_value/zh"),
         ("unknown_member", "/products/0/claims/0/gtin"),
     }

@@ -48,9 +48,9 @@ def storage(folder: Path) -> PictureStorage:
 
 def content(image: str = "", mark: str = "") -> dict[str, list[dict[str, Any]]]:
     """A registry of one product that names these files."""
-    found = registry()
-    found["products"][0] |= {"image": image, "mark": mark}
-    return found
+    changed = registry()
+    changed["products"][0] |= {"image": image, "mark": mark}
+    return changed
 
 
 def bring_in(
@@ -70,15 +70,15 @@ def bring_in(
 def card(engine: Engine) -> ProductCard:
     """The product's card as a scan would read it."""
     with transaction(engine) as connection:
-        (found,) = cards.fetch(connection, [product_key(gtin())])
-        return msgspec.msgpack.decode(found.body, type=ProductCard)
+        (entry,) = cards.fetch(connection, [product_key(gtin())])
+        return msgspec.msgpack.decode(entry.body, type=ProductCard)
 
 
 def picture(engine: Engine) -> Picture:
     """The product's picture; there is one."""
-    found = card(engine).picture
-    assert found is not None
-    return found
+    shown = card(engine).picture
+    assert shown is not None
+    return shown
 
 
 def refused(
@@ -97,11 +97,11 @@ def test_a_picture_and_a_mark_are_on_the_card_and_on_the_shelf(
         engine, storage, as_json(content("Cup.JPG", "logo/m.png")), {"a/cup.jpg": CUP, "logo/M.png": POT}, now
     )
     assert report.cards == (gtin(),)
-    found = card(engine)
-    assert found.picture is not None
-    assert found.mark is not None
-    assert found.picture != found.mark
-    assert {one.name for one in folder.iterdir()} == {*names(found.picture), *names(found.mark)}
+    product = card(engine)
+    assert product.picture is not None
+    assert product.mark is not None
+    assert product.picture != product.mark
+    assert {one.name for one in folder.iterdir()} == {*names(product.picture), *names(product.mark)}
     assert {one.stat().st_mode & 0o777 for one in folder.iterdir()} == {0o644}
 
 
@@ -168,8 +168,8 @@ def test_a_broken_file_does_not_hide_behind_a_picture_that_stands(
     engine: Engine, storage: PictureStorage, now: datetime
 ) -> None:
     bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
-    found = refused(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP[:2000]}, now)
-    assert found == [("broken", "/products/0/image", "cup.jpg")]
+    findings = refused(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP[:2000]}, now)
+    assert findings == [("broken", "/products/0/image", "cup.jpg")]
 
 
 def test_a_dry_run_checks_pictures_and_writes_nothing(
@@ -209,8 +209,8 @@ def test_what_nobody_shows_any_more_is_swept_after_a_day(
     shown = {*names(picture(engine)), "README"}
     today = datetime.now(UTC)
     assert clean_up(engine, storage, now=today).orphans == ()
-    found = clean_up(engine, storage, now=today + timedelta(days=1, minutes=1))
-    assert len(found.orphans) == 4
+    report = clean_up(engine, storage, now=today + timedelta(days=1, minutes=1))
+    assert len(report.orphans) == 4
     assert {one.name for one in folder.iterdir()} == shown
 
 
