@@ -22,7 +22,7 @@ from markupsafe import Markup, escape
 from scanweb.page.chart import shapes
 from scanweb.page.chart.axis import Axis, axis
 from scanweb.page.chart.labels import GAP, LabelPosition, arrange, shortened, width
-from scanweb.page.chart.quantities import Figure, IndicatorComparison, Who, comparison, wordings
+from scanweb.page.chart.quantities import Figure, IndicatorComparison, ValueSource, comparison, wordings
 from scanweb.page.chart.shapes import n
 from zpcode.language.messages import Messages
 from zpcode.wire.card import IndicatorInfo
@@ -42,16 +42,16 @@ _MAX_SLANT: Final = 24.0  # a line that runs further sideways is not drawn
 _COLUMN: Final = 19.0  # column width of the shapes of an indicator in words
 _LINE: Final = 23.0
 _NAMES: Final = {
-    Who.OWN: "indicators.product",
-    Who.STANDARD: "indicators.standard",
-    Who.NATIONAL: "indicators.national",
-    Who.BENCHMARK: "indicators.benchmark",
+    ValueSource.OWN: "indicators.product",
+    ValueSource.STANDARD: "indicators.standard",
+    ValueSource.NATIONAL: "indicators.national",
+    ValueSource.BENCHMARK: "indicators.benchmark",
 }
 _SHORT: Final = {
-    Who.OWN: "chart.own",
-    Who.STANDARD: "chart.standard",
-    Who.NATIONAL: "chart.national",
-    Who.BENCHMARK: "chart.benchmark",
+    ValueSource.OWN: "chart.own",
+    ValueSource.STANDARD: "chart.standard",
+    ValueSource.NATIONAL: "chart.national",
+    ValueSource.BENCHMARK: "chart.benchmark",
 }
 _WAYS: Final = {"ge": "chart.ge", "le": "chart.le", "range": "chart.band"}
 
@@ -67,7 +67,7 @@ def chart(indicator: IndicatorInfo, t: Messages) -> Markup:
 
 def legend(t: Messages) -> Markup:
     """The legend of the shapes, shown once on a page before the first chart."""
-    entries = [(shapes.alone(who, 8, 8), t(_NAMES[who])) for who in Who]
+    entries = [(shapes.mark_alone(source, 8, 8), t(_NAMES[source])) for source in ValueSource]
     entries.append((shapes.box("c-track", 0, 4, 16, 8) + shapes.box("c-need", 6, 4, 10, 8), t("chart.need")))
     key = '<span class="key"><svg viewBox="-1 -2 18 20" focusable="false">{}</svg>{}</span>'
     return Markup(" ".join(key.format(drawn, escape(words)) for drawn, words in entries))  # noqa: S704 - escaped here
@@ -80,7 +80,7 @@ def legend(t: Messages) -> Markup:
 class _Label:
     """The label of one mark, or of several marks with the same value: name, value, and the marks' edges."""
 
-    whose: tuple[Who, ...]
+    sources: tuple[ValueSource, ...]
     name: str
     value: str
     left: float
@@ -109,7 +109,7 @@ def _on_an_axis(compared: IndicatorComparison, t: Messages) -> Markup:
         shapes.text("c-left", 0, middle + 4.5, low),
         shapes.text("c-right", WIDE, middle + 4.5, high),
         _track(compared, scale, middle),
-        *(shapes.mark(one.who, scale.at(one.low), scale.at(one.high), middle) for one in reversed(compared.figures)),
+        *(shapes.mark(one.source, scale.at(one.low), scale.at(one.high), middle) for one in reversed(compared.figures)),
         _lines(labels, places, middle),
         *(
             shapes.text("", place.middle, first + _ROW * place.row, f"{label.name} ", label.value)
@@ -136,7 +136,7 @@ def _own_words(compared: IndicatorComparison, scale: Axis, t: Messages) -> tuple
     """
     own = compared.figures[0]
     value = shortened(own.shown, BIG, WIDE - GAP, bold=True)
-    named = f"{t(_SHORT[Who.OWN])} {value}"
+    named = f"{t(_SHORT[ValueSource.OWN])} {value}"
     label = (
         named if width(f"{named} ", BIG, bold=True) <= WIDE else value
     )  # a figure is never cut: it would be another one
@@ -173,11 +173,11 @@ def _labels(compared: IndicatorComparison, scale: Axis, t: Messages) -> list[_La
         shared.setdefault((figure.low, figure.high, figure.shown), []).append(figure)
     labels = []
     for (low, high, shown), group in shared.items():
-        whose = tuple(one.who for one in group)
+        sources = tuple(one.source for one in group)
         value = shortened(shown, SMALL, WIDE - 3 * GAP, bold=True)
         room = WIDE - width(f" {value}", SMALL, bold=True)
-        name = shortened(" · ".join(t(_SHORT[who]) for who in whose), SMALL, room)
-        labels.append(_Label(whose, name, value, scale.at(low), scale.at(high)))
+        name = shortened(" · ".join(t(_SHORT[source]) for source in sources), SMALL, room)
+        labels.append(_Label(sources, name, value, scale.at(low), scale.at(high)))
     return labels
 
 
@@ -187,7 +187,7 @@ def _lines(labels: Sequence[_Label], places: Sequence[LabelPosition], middle: fl
     for label, place in zip(labels, places, strict=True):
         begin = next((x for x in (label.middle, label.left, label.right) if _clear(x, place, places)), None)
         if place.row and begin is not None:
-            top = middle + 2 + max(shapes.BELOW[who] for who in label.whose)
+            top = middle + 2 + max(shapes.BELOW[source] for source in label.sources)
             drawn += f"M{n(begin)} {n(top)}L{n(place.nearest(begin))} {n(middle + 13 + _ROW * place.row)}"
     return shapes.lines(drawn)
 
@@ -200,15 +200,15 @@ def _clear(x: float, place: LabelPosition, places: Sequence[LabelPosition]) -> b
 # In words -------------------------------------------------------------------------------------------
 
 
-def _in_words(texts: Sequence[tuple[str, Sequence[Who]]]) -> Markup:
+def _in_words(texts: Sequence[tuple[str, Sequence[ValueSource]]]) -> Markup:
     """A row for each different text, with the shapes of its sources, each in its own column."""
-    columns = [who for who in Who if any(who in whose for _, whose in texts)]
+    columns = [source for source in ValueSource if any(source in sources for _, sources in texts)]
     begin = _COLUMN * len(columns) + 6
     drawn = []
-    for row, (text, whose) in enumerate(texts):
+    for row, (text, sources) in enumerate(texts):
         middle = 12 + _LINE * row
-        own = Who.OWN in whose
-        drawn += [shapes.alone(who, 9 + _COLUMN * columns.index(who), middle) for who in whose]
+        own = ValueSource.OWN in sources
+        drawn += [shapes.mark_alone(source, 9 + _COLUMN * columns.index(source), middle) for source in sources]
         shown = shortened(text, SMALL, WIDE - begin, bold=own)
         drawn.append(shapes.text("c-left c-said" if own else "c-left", begin, middle + 4.5, shown))
     return shapes.picture(WIDE, _LINE * len(texts) + 2, drawn)

@@ -23,7 +23,7 @@ MAX_TEXT: Final = 200
 _DIRECTIONS: Final = frozenset({"ge", "le", "range"})
 
 
-class Who(enum.StrEnum):
+class ValueSource(enum.StrEnum):
     """Where a value comes from: this product, its 浙江制造 standard, the national or industry standard, the benchmark."""
 
     OWN = "own"
@@ -36,7 +36,7 @@ class Who(enum.StrEnum):
 class Figure:
     """One value on the axis, from `low` to `high` (equal for a point), and its text."""
 
-    who: Who
+    source: ValueSource
     low: Decimal
     high: Decimal
     shown: str
@@ -61,42 +61,42 @@ def comparison(indicator: IndicatorInfo, t: Messages) -> IndicatorComparison | N
     if indicator.direction not in _DIRECTIONS:
         return None
     figures, need = [], None
-    for who, value in _values(indicator):
+    for source, value in _values(indicator):
         text = (value.zh or value.en)[:MAX_TEXT]
         value_range = span(text, indicator.unit)
         if value_range is None or not fits_direction(indicator.direction, value_range):
             return None
-        if who is Who.STANDARD:
+        if source is ValueSource.STANDARD:
             need = required(indicator.direction, value_range)
         shown = _shown(spelling(text, indicator.unit), value_range, t)
-        figures.append(Figure(who, *_drawn(indicator.direction, who, value_range), shown))
-    if not figures or figures[0].who is not Who.OWN:
+        figures.append(Figure(source, *_drawn(indicator.direction, source, value_range), shown))
+    if not figures or figures[0].source is not ValueSource.OWN:
         return None
     return IndicatorComparison(indicator.direction, plain(indicator.unit.strip()[:MAX_TEXT]), tuple(figures), need)
 
 
-def wordings(indicator: IndicatorInfo, t: Messages) -> list[tuple[str, list[Who]]]:
+def wordings(indicator: IndicatorInfo, t: Messages) -> list[tuple[str, list[ValueSource]]]:
     """The different texts of an indicator in words, each with its sources; the product's text first."""
-    sources: dict[str, list[Who]] = {}
-    for who, value in _values(indicator):
+    texts: dict[str, list[ValueSource]] = {}
+    for source, value in _values(indicator):
         text = t.pick(value)
         cut = text[:MAX_TEXT] + ELLIPSIS if len(text) > MAX_TEXT else text
-        sources.setdefault(" ".join(plain(cut).split()), []).append(who)
-    return list(sources.items())
+        texts.setdefault(" ".join(plain(cut).split()), []).append(source)
+    return list(texts.items())
 
 
-def _values(indicator: IndicatorInfo) -> Iterator[tuple[Who, Bilingual]]:
+def _values(indicator: IndicatorInfo) -> Iterator[tuple[ValueSource, Bilingual]]:
     """The values that exist; `/` and similar texts mean that there is none."""
     values = (indicator.product, indicator.standard, indicator.national, indicator.benchmark)
-    for who, value in zip(Who, values, strict=True):
+    for source, value in zip(ValueSource, values, strict=True):
         if not is_nothing(value.zh or value.en):
-            yield who, value
+            yield source, value
 
 
-def _drawn(direction: str, who: Who, value: FigureRange) -> tuple[Decimal, Decimal]:
+def _drawn(direction: str, source: ValueSource, value: FigureRange) -> tuple[Decimal, Decimal]:
     """The ends of a drawn value. For ge and le, a limit is drawn as the one figure that decides."""
     deciding = value.high if direction == "le" else value.low
-    both = direction == "range" or who is Who.OWN
+    both = direction == "range" or source is ValueSource.OWN
     low = value.low if both and value.low is not None else deciding
     high = value.high if both and value.high is not None else deciding
     assert low is not None, "fits_direction has checked it"  # noqa: S101

@@ -10,15 +10,15 @@ from typing import Final
 
 from markupsafe import Markup, escape
 
-from scanweb.page.chart.quantities import Who
+from scanweb.page.chart.quantities import ValueSource
 
 BESIDE: Final = 7.0
 """Half the width of a mark at a point."""
-BELOW: Final = {Who.STANDARD: 9.0, Who.NATIONAL: 12.5, Who.BENCHMARK: 7.0}
+BELOW: Final = {ValueSource.STANDARD: 9.0, ValueSource.NATIONAL: 12.5, ValueSource.BENCHMARK: 7.0}
 """Depth of the other marks below the middle of the axis."""
 
 
-def mark(who: Who, left: float, right: float, middle: float) -> str:
+def mark(source: ValueSource, left: float, right: float, middle: float) -> str:
     """A mark on an axis whose middle is at `middle`: for a point if left and right are equal, else for a range.
 
     Shapes for a point (a range): the product is a pin (a bar) above the axis, its standard an upright bar (two bars), the
@@ -26,11 +26,11 @@ def mark(who: Who, left: float, right: float, middle: float) -> str:
     stay visible.
     """
     ends = (left,) if left == right else (left, right)
-    if who is Who.OWN:
+    if source is ValueSource.OWN:
         return _own(left, right, middle)
-    if who is Who.STANDARD:
+    if source is ValueSource.STANDARD:
         return _path("c-standard", "".join(f"M{n(x - 2)} {n(middle - 9)}h4v18h-4z" for x in ends))
-    if who is Who.NATIONAL:
+    if source is ValueSource.NATIONAL:
         joined = "" if left == right else f"M{n(left)} {n(middle + 10.5)}H{n(right)}v2H{n(left)}z"
         return _path("c-national", "".join(f"M{n(x)} {n(middle + 4.5)}l4.5 8h-9z" for x in ends) + joined)
     return box("c-benchmark", left - 6, middle - 6, right - left + 12, 12, 6)
@@ -42,9 +42,9 @@ def _own(left: float, right: float, middle: float) -> str:
     return box("c-own", left, middle - 16, max(right - left, 6), 9, 4.5)
 
 
-def alone(who: Who, x: float, y: float) -> str:
+def mark_alone(source: ValueSource, x: float, y: float) -> str:
     """A mark outside the axis, centred at (x, y): on the axis the pin is above the middle, the triangle below it."""
-    return mark(who, x, x, y + {Who.OWN: 12.0, Who.NATIONAL: -8.5}.get(who, 0.0))
+    return mark(source, x, x, y + {ValueSource.OWN: 12.0, ValueSource.NATIONAL: -8.5}.get(source, 0.0))
 
 
 def box(name: str, x: float, y: float, wide: float, high: float, rounded: float = 4) -> str:
