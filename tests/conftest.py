@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from tests.support import databases
 from tests.support.clock import NOW, Clock
 from tests.support.databases import Furnished
+from tests.support.folders import in_memory
 from tests.support.scan_service import registry, scan_keys, service
 from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.store.database.session import connect, migrate
@@ -52,7 +53,7 @@ def servers() -> Iterator[Servers]:
     Not in pytest's own temporary folder: that is closed to others again by every pytest that starts, and
     PostgreSQL runs as another user where we are root.
     """
-    with tempfile.TemporaryDirectory(prefix="zpcode-tests-", ignore_cleanup_errors=True) as home:
+    with tempfile.TemporaryDirectory(prefix="zpcode-tests-", dir=in_memory(), ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o711)
         with Servers(Path(home), durable=False) as running:
             yield running

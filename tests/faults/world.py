@@ -25,6 +25,7 @@ from sqlalchemy import Engine, text
 
 from tests.faults.scan_processes import APP, PROTOCOL
 from tests.support import scan_factories as make
+from tests.support.folders import in_memory
 from tests.support.frozen import children, frozen
 from tests.support.patience import eventually
 from tests.support.scan_factories import Registry
@@ -262,7 +263,7 @@ def _free_port() -> int:
 def running() -> Iterator[World]:
     """The servers and the cards; no process of the service runs yet."""
     with (
-        tempfile.TemporaryDirectory(prefix="zpcode-faults-", ignore_cleanup_errors=True) as folder,
+        tempfile.TemporaryDirectory(prefix="zpcode-faults-", dir=in_memory(), ignore_cleanup_errors=True) as folder,
         ExitStack() as stack,
     ):
         home = Path(folder)

@@ -50,7 +50,7 @@ def administrator(addresses: ServerAddresses) -> Iterator[Connection]:
 
 
 def copy(connection: Connection, template: str, name: str) -> None:
-    """Make a database from a template: 20 ms of processor time; by way of the log (the default) 40 to 230 ms."""
+    """Make a database from a template, file by file: less work than by way of the log, which is the default."""
     connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"))
 
 
