@@ -6,7 +6,7 @@ of cards and each language, with slots for these values, and a scan only joins b
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -37,6 +37,21 @@ def _printable(value: Any) -> Any:
     return plain(value) if type(value) is str else value
 
 
+@cache
+def _environment() -> Environment:
+    """The templates. Each is compiled once in a process."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["dialled"] = _dialled
+    return environment
+
+
 class ScanPages:
     """Renders pages of scans and the landing page.
 
@@ -46,15 +61,6 @@ class ScanPages:
 
     def __init__(self, texts: dict[str, Messages], official: SiteIdentity, authority: str = "") -> None:
         self.texts, self._official, self._authority = texts, official, authority
-        self._environment = Environment(
-            loader=FileSystemLoader(Path(__file__).parent / "templates"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=_printable,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._environment.filters["dialled"] = _dialled
         self._not_verified_pages: dict[tuple[str, bool], SlottedPage] = {}
         self._pieces, self._whole_pages = RenderedPieces(), RenderedPieces(MAX_WHOLE_PAGES)
 
@@ -161,7 +167,7 @@ class ScanPages:
 
     def _render(self, template: str, language: str, *, large: bool = False, **values: object) -> str:
         t = self.texts[language]
-        return self._environment.get_template(template).render(
+        return _environment().get_template(template).render(
             t=t,
             say=partial(_say, t),
             plain=t.pick,
