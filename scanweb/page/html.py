@@ -167,7 +167,8 @@ class ScanPages:
 
     def _render(self, template: str, language: str, *, large: bool = False, **values: object) -> str:
         t = self.texts[language]
-        return _environment().get_template(template).render(
+        page = _environment().get_template(template)
+        return page.render(
             t=t,
             say=partial(_say, t),
             plain=t.pick,
