@@ -1,4 +1,4 @@
-"""Debian's Chromium under Playwright: where it is, and how it is started."""
+"""Find Debian's Chromium and start it under Playwright."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _WINDOWS: Final = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{} Safari/537.36"
 )
 CONSUMER: Final = "198.51.100.7"
-"""The address a visit is said to come from: one that can be refused, as loopback cannot."""
+"""The visitor's address in X-Forwarded-For. It can be refused; loopback cannot."""
 _OPTIONS: Final = ("--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb", "--hide-scrollbars",
                    "--font-render-hinting=none")  # fmt: skip
 
 
 def needed(path: str | Path | None, what: str) -> str:
-    """A path that is there. Raises FileNotFoundError that names the command which brings it."""
+    """The path, if it exists. Raises FileNotFoundError that names the command which installs it."""
     if path is None or not Path(path).exists():
         raise FileNotFoundError(f"{what} is missing: make browser")
     return str(path)
@@ -46,7 +46,7 @@ def chromium() -> Iterator[Browser]:
 
 
 def _letters() -> dict[str, str | float | bool]:
-    """The environment, with fonts of our choice."""
+    """The environment, with the fonts of fonts.conf."""
     return {**os.environ, "FONTCONFIG_FILE": str(HERE / "fonts.conf")}
 
 
@@ -54,7 +54,7 @@ def _letters() -> dict[str, str | float | bool]:
 def window(
     browser: Browser, size: tuple[int, int] = PHONE, *, theme: str = "light", language: str = "zh-CN", **more: Any
 ) -> Iterator[BrowserContext]:
-    """A fresh profile of a size in CSS pixels, WeChat's on a phone; `theme` is light or dark."""
+    """A new profile with this size in CSS pixels, with WeChat's User-Agent on a phone; `theme` is light or dark."""
     width, height = size
     agent = (_ANDROID if width < 800 else _WINDOWS).format(browser.version)
     headers = {"X-Forwarded-For": CONSUMER, "Accept-Language": language}

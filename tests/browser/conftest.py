@@ -1,7 +1,7 @@
-"""One browser and one stage for all the modules here, in each pytest worker.
+"""One browser and one stage for all modules of this folder, in each pytest worker.
 
 They end with the last test of this package: Playwright keeps an event loop in the main thread, where other tests run
-loops of their own. No test here may ask for `redis` or `addresses`: these empty the Valkey that the stage stands on.
+their loops. No test here may use `redis` or `addresses`: these fixtures empty the Valkey that the stage uses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from zpcode.store.database.session import connect
 
 @pytest.fixture(scope="package")
 def stage(servers: Servers, migrated: str) -> Iterator[Stage]:
-    """Every verdict, running, on a database of its own and on the worker's Valkey, emptied."""
+    """The stage with every verdict, on a new database and on the worker's emptied Valkey."""
     with databases.administrator(servers.addresses) as connection:
         databases.copy(connection, migrated, "stage")
     addresses = databases.addresses_of(servers.addresses, "stage")
@@ -42,6 +42,6 @@ def stage(servers: Servers, migrated: str) -> Iterator[Stage]:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium, running."""
+    """A running Chromium."""
     with chromium() as running:
         yield running

@@ -1,6 +1,6 @@
-"""`make gallery`: every page in both languages, on a phone and a desk, by day and by night, into build/gallery/index.html.
+"""`make gallery`: every page in both languages, on a phone and a desktop, light and dark, into build/gallery/index.html.
 
-Starts servers of its own. `--pictures` also makes the small pictures of docs/pictures that the README shows.
+It starts its own servers. `--pictures` also makes the small pictures of docs/pictures that the README shows.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 SIZES: Final = {"phone": PHONE, "desk": DESK}
 THEMES: Final = ("light", "dark")
 MOST_PIXELS: Final = 8000
-"""A screenshot's height at most: what lies below is more of the same."""
+"""The largest height of a screenshot in pixels."""
 README: Final = {
     "verified": ("verified-first", "zh-CN", "phone", "light"),
     "recalled": ("recalled", "en", "phone", "light"),
@@ -65,12 +65,12 @@ SENTENCES: Final = {
     "too-many": ("请求过于频繁", "Too many requests"),
     "defect": ("服务出错", "Our own fault"),
 }
-"""What a scene shows, for whoever looks through the gallery."""
+"""What a scene shows, in Chinese and English: the headings of the gallery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One screenshot; its file is named by all that makes it different."""
+    """One screenshot. Its file name consists of all its fields."""
 
     scene: str
     language: str
@@ -84,14 +84,14 @@ class Shot:
 
 
 def shots(scenes: tuple[Scene, ...] = SCENES) -> list[Shot]:
-    """All there are to make: scene by scene, so that a person compares what belongs together."""
+    """All screenshots, scene by scene, so that a person can compare variants of one page."""
     return [Shot(scene.name, *rest) for scene in scenes for rest in itertools.product(LANGUAGES, SIZES, THEMES)]
 
 
 @contextmanager
 def running() -> Iterator[Stage]:
-    """A stage on servers of its own, thrown away afterwards."""
-    logging.getLogger("scanweb").setLevel(logging.CRITICAL)  # one scene is a defect, and logged as one
+    """A stage on its own servers, removed afterwards."""
+    logging.getLogger("scanweb").setLevel(logging.CRITICAL)  # one scene is an internal error, which is logged
     with tempfile.TemporaryDirectory(prefix="zp-", ignore_cleanup_errors=True) as name:
         home = Path(name)
         home.chmod(0o711)
@@ -106,7 +106,7 @@ def running() -> Iterator[Stage]:
 
 
 def shoot(browser: Browser, stage: Stage, into: Path, wanted: list[Shot]) -> None:
-    """All of them; a page is opened once for each language and size, and shown in both themes."""
+    """Take all screenshots. A page is opened once for each language and size, and shown in both themes."""
     for (language, size), group in _by(wanted, "language", "size"):
         with window(browser, SIZES[size], language=language) as context:
             for (scene,), shots_of_one in _by(group, "scene"):
@@ -120,14 +120,14 @@ def shoot(browser: Browser, stage: Stage, into: Path, wanted: list[Shot]) -> Non
 
 
 def _by(wanted: list[Shot], *names: str) -> Iterator[tuple[tuple[str, ...], list[Shot]]]:
-    """Groups of what agrees in these fields."""
+    """Screenshots grouped by these fields."""
     key = attrgetter(*names) if len(names) > 1 else lambda shot: (getattr(shot, names[0]),)
     for values, group in itertools.groupby(sorted(wanted, key=key), key):
         yield values, list(group)
 
 
 def _stretch(page: Page, size: tuple[int, int]) -> None:
-    """A window as high as the page: whatever is fetched when it is seen is in sight now."""
+    """Make the window as high as the page, so that everything that is loaded lazily is loaded."""
     page.evaluate(PROBES)
     page.evaluate("probe.scrolled()")
     height = min(page.evaluate("document.documentElement.scrollHeight"), MOST_PIXELS)
@@ -135,7 +135,7 @@ def _stretch(page: Page, size: tuple[int, int]) -> None:
 
 
 def index(wanted: list[Shot]) -> str:
-    """The page to look through: groups by scene, filters without a script, nothing from elsewhere."""
+    """The HTML of the gallery: groups by scene, filters without a script, no foreign resource."""
     groups = [
         _group(scene, [shot for shot in wanted if shot.scene == scene])
         for scene in dict.fromkeys(shot.scene for shot in wanted)
@@ -190,7 +190,7 @@ _INDEX: Final = (
 
 
 def readme_pictures(browser: Browser, stage: Stage, into: Path) -> None:
-    """The pictures the README shows: the first screen of a phone, in few colours. Raises ValueError beyond 120 KB."""
+    """The pictures of the README: the first screen of a phone, in 64 colours. Raises ValueError beyond 120 KB."""
     into.mkdir(parents=True, exist_ok=True)
     for name, (scene, language, size, theme) in README.items():
         with window(browser, SIZES[size], language=language, theme=theme, device_scale_factor=2) as context:

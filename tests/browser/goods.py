@@ -1,4 +1,4 @@
-"""What the pages of the browser tests and the gallery are about: a rich product, and one whose every field is hostile."""
+"""Products of the browser tests and the gallery: one with every block, and one with hostile text in every field."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _indicator(row: tuple[str, ...]) -> card.IndicatorInfo:
 
 
 def rich(gtin: str = make.GTIN, **changes: Any) -> card.ProductCard:
-    """The product of the factories with as much as a page has to bear: 12 indicators, and several of everything."""
+    """The product of the factories with the most content that a page must show: 12 indicators, several of everything."""
     plain = make.product(gtin)
     product = make.product(
         gtin,
@@ -76,7 +76,7 @@ def rich(gtin: str = make.GTIN, **changes: Any) -> card.ProductCard:
 
 
 def journey() -> tuple[card.TraceEvent, ...]:
-    """Where the goods have been: made, inspected, packed, shipped, received."""
+    """A journey: made, inspected, packed, shipped, received."""
     steps = (
         ("produced", 40, "龙泉市剑池街道", "Jianchi Street, Longquan", "龙窑第 12 窑", "Dragon kiln, firing 12"),
         ("inspected", 36, "丽水市", "Lishui", "出厂检验合格", "Passed the final inspection"),
@@ -92,7 +92,7 @@ def journey() -> tuple[card.TraceEvent, ...]:
 
 
 def notices(number: str) -> card.NoticesCard:
-    """Two public notices: one that stands, one that ended."""
+    """Two public notices: one in force, one ended."""
     title = Bilingual("青瓷茶具召回公告", "Recall of celadon tea sets")
     now = int(time.time())
     about = Bilingual("龙泉青瓷茶具 QX-8", "Longquan celadon tea set QX-8")
@@ -103,7 +103,7 @@ def notices(number: str) -> card.NoticesCard:
 
 
 def hostile(text: str, gtin: str) -> card.ProductCard:
-    """The rich product with this text in every field of text, however deep; its GTIN and dates stay."""
+    """The rich product with this text in every text field at every depth; GTIN and dates stay."""
     return msgspec.structs.replace(filled(rich(gtin), text), gtin=gtin)
 
 
@@ -113,7 +113,7 @@ T = TypeVar("T")
 
 
 def filled(value: T, text: str) -> T:
-    """The same with another text in every text."""
+    """The same value with this text in every text field."""
     return cast("T", _filled(value, text))
 
 

@@ -1,7 +1,7 @@
-"""`make lighthouse`: what Lighthouse says of three pages on a simulated slow 4G phone, into build/lighthouse.json.
+"""`make lighthouse`: Lighthouse's figures of three pages on a simulated slow 4G phone, into build/lighthouse.json.
 
-Each page is measured three times; of each figure the median counts. Exits with 1 where a bar is missed. Times depend on
-the machine, which is why this is no test.
+Each page is measured three times; the median of each figure counts. Exits with 1 if a bound is missed. Times depend on
+the machine: therefore this is not a test.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _AUDITS: Final = {
 
 
 def measured(url: str) -> dict[str, float]:
-    """One run, begun again where Chromium delivered no trace. Raises RuntimeError where Lighthouse does not end well."""
+    """One run, repeated if Chromium delivered no trace. Raises RuntimeError if Lighthouse fails."""
     for attempt in range(1, TRIES + 1):
         try:
             return measure(url)
@@ -51,7 +51,7 @@ def measured(url: str) -> dict[str, float]:
 
 
 def measure(url: str) -> dict[str, float]:
-    """One run. Raises RuntimeError where Lighthouse does not end well."""
+    """One run. Raises RuntimeError if Lighthouse fails."""
     command = [
         needed(shutil.which("node"), "node"), needed(PROGRAM, "Lighthouse"), url, "--quiet", "--output=json",
         f"--only-categories={','.join(CATEGORIES)}", "--chrome-flags=--headless=new --no-sandbox --disable-dev-shm-usage",
@@ -64,7 +64,7 @@ def measure(url: str) -> dict[str, float]:
 
 
 def figures(report: dict[str, Any]) -> dict[str, float]:
-    """What we look at in a report. Raises RuntimeError where the page itself could not be measured."""
+    """The figures of a report that count. Raises RuntimeError if the page could not be measured."""
     if "runtimeError" in report:
         error = report["runtimeError"]
         raise RuntimeError(f"{error.get('code', '')}: {error['message']}")
@@ -78,18 +78,18 @@ def median(runs: list[dict[str, float]]) -> dict[str, float]:
 
 
 def missed(scores: dict[str, float]) -> list[str]:
-    """The bars that a page's figures miss, as sentences."""
+    """The bounds that a page's figures miss, as sentences."""
     low = [f"{name} {scores[name]} < {bar}" for name, bar in AT_LEAST.items() if scores[name] < bar]
     return low + [f"{name} {scores[name]} > {bar}" for name, bar in AT_MOST.items() if scores[name] > bar]
 
 
 def short_of_aim(scores: dict[str, float]) -> list[str]:
-    """What is aimed at and not reached, as sentences."""
+    """The aims that are not reached, as sentences."""
     return [f"{name} {scores[name]}, aimed at {aim}" for name, aim in AIMED_AT.items() if scores[name] > aim]
 
 
 def main() -> int:
-    """Measure all pages; 1 where a bar is missed."""
+    """Measure all pages; the exit status is 1 if a bound is missed."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--into", type=Path, default=ROOT / "build" / "lighthouse.json")
     asked.add_argument("--runs", type=int, default=RUNS)
@@ -100,7 +100,7 @@ def main() -> int:
             runs = [measured(stage.url(name, language)) for _ in range(options.runs)]
             scores = median(runs)
             report[f"{name} {language}"] = {"median": scores, "missed": missed(scores), "runs": runs}
-            print(f"{name} {language}: {scores} {missed(scores) or 'ok'} {short_of_aim(scores) or ''}")  # noqa: T201 - a command says what it found
+            print(f"{name} {language}: {scores} {missed(scores) or 'ok'} {short_of_aim(scores) or ''}")  # noqa: T201 - a command prints its results
     options.into.parent.mkdir(parents=True, exist_ok=True)
     options.into.write_text(json.dumps(report, indent=1), "utf-8")
     return int(any(page["missed"] for page in report.values()))

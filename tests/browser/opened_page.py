@@ -1,4 +1,4 @@
-"""A page that is looked at: opened in a window of its own, with the probes in it and everything it does noted."""
+"""A page opened in a new window, with probes.js and witness.js in it and its requests and errors recorded."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PROBES: Final = (HERE / "probes.js").read_text("utf-8")
 WITNESS: Final = (HERE / "witness.js").read_text("utf-8")
 AXE_RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 COLOUR_RULES: Final = ("color-contrast", "link-in-text-block")
-"""Of axe's rules those that a theme can change."""
+"""The rules of axe whose result depends on the theme."""
 
 
 @dataclass
 class OpenedPage:
-    """One opened page. `requests` are the addresses asked for, `errors` what the console and scripts complained of.
+    """One opened page. `requests` are the requested addresses, `errors` the errors of console and scripts.
 
-    `shift` is how much moved while it was loaded and scrolled through (Cumulative Layout Shift).
+    `shift` is the Cumulative Layout Shift while the page was loaded and scrolled through.
     """
 
     page: Page
@@ -33,17 +33,17 @@ class OpenedPage:
     errors: list[str] = field(default_factory=list)
 
     def dress(self, size: tuple[int, int] = PHONE, theme: str = "light", *, root: str = "") -> None:
-        """Show it at another size, in another theme, with another size of the root's letters (`200%`)."""
+        """Show the page at another size, in another theme, with another root font size (`200%`)."""
         self.page.set_viewport_size({"width": size[0], "height": size[1]})
         self.page.emulate_media(color_scheme="dark" if theme == "dark" else "light")
         self.page.evaluate("size => { document.documentElement.style.fontSize = size }", root)
 
     def probe(self, question: str) -> Any:
-        """The answer to one of the questions in probes.js."""
+        """The result of one of the functions in probes.js."""
         return self.page.evaluate(f"probe.{question}()")
 
     def witness(self) -> dict[str, Any]:
-        """What witness.js has noted."""
+        """The record of witness.js."""
         notes: dict[str, Any] = self.page.evaluate("witness()")
         return notes
 
@@ -72,7 +72,7 @@ def _axe() -> str:
 
 @contextmanager
 def open_page(browser: Browser, url: str, size: tuple[int, int] = PHONE, **how: Any) -> Iterator[OpenedPage]:
-    """Open an address. `how` as in `window`; without JavaScript there is no witness, and probes work all the same."""
+    """Open an address. `how` as in `window`. Without JavaScript there is no witness; probes still work."""
     with window(browser, size, **how) as context:
         page = context.new_page()
         if how.get("java_script_enabled", True):
@@ -105,7 +105,7 @@ def _note_request(opened: OpenedPage, request: Request) -> None:
 
 
 def _note(opened: OpenedPage, message: ConsoleMessage) -> None:
-    """A status of its own is no fault of the page: Chromium reports 404, 429 and 500 of the page itself as errors."""
+    """Chromium reports a status 404, 429 or 500 of the page itself as an error: this one is not recorded."""
     itself = message.location.get("url") == opened.page.url or opened.page.url == "about:blank"
     if message.type in {"error", "warning"} and not (
         itself and "the server responded with a status of" in message.text

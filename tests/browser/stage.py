@@ -1,7 +1,7 @@
-"""A scan service in which every public verdict, and every other page, can be opened: for the tests and the gallery.
+"""A scan service with every public verdict and every other page, for the tests and the gallery.
 
-Four instances of the real application, on the real server class, in a thread: one in good health, one that has lost both
-its stores after it had met some codes, one for which every address has asked too much, one with a defect.
+Four instances of the real application, on the real server class, in a thread: one healthy, one that lost both stores
+after some scans, one whose rate limit refuses every address, one with an internal error.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LANGUAGES: Final = ("zh-CN", "en")
 _ENDED: Final = card.RecognitionInfo("PZB-1", "certification", make.day(-800), make.day(-1))
 _DECIDED: Final = (State.FLAGGED, State.SUSPENDED, State.REVOKED, State.RECALLED)
 _FIRST: Final = 100
-"""Items from this index on are for verdicts of their own; below are those in good standing."""
+"""Items from this index on have decisions; items below have none."""
 _RECALL: Final = Bilingual(
     "同批次部分茶壶壶柄粘接不牢，注入沸水时可能脱落。请停止使用，凭此页到原购买处退款。",
     "The handles of some pots of this lot may come off when filled with boiling water. Stop using it; the shop refunds it.",
@@ -60,7 +60,7 @@ _RECALL: Final = Bilingual(
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A page to look at. `public` is the verdict's public name, or the name of a page that tells none."""
+    """A page to look at. `public` is the verdict's public name, or the name of a page without a verdict."""
 
     name: str
     public: str
@@ -98,16 +98,16 @@ BY_NAME: Final = {scene.name: scene for scene in SCENES}
 
 
 class _Exhausted(ScanRateLimits):
-    """Every address has asked too much."""
+    """A rate limiter that refuses every address."""
 
     def check_guess(self, address: bytes, now: float) -> int:
-        """Half a minute to wait."""
+        """Retry after half a minute."""
         del address, now
         return 30
 
 
 class _Defect:
-    """A resolver with a defect of ours."""
+    """A resolver that raises an unexpected error."""
 
     async def scan(self, raw_path: bytes, visitor: Visitor, language: str) -> Resolution:
         """Fails."""
@@ -115,7 +115,7 @@ class _Defect:
         raise RuntimeError("a defect, for a test")
 
 
-class House:
+class RunningApps:
     """Applications behind real sockets of loopback, on one event loop in a thread."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class House:
         self._thread.start()
 
     def open(self, make_app: Callable[[str], App]) -> tuple[App, str]:
-        """Serve what is made for an address; both."""
+        """Serve the application that is made for an address; returns both."""
         listening = socket.create_server(("127.0.0.1", 0))
         base = f"http://127.0.0.1:{listening.getsockname()[1]}"
         app = make_app(base)
@@ -138,7 +138,7 @@ class House:
         return app, base
 
     def close(self) -> None:
-        """End them all."""
+        """Stop all servers."""
         for server, done in self._servers:
             server.should_exit = True
             done.result(20)
@@ -149,7 +149,7 @@ class House:
 
 @dataclass
 class Stage:
-    """What is running: the authority, and the addresses of the four services by name."""
+    """A running stage: the authority, and the addresses of the four services by name."""
 
     registry: Registry
     apps: dict[str, App]
@@ -157,22 +157,22 @@ class Stage:
     paths: dict[str, Callable[[], tuple[str, str]]] = field(default_factory=dict)
 
     def url(self, name: str, language: str = "zh-CN") -> str:
-        """Where a scene is to be seen in a language. Every call for a first scan gives a code nobody has scanned."""
+        """The address of a scene in a language. Every call for a first scan gives a code that was never scanned."""
         base, path = self.paths[name]()
         return f"{self.bases[base]}{path}{'&' if '?' in path else '?'}lang={language}"
 
     def get(self, name: str, language: str = "zh-CN", **headers: str) -> httpx.Response:
-        """A scene as it is sent."""
+        """The response of a scene."""
         return httpx.get(self.url(name, language), headers=headers, timeout=20)
 
     def put(self, cards: dict[str, msgspec.Struct]) -> None:
-        """Change what the authority says; seen by the very next scan."""
+        """Change cards of the authority; the next scan reads them."""
         self.registry.put(cards)
 
 
 @contextmanager
 def stage(addresses: ServerAddresses, engine: Engine, redis: Redis, home: Path) -> Iterator[Stage]:
-    """Everything, on servers that are there; `home` is an empty folder with a short name (sockets lie in it)."""
+    """The stage on running servers. `home` is an empty folder with a short path, because sockets lie in it."""
     room, lost = make.room_in(home)
     now = datetime.now(UTC)
     keyroom.retire(room, lost, now)
@@ -180,9 +180,9 @@ def stage(addresses: ServerAddresses, engine: Engine, redis: Redis, home: Path) 
     registry = Registry(engine, redis, room, key_id)
     registry.put(_cards(lost))
     registry.remember(0, 2, "杭州|Hangzhou", 13)
-    redis.delete(redis_keys.history_complete(13))  # so that it is asked of the database
+    redis.delete(redis_keys.history_complete(13))  # so that the database is read
     with ExitStack() as stack:
-        house = House()
+        house = RunningApps()
         stack.callback(house.close)
         proxies = [stack.enter_context(proxy) for proxy in _lines(addresses, home)]
         services = {
@@ -201,7 +201,7 @@ def stage(addresses: ServerAddresses, engine: Engine, redis: Redis, home: Path) 
 
 
 def _app(addresses: ServerAddresses, registry: Registry, base: str) -> App:
-    """A scan process behind a proxy that names the visitor; it limits nobody."""
+    """A scan process behind a proxy that names the visitor, without rate limits."""
     return create(
         make.settings(
             addresses,
@@ -229,13 +229,13 @@ def _broken(addresses: ServerAddresses, registry: Registry, base: str) -> App:
 
 
 def _lines(addresses: ServerAddresses, home: Path) -> Iterator[Proxy]:
-    """Lines to both stores that can be cut; they begin in `home`."""
+    """Proxies to both stores that can be cut; their sockets are in `home`."""
     for target in (_database_socket(addresses), _redis_socket(addresses)):
         yield Proxy(target, home / target.name)
 
 
 def _by_way_of(addresses: ServerAddresses, home: Path) -> ServerAddresses:
-    """The same servers at the other end of those lines."""
+    """The addresses of the same servers through the proxies."""
     redis = _redis_socket(addresses)
     return replace(
         addresses,
@@ -253,7 +253,7 @@ def _redis_socket(addresses: ServerAddresses) -> Path:
 
 
 def _lose(stage: Stage, proxies: list[Proxy]) -> None:
-    """Show the service that will be alone one code, then cut its lines for good."""
+    """Scan one code on the service that will lose its stores, then cut its proxies for good."""
     httpx.get(stage.url("unconfirmed"), timeout=20)
     for proxy in proxies:
         proxy.lead_to(Path("/nonexistent"))
@@ -287,7 +287,7 @@ def _cards(lost: str) -> dict[str, msgspec.Struct]:
 
 
 def _hostile_cards() -> dict[str, msgspec.Struct]:
-    """A flagged product and a batch for each hostile text, and one of plain words to compare them with."""
+    """A flagged product and a batch for each hostile text, and one with plain text to compare with."""
     by_key: dict[str, msgspec.Struct] = {}
     for number, (name, text) in enumerate(goods.TEXTS.items()):
         gtin = HOSTILE_GTINS[name]
@@ -301,7 +301,7 @@ def _hostile_cards() -> dict[str, msgspec.Struct]:
 
 
 def _paths(registry: Registry, lost: Registry) -> dict[str, Callable[[], tuple[str, str]]]:
-    """Where each scene is: the service's name and the path."""
+    """The service and the path of each scene."""
     fresh = itertools.count(200)
 
     def fixed(path: str, base: str = "open") -> Callable[[], tuple[str, str]]:

@@ -33,7 +33,7 @@ def app(here: Authority) -> Iterator[FastAPI]:
 
 @pytest.fixture
 def form(browser: Browser, base_url: str) -> Iterator[Page]:
-    """The form in English; the console stays empty."""
+    """The form in English; the console must stay empty."""
     said: list[str] = []
     with window(browser, language="en") as context:
         page = context.new_page()
@@ -72,7 +72,7 @@ def test_photos_are_shown_and_too_many_are_refused(form: Page, tmp_path: Path) -
 
 
 def test_errors_get_the_focus_and_lead_to_their_fields(form: Page) -> None:
-    """The form is sent too quickly for its ticket, and its fields are empty."""
+    """The form is sent too soon after it was opened, and its fields are empty."""
     form.evaluate("document.querySelector('form').noValidate = true")
     form.click("button[type=submit]")
     expect(form.locator("#errors")).to_be_focused()
@@ -81,7 +81,7 @@ def test_errors_get_the_focus_and_lead_to_their_fields(form: Page) -> None:
 
 
 def test_a_form_that_is_on_its_way_cannot_be_sent_again(form: Page) -> None:
-    """The browser is kept on the page, as it stays there while photos are uploaded."""
+    """The response is delayed, so that the browser stays on the page as during an upload of photos."""
     form.evaluate("document.querySelector('form').addEventListener('submit', event => event.preventDefault())")
     form.check("#f-kind")
     form.fill("#f-description", "The thread strips.")

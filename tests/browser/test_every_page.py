@@ -1,6 +1,6 @@
-"""Every page there is, in both languages: whether it can be seen, read, tapped and walked through, and keeps quiet.
+"""Every page in both languages: contrast, layout, target sizes, keyboard, and no foreign requests.
 
-Each page is opened once and asked everything; the questions themselves are in probes.js.
+Each page is opened once for all tests; the checks in the page are in probes.js.
 """
 # A test's name is its sentence; a docstring stands where there is more to say.
 
@@ -43,7 +43,7 @@ def test_it_is_the_page_that_was_asked_for(view: tuple[Scene, str], shown: Opene
 
 
 def test_it_asks_nobody_else_and_leaves_nothing_behind(shown: OpenedPage) -> None:
-    """No other host, cookie, storage, permission, dialog; nothing the policy had to stop, no error on the console."""
+    """No other host, cookie, storage, permission or dialog; no violation of the policy, no error on the console."""
     assert shown.foreign() == []
     assert shown.errors == []
     notes = shown.witness()
@@ -58,11 +58,11 @@ def test_nothing_moves_while_it_loads(shown: OpenedPage) -> None:
 @pytest.mark.parametrize(("size", "theme"), [(PHONE, "light"), (DESK, "dark")], ids=["phone-light", "desk-dark"])
 def test_axe_finds_nothing(shown: OpenedPage, size: tuple[int, int], theme: str) -> None:
     shown.dress(size, theme)
-    assert shown.axe(colours_only=theme == "dark") == []  # the tree is the same one
+    assert shown.axe(colours_only=theme == "dark") == []  # the theme changes only colours
 
 
 def test_everything_stands_out_from_its_ground(shown: OpenedPage) -> None:
-    """Texts 4.5:1 (3:1 where large), lines of drawings 3:1; axe leaves out what lies in SVG or outside the window."""
+    """Contrast of text 4.5:1 (large text 3:1), of lines in drawings 3:1. axe does not check SVG or what is outside the window."""
     for theme in ("light", "dark"):
         shown.dress(theme=theme)
         assert shown.probe("faint") == []
@@ -82,7 +82,7 @@ def test_lines_have_room(shown: OpenedPage) -> None:
 
 
 def test_every_target_can_be_hit_with_a_thumb(shown: OpenedPage) -> None:
-    """44 by 44 CSS pixels. A link within a sentence is let through: words of its block stand outside all links."""
+    """44 by 44 CSS pixels. A link within a sentence may be smaller: other words of its block are outside all links."""
     for size in (PHONE, DESK):
         shown.dress(size)
         assert shown.probe("small") == []
@@ -107,9 +107,9 @@ def test_nothing_is_animated_for_who_asked_for_stillness(shown: OpenedPage) -> N
 
 
 def test_the_keyboard_alone_gets_everywhere(view: tuple[Scene, str], shown: OpenedPage) -> None:
-    """Tab stops at every control once, in the order of the page, in sight, with an outline that can be seen.
+    """Tab stops once at every control, in the order of the page, in view, with a visible outline.
 
-    Walked in Chinese on a phone by day, in English on a desk by night.
+    Chinese pages are checked on a light phone, English pages on a dark desktop.
     """
     shown.dress(*((PHONE, "light") if view[1] == "zh-CN" else (DESK, "dark")))
     expected = shown.probe("stops")

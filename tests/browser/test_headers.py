@@ -1,4 +1,4 @@
-"""What every response says to the browser besides its content: on pages and files, on right answers and refusals alike."""
+"""The security headers of every response: pages and files, verdicts and refusals."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ FILES = ("/healthz", "/readyz", "/robots.txt", "/favicon.ico", "/static/icon.svg
 
 
 def _is_shut(headers: httpx.Headers) -> bool:
-    """Nothing is guessed, framed, told to the next site, or asked for without TLS."""
+    """Checks that nothing is sniffed, framed, sent as a referrer, or requested without TLS."""
     policy = headers.get("content-security-policy", "")
     return (
         headers.get("x-content-type-options") == "nosniff"
@@ -55,7 +55,7 @@ def test_a_verdict_is_never_kept(stage: Stage) -> None:
 
 
 def test_codes_stay_out_of_search_engines(stage: Stage) -> None:
-    """By the page's own word, and by robots.txt for whoever never opens it."""
+    """By the page's robots meta element and by robots.txt."""
     for scene in SCENES:
         front = scene.name == "landing"
         assert ('name="robots" content="noindex' in stage.get(scene.name).text) is not front, scene.name

@@ -1,4 +1,4 @@
-"""Whatever a registry holds, the page stays whole: every field of a product, its decision and its journey, in turn."""
+"""A hostile text in any field of the registry does not change the page: product, decision and journey."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def hostile(request: pytest.FixtureRequest, stage: Stage, browser: Browser) -> I
 
 @pytest.fixture(scope="module")
 def plain(stage: Stage, browser: Browser) -> Iterator[list[str]]:
-    """The bones of the same page with plain words in every field."""
+    """The element structure of the same page with plain text in every field."""
     with open_page(browser, stage.url("hostile-plain")) as opened:
         yield opened.probe("skeleton")
 
@@ -49,7 +49,7 @@ def test_nothing_in_it_runs_or_goes_elsewhere(hostile: OpenedPage) -> None:
 
 
 def test_no_text_is_turned_around(hostile: OpenedPage) -> None:
-    """Marks that reorder what stands around them are gone; joiners that make an emoji stay."""
+    """Marks that reorder text (bidi) are removed; joiners that make an emoji stay."""
     markup = hostile.page.evaluate("document.documentElement.outerHTML")
     assert not set(markup) & set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c\0")
     if "🧿" in markup:
@@ -69,7 +69,7 @@ def test_its_verdict_stands_first_all_the_same(hostile: OpenedPage) -> None:
 
 
 def test_a_hostile_address_changes_nothing(stage: Stage, browser: Browser) -> None:
-    """What is asked for comes back as nothing that lives: in the path, in the query, typed at /q."""
+    """Markup in the path, in the query or typed at /q comes back as text only."""
     base = stage.bases["open"]
     for path in ('/"><script>alert(1)</script>', "/?lang=<script>alert(1)</script>", '/q?code="><img src=x onerror=alert(1)>',
                  "/01/123?lang=en&size=%22onload%3Dalert(1)"):  # fmt: skip

@@ -1,4 +1,4 @@
-"""Phones that are never updated: what an Android WebView of 2016 cannot read must not carry meaning."""
+"""Phones without updates: the page does not depend on CSS or JavaScript that an Android WebView of 2016 cannot read."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ MEANS = re.compile(
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a sheet; declarations in their order."""
+    """One rule of a style sheet; declarations in their order."""
 
     selectors: tuple[str, ...]
     declarations: tuple[tuple[str, str], ...]
 
 
 def rules(sheet: str) -> list[Rule]:
-    """The rules of a sheet, those inside @media too. Knows as much of CSS as a sheet without strings that hold braces."""
+    """The rules of a style sheet, including those inside @media. The sheet must not have strings with braces."""
     plain = re.sub(r"/\*.*?\*/", "", sheet, flags=re.DOTALL)
     parsed = []
     for selectors, block in re.findall(r"([^{}]+)\{([^{}]*)\}", re.sub(r"@media[^{]*\{", "", plain)):
@@ -52,7 +52,7 @@ def rules(sheet: str) -> list[Rule]:
 
 
 def faults(sheet: str) -> list[str]:
-    """What an old WebView would miss: a new value or property without an old one before it, a selector that voids others."""
+    """What an old WebView does not read: a new value or property without an old one before it, a selector that voids a rule."""
     reports = [f"{rule}: unknown to old WebViews" for rule in NEW_RULES if rule in sheet]
     for rule in rules(sheet):
         declared: set[str] = set()
@@ -79,7 +79,7 @@ def _parses(script: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("script", sorted(STATIC.glob("*.js")), ids=lambda path: path.name)
 def test_scripts_are_written_in_the_language_of_2009(script: Path) -> None:
-    """ECMAScript 5: one arrow or one `?.` and the whole file is dropped."""
+    """ECMAScript 5: an old WebView drops a whole file with one arrow function or one `?.`."""
     done = _parses(script)
     assert done.returncode == 0, done.stderr
 

@@ -40,7 +40,7 @@ _RESTED: Final = "new Promise(resolve => setTimeout(resolve, 50))"
 
 @contextmanager
 def shown(browser: Browser, url: str, script: str = "", **options: Any) -> Iterator[Page]:
-    """A page, with a script run before its own. Whatever it complains of fails the test."""
+    """A page with an additional script that runs first. Any error of the page fails the test."""
     with window(browser, **options) as context:
         page = context.new_page()
         if script:
@@ -54,17 +54,17 @@ def shown(browser: Browser, url: str, script: str = "", **options: Any) -> Itera
 
 
 def button(page: Page, name: str) -> Any:
-    """One of the buttons."""
+    """The button of one tool."""
     return page.locator(f"[data-do={name}]")
 
 
 def message(page: Page) -> str:
-    """What the tools have said."""
+    """The message that the tools show."""
     return page.locator(".tools [data-part=said]").inner_text()
 
 
 def word(page: Page, name: str) -> str:
-    """The words under a name."""
+    """The text of the page's data with this name."""
     return page.locator(f".tools [data-word={name}]").text_content() or ""
 
 
@@ -121,7 +121,7 @@ def test_large_text_without_javascript(stage: Stage, browser: Browser) -> None:
 
 
 def spoken(page: Page) -> list[dict[str, str]]:
-    """Everything that is read, each utterance ended as a voice would end it."""
+    """All utterances in order; each one is ended as a speech engine would end it."""
     button(page, "say").click()
     utterances: list[dict[str, str]] = page.evaluate("""() => {
         for (let at = 0; at < spoken.length && at < 500; at += 1) spoken[at].onend();
@@ -250,7 +250,7 @@ def test_a_browser_that_cannot_share_copies(
         page.evaluate(_RESTED)
         assert page.evaluate("copied") == [url.partition("?")[0], "copy"][:tried]
         assert message(page) == word(page, "copied")
-        assert "扫码" in message(page)  # an item's link: whoever opens it scans
+        assert "扫码" in message(page)  # an item's link: opening it counts as a scan
         assert not page.locator("[data-part=link]").is_visible()
 
 
@@ -297,7 +297,7 @@ def test_another_address_than_the_official_one_is_warned_of(
 
 
 def lines(page: Page) -> set[str]:
-    """The lines of a page without their times of day: a minute may end between two views."""
+    """The lines of a page without times of day, because a minute may end between two views."""
     return {re.sub(r"\b\d\d:\d\d\b", "", line) for line in page.locator("main").inner_text().splitlines() if line}
 
 

@@ -1,4 +1,4 @@
-"""The page on paper, and as a PDF to be kept: all of it, on four sheets at most, black on white."""
+"""The printed page, on paper or as PDF: complete, on four sheets at most, black on white."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from tests.browser.stage import LANGUAGES, Stage
 
 SHEETS = 4
 RADICALS = 20
-"""Letters of the page that the font of the PDF may name as their radicals."""
+"""Characters of the page that the font of the PDF may map to radicals."""
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)
 def shown(request: pytest.FixtureRequest, stage: Stage, browser: Browser) -> Iterator[OpenedPage]:
-    """The fullest page: a recalled item of the richest product, on a desk whose owner likes the dark."""
+    """The page with the most content: a recalled item of the rich product, in the dark theme."""
     with open_page(browser, stage.url("recalled", request.param), language=request.param, theme="dark") as opened:
         yield opened
 
 
 @pytest.fixture(scope="module")
 def sheets(shown: OpenedPage) -> list[str]:
-    """The PDF's text, sheet by sheet, without blanks."""
+    """The text of each sheet of the PDF, without blanks."""
     shown.page.emulate_media(media="print")
     document = PdfReader(io.BytesIO(shown.page.pdf(format="A4")))
     return [_even(sheet.extract_text()) for sheet in document.pages]
 
 
 def _even(text: str) -> str:
-    """Without blanks, one dash for all, and without the radicals (U+2E80 to U+2FDF) that a font names for 龙, 页 or 用."""
+    """The text without blanks, with one kind of dash, and without the radicals (U+2E80 to U+2FDF) that a font uses for 龙, 页 or 用."""
     plain = re.sub(r"[\u2010-\u2015\u2212\u301c~]", "-", unicodedata.normalize("NFKC", text))
     return re.sub(r"[\s\u2e80-\u2fdf]", "", plain)
 
@@ -50,7 +50,7 @@ def test_the_verdict_is_on_the_first(shown: OpenedPage, sheets: list[str]) -> No
 
 
 def test_nothing_is_left_out(shown: OpenedPage, sheets: list[str]) -> None:
-    """Every text of the page but those of its links and buttons, which paper cannot press."""
+    """Every text of the page except those of links and buttons."""
     whole = "".join(sheets)
     shown.page.emulate_media(media="screen")
     texts = shown.probe("words")

@@ -1,4 +1,4 @@
-"""What is shipped as script: small, readable by old WebViews, without words, and without anything a page must not do."""
+"""The scripts: small, ECMAScript 5, without words, and without forbidden calls."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.browser.verifying import STATIC
 
 SCRIPTS = ("page.js", "verify.js")
 LARGEST = 7 * 1024
-"""Bytes of one script, as it is."""
+"""The largest size of one script in bytes, uncompressed."""
 _READ = """source => {
     const strings = [], names = [];
     acorn.parse(source, {ecmaVersion: 5, onToken: token => {
@@ -31,7 +31,7 @@ _NEVER = {
 
 @pytest.fixture(scope="module")
 def read(browser: Browser) -> dict[str, Any]:
-    """Strings and names of each script, parsed as ECMAScript 5: anything newer is an error."""
+    """Strings and names of each script, parsed as ECMAScript 5; newer syntax is an error."""
     with window(browser) as context:
         page = context.new_page()
         page.add_script_tag(path=needed(ACORN, "acorn"))
@@ -46,7 +46,7 @@ def test_a_script_is_small(read: dict[str, Any], name: str) -> None:
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_no_word_stands_in_a_script(read: dict[str, Any], name: str) -> None:
-    """Sentences have blanks between words, or Chinese characters; all of them belong to the language files."""
+    """A sentence has blanks or Chinese characters; sentences belong in the language files."""
     sentence = re.compile(r"[A-Za-z]{2,} +[A-Za-z]{2,}|[\u4e00-\u9fff]")
     assert [text for text in read[name]["strings"] if sentence.search(text)] == ["use strict"]
 

@@ -1,4 +1,4 @@
-"""A status is told by shape and word besides colour: to who cannot tell red from green, and to who hears the page."""
+"""A status has a shape and a word besides its colour, for readers who cannot tell red from green or hear the page."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from tests.browser.stage import LANGUAGES, SCENES, Stage
 
 TONES = {"good": "verified-first", "caution": "flagged", "bad": "revoked", "neutral": "unconfirmed"}
 ALIKE = 0.7
-"""Two shapes are told apart where less than this share of their ink coincides."""
+"""Two shapes differ enough if less than this share of their dark pixels coincides."""
 SHAPE = "section.verdict [role=img]"
 
 
 def _ink(picture: bytes) -> Image.Image:
-    """Where a shape has ink, whatever colours ink and ground are."""
+    """The pixels of a shape that differ from its background."""
     grey = Image.open(io.BytesIO(picture)).convert("L")
     ground = Image.new("L", grey.size, grey.getpixel((0, 0)))
     return ImageChops.difference(grey, ground).point(lambda value: 255 if value > 40 else 0).resize((64, 64))
@@ -68,7 +68,7 @@ def test_every_verdict_has_a_word_of_its_own_and_every_shape_a_name(
 
 @pytest.mark.parametrize("tone", TONES)
 def test_shape_word_and_advice_are_seen_without_scrolling(stage: Stage, browser: Browser, tone: str) -> None:
-    """On a phone of 640 pixels' height, in both languages: what it is, what it means, what to do."""
+    """On a phone 640 pixels high, in both languages: verdict, meaning and advice."""
     for language in LANGUAGES:
         with window(browser, language=language) as context:
             page = context.new_page()

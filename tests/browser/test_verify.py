@@ -1,4 +1,4 @@
-"""The seal verified in the browser: right where `keys.keyring` finds it right, and for every fault its own words."""
+"""The browser verifies the seal with the same result as `keys.keyring`, and shows another message for each fault."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def html(stage: Stage) -> str:
 
 @pytest.fixture(scope="module")
 def room(tmp_path_factory: pytest.TempPathFactory) -> KeyRoom:
-    """A root and one key."""
+    """A key room with a root and one key."""
     made = keyroom.key_room(tmp_path_factory.mktemp("room"))
     keyroom.create(made, NOW - timedelta(days=1))
     return made
@@ -44,7 +44,7 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> KeyRoom:
 
 @pytest.fixture(scope="module")
 def code(room: KeyRoom) -> Code:
-    """A lot under that key."""
+    """A lot code sealed with that key."""
     (key,) = keyroom.ring(room)
     return keyroom.seal(room, key.id, keyroom.LOT)
 
@@ -56,14 +56,14 @@ def site(html: str, room: KeyRoom) -> Site:
 
 
 def changed(room: KeyRoom, **changes: Any) -> bytes:
-    """The keyring with its one key changed, signed by the root."""
+    """The keyring with changes to its only key, signed by the root."""
     content = keyroom.ring(room).content
     record = msgspec.structs.replace(content.keys[0], **changes)
     return keyroom.signed_by_root(room, msgspec.structs.replace(content, serial=2, keys=[record]))
 
 
 def rewritten(document: bytes, change: Callable[[dict[str, Any]], None]) -> bytes:
-    """The document with something changed and nothing signed."""
+    """The document with changes and without a new signature."""
     members = json.loads(document)
     change(members)
     return json.dumps(members).encode()
@@ -74,7 +74,7 @@ def rewritten(document: bytes, change: Callable[[dict[str, Any]], None]) -> byte
 
 @pytest.fixture(scope="module")
 def bench(browser: Browser, html: str) -> Iterator[Page]:
-    """The page with the vectors' keyring, whose address can be changed."""
+    """The page with the keyring of the vectors; tests change its address."""
     site = Site(html, KEYS["root"].encode(), json.dumps(KEYS["keyring"]).encode())
     path = next(vector["canonical"] for vector in VALID if vector["proof"] == "sealed")
     with opened(browser, site, path) as page:
@@ -89,8 +89,8 @@ def test_every_sealed_vector_is_right_in_whatever_case(bench: Page) -> None:
 
 
 def test_no_other_vector_is_right(bench: Page) -> None:
-    """Wrong signatures, high s, spare bits, other keys, whatever no code looks like. An address bar drops blanks at its
-    end and line breaks, so those cannot stand in it.
+    """Wrong signatures, high s, spare bits, other keys, malformed codes. Vectors with line breaks or blanks at the end are
+    left out: an address bar drops these.
     """
     paths = [v["path"] for v in INVALID if v["path"].isprintable() and v["path"][:1] == "/" and v["path"][:2] != "//"]
     outcomes = {path: judged(bench, path).outcome for path in paths}
@@ -99,7 +99,7 @@ def test_no_other_vector_is_right(bench: Page) -> None:
 
 
 def test_a_lot_in_lower_case_is_not_the_lot_that_was_sealed(browser: Browser, site: Site, code: Code) -> None:
-    """Only seal and serial may be written so; the service refuses the rest before it shows a page."""
+    """Only seal and serial may be in lower case; the service refuses other codes before it shows a page."""
     assert code.seal is not None
     path = f"/{code.seal.text}{code.identity.path.lower()}"
     with opened(browser, site, path) as page:
@@ -132,7 +132,7 @@ def test_the_seal_of_another_code(browser: Browser, site: Site, code: Code) -> N
 
 
 def test_the_second_signature_that_every_message_has(browser: Browser, site: Site, code: Code) -> None:
-    """(r, n - s) fits as well; it is refused, so that a code has one text."""
+    """(r, n - s) is valid too; it is refused, so that a code has only one text."""
     assert code.seal is not None
     r, s = code.seal.signature[:32], int.from_bytes(code.seal.signature[32:], "big")
     twin = Code(code.identity, Seal(code.seal.key_id, r + (es256.N - s).to_bytes(32, "big")))
@@ -147,7 +147,7 @@ def test_a_page_that_speaks_of_another_code(browser: Browser, site: Site, code: 
 
 
 def test_a_keyring_of_another_root(browser: Browser, site: Site, code: Code, room: KeyRoom, tmp_path: Any) -> None:
-    """It even claims the right root's id."""
+    """The keyring claims the id of the right root."""
     stranger = keyroom.key_room(tmp_path)
     keyroom.create(stranger, NOW)
     site.keyring = keyroom.signed_by_root(stranger, keyroom.ring(room).content)
@@ -200,7 +200,7 @@ def test_a_key_under_an_id_that_is_not_its_own(browser: Browser, site: Site, cod
 
 
 def test_a_revoked_key_whatever_the_reason_says(browser: Browser, site: Site, code: Code, room: KeyRoom) -> None:
-    """Quotes, control and astral characters: the canonical form is the same in both languages."""
+    """Quotes, control and astral characters: Python and JavaScript write the same canonical form."""
     reason = '私钥\t"泄露"\\ \u0001\u007f\u2028 é 🔑 </script>'
     site.keyring = changed(room, state=KeyState.REVOKED, revoked_at=NOW, reason=reason)
     with opened(browser, site, code.path) as page:
@@ -208,7 +208,7 @@ def test_a_revoked_key_whatever_the_reason_says(browser: Browser, site: Site, co
 
 
 def test_a_key_revoked_by_decision_before_the_keyring_says_so(browser: Browser, site: Site, code: Code) -> None:
-    """The service heard of it first, and its page says so: the outcome must not contradict the verdict above it."""
+    """The page shows the revocation before the keyring has it: the outcome must not contradict the verdict."""
     site.html = site.html.replace(' id="verify"', ' id="verify" data-revoked')
     with opened(browser, site, code.path) as page:
         assert verified(page) == Outcome("revoked", STEPS)
@@ -275,7 +275,7 @@ def test_over_plain_http_the_browser_has_no_cryptography_and_the_page_says_so(
     [("verified-first", "right"), ("verified-product", "right"), ("recalled", "right"), ("key-revoked", "revoked")],
 )
 def test_what_the_service_serves_verifies(stage: Stage, browser: Browser, scene: str, outcome: str) -> None:
-    """With its own headers, so under its Content-Security-Policy, and without a word on the console."""
+    """With the service's headers, therefore under its Content-Security-Policy, and with an empty console."""
     with window(browser) as context:
         page = context.new_page()
         noises: list[str] = []

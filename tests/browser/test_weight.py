@@ -1,4 +1,4 @@
-"""What a page weighs on its way to a phone: the richest product there is, 12 indicators, all commitments, a journey."""
+"""The transferred size of the page of the rich product: 12 indicators, all commitments, a journey."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from tests.browser.stage import LANGUAGES, SCENES, Stage
 
 KIB = 1024
 FIRST, WHOLE = 14 * KIB, 50 * KIB
-"""One round trip of a fresh connection carries ten segments (RFC 6928): 14 600 bytes."""
+"""The first round trip of a new connection carries ten segments (RFC 6928): 14 600 bytes."""
 
 
 def _raw(url: str) -> tuple[bytes, httpx.Headers]:
-    """A response as it travels to a phone that takes gzip: its body still compressed."""
+    """A response for a client that accepts gzip, with its body still compressed."""
     with httpx.stream("GET", url, headers={"Accept-Encoding": "gzip"}) as answer:
         return b"".join(answer.iter_raw()), answer.headers
 
@@ -47,7 +47,7 @@ def test_rich_pages_travel_compressed(stage: Stage) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_whole_page_is_light(stage: Stage, browser: Browser, language: str) -> None:
-    """Everything the browser fetches, heads included, but the pictures of the product and of the brand."""
+    """Everything that the browser fetches, with headers, without the pictures of the product and of the brand."""
     with window(browser, PHONE, language=language) as context:
         page = context.new_page()
         answers: list[Response] = []

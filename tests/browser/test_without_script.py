@@ -1,4 +1,4 @@
-"""The page without JavaScript says everything; a script only adds what a script alone can do."""
+"""The page without JavaScript shows everything; a script only adds tools."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.browser.stage import LANGUAGES, SCENES, Scene, Stage
 
 
 def _lines(browser: Browser, url: str, document: bytes, language: str, *, script: bool) -> list[str]:
-    """What can be read of one and the same document. Left out: buttons of scripts, and what they report."""
+    """The visible lines of one document, without buttons of scripts and their messages."""
     with window(browser, language=language, java_script_enabled=script) as context:
         page = context.new_page()
         page.route(url, lambda route: route.fulfill(body=document, content_type="text/html; charset=utf-8"))
@@ -24,7 +24,7 @@ def _lines(browser: Browser, url: str, document: bytes, language: str, *, script
 
 
 VIEWS = [(scene, LANGUAGES[number % 2]) for number, scene in enumerate(SCENES)]
-"""Every scene in one language: what a script does depends on neither."""
+"""Every scene in one language only: scripts do not depend on the language."""
 
 
 @pytest.mark.parametrize(("scene", "language"), VIEWS, ids=lambda part: getattr(part, "name", part))
@@ -37,7 +37,7 @@ def test_it_says_the_same(stage: Stage, browser: Browser, scene: Scene, language
 
 
 def test_a_script_that_never_comes_takes_nothing_away(stage: Stage, browser: Browser) -> None:
-    """As in a shop's basement: no control is shown that would do nothing."""
+    """If the script does not load, no control is shown that would do nothing."""
     with window(browser) as context:
         page = context.new_page()
         page.route("**/*.js*", lambda route: route.abort())

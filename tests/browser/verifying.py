@@ -1,6 +1,6 @@
-"""A page behind a made-up https address, with a keyring of the test's choice: what `verify.js` makes of it.
+"""A page at a made-up https address with the test's keyring, to run `verify.js`.
 
-The page is the scan service's own; only the root key it pins is another, and the keyring that it fetches.
+The page comes from the scan service; only the pinned root key and the fetched keyring are the test's.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SHOW: Final = """([path, code]) => {
 
 @dataclass
 class Outcome:
-    """What the page said: the name of the outcome's words, and the steps it shows as taken."""
+    """What the page shows: the name of the outcome, and the steps that were taken."""
 
     outcome: str
     steps: list[str]
@@ -46,9 +46,9 @@ class Outcome:
 
 @dataclass
 class Site:
-    """What is served. A `keyring` of None does not answer; `missing` are paths that do not either.
+    """The site that is served. With a `keyring` of None its path does not answer, nor do the paths in `missing`.
 
-    `official` is the address the page says is the right one: its own where nothing is said.
+    `official` is the official address in the page; empty: the address of the site.
     """
 
     html: str
@@ -60,7 +60,7 @@ class Site:
     missing: set[str] = field(default_factory=set)
 
     def answer(self, route: Route) -> None:
-        """One request."""
+        """Answer one request."""
         path = urlsplit(route.request.url).path
         if path in self.missing or (path == KEYRING and self.keyring is None):
             route.abort()
@@ -82,7 +82,7 @@ def verified(page: Page) -> Outcome:
 
 
 def outcome(page: Page) -> Outcome:
-    """Wait for what the page says after "verify" was pressed."""
+    """Wait for the outcome after "verify" was pressed."""
     name = page.wait_for_function(_OUTCOME).json_value()
     steps = page.eval_on_selector_all(
         "#verify [data-step]", "all => all.filter(e => e.checkVisibility()).map(e => e.dataset.step)"
@@ -91,14 +91,14 @@ def outcome(page: Page) -> Outcome:
 
 
 def judged(page: Page, path: str) -> Outcome:
-    """The outcome for another address, on a page that believes it: the code shown is what stands behind the seal."""
+    """The outcome for another address; the code shown is the part behind the seal."""
     page.evaluate(_SHOW, [path, path[path.find("/01/") :].upper()])
     return outcome(page)
 
 
 @contextmanager
 def opened(browser: Browser, site: Site, path: str, **options: Any) -> Iterator[Page]:
-    """The page at a path of the site, as if the service had let the code there pass."""
+    """The page at a path of the site, as if the service had accepted the code."""
     with window(browser, **options) as context:
         context.route(f"{site.host}/**", site.answer)
         page = context.new_page()
