@@ -182,8 +182,8 @@ def stage(addresses: ServerAddresses, engine: Engine, redis: Redis, home: Path) 
     registry.remember(0, 2, "杭州|Hangzhou", 13)
     redis.delete(redis_keys.history_complete(13))  # so that the database is read
     with ExitStack() as stack:
-        house = RunningApps()
-        stack.callback(house.close)
+        apps = RunningApps()
+        stack.callback(apps.close)
         proxies = [stack.enter_context(proxy) for proxy in _lines(addresses, home)]
         services = {
             "open": partial(_app, addresses, registry),
@@ -191,7 +191,7 @@ def stage(addresses: ServerAddresses, engine: Engine, redis: Redis, home: Path) 
             "broken": partial(_broken, addresses, registry),
             "away": partial(_app, _by_way_of(addresses, home), registry),
         }
-        opened = {name: house.open(service) for name, service in services.items()}
+        opened = {name: apps.open(service) for name, service in services.items()}
         built = Stage(
             registry, {name: app for name, (app, _) in opened.items()}, {name: at for name, (_, at) in opened.items()}
         )

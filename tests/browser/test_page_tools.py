@@ -64,7 +64,7 @@ def message(page: Page) -> str:
 
 
 def word(page: Page, name: str) -> str:
-    """The text of the page's data with this name."""
+    """The tools' text with this name."""
     return page.locator(f".tools [data-word={name}]").text_content() or ""
 
 
