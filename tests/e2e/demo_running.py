@@ -1,4 +1,4 @@
-"""A demo of a test's own: the real command, in a directory and on ports of its own."""
+"""The real demo command, in a new directory and on free ports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE_SECONDS = 90
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """A running demo: its supervisor, what it printed, where things are, and a client of its API."""
+    """A running demo: its supervisor, its output, its addresses and a client of its API."""
 
     process: subprocess.Popen[str]
     printed: str
@@ -29,7 +29,7 @@ class Demo:
 
     @property
     def links(self) -> list[str]:
-        """The scan links it printed: product, lot, item, compact."""
+        """The printed scan links: product, lot, item, compact."""
         return re.findall(r"http://\S+/01/\S+", self.printed)
 
     @property
@@ -54,8 +54,10 @@ def command(home: Path, *options: str) -> list[str]:
 
 @contextmanager
 def demo(home: Path, port: int) -> Iterator[Demo]:
-    """A demo, ready; ended with SIGINT as by Ctrl-C."""
-    port += 400 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))  # no two workers want the same
+    """A demo that is ready; at the end it gets SIGINT as by Ctrl-C."""
+    port += 400 * int(
+        os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    )  # two pytest workers never use the same ports
     options = ("--port", str(port), "--api-port", str(port + 50))
     process = subprocess.Popen(
         command(home, *options), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
@@ -72,7 +74,7 @@ def demo(home: Path, port: int) -> Iterator[Demo]:
 
 
 def _printed(process: subprocess.Popen[str]) -> str:
-    """Everything up to the line that says how to stop."""
+    """The output up to the line that says how to stop."""
     lines: list[str] = []
     assert process.stdout is not None
     for line in process.stdout:

@@ -1,4 +1,4 @@
-"""An installation for tests that kill and replace its parts: registry, signer, workers, scan processes, people who scan."""
+"""An installation whose parts a test kills and replaces: registry, signer, workers, scan processes, visitors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from zpcode.wire.payload import Level
 
 @dataclass
 class Plant:
-    """A registered enterprise with a product, and everything that serves it; nothing runs yet but the servers."""
+    """A registered enterprise with a product, and the installation that serves it. At first only the servers run."""
 
     engine: Engine
     redis: Redis
@@ -66,11 +66,11 @@ class Plant:
 
     @property
     def exports(self) -> Path:
-        """Where the files are."""
+        """The folder of the code files."""
         return self.settings.export_dir
 
     def order(self, queue: jobs.IssueQueue | None, level: Level, quantity: int) -> int:
-        """Reserve a batch as an enterprise does, and ask for it to be issued, if there is whom to ask."""
+        """Reserve a batch as an enterprise does and, if a queue is given, queue it for issuing."""
         self.ordered += 1
         request = BatchRequest(level, gtin(1), quantity, lot="L-1" if level is Level.LOT else "")
         made = reserve.reserve(
@@ -82,11 +82,11 @@ class Plant:
         return made.number
 
     def batch(self, number: int) -> Batch:
-        """A batch as it stands."""
+        """A batch as it is in the database."""
         return reserve.get(self.engine, number, MAKER)
 
     def codes(self, quantity: int) -> list[str]:
-        """The paths of a new batch of item codes, issued here and now."""
+        """The paths of a new batch of item codes, issued by this process."""
         number = self.order(None, Level.ITEM, quantity)
         with self.house.client() as signer:
             issue.issue(self.engine, signer, number, directory=self.exports, clock=lambda: datetime.now(UTC))
@@ -99,7 +99,7 @@ class Plant:
         return [path_of(row.partition(",")[0]) for row in rows]
 
     def worker(self, name: str, *, chunk: int = code_file.CHUNK, metrics: str = "") -> ForkServerProcess:
-        """A worker, running; what it says is in NAME.log."""
+        """Start a worker; its output is in NAME.log."""
         settings = self.settings.model_copy(update={"metrics_address": metrics})
         return worker_process.started(settings, self.home / f"{name}.log", chunk=chunk)
 
@@ -110,7 +110,7 @@ class Plant:
         return waiting is None and self.redis.xlen(redis_keys.SCANS) == 0
 
     def same_as_in_one_go(self, number: int, directory: Path) -> bool:
-        """Whether a batch's file is, to the byte, what one run without any interruption writes into `directory`."""
+        """Whether a batch's file equals, byte for byte, the file that an uninterrupted run writes into `directory`."""
         made = self.batch(number)
         with self.house.client() as signer:
             file = code_file.produce(made, signer, directory)
@@ -118,7 +118,7 @@ class Plant:
         return file is not None and file.sha256 == made.sha256 and (directory / file_name(made)).read_bytes() == written
 
     def fsck(self) -> list[dict[str, Any]]:
-        """The checks of `zpcode fsck --deep` that do not hold: as a command, on the running installation."""
+        """The checks that do not hold, from the command `zpcode fsck --deep` on the running installation."""
         names = ("home", "database_url", "redis_url", "keyring", "root_public")
         environ = {f"ZPCODE_{name.upper()}": str(getattr(self.settings, name)) for name in names}
         command = [sys.executable, "-m", "zpcode", "fsck", "--deep", "--json"]
@@ -131,10 +131,10 @@ class Plant:
 
 @dataclass
 class People:
-    """Phones that scan codes at random through these services, each view by another visitor; no two share a code.
+    """Phones that scan codes at random through these services, every scan as another visitor. No two phones share a code.
 
-    `outcomes` has, for each path, the verdict and the number of scans of each answer, in order; None for an
-    answer that was none.
+    `outcomes` has, for each path, the verdict and the number of scans of each answer, in order; None for a
+    response without a verdict.
     """
 
     services: Sequence[ScanProcess]
@@ -153,17 +153,17 @@ class People:
         self.end()
 
     def end(self) -> None:
-        """Everybody puts the phone away."""
+        """Stop all phones."""
         self.stop.set()
         for thread in self.threads:
             thread.join()
 
     def views(self) -> dict[str, int]:
-        """How often each path was looked at."""
+        """The number of scans of each path."""
         return {path: len(outcome) for path, outcome in list(self.outcomes.items())}
 
     def verdicts(self, path: str) -> list[str]:
-        """What was told of a path, one after the other."""
+        """The verdicts of a path in order; empty for a response without one."""
         return ["" if outcome is None else outcome[0] for outcome in list(self.outcomes[path])]
 
     def _scan(self, place: int) -> None:

@@ -47,7 +47,7 @@ BATCHES = [_batch_on(shard) for shard in range(3)]
 
 @dataclass
 class Crowd:
-    """Visitors that scan all codes over and over. `green` holds, for each path, the ports that last said it is good."""
+    """Visitors who scan all codes again and again. `green` has, for each path, the ports whose last response was green."""
 
     ports: tuple[int, ...]
     paths: list[str]
@@ -60,7 +60,7 @@ class Crowd:
 
     @contextmanager
     def scanning(self) -> Iterator[None]:
-        """For as long as the block lasts."""
+        """Scan until the block ends."""
         threads = [
             threading.Thread(target=self._visit, args=(port, number))
             for port in self.ports
@@ -81,7 +81,7 @@ class Crowd:
         paths = self.paths[number * 7 :] + self.paths[: number * 7]
         while not self.stop.is_set():
             for path in paths:
-                settled = path in self.final  # everybody had been told that it is revoked before this was asked
+                settled = path in self.final  # every process had shown the revocation before this request
                 connection.request("GET", path, headers=headers)
                 answer = connection.getresponse()
                 body = answer.read()
@@ -96,11 +96,11 @@ class Crowd:
         connection.close()
 
     def all_say(self, path: str, verdict: str) -> bool:
-        """Whether every process said so when it was last asked."""
+        """Whether the last response of every process was like this."""
         return all(self.last.get((path, port)) == verdict for port in self.ports)
 
     def settle(self, *paths: str) -> None:
-        """Wait until every process has said that these are revoked; from now on none may say otherwise."""
+        """Wait until every process shows these as revoked; from now on no response may be green."""
         for path in paths:
             eventually(lambda path=path: self.all_say(path, "revoked"), seconds=60)  # type: ignore[misc]
         self.final.update(paths)
@@ -123,12 +123,12 @@ def _worker(addresses: ServerAddresses, cluster: EmbeddedCluster, home: Path, nu
 
 
 def _revoke(registry: Registry, number: int, index: int) -> str:
-    """A decision about one item, committed and shown as far as the cluster answers; its path."""
+    """Revoke one item in the database and, as far as the cluster answers, in Redis; returns its path."""
     cards = {
         card.item_key(number, index): make.standing(State.REVOKED),
         card.batch_key(number): make.batch(number, exceptions=True),
     }
-    with suppress(Unavailable):  # it stands in the database; the workers bring it on
+    with suppress(Unavailable):  # it is in the database; the workers project it
         registry.put(cards)
     return registry.item(index, number)
 
@@ -142,7 +142,7 @@ def _ready(port: int) -> dict[str, Any]:
 def test_a_primary_is_killed_while_people_scan(
     replicas: int, addresses: ServerAddresses, engine: Engine, tmp_path: Path
 ) -> None:
-    """No answer fails, nothing revoked becomes good again, every scan is stored or counted as lost."""
+    """No request fails, no revoked code turns green again, every scan is stored or counted as lost."""
     with ExitStack() as stack:
         cluster = stack.enter_context(EmbeddedCluster(tmp_path / "cluster", replicas=replicas, timeout_ms=1500))
         redis = stack.enter_context(closing(client.connect(cluster.addresses.redis)))
@@ -187,7 +187,7 @@ def test_a_primary_is_killed_while_people_scan(
 
 
 def _victims(cluster: EmbeddedCluster, replicas: int) -> list[int]:
-    """The node with the stream of scans; with replicas, then the one that holds the first batch, too."""
+    """The node with the stream of scans; with replicas also the node with the first batch."""
     first = cluster.holder(redis_keys.SCANS)
     second = next(
         cluster.holder(f"zp:{{b:{number}}}") for number in BATCHES if cluster.holder(f"zp:{{b:{number}}}") != first
@@ -206,7 +206,7 @@ def _caught_up(registry: Registry) -> bool:
 def _all_accounted_for(
     engine: Engine, redis: client.AnyRedis, ports: tuple[int, ...], crowd: Crowd, replicas: int
 ) -> None:
-    """Every view was sent or counted as dropped; everything sent is stored, but for what a dead primary took along."""
+    """Every scan was sent or counted as dropped; every sent scan is stored, except those that a dead primary lost."""
     eventually(lambda: all(_ready(port)["scans"]["waiting"] == 0 for port in ports))
     eventually(lambda: client.holder(redis, redis_keys.SCANS).xlen(redis_keys.SCANS) == 0, seconds=60)
     counts = [_ready(port)["scans"] for port in ports]
@@ -216,7 +216,7 @@ def _all_accounted_for(
         stored = connection.execute(text("SELECT count(*) FROM scan")).scalar_one()
         counted = connection.execute(text("SELECT coalesce(sum(scans), 0) FROM item_history")).scalar_one()
     assert counted <= stored <= sent + dropped
-    if replicas:  # without, a primary takes along whatever waited in its stream
+    if replicas:  # without a replica, a dead primary loses the scans in its stream
         assert sent - stored <= 2 * len(ports) * AT_ONCE, (
             "at most the last round trip of each process and killed primary"
         )

@@ -1,4 +1,4 @@
-"""The signer killed in the middle of a batch; a key rotated and a key revoked while people scan."""
+"""The signer is killed in the middle of a batch; keys are rotated and revoked during scans."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CHUNK = 1024
 
 @pytest.fixture
 def house(tmp_path_factory: pytest.TempPathFactory) -> KeyHouse:
-    """A key room; its signer is the test's to run."""
+    """A key room; the test starts its signer."""
     return setting.key_house(tmp_path_factory.mktemp("kh"))
 
 
@@ -47,7 +47,7 @@ def plant(engine: Engine, redis: Redis, addresses: ServerAddresses, house: KeyHo
 
 
 def _processes(house: KeyHouse) -> list[int]:
-    """The process ids of this key room's signer: the one we started, and those it has started."""
+    """The process ids of this key room's signer and its children."""
     pids = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and is_running(int(entry.name)):
@@ -63,7 +63,7 @@ def _processes(house: KeyHouse) -> list[int]:
 def test_a_signer_that_is_killed_keeps_a_batch_waiting_and_nothing_else(
     plant: Plant, house: KeyHouse, tmp_path: Path
 ) -> None:
-    """The batch says why it waits; with the next signer it goes on, and the file is what it would have been."""
+    """The batch shows why it waits; it goes on with the next signer, and the file is the same as without the interruption."""
     with house.signer(), jobs.IssueQueue(plant.addresses.database) as queue:
         number = plant.order(queue, Level.ITEM, 40 * CHUNK)
         compact = plant.order(None, Level.COMPACT, 100)
@@ -76,7 +76,7 @@ def test_a_signer_that_is_killed_keeps_a_batch_waiting_and_nothing_else(
     assert "签名服务" in problem.zh
     assert "signer" in problem.en
     assert 2 * CHUNK <= written < 40 * CHUNK
-    eventually(lambda: plant.batch(compact).state is BatchState.ISSUED)  # needs no signature, found by the sweep
+    eventually(lambda: plant.batch(compact).state is BatchState.ISSUED)  # needs no signature; the sweep queues it
     assert plant.batch(number).state is BatchState.RESERVED
     with house.signer():
         eventually(lambda: plant.batch(number).state is BatchState.ISSUED, seconds=60)
@@ -89,7 +89,7 @@ def _written(plant: Plant, number: int) -> int:
 
 
 def test_while_keys_are_rotated_and_revoked_no_valid_scan_fails(plant: Plant, house: KeyHouse, tmp_path: Path) -> None:
-    """The old key's codes stay good through the rotation and turn for good with its revocation; the others stay good."""
+    """Codes of the old key are valid after the rotation and invalid after its revocation; other codes are always valid."""
     with ExitStack() as stack:
         signer = stack.enter_context(house.signer())
         queue = stack.enter_context(jobs.IssueQueue(plant.addresses.database))
@@ -99,7 +99,7 @@ def test_while_keys_are_rotated_and_revoked_no_valid_scan_fails(plant: Plant, ho
         people = stack.enter_context(People(services, first))
         eventually(lambda: len(people.views()) == len(first))
         setting.rotate_key(house)
-        eventually(lambda: all(signer.active_key() != old for _ in range(20)))  # each process looks for itself
+        eventually(lambda: all(signer.active_key() != old for _ in range(20)))  # each process reads the keyring itself
         number = plant.order(queue, Level.ITEM, 20)
         eventually(lambda: plant.batch(number).state is BatchState.ISSUED)
         assert plant.batch(number).key_id != old

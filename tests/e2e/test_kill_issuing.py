@@ -1,4 +1,4 @@
-"""What a crash has left of a file, and keys that change half way: the finished file is the same to the byte.
+"""Files left by a crash, and keys that change half way: the finished file is the same, byte for byte.
 
 Workers that are killed outright are in `test_kill_worker`.
 """
@@ -45,7 +45,7 @@ def _registered(engine: Engine) -> None:
 
 
 def _finish(engine: Engine, house: KeyHouse, directory: Path, number: int) -> Batch:
-    """Issue to the end."""
+    """Issue the batch completely."""
     with house.client() as signer:
         return issue(engine, signer, number, directory=directory, clock=lambda: NOW)
 
@@ -73,7 +73,7 @@ def whole(engine: Engine, house: KeyHouse, tmp_path: Path) -> tuple[Batch, bytes
 def test_whatever_a_crash_has_left_is_found_and_written_anew(
     house: KeyHouse, tmp_path: Path, whole: tuple[Batch, bytes], damage: str
 ) -> None:
-    """Blocks that never reached the disk come back as zeros; a file may be short, long, or not ours at all."""
+    """Blocks that were not written read as zeros; the file may be too short, too long, or foreign."""
     batch, good = whole
     middle = len(good) // 2
     left = {
@@ -98,7 +98,7 @@ def test_whatever_a_crash_has_left_is_found_and_written_anew(
 def test_a_complete_file_that_was_never_noted_is_checked_and_noted(
     engine: Engine, house: KeyHouse, tmp_path: Path
 ) -> None:
-    """Killed between the renaming and the commit: no code is signed again, and the hash is that of the file."""
+    """Killed between the renaming and the commit: no code is signed again, and the hash is the file's hash."""
     number = setting.reserved(engine, quantity=code_file.CHUNK + 1)
     with house.client() as signer:
         batch = reserve.get(engine, number, MAKER)
@@ -113,7 +113,7 @@ def test_a_complete_file_that_was_never_noted_is_checked_and_noted(
 
 
 def test_a_signer_that_dies_half_way_costs_nothing(engine: Engine, tmp_path: Path) -> None:
-    """What is written stays, the batch says why it waits, and goes on with the next signer."""
+    """Written codes stay, the batch shows why it waits and goes on with the next signer."""
     house = setting.key_house(tmp_path / "own")
     number = setting.reserved(engine, quantity=12 * code_file.CHUNK)
     with house.signer() as signer:
@@ -150,7 +150,7 @@ def _running_signer(house: KeyHouse) -> Iterator[int]:
 
 
 def test_a_rotation_half_way_loses_no_batch(engine: Engine, tmp_path: Path) -> None:
-    """The batch goes on with the key it began with; the next batch begins with the new one."""
+    """The batch goes on with its first key; the next batch has the new key."""
     house = setting.key_house(tmp_path / "own")
     with house.signer() as signer:
         began = signer.active_key()
@@ -168,7 +168,7 @@ def test_a_rotation_half_way_loses_no_batch(engine: Engine, tmp_path: Path) -> N
 
 
 def test_a_key_revoked_half_way_leaves_no_code_of_it_in_the_file(engine: Engine, tmp_path: Path) -> None:
-    """No code has left the house, so all of them are signed anew under the key that is active now."""
+    """No code was delivered, so all are signed again with the key that is active now."""
     house = setting.key_house(tmp_path / "own")
     with house.signer() as signer:
         began = signer.active_key()
@@ -179,12 +179,12 @@ def test_a_key_revoked_half_way_leaves_no_code_of_it_in_the_file(engine: Engine,
                 setting.rotate_key(house)
                 setting.revoke_key(house, began)
                 while any(signer.active_key() == began for _ in range(20)):
-                    time.sleep(0.02)  # each process of the signer looks for itself
+                    time.sleep(0.02)  # each process of the signer reads the keyring itself
 
         def tried() -> Batch | None:
             try:
                 return issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=revoke)
-            except SignerError:  # a chunk that is signed ahead met the revocation; a worker tries again
+            except SignerError:  # a chunk was being signed during the revocation; a worker tries again
                 return None
 
         batch = eventually(tried)
@@ -196,7 +196,7 @@ def test_a_key_revoked_half_way_leaves_no_code_of_it_in_the_file(engine: Engine,
 
 
 def test_without_any_key_that_may_sign_the_batch_waits(engine: Engine, tmp_path: Path) -> None:
-    """The signer's own words are left with the batch."""
+    """The batch shows the signer's message."""
     house = setting.key_house(tmp_path / "own")
     with house.signer() as signer:
         number = setting.reserved(engine)
@@ -208,7 +208,7 @@ def test_without_any_key_that_may_sign_the_batch_waits(engine: Engine, tmp_path:
 
 
 def _wait_until_no_key_is_active(house: KeyHouse) -> None:
-    """The signer looks at its keyring a few times a second."""
+    """Wait until each process of the signer has read the keyring."""
     with house.client() as signer, suppress(SignerError):
         for _ in range(200):
             signer.active_key()

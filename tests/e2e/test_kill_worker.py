@@ -1,4 +1,4 @@
-"""Workers killed two hundred times while codes are issued and scanned: nothing twice, nothing missing, all counted once."""
+"""Workers are killed two hundred times while codes are issued and scanned: every code exists once, every scan counts once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.proof
 
 KILLS = 200
 CHUNK = 128
-# What is ordered in turn, so that workers are killed in all parts of the work: many small files, some of many chunks.
+# Orders in turn, so that workers are killed in all steps of their work: many small files, some of many chunks.
 ORDERS = (
     (Level.ITEM, 200), (Level.COMPACT, 400), (Level.PRODUCT, 10), (Level.ITEM, 40), (Level.LOT, 10), (Level.COMPACT, 90),
     (Level.ITEM, 9 * CHUNK + 77), (Level.COMPACT, 20 * CHUNK + 7),
@@ -51,13 +51,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
 
 @pytest.fixture
 def plant(engine: Engine, redis: Redis, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path) -> Plant:
-    """An installation with nothing running but the signer."""
+    """An installation in which only the signer runs."""
     return Plant(engine, redis, addresses, house, tmp_path)
 
 
 @pytest.mark.timeout(600)
 def test_two_hundred_kills_leave_no_trace(plant: Plant, tmp_path: Path) -> None:
-    """SIGKILL at random moments to one of two workers, orders and scans coming in all the while; then fsck --deep."""
+    """SIGKILL at random moments to one of two workers during orders and scans; then fsck --deep."""
     chance, paths = random.Random(20261121), plant.codes(200)
     large: list[int] = []
     with (
@@ -86,7 +86,7 @@ def test_two_hundred_kills_leave_no_trace(plant: Plant, tmp_path: Path) -> None:
 
 
 def _check_scans(plant: Plant, people: People, paths: list[str]) -> None:
-    """Each view is told as the next of its code, and is in the database, and in its item's history, exactly once."""
+    """Each scan has the next number of its code, and is once in the database and once in the item's history."""
     for outcomes in people.outcomes.values():
         assert outcomes == [("verified", number) for number in range(1, len(outcomes) + 1)]
     views = people.views()
@@ -97,7 +97,7 @@ def _check_scans(plant: Plant, people: People, paths: list[str]) -> None:
 
 
 def _metric(port: int, name: str) -> float:
-    """What a worker tells of itself."""
+    """One metric of a worker."""
     page = httpx.get(f"http://127.0.0.1:{port}/metrics").text
     return float(re.findall(rf"^{re.escape(name)} (\S+)$", page, re.MULTILINE)[0])
 
@@ -109,7 +109,7 @@ def _free_port() -> int:
 
 
 def test_two_workers_and_two_scan_processes_share_the_work(plant: Plant, tmp_path: Path) -> None:
-    """Both issue, both drain, and no entry of the stream is done with by both."""
+    """Both workers issue, both drain, and no entry of the stream is handled by both."""
     paths = plant.codes(40)
     ports = [_free_port() for _ in range(2)]
     settings = environment(plant.addresses, plant.house.room)

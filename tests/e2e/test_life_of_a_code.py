@@ -31,7 +31,7 @@ def running(home: Path) -> Iterator[Demo]:
 
 @pytest.fixture(scope="module")
 def home() -> Iterator[Path]:
-    """A folder PostgreSQL's own user may enter; pytest's are closed to it whenever another pytest starts."""
+    """A folder that PostgreSQL's user can enter. pytest's folders cannot be used: another pytest process closes them."""
     with tempfile.TemporaryDirectory(prefix="zpcode-life-") as folder:
         path = Path(folder)
         path.chmod(0o711)
@@ -120,7 +120,7 @@ def _issued(api: httpx.Client, number: int, headers: dict[str, str]) -> dict[str
 
 
 def test_another_enterprise_sees_nothing_of_it(running: Demo) -> None:
-    """A batch of one enterprise is not found by another, in the words of one that does not exist."""
+    """Another enterprise gets the same 404 as for a batch that does not exist."""
     api, operator = running.api, running.tokens["operator"]
     others = list(api.get("/v1/batches", headers=operator).json()["items"])
     mine = running.tokens["enterprise"]
@@ -132,7 +132,7 @@ def test_another_enterprise_sees_nothing_of_it(running: Demo) -> None:
 
 
 def test_the_audit_log_holds_after_all_that(running: Demo) -> None:
-    """The command an auditor would use, on the servers of the demo."""
+    """The auditor's command, on the servers of the demo."""
     done = subprocess.run(
         [sys.executable, "-m", "zpcode", "audit", "verify"],
         env=os.environ | {"ZPCODE_HOME": str(running.home)},
@@ -142,7 +142,9 @@ def test_the_audit_log_holds_after_all_that(running: Demo) -> None:
 
 
 def test_revoking_the_signing_key_turns_every_code_under_it(running: Demo) -> None:
-    """By the ceremony alone, with no restart; the compact code, which has no seal, stays. Comes late: it ends the key."""
+    """By the ceremony alone, without a restart. The compact code has no seal and stays valid. Late in this module: it ends
+    the only key.
+    """
     environment = os.environ | {
         "ZPCODE_HOME": str(running.home),
         "ZPCODE_KEY_PASSPHRASE_FILE": str(running.home / "secrets" / "signing-key.passphrase"),
@@ -165,14 +167,14 @@ def test_revoking_the_signing_key_turns_every_code_under_it(running: Demo) -> No
 
 
 def test_a_second_demo_on_the_same_directory_says_so(running: Demo) -> None:
-    """It does not start over the first one, and names what to do."""
+    """It does not start, and says what to do."""
     done = subprocess.run(command(running.home), check=False, capture_output=True, text=True)
     assert done.returncode == 1
     assert "Ctrl-C" in done.stderr
 
 
 def test_ctrl_c_leaves_no_process_and_the_next_start_shows_the_same_codes(home: Path) -> None:
-    """State is kept, a taken port is moved from, and nobody is left behind either time."""
+    """State is kept, another port is used if one is taken, and no process is left either time."""
     place = home / "second"
     place.mkdir(mode=0o711)
     with demo(place, 20301) as first:

@@ -1,6 +1,6 @@
-"""Load tests as people run them, each a process of its own: what passes, what fails, and what is refused.
+"""Load tests as commands: which runs pass, which fail, and which are refused.
 
-The times are those of tests: a few seconds, a few scans a second. What a machine can bear is measured elsewhere.
+A run has a few seconds and a few scans a second. The capacity of a machine is not measured here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SECTION = '<section class="verdict {}" aria-labelledby="verdict">'
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[system.System]:
-    """A small system, seeded as the large ones are; not in pytest's own folder, as `tests/conftest.py` says."""
+    """A small system, seeded as the large ones are; not in pytest's folder, as `tests/conftest.py` explains."""
     port = 20191 + 400 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     with tempfile.TemporaryDirectory(prefix="zpcode-load-", ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o711)
@@ -55,7 +55,7 @@ def of(target: system.System) -> tuple[object, ...]:
 
 
 def test_a_recall_is_seen_by_everybody_and_the_run_passes(running: system.System, tmp_path: Path) -> None:
-    # How many get an answer in time is a matter of the machine, so nothing is asked of that here.
+    # The share of responses in time depends on the machine: no bound here.
     limits = "[recall]\nscans_min = 1\ndecisions_min = 1\nwithdrawn_scans_min = 1\ndropped_scans_max = 1e6\n"
     status, result, errors = load("晚间新闻召回", tmp_path / "out", limits, "--seconds", 5, *of(running))
     assert status == 0, errors
@@ -94,7 +94,7 @@ prepare(Shape.profile)
 
 
 def test_a_preview_of_a_compressed_page_is_right(running: system.System, tmp_path: Path, root: Path) -> None:
-    """The answer to HEAD says gzip and has no body."""
+    """The response to HEAD says gzip and has no body."""
     (tmp_path / "previews.py").write_text(PREVIEWS, "utf-8")
     (tmp_path / "thresholds.toml").write_text("[ordinary]\nscans_min = 1\nfailure_share_max = 0\n", "utf-8")
     options = ("--headless", "--host", running.scan, "--api", running.api, "--sample", running.sample, "--seconds", 3,
@@ -110,7 +110,7 @@ WATCHED = f"/{'A' * 107}/01/09506100000007/21/000000000000"
 
 
 class Liar(BaseHTTPRequestHandler):
-    """A service that shows a recall on one code, says good of some others of the batch, and nothing certain of the rest."""
+    """A service that shows a recall on one code, shows some others of the batch in green, and cannot confirm the rest."""
 
     protocol_version = "HTTP/1.1"
     recalled = threading.Event()
@@ -152,10 +152,10 @@ def liar() -> Iterator[str]:
 
 
 def test_a_withdrawn_code_shown_good_fails_the_run_whatever_the_thresholds(tmp_path: Path, root: Path) -> None:
-    """The scan service of this test forgets a recall: a run on three processes has to notice.
+    """The scan service of this test forgets a recall: a run with three processes must notice.
 
-    Each worker's consumers have codes of their own, and only one of the two makes the recall: that both know of it
-    shows that the word went round.
+    Each worker's consumers scan other codes, and only one of the two makes the recall: if both know it, the processes
+    share it.
     """
     for first in "12":
         folder = tmp_path / first

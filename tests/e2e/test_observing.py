@@ -1,4 +1,4 @@
-"""The real processes, watched: what a worker says while its database stands still, and what no log ever says."""
+"""Logs and metrics of the real processes: a worker whose database stands still, and data that no log may have."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Running:
     log: Path
 
     def page(self, path: str) -> httpx.Response:
-        """What it says at the port of its metrics."""
+        """One page at the port of its metrics."""
         return httpx.get(f"http://127.0.0.1:{self.metrics}{path}", timeout=10)
 
     def exposed(self) -> Exposed:
@@ -65,7 +65,7 @@ def _free() -> int:
 
 @contextmanager
 def _running(name: str, command: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[Running]:
-    """A process and its metrics; ended politely at the end."""
+    """A process and its metrics; ended with SIGTERM at the end."""
     port, metrics, log = _free(), _free(), folder / f"{name}.log"
     if "uvicorn" in command:
         command = [*command, "--port", str(port)]
@@ -123,7 +123,7 @@ WORKER = [sys.executable, "-m", "zpcode", "worker"]
 def test_a_worker_says_within_bounds_that_its_database_stands_still(
     environment: dict[str, str], servers: Servers, tmp_path: Path
 ) -> None:
-    """Not ready, but alive: starting it anew would mend nothing. Its metrics answer all the while."""
+    """Not ready, but alive, because a restart would not help. Its metrics answer all the time."""
     with _running("worker", WORKER, environment, tmp_path) as worker:
         eventually(lambda: worker.page("/readyz").status_code == 200)
         eventually(lambda: sum(worker.exposed().value("zpcode_part_up", part=part) for part in ("database", "redis", "signer")) == 3)  # fmt: skip
@@ -149,7 +149,7 @@ def test_no_log_and_no_metric_tells_who_scanned_what(
     signer: RunningSigner,
     tmp_path: Path,
 ) -> None:
-    """Real processes, scanned, asked, insulted and cut off; then every line and every metric is searched."""
+    """Real processes get scans, API requests, malformed requests and outages; then every line and every metric is searched."""
     now = datetime.now(UTC)
     authority = Registry(engine, redis, signer.room, signer.key_id)
     authority.everything()
@@ -178,7 +178,7 @@ def test_no_log_and_no_metric_tells_who_scanned_what(
 
 
 def _scan(scan: Running, authority: Registry, redis: Redis) -> None:
-    """As a phone behind a proxy does, until the scan is in the stream or drained."""
+    """Scan as a phone behind a proxy, until the scan is in the stream or drained."""
     headers = {"User-Agent": f"{make.IPHONE} {AGENT}", "X-Forwarded-For": ADDRESS, "Accept-Language": "zh-CN,telltale;q=0.1"}  # fmt: skip
     with httpx.Client(base_url=f"http://127.0.0.1:{scan.port}", headers=headers) as http:
         eventually(lambda: http.get("/readyz").status_code == 200)
@@ -191,14 +191,14 @@ def _scan(scan: Running, authority: Registry, redis: Redis) -> None:
 
 
 def _scan_through(scan: Running, authority: Registry) -> None:
-    """While Redis stands still: answered from the database, and not a line for each."""
+    """Scan while Redis stands still: the database answers, and the log has no line for each scan."""
     with httpx.Client(base_url=f"http://127.0.0.1:{scan.port}", headers={"User-Agent": AGENT, "X-Forwarded-For": ADDRESS}) as http:  # fmt: skip
         for index in range(100):
             assert http.get(authority.item(index % 40)).status_code == 200
 
 
 def _ask(api: Running, token: str) -> None:
-    """An order, a wrong key, a body that is none, an address that is none."""
+    """Send an order, a wrong key, an invalid body, an unknown path."""
     headers = as_(token) | {"User-Agent": AGENT, "X-Forwarded-For": ADDRESS}
     with httpx.Client(base_url=f"http://127.0.0.1:{api.port}", headers=headers, timeout=30) as http:
         eventually(lambda: http.get("/readyz").status_code == 200)
@@ -210,7 +210,7 @@ def _ask(api: Running, token: str) -> None:
 
 
 def _insult(port: int) -> None:
-    """What is no HTTP, and a request that breaks off: uvicorn's own lines."""
+    """Send invalid HTTP and an incomplete request, about which uvicorn writes log lines."""
     for sent in (b"TELLTALE-NOISE \x00\xff\r\n\r\n", b"GET /telltale-cut HTTP/1.1\r\nX-Telltale: "):
         for _ in range(MAX_REPEATS * 4):
             with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
@@ -239,5 +239,5 @@ def _telling(texts: Mapping[str, str], secrets: list[str]) -> list[tuple[str, st
 
 
 def _lines(log: Path) -> list[dict[str, Any]]:
-    """Every line of a log: all of them are JSON."""
+    """Every line of a log, parsed as JSON."""
     return [json.loads(line) for line in log.read_text("utf-8").splitlines()]

@@ -1,4 +1,4 @@
-"""The worker as a process: it issues what is reserved, projects, drains, and may be stopped or killed anywhere."""
+"""The worker as a process: it issues reserved batches, projects and drains, and can be stopped or killed at any moment."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _registered(engine: Engine) -> None:
 
 @contextmanager
 def _running(addresses: ServerAddresses, house: KeyHouse, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A worker process; ended at the end of the block if it has not been before."""
+    """A worker process; ended at the end of the block if it still runs."""
     environment = os.environ | {
         "ZPCODE_DATABASE_URL": addresses.database,
         "ZPCODE_REDIS_URL": addresses.redis,
@@ -65,7 +65,7 @@ def _running(addresses: ServerAddresses, house: KeyHouse, directory: Path) -> It
 
 
 def _until(condition: Callable[[], Any], process: subprocess.Popen[bytes]) -> None:
-    """Wait for something the worker does; the test's own time limit is the end of patience."""
+    """Wait for something that the worker does; the test's time limit ends the wait."""
     while not condition():
         assert process.poll() is None, "the worker ended"
         time.sleep(0.05)
@@ -78,7 +78,7 @@ def _issued(engine: Engine, number: int) -> bool:
 def test_a_batch_that_nobody_asked_for_is_found_issued_and_shown(
     engine: Engine, redis: Redis, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
-    """Its process died between reservation and job: the sweep finds it, and Redis has its card as the table has it."""
+    """The process died between reservation and job: the sweep finds the batch, and Redis has the same card as the table."""
     number = setting.reserved(engine)
     with _running(addresses, house, tmp_path) as process:
         _until(lambda: _issued(engine, number), process)
@@ -119,7 +119,7 @@ def test_scans_and_cards_are_moved_while_it_runs(
 def test_a_batch_is_finished_by_the_next_worker(
     engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path, how: signal.Signals
 ) -> None:
-    """Told to stop it ends after its chunk; killed it leaves what it has; the file is whole in the end."""
+    """After SIGTERM a worker ends after its chunk, after SIGKILL at once; the next worker completes the file."""
     number = setting.reserved(engine, quantity=30 * code_file.CHUNK)
     waiting = reserve.get(engine, number, MAKER)
     with _running(addresses, house, tmp_path) as process:
@@ -138,7 +138,7 @@ def _begun(engine: Engine, number: int, directory: Path) -> int:
 
 
 def test_a_batch_is_queued_once_however_often_it_is_asked_for(engine: Engine, addresses: ServerAddresses) -> None:
-    """The queueing lock is the batch's number."""
+    """The queueing lock has the number of the batch."""
     number = setting.reserved(engine)
     with jobs.IssueQueue(addresses.database) as queue:
         assert [queue.defer_issue(number) for _ in range(3)] == [True, True, True]
@@ -150,7 +150,7 @@ def test_a_batch_is_queued_once_however_often_it_is_asked_for(engine: Engine, ad
 
 
 def test_a_queue_that_cannot_be_reached_is_no_error() -> None:
-    """The batch is reserved; the sweep will find it."""
+    """The batch is reserved; the sweep queues it later."""
     with jobs.IssueQueue("postgresql://nobody@127.0.0.1:1/none") as queue:
         assert not queue.defer_issue(1)
 
@@ -170,7 +170,7 @@ def _worker(engine: Engine, addresses: ServerAddresses, house: KeyHouse, directo
 def test_the_sweep_leaves_alone_what_is_being_issued(
     engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
-    """By whatever process, a command line among them."""
+    """Whichever process issues it, also a command line."""
     mine, busy = setting.reserved(engine, "a"), setting.reserved(engine, "b")
     worker = _worker(engine, addresses, house, tmp_path)
     with store.issuing(engine, busy) as ours:
@@ -185,7 +185,7 @@ def test_the_sweep_leaves_alone_what_is_being_issued(
 def test_what_cannot_be_issued_now_is_no_failure(
     engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
-    """No signer, a batch that someone else issues: the job ends, the batch waits."""
+    """Without a signer, or if another process issues the batch, the job ends and the batch waits."""
     number = setting.reserved(engine)
     worker = _worker(engine, addresses, setting.KeyHouse(house.room, tmp_path / "nobody"), tmp_path)
     worker.issue_once(number)
@@ -199,7 +199,7 @@ def test_what_cannot_be_issued_now_is_no_failure(
 def test_trouble_in_one_step_does_not_end_it(
     engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
-    """Neither an outage nor a defect: the step is taken again."""
+    """After an outage and after an unexpected error the step runs again."""
     worker = _worker(engine, addresses, house, tmp_path)
     outcomes = iter([Unavailable(Text("停", "away")), Unavailable(Text("停", "away")), None])
     taken: list[object] = []

@@ -1,7 +1,7 @@
-"""Workers as processes that start within a moment: the real worker, forked off a process that has imported it already.
+"""Workers that start quickly: the real worker, forked from a process that has already imported it.
 
-Starting an interpreter and importing takes most of a second, and a test that kills two hundred workers would spend
-its time with that. What is killed is the whole worker all the same.
+Starting an interpreter and importing takes most of a second: too long for a test that kills two hundred workers.
+The killed process is still a complete worker.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _NURSERY.set_forkserver_preload(["tests.e2e.worker_process"])
 
 
 def started(settings: AuthoritySettings, log: Path, *, chunk: int = code_file.CHUNK) -> ForkServerProcess:
-    """A worker with these settings, running. It writes `chunk` codes at a time; what it says goes to the end of `log`."""
+    """Start a worker with these settings. It writes `chunk` codes at a time and appends its output to `log`."""
     process = _NURSERY.Process(target=_run, args=(settings, log, chunk), daemon=True)
     process.start()
     return process
 
 
 def ended(process: ForkServerProcess, how: signal.Signals) -> int | None:
-    """End it in this way and return its exit status; it must have run until now."""
+    """Send this signal and return the exit status; the worker must still be running."""
     assert process.exitcode is None, "the worker had ended by itself"
     assert process.pid is not None
     os.kill(process.pid, how)
