@@ -59,15 +59,15 @@ class RequestBounds(HttpToolsProtocol):
         self._measured: object = None
         self._size = 0
         self._refused = False
-        self._arrival: TimerHandle | None = None
-        self._taking: TimerHandle | None = None
+        self._arrival_timer: TimerHandle | None = None
+        self._reading_timer: TimerHandle | None = None
 
     # Requests ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """A client connected: start the timer for its first request."""
         super().connection_made(transport)
-        self._arrival = self.loop.call_later(ARRIVE_SECONDS, self._late)
+        self._arrival_timer = self.loop.call_later(ARRIVE_SECONDS, self._arrival_ended)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests, parsed in pieces so that no request grows beyond its bound."""
@@ -79,9 +79,9 @@ class RequestBounds(HttpToolsProtocol):
         super().data_received(data)
         if self._whole is not self.scope:
             self._check_arrival(len(data))
-        elif self._arrival is not None:
-            self._arrival.cancel()
-            self._arrival = None
+        elif self._arrival_timer is not None:
+            self._arrival_timer.cancel()
+            self._arrival_timer = None
 
     def _check_arrival(self, more: int) -> None:
         """Check the size of a request that is not whole yet, of which at most `more` bytes have just come, and time the rest."""
@@ -90,8 +90,8 @@ class RequestBounds(HttpToolsProtocol):
         self._size += more
         if self._size > REQUEST_BYTES:
             self._refuse(413 if self._has_head() else 431)
-        elif self._arrival is None:
-            self._arrival = self.loop.call_later(ARRIVE_SECONDS, self._late)
+        elif self._arrival_timer is None:
+            self._arrival_timer = self.loop.call_later(ARRIVE_SECONDS, self._arrival_ended)
 
     def _has_head(self) -> bool:
         return self.cycle is not None and self.cycle.scope is self.scope
@@ -101,11 +101,11 @@ class RequestBounds(HttpToolsProtocol):
         self._whole = self.scope
         super().on_message_complete()
         cycle = self.cycle
-        if cycle is not None and not cycle.keep_alive and self._taking is None:
-            self._taking = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+        if cycle is not None and not cycle.keep_alive and self._reading_timer is None:
+            self._reading_timer = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
 
-    def _late(self) -> None:
-        self._arrival = None
+    def _arrival_ended(self) -> None:
+        self._arrival_timer = None
         if self._size:
             self._refuse(408)
         else:  # a browser's spare connection: it would read a refusal as the response to its next request
@@ -116,15 +116,15 @@ class RequestBounds(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The client reads more slowly than the response is written: start the timer."""
         super().pause_writing()
-        if self._taking is None:
-            self._taking = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+        if self._reading_timer is None:
+            self._reading_timer = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client has caught up: stop the timer."""
         super().resume_writing()
-        if self._taking is not None and self.cycle.keep_alive and not self.transport.is_closing():
-            self._taking.cancel()
-            self._taking = None
+        if self._reading_timer is not None and self.cycle.keep_alive and not self.transport.is_closing():
+            self._reading_timer.cancel()
+            self._reading_timer = None
 
     def timeout_keep_alive_handler(self) -> None:
         """No further request came on a connection that was kept open."""
@@ -137,10 +137,10 @@ class RequestBounds(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: stop its timers."""
-        for timer in (self._arrival, self._taking):
+        for timer in (self._arrival_timer, self._reading_timer):
             if timer is not None:
                 timer.cancel()
-        self._arrival = self._taking = None
+        self._arrival_timer = self._reading_timer = None
         super().connection_lost(exc)
 
     def _refuse(self, status: int) -> None:
@@ -164,5 +164,5 @@ class RequestBounds(HttpToolsProtocol):
     def _hang_up(self) -> None:
         """Close the connection, after at most `TAKE_SECONDS` for the client to read the rest."""
         self.transport.close()
-        if self._taking is None:
-            self._taking = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+        if self._reading_timer is None:
+            self._reading_timer = self.loop.call_later(TAKE_SECONDS, self.transport.abort)

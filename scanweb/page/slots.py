@@ -47,7 +47,7 @@ class SlottedPage:
         self._order = [SLOTS.index(slot) for slot in _SLOT.findall(rendered)]
         self._between = [text.encode() for text in _SLOT.split(rendered)]
         self._pieces = [piece for text in self._between for piece in (text, b"")][:-1]
-        self._values = _chosen(self._order)
+        self._values = _picker(self._order)
 
     def plain(self, values: tuple[bytes, ...]) -> list[bytes]:
         """The text in pieces, each slot filled with its value."""
@@ -60,8 +60,8 @@ class SlottedPage:
         compressed, length, crc, runs = self._compressed
         filled = compressed.copy()
         place = 1
-        for form, chosen, size, own, tables in runs:
-            value = form % chosen(values)
+        for form, pick, size, own, tables in runs:
+            value = form % pick(values)
             count = len(value)
             filled[place] = _STORED.pack(0, count, count ^ 0xFFFF) + value
             crc = zlib.crc32(value, crc)
@@ -91,7 +91,7 @@ class SlottedPage:
             if len(text) < MIN_COMPRESSED and place < last:
                 form += text.replace(b"%", b"%%")
                 continue
-            runs.append((form, _chosen(slots), len(text), zlib.crc32(text), _appending(len(text))))
+            runs.append((form, _picker(slots), len(text), zlib.crc32(text), _extension_tables(len(text))))
             pieces.append(text)
             form, slots = b"", []
         blocks = [_block(text, last=place == len(pieces) - 1) for place, text in enumerate(pieces)]
@@ -99,7 +99,7 @@ class SlottedPage:
         return [piece for block in blocks for piece in (block, b"")][:-1], len(first), zlib.crc32(first), runs
 
 
-def _chosen(slots: list[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
+def _picker(slots: list[int]) -> Callable[[tuple[bytes, ...]], tuple[bytes, ...]]:
     """A function that picks the values of these slots."""
     if len(slots) > 1:
         return itemgetter(*slots)
@@ -112,7 +112,7 @@ def _block(text: bytes, *, last: bool) -> bytes:
     return deflate.compress(text) + deflate.flush(zlib.Z_FINISH if last else zlib.Z_FULL_FLUSH)
 
 
-def _appending(count: int) -> CrcTables:
+def _extension_tables(count: int) -> CrcTables:
     """Tables that extend a checksum over `count` further bytes: multiplication by x to the power of 8 times `count`."""
     power = _power(8 * count)
     bits = [_product(power, 1 << bit) for bit in range(32)]

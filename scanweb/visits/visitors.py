@@ -211,9 +211,9 @@ class Salts:
         self._requested = sorted(days - self._shared)
         commands: list[tuple[str | int | bytes, ...]] = []
         for day in self._requested:
-            mine = self._by_day.get(day) or secrets.token_bytes(_SALT_BYTES)
+            salt = self._by_day.get(day) or secrets.token_bytes(_SALT_BYTES)
             key = redis_keys.salt(day)
-            commands += [("SET", key, mine, "EX", _SALT_SECONDS, "NX"), ("GET", key)]
+            commands += [("SET", key, salt, "EX", _SALT_SECONDS, "NX"), ("GET", key)]
         return commands
 
     def read(self, replies: Sequence[Any]) -> None:
