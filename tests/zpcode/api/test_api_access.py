@@ -1,4 +1,4 @@
-"""API keys: what is kept of them, who is recognised by one, and the command line that makes them."""
+"""API keys: what is stored of them, the caller that a key identifies, and the command line that makes them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _rows(engine: Engine) -> list[Any]:
         return list(connection.execute(text("SELECT * FROM api_key ORDER BY id")))
 
 
-def test_of_a_secret_only_its_hash_is_kept(registered: Engine, now: datetime) -> None:
+def test_only_the_hash_of_a_secret_is_stored(registered: Engine, now: datetime) -> None:
     """Nowhere in the database: neither with the key nor in the audit log."""
     made = access.create(registered, Role.ENTERPRISE, uscc(), caller=OPERATOR, now=now, label="line 2")
     assert TOKEN.fullmatch(made.token)
@@ -60,7 +60,7 @@ def test_no_two_keys_are_alike(engine: Engine, now: datetime) -> None:
         assert len({token.split("_")[half] for token in made}) == 20
 
 
-def test_a_key_makes_its_holder_known(registered: Engine, now: datetime) -> None:
+def test_a_key_identifies_its_holder(registered: Engine, now: datetime) -> None:
     """Role, subject, and the key's own id as credential."""
     made = access.create(registered, Role.ENTERPRISE, uscc(), caller=OPERATOR, now=now)
     assert access.authenticate(registered, made.token, now) == Caller(Role.ENTERPRISE, uscc(), made.key.id)
@@ -96,7 +96,7 @@ def test_an_unknown_id_takes_the_same_path_as_a_wrong_secret(
     assert {len(half) for pair in compared for half in pair} == {32}
 
 
-def test_a_revoked_key_is_nobodys_and_revoking_is_audited_once(engine: Engine, now: datetime) -> None:
+def test_a_revoked_key_is_refused_and_revoking_is_audited_once(engine: Engine, now: datetime) -> None:
     """Doing it again changes nothing."""
     made = access.create(engine, Role.OPERATOR, "*", caller=OPERATOR, now=now)
     later = now + timedelta(hours=1)
@@ -131,7 +131,9 @@ def test_use_is_noted_at_most_once_a_minute(engine: Engine, now: datetime) -> No
         (Role.OPERATOR, "x", "subject"),
     ],
 )
-def test_a_key_for_nobody_is_refused(registered: Engine, now: datetime, role: Role, subject: str, reason: str) -> None:
+def test_a_key_for_an_unknown_subject_is_refused(
+    registered: Engine, now: datetime, role: Role, subject: str, reason: str
+) -> None:
     """Not a USCC, not registered, not a region of Zhejiang, not the operator."""
     with pytest.raises(Refused) as refused:
         access.create(registered, role, subject, caller=OPERATOR, now=now)
@@ -147,7 +149,7 @@ def test_a_label_is_short_and_printable(engine: Engine, now: datetime, label: st
 
 
 @pytest.mark.parametrize("role", [Role.ENTERPRISE, Role.REGULATOR])
-def test_only_the_operator_has_to_do_with_keys(engine: Engine, now: datetime, role: Role) -> None:
+def test_only_the_operator_makes_lists_and_revokes_keys(engine: Engine, now: datetime, role: Role) -> None:
     """Nobody makes themselves more than they are."""
     caller = Caller(role, "330000", "K")
     for attempt in (

@@ -1,4 +1,4 @@
-"""Ordering codes over HTTP, fetching them, switching them on."""
+"""Codes over HTTP: order, download, activate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _order(http: httpx.Client, world: World, key: str, **changed: object) -> htt
     return http.post("/v1/batches", json=body, headers=as_(world.mine) | {"Idempotency-Key": key})
 
 
-def test_an_order_is_accepted_at_once_and_says_where_to_look(http: httpx.Client, world: World) -> None:
+def test_an_order_is_accepted_at_once_with_the_address_of_its_batch(http: httpx.Client, world: World) -> None:
     """202 with a Location, at which the reserved batch stands."""
     answer = _order(http, world, "order-1")
     assert answer.status_code == 202
@@ -45,7 +45,7 @@ def test_an_order_is_handed_on_to_the_worker_once(http: httpx.Client, here: Auth
     assert [(job.args, job.status) for job in jobs] == [({"number": number}, "todo")]
 
 
-def test_no_secret_of_a_batch_leaves_the_house(http: httpx.Client, world: World) -> None:
+def test_no_secret_of_a_batch_is_in_an_answer(http: httpx.Client, world: World) -> None:
     """Whoever has its permutation or check key can tell which serials exist."""
     assert not {"permutation_key", "check_key"} & set(_order(http, world, "order-1").json())
 
@@ -145,7 +145,7 @@ def test_the_codes_are_the_file_that_was_issued(http: httpx.Client, here: Author
     ("asked", "first", "last"),
     [("bytes=0-9", 0, 9), ("bytes=100-", 100, None), ("bytes=-7", -7, None), ("bytes=5-99999999", 5, None)],
 )
-def test_a_broken_download_goes_on(
+def test_an_interrupted_download_is_continued(
     http: httpx.Client, here: Authority, world: World, asked: str, first: int, last: int | None
 ) -> None:
     """RFC 9110, 14: one range of bytes, the rest, or the end."""
@@ -181,7 +181,7 @@ def test_a_range_behind_the_end_is_refused(http: httpx.Client, here: Authority, 
     assert answer.json()["type"] == "/problems/unsatisfiable-range"
 
 
-def test_who_has_the_file_already_is_not_sent_it_again(http: httpx.Client, here: Authority, world: World) -> None:
+def test_a_client_that_has_the_file_gets_304(http: httpx.Client, here: Authority, world: World) -> None:
     """304 for its ETag, weak or not; but not for another's."""
     batch = issued(here, world.my_batch)
     address = f"/v1/batches/{world.my_batch}/codes"

@@ -1,4 +1,4 @@
-"""Inputs nobody means well with: none of them is answered with a 5xx, and each gets a problem document."""
+"""Hostile inputs: no answer is a 5xx, and each refusal is a problem document."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_a_body_of_exactly_the_bound_is_read(http: httpx.Client, world: World) -
     assert http.post("/v1/batches", content=order.ljust(64 * 1024 + 1), headers=keys).status_code == 413
 
 
-def test_an_upload_of_a_stranger_is_not_read(base_url: str, world: World) -> None:
+def test_an_upload_without_a_valid_key_is_not_read(base_url: str, world: World) -> None:
     """The answer comes while most of the file has not been sent: only the operator's is awaited."""
     host, port = base_url.removeprefix("http://").split(":")
     for key, status in ((world.mine, b"403"), ("none", b"401")):
@@ -183,7 +183,7 @@ def test_an_upload_of_a_stranger_is_not_read(base_url: str, world: World) -> Non
             assert connection.recv(4096).split(b" ")[1] == status
 
 
-def test_who_hangs_up_in_the_middle_is_no_error(
+def test_a_client_that_disconnects_is_no_error(
     base_url: str, http: httpx.Client, caplog: pytest.LogCaptureFixture, world: World
 ) -> None:
     """It is noted, not reported as a crash."""

@@ -65,7 +65,7 @@ def test_events_are_reported_listed_corrected_and_withdrawn(
     assert in_redis(redis)(key) == stored
 
 
-def test_what_is_anothers_is_not_there_and_a_regulator_only_reads(
+def test_another_enterprise_gets_404_and_a_regulator_only_reads(
     http: httpx.Client, world: World, addresses_of: tuple[str, str]
 ) -> None:
     """404 in the same words as for what does not exist; 403 for whoever may read it but not write."""
@@ -97,7 +97,7 @@ def test_what_is_anothers_is_not_there_and_a_regulator_only_reads(
         ({"colour": "red"}, "/events/1/colour"),
     ],
 )
-def test_what_is_wrong_is_told_by_its_place_and_nothing_is_recorded(
+def test_every_finding_names_its_place_and_nothing_is_recorded(
     http: httpx.Client, world: World, addresses_of: tuple[str, str], change: dict[str, Any], pointer: str
 ) -> None:
     """The right one beside it neither."""

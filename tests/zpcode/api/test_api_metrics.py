@@ -1,4 +1,4 @@
-"""What the API counts: requests by route and status, and nothing a caller could fill it with."""
+"""Metrics of the API: requests by route and status, with labels that a caller cannot invent."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_requests_are_counted_by_template_and_timed(http: httpx.Client, world: W
     assert scrape.value("zpcode_api_request_seconds_count", route="/v1/batches/{number}") == 3
 
 
-def test_what_a_caller_makes_up_becomes_no_label(http: httpx.Client, world: World, metrics: ApiMetrics) -> None:
+def test_a_text_of_the_caller_becomes_no_label(http: httpx.Client, world: World, metrics: ApiMetrics) -> None:
     for number in range(20):
         http.request("PROPFIND", f"/nowhere/{number}", headers=as_(world.mine))
     eventually(lambda: _count(metrics, "other", "", 404) == 20)

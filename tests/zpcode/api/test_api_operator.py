@@ -72,7 +72,7 @@ def test_the_token_of_a_new_key_is_shown_once_and_works(http: httpx.Client, worl
     assert shown == made | {"last_used_at": "2026-11-21T04:00:00Z"}
 
 
-def test_a_revoked_key_counts_no_more(http: httpx.Client, world: World) -> None:
+def test_a_revoked_key_is_refused(http: httpx.Client, world: World) -> None:
     """From the next request on, and for good; its id may be revoked again without harm."""
     id_ = world.mine.split("_")[1]
     first = http.delete(f"/v1/api-keys/{id_}", headers=as_(world.operator))

@@ -43,7 +43,7 @@ def revision(here: Authority) -> int:
         return cards.head(connection)
 
 
-def test_an_enterprise_gives_its_product_a_picture_and_a_mark(
+def test_an_enterprise_sets_a_picture_and_a_mark_of_its_product(
     http: httpx.Client, world: World, here: Authority
 ) -> None:
     answer = put(http, world.mine, world.my_gtin, jpeg(1000, 800))
@@ -59,7 +59,7 @@ def test_an_enterprise_gives_its_product_a_picture_and_a_mark(
     assert card["mark"]["digest"] == mark["digest"]
 
 
-def test_it_is_audited_once_and_the_same_again_changes_nothing(
+def test_a_picture_is_audited_once_and_sending_it_again_changes_nothing(
     http: httpx.Client, world: World, here: Authority
 ) -> None:
     put(http, world.mine, world.my_gtin, jpeg())
@@ -75,7 +75,7 @@ def test_it_is_audited_once_and_the_same_again_changes_nothing(
     assert sorted(bool(one.detail["new"]) for one in entries) == [False, True]
 
 
-def test_pictures_that_take_long_do_not_hold_up_everybody_else(
+def test_slow_pictures_do_not_hold_up_other_requests(
     http: httpx.Client, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than so many at once are asked to come again: each would hold a thread that all requests share."""
@@ -97,7 +97,7 @@ def test_pictures_that_take_long_do_not_hold_up_everybody_else(
     assert [one.result().status_code for one in sent].count(200) == WAITING
 
 
-def test_nobody_else_s_product_and_no_regulator(http: httpx.Client, world: World) -> None:
+def test_neither_another_enterprise_nor_a_regulator_sets_a_picture(http: httpx.Client, world: World) -> None:
     assert put(http, world.mine, world.their_gtin, jpeg()).status_code == 404
     assert put(http, world.hangzhou, world.my_gtin, jpeg()).status_code == 403
     assert put(http, world.ningbo, world.my_gtin, jpeg()).status_code == 404
@@ -115,7 +115,7 @@ def test_nobody_else_s_product_and_no_regulator(http: httpx.Client, world: World
         (bytes(MAX_BYTES + 1), "image/jpeg", 413, None),
     ],
 )
-def test_what_is_no_picture_is_refused(
+def test_a_file_that_is_no_picture_is_refused(
     http: httpx.Client, world: World, here: Authority, data: bytes, kind: str, status: int, reason: str | None
 ) -> None:
     before = revision(here)
@@ -153,7 +153,7 @@ def test_an_import_comes_with_its_pictures(http: httpx.Client, world: World, *, 
     assert "picture" in product(http, world.mine, world.my_gtin)
 
 
-def test_a_broken_picture_is_told_with_its_cell(http: httpx.Client, world: World) -> None:
+def test_a_broken_picture_is_refused_with_its_cell(http: httpx.Client, world: World) -> None:
     answer = http.post(
         "/v1/registry/imports", files=_parts("cup.jpg", jpeg()[:3000], workbook=False), headers=as_(world.operator)
     )

@@ -1,4 +1,4 @@
-"""Every refusal is a problem document in both languages, and no crash shows what is inside."""
+"""Every refusal is a problem document in both languages, and a crash does not show its text."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_every_kind_of_problem_explains_itself(http: httpx.Client) -> None:
     assert http.get("/problems/none").status_code == 404
 
 
-def test_all_that_is_wrong_is_told_at_once(http: httpx.Client, world: World) -> None:
+def test_every_finding_is_in_one_answer(http: httpx.Client, world: World) -> None:
     """By schema: each place with a pointer into the body. By rule: each reason."""
     body = {"level": "box", "gtin": 5, "quantity": "5", "production_date": "20.11.2026", "colour": "red"}
     answer = http.post("/v1/batches", json=body, headers=as_(world.mine) | {"Idempotency-Key": "x"})
@@ -136,9 +136,7 @@ def test_a_request_has_one_id_everywhere(http: httpx.Client, caplog: pytest.LogC
     assert http.get("/healthz").headers["X-Request-Id"] != id_
 
 
-def test_a_crash_shows_nothing_of_the_inside(
-    http: httpx.Client, app: FastAPI, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_crash_does_not_show_its_text(http: httpx.Client, app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
     """500 with the id to ask about; the traceback is in the log, under the same id."""
 
     @app.get("/crash")
@@ -168,7 +166,7 @@ def test_a_malformed_code_is_refused_with_its_reason(http: httpx.Client, app: Fa
 
 
 @pytest.mark.parametrize("kind", [SignerError, SignerUnavailable, Unavailable, KeyringError])
-def test_what_is_down_is_said_to_be_down(http: httpx.Client, app: FastAPI, kind: type[ZpError]) -> None:
+def test_a_part_that_is_down_is_named(http: httpx.Client, app: FastAPI, kind: type[ZpError]) -> None:
     """And when to try again."""
 
     @app.get("/down")

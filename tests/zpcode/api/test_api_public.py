@@ -1,4 +1,4 @@
-"""What anybody may read, and what the OpenAPI document promises."""
+"""The routes without a key, and what the OpenAPI document promises."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_keyring_is_published_as_the_root_key_signed_it(http: httpx.Client, 
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_keyring_that_is_not_there_is_said_to_be_missing(http: httpx.Client, app: FastAPI, here: Authority) -> None:
+def test_a_missing_keyring_is_a_problem(http: httpx.Client, app: FastAPI, here: Authority) -> None:
     """503, and nothing else stops working."""
     published = here.keyring
     assert isinstance(published, PublishedKeyring)
@@ -46,7 +46,7 @@ def test_a_keyring_that_is_not_there_is_said_to_be_missing(http: httpx.Client, a
     assert http.get("/v1/notices").status_code == 200
 
 
-def test_readiness_tells_each_part_and_only_the_database_is_vital(http: httpx.Client) -> None:
+def test_readiness_lists_each_part_and_only_the_database_is_required(http: httpx.Client) -> None:
     """No signer listens in these tests: degraded, but decisions can be made."""
     answer = http.get("/readyz")
     assert answer.status_code == 200
@@ -56,7 +56,7 @@ def test_readiness_tells_each_part_and_only_the_database_is_vital(http: httpx.Cl
     }
 
 
-def test_notices_tell_decisions_that_were_published_and_no_others(http: httpx.Client, world: World) -> None:
+def test_notices_are_the_published_decisions_and_no_others(http: httpx.Client, world: World) -> None:
     """To anybody, without who is concerned or on which ground it rests."""
     decision = {"scope": "batch", "target": str(world.my_batch), "action": "recall", "reason": "safety-recall",
                 "legal_basis": "《消费品召回管理暂行规定》第十三条"}  # fmt: skip
@@ -141,7 +141,7 @@ def test_every_request_and_answer_has_an_example(http: httpx.Client) -> None:
         assert all(_has_example(document, body) for body in bodies), (method, path)
 
 
-def test_every_documented_problem_is_one_there_is(http: httpx.Client) -> None:
+def test_every_documented_problem_exists(http: httpx.Client) -> None:
     """Its example says the status it stands under, and its type is explained; every error is a problem document."""
     document = _document(http)
     assert "HTTPValidationError" not in json.dumps(document)
@@ -175,7 +175,7 @@ def test_every_reference_leads_somewhere(http: httpx.Client) -> None:
     walk(document)
 
 
-def test_what_is_answered_is_what_is_documented(http: httpx.Client, world: World) -> None:
+def test_every_answer_is_documented(http: httpx.Client, world: World) -> None:
     """Each route's right answer has a status its document names; so has each refusal of a stranger."""
     document = _document(http)
     for (method, path), sent in requests(world).items():

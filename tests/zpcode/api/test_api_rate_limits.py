@@ -1,4 +1,4 @@
-"""A key and an address in a limits: 429 with Retry-After, and nobody else notices."""
+"""Rate limits of keys and addresses over HTTP: 429 with Retry-After, and other callers are not affected."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def statuses(ask: Callable[[], httpx.Response], times: int) -> list[int]:
     return [ask().status_code for _ in range(times)]
 
 
-def test_a_key_in_a_hurry_waits_and_the_others_do_not(http: httpx.Client, world: World, clock: Clock) -> None:
+def test_a_key_over_its_limit_waits_and_the_others_do_not(http: httpx.Client, world: World, clock: Clock) -> None:
     assert statuses(lambda: get(http, world.mine), REQUESTS + 2) == [200] * REQUESTS + [429] * 2
     assert get(http, world.mine, OFFICE).status_code == 429
     assert get(http, world.theirs).status_code == 200
@@ -78,9 +78,7 @@ def test_an_address_that_tries_keys_waits_and_the_database_is_not_asked(
     assert statuses(lambda: get(http, next(wrong)), 2) == [401, 429]
 
 
-def test_a_key_that_was_right_lately_is_let_through_from_an_address_that_guesses(
-    http: httpx.Client, world: World
-) -> None:
+def test_a_key_that_was_valid_lately_is_accepted_from_an_address_that_guesses(http: httpx.Client, world: World) -> None:
     """An office has one address, and one forgotten script with an old key; a revoked key is refused all the same."""
     assert get(http, world.mine).status_code == 200
     statuses(lambda: get(http, WRONG), FAILURES)
@@ -99,13 +97,11 @@ def test_an_ipv6_customer_is_one_address(http: httpx.Client, world: World) -> No
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "10.0.0.7", "nonsense", "fd00::1"])
-def test_behind_a_proxy_that_does_not_say_who_asks_nobody_is_punished_for_another(
-    http: httpx.Client, address: str
-) -> None:
+def test_behind_a_proxy_that_hides_its_clients_no_failure_is_counted(http: httpx.Client, address: str) -> None:
     assert statuses(lambda: get(http, address=address), FAILURES * 2) == [401] * FAILURES * 2
 
 
-def test_without_a_limit_nobody_waits(world: World) -> None:
+def test_without_a_limit_no_request_waits(world: World) -> None:
     rate_limits = ApiRateLimits(0, 0)
     for _ in range(3000):
         rate_limits.spend_request(ATTACKER, world.mine)

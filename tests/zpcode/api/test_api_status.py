@@ -46,7 +46,7 @@ def test_deciding_the_same_again_is_no_new_decision(http: httpx.Client, world: W
     assert again.json() == first | {"repeated": True}
 
 
-def test_a_decision_stands_though_redis_is_away(
+def test_a_decision_is_recorded_while_redis_is_away(
     http: httpx.Client, app: FastAPI, here: Authority, world: World
 ) -> None:
     """It says that it is not projected yet."""
@@ -64,7 +64,7 @@ def test_a_regulator_decides_in_their_region_only(http: httpx.Client, world: Wor
     assert http.post("/v1/status-changes", json=decision, headers=as_(world.hangzhou)).status_code == 201
 
 
-def test_the_feed_is_read_on_from_where_one_was(http: httpx.Client, world: World) -> None:
+def test_the_feed_is_continued_from_the_last_page(http: httpx.Client, world: World) -> None:
     """In the order of the decisions, and only one's own."""
     ids = []
     for action, reason in (
@@ -95,7 +95,7 @@ def test_a_history_needs_scope_and_target(http: httpx.Client, world: World, para
     assert answer.json()["errors"][0]["reason"] == "together"
 
 
-def test_every_finding_of_a_decision_is_told(http: httpx.Client, world: World) -> None:
+def test_every_finding_of_a_decision_is_in_the_answer(http: httpx.Client, world: World) -> None:
     """With pointers into the body."""
     decision = _decision(world, reason="because", note={"en": "only English"}, effective_at="2020-01-01T00:00:00+08:00")
     answer = http.post("/v1/status-changes", json=decision, headers=as_(world.mine))

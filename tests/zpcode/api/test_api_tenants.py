@@ -1,4 +1,4 @@
-"""Two enterprises never see each other, on any route there is; a regulator sees their region and nothing else."""
+"""On every route, two enterprises never see each other, and a regulator sees only its region."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_every_route_is_known_to_the_walks(app: FastAPI, world: World) -> None:
     assert set(requests(world)) == all_routes(app)
 
 
-def test_nothing_but_what_is_public_is_answered_without_a_key(http: httpx.Client, world: World) -> None:
+def test_without_a_key_only_public_routes_answer(http: httpx.Client, world: World) -> None:
     """401 on every other route, however right the rest of the request is."""
     for (method, path), sent in requests(world).items():
         answer = send(http, method, sent)
@@ -28,7 +28,7 @@ def test_nothing_but_what_is_public_is_answered_without_a_key(http: httpx.Client
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_what_the_operator_does_is_forbidden_to_everybody_else(http: httpx.Client, world: World) -> None:
+def test_the_operators_routes_are_forbidden_to_all_others(http: httpx.Client, world: World) -> None:
     """403 for enterprises and regulators on each of these routes."""
     for (method, path), sent in requests(world).items():
         for token in (world.mine, world.hangzhou):
@@ -36,7 +36,7 @@ def test_what_the_operator_does_is_forbidden_to_everybody_else(http: httpx.Clien
                 assert send(http, method, sent, as_(token)).status_code == 403, path
 
 
-def test_what_is_anothers_is_never_told_of_nor_touched(http: httpx.Client, world: World) -> None:
+def test_objects_of_another_enterprise_are_neither_shown_nor_changed(http: httpx.Client, world: World) -> None:
     """Not found or refused on every route that names something; and every list is without it."""
     strangers = {world.mine: "an enterprise", world.hangzhou: "a regulator of another city"}
     for token, who in strangers.items():
@@ -57,7 +57,7 @@ def test_what_is_anothers_is_never_told_of_nor_touched(http: httpx.Client, world
     assert feed["items"] == []
 
 
-def test_what_is_ones_own_is_answered(http: httpx.Client, world: World) -> None:
+def test_own_objects_are_answered(http: httpx.Client, world: World) -> None:
     """The same walk with the owner's key, so that the one above could fail."""
     for (method, path), sent in requests(world, theirs=True).items():
         if sent.whose == ANYBODY:
@@ -76,7 +76,7 @@ def _without(answer: httpx.Response, *names: str) -> tuple[int, dict[str, str], 
     return answer.status_code, headers, body
 
 
-def test_what_is_anothers_is_answered_as_what_is_not_there(http: httpx.Client, world: World) -> None:
+def test_an_object_of_another_enterprise_is_answered_like_a_missing_one(http: httpx.Client, world: World) -> None:
     """Status, headers and every word are the same, so that nothing can be guessed from them."""
     unknown = {"batch": world.their_batch + 3, "gtin": gtin14("9501101530003")}
     pairs = [

@@ -1,4 +1,4 @@
-"""The one table from errors to problems, and how a request's findings are put into words."""
+"""The table from errors to problems, and the sentences of schema errors."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_a_finding_in_the_body_has_a_pointer_and_any_other_a_place() -> None:
     assert not {"pointer", "where", "value"} & set(errors[2])
 
 
-def test_what_a_client_sent_goes_back_whatever_it_was() -> None:
+def test_any_value_that_a_client_sent_is_shown_in_the_finding() -> None:
     """A lone surrogate is no UTF-8, and still an answer is."""
     error = errors.Refused(Text("错", "wrong"), (Finding("a", Text("错", "wrong"), "/x", "\ud800"),))
     answer = problems.response_to(_connection(), error)
     assert b"\\ud800" in bytes(answer.body)
 
 
-def test_an_error_says_when_and_how_to_try_again() -> None:
+def test_an_error_says_when_to_try_again() -> None:
     """Retry-After, Content-Range, WWW-Authenticate, progress: each where it belongs."""
     answer = problems.response_to(_connection(), refusals.NotReady(3, 9, Text("等", "wait")))
     assert b'"progress": {"written": 3, "codes": 9}' in bytes(answer.body)
@@ -127,7 +127,7 @@ HOSTILE: list[Any] = [
 ]
 
 
-def test_whatever_a_schema_finds_has_a_sentence_of_its_own() -> None:
+def test_every_kind_of_schema_error_has_a_sentence() -> None:
     """Each request schema, each member, each wrong value: no finding is put in general words."""
     kinds = set()
     for schema in (schemas.BatchOrder, schemas.DecisionOrder, schemas.KeyOrder):
@@ -141,7 +141,7 @@ def test_whatever_a_schema_finds_has_a_sentence_of_its_own() -> None:
     assert {"missing", "extra_forbidden", "enum", "day", "moment", "index", "characters", "string_too_long"} <= kinds
 
 
-def test_a_place_is_named_as_a_person_would_look_for_it() -> None:
+def test_the_place_of_an_error_is_readable() -> None:
     """Pointer, parameter, header; the header as it is usually written."""
     error = {"type": "missing", "ctx": {}}
     for loc, where in (

@@ -1,4 +1,4 @@
-"""The pages of complaints over HTTP: the form, sent with and without photos, and what becomes of it; in hostile hands."""
+"""The complaint pages over HTTP: the form with and without photos, progress, hostile input."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_from_the_form_to_the_answer(http: httpx.Client, world: World, wall: Wal
     assert http.get(complaint["photos"][0], headers=as_(world.mine)).status_code == 403
 
 
-def test_of_the_key_only_a_hash_is_kept_and_of_nothing_anything_in_the_log(
+def test_only_the_hash_of_a_key_is_stored_and_the_log_has_no_content(
     http: httpx.Client, world: World, wall: Wall, here: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
@@ -171,7 +171,7 @@ def test_of_the_key_only_a_hash_is_kept_and_of_nothing_anything_in_the_log(
     assert world.my_gtin
 
 
-def test_a_ticket_is_neither_too_young_nor_too_old(
+def test_a_ticket_that_is_too_young_or_too_old_is_refused(
     http: httpx.Client, world: World, wall: Wall, here: Authority
 ) -> None:
     """Nothing that was typed is lost, and the form that comes back is good."""
@@ -189,7 +189,7 @@ def test_a_ticket_is_neither_too_young_nor_too_old(
     assert send(http, hidden(answer)).status_code == 303
 
 
-def test_a_ticket_that_is_not_ours_is_not_taken(http: httpx.Client, world: World, wall: Wall, here: Authority) -> None:
+def test_a_forged_ticket_is_refused(http: httpx.Client, world: World, wall: Wall, here: Authority) -> None:
     for ticket in ("", "A" * 59, "é", "x" * 10_000, "\u0000"):
         answer = send(http, opened(http, wall), ticket=ticket)
         assert answer.status_code == 422
@@ -229,7 +229,7 @@ def test_the_same_within_an_hour_is_one_complaint(
     assert len(rows(here, "complaint")) == 3
 
 
-def test_a_program_that_fills_in_everything_is_told_so(
+def test_a_program_that_fills_in_every_field_is_refused(
     http: httpx.Client, world: World, wall: Wall, here: Authority
 ) -> None:
     """As a person would be whose browser did it: the field can be seen then."""
@@ -244,7 +244,7 @@ def test_a_program_that_fills_in_everything_is_told_so(
     assert world
 
 
-def test_every_fault_is_told_at_once_beside_its_field_and_above(
+def test_every_error_stands_beside_its_field_and_in_the_summary(
     http: httpx.Client, world: World, wall: Wall, here: Authority
 ) -> None:
     long = "字" * 10_000
@@ -262,7 +262,7 @@ def test_every_fault_is_told_at_once_beside_its_field_and_above(
     assert world
 
 
-def test_what_is_no_photo_is_refused_with_its_place(
+def test_a_file_that_is_no_photo_is_refused_with_its_position(
     http: httpx.Client, world: World, wall: Wall, here: Authority
 ) -> None:
     small = photo((64, 64))
@@ -280,7 +280,7 @@ def test_what_is_no_photo_is_refused_with_its_place(
     assert world
 
 
-def test_an_address_in_a_hurry_waits_and_the_others_do_not(
+def test_an_address_over_its_limit_waits_and_the_others_do_not(
     http: httpx.Client, world: World, wall: Wall, here: Authority, clock: Clock
 ) -> None:
     for turn in range(ADDRESSES):
@@ -314,7 +314,7 @@ def test_attempts_are_bounded_before_a_body_is_read(http: httpx.Client, world: W
     assert wall
 
 
-def test_one_item_draws_only_so_many_and_a_product_more(http: httpx.Client, world: World, wall: Wall) -> None:
+def test_a_product_may_get_more_complaints_than_an_item(http: httpx.Client, world: World, wall: Wall) -> None:
     """So that nobody uses up the complaints about a product."""
     item = f"/01/{world.my_gtin}/21/00000G000000"
     for code, most in ((item, CODES), (f"/01/{world.my_gtin}", CODES + 2)):
@@ -333,7 +333,7 @@ def test_a_product_is_counted_in_whichever_form_it_is_typed(http: httpx.Client, 
         assert send(http, opened(http, wall, form), description="one more").status_code == 429
 
 
-def test_a_method_the_form_does_not_know_is_told_which_it_does(http: httpx.Client, world: World) -> None:
+def test_an_unsupported_method_gets_the_allowed_ones(http: httpx.Client, world: World) -> None:
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
         answer = http.request(method, FORM)
         assert answer.status_code == 405
@@ -350,7 +350,9 @@ def test_the_address_without_its_slash_leads_to_the_pages(http: httpx.Client, wo
     assert world
 
 
-def test_a_code_nobody_knows_is_taken_as_it_is(http: httpx.Client, world: World, wall: Wall, here: Authority) -> None:
+def test_a_complaint_about_an_unknown_code_is_accepted(
+    http: httpx.Client, world: World, wall: Wall, here: Authority
+) -> None:
     """Complaints are about such codes; the province's office gets it."""
     number = ""
     for code in ("javascript:alert(1)", "/01/123", "A" * 107, '"><script>', "/" + "A" * 300, "\u202e\u0000é"):
@@ -363,7 +365,7 @@ def test_a_code_nobody_knows_is_taken_as_it_is(http: httpx.Client, world: World,
     assert http.get(f"/v1/complaints/{number}", headers=as_(world.operator)).status_code == 200
 
 
-def test_whoever_complained_reads_where_it_went(http: httpx.Client, world: World, wall: Wall) -> None:
+def test_the_complainant_reads_which_office_it_was_assigned_to(http: httpx.Client, world: World, wall: Wall) -> None:
     """And not who sent it there, as if that were the office that has it now."""
     number, key = number_and_key(send(http, opened(http, wall, world.my_gtin)))
     step = {"step": "assign", "region": "330110"}
@@ -373,7 +375,7 @@ def test_whoever_complained_reads_where_it_went(http: httpx.Client, world: World
     assert "杭州市市场监督管理局" not in shown
 
 
-def test_a_wrong_key_an_unknown_number_and_nonsense_are_one_answer(http: httpx.Client, world: World) -> None:
+def test_a_wrong_key_an_unknown_number_and_nonsense_get_the_same_answer(http: httpx.Client, world: World) -> None:
     answers = [
         http.get(address, params={"key": key})
         for address, key in (
@@ -387,7 +389,7 @@ def test_a_wrong_key_an_unknown_number_and_nonsense_are_one_answer(http: httpx.C
     assert all("Not found" in answer.text for answer in answers)
 
 
-def test_number_and_key_may_be_typed_as_they_were_heard(http: httpx.Client, world: World, wall: Wall) -> None:
+def test_number_and_key_may_be_typed_with_look_alikes(http: httpx.Client, world: World, wall: Wall) -> None:
     number, key = number_and_key(send(http, opened(http, wall)))
     typed = {"number": number.lower().replace("0", "o").replace("-", " "), "key": key.lower().replace("1", "i")}
     answer = http.get("/complaints/find", params=typed)
