@@ -1,4 +1,4 @@
-"""A scan process as it is run: uvicorn, the environment, real HTTP, a polite end."""
+"""A scan process as in production: uvicorn, settings from the environment, real HTTP, SIGTERM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures on the scan service: exactly those names, good for ever, and never in the way of a scan."""
+"""Pictures on the scan service: exact names only, cacheable for ever, and never slowing down a scan."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def _missing(_scope: Any, _receive: Any, send: Any) -> None:
 
 
 async def requested(files: PictureFiles, path: str, method: str = "GET", **headers: str) -> Response:
-    """One request, as a server puts it."""
+    """The response to one ASGI request."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: Any) -> None:
@@ -59,7 +59,7 @@ async def requested(files: PictureFiles, path: str, method: str = "GET", **heade
 
 
 def request(files: PictureFiles, path: str, method: str = "GET", **headers: str) -> Response:
-    """The same, for a test that asks once."""
+    """The same from synchronous code."""
     return asyncio.run(requested(files, path, method, **headers))
 
 

@@ -1,4 +1,4 @@
-"""Budgets of addresses: exact to the request, bounded in memory, and blind to addresses of our own."""
+"""Rate limits of addresses: exact to the request, bounded in memory, not applied to trusted proxies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def at(address: str) -> bytes:
 
 
 def spent(limits: ScanRateLimits, address: bytes, times: int, now: float = BEGIN) -> list[int]:
-    """The seconds to wait, for each of so many scans."""
+    """The seconds to wait after each of this many scans."""
     return [limits.spend_scan(address, now) for _ in range(times)]
 
 
@@ -44,7 +44,7 @@ def test_the_time_to_wait_is_in_whole_seconds() -> None:
 
 @given(each_minute=st.integers(1, 500), pauses=st.lists(st.floats(0, 5), min_size=1, max_size=400))
 def test_no_minute_sees_more_than_two_budgets(each_minute: int, pauses: list[float]) -> None:
-    """Whatever the rhythm: the burst, and the pace."""
+    """At any rhythm: the burst, then the steady rate."""
     limit, now, granted = RateLimit(each_minute), BEGIN, []
     for pause in pauses:
         now += pause
@@ -101,7 +101,7 @@ def test_no_budget_is_no_limit() -> None:
 def test_a_proxy_that_is_not_configured_as_trusted_is_never_refused(
     address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Else a forgotten setting would make all the world one address. It is said once, without the address."""
+    """Else a missing setting would make all visitors one address. It is logged once, without the address."""
     limits = ScanRateLimits(1, 1)
     with caplog.at_level(logging.WARNING):
         assert not any(spent(limits, at(address), 5))
@@ -117,7 +117,7 @@ def test_a_public_address_is_nobodys_proxy(address: str) -> None:
 
 
 def test_a_million_addresses_take_no_more_memory_than_the_bound() -> None:
-    """Those that hammer are still refused afterwards; the others are forgotten first."""
+    """Addresses over their limit are still refused afterwards; others are forgotten first."""
     limit, now = RateLimit(10, max_keys=1000), BEGIN
     assert [limit.spend("hammer", now) for _ in range(11)][-1] > 0
     for n in range(100_000):
@@ -135,7 +135,7 @@ def test_where_everybody_hammers_the_memory_is_still_bounded() -> None:
 
 
 def test_who_has_paid_is_forgotten_though_there_is_room() -> None:
-    """A key is a whole address: it stays for as long as it is needed, and no longer. A new one makes 64 of them go."""
+    """A key is a complete address, so it is kept only as long as it is needed. A new key removes up to 64 old ones."""
     limit = RateLimit(60)
     for n in range(100):
         limit.spend(str(n), BEGIN)

@@ -1,4 +1,4 @@
-"""Scans and the worker's turns as spans; and that nothing of it is there when it is off."""
+"""Spans of scans and of the worker's turns; without tracing nothing of it is imported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from zpcode.worker import Worker
 
 @pytest.fixture
 def kept() -> InMemorySpanExporter:
-    """Where spans end up."""
+    """The exporter that keeps the spans."""
     return InMemorySpanExporter()
 
 

@@ -89,6 +89,6 @@ def test_a_database_that_accepts_and_never_answers_holds_nobody_up(
 
 @contextmanager
 def silence() -> Iterator[int]:
-    """A port that takes connections and says nothing."""
+    """A port that takes connections and never answers."""
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         yield server.getsockname()[1]

@@ -62,7 +62,7 @@ def test_after_ten_minutes_the_same_visitor_counts_again(registry: Registry, red
 
 
 def test_visitors_who_come_and_go_count_once_each_in_ten_minutes(registry: Registry, redis: Redis) -> None:
-    """Four are remembered at a time; each reload shows the number of one's own view."""
+    """Four visitors are remembered at a time; each reload shows the visitor's own number."""
     registry.item()
     registry.project()
     redis.set(redis_keys.history_complete(7), 1)

@@ -1,4 +1,4 @@
-"""The first decision about an item of a batch, projected while a scan's query for that item waits or is under way."""
+"""The first decision about an item of a batch is projected while a scan's query for that item waits or runs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Away:
 
 
 def memory_before() -> Memory:
-    """The memory of a process that stands at revision 5: no item of the batch has a decision of its own."""
+    """The memory of a process at revision 5: no item of the batch has a decision."""
     memory = Memory(100)
     memory.believe("g", 5, {})
     batch = msgspec.msgpack.encode(make.batch())
@@ -100,7 +100,7 @@ def reader(redis: object, memory: Memory) -> RedisReader:
 
 @pytest.mark.parametrize("under_way", [True, False])
 def test_the_item_is_read_again_where_another_round_trip_brought_a_new_batch_card_meanwhile(*, under_way: bool) -> None:
-    """The query was made from the old card, by which no item has a timeline: the reply to it has none."""
+    """The query was made with the old card, in which no item has a timeline: the reply has none."""
     memory = memory_before()
 
     def advanced() -> None:
@@ -122,7 +122,7 @@ def test_the_item_is_read_again_where_another_round_trip_brought_a_new_batch_car
 
 
 class EmptiedRedis:
-    """A Redis that was emptied. Each round trip waits until it is let go."""
+    """An emptied Redis. Each round trip waits for the test."""
 
     cluster, seconds = False, 1.0
 

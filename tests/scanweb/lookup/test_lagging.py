@@ -24,7 +24,7 @@ PRODUCT = make.s(Scope.PRODUCT, GTIN)
 
 @pytest.fixture
 def lagging(addresses: ServerAddresses, registry: Registry) -> Iterator[str]:
-    """The address of a database that stays as it is now: a replica that hears of nothing any more."""
+    """The address of a copy of the database as it is now: a replica that receives no changes any more."""
     name = addresses.database.rpartition("?")[0].rpartition("/")[2]
     registry.engine.dispose()
     superuser = connect(addresses.database.replace(f"/{name}?", "/postgres?"), pool_size=1)
@@ -42,7 +42,7 @@ def revoke(registry: Registry) -> None:
 def test_a_card_that_redis_lost_is_not_read_from_a_database_that_lags(
     addresses: ServerAddresses, registry: Registry, lagging: str, redis: Redis
 ) -> None:
-    """The replica's answer would be the standing from before the revocation: none."""
+    """The replica still has the state before the revocation: no decision."""
     revoke(registry)
     redis.delete(redis_keys.STANDINGS)
     with ScanService(make.settings(addresses, registry.room, scan_database_url=lagging)) as service:
@@ -69,7 +69,7 @@ def test_a_process_that_knows_better_does_not_follow_a_database_that_lags(
 def test_a_database_restored_from_a_backup_is_believed_with_the_generation_it_begins(
     addresses: ServerAddresses, registry: Registry, redis: Redis
 ) -> None:
-    """Its revisions are lower than those already met, and it is the truth all the same."""
+    """Its revisions are lower than those already read; it is still the truth."""
     with ScanService(make.settings(addresses, registry.room)) as service:
         for _ in range(3):
             revoke(registry)
@@ -90,7 +90,7 @@ def test_a_database_restored_from_a_backup_is_believed_with_the_generation_it_be
 def test_a_redis_that_went_back_in_time_is_not_believed_alone(
     addresses: ServerAddresses, registry: Registry, redis: Redis
 ) -> None:
-    """A failover to a replica that had not heard of the revocation, while there is no database to say so."""
+    """A failover to a replica without the revocation, while the database is down."""
     with ScanService(make.settings(addresses, registry.room, scan_database_url=NOBODY)) as service:
         assert service.verdict(registry.item()) == "verified"
         old = {key: redis.dump(key) or b"" for key in redis.keys("zp:*")}
@@ -110,7 +110,7 @@ def test_a_redis_that_went_back_in_time_is_not_believed_alone(
 def test_a_database_that_lags_between_two_questions_is_not_laid_over_redis(
     addresses: ServerAddresses, registry: Registry, lagging: str
 ) -> None:
-    """One replica tells how far the database is, another is asked for what is newer than Redis and has not got it."""
+    """The head comes from one replica, the changes come from another replica that lags behind it."""
     revision = registry.commit({PRODUCT: make.standing(State.REVOKED), card.batch_key(9): make.batch(9)})
     with ScanService(make.settings(addresses, registry.room, scan_database_url=lagging)) as service:
         assert service.do(service.app.freshness._since(revision - 2, revision)) is None

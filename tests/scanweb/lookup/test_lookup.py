@@ -34,7 +34,7 @@ CODE: Final = CheckedCode.of(
 
 
 class Revoked:
-    """A Redis at revision 6, by which the product is revoked. `meanwhile` happens before it answers `to`."""
+    """A Redis at revision 6, in which the product is revoked. `meanwhile` happens before it answers `to`."""
 
     cluster, seconds = False, 1.0
 
@@ -74,7 +74,7 @@ class Away:
 
 
 def _scanned(to: str, meanwhile: Callable[[Memory], None]) -> LookupResult:
-    """The lookup of the product's code, by a process that stands at revision 5."""
+    """The lookup of the product's code by a process at revision 5."""
     memory = Memory(100)
     memory.believe("g", 5, {})
     memory.put(product_key(make.GTIN), decode_entry(product_key(make.GTIN), 1, msgspec.msgpack.encode(PRODUCT)))

@@ -1,4 +1,4 @@
-"""What a process remembers: never an older card in place of a newer, never what belongs to another generation."""
+"""The memory of a process: a newer card is never replaced by an older one, and no card outlives its generation."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_what_the_database_has_newer_lies_over_what_redis_said_until_redis_has_i
 
 
 def test_what_the_database_has_newer_is_not_taken_back_before_memory_has_followed_redis() -> None:
-    """Redis has the card by now, but no round trip has dropped the old one from memory yet."""
+    """Redis has the new card, but no round trip has removed the old one from memory yet."""
     memory = filled_memory()
     memory.believe("g", 5, {"l:1:A": NEW})
     memory.believe("g", 9, {})

@@ -24,7 +24,7 @@ QUICK = {"scan_redis_ms": 200}
 
 @pytest.fixture
 def quick(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
-    """A scan process that waits no longer for Redis than in production."""
+    """A scan process with production's timeout for Redis."""
     with ScanService(make.settings(addresses, registry.room, **QUICK)) as running:
         yield running
 
@@ -148,7 +148,7 @@ def test_redis_is_compared_in_the_background(service: ScanService, registry: Reg
 def test_a_redis_that_comes_back_with_old_content_is_not_believed_alone(
     service: ScanService, registry: Registry, redis: Redis
 ) -> None:
-    """A failover to a replica that had not heard of the revocation."""
+    """A failover to a replica without the revocation."""
     service.get(registry.item())
     old = {key: redis.dump(key) or b"" for key in redis.keys("zp:*")}
     registry.put(REVOKED)

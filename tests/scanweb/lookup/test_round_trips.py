@@ -1,4 +1,4 @@
-"""The round trips of scans: how many they take and share, and that nobody reads another's reply."""
+"""The round trips of scans: how many they take and share; no scan reads the reply of another."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Delay:
         self.server = await asyncio.start_unix_server(self._serve, self.path)
 
     async def close(self) -> None:
-        """Stop listening and let go of every connection."""
+        """Stop listening and close every connection."""
         assert self.server is not None
         self.server.close()
         for task in self.serving:
@@ -106,7 +106,7 @@ def slow(addresses: ServerAddresses) -> Iterator[tuple[Delay, str]]:
 def test_cancelled_requests_never_mix_replies(
     addresses: ServerAddresses, registry: Registry, slow: tuple[Delay, str]
 ) -> None:
-    """A third of the requests is given up half-way; each of the others gets its own item's answer."""
+    """A third of the requests is cancelled; each of the others gets the response for its own item."""
     registry.put({card.batch_key(7): make.batch(ranges=(card.RangeStanding(0, 49, make.standing(State.RECALLED)),))})
     delay, url = slow
     chance = random.Random(11)

@@ -1,4 +1,4 @@
-"""What a page says of itself: the official address and the root key, in forms a browser and a person can check."""
+"""The identity of a page: the official address and the root key, in forms that a browser and a person can check."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a scan shows of the goods' journey: on an item's page, on a lot's, in JSON, and nowhere else."""
+"""The journey in a scan: on the page of an item and of a lot, in JSON, and nowhere else."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def travelled(registry: Registry) -> None:
 
 
 def test_an_items_page_shows_its_journey_in_both_languages(registry: Registry, service: ScanService) -> None:
-    """In order, with document numbers, and nothing in them is markup."""
+    """In order, with document numbers, as text without markup."""
     travelled(registry)
     page = service.get(registry.item(), language="zh-CN").text
     places = [
@@ -40,7 +40,7 @@ def test_an_items_page_shows_its_journey_in_both_languages(registry: Registry, s
 
 
 def test_a_lots_page_shows_its_own_and_a_products_page_none(registry: Registry, service: ScanService) -> None:
-    """A product code stands for all pieces there are."""
+    """A product code is for all pieces of a product."""
     travelled(registry)
     lot = service.json(registry.sealed(Identity(GTIN, lot="L2026")))["goods"]
     assert [event["kind"] for event in lot["journey"]] == ["produced"]
@@ -66,7 +66,7 @@ def test_in_json_a_day_is_a_date_and_a_time_is_utc(registry: Registry, service: 
 
 
 def test_a_card_without_events_is_the_same_bytes_as_before_there_were_any() -> None:
-    """So an upgrade rewrites no card, and an old card is read as one without a journey."""
+    """Therefore an upgrade rewrites no card, and an old card is read as one without a journey."""
     for card in (make.batch(), LotCard(GTIN, "L")):
         assert b"journey" not in msgspec.msgpack.encode(card)
         assert card.journey == ()

@@ -21,7 +21,7 @@ HOSTILE = "<script>alert(1)</script>\"'&\u202eevil\u2066"
 
 
 class Outline(HTMLParser):
-    """Tags that must be closed, headings in order, and what a script could hide in."""
+    """The outline of a page: closed tags, headings in order, and places where a script could be."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Outline(HTMLParser):
         self._in_heading = False
 
     def handle_data(self, data: str) -> None:
-        """Gather a heading's text."""
+        """Collect a heading's text."""
         if self._in_heading:
             self.headings[-1] += data
 
@@ -220,7 +220,7 @@ def test_headers_keep_the_answer_fresh_and_the_page_shut(service: ScanService, r
 
 
 def test_head_is_answered_like_get_without_its_body(service: ScanService, registry: Registry) -> None:
-    """Of an item, whose next GET would be the next scan, without the length too (RFC 9110, 8.6)."""
+    """For an item without Content-Length (RFC 9110, 8.6), because the next GET would be another scan."""
     for path, status in ((f"/01/{GTIN}", 200), ("/01/1", 400), ("/", 200), ("/static/page.js", 200)):
         got, head = service.get(path), service.get(path, method="HEAD")
         assert (head.status_code, head.content) == (status, b"")
@@ -267,7 +267,7 @@ def test_the_form_and_the_style_sheet_are_there(service: ScanService) -> None:
 
 
 def test_only_this_version_of_a_script_is_good_for_ever(service: ScanService) -> None:
-    """While a new version comes in, an older server may be asked for it: what it has must not be kept under that name."""
+    """During an upgrade an old server may be asked for a new version: its file must not be cached under that name."""
     for address in assets.VERSIONED:
         assert "immutable" in service.get(address).headers["cache-control"]
         assert service.get(address[:-1]).headers["cache-control"] == "public, max-age=3600"
@@ -297,7 +297,7 @@ def test_the_query_does_not_change_the_answer(service: ScanService, registry: Re
 
 
 def test_a_decision_on_one_item_stands_on_its_page_and_on_no_other(service: ScanService, registry: Registry) -> None:
-    """Their pages are kept too, though each of them is rendered from a decision of its own."""
+    """Pages of items with decisions are cached too, each with its own decision."""
     registry.put(
         {
             card.item_key(7, 0): make.standing(State.FLAGGED, notice="NOTICE-0"),

@@ -1,4 +1,4 @@
-"""A page is filled by joining pieces, compressed or not: what comes out must be what was rendered, to the byte."""
+"""A page is filled by joining pieces, compressed or not: the result equals the rendered page, byte for byte."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_no_language_misses_a_key_and_none_has_one_too_many(language: str) -> No
 
 
 def places(words: str) -> set[str]:
-    """The places to fill in a text."""
+    """The placeholders of a text."""
     return {name for _, name, _, _ in string.Formatter().parse(words) if name}
 
 

@@ -1,4 +1,4 @@
-"""Scans on a Valkey Cluster of three primaries: what a shard cannot say is asked of the database, and of nothing else."""
+"""Scans on a Valkey Cluster of three primaries: for a missing shard the database is read, for no other."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def registry(cluster: EmbeddedCluster, engine: Engine, scan_keys: tuple[KeyRoom,
 
 @pytest.fixture
 def service(cluster: EmbeddedCluster, addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
-    """A scan process on it."""
+    """A scan process on the cluster."""
     with _scanning(cluster, addresses, registry) as running:
         yield running
 
@@ -81,13 +81,13 @@ def _revoked(number: int, index: int = 0) -> dict[str, Any]:
 
 
 def _kept(cluster: EmbeddedCluster, shard: int) -> dict[bytes, bytes]:
-    """Everything one shard holds, as a replica that hears nothing from now on."""
+    """A copy of everything on one shard, like a replica that receives nothing from now on."""
     client: Any = cluster.client(shard)
     return {key: client.dump(key) for key in client.keys("zp:*")}
 
 
 def _promoted(cluster: EmbeddedCluster, shard: int, kept: dict[bytes, bytes]) -> None:
-    """That replica takes the place of the primary."""
+    """That replica becomes the primary."""
     client: Any = cluster.client(shard)
     pipeline = client.pipeline(transaction=False)
     pipeline.flushall()
@@ -126,7 +126,7 @@ def test_scans_verify_count_and_see_a_revocation(
 def test_a_promoted_replica_that_had_not_heard_of_a_revocation_is_not_believed(
     shard: int, service: ScanService, registry: Registry, cluster: EmbeddedCluster, addresses: ServerAddresses
 ) -> None:
-    """From the first scan on, before the next comparison; by processes that read from it before and by new ones."""
+    """From the first scan on, before the next comparison, in running and in new processes."""
     number = BATCHES[shard]
     service.get(registry.item(1, number))
     kept = _kept(cluster, shard)
@@ -148,7 +148,7 @@ def test_a_promoted_replica_that_had_not_heard_of_a_revocation_is_not_believed(
 def test_a_server_that_comes_back_with_old_content_is_not_believed_by_whoever_never_asked_it(
     registry: Registry, cluster: EmbeddedCluster, addresses: ServerAddresses
 ) -> None:
-    """What the other shards know of tells that something is missing on this one: here, the standing of the product."""
+    """The heads of the other shards show that this shard lacks a change: here the decision about the product."""
     shard = cluster.holder(redis_keys.STANDINGS)
     elsewhere = [registry.item(index, BATCHES[other]) for other in {*SHARDS} - {shard} for index in range(10)]
     with _scanning(cluster, addresses, registry) as service:
@@ -167,7 +167,7 @@ def test_a_server_that_comes_back_with_old_content_is_not_believed_by_whoever_ne
 
 @pytest.mark.usefixtures("registry")
 def test_a_server_is_measured_against_the_others_before_its_first_answer(cluster: EmbeddedCluster) -> None:
-    """Whoever takes a primary's place gets to answer through a survey only, and that reads every head."""
+    """A new primary is used only after the topology was read again, and this reads every head."""
     reads = [("GET", redis_keys.location(card.batch_key(number))[0]) for number in BATCHES]
     for shard in (1, 2):
         client: Any = cluster.client(shard)
@@ -244,7 +244,7 @@ def test_scans_wait_while_the_shard_of_their_stream_is_gone(
 def test_a_server_that_does_not_know_the_script_yet_makes_nobody_count_twice(
     service: ScanService, registry: Registry, cluster: EmbeddedCluster
 ) -> None:
-    """A replica that was just promoted has no scripts; the other shards counted already."""
+    """A newly promoted replica has no scripts; the other shards have already counted."""
     for number in BATCHES:
         service.get(registry.item(0, number))
     client: Any = cluster.client(1)

@@ -1,4 +1,4 @@
-"""A connection to Redis on which something went wrong is hung up: nobody is answered with another's reply."""
+"""A connection to Redis with an error is closed: no request gets the reply of another."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scanweb.redis.connection import Connection
 
 
 async def _with_server(replies: list[bytes], use: Callable[[Connection], Awaitable[None]]) -> None:
-    """Use a connection to a server that answers one write after the other with these bytes, then see it hang up."""
+    """Use a connection to a server that answers each write with these bytes; checks that the connection is closed."""
     ended = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

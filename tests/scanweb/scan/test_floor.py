@@ -1,4 +1,4 @@
-"""How far a process knows the projection to be, and that nothing from before is remembered."""
+"""The lowest revision that a process accepts; older cards are not remembered."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_the_floor_outlasts_an_emptied_redis_and_sinks_only_with_a_generation_ne
 
 
 class Database:
-    """It stood at revision 5 when it read; `meanwhile` happens before its answer arrives."""
+    """A database read at revision 5; `meanwhile` happens before the result arrives."""
 
     deadline = 1.0
 
@@ -64,7 +64,7 @@ def remembered(at: int) -> bool:
 
 
 def test_what_was_read_before_the_revision_that_memory_stands_at_is_not_remembered() -> None:
-    """It might be the card from before a revocation, and nobody would ever say so again."""
+    """It might be the card from before a revocation, and no later change would remove it."""
     assert remembered(4)
     assert remembered(5)
     assert not remembered(6)

@@ -91,7 +91,7 @@ def test_a_decision_about_one_item_leaves_its_neighbour_alone(
 def test_the_first_decision_about_an_item_of_a_batch_shows_with_the_very_next_scan(
     service: ScanService, registry: Registry
 ) -> None:
-    """Until then no item of this batch had its own timeline, so that no scan asked for one."""
+    """Until then no item of this batch had a timeline, so that no scan read one."""
     assert service.verdict(registry.item(1)) == "verified"
     registry.put({card.item_key(7, 0): make.standing(State.REVOKED), card.batch_key(7): make.batch(exceptions=True)})
     assert service.verdict(registry.item(0)) == "revoked"

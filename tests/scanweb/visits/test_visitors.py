@@ -1,4 +1,4 @@
-"""Visitors: channels, cut networks, trusted proxies, and a mark that lasts a day."""
+"""Visitors: channels, shortened networks, trusted proxies, and a hash that changes every day."""
 
 from __future__ import annotations
 

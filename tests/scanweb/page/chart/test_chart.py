@@ -1,4 +1,4 @@
-"""The picture of an indicator: every mark in its place, no words over others, nothing claimed that is not so."""
+"""The chart of an indicator: every mark at its place, no text over another, no wrong claim."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Words:
 
     @property
     def box(self) -> tuple[float, float, float, float]:
-        """Left, top, right and bottom, by the estimates that placed it."""
+        """Left, top, right and bottom, from the estimates that placed the text."""
         big = "c-big" in self.kind
         size = chart.BIG if big else chart.SMALL
         wide = width(self.text, size, bold=big or "c-said" in self.kind)
@@ -77,7 +77,7 @@ class Reader(HTMLParser):
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Only these elements are in a picture, and none with a style of its own."""
+        """Note an element; checks that it is allowed and has no style attribute."""
         at = {name: value or "" for name, value in attrs}
         assert "style" not in at
         assert tag in {"svg", "text", "tspan", "rect", "path"}
@@ -91,11 +91,11 @@ class Reader(HTMLParser):
             self.drawn.shapes.setdefault(at["class"], []).append(at)
 
     def handle_endtag(self, tag: str) -> None:  # noqa: ARG002 - the parser's own signature
-        """Words after an element belong to none."""
+        """End the text of an element."""
         self._inside = ""
 
     def handle_data(self, data: str) -> None:
-        """Words stand in texts only."""
+        """Note a text; checks that it is inside a text element."""
         assert self._inside in {"text", "tspan"}
         if self._inside == "text":
             self.drawn.words[-1].text += data
@@ -104,12 +104,12 @@ class Reader(HTMLParser):
 
 
 def drawn(one: IndicatorInfo, t: Messages = CHINESE) -> Drawn:
-    """The picture of an indicator, read back."""
+    """The chart of an indicator, parsed."""
     return Reader(str(chart.chart(one, t))).drawn
 
 
 def across(shape: dict[str, str]) -> float:
-    """Where a mark begins."""
+    """The x position of a mark."""
     match = re.match(r"M(-?[0-9.]+)", shape.get("d", f"M{shape.get('x')}"))
     assert match is not None
     return float(match[1])

@@ -1,4 +1,4 @@
-"""What pictures are put together from: axes with ends fit to print, numbers by language, labels that find room."""
+"""The parts of charts: axes with printable ends, numbers by language, labels without overlap."""
 
 from __future__ import annotations
 
