@@ -62,7 +62,7 @@ def fsck(
             deep=deep,
             repair=repair,
         )
-        report = run.check(context, only=only or (), told=_silent if as_json else _print)
+        report = run.check(context, only=only or (), report=_silent if as_json else _print)
     if as_json:
         outcomes = [_plain(outcome) for outcome in report.outcomes]
         typer.echo(json.dumps({"whole": report.whole, "deep": deep, "checks": outcomes}, ensure_ascii=False, indent=1))
@@ -93,8 +93,8 @@ def lines(outcome: CheckResult) -> Iterator[str]:
     """An invariant line by line: whether it holds, all findings, all repairs, and what to do."""
     title, (zh, en) = outcome.invariant.title, _STATES[outcome.state]
     yield f"[{zh} / {en}] {outcome.invariant.name} ({outcome.examined}): {title.zh} / {title.en}"
-    if outcome.hindrance is not None:
-        yield f"    {outcome.hindrance.zh} / {outcome.hindrance.en}"
+    if outcome.obstacle is not None:
+        yield f"    {outcome.obstacle.zh} / {outcome.obstacle.en}"
     for finding in outcome.findings:
         yield f"  {finding_line(finding)}"
     if outcome.wrong > len(outcome.findings):
@@ -112,8 +112,8 @@ def _plain(outcome: CheckResult) -> dict[str, Any]:
         "title": _both(outcome.invariant.title),
         "examined": outcome.examined,
         "wrong": outcome.wrong,
-        "mended": outcome.mended,
-        "hindrance": None if outcome.hindrance is None else _both(outcome.hindrance),
+        "mended": outcome.repaired,
+        "hindrance": None if outcome.obstacle is None else _both(outcome.obstacle),
         "findings": [
             {"reason": finding.reason, "where": finding.where, "value": finding.value, "text": _both(finding.text)}
             for finding in outcome.findings

@@ -1,7 +1,7 @@
-"""The authority's Redis, one server or a cluster: how it is reached, and which server holds a key.
+"""The connection of the authority to Redis, a single server or a cluster: its shards, and the shard of each key.
 
-Everything above works on shards: a single server is one, a cluster has one for each primary. So there is no second
-way of writing for clusters, and one shard that is gone does not keep the others from being written.
+All callers work on shards: a single server is one shard, a cluster has one for each primary. So the same code writes
+both, and a failed shard does not prevent writing the others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TIMEOUT_SECONDS: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class ShardClient:
-    """One server that holds its part of all keys. `slots` is that part as text, empty where it is everything."""
+    """One server with its part of the keys. `slots` names that part as text; empty for a single server."""
 
     redis: Redis
     feed: Feed = field(default_factory=redis_keys.feed)
@@ -36,52 +36,52 @@ class ShardClient:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The shards in the order of their lowest slots, and for each slot the place of its shard among them."""
+    """The shards in the order of their lowest slots, and for each slot the index of its shard."""
 
     shards: tuple[ShardClient, ...]
     owners: Sequence[int | None] = ()
 
     def of(self, key: str) -> ShardClient | None:
-        """The shard that holds a key; None where no primary owns its slot just now."""
+        """The shard with this key; None if no primary owns its slot at the moment."""
         if not self.owners:
             return self.shards[0]
-        place = self.owners[redis_cluster.slot_of(key)]
-        return None if place is None else self.shards[place]
+        shard = self.owners[redis_cluster.slot_of(key)]
+        return None if shard is None else self.shards[shard]
 
 
 class RedisCluster:
     """A Redis Cluster, reached through any of its nodes. Safe for threads.
 
-    There are no redirections to follow: whoever writes asks for the layout first, and where slots move at that very
-    moment the write fails and is made again a moment later.
+    Redirections are not followed: writers read the layout first. A write that fails because slots are moving is repeated
+    later.
     """
 
     def __init__(self, url: str, **options: Any) -> None:
         self._url, self._options = url, options
-        self._order = redis_cluster.seed_nodes(url)  # whom to ask for the layout, those that answered last time first
+        self._order = redis_cluster.seed_nodes(url)  # nodes to ask for the layout; the node that replied last is first
         self._clients: dict[Node, Redis] = {}
         self._lock = threading.Lock()
 
     def layout(self) -> Layout:
-        """Who owns what now, as one node sees it. Raises RedisError where no node answers."""
+        """The current layout according to one node. Raises RedisError if no node replies."""
         failure: RedisError = NoAnswer("no node of the cluster answers")
         for node in list(self._order):
             try:
-                found = redis_cluster.owners(self._client(node).execute_command("CLUSTER", "SLOTS"), node)  # type: ignore[no-untyped-call]
+                nodes = redis_cluster.owners(self._client(node).execute_command("CLUSTER", "SLOTS"), node)  # type: ignore[no-untyped-call]
             except RedisError as error:
                 failure = error
                 continue
-            if found:
-                self._order = list(dict.fromkeys([node, *found, *self._order]))
-                return self._layout(found)
+            if nodes:
+                self._order = list(dict.fromkeys([node, *nodes, *self._order]))
+                return self._layout(nodes)
         raise failure
 
-    def _layout(self, found: dict[Node, tuple[redis_cluster.Span, ...]]) -> Layout:
+    def _layout(self, nodes: dict[Node, tuple[redis_cluster.Span, ...]]) -> Layout:
         shards = tuple(
             ShardClient(self._client(node), redis_keys.feed(spans[0][0]), redis_cluster.spans_text(spans))
-            for node, spans in found.items()
+            for node, spans in nodes.items()
         )
-        return Layout(shards, redis_cluster.owner_table(list(found.values())))
+        return Layout(shards, redis_cluster.owner_table(list(nodes.values())))
 
     def _client(self, node: Node) -> Redis:
         with self._lock:
@@ -90,7 +90,7 @@ class RedisCluster:
             return self._clients[node]
 
     def ping(self) -> bool:
-        """True where every slot has a primary and every primary answers. Raises RedisError where not."""
+        """Return True if every slot has a primary and every primary replies; otherwise raise RedisError."""
         layout = self.layout()
         for shard in layout.shards:
             shard.redis.ping()
@@ -110,10 +110,10 @@ AnyRedis = Redis | RedisCluster
 
 
 def connect(url: str, *, seconds: float = TIMEOUT_SECONDS) -> AnyRedis:
-    """A client that answers or fails within `seconds` and never retries by itself; nothing is opened yet.
+    """A client that replies or fails within `seconds` and never retries. Nothing is opened yet.
 
     `url` is `redis://`, `rediss://` or `unix://` for one server, `redis+cluster://` or `rediss+cluster://` for a
-    cluster. All speak RESP2: its stream replies have one shape in every version of the library.
+    cluster. All use RESP2, because its stream replies have the same shape in every version of the library.
     """
     options: dict[str, Any] = {
         "socket_timeout": seconds,
@@ -125,12 +125,12 @@ def connect(url: str, *, seconds: float = TIMEOUT_SECONDS) -> AnyRedis:
 
 
 def layout(redis: AnyRedis) -> Layout:
-    """The shards there are now. Raises RedisError where a cluster does not answer."""
+    """The current shards. Raises RedisError if a cluster does not reply."""
     return redis.layout() if isinstance(redis, RedisCluster) else Layout((ShardClient(redis),))
 
 
 def holder(redis: AnyRedis, key: str) -> Redis:
-    """The server that holds a key. Raises Unavailable where a cluster cannot say, or nobody holds it."""
+    """The server with this key. Raises Unavailable if the cluster does not reply, or no server has the key."""
     try:
         shard = layout(redis).of(key)
     except RedisError as error:

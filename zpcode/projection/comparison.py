@@ -1,13 +1,13 @@
-"""Is what Redis holds what the database says? Card by card, in bulk, and put right where it is not.
+"""Compare the copies of cards in Redis with the database, and repair differences.
 
-A card lost out of an intact Redis (a field deleted by hand, half a backup brought back) would never be missed by
-a scan: a missing standing reads as "nothing against it". So the worker compares all the time, a slice a second,
-and `zpcode fsck` compares everything at once.
+A scan does not notice a card that is missing from an intact Redis (a field deleted by hand, a partly restored backup): a
+missing timeline means "no decision". So the worker compares continuously, one slice each second, and `zpcode fsck`
+compares everything at once.
 
-Both look first without a lock, and look again at what differed while nobody else writes Redis (the projector's
-lock): what differs then is wrong, unless its revision is one that Redis has still to be told of. A wrong card is
-given a new revision in the table and goes the way of every change: it is written, announced, and forgotten by every
-scan process. So a repair that is broken off is finished by whoever projects next.
+Both first compare without a lock, and then read the differing cards again with the projector's lock, while no other
+process writes Redis. A card that still differs is wrong, unless its revision has not been copied yet. A wrong card gets a
+new revision in the table and is then handled like every change: written, announced, and forgotten by all scan processes.
+So the next run of the projector completes an interrupted repair.
 """
 
 from __future__ import annotations
@@ -37,37 +37,37 @@ LEAST: Final = 200
 MOST: Final = 2000
 STANDINGS_MARK: Final = f"s:{redis_keys.COMPLETE}"
 _logger = logging.getLogger(__name__)
-_AWAY = Text("缓存服务暂时无法访问，稍后继续比对", "Redis does not answer; the comparison goes on later")
+_AWAY = Text("缓存服务暂时无法访问，稍后继续比对", "Redis does not answer; the comparison continues later")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One card that Redis has otherwise than the database.
+    """A card whose copy in Redis differs from the database.
 
-    `kind` is `missing`, `older`, `newer` (a revision the database has not reached), `altered` (the same revision,
-    other bytes), `unreadable`, `stray` (the database has none) or `mark` (the sign that a hash is complete is
-    missing). `mended` says that Redis has since been put right.
+    `kind` is `missing`, `older`, `newer` (a revision above that of the database), `altered` (the same revision, other
+    bytes), `unreadable`, `stray` (not in the database) or `mark` (the mark that a hash is complete is missing).
+    `repaired` is True if the difference has been repaired.
     """
 
     key: str
     kind: str
-    mended: bool = False
+    repaired: bool = False
 
 
-class _Wrong(NamedTuple):
-    """A difference with what was seen in Redis and what belongs there (empty: nothing)."""
+class _WrongCopy(NamedTuple):
+    """A difference, the copy in Redis, and the right value (empty: no value)."""
 
     difference: Difference
-    seen: Copy
+    copy: Copy
     right: bytes
 
 
 def compare(engine: Engine, redis: AnyRedis, cards: Sequence[Card], *, repair: bool) -> list[Difference]:
-    """What Redis has otherwise than these cards, confirmed while nobody else writes. Raises Unavailable."""
+    """The confirmed differences between these cards and their copies in Redis. Raises Unavailable."""
     try:
         layout = client.layout(redis)
-        found = copies.read(layout, [card.key for card in cards])
-        suspect = [card.key for card, copy in zip(cards, found, strict=True) if _kind(card, copy)]
+        read = copies.read(layout, [card.key for card in cards])
+        suspect = [card.key for card, copy in zip(cards, read, strict=True) if _kind(card, copy)]
         marks = sorted({mark for card in cards if (mark := mark_of(card.key))})
         suspect += [mark for mark, copy in zip(marks, copies.read(layout, marks), strict=True) if copy == b""]
     except RedisError as error:
@@ -76,7 +76,7 @@ def compare(engine: Engine, redis: AnyRedis, cards: Sequence[Card], *, repair: b
 
 
 def compare_standings_mark(engine: Engine, redis: AnyRedis, *, repair: bool) -> list[Difference]:
-    """Whether the hash of the registry's standings says that it is complete, also where there is no standing at all."""
+    """A difference if the hash of all standings has no mark of completeness; an empty hash needs the mark too."""
     try:
         (copy,) = copies.read(client.layout(redis), [STANDINGS_MARK])
     except RedisError as error:
@@ -85,39 +85,39 @@ def compare_standings_mark(engine: Engine, redis: AnyRedis, *, repair: bool) -> 
 
 
 def strays(engine: Engine, redis: AnyRedis, keys: Sequence[str], *, repair: bool) -> list[Difference]:
-    """Those of these cards, found in Redis, that the database does not have. Raises Unavailable."""
+    """The confirmed cards among these keys of Redis that the database does not have. Raises Unavailable."""
     with transaction(engine) as connection:
-        known = integrity.existing_cards(connection, keys)
-    suspect = [key for key in keys if key not in known]
+        existing = integrity.existing_cards(connection, keys)
+    suspect = [key for key in keys if key not in existing]
     return confirm(engine, redis, suspect, repair=repair) if suspect else []
 
 
 def confirm(engine: Engine, redis: AnyRedis, keys: Sequence[str], *, repair: bool) -> list[Difference]:
-    """Look again at some cards while nobody else writes Redis; with `repair` put right what is wrong.
+    """Compare these cards while no other process writes Redis; with `repair`, repair the differences.
 
-    A server without a head has no wrong cards: nobody believes it, and the worker fills it. Raises Unavailable, also
-    where another process is writing Redis just now.
+    A shard without a head has no differences: readers ignore it, and the worker fills it. Raises Unavailable, also if
+    another process is writing Redis.
     """
     marks = [key for key in dict.fromkeys(keys) if key.endswith(f":{redis_keys.COMPLETE}")]
-    wanted = [key for key in dict.fromkeys(keys) if key not in marks]
-    with _alone(engine, redis) as (connection, layout):
-        told = _told(layout)
-        wrong = _wrong(connection, layout, told, wanted)
-        marks = [mark for mark in marks if id(copies.shard_of(layout, mark)) in told and not _there(layout, mark)]
-        known = {one.difference.key for one in wrong}
+    card_keys = [key for key in dict.fromkeys(keys) if key not in marks]
+    with _exclusive(engine, redis) as (connection, layout):
+        heads = _heads(layout)
+        wrong = _wrong(connection, layout, heads, card_keys)
+        marks = [mark for mark in marks if id(copies.shard_of(layout, mark)) in heads and not _exists(layout, mark)]
+        wrong_keys = {one.difference.key for one in wrong}
         for mark in marks:
-            under = (one for one in _under(connection, layout, mark, told) if one.difference.key not in known)
-            wrong += list(islice(under, MOST))
-        found = _mended(connection, layout, wrong) if repair else [one.difference for one in wrong]
+            in_hash = (one for one in _in_hash(connection, layout, mark, heads) if one.difference.key not in wrong_keys)
+            wrong += list(islice(in_hash, MOST))
+        found = _repaired(connection, layout, wrong) if repair else [one.difference for one in wrong]
     if repair and found:
-        with suppress(Unavailable):  # it is in the table: the worker goes on with it
+        with suppress(Unavailable):  # the new revisions are in the table, so the worker continues
             projector.catch_up(engine, redis, fill=False)
-    return found + [Difference(mark, "mark", repair and _marked(engine, redis, mark)) for mark in marks]
+    return found + [Difference(mark, "mark", repair and _write_mark(engine, redis, mark)) for mark in marks]
 
 
 @contextmanager
-def _alone(engine: Engine, redis: AnyRedis) -> Iterator[tuple[Connection, Layout]]:
-    """A transaction during which nobody else writes cards to Redis, and Redis's shards. Raises Unavailable."""
+def _exclusive(engine: Engine, redis: AnyRedis) -> Iterator[tuple[Connection, Layout]]:
+    """A transaction with the projector's lock, and the shards of Redis. Raises Unavailable."""
     try:
         with transaction(engine) as connection:
             card_table.lock_projector(connection)
@@ -126,62 +126,64 @@ def _alone(engine: Engine, redis: AnyRedis) -> Iterator[tuple[Connection, Layout
         raise Unavailable(_AWAY) from error
 
 
-def _told(layout: Layout) -> Mapping[int, int]:
-    """The revision that each shard has been told of, by `id`; a shard without a head is not among them."""
-    told: dict[int, int] = {}
+def _heads(layout: Layout) -> Mapping[int, int]:
+    """The revision of each shard's head by the `id` of the shard; shards without a head are left out."""
+    heads: dict[int, int] = {}
     for shard in layout.shards:
         generation, revision = shard.redis.hmget(shard.feed.head, [GENERATION_FIELD, REVISION_FIELD])
         if generation is not None and revision is not None and revision.isdigit():
-            told[id(shard)] = int(revision)
-    return told
+            heads[id(shard)] = int(revision)
+    return heads
 
 
-def _there(layout: Layout, mark: str) -> bool:
+def _exists(layout: Layout, mark: str) -> bool:
     return copies.read(layout, [mark]) != [b""]
 
 
-def _wrong(connection: Connection, layout: Layout, told: Mapping[int, int], keys: Sequence[str]) -> list[_Wrong]:
-    """What is wrong with the copies of these cards."""
-    believed = [key for key in keys if id(copies.shard_of(layout, key)) in told]
-    rows = {card.key: card for card in card_table.fetch(connection, believed)}
-    found: list[_Wrong] = []
-    for key, copy in zip(believed, copies.read(layout, believed), strict=True):
+def _wrong(connection: Connection, layout: Layout, heads: Mapping[int, int], keys: Sequence[str]) -> list[_WrongCopy]:
+    """The wrong copies of these cards, on shards with a head."""
+    valid = [key for key in keys if id(copies.shard_of(layout, key)) in heads]
+    rows = {card.key: card for card in card_table.fetch(connection, valid)}
+    wrong: list[_WrongCopy] = []
+    for key, copy in zip(valid, copies.read(layout, valid), strict=True):
         if (card := rows.get(key)) is not None:
-            found += _differing(card, copy, told[id(copies.shard_of(layout, key))])
+            wrong += _differing(card, copy, heads[id(copies.shard_of(layout, key))])
         elif copy != b"":
-            found.append(_Wrong(Difference(key, "stray"), copy, b""))
-    return found
+            wrong.append(_WrongCopy(Difference(key, "stray"), copy, b""))
+    return wrong
 
 
-def _under(connection: Connection, layout: Layout, mark: str, told: Mapping[int, int]) -> Iterator[_Wrong]:
-    """What is wrong with the cards of a hash."""
-    revision = told[id(copies.shard_of(layout, mark))]
+def _in_hash(connection: Connection, layout: Layout, mark: str, heads: Mapping[int, int]) -> Iterator[_WrongCopy]:
+    """The wrong copies in a hash."""
+    revision = heads[id(copies.shard_of(layout, mark))]
     for cards in integrity.cards_under(connection, mark.removesuffix(redis_keys.COMPLETE)):
         for card, copy in zip(cards, copies.read(layout, [card.key for card in cards]), strict=True):
             yield from _differing(card, copy, revision)
 
 
-def _differing(card: Card, copy: Copy, told: int) -> list[_Wrong]:
-    """A card of which Redis has been told and which it has otherwise."""
-    kind = _kind(card, copy) if card.revision <= told else ""
-    return [_Wrong(Difference(card.key, kind), copy, redis_keys.pack(card.revision, card.body))] if kind else []
+def _differing(card: Card, copy: Copy, head: int) -> list[_WrongCopy]:
+    """The difference between a card and its copy, if there is one and the card is not newer than the head."""
+    kind = _kind(card, copy) if card.revision <= head else ""
+    return [_WrongCopy(Difference(card.key, kind), copy, redis_keys.pack(card.revision, card.body))] if kind else []
 
 
-def _mended(connection: Connection, layout: Layout, wrong: Sequence[_Wrong]) -> list[Difference]:
-    """Renew the cards that are wrong in Redis: they will be written, announced, and forgotten by every reader.
+def _repaired(connection: Connection, layout: Layout, wrong: Sequence[_WrongCopy]) -> list[Difference]:
+    """Give the wrong cards new revisions, so that the projector writes and announces them and all readers forget them.
 
-    What a newer card could not replace is replaced here and now, if it is still what was seen. What is taken away
-    cannot be named in the log of changes; without the log readers forget everything, as soon as the head moves: so
-    one card, any one, is renewed with it.
+    A copy that a newer card would not replace is replaced here, if it has not changed meanwhile. The log cannot name a
+    deleted card. So the log is deleted and any one card gets a new revision: when the head advances, readers without a
+    log forget all cards.
     """
     done: list[Difference] = []
     for one in wrong:
-        by_itself = one.difference.kind in {"missing", "older", "altered"}
+        by_projector = one.difference.kind in {"missing", "older", "altered"}
         done.append(
-            replace(one.difference, mended=by_itself or copies.replace(layout, one.difference.key, one.right, one.seen))
+            replace(
+                one.difference, repaired=by_projector or copies.replace(layout, one.difference.key, one.right, one.copy)
+            )
         )
-    keys = [one.key for one in done if one.mended and one.kind != "stray"]
-    if any(one.kind == "stray" and one.mended for one in done):
+    keys = [one.key for one in done if one.repaired and one.kind != "stray"]
+    if any(one.kind == "stray" and one.repaired for one in done):
         for shard in layout.shards:
             shard.redis.delete(shard.feed.log)
         keys += [card.key for card in integrity.cards_after(connection, "", 1)]
@@ -190,24 +192,24 @@ def _mended(connection: Connection, layout: Layout, wrong: Sequence[_Wrong]) -> 
     return done
 
 
-def _marked(engine: Engine, redis: AnyRedis, mark: str) -> bool:
-    """Say of a hash that it is complete, if it is; whether that was said."""
-    with _alone(engine, redis) as (connection, layout):
-        told = _told(layout)
-        if id(copies.shard_of(layout, mark)) not in told or any(_under(connection, layout, mark, told)):
+def _write_mark(engine: Engine, redis: AnyRedis, mark: str) -> bool:
+    """Write the mark of completeness of a hash if the hash is complete; return whether the mark exists."""
+    with _exclusive(engine, redis) as (connection, layout):
+        heads = _heads(layout)
+        if id(copies.shard_of(layout, mark)) not in heads or any(_in_hash(connection, layout, mark, heads)):
             return False
-        return copies.replace(layout, mark, b"1", b"") or _there(layout, mark)
+        return copies.replace(layout, mark, b"1", b"") or _exists(layout, mark)
 
 
 def mark_of(key: str) -> str:
-    """The card key of the completeness mark of the hash a card stands in; empty for one that stands alone."""
+    """The card key of the completeness mark for the hash of a card; empty for a card that is not in a hash."""
     if key.startswith("s:"):
         return STANDINGS_MARK
     return f"{key.rpartition(':')[0]}:{redis_keys.COMPLETE}" if key.startswith("x:") else ""
 
 
 def _kind(card: Card, copy: Copy) -> str:
-    """What is wrong with a copy; empty where nothing is."""
+    """The kind of the difference between a card and its copy; empty if they are equal."""
     if copy == redis_keys.pack(card.revision, card.body):
         return ""
     if copy is None:
@@ -220,11 +222,10 @@ def _kind(card: Card, copy: Copy) -> str:
 
 @dataclass(slots=True)
 class ProjectionComparison:
-    """The worker's round through all cards: `step` is one slice, taken every second.
+    """The worker's continuous comparison of all cards: each second `step` compares one slice.
 
-    `round_seconds` is how long a whole round may take; a slice has at least 200 and at most 2000 cards, so with more
-    than 1000 × `round_seconds` cards it takes longer. `compared`, `wrong`, `mended`, `rounds` and `by_kind` count
-    since the start.
+    A whole round takes `round_seconds`. A slice has 200 to 2000 cards, so a round takes longer with more than
+    1000 × `round_seconds` cards. `compared`, `wrong`, `repaired`, `rounds` and `by_kind` count since the start.
     """
 
     engine: Engine
@@ -232,7 +233,7 @@ class ProjectionComparison:
     round_seconds: float
     compared: int = 0
     wrong: int = 0
-    mended: int = 0
+    repaired: int = 0
     rounds: int = 0
     by_kind: dict[str, int] = field(default_factory=dict)
     _size: int = LEAST
@@ -240,20 +241,20 @@ class ProjectionComparison:
     _reverse: Iterator[str] | None = None
 
     def step(self) -> int:
-        """Compare one slice and put right what is wrong in it; returns how much of it was. Raises Unavailable."""
-        found = self._forward() if self._reverse is None else self._backward(self._reverse)
-        for difference in found:
+        """Compare one slice and repair differences; return the number of differences. Raises Unavailable."""
+        differences = self._forward() if self._reverse is None else self._backward(self._reverse)
+        for difference in differences:
             self.by_kind[difference.kind] = self.by_kind.get(difference.kind, 0) + 1
             _logger.error(
                 "Redis had lost or altered a card",
-                extra={"card": difference.key, "kind": difference.kind, "mended": difference.mended},
+                extra={"card": difference.key, "kind": difference.kind, "mended": difference.repaired},
             )
-        self.wrong += len(found)
-        self.mended += sum(difference.mended for difference in found)
-        return len(found)
+        self.wrong += len(differences)
+        self.repaired += sum(difference.repaired for difference in differences)
+        return len(differences)
 
     def _forward(self) -> list[Difference]:
-        """The next slice of the database's cards; after the last, Redis's own are gone through."""
+        """Compare the next slice of the cards of the database; after the last one, those of Redis follow."""
         beginning = not self._after
         with transaction(self.engine) as connection:
             if beginning:
@@ -265,23 +266,23 @@ class ProjectionComparison:
         self.compared += len(cards)
         self._after = cards[-1].key if cards else ""
         if len(cards) < self._size:
-            self._reverse = self._walk()
+            self._reverse = self._redis_keys()
         return found
 
     def _backward(self, reverse: Iterator[str]) -> list[Difference]:
-        """The next slice of Redis's cards; after the last, a new round begins."""
+        """Compare the next slice of the cards of Redis; after the last one, a new round begins."""
         try:
             keys = list(islice(reverse, self._size))
             found = strays(self.engine, self.redis, keys, repair=True)
         except (RedisError, Unavailable) as error:
-            self._reverse = self._walk()  # a walk that was broken off cannot be gone on with
+            self._reverse = self._redis_keys()  # an interrupted iteration cannot be continued
             raise Unavailable(_AWAY) from error
         if len(keys) < self._size:
             self._reverse, self._after = None, ""
             self.rounds += 1
         return found
 
-    def _walk(self) -> Iterator[str]:
+    def _redis_keys(self) -> Iterator[str]:
         yield from copies.keys(client.layout(self.redis))
 
 

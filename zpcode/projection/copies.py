@@ -1,8 +1,8 @@
-"""Redis's copies of cards by card key: read in bulk, replaced one by one only where they are still as seen, listed.
+"""The copies of cards in Redis by card key: read many, list all, replace one if it has not changed meanwhile.
 
-A card key here may also end in `_`: the mark that the hash of all standings (`s:_`) or of one batch's items
-(`x:NUMBER:_`) is complete. Everything goes to the shard that holds the key; all functions raise RedisError where one
-does not answer, or nobody holds it.
+A card key here may also end in `_`: the mark that the hash of all standings (`s:_`) or of the items of one batch
+(`x:NUMBER:_`) is complete. Each command goes to the shard with the key. All functions raise RedisError if a shard does
+not reply, or no shard has the key.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from zpcode.projection.client import Layout, ShardClient
 from zpcode.wire import redis_keys
 
 Copy = bytes | None
-"""What stands in Redis: revision and body, empty where nothing does, None where something else does."""
+"""A value in Redis: revision and body; empty if there is none, None for a value of another type."""
 
 _AT_ONCE: Final = 200
 _FIELDS: Final = 500
 
-# Replace what was seen to be wrong by what is right (nothing: take it away), unless somebody has written since.
+# Replace a wrong value by the right one (empty: delete it), unless the value has changed since it was read.
 _REPLACE: Final = """
 local wanted = ARGV[2] == '' and 'string' or 'hash'
 local kind = redis.call('TYPE', KEYS[1]).ok
@@ -47,7 +47,7 @@ return 1
 
 
 def shard_of(layout: Layout, key: str) -> ShardClient:
-    """The shard that holds a card or a mark."""
+    """The shard of a card or a mark."""
     shard = layout.of(redis_keys.location(key)[0])
     if shard is None:
         raise NoAnswer("some slots of the cluster have no primary")
@@ -55,47 +55,47 @@ def shard_of(layout: Layout, key: str) -> ShardClient:
 
 
 def read(layout: Layout, keys: Sequence[str]) -> list[Copy]:
-    """The copies under these keys, in their order. A round trip takes 200 commands, of 500 fields each at most."""
+    """The copies under these keys, in the same order. A round trip has at most 200 commands of 500 fields each."""
     parts: defaultdict[int, list[str]] = defaultdict(list)
     servers: dict[int, Redis] = {}
     for key in keys:
         shard = shard_of(layout, key)
         parts[id(shard)].append(key)
         servers[id(shard)] = shard.redis
-    found: dict[str, Copy] = {}
+    by_key: dict[str, Copy] = {}
     for name, part in parts.items():
-        found |= _read(servers[name], part)
-    return [found[key] for key in keys]
+        by_key |= _read(servers[name], part)
+    return [by_key[key] for key in keys]
 
 
 def _read(redis: Redis, keys: Sequence[str]) -> dict[str, Copy]:
     fields: defaultdict[str, list[str]] = defaultdict(list)
-    asked: list[tuple[str, list[str]]] = []
+    reads: list[tuple[str, list[str]]] = []
     for key in keys:
         where, name = redis_keys.location(key)
         if name is None:
-            asked.append((where, []))
+            reads.append((where, []))
         else:
             fields[where].append(name)
-    asked += [
+    reads += [
         (where, names[at : at + _FIELDS]) for where, names in fields.items() for at in range(0, len(names), _FIELDS)
     ]
-    found: dict[tuple[str, str | None], Copy] = {}
-    for (where, names), reply in zip(asked, _replies(redis, asked), strict=True):
+    by_location: dict[tuple[str, str | None], Copy] = {}
+    for (where, names), reply in zip(reads, _replies(redis, reads), strict=True):
         if not names:
-            found[where, None] = _copy(reply)
+            by_location[where, None] = _copy(reply)
             continue
         values = reply if isinstance(reply, list) else [reply] * len(names)
-        found |= {(where, name): _copy(value) for name, value in zip(names, values, strict=True)}
-    return {key: found[redis_keys.location(key)] for key in keys}
+        by_location |= {(where, name): _copy(value) for name, value in zip(names, values, strict=True)}
+    return {key: by_location[redis_keys.location(key)] for key in keys}
 
 
-def _replies(redis: Redis, asked: Sequence[tuple[str, list[str]]]) -> list[Any]:
-    """What a server says to each question (a key, and the names of fields where it is a hash)."""
+def _replies(redis: Redis, reads: Sequence[tuple[str, list[str]]]) -> list[Any]:
+    """The reply to each read: of a key, or of fields (not empty) of a hash."""
     replies: list[Any] = []
-    for start in range(0, len(asked), _AT_ONCE):
+    for start in range(0, len(reads), _AT_ONCE):
         pipeline = redis.pipeline(transaction=False)
-        for where, names in asked[start : start + _AT_ONCE]:
+        for where, names in reads[start : start + _AT_ONCE]:
             if names:
                 pipeline.hmget(where, names)
             else:
@@ -113,40 +113,40 @@ def _copy(reply: Any) -> Copy:
     return b"" if reply is None else bytes(reply)
 
 
-def replace(layout: Layout, key: str, value: bytes, seen: Copy) -> bool:
-    """Put a value (empty: none) in the place of what was seen; False where something else stands there by now."""
+def replace(layout: Layout, key: str, value: bytes, expected: Copy) -> bool:
+    """Replace the copy `expected` by a value (empty: delete it); return False if the copy is now another one."""
     redis = shard_of(layout, key).redis
     where, name = redis_keys.location(key)
-    return bool(redis.register_script(_REPLACE)(keys=[where], args=[value, name or "", _digest(seen)]))
+    return bool(redis.register_script(_REPLACE)(keys=[where], args=[value, name or "", _digest(expected)]))
 
 
-def _digest(seen: Copy) -> str:
-    if seen is None:
+def _digest(copy: Copy) -> str:
+    if copy is None:
         return "unreadable"
-    return hashlib.sha1(seen, usedforsecurity=False).hexdigest() if seen else ""
+    return hashlib.sha1(copy, usedforsecurity=False).hexdigest() if copy else ""
 
 
 _CARD = re.compile(rb"zp:\{([pb]:[^}]+|n:)\}(?::(l:.+|x))?", re.DOTALL)
 
 
 def keys(layout: Layout) -> Iterator[str]:
-    """The card keys of everything in Redis that stands where a card does; some may come twice, as SCAN has it."""
+    """The card keys of all copies in Redis. SCAN may return a key twice."""
     for shard in layout.shards:
         for pattern in ("zp:{[pbn]:*}", "zp:{p:*}:l:*", "zp:{b:*}:x"):
-            for found in shard.redis.scan_iter(match=pattern, count=1000):
-                yield from _card_keys(shard.redis, found)
+            for redis_key in shard.redis.scan_iter(match=pattern, count=1000):
+                yield from _card_keys(shard.redis, redis_key)
     standings = layout.of(redis_keys.STANDINGS)
     for name in _names(standings.redis, redis_keys.STANDINGS) if standings is not None else ():
         yield f"s:{name}"
 
 
-def _card_keys(redis: Redis, found: bytes) -> Iterator[str]:
-    match = _CARD.fullmatch(found)
+def _card_keys(redis: Redis, redis_key: bytes) -> Iterator[str]:
+    match = _CARD.fullmatch(redis_key)
     if match is None:
         return
     base, rest = match[1].decode("utf-8", "replace"), (match[2] or b"").decode("utf-8", "replace")
     if rest == "x":
-        for name in _names(redis, found.decode("utf-8", "replace")):
+        for name in _names(redis, redis_key.decode("utf-8", "replace")):
             yield f"x:{base[2:]}:{name}"
     elif rest:
         yield f"l:{base[2:]}:{rest[2:]}"

@@ -1,4 +1,4 @@
-"""API keys: made, listed, revoked, and recognised in a request."""
+"""API keys: create, list and revoke them, and authenticate requests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from zpcode.rules.paging import page_size
 from zpcode.store import access, audit
 from zpcode.store.database.session import Connection, Engine, transaction
 
-_NOBODY: Final = bytes(32)  # no SHA-256 of a secret anyone has
+_NO_HASH: Final = bytes(32)  # compared instead of the hash of an unknown key; no known secret has this hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ def create(
     label: str = "",
     randomness: Callable[[int], bytes] = secrets.token_bytes,
 ) -> NewKey:
-    """Make a key for an enterprise (USCC), a regulator (region code) or an operator (`*`).
+    """Create a key for an enterprise (USCC), a regulator (region code) or an operator (`*`).
 
-    Raises Forbidden unless the caller is the operator, Refused where the subject is not one or the
-    enterprise is not registered, Unavailable.
+    Raises Forbidden unless the caller is the operator, Refused if the subject is not valid or the enterprise is not
+    registered, Unavailable.
     """
     rules.may_administer(caller)
     subject = rules.key_subject(role, subject, label)
@@ -56,44 +56,44 @@ def create(
 
 
 def revoke(engine: Engine, key_id: str, *, caller: Caller, now: datetime) -> ApiKey:
-    """Revoke a key from the next request on; doing it again changes nothing.
+    """Revoke a key. It is refused from the next request on. A second revocation changes nothing.
 
     Raises Forbidden unless the caller is the operator, NotFound, Unavailable.
     """
     rules.may_administer(caller)
     with transaction(engine) as connection:
-        kept = access.get(connection, key_id, lock=True)
-        if kept is None:
+        stored = access.get(connection, key_id, lock=True)
+        if stored is None:
             raise NotFound(Text("没有这个访问密钥", "there is no such API key"))
-        if kept.key.revoked_at is not None:
-            return kept.key
+        if stored.key.revoked_at is not None:
+            return stored.key
         access.revoke(connection, key_id, now)
-        _audit(connection, kept.key, caller, now, "access.revoke")
-        return replace(kept.key, revoked_at=now)
+        _audit(connection, stored.key, caller, now, "access.revoke")
+        return replace(stored.key, revoked_at=now)
 
 
 def listing(engine: Engine, caller: Caller, after: str = "", limit: int = 50) -> list[ApiKey]:
-    """Up to `limit` (1 … 200) keys behind the id `after`. Raises Forbidden unless the caller is the operator."""
+    """Up to `limit` (1 … 200) keys with ids greater than `after`. Raises Forbidden unless the caller is the operator."""
     rules.may_administer(caller)
     with transaction(engine) as connection:
         return access.listing(connection, after, page_size(limit))
 
 
 def authenticate(engine: Engine, token: str, now: datetime) -> Caller | None:
-    """The caller who sent this token; None for no token, an unknown key, a wrong secret or a revoked key.
+    """The caller of this token; None for a malformed token, an unknown key, a wrong secret or a revoked key.
 
-    All four cases take the same path, one query and one comparison in constant time, and give the same answer.
+    All four cases do the same work, one query and one comparison in constant time, and cannot be distinguished.
     """
     id_, secret = rules.parse_token(token) or ("", "")
     with transaction(engine) as connection:
-        kept = access.get(connection, id_)
-        expected = _NOBODY if kept is None else kept.secret_hash
-        right = hmac.compare_digest(rules.secret_hash(secret), expected)
-        if kept is None or not right or kept.key.revoked_at is not None:
+        stored = access.get(connection, id_)
+        expected = _NO_HASH if stored is None else stored.secret_hash
+        matches = hmac.compare_digest(rules.secret_hash(secret), expected)
+        if stored is None or not matches or stored.key.revoked_at is not None:
             return None
-        if kept.key.should_note_use(now):
-            access.note_use(connection, kept.key.id, now)
-        return kept.key.caller
+        if stored.key.should_note_use(now):
+            access.note_use(connection, stored.key.id, now)
+        return stored.key.caller
 
 
 def _audit(connection: Connection, key: ApiKey, caller: Caller, now: datetime, action: str) -> None:

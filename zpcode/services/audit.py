@@ -17,10 +17,10 @@ MAX_SHOWN: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The result of checking the chain: `count` whole entries, the last of them with the hash `head` (32 bytes).
+    """The result of a check: the number of entries before the first break, and the hash `head` (32 bytes) of the last one.
 
-    `broken` is the first break. `cut` is True where an expected count or hash is missing: entries were removed from the
-    end, or the whole chain was written anew.
+    `broken` is the first break. `cut` is True if an expected count or hash is missing: entries were removed from the
+    end, or the whole chain was written again.
     """
 
     count: int
@@ -57,6 +57,6 @@ def _noting(
 
 
 def show(engine: Engine, object_: str = "", limit: int = 20) -> list[Entry]:
-    """The newest entries (1 … 1000), newest first; about one object (`code:7:12`, `batch:7`) where it is given."""
+    """Up to `limit` (1 … 1000) entries, newest first; only those about one object (`code:7:12`, `batch:7`) if it is given."""
     with transaction(engine) as connection:
         return audit.about(connection, object_, page_size(limit, MAX_SHOWN))

@@ -23,13 +23,13 @@ CardType = TypeVar("CardType", ProductCard, BatchCard, LotCard)
 
 
 def stored_card(connection: Connection, key: str, kind: type[CardType]) -> CardType | None:
-    """The card under a key as it is stored, or None where there is none."""
+    """The stored card with this key, or None."""
     rows = cards.fetch(connection, [key])
     return msgspec.msgpack.decode(rows[0].body, type=kind) if rows else None
 
 
 def events_of_batches(connection: Connection, batches: Collection[Batch]) -> Mapping[int, Sequence[JourneyEvent]]:
-    """Every event that a batch's card is derived from, by batch number: those of the batch, then those of its lot."""
+    """The events for the cards of these batches, by batch number: first those of the batch, then those of its lot."""
     events = journey.of(connection, {subject for batch in batches for subject in _subjects(batch)})
     return {
         batch.number: [event for subject in _subjects(batch) for event in events.get(subject, ())] for batch in batches
@@ -42,7 +42,7 @@ def _subjects(batch: Batch) -> list[Subject]:
 
 
 def lot_cards(connection: Connection, lots: Collection[tuple[str, str]]) -> dict[str, LotCard]:
-    """The cards of these lots (GTIN-14, AI 10) by key, derived anew; a lot without lot codes has no card."""
+    """Derive the cards of these lots (GTIN-14, AI 10), by key. A lot without lot codes has no card."""
     if not lots:
         return {}
     events = journey.of(connection, [Subject(gtin=gtin, lot=lot) for gtin, lot in lots])

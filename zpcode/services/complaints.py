@@ -1,8 +1,8 @@
-"""Complaints: received from anybody, handled by the office they lie with, followed by whoever holds the key.
+"""Complaints: anybody sends them, regulators handle them, and the holder of the follow key can follow them.
 
-One transaction each. The description, the place of purchase and the answers stay on record. Contact and photos are
-deleted 180 days after the complaint has ended; one that nobody ends keeps them until somebody does. The audit log has
-who did what and the SHA-256 of description and answers, never a text.
+Each function is one transaction. Description, place of purchase and replies are kept. Contact and photos are deleted 180
+days after the end of the complaint. The audit log has each step with its caller and the SHA-256 of the texts, but no
+text.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ _WORKER: Final = "system:*:worker"
 
 @dataclass(frozen=True, slots=True)
 class ComplaintSubject:
-    """What a code says it is: `level` of a readable code, the product on record, and what its seal is worth.
+    """The code of a complaint: its `level` if it is readable, the registered product, and the result of the seal check.
 
-    The product is what the code *claims*: a copied or forged code claims one as well. `path` is the one form of what
-    a readable code stands for, from `/01/` on without a seal, however it was typed.
+    The product is only what the code *claims*: a copied or forged code also names one. `path` is the canonical path of a
+    readable code, from `/01/` on, without the seal.
     """
 
     code: str = ""
@@ -64,9 +64,9 @@ class ComplaintSubject:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """The answer to a form. `key` is empty where another ticket made the same complaint before.
+    """The reply to a form. `key` is empty if the same complaint was recorded before with another ticket.
 
-    `other` is True where the ticket was used before for a complaint that reads differently: nothing was recorded.
+    `other` is True if the ticket was used before for a different complaint; then nothing was recorded.
     """
 
     number: str
@@ -83,9 +83,9 @@ def secret(engine: Engine) -> bytes:
 
 
 def about(engine: Engine, keyring: Callable[[], Keyring], text: str) -> ComplaintSubject:
-    """The product that a scanned path, a pasted link or a typed GTIN names. Raises Unavailable.
+    """The subject of a scanned path, a pasted link or a typed GTIN. Raises Unavailable.
 
-    Nothing else is looked up, so that nothing can be guessed here.
+    Only the product is looked up, so that this reveals nothing about single codes.
     """
     text = text.strip()[: rules.MAX_CODE]
     if not text:
@@ -121,10 +121,10 @@ def receive(
     now: datetime,
     randomness: Callable[[int], int] = secrets.randbits,
 ) -> Received:
-    """Record a complaint, with up to three photos already encoded anew as JPEG, under a form's ticket (its nonce).
+    """Record a complaint with up to three photos (JPEGs of this service). `ticket` is the nonce of the form's ticket.
 
-    The same ticket again, or within an hour the same in every word about the same code, is the same complaint: its
-    number is given, and to the holder of the ticket its key. Raises Unavailable.
+    A complaint with the same ticket, or within an hour with the same content, is the same complaint: its number is
+    returned, and for the same ticket also its follow key. Raises Unavailable.
     """
     with transaction(engine) as connection:
         key_of = complaints.secret(connection)
@@ -153,10 +153,10 @@ def receive(
             region=PROVINCE if product is None else product.region,
             state=ComplaintState.RECEIVED,
         )
-        made = complaints.add(connection, new, marks, photos)
-        complaints.add_event(connection, made.id, ComplaintEvent(ComplaintStep.RECEIVE, now, _SYSTEM), rules.PUBLIC)
-        _audit(connection, made, ComplaintStep.RECEIVE, rules.PUBLIC, now, rules.logged(made))
-        return Received(made.number, now, repeated=False, key=key)
+        added = complaints.add(connection, new, marks, photos)
+        complaints.add_event(connection, added.id, ComplaintEvent(ComplaintStep.RECEIVE, now, _SYSTEM), rules.PUBLIC)
+        _audit(connection, added, ComplaintStep.RECEIVE, rules.PUBLIC, now, rules.logged(added))
+        return Received(added.number, now, repeated=False, key=key)
 
 
 def _marks(key_of: bytes, ticket: bytes, form: ComplaintForm, photos: Sequence[bytes]) -> Marks:
@@ -167,7 +167,7 @@ def _marks(key_of: bytes, ticket: bytes, form: ComplaintForm, photos: Sequence[b
 
 
 def _number(connection: Connection, now: datetime, randomness: Callable[[int], int]) -> str:
-    """A free number: drawn again while its check character is unusable or the number is taken."""
+    """An unused number; tries again while the check character is not allowed or the number is used."""
     while True:
         number = reference.number(today(now), randomness(5 * reference.RANDOM_CHARACTERS))
         if number is not None and not complaints.is_used(connection, number):
@@ -175,14 +175,14 @@ def _number(connection: Connection, now: datetime, randomness: Callable[[int], i
 
 
 def follow(engine: Engine, number: str, key: str) -> Complaint:
-    """A complaint for the holder of its follow key, without contact and photos. Raises NotFound, Unavailable.
+    """The complaint with this number and follow key, without contact and photos. Raises NotFound, Unavailable.
 
-    An unknown number and a wrong key give the same answer, and the comparison takes the same time.
+    An unknown number and a wrong key raise the same error after the same time.
     """
     with transaction(engine) as connection:
         expected = complaints.follow_hash(connection, number) or bytes(32)
-        right = hmac.compare_digest(reference.key_hash(reference.read_key(key)), expected)
-        complaint = complaints.get(connection, number) if right else None
+        matches = hmac.compare_digest(reference.key_hash(reference.read_key(key)), expected)
+        complaint = complaints.get(connection, number) if matches else None
     if complaint is None:
         raise _unknown()
     return replace(complaint, form=replace(complaint.form, contact=""), photos=0)
@@ -191,14 +191,14 @@ def follow(engine: Engine, number: str, key: str) -> Complaint:
 def listing(
     engine: Engine, caller: Caller, *, state: ComplaintState | None = None, before: int | None = None, limit: int = 50
 ) -> list[Complaint]:
-    """Up to `limit` (1 … 200) complaints within the caller's reach, newest first, older than the one numbered `before`."""
+    """Up to `limit` (1 … 200) complaints within the caller's reach, newest first; with `before`, only those with smaller ids."""
     with transaction(engine) as connection:
         listed = complaints.listing(connection, caller, state, before, page_size(limit))
     return listed if rules.reads_contact(caller) else [replace(one, photos=0) for one in listed]
 
 
 def read(engine: Engine, number: str, caller: Caller) -> Complaint:
-    """One complaint with its steps; contact and photos for its handlers only. Raises NotFound, Unavailable."""
+    """One complaint with its steps; contact and photos only for regulators and the operator. Raises NotFound, Unavailable."""
     with transaction(engine) as connection:
         complaint = _reached(connection, number, caller)
     if rules.reads_contact(caller):
@@ -217,9 +217,9 @@ def photo(engine: Engine, number: str, position: int, caller: Caller) -> bytes:
 
 
 def take(engine: Engine, number: str, request: StepRequest, *, caller: Caller, now: datetime) -> Complaint:
-    """Take the next step with a complaint and return the complaint after it.
+    """Record the next step of a complaint and return the changed complaint.
 
-    Raises Forbidden for enterprises, Refused with every finding, NotFound, Conflict (not from its present state),
+    Raises Forbidden for enterprises, Refused with every finding, NotFound, Conflict (not allowed in the present state),
     Unavailable.
     """
     rules.permit(caller)
@@ -227,7 +227,7 @@ def take(engine: Engine, number: str, request: StepRequest, *, caller: Caller, n
     with transaction(engine) as connection:
         complaint = _reached(connection, number, caller, lock=True)
         state = rules.after(complaint.state, request.step)
-        now = max([now, *(event.at for event in complaint.events)])  # another process's clock may be ahead of ours
+        now = max([now, *(event.at for event in complaint.events)])  # the clock of another process may be ahead
         event = ComplaintEvent(request.step, now, authority_of(caller, Bilingual()), request.text, request.region)
         event = replace(event, id=complaints.add_event(connection, complaint.id, event, caller.name))
         ended = now if state in rules.ENDED else None
@@ -240,7 +240,7 @@ def take(engine: Engine, number: str, request: StepRequest, *, caller: Caller, n
 def forget(engine: Engine, now: datetime) -> tuple[int, int]:
     """Delete contacts and photos of complaints that ended 180 days ago.
 
-    Returns how many contacts and photos were deleted. Raises Unavailable.
+    Returns the numbers of deleted contacts and photos. Raises Unavailable.
     """
     with transaction(engine) as connection:
         contacts, photos = complaints.forget(connection, now - rules.KEPT_AFTER_END, now - LIKENESS_KEPT)

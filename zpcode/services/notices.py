@@ -1,6 +1,6 @@
-"""The card of public notices, `n:`, derived anew whenever a decision or the registry may have changed it.
+"""The card of public notices, `n:`: derived again with every change of decisions or the registry that may affect it.
 
-Its writer holds the audit log's lock: of two writers the later one reads what the earlier one has committed.
+Writers have the lock of the audit log, so each writer reads what the one before it has committed.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from zpcode.wire.card import NoticesCard, notices_key
 
 
 def derived_card(connection: Connection) -> NoticesCard | None:
-    """The card from the notices, all decisions about their targets, and the registry; None without any notice."""
+    """The card of the present notices; None if there is no notice."""
     published = notices.published(connection)
     if not published:
         return None
-    made = status.about(connection, list(dict.fromkeys((change.scope, change.target) for change in published)))
-    return notices_card(published, made, notices.names(connection, published))
+    decisions = status.about(connection, list(dict.fromkeys((change.scope, change.target) for change in published)))
+    return notices_card(published, decisions, notices.names(connection, published))
 
 
 def encoded_card(connection: Connection) -> dict[str, bytes]:
-    """The derived card under its key, as bytes; empty without any notice."""
+    """The derived card by its key, as bytes; empty if there is no notice."""
     card = derived_card(connection)
     return {} if card is None else {notices_key(): msgspec.msgpack.encode(card)}
 
 
 def write(connection: Connection) -> None:
-    """Write the card where it differs from the stored one."""
+    """Write the card if it differs from the stored one."""
     cards.put_cards(connection, encoded_card(connection))
 
 
 def begin(engine: Engine) -> bool:
-    """Write the first card where a database has notices but no card of them; return whether it was written.
+    """Write the card if there are notices but no card; return whether it was written.
 
-    Databases from before there was such a card need this once.
+    A database older than this card needs this once.
     """
     with transaction(engine) as connection:
         if not notices.are_missing(connection):

@@ -1,7 +1,7 @@
-"""Scans on their way from Redis's stream into PostgreSQL: drained in bulk, each counted once.
+"""Drain scans from the Redis stream into PostgreSQL, in bulk; each scan counts once.
 
-An entry is acknowledged and deleted only after the transaction that holds it has committed. Delivered
-again (a crash in between, a second worker), its id is known already and nothing is counted twice.
+An entry is acknowledged and deleted after the commit of the transaction that stored it. If it is delivered again (after a
+crash, or to a second worker), its id is already stored, so nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from zpcode.wire.redis_keys import DRAINED, SCAN_GROUP, SCANS
 from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, decode
 
 MAX_ENTRIES: Final = 100
-"""Entries of the stream taken at once: each holds the scans of one round trip, from one to `scan_event.AT_ONCE`."""
+"""The most entries read at once. Each entry has the scans of one round trip, 1 to `scan_event.AT_ONCE`."""
 ABANDONED_MS: Final = 60_000
 TIMEOUT_SECONDS: Final = 5.0
-"""How long Redis may take: a hundred entries at once may take longer than a projector waits."""
+"""The time limit for Redis: reading a hundred entries may take longer than a write of the projector."""
 _EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
 _CLOCKS_DIFFER = timedelta(days=1)
 _TEXT_BYTES = 64
 _logger = logging.getLogger(__name__)
 
-# Done with some entries, and how many there were in all: what is gone without having been counted here was lost.
-# A Redis whose memory is full takes entries away but counts nothing: it must not keep the first from being done.
+# Acknowledge and delete entries, and count them: missing entries that are not counted were lost to the length limit.
+# A Redis whose memory is full deletes entries but cannot count them; pcall ignores this error.
 _DONE: Final = """
 local done = redis.call('XACK', KEYS[1], unpack(ARGV))
 redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
@@ -45,7 +45,7 @@ Entry = tuple[str, Mapping[bytes, bytes]]
 
 
 def ensure_partitions(engine: Engine, day: date) -> None:
-    """Create the partitions of this month and the next where they are missing. Raises Unavailable."""
+    """Create the partitions of this month and the next if they do not exist. Raises Unavailable."""
     following = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
     for month in (day, following):
         with transaction(engine) as connection:
@@ -53,14 +53,14 @@ def ensure_partitions(engine: Engine, day: date) -> None:
 
 
 def drain(engine: Engine, redis: Redis, *, consumer: str, now: datetime, limit: int = MAX_ENTRIES) -> int:
-    """Move the scans of up to `limit` entries from the stream into PostgreSQL; returns how many entries are done with.
+    """Move the scans of up to `limit` entries from the stream into PostgreSQL; return the number of finished entries.
 
-    Scans that cannot be read are logged, counted and dropped, so that they never hold up the rest.
-    `consumer` names this drainer; what it took and did not finish comes first, then what another took and
-    left for a minute, then what is new. Raises Unavailable; nothing is lost then.
+    Unreadable scans are logged, counted and dropped, so that they do not block others. `consumer` names this worker. Its
+    own unfinished entries come first, then entries that another worker left unfinished for a minute, then new ones.
+    Raises Unavailable; nothing is lost then.
     """
     try:
-        entries = _taken(redis, consumer, limit)
+        entries = _read_entries(redis, consumer, limit)
         if not entries:
             return 0
         parsed = [row for entry, fields in entries for row in rows_of(entry, fields, now)]
@@ -80,15 +80,15 @@ def drain(engine: Engine, redis: Redis, *, consumer: str, now: datetime, limit: 
 
 
 def rows_of(entry: str, fields: Mapping[bytes, bytes], now: datetime) -> list[dict[str, Any] | None]:
-    """The scans of a stream entry as columns of `scan`, and `counted`; None for each that cannot be one.
+    """The scans of a stream entry as columns of `scan` and `counted`; None for each unreadable scan.
 
-    A scan is named by its entry's id and its place in the entry, which is what makes a second delivery harmless.
+    The name of a scan is the id of its entry and its position in the entry, so a second delivery is recognised.
     """
     try:
         events = decode(fields[EVENT_FIELD])
     except (KeyError, msgspec.MsgspecError):
         return [None]
-    return [_row(f"{entry}.{place}", event, now) for place, event in enumerate(events)]
+    return [_row(f"{entry}.{position}", event, now) for position, event in enumerate(events)]
 
 
 def _row(name: str, event: ScanEvent, now: datetime) -> dict[str, Any] | None:
@@ -118,7 +118,7 @@ def _row(name: str, event: ScanEvent, now: datetime) -> dict[str, Any] | None:
 
 
 def histories(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Scans of items summed up by item: how many, the first and its city, the last."""
+    """The histories of items from their scans: the number, the first time and city, the last time."""
     summed: dict[tuple[int, int], dict[str, Any]] = {}
     for row in sorted(rows, key=lambda row: row["at"]):
         history = summed.setdefault(
@@ -142,7 +142,7 @@ def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _bounded(event: ScanEvent) -> bool:
-    """Whether every field fits its column: one field that does not would make the whole chunk fail."""
+    """Whether every field fits its column; otherwise the statement for the whole chunk would fail."""
     texts = (event.gtin, event.lot, event.verdict, event.city, event.language, event.channel)
     return (
         all(len(text.encode("utf-8")) <= _TEXT_BYTES and "\0" not in text for text in texts)
@@ -161,8 +161,8 @@ def _cut(network: str) -> str | None:
     return str(parsed if parsed.prefixlen <= longest else parsed.supernet(new_prefix=longest))
 
 
-def _taken(redis: Redis, consumer: str, limit: int) -> list[Entry]:
-    """Entries. A missing consumer group is created only then: a full Redis refuses even the attempt."""
+def _read_entries(redis: Redis, consumer: str, limit: int) -> list[Entry]:
+    """Read entries. The consumer group is created only if it is missing, because a full Redis refuses the command."""
     try:
         return _take(redis, consumer, limit)
     except ResponseError as error:
@@ -173,7 +173,7 @@ def _taken(redis: Redis, consumer: str, limit: int) -> list[Entry]:
 
 
 def _prepare(redis: Redis) -> None:
-    """Make the consumer group: at the first start, and after a flush."""
+    """Create the consumer group: at the first start, and after a flush."""
     try:
         redis.xgroup_create(SCANS, SCAN_GROUP, id="0", mkstream=True)
         redis.set(DRAINED, 0, nx=True)
@@ -193,9 +193,9 @@ def _take(redis: Redis, consumer: str, limit: int) -> list[Entry]:
     return []
 
 
-def _entries(answer: Any) -> list[Entry]:
-    """The entries of one stream in an XREADGROUP reply; an entry deleted meanwhile has no fields."""
-    return [(entry.decode("ascii"), fields or {}) for _, delivered in answer for entry, fields in delivered]
+def _entries(reply: Any) -> list[Entry]:
+    """The entries of one stream in an XREADGROUP reply; a deleted entry has no fields."""
+    return [(entry.decode("ascii"), fields or {}) for _, delivered in reply for entry, fields in delivered]
 
 
 def _done(redis: Redis, entries: Sequence[str]) -> None:

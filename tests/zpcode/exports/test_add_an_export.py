@@ -145,7 +145,7 @@ def test_fsck_reads_the_new_format(line: Line) -> None:
     for waiting in (line.world.my_batch, line.world.their_batch):
         authority.issued(line.here, waiting)
     batch, other = line.issued("item", 300), line.issued("item", 301)
-    assert [(one.invariant.name, one.findings) for one in line.fsck().outcomes if one.findings or one.hindrance] == []
+    assert [(one.invariant.name, one.findings) for one in line.fsck().outcomes if one.findings or one.obstacle] == []
     path = line.path(batch.number)
     rows = path.read_bytes().splitlines(keepends=True)
     rows[6] = line.path(other.number).read_bytes().splitlines(keepends=True)[6]

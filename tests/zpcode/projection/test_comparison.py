@@ -51,7 +51,7 @@ def test_a_lost_standing_is_put_back_and_every_scan_process_hears_of_it(
     registry.redis.hdel(redis_keys.STANDINGS, f"product:{GTIN}")
     assert service.verdict(registry.item()) == "verified"
     assert _round(comparing) == 1
-    assert (comparing.wrong, comparing.mended, comparing.by_kind) == (1, 1, {"missing": 1})
+    assert (comparing.wrong, comparing.repaired, comparing.by_kind) == (1, 1, {"missing": 1})
     assert service.verdict(registry.item()) == "revoked"
     assert _round(comparing) == 0
 

@@ -74,7 +74,7 @@ def test_what_any_shard_has_lost_or_too_many_is_put_right(engine: Engine, redis:
     while round_.rounds == 0:
         round_.step()
     assert round_.by_kind == {"missing": len(lost), "stray": 1}
-    assert round_.mended == round_.wrong
+    assert round_.repaired == round_.wrong
     report = run.check(context, only=["projection-head", "projection", "card-head"])
     assert [outcome.state for outcome in report.outcomes] == [InvariantState.HOLDS] * 3
     assert report.of("projection-head").examined == 3

@@ -1,4 +1,4 @@
-"""The card table against what it is derived from: registry, batches, and the decisions about either."""
+"""Compare the card table with the registry, the batches, the decisions and the events that cards are derived from."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ from zpcode.wire.vocabulary import Scope
 
 HEAD: Final = Invariant(
     "card-head",
-    Text("最新修订号就是最新卡片的修订号", "the head's revision is that of the newest card"),
+    Text("最新修订号就是最新卡片的修订号", "the revision of the head is that of the newest card"),
     Text(
         "扫码服务据此得知更改；停止写入，把 card_head.revision 调到 max(card.revision)",
-        "scan services learn of changes by it: stop writing, and set card_head.revision to max(card.revision)",
+        "scan services use it to notice changes: stop all writers, and set card_head.revision to max(card.revision)",
     ),
 )
 CARDS: Final = Invariant(
     "cards",
-    Text("每张卡片都与登记册、批次和决定推算的一致", "each card is what registry, batches and decisions make it"),
+    Text("每张卡片都与登记册、批次和决定推算的一致", "each card is as derived from registry, batches and decisions"),
     Text(
         "zpcode fsck --repair 按决定重写卡片（仅在审计日志完整时）；没有依据的卡片须人工查明",
-        "zpcode fsck --repair writes cards anew from the decisions, where the audit log is whole; a card without ground"
-        " has to be looked into",
+        "zpcode fsck --repair writes the cards again from the decisions if the audit log is intact; investigate cards"
+        " without a basis",
     ),
 )
 _KINDS: Final[dict[str, type[ProductCard | BatchCard | LotCard | Timeline | NoticesCard]]] = {
@@ -65,109 +65,109 @@ Derived = ProductCard | BatchCard | LotCard | Timeline | NoticesCard
 
 
 def head(context: CheckContext, outcome: CheckResult) -> None:
-    """Whoever has seen revision N has seen every card up to N: so the newest card stands at the head."""
+    """Check that the head has the revision of the newest card: readers of revision N rely on having all cards up to N."""
     with integrity.snapshot(context.engine) as connection:
         newest, _ = integrity.newest_card(connection)
-        told = card_table.head(connection)
+        head_revision = card_table.head(connection)
     outcome.examined = 1
-    if newest != told:
+    if newest != head_revision:
         outcome.find(
             "head",
-            f"card_head 为 {told}，最新卡片为 {newest}",
-            f"card_head says {told}, the newest card has {newest}",
+            f"card_head 为 {head_revision}，最新卡片为 {newest}",
+            f"card_head has {head_revision}, the newest card has {newest}",
             where="card_head",
         )
 
 
 def cards(context: CheckContext, outcome: CheckResult) -> None:
-    """Every card there has to be, as it has to be, and none besides."""
+    """Check that every expected card exists as derived, and that there are no other cards."""
     wrong: list[str] = []
     with integrity.snapshot(context.engine) as connection:
         days = _days(connection, context)
-        excepted = status.batches_with_items(connection)
+        with_items = status.batches_with_items(connection)
         for keys in integrity.expected_cards(connection):
             outcome.examined += len(keys)
-            for key, kind in _differing(connection, keys, days, excepted).items():
+            for key, kind in _differing(connection, keys, days, with_items).items():
                 wrong.append(key)
-                _tell(outcome, key, kind)
+                _add_finding(outcome, key, kind)
         for key in integrity.baseless_cards(connection, SHOWN + 1):
-            outcome.find("groundless", "卡片没有依据", "nothing stands behind this card", where=key)
+            outcome.find("groundless", "卡片没有依据", "there is no basis for this card", where=key)
     if context.repair and wrong:
         _repair(context, outcome, wrong)
 
 
 def _days(connection: Connection, context: CheckContext) -> tuple[date, ...]:
-    """The days a product card may stand for: today, and the day before the worker has turned them."""
+    """The dates for which product cards may be derived: today, or the last date until the worker has updated them."""
     _, turned_on = integrity.newest_card(connection)
     now = today(context.now)
     return (now,) if turned_on >= now else (now, turned_on)
 
 
-def _tell(outcome: CheckResult, key: str, kind: str) -> None:
+def _add_finding(outcome: CheckResult, key: str, kind: str) -> None:
     zh, en = {
         "missing": ("缺少卡片", "the card is missing"),
         "unreadable": ("卡片无法读取", "the card cannot be read"),
-        "differs": ("卡片与推算的不符", "the card is not what it is derived from"),
+        "differs": ("卡片与推算的不符", "the card differs from the derived one"),
     }[kind]
     outcome.find(kind, zh, en, where=key)
 
 
 def _differing(
-    connection: Connection, keys: Sequence[str], days: Sequence[date], excepted: Collection[int]
+    connection: Connection, keys: Sequence[str], days: Sequence[date], with_items: Collection[int]
 ) -> dict[str, str]:
-    """Those of these cards that are not as they have to be on one of these days, and in what way."""
+    """The cards among these keys that differ from the derived cards of all these dates, and how."""
     stored = {card.key: card for card in card_table.fetch(connection, list(keys))}
-    found: dict[str, str] = {}
+    differing: dict[str, str] = {}
     for day in days:
-        asked = [key for key in keys if day == days[0] or (key in found and key.startswith("p:"))]
-        for key, right in _derived(connection, asked, day, excepted).items():
+        to_check = [key for key in keys if day == days[0] or (key in differing and key.startswith("p:"))]
+        for key, right in _derived(connection, to_check, day, with_items).items():
             if kind := _kind(stored.get(key), right):
-                found[key] = kind
+                differing[key] = kind
             else:
-                found.pop(key, None)
-    return found
+                differing.pop(key, None)
+    return differing
 
 
 def _kind(card: Card | None, right: Derived) -> str:
     if card is None:
         return "missing"
     try:
-        stands = msgspec.msgpack.decode(card.body, type=_KINDS[card.key[0]])
+        decoded = msgspec.msgpack.decode(card.body, type=_KINDS[card.key[0]])
     except (msgspec.MsgspecError, ValueError):
         return "unreadable"
-    return "" if stands == right else "differs"
+    return "" if decoded == right else "differs"
 
 
 def _derived(
-    connection: Connection, keys: Sequence[str], day: date, excepted: Collection[int]
+    connection: Connection, keys: Sequence[str], day: date, with_items: Collection[int]
 ) -> Mapping[str, Derived]:
-    """These cards as they follow from everything else on a day; those without ground are left out."""
-    found: dict[str, Derived] = {}
+    """Derive the cards with these keys for a date; keys without a basis are left out."""
+    derived: dict[str, Derived] = {}
     gtins = [key[2:] for key in keys if key.startswith("p:")]
     if gtins:
-        found |= {product_key(gtin): card for gtin, card in product_cards(connection, gtins, day).items()}
+        derived |= {product_key(gtin): card for gtin, card in product_cards(connection, gtins, day).items()}
     numbers = [int(key[2:]) for key in keys if key.startswith("b:")]
     if numbers:
-        found |= _batch_cards(connection, numbers, excepted)
+        derived |= _batch_cards(connection, numbers, with_items)
     lots = [(gtin, lot) for gtin, _, lot in (key[2:].partition(":") for key in keys if key.startswith("l:"))]
-    found |= lot_cards(connection, lots)
+    derived |= lot_cards(connection, lots)
     if notices_key() in keys and (card := notices.derived_card(connection)) is not None:
-        found[notices_key()] = card
-    return found | _standings(connection, [key for key in keys if key[0] in "sx"])
+        derived[notices_key()] = card
+    return derived | _standings(connection, [key for key in keys if key[0] in "sx"])
 
 
-def _batch_cards(connection: Connection, numbers: Sequence[int], excepted: Collection[int]) -> dict[str, Derived]:
-    made = _by_target(connection, [(scope, str(one)) for one in numbers for scope in (Scope.BATCH, Scope.RANGE)])
-    found: dict[str, Derived] = {}
-    known = batches.numbered(connection, numbers)
-    events = events_of_batches(connection, known)
-    for batch in known:
+def _batch_cards(connection: Connection, numbers: Sequence[int], with_items: Collection[int]) -> dict[str, Derived]:
+    decisions = _by_target(connection, [(scope, str(one)) for one in numbers for scope in (Scope.BATCH, Scope.RANGE)])
+    derived: dict[str, Derived] = {}
+    stored = batches.numbered(connection, numbers)
+    events = events_of_batches(connection, stored)
+    for batch in stored:
         target = str(batch.number)
-        decided = [*made.get((Scope.BATCH, target), ()), *made.get((Scope.RANGE, target), ())]
-        found[batch_key(batch.number)] = batch_card(
-            batch, decided, exceptions=batch.number in excepted, events=events[batch.number]
+        decided = [*decisions.get((Scope.BATCH, target), ()), *decisions.get((Scope.RANGE, target), ())]
+        derived[batch_key(batch.number)] = batch_card(
+            batch, decided, exceptions=batch.number in with_items, events=events[batch.number]
         )
-    return found
+    return derived
 
 
 def _standings(connection: Connection, keys: Sequence[str]) -> dict[str, Derived]:
@@ -176,23 +176,23 @@ def _standings(connection: Connection, keys: Sequence[str]) -> dict[str, Derived
         kind, _, rest = key.partition(":")
         scope, _, target = ("code", "", rest) if kind == "x" else rest.partition(":")
         targets[Scope(scope), target] = key
-    made = _by_target(connection, list(targets)) if targets else {}
-    return {targets[place]: standing(decided) for place, decided in made.items()}
+    by_target = _by_target(connection, list(targets)) if targets else {}
+    return {targets[target]: standing(decisions) for target, decisions in by_target.items()}
 
 
 def _by_target(
     connection: Connection, targets: Sequence[tuple[Scope, str]]
 ) -> Mapping[tuple[Scope, str], list[StatusChange]]:
-    found: defaultdict[tuple[Scope, str], list[StatusChange]] = defaultdict(list)
+    by_target: defaultdict[tuple[Scope, str], list[StatusChange]] = defaultdict(list)
     for one in status.about(connection, targets):
-        found[one.scope, one.target].append(one)
-    return found
+        by_target[one.scope, one.target].append(one)
+    return by_target
 
 
 def _repair(context: CheckContext, outcome: CheckResult, wrong: Sequence[str]) -> None:
-    """Write cards anew, but only from decisions and events that the audit log bears out."""
-    grounds = (chain.CHAIN, chain.chain), (chain.DECISIONS, chain.decisions), (journey.JOURNEY, journey.events)
-    for invariant, check in grounds:
+    """Write the cards again, but only if all decisions and events are in the audit log."""
+    conditions = (chain.CHAIN, chain.chain), (chain.DECISIONS, chain.decisions), (journey.JOURNEY, journey.events)
+    for invariant, check in conditions:
         trusted = CheckResult(invariant)
         check(context, trusted)
         if trusted.state is not InvariantState.HOLDS:
@@ -200,11 +200,11 @@ def _repair(context: CheckContext, outcome: CheckResult, wrong: Sequence[str]) -
     for start in range(0, len(wrong), 500):
         keys = wrong[start : start + 500]
         with transaction(context.engine) as connection:
-            audit.lock(connection)  # whoever decides takes it too: nothing changes between reading and writing
+            audit.lock(connection)  # every writer of decisions takes it, so nothing changes between reading and writing
             days = _days(connection, context)
-            excepted = status.batches_with_items(connection)
-            differing = _differing(connection, keys, days, excepted)
-            right = _derived(connection, list(differing), days[0], excepted)
+            with_items = status.batches_with_items(connection)
+            differing = _differing(connection, keys, days, with_items)
+            right = _derived(connection, list(differing), days[0], with_items)
             card_table.put_cards(connection, {key: msgspec.msgpack.encode(card) for key, card in right.items()})
         for key in keys:
-            outcome.mend(f"已重写卡片 {key}", f"wrote card {key} anew")
+            outcome.add_repair(f"已重写卡片 {key}", f"wrote card {key} again")

@@ -1,4 +1,4 @@
-"""The audit log: its hash chain, and every decision in it word for word."""
+"""Check the audit log: its hash chain, and that it has every decision word for word."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from zpcode.store.monitoring import integrity
 
 CHAIN: Final = Invariant(
     "audit-chain",
-    Text("审计日志的哈希链完整", "the audit log's hash chain is whole"),
+    Text("审计日志的哈希链完整", "the hash chain of the audit log is intact"),
     Text(
         "有人改动过日志：保全数据库与备份，与外部记下的条数和末条哈希比对（zpcode audit verify --expect-head）",
-        "somebody has altered the log: secure the database and its backups, and compare with count and head noted"
-        " elsewhere (zpcode audit verify --expect-head)",
+        "somebody has altered the log: secure the database and its backups, and compare with the count and the head that were"
+        " recorded outside (zpcode audit verify --expect-head)",
     ),
 )
 DECISIONS: Final = Invariant(
@@ -29,62 +29,62 @@ DECISIONS: Final = Invariant(
     Text("每项状态决定都与审计日志逐字相符", "each decision about a status is in the audit log word for word"),
     Text(
         "审计日志为准：zpcode audit show --object 范围:对象；从备份恢复被改动的决定",
-        "the audit log is right: zpcode audit show --object SCOPE:TARGET; restore the altered decision from a backup",
+        "the audit log is authoritative: zpcode audit show --object SCOPE:TARGET; restore the altered decision from a backup",
     ),
 )
 _CHUNK: Final = 500
 
 
 def chain(context: CheckContext, outcome: CheckResult) -> None:
-    """The whole chain from its first entry; a cut at its end shows only against what was noted elsewhere."""
-    found = audit.verify(context.engine)
-    outcome.examined = found.count
-    if found.broken is not None:
+    """Check the whole chain. Entries removed from its end are only noticed with a count or hash recorded outside."""
+    verification = audit.verify(context.engine)
+    outcome.examined = verification.count
+    if verification.broken is not None:
         zh, en = {
             "gap": ("此处缺一条", "the entry is missing"),
-            "previous": ("与前一条不相连", "it does not follow the one before it"),
+            "previous": ("与前一条不相连", "it does not follow the entry before it"),
             "hash": ("内容被改动", "it was altered"),
-        }[found.broken.kind]
-        outcome.find(found.broken.kind, zh, en, where=f"audit:{found.broken.id}")
+        }[verification.broken.kind]
+        outcome.find(verification.broken.kind, zh, en, where=f"audit:{verification.broken.id}")
 
 
 def decisions(context: CheckContext, outcome: CheckResult) -> None:
-    """As many entries as decisions, and each with the detail that follows from its decision."""
+    """Check that each decision has its entry with the same content, and that there are no other entries."""
     with integrity.snapshot(context.engine) as connection:
-        made = status.every(connection)
-        while chunk := list(islice(made, _CHUNK)):
+        decisions = status.every(connection)
+        while chunk := list(islice(decisions, _CHUNK)):
             outcome.examined += len(chunk)
-            said = {entry.detail.get("change"): entry for entry in _said(connection, chunk)}
+            by_decision = {entry.detail.get("change"): entry for entry in _entries(connection, chunk)}
             for one in chunk:
-                _compare(outcome, one, said.get(one.id))
+                _compare(outcome, one, by_decision.get(one.id))
         entries = integrity.count_audit_entries(connection, "status.")
     if entries != outcome.examined:
         outcome.find(
             "count",
             f"决定 {outcome.examined} 项，审计日志中 {entries} 条",
-            f"{outcome.examined} decisions, and {entries} entries in the audit log",
+            f"{outcome.examined} decisions, but {entries} entries in the audit log",
         )
 
 
-def _said(connection: Any, chunk: list[StatusChange]) -> list[Entry]:
+def _entries(connection: Any, chunk: list[StatusChange]) -> list[Entry]:
     objects = sorted({f"{one.scope}:{one.target}" for one in chunk})
     return integrity.audit_entries(connection, objects, sorted({f"status.{one.action}" for one in chunk}))
 
 
-def _compare(outcome: CheckResult, made: StatusChange, said: Entry | None) -> None:
-    where = f"{made.scope}:{made.target} #{made.id}"
-    if said is None:
+def _compare(outcome: CheckResult, decision: StatusChange, entry: Entry | None) -> None:
+    where = f"{decision.scope}:{decision.target} #{decision.id}"
+    if entry is None:
         outcome.find("unlogged", "这项决定不在审计日志里", "this decision is not in the audit log", where=where)
         return
-    detail = audit_detail(made)
-    differing = [name for name, value in detail.items() if said.detail.get(name) != value]
-    if said.at != made.created_at:
+    detail = audit_detail(decision)
+    differing = [name for name, value in detail.items() if entry.detail.get(name) != value]
+    if entry.at != decision.created_at:
         differing.append("created_at")
     if differing:
         names = ", ".join(differing)
         outcome.find(
             "altered",
-            f"与审计日志第 {said.id} 条不符：{names}",
-            f"differs from entry {said.id} of the audit log in {names}",
+            f"与审计日志第 {entry.id} 条不符：{names}",
+            f"differs from entry {entry.id} of the audit log in {names}",
             where=where,
         )

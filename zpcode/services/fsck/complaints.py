@@ -145,7 +145,7 @@ def forgotten(context: CheckContext, outcome: CheckResult) -> None:
         outcome.find("kept", "联系方式或照片尚未删除", "its contact or photos are still kept", where=number)
     if kept and context.repair:
         contacts, photos = forget(context.engine, context.now)
-        outcome.mend(
+        outcome.add_repair(
             f"已删除 {contacts} 个联系方式、{photos} 张照片",
             f"deleted {contacts} contacts and {photos} photos",
             count=len(kept),

@@ -1,4 +1,4 @@
-"""What a check may look at, and how closely."""
+"""The context of a check: the parts that it reads, and its options."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from zpcode.store.database.session import Engine
 
 @dataclass(frozen=True, slots=True)
 class CheckContext:
-    """The parts of a running service. `deep` looks at every code and every history, not at samples of them.
+    """The parts of a running service, and the options of the checks.
 
-    `keyring` gives the public keyring or raises KeyringError; `directory` has the code files; `now` is aware.
-    `repair` puts right what is derived, never what it is derived from. `patience` is how many seconds something
-    that others are just about to do may take, and `pause` waits so long.
+    `keyring` returns the public keyring or raises KeyringError. `directory` has the code files. `now` is aware. `deep`
+    checks every code and every history, not only samples. `repair` repairs derived data, never the data it is derived
+    from. `patience` is how long (seconds) a check waits for work that other processes are about to do; `pause` sleeps.
     """
 
     engine: Engine

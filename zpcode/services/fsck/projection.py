@@ -59,7 +59,9 @@ def head(context: CheckContext, outcome: CheckResult) -> None:
         outcome.find(reason, zh, en, where=where)
     if context.repair and found:
         revision = _patiently(context, partial(projector.catch_up, context.engine, context.redis))
-        outcome.mend(f"缓存已同步到修订 {revision}", f"Redis was brought to revision {revision}", count=len(found))
+        outcome.add_repair(
+            f"缓存已同步到修订 {revision}", f"Redis was brought to revision {revision}", count=len(found)
+        )
 
 
 def _behind(context: CheckContext, outcome: CheckResult) -> list[tuple[str, str, str, str]]:
@@ -95,7 +97,7 @@ def cards(context: CheckContext, outcome: CheckResult) -> None:
     """Slice by slice: the database's cards in Redis, the marks of its hashes, then Redis's cards in the database."""
     layout = client.layout(context.redis)
     if not all(shard.redis.exists(shard.feed.head) for shard in layout.shards):
-        outcome.hindrance = Text("缓存是空的，无从比对", "Redis is empty: there is nothing to compare")
+        outcome.obstacle = Text("缓存是空的，无从比对", "Redis is empty: there is nothing to compare")
         return
     engine, redis, repair = context.engine, context.redis, context.repair
     _tell(outcome, _patiently(context, partial(comparison.compare_standings_mark, engine, redis, repair=repair)))
@@ -116,10 +118,10 @@ def cards(context: CheckContext, outcome: CheckResult) -> None:
 def _tell(outcome: CheckResult, found: Sequence[Difference]) -> None:
     for one in found:
         outcome.find(one.kind, *_WORDS[one.kind], where=one.key)
-        if one.mended and one.kind == "stray":
-            outcome.mend(f"已从缓存删除 {one.key}", f"took {one.key} out of Redis")
-        elif one.mended:
-            outcome.mend(f"已在缓存重写 {one.key}", f"wrote {one.key} into Redis anew")
+        if one.repaired and one.kind == "stray":
+            outcome.add_repair(f"已从缓存删除 {one.key}", f"took {one.key} out of Redis")
+        elif one.repaired:
+            outcome.add_repair(f"已在缓存重写 {one.key}", f"wrote {one.key} into Redis anew")
 
 
 def _patiently(context: CheckContext, work: Callable[[], T]) -> T:

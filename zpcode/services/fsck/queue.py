@@ -45,7 +45,7 @@ def queue(context: CheckContext, outcome: CheckResult) -> None:
     if context.repair and any(reason == "abandoned" for reason, _, _ in lost.values()):
         with transaction(context.engine) as connection:
             cleared = jobs.clear_abandoned(connection)
-        outcome.mend(f"已清除 {cleared} 个无主任务", f"cleared {cleared} abandoned jobs", count=cleared)
+        outcome.add_repair(f"已清除 {cleared} 个无主任务", f"cleared {cleared} abandoned jobs", count=cleared)
 
 
 def _astray(context: CheckContext, outcome: CheckResult) -> tuple[set[int], dict[Job, tuple[str, str, str]]]:

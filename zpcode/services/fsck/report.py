@@ -1,4 +1,4 @@
-"""What a check is about, what it found, and what all of them found together."""
+"""An invariant, the result of its check, and the report of all checks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 from zpcode.errors import Finding, Text
 
 SHOWN: Final = 50
-"""Findings that are told of each invariant; more are only counted."""
+"""The most findings reported of one invariant; further ones are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """Something that always holds. `name` is stable, `remedy` says what to do where it does not."""
+    """A rule that must always hold. `name` is stable; `remedy` says what to do if it does not hold."""
 
     name: str
     title: Text
@@ -22,7 +22,7 @@ class Invariant:
 
 
 class InvariantState(enum.StrEnum):
-    """Whether an invariant holds, held once repaired, does not hold, or could not be looked at."""
+    """Whether an invariant holds, holds after a repair, does not hold, or could not be checked."""
 
     HOLDS = "holds"
     REPAIRED = "repaired"
@@ -32,53 +32,53 @@ class InvariantState(enum.StrEnum):
 
 @dataclass(slots=True)
 class CheckResult:
-    """One invariant while and after it is checked. `examined` counts what was looked at, whatever that is.
+    """The result of one check. `examined` is the number of checked objects.
 
-    `wrong` counts all findings, of which the first 50 are in `findings`; `mended` those that were put right, told
-    in `repairs`. `hindrance` says why it could not be looked at.
+    `wrong` is the number of findings; the first 50 are in `findings`. `repaired` is the number of repaired findings;
+    `repairs` describes the first 50. `obstacle` says why the invariant could not be checked.
     """
 
     invariant: Invariant
     examined: int = 0
     wrong: int = 0
-    mended: int = 0
+    repaired: int = 0
     findings: list[Finding] = field(default_factory=list)
     repairs: list[Text] = field(default_factory=list)
-    hindrance: Text | None = None
+    obstacle: Text | None = None
 
     def find(self, reason: str, zh: str, en: str, *, where: str = "", value: object = None) -> None:
-        """Note one thing that is wrong: where, and what stood there."""
+        """Add a finding: where it is, and the wrong value."""
         self.wrong += 1
         if len(self.findings) < SHOWN:
             self.findings.append(Finding(reason, Text(zh, en), where, None if value is None else str(value)[:80]))
 
-    def mend(self, zh: str, en: str, *, count: int = 1) -> None:
-        """Note that so many findings have been put right."""
-        self.mended += count
+    def add_repair(self, zh: str, en: str, *, count: int = 1) -> None:
+        """Record that `count` findings were repaired."""
+        self.repaired += count
         if len(self.repairs) < SHOWN:
             self.repairs.append(Text(zh, en))
 
     @property
     def state(self) -> InvariantState:
-        """What all that comes to."""
-        if self.wrong > self.mended:
+        """The state of the invariant after the check."""
+        if self.wrong > self.repaired:
             return InvariantState.BROKEN
-        if self.hindrance is not None:
+        if self.obstacle is not None:
             return InvariantState.UNKNOWN
         return InvariantState.REPAIRED if self.wrong else InvariantState.HOLDS
 
 
 @dataclass(frozen=True, slots=True)
 class FsckReport:
-    """Every invariant that was asked for, in order."""
+    """The results of the checked invariants, in order."""
 
     outcomes: tuple[CheckResult, ...]
 
     @property
     def whole(self) -> bool:
-        """Whether all of them hold now."""
+        """Whether all invariants hold now."""
         return all(outcome.state in {InvariantState.HOLDS, InvariantState.REPAIRED} for outcome in self.outcomes)
 
     def of(self, name: str) -> CheckResult:
-        """The outcome of one invariant. Raises StopIteration where it was not asked for."""
+        """The result for one invariant. Raises StopIteration if it was not checked."""
         return next(outcome for outcome in self.outcomes if outcome.invariant.name == name)

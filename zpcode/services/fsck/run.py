@@ -1,4 +1,4 @@
-"""Everything that always holds, in the order in which it is looked at: the truth first, then what follows from it."""
+"""All checks in order: first those of primary data, then those of derived data."""
 
 from __future__ import annotations
 
@@ -39,33 +39,33 @@ NAMES: Final = tuple(invariant.name for invariant, _ in CHECKS)
 
 
 def check(
-    context: CheckContext, *, only: Collection[str] = (), told: Callable[[CheckResult], None] = lambda _: None
+    context: CheckContext, *, only: Collection[str] = (), report: Callable[[CheckResult], None] = lambda _: None
 ) -> FsckReport:
-    """Check every invariant, or those named by `only`; `told` hears of each as soon as it is done.
+    """Check every invariant, or only those named by `only`. `report` gets each result as soon as it is ready.
 
-    What cannot be looked at just now is said of its invariant and hinders no other. Raises Refused on a name there is
-    not.
+    If an invariant cannot be checked, its result says why, and the other checks continue. Raises Refused for an unknown
+    name.
     """
     for name in only:
         if name not in NAMES:
             text = Text(
                 f"没有检查项 {name[:80]}；可选：{', '.join(NAMES)}",
-                f"there is no check {name[:80]}: {', '.join(NAMES)}",
+                f"there is no check {name[:80]}; choose from {', '.join(NAMES)}",
             )
             raise Refused(text, (Finding("check", text),))
     outcomes = []
-    for invariant, look in CHECKS:
+    for invariant, run_check in CHECKS:
         if only and invariant.name not in only:
             continue
         outcome = CheckResult(invariant)
         try:
-            look(context, outcome)
+            run_check(context, outcome)
         except ZpError as error:
-            outcome.hindrance = error.text
+            outcome.obstacle = error.text
         except RedisError as error:
-            outcome.hindrance = Text(f"缓存服务没有应答：{error}", f"Redis does not answer: {error}")
+            outcome.obstacle = Text(f"缓存服务没有应答：{error}", f"Redis does not answer: {error}")
         except OSError as error:
-            outcome.hindrance = Text(f"读不到文件：{error}", f"a file cannot be read: {error}")
-        told(outcome)
+            outcome.obstacle = Text(f"读不到文件：{error}", f"a file cannot be read: {error}")
+        report(outcome)
         outcomes.append(outcome)
     return FsckReport(tuple(outcomes))

@@ -173,7 +173,7 @@ def _raise(redis: Redis, outcome: CheckResult, wrong: Sequence[Counted]) -> None
     for one in wrong:
         where, name = redis_keys.history(one.batch, one.item)
         script(keys=[where], args=[name, one.scans, seconds(one.first_at), one.first_city])
-        outcome.mend(f"已补齐 {one.batch}:{one.item} 的历史", f"raised the history of {one.batch}:{one.item}")
+        outcome.add_repair(f"已补齐 {one.batch}:{one.item} 的历史", f"raised the history of {one.batch}:{one.item}")
 
 
 def partitions(context: CheckContext, outcome: CheckResult) -> None:
@@ -192,7 +192,7 @@ def partitions(context: CheckContext, outcome: CheckResult) -> None:
     if context.repair and missing and not unplaced:
         ensure_partitions(context.engine, day)
         for name in missing:
-            outcome.mend(f"已建立分区 {name}", f"made partition {name}")
+            outcome.add_repair(f"已建立分区 {name}", f"made partition {name}")
 
 
 def _name(day: date) -> str:

@@ -119,7 +119,7 @@ def of_comparison(comparison: ProjectionComparison) -> Iterator[Metric]:
     """The comparison of Redis with the database that this worker makes."""
     for name, meaning, value in (
         ("zpcode_comparison_cards_total", "Cards compared between Redis and the database.", comparison.compared),
-        ("zpcode_comparison_mended_total", "Cards repaired in Redis.", comparison.mended),
+        ("zpcode_comparison_mended_total", "Cards repaired in Redis.", comparison.repaired),
         ("zpcode_comparison_rounds_total", "Comparisons of all cards.", comparison.rounds),
     ):
         yield CounterMetricFamily(name, meaning, value)

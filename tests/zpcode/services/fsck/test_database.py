@@ -177,7 +177,7 @@ def test_cards_are_written_anew_from_the_decisions_where_the_log_bears_them_out(
     world.sql("DELETE FROM card WHERE key = 's:enterprise:' || :uscc")
     world.sql("UPDATE card SET body = '\\xff' WHERE key = 'b:' || :item")
     report = world.check(repair=True)
-    assert report.of("cards").mended == 2
+    assert report.of("cards").repaired == 2
     assert world.check().whole
 
 
@@ -188,7 +188,7 @@ def test_no_card_is_written_from_a_decision_that_was_tampered_with(world: World)
     report = world.check(repair=True)
     assert report.of("decisions").state is InvariantState.BROKEN
     assert report.of("cards").state is InvariantState.BROKEN
-    assert report.of("cards").mended == 0
+    assert report.of("cards").repaired == 0
     assert _card(world, standing_key(Scope.ENTERPRISE, uscc(1))) == before
 
 

@@ -56,7 +56,7 @@ def test_what_redis_has_otherwise_is_found_told_and_put_right(world: World) -> N
         assert outcome.state is InvariantState.BROKEN, damage
         assert _dump(world.redis) == before, damage
         repaired = world.of("projection", repair=True)
-        assert (repaired.state, repaired.mended) == (InvariantState.REPAIRED, repaired.wrong), damage
+        assert (repaired.state, repaired.repaired) == (InvariantState.REPAIRED, repaired.wrong), damage
         assert repaired.repairs, damage
         for check in ("projection", "projection-head", "cards", "card-head"):
             assert world.of(check).state is InvariantState.HOLDS, damage

@@ -18,7 +18,7 @@ def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None
     for deep in (False, True):
         report = world.check(deep=deep)
         broken = [
-            (outcome.invariant.name, outcome.hindrance, outcome.findings)
+            (outcome.invariant.name, outcome.obstacle, outcome.findings)
             for outcome in report.outcomes
             if outcome.state is not InvariantState.HOLDS
         ]
