@@ -40,7 +40,7 @@ def _rows(engine: Engine) -> list[Any]:
 
 
 def test_only_the_hash_of_a_secret_is_stored(registered: Engine, now: datetime) -> None:
-    """Nowhere in the database: neither with the key nor in the audit log."""
+    """The secret is nowhere in the database: neither with the key nor in the audit log."""
     made = access.create(registered, Role.ENTERPRISE, uscc(), caller=OPERATOR, now=now, label="line 2")
     assert TOKEN.fullmatch(made.token)
     secret = made.token.split("_")[2]
@@ -67,7 +67,7 @@ def test_a_key_identifies_its_holder(registered: Engine, now: datetime) -> None:
 
 
 def test_no_other_text_is_a_key(engine: Engine, now: datetime) -> None:
-    """Each character of it counts, and so does its case."""
+    """Every character of a key counts, and its case."""
     token = access.create(engine, Role.OPERATOR, "*", caller=OPERATOR, now=now).token
     for at in range(len(token)):
         other = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
@@ -80,7 +80,7 @@ def test_no_other_text_is_a_key(engine: Engine, now: datetime) -> None:
 def test_an_unknown_id_takes_the_same_path_as_a_wrong_secret(
     engine: Engine, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One comparison in constant time each, whatever was sent."""
+    """Each request makes one comparison in constant time."""
     made = access.create(engine, Role.OPERATOR, "*", caller=OPERATOR, now=now)
     compared: list[tuple[bytes, bytes]] = []
     real = hmac.compare_digest
@@ -150,7 +150,7 @@ def test_a_label_is_short_and_printable(engine: Engine, now: datetime, label: st
 
 @pytest.mark.parametrize("role", [Role.ENTERPRISE, Role.REGULATOR])
 def test_only_the_operator_makes_lists_and_revokes_keys(engine: Engine, now: datetime, role: Role) -> None:
-    """Nobody makes themselves more than they are."""
+    """No other role can make keys."""
     caller = Caller(role, "330000", "K")
     for attempt in (
         lambda: access.create(engine, Role.OPERATOR, "*", caller=caller, now=now),
@@ -170,7 +170,7 @@ def shell(addresses: ServerAddresses, tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_command_line_makes_lists_and_revokes(shell: CliRunner, registered: Engine, now: datetime) -> None:
-    """The token alone on standard output, so that a script can keep it; never again after that."""
+    """The token is printed once, alone on standard output, so that a script can store it."""
     made = shell.invoke(commands.app, ["create", "--enterprise", uscc(), "--label", "MES"])
     assert made.exit_code == 0
     token = made.stdout.strip()

@@ -25,7 +25,7 @@ def _order(http: httpx.Client, world: World, key: str, **changed: object) -> htt
 
 
 def test_an_order_is_accepted_at_once_with_the_address_of_its_batch(http: httpx.Client, world: World) -> None:
-    """202 with a Location, at which the reserved batch stands."""
+    """202 with the Location of the reserved batch."""
     answer = _order(http, world, "order-1")
     assert answer.status_code == 202
     batch = answer.json()
@@ -46,12 +46,12 @@ def test_an_order_is_handed_on_to_the_worker_once(http: httpx.Client, here: Auth
 
 
 def test_no_secret_of_a_batch_is_in_an_answer(http: httpx.Client, world: World) -> None:
-    """Whoever has its permutation or check key can tell which serials exist."""
+    """With its permutation or check key one can compute which serials exist."""
     assert not {"permutation_key", "check_key"} & set(_order(http, world, "order-1").json())
 
 
 def test_many_requests_at_once_with_one_key_make_one_batch(http: httpx.Client, here: Authority, world: World) -> None:
-    """Sixteen threads over real connections: one number, and nobody is refused."""
+    """Sixteen threads over real connections get one number; none is refused."""
     before = len(reserve.listing(here.engine, Caller(Role.OPERATOR, "*", "test")))
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: _order(http, world, "one-key"), range(16)))
@@ -100,7 +100,7 @@ def test_a_gtin_of_13_digits_is_read_as_14(http: httpx.Client, world: World) -> 
 
 
 def test_anothers_gtin_is_refused_as_an_unknown_one_is(http: httpx.Client, world: World) -> None:
-    """Neither the words nor the status tell which GTINs others have."""
+    """Neither text nor status shows which GTINs other enterprises have."""
     unknown = "09501101530003"
     other = _order(http, world, "a", gtin=world.their_gtin).json()
     nobody = _order(http, world, "b", gtin=unknown).json()
@@ -111,7 +111,7 @@ def test_anothers_gtin_is_refused_as_an_unknown_one_is(http: httpx.Client, world
 
 
 def test_a_regulator_orders_and_fetches_nothing(http: httpx.Client, here: Authority, world: World) -> None:
-    """They see the batch in their region; the codes are the enterprise's."""
+    """A regulator sees the batches in the region, but cannot download codes."""
     issued(here, world.my_batch)
     keys = as_(world.hangzhou)
     assert http.get(f"/v1/batches/{world.my_batch}", headers=keys).status_code == 200
@@ -121,7 +121,7 @@ def test_a_regulator_orders_and_fetches_nothing(http: httpx.Client, here: Author
 
 
 def test_codes_that_are_not_ready_say_how_far_they_are(http: httpx.Client, world: World) -> None:
-    """409 with the progress and when to come back."""
+    """409 with the progress and Retry-After."""
     answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine))
     assert answer.status_code == 409
     assert answer.json()["type"] == "/problems/not-ready"
@@ -164,7 +164,7 @@ def test_an_interrupted_download_is_continued(
 def test_a_range_that_cannot_be_served_gives_the_whole_file(
     http: httpx.Client, here: Authority, world: World, headers: dict[str, str]
 ) -> None:
-    """RFC 9110, 14.2: a range one does not serve is ignored, and so is one of another file."""
+    """RFC 9110, 14.2: a range that the server does not support, or of another file, is ignored."""
     batch = issued(here, world.my_batch)
     answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine) | headers)
     assert answer.status_code == 200
@@ -182,7 +182,7 @@ def test_a_range_behind_the_end_is_refused(http: httpx.Client, here: Authority, 
 
 
 def test_a_client_that_has_the_file_gets_304(http: httpx.Client, here: Authority, world: World) -> None:
-    """304 for its ETag, weak or not; but not for another's."""
+    """304 for its ETag, weak or strong; not for another ETag."""
     batch = issued(here, world.my_batch)
     address = f"/v1/batches/{world.my_batch}/codes"
     for tag, status in ((f'"{batch.sha256}"', 304), (f'W/"{batch.sha256}", "x"', 304), ('"x"', 200)):
@@ -190,7 +190,7 @@ def test_a_client_that_has_the_file_gets_304(http: httpx.Client, here: Authority
 
 
 def test_a_file_that_is_gone_or_short_is_never_sent(http: httpx.Client, here: Authority, world: World) -> None:
-    """503, and what the operator does about it."""
+    """503, with the operator's command in the detail."""
     batch = issued(here, world.my_batch)
     path = here.exports / file_name(batch)
     path.write_bytes(path.read_bytes()[:-1])
@@ -214,7 +214,7 @@ def test_a_batch_is_activated_once_issued(http: httpx.Client, here: Authority, w
 
 
 def test_a_list_is_read_page_by_page(http: httpx.Client, world: World) -> None:
-    """Newest first, each batch once, whatever the size of the page."""
+    """Newest first, each batch once, for every page size."""
     wanted = [_order(http, world, f"order-{step}").json()["number"] for step in range(5)]
     numbers: list[int] = []
     after: int | None = 2**62

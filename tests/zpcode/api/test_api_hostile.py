@@ -92,7 +92,7 @@ def test_no_body_of_any_bytes_breaks_anything(http: httpx.Client, world: World) 
 
 @pytest.mark.parametrize("value", ["%00", "%ff%fe", "%F0%9F%92%A9", "9" * 400, "-1", "0", "1.5", "..", "a%2Fb", "%27", "*", "999999999999"])  # fmt: skip
 def test_no_path_or_parameter_breaks_anything(http: httpx.Client, world: World, value: str) -> None:
-    """In every place of every path, and in every parameter."""
+    """Hostile values in every part of every path and in every parameter."""
     for method, template in requests(world):
         if "{" in template:
             path = template[: template.index("{")] + value + template[template.index("}") + 1 :]
@@ -129,7 +129,7 @@ def test_anything_that_is_no_key_gets_the_same_401(http: httpx.Client, sent: str
 
 
 def test_every_method_on_every_route_is_answered(http: httpx.Client, app: FastAPI, world: World) -> None:
-    """405 with Allow where it is not known; OPTIONS too, for there is no CORS."""
+    """405 with Allow for other methods; OPTIONS too, because there is no CORS."""
     for _, path in all_routes(app):
         allowed = {method for method, other in all_routes(app) if other == path}
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "REPORT"} - allowed:
@@ -149,7 +149,7 @@ def test_an_unknown_address_is_a_problem_document(http: httpx.Client, path: str)
 
 
 def test_a_body_is_bounded_while_it_streams(http: httpx.Client, world: World) -> None:
-    """413 with a Content-Length that says so, and without one."""
+    """413 for a too large body, with Content-Length and without."""
 
     def streamed() -> Iterator[bytes]:
         for _ in range(100):
@@ -171,7 +171,7 @@ def test_a_body_of_exactly_the_bound_is_read(http: httpx.Client, world: World) -
 
 
 def test_an_upload_without_a_valid_key_is_not_read(base_url: str, world: World) -> None:
-    """The answer comes while most of the file has not been sent: only the operator's is awaited."""
+    """The response comes before most of the file was sent: only an operator's file is read."""
     host, port = base_url.removeprefix("http://").split(":")
     for key, status in ((world.mine, b"403"), ("none", b"401")):
         with socket.create_connection((host, int(port)), timeout=20) as connection:

@@ -1,4 +1,4 @@
-"""The goods' journey over HTTP: reported, listed, corrected, withdrawn; and what it is refused with."""
+"""The journey over HTTP: events reported, listed, corrected, withdrawn, and refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHIPPED: dict[str, Any] = {"kind": "shipped", "at": "2026-10-10T08:30:00+08:00"}
 
 @pytest.fixture
 def addresses_of(world: World) -> tuple[str, str]:
-    """Where the events of the first enterprise's batch and of its lot are."""
+    """The paths of the events of the first enterprise's batch and lot."""
     return f"/v1/batches/{world.my_batch}/events", f"/v1/lots/{world.my_gtin}/{LOT}/events"
 
 
@@ -40,7 +40,7 @@ def kinds(body: bytes | None) -> list[str]:
 def test_events_are_reported_listed_corrected_and_withdrawn(
     http: httpx.Client, redis: Redis, engine: Engine, world: World, addresses_of: tuple[str, str]
 ) -> None:
-    """Each change stands on the batch's card, in the database and at once in Redis."""
+    """Each change is on the batch's card, in the database and at once in Redis."""
     key, me = batch_key(world.my_batch), as_(world.mine)
     projector.catch_up(engine, redis)
     for path in addresses_of:
@@ -68,7 +68,7 @@ def test_events_are_reported_listed_corrected_and_withdrawn(
 def test_another_enterprise_gets_404_and_a_regulator_only_reads(
     http: httpx.Client, world: World, addresses_of: tuple[str, str]
 ) -> None:
-    """404 in the same words as for what does not exist; 403 for whoever may read it but not write."""
+    """404 with the same text as for a record that does not exist; 403 for a caller who may only read."""
     body = {"events": [SHIPPED]}
     events = world.my_events
     for path, event in zip(addresses_of, events, strict=True):

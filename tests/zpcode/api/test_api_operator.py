@@ -1,4 +1,4 @@
-"""What the operator does over HTTP: importing, and giving out keys."""
+"""The operator's routes: imports and API keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _import(http: httpx.Client, world: World, content: bytes, media: str = "appl
 def test_a_workbook_is_imported_and_shown_to_the_scan_service(
     http: httpx.Client, redis: Any, engine: Engine, world: World
 ) -> None:
-    """The answer counts what is new; a Redis that the worker has filled once has the product at once."""
+    """The response counts new records; a Redis that was filled once has the product at once."""
     projector.catch_up(engine, redis)
     answer = _import(http, world, as_xlsx(registry(3)), XLSX)
     assert answer.status_code == 200
@@ -59,7 +59,7 @@ def test_a_wrong_file_is_refused_with_every_place(http: httpx.Client, world: Wor
 
 
 def test_the_token_of_a_new_key_is_shown_once_and_works(http: httpx.Client, world: World) -> None:
-    """It is in no list, and whoever has it is the enterprise."""
+    """It is in no list, and requests with it are the enterprise's."""
     order = {"role": "enterprise", "subject": world.my_uscc, "label": "MES 2"}
     answer = http.post("/v1/api-keys", json=order, headers=as_(world.operator))
     assert answer.status_code == 201
@@ -73,7 +73,7 @@ def test_the_token_of_a_new_key_is_shown_once_and_works(http: httpx.Client, worl
 
 
 def test_a_revoked_key_is_refused(http: httpx.Client, world: World) -> None:
-    """From the next request on, and for good; its id may be revoked again without harm."""
+    """From the next request on, for good; revoking it again changes nothing."""
     id_ = world.mine.split("_")[1]
     first = http.delete(f"/v1/api-keys/{id_}", headers=as_(world.operator))
     assert first.status_code == 200
@@ -99,7 +99,7 @@ def test_keys_are_listed_page_by_page(http: httpx.Client, world: World) -> None:
 def test_what_is_done_over_http_is_in_the_audit_log_with_its_key(
     http: httpx.Client, engine: Engine, world: World
 ) -> None:
-    """Who did it is the key, and no secret of any key is there."""
+    """The actor is the key's id; no secret of a key is there."""
     order = {"role": "regulator", "subject": "330110"}
     made = http.post("/v1/api-keys", json=order, headers=as_(world.operator)).json()
     with transaction(engine) as connection:

@@ -78,7 +78,7 @@ def test_a_picture_is_audited_once_and_sending_it_again_changes_nothing(
 def test_slow_pictures_do_not_hold_up_other_requests(
     http: httpx.Client, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More than so many at once are asked to come again: each would hold a thread that all requests share."""
+    """Beyond a number of uploads at once the answer is 503: each upload holds a thread that all requests share."""
     over, statuses = Event(), []
 
     class Slow(PictureDecoder):

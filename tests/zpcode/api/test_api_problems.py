@@ -25,7 +25,7 @@ def _chinese(text: str) -> bool:
 
 
 def _refusals(world: World) -> dict[str, tuple[str, str, dict[str, Any]]]:
-    """A request for each kind of problem a caller can bring about."""
+    """A request for each kind of problem that a caller can cause."""
     json = {"Content-Type": "application/json"}
     mine, operator = as_(world.mine), as_(world.operator)
     order = {"level": "item", "gtin": world.my_gtin, "quantity": 5}
@@ -62,7 +62,7 @@ BROUGHT_ABOUT = {
 
 
 def test_every_refusal_comes_in_both_languages(http: httpx.Client, here: Authority, world: World) -> None:
-    """Title, detail and findings in the language asked for, and both of them always beside it."""
+    """Title, detail and findings in the requested language, and always in both languages beside it."""
     issued(here, world.their_batch)
     for slug, (method, path, more) in _refusals(world).items():
         own = more.pop("headers", {})
@@ -88,12 +88,12 @@ def test_every_refusal_comes_in_both_languages(http: httpx.Client, here: Authori
 
 
 def test_every_kind_of_problem_is_brought_about_by_a_test(world: World) -> None:
-    """Those of the table above, and those below for which something has to break."""
+    """Every kind is in the table above or in the tests of failures below."""
     assert set(_refusals(world)) | BROUGHT_ABOUT == set(problems.KINDS)
 
 
 def test_every_kind_of_problem_explains_itself(http: httpx.Client) -> None:
-    """The address in `type` answers anybody, in both languages."""
+    """The address in `type` is public, in both languages."""
     for kind in problems.KINDS.values():
         page = http.get(kind.type).json()
         assert (page["type"], page["status"]) == (kind.type, kind.status)
@@ -121,7 +121,7 @@ def test_every_finding_is_in_one_answer(http: httpx.Client, world: World) -> Non
 
 
 def test_a_request_has_one_id_everywhere(http: httpx.Client, caplog: pytest.LogCaptureFixture, world: World) -> None:
-    """Header, problem and log line; another request has another."""
+    """The same id in header, problem and log line; another request has another id."""
     with caplog.at_level(logging.INFO, "zpcode.api.access"):
         answer = http.get("/v1/batches/999?x=secret", headers=as_(world.mine))
         eventually(lambda: any(record.name == "zpcode.api.access" for record in caplog.records))  # logged after it left
@@ -137,7 +137,7 @@ def test_a_request_has_one_id_everywhere(http: httpx.Client, caplog: pytest.LogC
 
 
 def test_a_crash_does_not_show_its_text(http: httpx.Client, app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:
-    """500 with the id to ask about; the traceback is in the log, under the same id."""
+    """500 with the request id; the traceback is in the log under the same id."""
 
     @app.get("/crash")
     def crash() -> None:
@@ -180,7 +180,7 @@ def test_a_part_that_is_down_is_named(http: httpx.Client, app: FastAPI, kind: ty
 
 
 def test_security_headers_are_on_every_answer(http: httpx.Client, world: World) -> None:
-    """The right ones and the refused alike; the server does not introduce itself."""
+    """On successes and refusals; there is no Server header."""
     for path in ("/healthz", "/v1/batches", "/nowhere", "/openapi.json", f"/v1/batches/{world.my_batch}"):
         headers = http.get(path, headers={"Origin": "https://elsewhere.example"}).headers
         assert {name: headers[name] for name in security_headers.API} == dict(security_headers.API)

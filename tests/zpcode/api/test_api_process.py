@@ -39,7 +39,7 @@ def signer() -> Iterator[RunningSigner]:
 def test_from_an_order_to_the_file_and_a_clean_end(
     engine: Engine, addresses: ServerAddresses, signer: RunningSigner, tmp_path: Path, root: Path
 ) -> None:
-    """Ready with everything there; one item batch; SIGTERM ends it; the log is JSON and keeps secrets."""
+    """Readiness, one item batch, end by SIGTERM; the log is JSON without secrets."""
     now = datetime.now(UTC)
     import_registry(engine, as_json(registry()), actor=OPERATOR.name, now=now)
     token = access.create(engine, Role.ENTERPRISE, uscc(), caller=OPERATOR, now=now).token
@@ -87,7 +87,7 @@ def test_from_an_order_to_the_file_and_a_clean_end(
 
 
 def _wait_until_ready(http: httpx.Client, process: subprocess.Popen[bytes]) -> None:
-    """Until every part is there; the process must not end meanwhile."""
+    """Wait until every part is ready; the process must not end meanwhile."""
     while process.poll() is None:
         try:
             if http.get("/readyz").json()["status"] == "ready":

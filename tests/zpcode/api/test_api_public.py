@@ -24,7 +24,7 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 
 
 def test_the_keyring_is_published_as_the_root_key_signed_it(http: httpx.Client, here: Authority) -> None:
-    """The file's own bytes, cacheable, and not sent twice."""
+    """The bytes of the file, cacheable, and 304 for the same ETag."""
     answer = http.get("/.well-known/zpcode-keyring.json")
     published = here.keyring
     assert isinstance(published, PublishedKeyring)
@@ -57,7 +57,7 @@ def test_readiness_lists_each_part_and_only_the_database_is_required(http: httpx
 
 
 def test_notices_are_the_published_decisions_and_no_others(http: httpx.Client, world: World) -> None:
-    """To anybody, without who is concerned or on which ground it rests."""
+    """Public, without the enterprise and without the legal basis."""
     decision = {"scope": "batch", "target": str(world.my_batch), "action": "recall", "reason": "safety-recall",
                 "legal_basis": "《消费品召回管理暂行规定》第十三条"}  # fmt: skip
     hangzhou = as_(world.hangzhou)
@@ -91,7 +91,7 @@ def test_every_route_is_in_the_document(http: httpx.Client, app: FastAPI) -> Non
 
 
 def test_every_route_describes_itself(http: httpx.Client, world: World) -> None:
-    """Summary, description, one tag that is explained; a key where one is needed and only there."""
+    """Summary, description, one explained tag; a key exactly where one is needed."""
     document = _document(http)
     tags = {tag["name"] for tag in document["tags"]}
     ids = [operation["operationId"] for _, _, operation in _operations(document)]
@@ -121,7 +121,7 @@ def _has_example(document: dict[str, Any], content: dict[str, Any]) -> bool:
 
 
 def test_every_request_and_answer_has_an_example(http: httpx.Client) -> None:
-    """Bodies, parameters, good answers and problems."""
+    """Request bodies, parameters, responses and problems."""
     document = _document(http)
     for method, path, operation in _operations(document):
         assert any(status[0] == "2" for status in operation["responses"]), path
@@ -142,7 +142,7 @@ def test_every_request_and_answer_has_an_example(http: httpx.Client) -> None:
 
 
 def test_every_documented_problem_exists(http: httpx.Client) -> None:
-    """Its example says the status it stands under, and its type is explained; every error is a problem document."""
+    """The example has the status of its response, and its type is explained; every error is a problem document."""
     document = _document(http)
     assert "HTTPValidationError" not in json.dumps(document)
     for _, path, operation in _operations(document):
@@ -159,7 +159,7 @@ def test_every_documented_problem_exists(http: httpx.Client) -> None:
 
 
 def test_every_reference_leads_somewhere(http: httpx.Client) -> None:
-    """A document that does not hang together is of no use to a generator."""
+    """A client generator cannot use a document with broken references."""
     document = _document(http)
 
     def walk(node: Any) -> None:
@@ -176,7 +176,7 @@ def test_every_reference_leads_somewhere(http: httpx.Client) -> None:
 
 
 def test_every_answer_is_documented(http: httpx.Client, world: World) -> None:
-    """Each route's right answer has a status its document names; so has each refusal of a stranger."""
+    """The status of each route's response is documented, with a valid key and without one."""
     document = _document(http)
     for (method, path), sent in requests(world).items():
         if path != "/openapi.json":
@@ -192,7 +192,7 @@ def test_no_page_loads_scripts_from_elsewhere(http: httpx.Client, path: str) -> 
 
 
 def test_the_guide_names_every_route_and_every_problem(app: FastAPI, root: Path) -> None:
-    """docs/api.md: no more and no less than there is."""
+    """docs/api.md names exactly the existing routes."""
     guide = (root / "docs" / "api.md").read_text("utf-8")
     listed = re.findall(r"^\| ([A-Z]+) \| `([^`]+)` \|", guide, re.MULTILINE)
     assert sorted(listed) == sorted(all_routes(app))

@@ -26,13 +26,13 @@ def here(here: Authority, clock: Clock) -> Authority:
 
 
 def get(http: httpx.Client, token: str = "", address: str = ATTACKER, **more: str) -> httpx.Response:
-    """One request, as it comes through a proxy on this machine."""
+    """One request through a proxy on this machine."""
     headers = {"X-Forwarded-For": address, **(as_(token) if token else {}), **more}
     return http.get("/v1/products", headers=headers)
 
 
 def statuses(ask: Callable[[], httpx.Response], times: int) -> list[int]:
-    """What each of so many requests is answered with."""
+    """The statuses of this many requests."""
     return [ask().status_code for _ in range(times)]
 
 
@@ -59,7 +59,7 @@ def test_the_refusal_is_a_problem_in_both_languages_that_says_when(http: httpx.C
 def test_an_address_that_tries_keys_waits_and_the_database_is_not_asked(
     http: httpx.Client, here: Authority, world: World, clock: Clock
 ) -> None:
-    """Every try is with another key; who sends none at all is counted the same."""
+    """Every try has another key; a request without a key counts the same."""
     assert statuses(lambda: get(http), 1) == [401]
     wrong = iter(f"zpk_{number:012d}_{'A' * 52}" for number in range(100))
     assert statuses(lambda: get(http, next(wrong)), FAILURES + 1) == [401] * (FAILURES - 1) + [429] * 2
@@ -79,7 +79,7 @@ def test_an_address_that_tries_keys_waits_and_the_database_is_not_asked(
 
 
 def test_a_key_that_was_valid_lately_is_accepted_from_an_address_that_guesses(http: httpx.Client, world: World) -> None:
-    """An office has one address, and one forgotten script with an old key; a revoked key is refused all the same."""
+    """An office has one address for all its keys, and one script with an old key; a revoked key is still refused."""
     assert get(http, world.mine).status_code == 200
     statuses(lambda: get(http, WRONG), FAILURES)
     assert get(http, world.mine).status_code == 200

@@ -1,4 +1,4 @@
-"""Deciding over HTTP, and following what was decided."""
+"""Decisions over HTTP, and the feed of decisions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_decision_is_recorded_and_in_redis_when_it_is_answered(
 
 
 def test_a_decision_leaves_an_empty_redis_to_the_worker(http: httpx.Client, redis: Any, world: World) -> None:
-    """Filling it may take minutes, and nobody who revokes a code should wait for that. The answer says so."""
+    """Filling Redis may take minutes: a revocation does not wait for it, and the response says so."""
     answer = http.post("/v1/status-changes", json=_decision(world), headers=as_(world.mine))
     assert (answer.status_code, answer.json()["projected"]) == (201, False)
     assert not redis.exists(redis_keys.HEAD)
@@ -65,7 +65,7 @@ def test_a_regulator_decides_in_their_region_only(http: httpx.Client, world: Wor
 
 
 def test_the_feed_is_continued_from_the_last_page(http: httpx.Client, world: World) -> None:
-    """In the order of the decisions, and only one's own."""
+    """In the order of the decisions, only the caller's."""
     ids = []
     for action, reason in (
         ("flag", "cloning-suspected"),

@@ -13,12 +13,12 @@ from zpcode.wire.gs1 import gtin14
 
 
 def test_every_route_is_known_to_the_walks(app: FastAPI, world: World) -> None:
-    """Whoever adds a route says here who may use it."""
+    """A new route needs an entry in `requests` that says who may use it."""
     assert set(requests(world)) == all_routes(app)
 
 
 def test_without_a_key_only_public_routes_answer(http: httpx.Client, world: World) -> None:
-    """401 on every other route, however right the rest of the request is."""
+    """401 on every other route, even if the rest of the request is valid."""
     for (method, path), sent in requests(world).items():
         answer = send(http, method, sent)
         if sent.whose == PUBLIC:
@@ -37,7 +37,7 @@ def test_the_operators_routes_are_forbidden_to_all_others(http: httpx.Client, wo
 
 
 def test_objects_of_another_enterprise_are_neither_shown_nor_changed(http: httpx.Client, world: World) -> None:
-    """Not found or refused on every route that names something; and every list is without it."""
+    """Not found or refused on every route that names a record; no list has it."""
     strangers = {world.mine: "an enterprise", world.hangzhou: "a regulator of another city"}
     for token, who in strangers.items():
         for (method, path), sent in requests(world, theirs=True).items():
@@ -58,7 +58,7 @@ def test_objects_of_another_enterprise_are_neither_shown_nor_changed(http: httpx
 
 
 def test_own_objects_are_answered(http: httpx.Client, world: World) -> None:
-    """The same walk with the owner's key, so that the one above could fail."""
+    """The same requests with the owner's key succeed: the test above can fail."""
     for (method, path), sent in requests(world, theirs=True).items():
         if sent.whose == ANYBODY:
             answer = send(http, method, sent, as_(world.theirs))
@@ -66,7 +66,7 @@ def test_own_objects_are_answered(http: httpx.Client, world: World) -> None:
 
 
 def _without(answer: httpx.Response, *names: str) -> tuple[int, dict[str, str], Any]:
-    """An answer's status, headers and body, apart from what differs between any two requests."""
+    """A response's status, headers and body, without what differs between any two requests."""
     text = answer.text
     for name in names:
         text = text.replace(name, "NAME")
@@ -77,7 +77,7 @@ def _without(answer: httpx.Response, *names: str) -> tuple[int, dict[str, str], 
 
 
 def test_an_object_of_another_enterprise_is_answered_like_a_missing_one(http: httpx.Client, world: World) -> None:
-    """Status, headers and every word are the same, so that nothing can be guessed from them."""
+    """Status, headers and text are the same, so that nothing can be guessed from them."""
     unknown = {"batch": world.their_batch + 3, "gtin": gtin14("9501101530003")}
     pairs = [
         ("GET", f"/v1/batches/{world.their_batch}", f"/v1/batches/{unknown['batch']}"),

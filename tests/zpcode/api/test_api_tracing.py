@@ -1,4 +1,4 @@
-"""Spans of requests and of the statements they make: what stands in them, and what never does."""
+"""Spans of requests and their SQL statements: the attributes they have and must not have."""
 
 from __future__ import annotations
 

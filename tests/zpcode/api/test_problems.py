@@ -28,7 +28,7 @@ def _connection(language: str = "en") -> Request:
 
 
 def test_every_class_of_error_is_a_kind_of_problem() -> None:
-    """Also those yet to be written: one without a kind has no place in the tree."""
+    """Every subclass of the error family has a kind, also one that is added later."""
     assert errors
     assert refusals
     ours = [kind for kind in _family(ZpError) if kind.__module__.partition(".")[0] in {"zpcode", "keys", "scanweb"}]
@@ -49,13 +49,13 @@ def test_the_status_follows_the_class() -> None:
 
 
 def test_a_slug_is_a_stable_word() -> None:
-    """It is part of an address, and each stands for one kind."""
+    """A slug is part of an address and unique."""
     assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", slug) for slug in problems.KINDS)
     assert len({kind.type for kind in problems.KINDS.values()}) == len(problems.KINDS)
 
 
 def test_a_finding_in_the_body_has_a_pointer_and_any_other_a_place() -> None:
-    """RFC 6901 for the body; sheet, row and column are no pointer."""
+    """An RFC 6901 pointer for the body; sheet, row and column are not a pointer."""
     text = Text("错", "wrong")
     errors = problems.document(
         problems.KINDS["refused"], text, language="zh", request_id="7",
@@ -67,14 +67,14 @@ def test_a_finding_in_the_body_has_a_pointer_and_any_other_a_place() -> None:
 
 
 def test_any_value_that_a_client_sent_is_shown_in_the_finding() -> None:
-    """A lone surrogate is no UTF-8, and still an answer is."""
+    """A lone surrogate is not UTF-8, but the response must be."""
     error = errors.Refused(Text("错", "wrong"), (Finding("a", Text("错", "wrong"), "/x", "\ud800"),))
     answer = problems.response_to(_connection(), error)
     assert b"\\ud800" in bytes(answer.body)
 
 
 def test_an_error_says_when_to_try_again() -> None:
-    """Retry-After, Content-Range, WWW-Authenticate, progress: each where it belongs."""
+    """Retry-After, Content-Range, WWW-Authenticate and progress, each with its errors."""
     answer = problems.response_to(_connection(), refusals.NotReady(3, 9, Text("等", "wait")))
     assert b'"progress": {"written": 3, "codes": 9}' in bytes(answer.body)
     assert "retry-after" in answer.headers
@@ -128,7 +128,7 @@ HOSTILE: list[Any] = [
 
 
 def test_every_kind_of_schema_error_has_a_sentence() -> None:
-    """Each request schema, each member, each wrong value: no finding is put in general words."""
+    """Each request schema, member and wrong value: no finding has the general text."""
     kinds = set()
     for schema in (schemas.BatchOrder, schemas.DecisionOrder, schemas.KeyOrder):
         for member in [*schema.model_fields, "unknown"]:
@@ -168,13 +168,13 @@ def test_a_date_is_read_as_it_is_written(text: str) -> None:
 
 @pytest.mark.parametrize("value", [0, 1.5, True, "20261121", "2026-W47-6", "2026-1-2", "2027-02-29", "二〇二六", b"2026-11-21", {}])  # fmt: skip
 def test_nothing_else_is_a_date(value: object) -> None:
-    """A number would be seconds since 1970, a week date a surprise."""
+    """Pydantic would read a number as seconds since 1970 and accept week dates."""
     assert [error["type"] for error in _errors(fields.Day, value)] == ["day"]
 
 
 @pytest.mark.parametrize("value", [0, "2026-11-21T12:00:00", "2026-11-21", "now", "0001-01-01T00:00:00+23:00", {}])
 def test_a_time_has_its_offset(value: object) -> None:
-    """RFC 3339; a time without a zone is twelve different times."""
+    """RFC 3339; a time without an offset is refused because it is ambiguous."""
     assert [error["type"] for error in _errors(fields.Moment, value)] == ["moment"]
     right = TypeAdapter(fields.Moment).validate_python("2026-11-21T12:00:00+08:00")
     assert str(right) == "2026-11-21 04:00:00+00:00"

@@ -59,7 +59,7 @@ def _issue(*more: str, gtin: str = GTIN, quantity: str = "20") -> str:
 
 
 def test_a_batch_is_issued_shown_and_projected(engine: Engine, redis: Redis, tmp_path: Path) -> None:
-    """Number, file and hash are told; the audit log has the login name; Redis has the card."""
+    """The output has number, file and hash; the audit log has the login name; Redis has the card."""
     output = _issue("--lot", "L1", "--production-date", "2026-01-05")
     number = int(re.findall(r"batch (\d+)", output)[0])
     batch = reserve.get(engine, number, OPERATOR)
@@ -77,7 +77,7 @@ def test_a_batch_is_issued_shown_and_projected(engine: Engine, redis: Redis, tmp
 
 
 def test_a_gtin_of_13_digits_is_taken_for_what_it_is(engine: Engine) -> None:
-    """People type what stands under the bar code."""
+    """People type the digits under the bar code."""
     _issue(gtin=GTIN[1:])
     assert reserve.listing(engine, OPERATOR)[0].gtin == GTIN
 
@@ -89,7 +89,7 @@ def test_the_same_key_goes_on_with_the_same_batch(engine: Engine) -> None:
 
 
 def test_a_refusal_reaches_whoever_asked(engine: Engine) -> None:
-    """With its reasons, and nothing is reserved."""
+    """The output has the reasons; nothing is reserved."""
     with pytest.raises(Refused) as refusal:
         _issue(quantity="0")
     assert refusal.value.reasons == ("quantity",)

@@ -1,4 +1,4 @@
-"""`zpcode inspect` and `zpcode qr`: every verdict has its exit status, and what is drawn can be read."""
+"""`zpcode inspect` and `zpcode qr`: every verdict has its exit status, and drawn codes can be read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _run(*arguments: str) -> Result:
     ],
 )
 def test_the_exit_status_is_the_verdict(ring: list[str], text: str, status: int) -> None:
-    """0 valid, 1 invalid, 2 not a code, 3 key revoked, 4 not to be told offline."""
+    """0 valid, 1 invalid, 2 not a code, 3 key revoked, 4 cannot be verified offline."""
     assert _run("inspect", text, *ring).exit_code == status
 
 
@@ -76,7 +76,7 @@ def test_each_part_of_a_code_is_explained(ring: list[str]) -> None:
 
 
 def test_without_a_keyring_nothing_is_called_valid(tmp_path: Path, ring: list[str]) -> None:
-    """A missing keyring, and one the root has not signed: explained, not verified."""
+    """Without a keyring, or with one that the root has not signed, the code is explained but not verified."""
     missing = _run("inspect", ITEM.path, "--keyring", str(tmp_path / "none"), *ring[2:])
     assert missing.exit_code == 4
     assert "签章有效" not in missing.output
@@ -88,7 +88,7 @@ def test_without_a_keyring_nothing_is_called_valid(tmp_path: Path, ring: list[st
 
 @pytest.mark.parametrize("code", [ITEM, COMPACT])
 def test_a_drawn_code_is_read_back(tmp_path: Path, code: Code) -> None:
-    """Whatever the case it was typed in, the canonical text is drawn, on the address it came with."""
+    """The canonical text is drawn with the given address, in whichever case the code was typed."""
     path = tmp_path / "code.png"
     done = _run("qr", (BASE + code.path).lower(), "-o", str(path))
     assert done.exit_code == 0, done.output
@@ -106,7 +106,7 @@ def test_a_bare_path_is_drawn_on_the_address_that_is_set(tmp_path: Path, monkeyp
 
 
 def test_the_terminal_gets_a_drawing_and_the_file_only_a_known_kind(tmp_path: Path) -> None:
-    """SVG and PNG are written, anything else is refused before a byte is."""
+    """SVG and PNG are written; another suffix is refused before anything is written."""
     assert "█" in _run("qr", COMPACT.path).output
     assert _run("qr", COMPACT.path, "-o", str(tmp_path / "code.svg")).exit_code == 0
     assert (tmp_path / "code.svg").read_text("utf-8").startswith("<?xml")

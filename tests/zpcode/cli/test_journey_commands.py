@@ -1,4 +1,4 @@
-"""`zpcode journey` as people call it: a file tried and brought in, events listed, one withdrawn."""
+"""`zpcode journey` on a command line: a file checked and imported, events listed, one withdrawn."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_file_is_tried_brought_in_listed_and_one_event_withdrawn(command: Any,
 
 
 def test_a_wrong_file_and_a_wrong_subject_are_refused(command: Any, tmp_path: Path) -> None:
-    """With what is wrong, for `zpcode` to tell."""
+    """The error has the findings, which `zpcode` prints."""
     file = tmp_path / "events.csv"
     file.write_text("batch,kind,at\n4711,grown,2026-10-08\n", "utf-8")
     refused = command("import", file).exception

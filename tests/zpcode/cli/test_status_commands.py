@@ -83,7 +83,7 @@ def test_a_refusal_says_what_to_do_and_exits_with_1(world: World, zpcode: Any) -
 
 
 def test_a_time_without_a_zone_is_hangzhous(engine: Engine, world: World, zpcode: Any, now: datetime) -> None:
-    """And a revoked recognition's bar is printed."""
+    """Also prints until when a revoked recognition bars a new application."""
     assert world.item
     decided(engine, MAKER, now, ask(Scope.BATCH, world.item, Action.FLAG, "quality-check"))
     day = datetime.now(now.tzinfo).year + 1

@@ -1,4 +1,4 @@
-"""The demo registry is right by the importer's own rules, and as rich as a visitor is promised."""
+"""The demo registry is valid by the importer's rules and has everything that the demo promises."""
 
 from __future__ import annotations
 

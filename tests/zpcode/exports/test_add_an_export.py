@@ -119,7 +119,7 @@ def _issue(engine: Engine, signer: SignerClient, number: int, directory: Path) -
 
 @pytest.mark.parametrize("level", ["product", "lot", "item", "compact"])
 def test_a_batch_is_ordered_issued_and_downloaded_in_the_new_format(line: Line, level: str) -> None:
-    """With its media type and its suffix, the same to the byte as the file that was issued."""
+    """With its media type and suffix, byte for byte the issued file."""
     batch = line.issued(level, 300)
     answer = line.http.get(f"/v1/batches/{batch.number}/codes", headers=as_(line.world.mine))
     assert answer.status_code == 200

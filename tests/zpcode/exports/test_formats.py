@@ -1,4 +1,4 @@
-"""What every registered format promises. A new format is tested here without another line."""
+"""The promises of every registered format. A new format is tested here automatically."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_default_format_exists() -> None:
 @every_format
 @every_level
 def test_each_row_is_what_the_format_lays_out_for_its_code(export: Export, level: Level) -> None:
-    """Rows are filled into a template, many at once; the result is that of one call for each code."""
+    """Many rows are filled into a template at once; the result equals one call for each code."""
     batch, data = fixed_batch(level, export.name), written(export, level)
     table = table_of(batch)
     assert len(data) == table.size
@@ -82,7 +82,7 @@ def test_a_line_number_counts_header_and_rows() -> None:
 
 
 def test_a_batch_in_a_format_this_version_lacks_says_so() -> None:
-    """After a return to an earlier version of the service."""
+    """Happens after a downgrade of the service."""
     batch = replace(fixed_batch(Level.ITEM), format="later")
     for ask in (export_of, table_of, file_name):
         with pytest.raises(Unavailable, match="later"):
@@ -98,7 +98,7 @@ class _Grouped(Csv):
 
 
 class _Uneven(Csv):
-    """Another one: the width depends on the signature."""
+    """A format that breaks its promise: the width depends on the signature."""
 
     def row(self, code: CodeRow) -> bytes:
         return code.url.replace("B", "").encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Every kind of code is drawn and read back by an independent reader: the text is the same to the letter."""
+"""Every kind of code is drawn and read back by an independent reader: the text is exactly the same."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_symbol_is_as_small_as_it_was_designed(kind: str, version: int) -> Non
 
 @pytest.mark.parametrize("kind", ["product", "lot", "item"])
 def test_two_segments_are_smaller_than_one(kind: str) -> None:
-    """All in bytes the symbol would be larger: the alphanumeric segment is what the capitals are for."""
+    """In byte mode alone the symbol would be larger: capitals allow an alphanumeric segment."""
     whole = segno.make(BASE + KINDS[kind].path, error="m", boost_error=False, micro=False)
     assert qr.symbol(BASE, KINDS[kind]).version < whole.version
 
@@ -83,7 +83,7 @@ def _drawn(root: ET.Element, size: int) -> Image.Image:
 
 
 def test_the_terminal_drawing_has_the_same_modules() -> None:
-    """Its half blocks, taken apart again, are what the reader finds in the picture."""
+    """The half blocks have the same modules as the picture."""
     drawn = qr.symbol(BASE, KINDS["compact"])
     pairs = {"█": (255, 255), "▀": (255, 0), "▄": (0, 255), " ": (0, 0)}
     rows: list[list[int]] = []

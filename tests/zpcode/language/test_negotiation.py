@@ -1,4 +1,4 @@
-"""One rule for the language of API, portal and scan page: the same headers, asked of all three."""
+"""API, portal and scan page choose the language by one rule: the same headers are sent to all three."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_all_three_services_choose_the_same_language(accept: str, language: str)
     ("asked", "language"), [("en", EN), ("EN", EN), ("en_US", EN), ("zh-TW", ZH), ("zh", ZH), ("xx", ZH), ("", ZH)]
 )
 def test_a_language_that_is_asked_for_by_its_tag_wins(asked: str, language: str) -> None:
-    """A tag that no service has asks for nothing."""
+    """A tag that no service has is ignored."""
     assert choose_language((ZH, EN), "zh", asked) == language
     if language == EN:
         assert choose_language((ZH, EN), "zh", asked) != choose_language((ZH, EN), "zh", "")

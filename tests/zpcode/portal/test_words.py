@@ -54,7 +54,7 @@ def test_every_key_is_used_and_none_is_missing(root: Path) -> None:
 
 
 def test_a_wing_repeats_no_word_of_the_shell(root: Path) -> None:
-    """Where a section has a word of the shell, it says something else."""
+    """A section that defines a key of the shell has another text for it."""
     shell = words_of(root / PORTAL / "shell")
     for folder in folders(root):
         if folder.name != "shell":

@@ -1,4 +1,4 @@
-"""The worker's round through Redis: what a running installation has lost is found, put right, and seen by scans."""
+"""The worker compares Redis with the database: differences are found, repaired, and read by scans."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _excepting() -> card.BatchCard:
 def test_a_lost_standing_is_put_back_and_every_scan_process_hears_of_it(
     comparing: ProjectionComparison, registry: Registry, service: ScanService
 ) -> None:
-    """Until then the product looks good, and would for ever: nothing is missing where nothing was looked for."""
+    """Without the comparison the product would stay green for ever: no other reader notices a missing decision."""
     registry.redis.hdel(redis_keys.STANDINGS, f"product:{GTIN}")
     assert service.verdict(registry.item()) == "verified"
     assert _round(comparing) == 1
@@ -68,7 +68,7 @@ def test_a_lost_item_is_put_back(comparing: ProjectionComparison, registry: Regi
 def test_what_was_never_there_is_taken_out_and_forgotten(
     comparing: ProjectionComparison, registry: Registry, service: ScanService
 ) -> None:
-    """A standing that somebody has put into Redis past the authority."""
+    """A decision that was written into Redis without the authority."""
     registry.put({s(Scope.PRODUCT, GTIN): Timeline((Standing(State.GOOD, 1_700_000_000),))})
     forged = redis_keys.pack(1, _body(REVOKED))
     registry.redis.hset(redis_keys.STANDINGS, "enterprise:91331181MA2E4K7R0X", forged)
@@ -86,7 +86,7 @@ def _body(timeline: Timeline) -> bytes:
 def test_every_finding_is_logged_with_its_card(
     comparing: ProjectionComparison, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An error: Redis should never lose anything."""
+    """Logged as an error: Redis should never lose anything."""
     comparing.redis.delete(redis_keys.location(f"p:{GTIN}")[0])  # type: ignore[union-attr]
     with caplog.at_level(logging.ERROR):
         _round(comparing)
@@ -97,7 +97,7 @@ def test_every_finding_is_logged_with_its_card(
 def test_a_round_of_many_cards_takes_as_many_slices_as_it_may(
     redis: Redis, registry: Registry, comparing: ProjectionComparison
 ) -> None:
-    """No slice is larger than two thousand cards; every card is met, whatever slice it is in."""
+    """No slice is larger than two thousand cards; every card is compared once."""
     registry.put({card.product_key(f"{number:014d}"): product(f"{number:014d}") for number in range(450)})
     lost = [f"p:{number:014d}" for number in (0, 199, 200, 201, 449)]
     for key in lost:
@@ -114,7 +114,7 @@ def test_a_round_of_many_cards_takes_as_many_slices_as_it_may(
 
 
 def test_while_redis_is_away_or_empty_it_waits(engine: Engine, redis: Redis, comparing: ProjectionComparison) -> None:
-    """It says so, and goes on in its round afterwards. An empty Redis is the projector's to fill."""
+    """It logs this and continues its round afterwards. The projector fills an empty Redis."""
     away = ProjectionComparison(engine, connect("redis://127.0.0.1:1"), 60)
     with pytest.raises(Unavailable):
         away.step()
@@ -140,7 +140,7 @@ def test_somebody_who_projects_meanwhile_is_not_taken_for_a_loss(
 def test_a_repair_that_was_broken_off_is_finished_by_the_next_projection(
     registry: Registry, comparing: ProjectionComparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed between the commit and Redis: the card is newer in the table now, and everybody who projects writes it."""
+    """Killed between the commit and Redis: the card in the table is newer, and the next projection writes it."""
     where = redis_keys.location("b:8")[0]
     registry.redis.delete(where)
 

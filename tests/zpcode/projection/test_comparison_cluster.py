@@ -1,4 +1,4 @@
-"""The comparison on a Valkey Cluster of three primaries: a card is missed on whichever shard it was lost."""
+"""The comparison on a Valkey Cluster of three primaries: a lost card is noticed on every shard."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _lose(redis: AnyRedis, key: str) -> None:
 
 
 def test_what_any_shard_has_lost_or_too_many_is_put_right(engine: Engine, redis: AnyRedis, tmp_path: Path) -> None:
-    """Cards of all three shards, one in each kind of place, and one that nobody has written."""
+    """Lost cards of all three shards, one of each kind of key, and one extra card."""
     lost = ["p:00000000000000", "p:00000000000001", "p:00000000000002", "s:enterprise:X", "x:7:1"]
     assert len({id(_at(redis, key)[0].redis) for key in lost}) == 3
     for key in lost:

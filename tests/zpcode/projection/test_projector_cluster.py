@@ -1,4 +1,4 @@
-"""The authority on a Valkey Cluster of three primaries: every shard is written, told, found empty and filled for itself."""
+"""The authority on a Valkey Cluster of three primaries: every shard is written, announced to and filled separately."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def cluster(nodes: EmbeddedCluster) -> EmbeddedCluster:
 
 @pytest.fixture
 def redis(cluster: EmbeddedCluster) -> Iterator[redis_client.AnyRedis]:
-    """The cluster as the authority sees it, in its own role. A busy machine may stall for longer than 0.2 s."""
+    """A client of the cluster with the authority's role. Its timeout is long because a busy machine may stall."""
     with closing(redis_client.connect(cluster.addresses.redis, seconds=2)) as connected:
         yield connected
 
@@ -125,7 +125,7 @@ def test_a_shard_that_was_emptied_is_filled_alone(
 def test_a_shard_that_lost_its_last_writes_is_told_them_again(
     cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
 ) -> None:
-    """A replica was promoted that had not heard of them: card, log and head are as they were before."""
+    """A replica without the last changes was promoted: card, log and head are as before."""
     gtin = next(key for key in PRODUCTS if cluster.holder(redis_keys.location(key)[0]) == 2)
     where = redis_keys.location(gtin)[0]
     old = {key: at(cluster, 2).dump(key) for key in (where, feed(2).head)}
@@ -143,7 +143,7 @@ def test_a_shard_that_lost_its_last_writes_is_told_them_again(
 def test_a_shard_of_another_generation_is_filled(
     cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
 ) -> None:
-    """It was away while the others were filled anew; the cards the database no longer has go."""
+    """It was away while the others were filled again; cards that are not in the database are removed."""
     at(cluster, 1).hset(feed(1).head, mapping={"generation": "old", "revision": 12})
     stray = next(f"zp:{{p:stray{n}}}" for n in range(100) if cluster.holder(f"zp:{{p:stray{n}}}") == 1)
     at(cluster, 1).set(stray, "stray")
@@ -172,7 +172,7 @@ def test_slots_that_moved_without_their_keys_are_filled_where_they_are(
 def test_a_shard_that_was_filled_names_no_change_across_what_it_was_filled_with(
     cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
 ) -> None:
-    """Its head leapt over a change its log does not name: who stands before that has to forget everything."""
+    """Its head skipped a change that its log does not name: a reader before this revision must forget everything."""
     first, missed, last = list(PRODUCTS)[:3]
     put(engine, {first: b"at 61, where a scan process stands"})
     projector.catch_up(engine, filled)

@@ -1,4 +1,4 @@
-"""Who reaches what, and what an API key looks like."""
+"""Which records a caller reaches, and the form of an API key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_an_enterprise_reaches_itself_and_the_operator_everybody() -> None:
 
 @given(st.binary(min_size=8, max_size=8), st.binary(min_size=32, max_size=32))
 def test_a_token_is_read_back_as_it_was_made(first: bytes, second: bytes) -> None:
-    """Whatever the randomness: 12 and 52 characters, no padding."""
+    """For all random bytes: 12 and 52 characters, no padding."""
     id_, secret = access.key_id(first), access.secret_text(second)
     assert (len(id_), len(secret)) == (12, 52)
     assert access.parse_token(access.token(id_, secret)) == (id_, secret)
@@ -67,7 +67,7 @@ def test_a_use_is_stored_once_a_minute() -> None:
 
 @pytest.mark.parametrize(("role", "administers", "takes_codes"), [(Role.OPERATOR, True, True), (Role.ENTERPRISE, False, True), (Role.REGULATOR, False, False)])  # fmt: skip
 def test_who_may_administer_and_who_may_take_codes(role: Role, administers: bool, takes_codes: bool) -> None:
-    """The operator; and everybody but a regulator."""
+    """Only the operator administers; everybody but a regulator takes codes."""
     for rule, allowed in ((access.may_administer, administers), (access.may_take_codes, takes_codes)):
         if allowed:
             rule(Caller(role, "x", "K"))

@@ -1,4 +1,4 @@
-"""A batch's card: changed part by part, it is the card that is derived from everything at once."""
+"""A batch's card: part by part changes give the same card as one derivation from all rows."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TARGETS = {Scope.BATCH: "7", Scope.RANGE: "7", Scope.CODE: "7:3"}
 
 
 def decided(number: int, scope: Scope, action: Action = Action.SUSPEND) -> StatusChange:
-    """The decision of that number, made and in effect as many seconds after NOW."""
+    """The decision with this number, in effect that many seconds after NOW."""
     at, bounds = NOW + timedelta(seconds=number), (number, number + 5) if scope is Scope.RANGE else (None, None)
     return StatusChange(
         id=number, scope=scope, target=TARGETS[scope], first=bounds[0], last=bounds[1], action=action,
@@ -53,7 +53,7 @@ def event(number: int) -> JourneyEvent:
     st.lists(st.tuples(st.sampled_from([*TARGETS, "event", "row"]), st.sampled_from([Action.SUSPEND, Action.RESTORE])))
 )
 def test_a_card_changed_part_by_part_is_the_card_derived_at_once(steps: list[tuple[Scope | str, Action]]) -> None:
-    """To the byte, in whatever order rows, decisions and events come."""
+    """Byte for byte, in any order of rows, decisions and events."""
     batch, card = RESERVED, cards.new_batch_card(RESERVED)
     made: list[StatusChange] = []
     events: list[JourneyEvent] = []
@@ -73,19 +73,19 @@ def test_a_card_changed_part_by_part_is_the_card_derived_at_once(steps: list[tup
 
 
 def test_a_reserved_batch_has_no_key_on_its_card() -> None:
-    """Its file has been begun with a key that may still be replaced."""
+    """The key of its file may still be replaced."""
     begun = replace(RESERVED, key_id="ABCD")
     assert cards.new_batch_card(begun).key_id == ""
     assert cards.with_row(None, ISSUED).key_id == "ABCD"
 
 
 def test_a_target_that_was_restored_is_said_to_be_good() -> None:
-    """Its card stays: a reader that has it must learn that the decision is over."""
+    """Its card is kept: a reader that has the old card must learn that the decision is over."""
     timeline = cards.standing([decided(1, Scope.CODE), decided(2, Scope.CODE, Action.RESTORE)])
     assert [standing.state for standing in timeline.standings] == [State.GOOD]
 
 
 def test_a_scope_outside_a_batch_is_no_part_of_its_card() -> None:
-    """A decision about a product stands on a card of its own."""
+    """A decision about a product has a separate card."""
     with pytest.raises(ValueError, match="product"):
         cards.with_decisions(cards.new_batch_card(ISSUED), Scope.PRODUCT, [decided(1, Scope.BATCH)])

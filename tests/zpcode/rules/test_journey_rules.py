@@ -1,4 +1,4 @@
-"""What may be recorded of the goods' journey, and what of it a scan shows."""
+"""Which journey events may be recorded, and which a scan shows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_day_is_its_midnight_in_hangzhou_and_a_time_is_kept_to_the_minute(
     "text", ["", "2026-10", "20261008", "2026-02-30", "2026-10-08T14:30", "1760000000", "2026-10-08T25:00Z", "0001-01-01T00:00+14:00", "２０２６-10-08"]
 )  # fmt: skip
 def test_anything_else_is_no_time(text: str) -> None:
-    """Without an offset a time could mean two things."""
+    """A time without an offset is ambiguous."""
     assert journey.moment(text) is None
 
 
@@ -67,7 +67,7 @@ def test_today_and_ten_minutes_ahead_are_not_yet_the_future(at: str) -> None:
     [("2026-11-22", "time-future"), ("2026-11-21T12:11+08:00", "time-future"), ("1999-12-31", "time-past"), ("soon", "time")],
 )  # fmt: skip
 def test_what_has_not_happened_is_refused(at: str, reason: str) -> None:
-    """And what happened before there were any of these goods."""
+    """Also refused: events before the production of the goods."""
     assert wrong(EventRequest("produced", at)) == [(reason, "0:at")]
 
 
@@ -92,7 +92,7 @@ def test_a_regulator_reports_nothing_and_a_withdrawal_has_a_reason() -> None:
 
 
 def test_withdrawn_and_superseded_events_are_not_shown() -> None:
-    """Nor does withdrawing the correction bring back what it corrected."""
+    """Withdrawing a correction does not bring back the corrected event."""
     first, second, third = event(1), event(2, supersedes=1), event(3)
     assert [one.id for one in journey.standing([third, first, second])] == [2, 3]
     gone = replace(second, withdrawn_at=NOW)
@@ -100,7 +100,7 @@ def test_withdrawn_and_superseded_events_are_not_shown() -> None:
 
 
 def test_the_newest_thirty_are_shown_and_always_the_first_production() -> None:
-    """In order of time, whatever the order in which they were reported."""
+    """In order of time, not of reporting."""
     many = [event(number) for number in range(2, 50)]
     made = [event(100, "produced", at=1), event(101, "produced", at=3)]
     shown = journey.shown_events([*many, *made])

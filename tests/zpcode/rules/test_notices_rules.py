@@ -38,12 +38,12 @@ def made(number: int, action: Action = Action.SUSPEND, actor: Actor = Actor.CITY
 
 
 def day(number: int) -> int:
-    """When the decision of that number takes effect."""
+    """The time when the decision with this number takes effect."""
     return int((START + timedelta(days=number)).timestamp())
 
 
 def test_a_notice_is_over_when_its_authoritys_decision_is_lifted() -> None:
-    """By whomever; not when another authority's is."""
+    """Another office may lift it; the other office's own restoration does not end it."""
     first = made(1)
     other = made(2, Action.RESTORE, Actor.PROVINCE)
     lifted = made(3, Action.RESTORE, actor=Actor.PROVINCE, lifts=Actor.CITY)
@@ -52,7 +52,7 @@ def test_a_notice_is_over_when_its_authoritys_decision_is_lifted() -> None:
 
 
 def test_a_milder_decision_of_the_same_authority_ends_a_notice_and_a_graver_one_does_not() -> None:
-    """A flag after a suspension takes it back; a revocation after it does not make it untrue."""
+    """A flag after a suspension ends the notice; a revocation after it does not."""
     first = made(1)
     assert notices.ended_at(first, [first, made(2, Action.FLAG)]) == day(2)
     assert notices.ended_at(first, [first, made(2, Action.REVOKE)]) == 0
@@ -99,7 +99,7 @@ def test_what_was_decided_before_it_ends_nothing() -> None:
 def test_what_a_notice_is_about_is_said_in_words(
     scope: Scope, target: str, bounds: tuple[int | None, int | None], zh: str, en: str, gtin: str
 ) -> None:
-    """A name where the registry has one; the number of an item is nobody's business."""
+    """The name from the registry; never the serial number of an item."""
     decision = made(1, scope=scope, target=target, first=bounds[0], last=bounds[1])
     (notice,) = cards.notices_card([decision], [decision], NAMES).notices
     assert (notice.about, notice.gtin) == (Bilingual(zh, en), gtin)

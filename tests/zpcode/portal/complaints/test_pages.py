@@ -38,7 +38,7 @@ DESCRIPTION = "螺纹一拧就断 👀 <script>alert(1)</script> \"'& \u202eabc"
 
 
 class Wall:
-    """The wall clock: it stands still until it is moved."""
+    """A wall clock that changes only when a test sets it."""
 
     def __init__(self, now: datetime) -> None:
         self.now = now
@@ -56,7 +56,7 @@ def wall(now: datetime) -> Wall:
 
 @pytest.fixture
 def app(here: Authority, wall: Wall, clock: Clock) -> Iterator[FastAPI]:
-    """The authority with its portal, short of patience."""
+    """The authority with its portal and low rate limits."""
     assert isinstance(here.keyring, PublishedKeyring)
     with PictureDecoder() as decoder:
         desk = Desk(here.engine, here.keyring.current, wall, decoder)
@@ -70,7 +70,7 @@ def hidden(page: httpx.Response) -> dict[str, str]:
 
 
 def opened(http: httpx.Client, wall: Wall, code: str = "", seconds: int = 10, **params: str) -> dict[str, str]:
-    """The hidden fields of a form that was opened so many seconds ago."""
+    """The hidden fields of a form that was opened this many seconds ago."""
     fields = hidden(http.get(FORM, params={"code": code} | params))
     wall.now += timedelta(seconds=seconds)
     return fields
@@ -102,7 +102,7 @@ def number_and_key(answer: httpx.Response) -> tuple[str, str]:
 
 
 def rows(here: Authority, table: str) -> list[Any]:
-    """All rows of a table of complaints, without those the world began with."""
+    """All rows of a table of complaints, without those of the fixture."""
     number = "number" if table == "complaint" else "(SELECT number FROM complaint c WHERE c.id = complaint)"
     began = "(SELECT number FROM complaint ORDER BY id LIMIT 2)"
     with transaction(here.engine) as connection:
@@ -110,7 +110,7 @@ def rows(here: Authority, table: str) -> list[Any]:
 
 
 def test_from_the_form_to_the_answer(http: httpx.Client, world: World, wall: Wall) -> None:
-    """Sent as a browser without JavaScript does, handled over the API, read by whoever has the key."""
+    """Sent as a browser without JavaScript does, handled over the API, read with the complaint's key."""
     code = f"/01/{world.my_gtin}/10/L1"
     page = http.get(FORM, params={"code": code, "lang": "en"})
     assert page.status_code == 200
@@ -174,7 +174,7 @@ def test_only_the_hash_of_a_key_is_stored_and_the_log_has_no_content(
 def test_a_ticket_that_is_too_young_or_too_old_is_refused(
     http: httpx.Client, world: World, wall: Wall, here: Authority
 ) -> None:
-    """Nothing that was typed is lost, and the form that comes back is good."""
+    """The new form keeps the typed text and can be sent."""
     for late, words in ((2, "sent very quickly"), (24 * 3600 + 1, "more than 24 hours ago")):
         fields = opened(http, wall, world.my_gtin, late)
         answer = send(http, fields, kind="label", place="a <place>", contact="a@b.cn")
@@ -201,7 +201,7 @@ def test_a_forged_ticket_is_refused(http: httpx.Client, world: World, wall: Wall
 def test_a_form_sent_twice_leads_to_the_same_page(
     http: httpx.Client, world: World, wall: Wall, here: Authority
 ) -> None:
-    """And with other words under the same ticket, to a form with a new one."""
+    """Another text with the same ticket leads to a form with a new ticket."""
     fields = opened(http, wall, world.my_gtin)
     first = number_and_key(send(http, fields))
     assert number_and_key(send(http, fields)) == first
@@ -217,7 +217,7 @@ def test_a_form_sent_twice_leads_to_the_same_page(
 def test_the_same_within_an_hour_is_one_complaint(
     http: httpx.Client, world: World, wall: Wall, here: Authority
 ) -> None:
-    """The number is told, the key is not: somebody else may have written the same."""
+    """The page shows the number but not the key: another person may have sent the same text."""
     number, key = number_and_key(send(http, opened(http, wall, world.my_gtin)))
     again = send(http, opened(http, wall, world.my_gtin))
     assert again.status_code == 200
@@ -232,7 +232,7 @@ def test_the_same_within_an_hour_is_one_complaint(
 def test_a_program_that_fills_in_every_field_is_refused(
     http: httpx.Client, world: World, wall: Wall, here: Authority
 ) -> None:
-    """As a person would be whose browser did it: the field can be seen then."""
+    """The page shows the hidden field, for a person whose browser filled it in."""
     page = http.get(FORM)
     assert re.search(r'aria-hidden="true">\s*<label for="f-website"', page.text)
     assert 'autocomplete="off" tabindex="-1"' in page.text
@@ -298,7 +298,7 @@ def test_an_address_over_its_limit_waits_and_the_others_do_not(
 
 
 def test_attempts_are_bounded_before_a_body_is_read(http: httpx.Client, world: World, wall: Wall) -> None:
-    """Wrong ones count too, and so do wrong keys."""
+    """Invalid forms count too, and wrong keys."""
     for _ in range(6 * ADDRESSES):
         assert http.post(FORM, data={}, headers={"X-Forwarded-For": CONSUMER}).status_code == 422
     refused = http.post(FORM, data={"lang": "en"}, headers={"X-Forwarded-For": CONSUMER})
@@ -315,7 +315,7 @@ def test_attempts_are_bounded_before_a_body_is_read(http: httpx.Client, world: W
 
 
 def test_a_product_may_get_more_complaints_than_an_item(http: httpx.Client, world: World, wall: Wall) -> None:
-    """So that nobody uses up the complaints about a product."""
+    """Otherwise one sender could use up the complaints about a product."""
     item = f"/01/{world.my_gtin}/21/00000G000000"
     for code, most in ((item, CODES), (f"/01/{world.my_gtin}", CODES + 2)):
         answers = [send(http, opened(http, wall, code), description=f"{turn}").status_code for turn in range(most)]
@@ -353,7 +353,7 @@ def test_the_address_without_its_slash_leads_to_the_pages(http: httpx.Client, wo
 def test_a_complaint_about_an_unknown_code_is_accepted(
     http: httpx.Client, world: World, wall: Wall, here: Authority
 ) -> None:
-    """Complaints are about such codes; the province's office gets it."""
+    """Such complaints are expected; the province's office gets them."""
     number = ""
     for code in ("javascript:alert(1)", "/01/123", "A" * 107, '"><script>', "/" + "A" * 300, "\u202e\u0000é"):
         assert "<script>" not in http.get(FORM, params={"code": code}).text
@@ -366,7 +366,7 @@ def test_a_complaint_about_an_unknown_code_is_accepted(
 
 
 def test_the_complainant_reads_which_office_it_was_assigned_to(http: httpx.Client, world: World, wall: Wall) -> None:
-    """And not who sent it there, as if that were the office that has it now."""
+    """The page does not name the office that assigned it."""
     number, key = number_and_key(send(http, opened(http, wall, world.my_gtin)))
     step = {"step": "assign", "region": "330110"}
     assert http.post(f"/v1/complaints/{number}/steps", json=step, headers=as_(world.hangzhou)).status_code == 201
@@ -434,7 +434,7 @@ def test_no_page_shows_a_key_for_words_or_loads_from_elsewhere(
 
 
 def test_without_a_database_a_page_says_so_and_names_12315(here: Authority, wall: Wall) -> None:
-    """Nothing was recorded; and a defect is a page as well, with nothing of it shown."""
+    """The page says that nothing was recorded; an internal error is a page too, without its cause."""
     away = connect("postgresql://nobody@127.0.0.1:1/nothing")
     with PictureDecoder() as decoder:
         desk = Desk(away, _defect, wall, decoder)
@@ -450,7 +450,7 @@ def test_without_a_database_a_page_says_so_and_names_12315(here: Authority, wall
 
 
 def _asked(app: FastAPI, code: str = "") -> httpx.Response:
-    """The form of an application that listens nowhere."""
+    """The form of an application without a socket."""
 
     async def ask() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://here") as client:

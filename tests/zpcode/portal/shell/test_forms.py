@@ -1,4 +1,4 @@
-"""A submitted form is read within bounds, and only so many at a time."""
+"""A submitted form is read within bounds, and only a number of forms at a time."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def request(body: bytes, media: str, *, ends: bool = True) -> Request:
     ],
 )
 def test_a_form_is_read_within_bounds(body: bytes, media: str, *, ends: bool, status: int) -> None:
-    """Size of a field, number of fields, time; and a body that is no form is refused."""
+    """Bounds of field size, number of fields and time; a body that is not a form is refused."""
     with pytest.raises(HTTPException) as refused:
         asyncio.run(read(request(body, media, ends=ends), seconds=0.05))
     assert refused.value.status_code == status
 
 
 def refused(slots: FormSlots, address: str | None) -> bool:
-    """Whether an address gets no slot; one that it gets is given back at once."""
+    """Whether an address gets no slot; a slot is returned at once."""
     try:
         with slots.hold(address):
             return False
@@ -72,7 +72,7 @@ def test_a_process_reads_so_many_forms_at_a_time() -> None:
 
 
 def test_one_address_holds_half_of_the_slots() -> None:
-    """Clients whose address is not known may hold them all."""
+    """Clients without a known address may hold all slots."""
     slots = FormSlots()
     with ExitStack() as stack:
         for _ in range(SLOTS_EACH - 1):

@@ -1,4 +1,4 @@
-"""A made-up section with templates and words of its own stands on the shell."""
+"""A made-up section with its own templates and texts works on the shell."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def failing(error: Exception) -> Callable[[Request], Awaitable[Response]]:
 
 
 class Client:
-    """Asks an application that listens nowhere, in English."""
+    """A client of an application without a socket, in English."""
 
     def __init__(self, app: Starlette) -> None:
         self._app = app
@@ -166,7 +166,7 @@ def test_errors_stand_above_and_the_first_of_a_field_beside_it(http: Client) -> 
     ],
 )
 def test_an_error_is_a_page_of_the_wing(http: Client, path: str, status: int, words: str) -> None:
-    """With the section's words where it has some, with its navigation, and without the text of a defect."""
+    """With the section's texts and navigation, and without the text of an internal error."""
     page = http.get(f"{PREFIX}/{path}")
     assert page.status_code == status
     assert words in page.text

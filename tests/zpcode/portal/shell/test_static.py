@@ -26,7 +26,7 @@ def colours(sheet: str, *, dark: bool) -> set[str]:
 
 
 def test_portal_and_scan_page_look_the_same(root: Path) -> None:
-    """Same colours, light and dark, and same rules for what both have; width and errors differ."""
+    """The same colours, light and dark, and the same rules for common elements; width and errors differ."""
     portal = (root / STATIC / "form.css").read_text("utf-8")
     scan = (root / "scanweb/page/static/page.css").read_text("utf-8")
     assert colours(portal, dark=False) <= colours(scan, dark=False)

@@ -1,4 +1,4 @@
-"""Who gets codes and who does not: every reason, alone and together."""
+"""Which orders are refused: every reason, alone and together."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ REQUEST = BatchRequest(Level.ITEM, GTIN, 1000)
 
 
 def reasons(request: BatchRequest = REQUEST, facts: Facts = FACTS, now: datetime = NOW) -> tuple[str, ...]:
-    """Why a request is refused, each in two languages; empty when it is not."""
+    """The reasons of a refusal, each checked in two languages; empty if the request is accepted."""
     try:
         may_issue(request, facts, FORMATS, now)
     except Refused as refusal:
@@ -71,7 +71,7 @@ def test_the_bounds_themselves_are_allowed(quantity: int) -> None:
 
 @pytest.mark.parametrize("gtin", [GTIN, "00000000000000", "09501101530004", "", "x" * 300])
 def test_an_unknown_gtin_and_a_foreign_one_are_told_apart_by_nobody(gtin: str) -> None:
-    """The words are the same whether it is another's or nobody's."""
+    """The text is the same for another enterprise's GTIN and an unknown GTIN."""
     with pytest.raises(Refused) as refusal:
         may_issue(replace(REQUEST, gtin=gtin), Facts(None), FORMATS, NOW)
     with pytest.raises(Refused) as other:
@@ -85,12 +85,12 @@ def test_an_unknown_gtin_and_a_foreign_one_are_told_apart_by_nobody(gtin: str) -
     "scope", [Scope.LOT, Scope.PRODUCT, Scope.RECOGNITION, Scope.CERTIFICATE, Scope.STANDARD, Scope.ENTERPRISE]
 )
 def test_a_decision_in_effect_stops_issuing(state: State, scope: Scope) -> None:
-    """At every scope that reaches a product that is not yet coded."""
+    """Every scope that reaches a product without codes."""
     assert reasons(facts=_standing(state, scope=scope)) == ("not_in_force",)
 
 
 def test_a_flag_and_a_decision_of_the_future_stop_nothing() -> None:
-    """A flag is a hint; what takes effect tomorrow has not taken effect."""
+    """A flag stops no order, nor does a decision that takes effect tomorrow."""
     assert reasons(facts=_standing(State.FLAGGED)) == ()
     assert reasons(facts=_standing(State.REVOKED, NOW.replace(year=2027))) == ()
 
@@ -122,7 +122,7 @@ def test_a_recognition_is_in_force_by_the_calendar_of_hangzhou(moment: datetime,
 
 
 def test_a_recognition_whose_certificate_has_run_out_is_not_in_force() -> None:
-    """The certificate it rests on counts; another that has run out does not."""
+    """Only the certificate of the recognition counts; another expired one does not."""
     (certificate,) = CARD.certificates
     old = msgspec.structs.replace(certificate, valid_to="2026-11-20")
     assert reasons(facts=Facts(msgspec.structs.replace(CARD, certificates=(old,)))) == ("not_in_force",)
@@ -146,7 +146,7 @@ def test_the_quota_counts_item_codes_only() -> None:
     "lot", ["", "a", "-1", ".5", ".", "..", "A B", "A,B", "=1+1", "@A", 'A"', "A\r\n", "批次", "0" * 21]
 )
 def test_a_lot_code_needs_a_lot_that_can_be_printed(lot: str) -> None:
-    """Nothing a spreadsheet takes for a formula, nothing a browser takes out of a path."""
+    """No formula of a spreadsheet, nothing that a browser removes from a path."""
     assert reasons(replace(REQUEST, level=Level.LOT, lot=lot)) == ("lot",)
     assert reasons(replace(REQUEST, level=Level.ITEM, lot=lot)) == (("lot",) if lot else ())
 
@@ -163,12 +163,12 @@ def test_a_lot_code_needs_a_lot_that_can_be_printed(lot: str) -> None:
     ],
 )
 def test_dates_are_in_order(made: date | None, expires: date | None, refused: tuple[str, ...]) -> None:
-    """Made not after today, expired not before today, and the one not after the other."""
+    """Production not after today, expiry not before today, production not after expiry."""
     assert reasons(replace(REQUEST, production_date=made, expiry_date=expires)) == refused
 
 
 def test_a_lot_has_one_pair_of_dates() -> None:
-    """A second run of labels for a lot says what the first has said."""
+    """A second order of labels for a lot needs the same dates as the first."""
     facts = replace(FACTS, lot=LotCard(GTIN, "L1", "2026-11-01", "2027-11-01", 5))
     same = replace(REQUEST, level=Level.LOT, lot="L1", production_date=date(2026, 11, 1), expiry_date=date(2027, 11, 1))
     assert reasons(same, facts) == ()

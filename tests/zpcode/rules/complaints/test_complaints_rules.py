@@ -1,4 +1,4 @@
-"""Complaints: which step may follow which, who may take it, what a form must hold; numbers, tickets and keys."""
+"""Complaints: the order of steps, who may take them, the fields of a form; numbers, tickets and keys."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_what_was_answered_is_not_refused_and_nothing_is_received_twice() -> Non
 
 @given(st.lists(st.sampled_from(ComplaintStep), max_size=8))
 def test_a_chain_is_legal_where_each_step_is(steps: list[ComplaintStep]) -> None:
-    """`state_of` says of a whole chain what `after` says step by step."""
+    """`state_of` of a whole chain agrees with `after` step by step."""
     expected: ComplaintState | None = ComplaintState.RECEIVED if steps[:1] == [ComplaintStep.RECEIVE] else None
     for step in steps[1:]:
         try:
@@ -158,7 +158,7 @@ def test_a_ticket_is_good_from_three_seconds_to_a_day() -> None:
 
 
 def test_no_other_text_is_a_ticket() -> None:
-    """Each byte of it counts; another secret's is none."""
+    """Every byte counts; a ticket of another secret is invalid."""
     ticket = reference.ticket(SECRET, NONCE, AT)
     for place in range(len(ticket) - 1):  # the last character has spare bits
         other = ticket[:place] + ("A" if ticket[place] != "A" else "B") + ticket[place + 1 :]
@@ -179,7 +179,7 @@ def test_a_key_is_128_bits_of_the_tickets_nonce_and_of_no_use_to_make_another() 
 
 
 def test_what_is_alike_is_alike_in_every_part() -> None:
-    """And words that only run together differently are not."""
+    """Texts that differ only in where fields are separated are different."""
     references = {
         reference.likeness(SECRET, *parts) for parts in ((b"a", b"b"), (b"ab", b""), (b"", b"ab"), (b"a", b"b", b""))
     }
@@ -187,7 +187,7 @@ def test_what_is_alike_is_alike_in_every_part() -> None:
 
 
 def test_number_and_key_are_read_as_an_input_method_leaves_them() -> None:
-    """Full-width, or with a dash for a hyphen. The example that people are shown is a number, too."""
+    """Full-width characters or a dash for a hyphen are accepted. The example in the form is a valid number."""
     for typed in ("TS-20261121-7K3Q9D2", "ＴＳ－２０２６１１２１－７Ｋ３Ｑ９Ｄ２", "TS–20261121—7k3q9d2"):
         assert reference.read_number(typed) == "TS-20261121-7K3Q9D2"
     key = reference.follow_key(SECRET, NONCE)

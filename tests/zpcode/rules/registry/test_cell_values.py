@@ -1,4 +1,4 @@
-"""Identifiers and cells: what a person would read, and what is refused with a reason."""
+"""Identifiers and cells: accepted forms, and refusals with their reasons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records that contradict each other are refused, each at the place a person has to look at."""
+"""Records that contradict each other are refused, each with the place of the error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Content = dict[str, list[dict[str, Any]]]
 
 
 def findings(content: Content) -> list[Finding]:
-    """All that is wrong with a registry, checked against an empty one."""
+    """The findings of a registry, checked against an empty database."""
     draft, collected = read_file(as_json(content), TODAY)
     consistency.check(consistency.Checker(draft, Registry(), draft.registry, collected), TODAY)
     return list(collected.all())

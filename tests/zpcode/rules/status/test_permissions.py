@@ -1,4 +1,4 @@
-"""Who may do what, for which reason: the whole table, walked; and what a request must look like."""
+"""Permissions of decisions: the whole table by actor, action, scope and reason; and the checks of a request."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ LETTERS = dict(zip("fscrx", Action, strict=True))
 
 
 def request(**changes: object) -> StatusRequest:
-    """A right request by a city office, but for the changes."""
+    """A valid request by a city office, with these changes."""
     right = StatusRequest(
         Scope.BATCH, "7", Action.SUSPEND, "sample-test-failed", legal_basis="《产品质量法》第四十九条"
     )
@@ -85,7 +85,7 @@ def test_only_what_the_table_names_is_allowed(actor: Actor, scope: Scope, action
 @pytest.mark.parametrize("scope", Scope)
 @pytest.mark.parametrize("action", Action)
 def test_what_is_allowed_has_a_reason_and_what_is_not_has_no_way_in(actor: Actor, scope: Scope, action: Action) -> None:
-    """Some reason serves each allowed cell; in a denied one every reason is Forbidden."""
+    """Each allowed cell has a valid reason; in a denied cell every reason is Forbidden."""
     asked = StatusRequest(scope, "x", action, "", first=0, last=0, legal_basis="依据")
     if scope is not Scope.RANGE:
         asked = replace(asked, first=None, last=None)
@@ -105,7 +105,7 @@ def test_what_is_allowed_has_a_reason_and_what_is_not_has_no_way_in(actor: Actor
 
 
 def test_every_reason_can_be_given_by_everyone_and_for_everything_it_names() -> None:
-    """A reason lists no actor, action or scope that the table then denies altogether."""
+    """A reason lists no actor, action or scope that the table never allows."""
     for reason in REASONS.values():
         for actor in reason.actors:
             assert any(may(actor, scope, action) for scope in reason.scopes for action in reason.actions), (
@@ -150,7 +150,7 @@ def test_every_name_is_there_in_both_languages() -> None:
     ],
 )
 def test_an_ordinary_end_is_told_from_a_sanction(slug: str, state: State) -> None:
-    """After an ordinary end the old-stock policy speaks; a sanction turns the code."""
+    """After an ordinary end the old-stock policy applies; after a sanction the code is revoked."""
     assert REASONS[slug].state(Action.REVOKE) is state
 
 
@@ -179,7 +179,7 @@ def test_standards_and_keys_are_out_of_reach_of_another_province() -> None:
 
 
 def test_nobody_lifts_what_a_higher_level_decided() -> None:
-    """Enterprise below county below city below province; the operator stands beside the province."""
+    """Enterprise, county, city, province in rising order; the operator has the rank of the province."""
     ladder = [Actor.ENTERPRISE, Actor.COUNTY, Actor.CITY, Actor.PROVINCE]
     for low, lower in enumerate(ladder):
         for high, higher in enumerate(ladder):
@@ -190,7 +190,7 @@ def test_nobody_lifts_what_a_higher_level_decided() -> None:
 
 
 def test_a_regulator_names_its_legal_basis_and_an_enterprise_need_not() -> None:
-    """For the reasons that need one; blanks are none."""
+    """For the reasons that need a legal basis; blanks do not count."""
     assert refusals(request(legal_basis="  ")) == ("legal-basis",)
     check(request(reason="safety-recall", action=Action.RECALL, legal_basis=""), Actor.ENTERPRISE, NOW)
 
@@ -237,7 +237,7 @@ def test_a_range_has_two_ends_and_nothing_else_has_any() -> None:
 
 
 def test_nothing_takes_effect_before_it_is_decided() -> None:
-    """A clock five minutes off is forgiven, and counts as now; the horizon is a year."""
+    """A time up to five minutes ago counts as now; the latest time is in a year."""
     assert refusals(request(effective_at=NOW - timedelta(minutes=6))) == ("time-past",)
     assert refusals(request(effective_at=datetime(2026, 11, 22))) == ("time-zone",)  # noqa: DTZ001 - that is the point
     late = request(effective_at=NOW - timedelta(minutes=4))

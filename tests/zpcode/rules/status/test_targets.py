@@ -91,7 +91,7 @@ def test_an_item_is_named_by_batch_and_index() -> None:
     ],
 )
 def test_what_names_no_item_is_refused(text: str) -> None:
-    """Product and lot codes too: there is a scope for each."""
+    """Product and lot codes are refused too: they have their own scopes."""
     with pytest.raises(Refused):
         item(text)
 
@@ -123,7 +123,7 @@ def test_other_targets_are_read_into_the_form_the_registry_keeps() -> None:
     ],
 )
 def test_a_target_that_is_none_is_refused_at_its_place(scope: Scope, text: str) -> None:
-    """The finding names the field and the value."""
+    """The finding has the field and the value."""
     with pytest.raises(Refused) as caught:
         parse_target(scope, text)
     assert caught.value.findings[0].where == "/target"

@@ -1,4 +1,4 @@
-"""What holds at which moment, for one target and for the ranges of a batch, against a naive model per item."""
+"""The state at each moment, for one target and for the ranges of a batch, compared with a simple model per item."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def state_at(decided: TimelineDecision | None) -> State:
 
 
 def naive(decisions: list[TimelineDecision], item: int | None, at: datetime) -> State:
-    """One item, straight from the rule: a slot for each actor, the worst of them."""
+    """The state of one item by the rule: the latest decision of each actor, the gravest of them."""
     slots: dict[Actor, State] = {}
     for decision in sorted(decisions, key=lambda one: (one.effective_at, one.id)):
         if decision.effective_at > at:
@@ -68,7 +68,7 @@ def naive(decisions: list[TimelineDecision], item: int | None, at: datetime) -> 
 
 @st.composite
 def decisions(draw: st.DrawFn) -> list[TimelineDecision]:
-    """Up to a dozen decisions about ranges of a batch of twelve, past and to come, overlapping as they like."""
+    """Up to a dozen decisions about ranges of a batch of twelve, past and future, with any overlap."""
     drawn = []
     for number in range(1, draw(st.integers(1, 13))):
         actor, action = draw(st.sampled_from(Actor)), draw(st.sampled_from(Action))
@@ -82,7 +82,7 @@ def decisions(draw: st.DrawFn) -> list[TimelineDecision]:
 @settings(max_examples=400, deadline=None)
 @given(decisions())
 def test_overlapping_ranges_say_of_each_item_what_the_rule_says(made: list[TimelineDecision]) -> None:
-    """At every moment, now and to come, for every item; and the ranges are disjoint and in order."""
+    """At every moment from now on and for every item; the ranges are disjoint and in order."""
     pieces = ranges(made, NOW)
     assert all(one.first <= one.last for one in pieces)
     assert all(one.last < two.first for one, two in pairwise(pieces))
@@ -98,7 +98,7 @@ def test_overlapping_ranges_say_of_each_item_what_the_rule_says(made: list[Timel
 @settings(max_examples=200, deadline=None)
 @given(decisions())
 def test_a_timeline_says_at_every_moment_what_the_rule_says(made: list[TimelineDecision]) -> None:
-    """The same rule where the whole target is meant."""
+    """The same rule for a whole target."""
     card_timeline = timeline(made, NOW)
     for seconds in range(7):
         at = NOW + timedelta(seconds=seconds)
@@ -121,7 +121,7 @@ def test_a_restoration_of_a_range_sees_whoever_decided_about_any_of_its_items(
 
 
 def test_neighbouring_ranges_that_say_the_same_are_one() -> None:
-    """A restored middle that is suspended again leaves no seams in words or bounds."""
+    """A restored middle part that is suspended again gives one range again."""
     whole = decision(1, Actor.CITY, Action.SUSPEND, bounds=(0, 9))
     lifted = decision(2, Actor.CITY, Action.RESTORE, lifts=Actor.CITY, bounds=(4, 5))
     assert [(one.first, one.last) for one in ranges([whole, lifted], NOW)] == [(0, 3), (6, 9)]
@@ -132,7 +132,7 @@ def test_neighbouring_ranges_that_say_the_same_are_one() -> None:
 
 
 def test_a_lower_levels_flag_never_hides_a_higher_levels_revocation() -> None:
-    """Nor does anybody's milder word weaken another's graver one."""
+    """A milder decision of one actor never hides a graver one of another."""
     revoked = decision(1, Actor.PROVINCE, Action.REVOKE)
     for actor in (Actor.ENTERPRISE, Actor.COUNTY, Actor.CITY):
         card_timeline = timeline([revoked, decision(2, actor, Action.FLAG)], NOW)
@@ -148,7 +148,7 @@ def test_ones_own_latest_word_counts() -> None:
 
 
 def test_a_timeline_keeps_what_is_in_effect_and_what_is_to_come_and_no_more() -> None:
-    """Ten past decisions leave one standing; each that is to come leaves one."""
+    """Ten past decisions give one standing, each future decision another."""
     past = [decision(number, Actor.CITY, Action.FLAG, at=-number) for number in range(1, 11)]
     coming = [
         decision(20, Actor.CITY, Action.REVOKE, at=60),
@@ -175,7 +175,7 @@ def test_a_decision_that_resurfaces_keeps_its_own_words() -> None:
 
 
 def test_restoring_lifts_ones_own_decision_first_then_the_highest_below() -> None:
-    """So a city that ends its suspension does not wipe out the maker's report of stolen labels."""
+    """A city that ends its suspension does not remove the maker's report of stolen labels."""
     stolen = decision(1, Actor.ENTERPRISE, Action.REVOKE)
     county = decision(2, Actor.COUNTY, Action.FLAG)
     city = decision(3, Actor.CITY, Action.SUSPEND)
@@ -204,7 +204,7 @@ def test_a_batch_has_at_most_a_thousand_ranges() -> None:
 
 
 def test_what_waits_to_take_effect_is_bounded() -> None:
-    """Fifty wait; a fifty-first is refused; what has taken effect does not count."""
+    """Fifty future decisions are allowed, the next is refused; decisions in effect do not count."""
     past = [decision(number, Actor.CITY, Action.FLAG, at=-1) for number in range(1, 100)]
     coming = [decision(number, Actor.CITY, Action.FLAG, at=number) for number in range(1, MAX_PENDING + 1)]
     check_pending([*past, *coming], NOW)
@@ -213,7 +213,7 @@ def test_what_waits_to_take_effect_is_bounded() -> None:
 
 
 def test_what_holds_when_a_card_is_written_holds_for_a_reader_whose_clock_is_behind() -> None:
-    """90 s behind the authority: a revocation shows at once, one to come when that clock gets there."""
+    """For a reader 90 s behind, a revocation shows at once, a future one at its time on that clock."""
     behind = int(NOW.timestamp()) - 90
     made = [decision(1, Actor.CITY, Action.SUSPEND), decision(2, Actor.CITY, Action.REVOKE, at=30)]
     for card_timeline in (
@@ -233,7 +233,7 @@ def test_what_holds_when_a_card_is_written_holds_for_a_reader_whose_clock_is_beh
 
 
 def test_a_decision_to_come_has_not_begun() -> None:
-    """Nor has one that is repeated word for word later on."""
+    """Nor has one with the same text that is repeated later."""
     card_timeline = timeline([decision(1, Actor.CITY, Action.REVOKE, at=30)], NOW)
     assert [one.begun for one in card_timeline.standings] == [False]
     assert card_timeline.at(int(NOW.timestamp())) is None
