@@ -1,4 +1,4 @@
-"""The audit log's chain, walked: whole, broken, and cut at its end; and the commands that say so."""
+"""Verification of the audit log's chain: whole, broken, and cut at its end; and the commands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tamper(engine: Engine, statement: str) -> None:
 
 
 def test_an_untouched_chain_is_whole(engine: Engine, chain: bytes) -> None:
-    """Empty, full, and grown since its head was noted."""
+    """An empty log, a full log, and one that has grown since its head was noted."""
     report = verify(engine, expect_head=chain, expect_count=6)
     assert report.whole
     assert (report.count, report.head) == (6, chain)
@@ -60,7 +60,7 @@ def test_an_untouched_chain_is_whole(engine: Engine, chain: bytes) -> None:
 def test_every_change_inside_the_chain_is_found_at_its_place(
     engine: Engine, chain: bytes, statement: str, broken: Break
 ) -> None:
-    """Whoever owns the database can change it, and cannot hide it."""
+    """The owner of the database can change an entry, but the chain shows it."""
     tamper(engine, statement)
     report = verify(engine, expect_head=chain)
     assert report.broken == broken
@@ -69,7 +69,7 @@ def test_every_change_inside_the_chain_is_found_at_its_place(
 
 
 def test_a_chain_cut_at_its_end_is_found_by_what_was_noted_elsewhere(engine: Engine, chain: bytes) -> None:
-    """Alone it looks whole, which is why its head belongs into another pair of hands."""
+    """A cut chain is valid by itself: therefore its head must be noted elsewhere."""
     tamper(engine, "DELETE FROM audit WHERE id > 4")
     assert verify(engine).whole
     assert not verify(engine, expect_head=chain).whole

@@ -1,4 +1,4 @@
-"""Complaints in the database: received once however often sent, handled by who may, forgotten in time, checked by fsck."""
+"""Complaints in the database: stored once, handled by the right office, deleted in time, checked by fsck."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_whoever_has_the_key_sees_the_steps_and_neither_contact_nor_photos(regis
 
 
 def test_a_complaint_goes_where_it_is_assigned(registered: Engine, now: datetime) -> None:
-    """Up as well: then the county no longer has it."""
+    """A complaint can be assigned upwards too: then the county no longer sees it."""
     number = received(registered, now).number
     up = complaints.take(registered, number, StepRequest(ComplaintStep.ASSIGN, region="330100"), caller=COUNTY, now=now)
     assert up.region == "330100"
@@ -155,7 +155,7 @@ def test_what_ended_stays_so_and_says_when(registered: Engine, now: datetime) ->
 
 
 def test_sent_by_two_processes_at_once_it_is_one_complaint(registered: Engine, now: datetime) -> None:
-    """The same ticket, and the same words under different tickets."""
+    """The same ticket, and the same text under different tickets."""
     with ThreadPoolExecutor(4) as threads:
         twice = list(threads.map(lambda _: received(registered, now), range(4)))
         alike = list(
@@ -198,7 +198,7 @@ def test_what_a_code_names(registered: Engine) -> None:
 
 
 def test_a_code_has_one_path_however_it_is_typed(registered: Engine) -> None:
-    """What is counted by code is counted together."""
+    """All forms of a code count as one code."""
     short = gtin()[1:]
     wide = "".join(chr(ord(digit) + 0xFEE0) for digit in short)
     typed = (
@@ -312,14 +312,14 @@ MEDDLED = [
 
 
 def differing(context: CheckContext) -> Counter[str]:
-    """What differs from the audit log, by name, and what is not in it at all."""
+    """The fields that differ from the audit log, and the complaints that are not in it."""
     findings = run.check(context, only=["complaints"]).of("complaints").findings
     names = [name for one in findings if one.reason == "altered" for name in one.text.en.split(" in ")[1].split(", ")]
     return Counter([*names, *(one.reason for one in findings if one.reason == "unlogged")])
 
 
 def test_fsck_compares_each_word_with_the_audit_log(context: CheckContext) -> None:
-    """Whoever gets round the trigger is found out as well."""
+    """A change that bypasses the trigger is found too."""
     complaints.take(context.engine, unassigned(context), StepRequest(ComplaintStep.START), caller=CITY, now=context.now)
     assert reasons(context) == set()
     before = differing(context)
@@ -333,7 +333,7 @@ def test_fsck_compares_each_word_with_the_audit_log(context: CheckContext) -> No
 
 
 def unassigned(context: CheckContext) -> str:
-    """A second complaint, which still lies with its first office."""
+    """A second complaint that is still at its first office."""
     return received(context.engine, context.now, replace(COMPLAINT_FORM, place="elsewhere"), nonce=2).number
 
 

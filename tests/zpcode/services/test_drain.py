@@ -1,4 +1,4 @@
-"""Scans from the stream into PostgreSQL: each once, whatever is delivered twice, broken or interrupted."""
+"""Scans from the stream into PostgreSQL: each is stored once, despite repeated, broken or interrupted deliveries."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_scan_is_stored_whole_and_taken_out_of_the_stream(engine: Engine, redi
 
 
 def test_histories_are_summed_up_by_item(engine: Engine, redis: Redis) -> None:
-    """How many, the first and where, the last; only scans that count, only of items."""
+    """Number of scans, first time and city, last time; only counted scans of items."""
     later = MS + 60_000
     put(redis, event(at_ms=later, city="宁波|Ningbo"), event(), event(index=6, at_ms=later), event(counted=False))
     put(redis, event(batch=None, index=None))
@@ -97,7 +97,7 @@ def test_histories_are_summed_up_by_item(engine: Engine, redis: Redis) -> None:
 
 
 def test_an_entry_delivered_twice_counts_once(engine: Engine, redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A crash between the commit and the acknowledgement: the next step finds the entry known."""
+    """After a crash between commit and acknowledgement the next step skips the stored entry."""
     put(redis, event(), event(index=6))
 
     def crash(*_: object) -> None:
@@ -139,7 +139,7 @@ def test_while_the_database_is_away_scans_wait_in_the_stream(engine: Engine, red
 
 
 def test_without_redis_it_says_so(engine: Engine) -> None:
-    """An outage is one error, whatever the client raises."""
+    """Every error of the client becomes one error."""
     with pytest.raises(Unavailable):
         drain(engine, Redis.from_url("redis://127.0.0.1:1", protocol=2))
 
@@ -178,7 +178,7 @@ def test_what_cannot_be_read_is_dropped_and_holds_up_nothing(engine: Engine, red
 
 
 def test_an_entry_trimmed_after_it_was_read_holds_up_nothing(engine: Engine, redis: Redis) -> None:
-    """The stream is bounded: Redis may have let go of what is still pending."""
+    """The stream is bounded: Redis may have removed an entry that is still pending."""
     (entry,) = put(redis, event())
     scans._prepare(redis)
     redis.xreadgroup(SCAN_GROUP, "one", {SCANS: ">"})
@@ -199,7 +199,7 @@ def test_an_entry_trimmed_after_it_was_read_holds_up_nothing(engine: Engine, red
     ],
 )
 def test_no_more_than_a_24_or_48_of_an_address_is_kept(engine: Engine, redis: Redis, sent: str, kept: str) -> None:
-    """Even where the scan service had failed to cut it."""
+    """Even if the scan service did not shorten the address."""
     put(redis, event(network=sent))
     drain(engine, redis)
     assert str(rows(engine)[0].network) == kept
@@ -213,7 +213,7 @@ def test_no_step_takes_more_than_it_may(engine: Engine, redis: Redis) -> None:
 
 
 def test_after_a_flush_draining_goes_on(engine: Engine, redis: Redis) -> None:
-    """The consumer group went with everything else; it is made anew."""
+    """The consumer group was removed too and is made again."""
     put(redis, event())
     drain(engine, redis)
     redis.flushall()
@@ -224,7 +224,7 @@ def test_after_a_flush_draining_goes_on(engine: Engine, redis: Redis) -> None:
 
 @pytest.mark.parametrize(("day", "month"), [(date(2026, 11, 21), "scan_2026_12"), (date(2026, 12, 31), "scan_2027_01")])
 def test_this_month_and_the_next_have_partitions(engine: Engine, redis: Redis, day: date, month: str) -> None:
-    """Made ahead, made once, and scans go there."""
+    """Partitions are made in advance and once; scans are stored in them."""
     scans.ensure_partitions(engine, day)
     scans.ensure_partitions(engine, day)
     moment = datetime.combine(day, NOW.timetz())

@@ -1,4 +1,4 @@
-"""The public notices: from a regulator's decision to the card, to Redis, and to what a scan process shows."""
+"""Public notices from a regulator's decision to the card, to Redis and to a scan process."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def listed(engine: Engine) -> list[tuple[str, State, int]]:
 
 @pytest.mark.usefixtures("world")
 def test_a_decision_with_a_notice_number_is_listed_and_a_restoration_ends_it(engine: Engine, now: datetime) -> None:
-    """An enterprise's own numbers are its own; what has no number is no notice."""
+    """An enterprise's decision and a decision without a notice number are no public notice."""
     recall = ask(Scope.LOT, f"{gtin(1)}:{LOT}", Action.RECALL, note=Bilingual("请停止使用", "Stop using it"))
     decided(
         engine, MAKER, now, ask(Scope.LOT, f"{gtin(1)}:{LOT}", Action.FLAG, "counterfeit-suspected", notice="内部-1")
@@ -81,7 +81,7 @@ def test_a_decision_with_a_notice_number_is_listed_and_a_restoration_ends_it(eng
 
 @pytest.mark.usefixtures("world")
 def test_the_card_and_the_public_list_are_of_one_source(engine: Engine, now: datetime) -> None:
-    """What anybody may follow at /v1/notices is what the card has, newest first, as far as it goes."""
+    """The card has the newest entries of /v1/notices, newest first."""
     for number in range(MAX_NOTICES + 3):
         action = Action.FLAG if number % 2 else Action.SUSPEND
         decided(engine, OPERATOR, now, ask(Scope.ENTERPRISE, uscc(1), action, notice=f"第{number}号"))
@@ -92,7 +92,7 @@ def test_the_card_and_the_public_list_are_of_one_source(engine: Engine, now: dat
 
 @pytest.mark.usefixtures("world")
 def test_a_name_that_changes_in_the_registry_changes_in_the_notice(engine: Engine, now: datetime) -> None:
-    """With the import itself; not with one that is only tried."""
+    """The import changes the notice; a dry run does not."""
     decided(engine, PROVINCE, now, ask(Scope.PRODUCT, gtin(1), Action.RECALL, notice=NUMBER))
     content = registry(1)
     content["products"][0]["name"] = {"zh": "新名", "en": "New name"}
@@ -107,7 +107,7 @@ def test_a_name_that_changes_in_the_registry_changes_in_the_notice(engine: Engin
 
 @pytest.mark.usefixtures("world")
 def test_redis_is_filled_with_the_card_and_the_comparison_mends_it(engine: Engine, redis: Redis, now: datetime) -> None:
-    """Emptied, altered or made up, it is what the database has again."""
+    """An emptied, altered or invented card is replaced by the database's card."""
     decided(engine, PROVINCE, now, ask(Scope.PRODUCT, gtin(1), Action.RECALL, notice=NUMBER))
     for _ in range(2):
         projector.catch_up(engine, redis)
@@ -146,7 +146,7 @@ def published(number: str = NUMBER) -> NoticesCard:
 
 
 def shown(service: ScanService) -> NoticesCard | None:
-    """What the process shows once it has looked."""
+    """The notices that the process shows after a read."""
 
     async def read() -> NoticesCard | None:
         await service.app.freshness.compare()
@@ -157,7 +157,7 @@ def shown(service: ScanService) -> NoticesCard | None:
 
 
 def test_a_scan_process_shows_the_notices_and_follows_them(registry: Registry, service: ScanService) -> None:
-    """None yet is not the same as: they cannot be shown."""
+    """No notices yet is another state than notices that cannot be read."""
     assert service.app.notices.current() == NoticesCard()
     for number in ("一号", "二号"):
         registry.put({KEY: published(number)})
@@ -167,7 +167,7 @@ def test_a_scan_process_shows_the_notices_and_follows_them(registry: Registry, s
 
 
 def test_nothing_is_read_while_nothing_changed(registry: Registry, service: ScanService) -> None:
-    """Neither Redis nor the database is asked by the notices themselves."""
+    """The notices cause no read of Redis or of the database."""
     registry.put({KEY: published()})
     assert shown(service) == published()
 
@@ -182,7 +182,7 @@ def test_nothing_is_read_while_nothing_changed(registry: Registry, service: Scan
 def test_without_redis_the_database_tells_and_without_both_nobody(
     addresses: ServerAddresses, registry: Registry, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What nobody confirms any more is shown for half a minute."""
+    """Unconfirmed notices are shown for half a minute at most."""
     registry.put({KEY: published()})
     redis.flushall()
     with ScanService(make.settings(addresses, registry.room)) as service:

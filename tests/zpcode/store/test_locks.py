@@ -1,4 +1,4 @@
-"""Advisory locks: one place for all numbers, and no number twice."""
+"""Advisory locks: all numbers are in one module, each once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_no_other_file_asks_for_an_advisory_lock(root: Path) -> None:
 
 
 def test_a_lock_is_waited_for_and_ends_with_its_transaction(engine: Engine) -> None:
-    """Another object of the same class is free meanwhile."""
+    """Meanwhile another object of the same class is free."""
     order: list[str] = []
 
     def second() -> None:

@@ -1,4 +1,4 @@
-"""What a public notice is: one condition in SQL, tried on a decision of every kind in a real database."""
+"""What a public notice is: one condition in SQL, tested with a decision of every kind in a real database."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_notice_is_a_numbered_decision_of_an_authority_and_no_restoration(
 
 
 def test_the_public_list_has_the_restorations_too(connection: Connection, now: datetime) -> None:
-    """A reader of the list learns from them that a notice is over."""
+    """The list includes restorations, so that a reader learns that a notice ended."""
     expected = []
     for caller, action, notice in KINDS:
         number = add(connection, caller, action, notice, now)

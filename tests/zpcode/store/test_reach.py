@@ -64,7 +64,7 @@ def everybody() -> list[Caller]:
 
 
 def test_sql_and_predicate_agree_on_every_role_region_and_enterprise(rows: Connection) -> None:
-    """Rows without an enterprise too, as complaints about unknown products are."""
+    """Also for rows without an enterprise, such as complaints about unknown products."""
     every = [tuple(row) for row in rows.execute(select(_ROWS))]
     for caller in everybody():
         selected = rows.execute(select(_ROWS).where(reach.within(caller, _ROWS.c.uscc, _ROWS.c.region)))
@@ -78,7 +78,7 @@ def no_keyring() -> NoReturn:
 
 @pytest.fixture(scope="module")
 def furnished(servers: Servers, migrated: str) -> Furnished[None]:
-    """An enterprise in Yuhang and one in Haishu with batches, decisions and complaints, and a complaint about neither."""
+    """An enterprise in Yuhang and one in Haishu with batches, decisions and complaints, and a complaint about no enterprise."""
     return databases.furnish(servers, migrated, two_enterprises)
 
 
@@ -103,7 +103,7 @@ def two_enterprises(engine: Engine) -> None:
 
 @pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: caller.credential)
 def test_every_listing_shows_what_the_predicate_allows(world: Engine, caller: Caller) -> None:
-    """Batches, enterprises, products, complaints; and decisions, of which those without an enterprise are everybody's."""
+    """Batches, enterprises, products, complaints and decisions. Decisions without an enterprise are for everybody."""
     region = {uscc(1): "330110", uscc(2): "330203"}
     owners = {one for one in region if caller.reaches(one, region[one])}
     with transaction(world) as connection:

@@ -1,4 +1,4 @@
-"""The ground everything stands on: migrated schema, cards, audit chain, projection."""
+"""The basis of all services: migrated schema, cards, audit chain, projection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from zpcode.wire import redis_keys
 
 
 def test_every_table_is_declared_as_it_was_migrated(engine: Engine) -> None:
-    """`store/tables` names every table and column there is, and no other."""
+    """`store/tables` has exactly the tables and columns of the migrated database."""
     assert {module.__name__.rpartition(".")[2] for module in (access, codes, complaints, registry)} | {
         "columns",
         "__init__",
@@ -72,7 +72,7 @@ def test_an_empty_redis_is_rebuilt_and_then_kept_up(engine: Engine, redis: Any) 
 
 
 def test_an_older_card_never_replaces_a_newer_one(engine: Engine, redis: Any) -> None:
-    """A write that a frozen server carries out late undoes nothing."""
+    """A write that a frozen server executes late does not replace a newer card."""
     with transaction(engine) as connection:
         cards.put_cards(connection, {"p:1": b"one"})
     catch_up(engine, redis)
@@ -103,7 +103,7 @@ def test_an_older_card_never_replaces_a_newer_one(engine: Engine, redis: Any) ->
 def test_the_scan_service_may_count_in_redis_and_change_nothing_else(
     addresses: ServerAddresses, redis: Any, command: tuple[str, ...]
 ) -> None:
-    """Its role writes histories, visits, salts and the stream; cards, standings and the head are not its to write."""
+    """Its role may write histories, visits, salts and the stream, but not cards, standings or the head."""
     redis.set("zp:{b:7}", "card")
     scan = Redis.from_url(addresses.scan_redis)
     scan.hset(redis_keys.history(7, 1)[0], "1", "ok")
@@ -115,7 +115,7 @@ def test_the_scan_service_may_count_in_redis_and_change_nothing_else(
 
 
 def test_the_scan_service_may_read_one_view_of_the_database_and_nothing_else(addresses: ServerAddresses) -> None:
-    """Not the registry behind it, not the audit log, and no write anywhere."""
+    """It may not read the registry's tables or the audit log, and may not write."""
     scan_engine = connect(addresses.scan_database, pool_size=1)
     with transaction(scan_engine) as connection:
         assert connection.execute(text("SELECT count(*) FROM scan_view")).scalar_one() == 1
@@ -132,7 +132,7 @@ def test_the_scan_service_may_read_one_view_of_the_database_and_nothing_else(add
 
 
 def test_the_audit_log_refuses_to_be_rewritten(engine: Engine, now: datetime) -> None:
-    """The database itself says no to UPDATE, DELETE and TRUNCATE."""
+    """The database refuses UPDATE, DELETE and TRUNCATE."""
     with transaction(engine) as connection:
         audit.append(connection, at=now, actor="cli:me", action="test", object_="x", detail={"n": 1})
     for statement in ("UPDATE audit SET actor = 'x'", "DELETE FROM audit", "TRUNCATE audit"):
@@ -141,7 +141,7 @@ def test_the_audit_log_refuses_to_be_rewritten(engine: Engine, now: datetime) ->
 
 
 def test_a_changed_removed_or_swapped_entry_breaks_the_chain(engine: Engine, now: datetime) -> None:
-    """The chain names the first entry that does not hold, and how."""
+    """The chain names the first invalid entry and the reason."""
     with transaction(engine) as connection:
         for number in range(5):
             audit.append(connection, at=now, actor="cli:me", action="test", object_="x", detail={"标": number})
@@ -156,7 +156,7 @@ def test_a_changed_removed_or_swapped_entry_breaks_the_chain(engine: Engine, now
 
 
 class _Emptied:
-    """Valkey, emptied once in the middle of a rebuild: just before the first product card is written."""
+    """A Valkey that is emptied once during a rebuild, just before the first product card is written."""
 
     def __init__(self, redis: Any) -> None:
         self._redis = redis
@@ -173,7 +173,7 @@ class _Emptied:
 
 
 def test_a_rebuild_that_redis_was_emptied_during_does_not_begin(engine: Engine, redis: Any) -> None:
-    """Otherwise the missing decisions would read as "none", and a revoked code as good."""
+    """Otherwise missing decisions would mean "no decision", and a revoked code would be green."""
     with transaction(engine) as connection:
         cards.put_cards(connection, {"s:enterprise:1": b"revoked", "p:1": b"one"})
     with pytest.raises(Unavailable, match="emptied"):
@@ -184,7 +184,7 @@ def test_a_rebuild_that_redis_was_emptied_during_does_not_begin(engine: Engine, 
 
 
 def test_a_lost_hash_of_item_decisions_is_made_whole_by_the_next_decision(engine: Engine, redis: Any) -> None:
-    """The decision on item 2 must not make the lost one on item 1 look like "none"."""
+    """After the decision on item 2 the lost one on item 1 must not read as "no decision"."""
     with transaction(engine) as connection:
         cards.put_cards(connection, {"b:7": b"batch", "x:7:1": b"revoked", "x:77:1": b"another batch's"})
     catch_up(engine, redis)
@@ -198,7 +198,7 @@ def test_a_lost_hash_of_item_decisions_is_made_whole_by_the_next_decision(engine
 
 
 def test_a_rebuild_claims_no_empty_history_while_scans_wait(engine: Engine, redis: Any) -> None:
-    """The database does not know yet of the scans in the stream: nobody may be told to be the first."""
+    """The database does not have the scans in the stream yet: no visitor may be told to be the first."""
     with transaction(engine) as connection:
         cards.put_cards(connection, {"b:7": b"batch"})
     redis.xadd(redis_keys.SCANS, {"e": b"waits"})
@@ -212,7 +212,7 @@ def test_a_rebuild_claims_no_empty_history_while_scans_wait(engine: Engine, redi
 
 
 def test_a_status_change_does_not_wait_for_somebody_elses_rebuild(engine: Engine, redis: Any) -> None:
-    """It is saved; what Redis lacks follows by itself."""
+    """The change is committed; Redis gets it with the next projection."""
     with transaction(engine) as holder:
         cards.lock_projector(holder)
         with pytest.raises(Unavailable, match="another process"):
@@ -228,7 +228,7 @@ def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
 
 
 def test_a_cluster_whose_making_was_broken_off_is_made_anew() -> None:
-    """Ctrl-C during the very first start must not leave a directory that never starts."""
+    """Ctrl-C during the first start must not leave a directory that cannot start."""
     with tempfile.TemporaryDirectory(prefix="zpcode-tests-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         home.chmod(0o711)

@@ -1,4 +1,4 @@
-"""The parts of observing that need no server: lag, loops, metrics, the log, and the port of a process."""
+"""Telemetry without servers: event loop lag, worker loops, metrics, the log, and the metrics port."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The NumPy forms agree with the scalar ones for every chunk."""
+"""The NumPy functions agree with the scalar ones for every chunk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _texts(rows: bulk.Bytes2D) -> list[str]:
 
 @given(keys, st.integers(0, SLOTS - 50), st.integers(1, 50))
 def test_slots(key: bytes, first: int, count: int) -> None:
-    """Each index of a range as the permutation takes it."""
+    """The slots of a range equal the permutation of each index."""
     permutation = Permutation(key)
     assert bulk.slots(key, first, count).tolist() == [permutation.slot(first + step) for step in range(count)]
 

@@ -1,4 +1,4 @@
-"""What holds for every code: it reads back as what it is, no change to it passes, nothing crashes its reader."""
+"""Properties of every code: it is read back unchanged, no changed code passes, no input crashes the reader."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def keyring() -> Keyring:
 
 @given(codes)
 def test_a_code_that_is_printed_is_read_as_itself(code: Code) -> None:
-    """Build, print, read: the same fields, the same text."""
+    """A code that is built, printed and read has the same fields and text."""
     text = BASE + code.path
     assert path_of(text) == code.path
     assert parse(code.path) == code
@@ -39,7 +39,7 @@ def test_a_code_that_is_printed_is_read_as_itself(code: Code) -> None:
 
 @given(codes)
 def test_seal_and_serial_are_read_without_regard_to_case(code: Code) -> None:
-    """A scanner that turns letters into small ones does not spoil a code; its canonical text stays."""
+    """A scanner may change letters to lower case; the canonical text is the same."""
     head, middle, tail = code.path.partition(f"/01/{code.identity.gtin}")
     if code.identity.lot is None:
         tail = tail.lower()
@@ -48,14 +48,14 @@ def test_seal_and_serial_are_read_without_regard_to_case(code: Code) -> None:
 
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=300)))
 def test_any_input_is_a_code_or_malformed(raw: bytes | str) -> None:
-    """No input of any bytes raises anything but the one error, and its reason is one of those told."""
+    """No input raises another error than Malformed, and its reason is a documented one."""
     assert _outcome(raw) in {"code", *REASONS}
 
 
 @given(codes, st.data())
 @settings(max_examples=300)
 def test_a_mangled_code_is_a_code_or_malformed(code: Code, data: st.DataObject) -> None:
-    """Cut, doubled, stuffed with anything: near misses find what random bytes do not."""
+    """Codes that are cut, doubled or have insertions: near misses test more than random bytes."""
     raw = bytearray(code.path.encode("ascii"))
     for _ in range(data.draw(st.integers(1, 4))):
         at = data.draw(st.integers(0, len(raw)))
@@ -65,7 +65,7 @@ def test_a_mangled_code_is_a_code_or_malformed(code: Code, data: st.DataObject) 
 
 
 def _outcome(raw: bytes | str) -> str:
-    """What becomes of an input: a code that reads back as itself, or the reason it is refused for."""
+    """The result of an input: `code` if it reads back unchanged, or the reason of the refusal."""
     try:
         code = parse(raw)
     except MalformedCode as refusal:
@@ -75,7 +75,7 @@ def _outcome(raw: bytes | str) -> str:
 
 @pytest.mark.parametrize("kind", [Level.PRODUCT, Level.LOT, Level.ITEM])
 def test_no_single_change_to_a_sealed_code_passes(kind: Level, keyring: Keyring) -> None:
-    """Every position, every other character: malformed, or the seal does not hold. Case is no change."""
+    """Every other character at every position makes the code malformed or its seal invalid. Case does not count."""
     identity = {
         Level.PRODUCT: Identity(generate.GTINS[0]),
         Level.LOT: Identity(generate.GTINS[0], lot="L2026.11-A"),
@@ -115,7 +115,7 @@ def test_no_change_of_one_character_to_any_sealed_code_passes(identity: Identity
 
 @given(sealable)
 def test_an_independent_reader_finds_the_same_identifiers(identity: Identity) -> None:
-    """The library biip reads what stands behind the stem (it does not look at check digits: ours does)."""
+    """The library biip reads the part after the host. It does not check check digits; this reader does."""
     uri = GS1DigitalLinkURI.parse(BASE + generate.sealed(identity).path)
     identifiers = {string.ai.ai: string.value for string in uri.element_strings}
     expected = {AI_GTIN: identity.gtin}
@@ -140,7 +140,7 @@ def test_a_compact_check_holds_for_its_own_serial_only(identity: Identity) -> No
 
 @given(serials)
 def test_a_typed_serial_is_read_as_crockford_says(serial: Serial) -> None:
-    """Small letters, O for 0, I and L for 1, hyphens and blanks are what people type."""
+    """People type small letters, O for 0, I and L for 1, hyphens and blanks."""
     typed = "-".join(serial.text[at : at + 4] for at in range(0, 12, 4)).lower().replace("0", "o").replace("1", "l")
     assert Serial.parse(typed_serial(typed)) == serial
     assert serial_number(serial.text) == serial.batch << 34 | serial.slot

@@ -1,4 +1,4 @@
-"""The permutation is FF1 as NIST SP 800-38G writes it: held against a plain FF1 that passes NIST's samples."""
+"""The permutation is FF1 of NIST SP 800-38G: compared with a plain FF1 that passes NIST's samples."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_a_slot_is_what_ff1_makes_of_an_index(key: bytes, index: int) -> None:
 
 @given(st.binary(min_size=16, max_size=16), st.integers(0, SLOTS - 1))
 def test_slot_and_index_undo_each_other(key: bytes, value: int) -> None:
-    """Both ways, so it is a bijection on 0 … 2³⁴-1."""
+    """In both directions: it is a bijection on 0 … 2³⁴-1."""
     permutation = Permutation(key)
     assert permutation.index(permutation.slot(value)) == value
     assert permutation.slot(permutation.index(value)) == value

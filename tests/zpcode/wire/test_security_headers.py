@@ -1,4 +1,4 @@
-"""Which security headers each surface sends, written out."""
+"""The security headers of each surface, written out."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_page_of_the_portal_loads_only_from_its_own_origin() -> None:
 
 
 def test_a_scan_page_admits_its_style_sheet_by_hash() -> None:
-    """The hash is that of `printf 'a{}' | openssl dgst -sha256 -binary | base64`."""
+    """The hash is the output of `printf 'a{}' | openssl dgst -sha256 -binary | base64`."""
     policy = (
         "default-src 'none'; style-src 'sha256-X1RutGBrXCt9KkSaXMK7tHftWiRscFHOhxsS8tv8hBk='; script-src 'self'; img-src 'self'; "
         "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"

@@ -1,4 +1,4 @@
-"""The vectors under tests/vectors: checked in, generated anew, and every code of them judged."""
+"""The vectors under tests/vectors: the files equal the generated ones, and every code has its documented result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECK_KEY = bytes.fromhex(KEYS["check_key"])
 
 @pytest.fixture(scope="module")
 def keyring() -> Keyring:
-    """The vectors' keyring, which its root vouches for."""
+    """The vectors' keyring, verified with its root."""
     return Keyring.load(json.dumps(KEYS["keyring"]).encode(), KEYS["root"].encode())
 
 
@@ -32,12 +32,12 @@ def _raw(vector: dict[str, Any]) -> bytes:
 
 
 def test_what_is_checked_in_is_what_the_script_writes() -> None:
-    """To the byte: whoever changes the format has to say so here."""
+    """Byte for byte: a change of the format must change these files."""
     assert generate.contents() == {name: (HERE / name).read_text("ascii") for name in generate.contents()}
 
 
 def test_there_are_enough_of_them_and_no_two_are_the_same() -> None:
-    """At least forty codes that are right and sixty that are not, with every reason there is."""
+    """At least forty valid codes and sixty invalid ones, with every reason."""
     assert len({vector["path"] for vector in VALID}) == len(VALID) >= 40
     assert len({vector["path"] for vector in INVALID}) == len(INVALID) >= 60
     assert set(REASONS) <= {vector["reason"] for vector in INVALID}

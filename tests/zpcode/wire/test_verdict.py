@@ -1,4 +1,4 @@
-"""The verdict: every state a code can be in, and which of two wins."""
+"""The verdict: every state of a code, and which of two states wins."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def timeline(*decisions: tuple[State, int]) -> Timeline:
 
 
 def item(**changes: Any) -> Evidence:
-    """A sound sealed item, but for these changes to its evidence."""
+    """A valid sealed item, with these changes to its evidence."""
     return replace(ITEM, **changes)
 
 
@@ -143,13 +143,13 @@ def test_a_code_is_told_as_what_it_is(evidence: Evidence, expected: Verdict) -> 
 
 
 def test_every_verdict_occurs_in_the_cases() -> None:
-    """A verdict nothing leads to would be dead, and one without a case untested."""
+    """A verdict without a case would be untested or unreachable."""
     assert {expected for _, expected in CASES.values()} == set(Verdict)
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations([s for s in State if s is not State.GOOD], 2)))
 def test_of_two_decisions_the_graver_is_told(one: State, other: State) -> None:
-    """Whatever the scopes, a revoked product is not told as flagged."""
+    """At any scopes, a revoked product is not shown as flagged."""
     both = item(
         timelines=((Scope.PRODUCT, timeline((one, -1))), (Scope.ENTERPRISE, timeline((other, -1)))),
         batch=batch(activated_at=NOW),
@@ -161,7 +161,7 @@ def test_of_two_decisions_the_graver_is_told(one: State, other: State) -> None:
 
 
 def test_of_two_equal_decisions_the_narrower_is_told() -> None:
-    """The person in the shop is told about this item first, then about its batch, then about its maker."""
+    """The decision about the item is shown first, then the batch's, then the enterprise's."""
     reaching = batch(ranges=(RangeStanding(0, 9, timeline((State.REVOKED, -1))),))
     scopes = [Scope.ENTERPRISE, Scope.PRODUCT, Scope.CODE]
     evidence = item(batch=reaching, timelines=tuple((scope, timeline((State.REVOKED, -1))) for scope in scopes))
@@ -178,7 +178,7 @@ def test_a_range_reaches_its_items_and_no_other() -> None:
 
 
 def test_nothing_but_a_sealed_or_online_confirmed_code_is_ever_green() -> None:
-    """Over all combinations of proof, confirmation, key and state: green needs all of them right."""
+    """For all combinations of proof, confirmation, key and state: green needs all four."""
     for proof, confirmed, revoked, state in itertools.product(Proof, (True, False), (True, False), State):
         public_verdict = verdict(
             item(
@@ -193,7 +193,7 @@ def test_nothing_but_a_sealed_or_online_confirmed_code_is_ever_green() -> None:
 
 
 def test_forged_unknown_and_malformed_share_one_public_name() -> None:
-    """A guesser learns nothing from the word; only what cannot be read is 400."""
+    """The public name tells a guesser nothing; only malformed codes get 400."""
     alike = [one for one in Verdict if one.public == "not_verified"]
     assert set(alike) == {Verdict.SEAL_INVALID, Verdict.UNKNOWN, Verdict.MALFORMED}
     assert {one: one.http_status for one in alike} == {

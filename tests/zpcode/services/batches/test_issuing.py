@@ -1,4 +1,4 @@
-"""Issuing against a real PostgreSQL and a real signer: what is in the file, what is in the database."""
+"""Issuing with a real PostgreSQL and a real signer: the contents of the file and of the database."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_file_is_rfc_4180_in_ascii_with_rows_of_one_width(engine: Engine, ho
 
 
 def test_a_compact_batch_needs_no_signer(engine: Engine, tmp_path: Path, house: KeyHouse) -> None:
-    """Its proof is the check that the batch's own key makes."""
+    """Its proof is the check made with the batch's key."""
     number = setting.reserved(engine, level=Level.COMPACT)
     batch = issue(
         engine, setting.KeyHouse(house.room, tmp_path).client(), number, directory=tmp_path, clock=lambda: NOW
@@ -115,7 +115,7 @@ def test_a_compact_batch_needs_no_signer(engine: Engine, tmp_path: Path, house: 
 def test_a_product_or_lot_batch_has_one_code_for_all_its_labels(
     engine: Engine, house: KeyHouse, tmp_path: Path, level: Level, lot: str
 ) -> None:
-    """The quantity is how many labels are printed."""
+    """The quantity is the number of printed labels."""
     batch = _issue(engine, house, setting.reserved(engine, level=level, lot=lot, quantity=5000), tmp_path)
     (row,) = _rows(tmp_path, batch)
     code = parse(path_of(row["url"]))
@@ -127,7 +127,7 @@ def test_a_product_or_lot_batch_has_one_code_for_all_its_labels(
 
 
 def test_issuing_is_noted_and_the_card_becomes_active(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
-    """Reserved: a card that is not active. Issued: hash, size, key, time, and an active card."""
+    """A reserved batch has an inactive card; an issued batch has hash, size, key, time and an active card."""
     number = setting.reserved(engine)
     assert _card(engine, number).activated_at == 0
     batch = _issue(engine, house, number, tmp_path)
@@ -152,7 +152,7 @@ def test_issuing_again_changes_nothing(engine: Engine, house: KeyHouse, tmp_path
 
 
 def test_a_batch_activated_by_hand_waits_for_it(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
-    """Not before it is issued; once; by whoever it belongs to."""
+    """Only after it is issued, once, by its enterprise."""
     number = setting.reserved(engine, activation=Activation.MANUAL)
     with pytest.raises(Conflict):
         reserve.activate(engine, number, MAKER, NOW)
@@ -168,7 +168,7 @@ def test_a_batch_activated_by_hand_waits_for_it(engine: Engine, house: KeyHouse,
 
 
 def test_a_decision_made_before_the_file_was_complete_stays(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
-    """Issuing touches key and activation on the card, nothing else."""
+    """Issuing changes only key and activation on the card."""
     number = setting.reserved(engine)
     timeline = Timeline((Standing(State.SUSPENDED, 1),))
     with transaction(engine) as connection:
@@ -181,7 +181,7 @@ def test_a_decision_made_before_the_file_was_complete_stays(engine: Engine, hous
 
 
 def test_a_lot_is_active_from_its_first_batch_on(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
-    """More labels for a lot in circulation do not take it out of use while they are made."""
+    """A lot in circulation stays active while more labels are issued for it."""
 
     def card() -> LotCard:
         with transaction(engine) as connection:
@@ -199,7 +199,7 @@ def test_a_lot_is_active_from_its_first_batch_on(engine: Engine, house: KeyHouse
 
 
 def test_without_a_signer_the_batch_waits_and_says_so(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
-    """Nothing is lost: it is issued once the signer answers, and the problem is gone."""
+    """The batch is issued as soon as the signer answers, and its problem is cleared."""
     number = setting.reserved(engine)
     absent = setting.KeyHouse(house.room, tmp_path / "nobody").client()
     with pytest.raises(SignerUnavailable):
@@ -213,7 +213,7 @@ def test_without_a_signer_the_batch_waits_and_says_so(engine: Engine, house: Key
 
 
 def test_a_disk_too_small_is_said_before_the_first_byte(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
-    """A thousand million codes need some 230 GB; the refusal names both sizes."""
+    """1 000 000 000 codes need about 230 GB; the refusal names both sizes."""
     number = setting.reserved(engine, quantity=10**9)
     with pytest.raises(Unavailable, match=r"GB needed"):
         _issue(engine, house, number, tmp_path)
@@ -221,7 +221,7 @@ def test_a_disk_too_small_is_said_before_the_first_byte(engine: Engine, house: K
 
 
 def test_only_one_process_issues_a_batch(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
-    """The second is told, and the first is not disturbed."""
+    """The second process is refused, the first goes on."""
     number = setting.reserved(engine, quantity=3 * code_file.CHUNK)
     reasons: list[str] = []
 
@@ -236,7 +236,7 @@ def test_only_one_process_issues_a_batch(engine: Engine, house: KeyHouse, tmp_pa
 
 
 def test_a_damaged_or_lost_file_is_written_anew_to_the_byte(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
-    """Nothing is kept of a code, and yet the file can always be had again."""
+    """No code is stored, but the file can be written again at any time."""
     number = setting.reserved(engine, quantity=2 * code_file.CHUNK + 5)
     batch = _issue(engine, house, number, tmp_path)
     path = tmp_path / file_name(batch)
@@ -250,7 +250,7 @@ def test_a_damaged_or_lost_file_is_written_anew_to_the_byte(engine: Engine, hous
 
 
 def test_a_batch_is_seen_only_by_those_whom_it_concerns(engine: Engine) -> None:
-    """Its enterprise, the regulators above it, the operator; to others it does not exist."""
+    """Its enterprise, the regulators of its region and the operator see it; for others it does not exist."""
     setting.register(engine, setting.product_card(setting.OTHER_GTIN, setting.OTHER_USCC, "330203"))
     mine = setting.reserved(engine)
     theirs = setting.reserved(engine, "k", OTHER, gtin=setting.OTHER_GTIN)
@@ -270,7 +270,7 @@ def test_a_batch_is_seen_only_by_those_whom_it_concerns(engine: Engine) -> None:
 
 
 def test_secret_keys_are_not_in_a_batchs_text(engine: Engine) -> None:
-    """A batch that is logged by mistake gives no key away."""
+    """A batch that is logged by mistake shows no key."""
     batch = reserve.get(engine, setting.reserved(engine), MAKER)
     shown = repr(replace(batch, permutation_key=b"SECRET-SLOT-KEY.", check_key=b"SECRET-CHECK-KEY"))
     assert "SECRET" not in shown

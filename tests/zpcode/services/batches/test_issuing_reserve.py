@@ -1,4 +1,4 @@
-"""Reserving: one batch for a key however many ask at once, no code over the quota, nothing without a reason."""
+"""Reserving: one batch for one idempotency key, no code over the quota, a reason for each refusal."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _count(engine: Engine, table: Any = batch) -> int:
 
 
 def _at_once(count: int, call: Callable[[int], Batch]) -> list[Batch | ZpError]:
-    """What so many threads get that all begin together."""
+    """The results of this many threads that start together."""
     barrier = threading.Barrier(count)
 
     def one(number: int) -> Batch | ZpError:
@@ -51,7 +51,7 @@ def _at_once(count: int, call: Callable[[int], Batch]) -> list[Batch | ZpError]:
 
 
 def test_what_is_reserved_is_committed_with_card_and_audit_entry(engine: Engine) -> None:
-    """Number, keys of its own, state reserved, a card that is not active, one line in the log."""
+    """A number, new secret keys, the state reserved, an inactive card, one audit entry."""
     setting.register(engine, setting.product_card())
     made = _reserve(engine, setting.request(lot="L1"), "k1")
     other = _reserve(engine, setting.request(lot="L1"), "k2")
@@ -71,7 +71,7 @@ def test_what_is_reserved_is_committed_with_card_and_audit_entry(engine: Engine)
 
 
 def test_the_same_key_gives_the_same_batch(engine: Engine) -> None:
-    """However often; another caller's same key is another key."""
+    """Any number of times; the same key of another caller is another key."""
     setting.register(engine, setting.product_card())
     first = _reserve(engine, setting.request(), "again")
     assert _reserve(engine, setting.request(), "again") == first
@@ -80,7 +80,7 @@ def test_the_same_key_gives_the_same_batch(engine: Engine) -> None:
 
 
 def test_a_key_used_for_another_request_is_a_conflict(engine: Engine) -> None:
-    """Nobody gets a batch they did not ask for."""
+    """A caller never gets a batch of another request."""
     setting.register(engine, setting.product_card())
     _reserve(engine, setting.request(), "key")
     with pytest.raises(Conflict) as refusal:
@@ -90,7 +90,7 @@ def test_a_key_used_for_another_request_is_a_conflict(engine: Engine) -> None:
 
 
 def test_a_refused_request_does_not_use_up_its_key(engine: Engine) -> None:
-    """Put right, it goes through under the same key; and it has left nothing behind."""
+    """The corrected request is accepted under the same key; the refusal stored nothing."""
     setting.register(engine, setting.product_card())
     with pytest.raises(Refused):
         _reserve(engine, setting.request(quantity=0), "key")
@@ -107,7 +107,7 @@ def test_a_key_is_1_to_200_visible_ascii_characters(engine: Engine, key: str) ->
 
 
 def test_sixteen_at_once_with_one_key_make_one_batch(engine: Engine, addresses: Any) -> None:
-    """They wait for each other and all get the same answer."""
+    """They wait for each other and get the same batch."""
     setting.register(engine, setting.product_card())
     wide = connect(addresses.database, pool_size=16)
     answers = _at_once(16, lambda _: _reserve(wide, setting.request(), "one-key"))
@@ -130,7 +130,7 @@ def test_no_code_is_given_out_over_the_quota_by_requests_at_once(engine: Engine,
 
 
 def test_another_enterprises_gtin_is_refused_like_an_unknown_one(engine: Engine) -> None:
-    """In the same words, and for the operator it is simply there."""
+    """With the same text; the operator can order it."""
     setting.register(engine, setting.product_card())
     with pytest.raises(Refused) as foreign:
         _reserve(engine, setting.request(), "k", OTHER)
@@ -154,7 +154,7 @@ def test_another_enterprises_gtin_is_refused_like_an_unknown_one(engine: Engine)
 def test_a_decision_on_any_record_that_reaches_the_product_stops_issuing(
     engine: Engine, scope: Scope, target: str
 ) -> None:
-    """Read from the same cards that scans are answered from."""
+    """The decision is read from the cards that scans read."""
     setting.register(engine, setting.product_card())
     setting.decide(engine, scope, target, State.SUSPENDED)
     with pytest.raises(Refused) as refusal:
@@ -177,7 +177,7 @@ def test_hostile_gtins_are_refused(engine: Engine, gtin: str) -> None:
     "base", ["", "HTTPS://A", "https://a/", "ftp://a", "https://a,b", "https://a\r\n", "javascript:x"]
 )
 def test_only_a_plain_base_address_is_printed(engine: Engine, base: str) -> None:
-    """Scheme and host in lower case, no path, nothing that would end a cell."""
+    """Scheme and host in lower case, no path, no character that ends a CSV cell."""
     with pytest.raises(Refused) as refusal:
         reserve.reserve(engine, setting.request(), caller=MAKER, idempotency_key="k", base=base, now=NOW)
     assert refusal.value.reasons == ("base",)

@@ -1,4 +1,4 @@
-"""A service of which everything holds, for each test to damage."""
+"""A service in which every check holds; each test damages it."""
 
 from __future__ import annotations
 

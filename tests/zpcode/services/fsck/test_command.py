@@ -1,4 +1,4 @@
-"""`zpcode fsck` as people and timers call it: what it says, in both languages, and its exit status."""
+"""`zpcode fsck` as a command: its output in both languages and its exit status."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def command(addresses: ServerAddresses, world: World, house: KeyHouse, monkeypat
 
 
 def test_the_command_says_what_holds_and_ends_with_0(command: Any) -> None:
-    """A line for each check; as the role it has in production."""
+    """One line for each check; with the database role of production."""
     result = command("--deep")
     assert result.exit_code == 0, result.output
     assert result.output.count("[成立 / holds]") == len(run.NAMES)
@@ -50,7 +50,7 @@ def test_the_command_says_where_what_and_what_to_do_and_ends_with_1(world: World
 
 
 def test_the_command_ends_with_2_on_a_check_there_is_not(command: Any) -> None:
-    """So that who watches its exit status does not take a slip of the pen for damage."""
+    """A monitor of the exit status must not take a typing error for damage."""
     result = command("--only", "cards", "--only", "everything")
     assert result.exit_code == 2
     assert "everything" in result.output

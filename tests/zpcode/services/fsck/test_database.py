@@ -142,14 +142,14 @@ DAMAGES: dict[str, dict[str, tuple[str, str]]] = {
 
 
 def test_what_is_wrong_in_the_database_is_found(world: World) -> None:
-    """Each damage by the check that is there for it, with the reason that is its own. One world bears all of them."""
+    """Each damage is found by its check, with its reason. All damages are in one world."""
     for check in DAMAGES:
         if check != "cards":
             _add_up(world, check)
 
 
 def test_a_card_that_is_not_what_it_is_derived_from_is_found(world: World) -> None:
-    """Missing, altered, unreadable, without ground, behind its batch: these need a world in which the rest holds."""
+    """Missing, altered, unreadable, without a decision, older than its batch: these need a world without other damage."""
     _add_up(world, "cards")
 
 
@@ -161,19 +161,19 @@ def _add_up(world: World, check: str) -> None:
 
 
 def _next_month() -> str:
-    """The month after this one, as partitions name it."""
+    """The next month, as in partition names."""
     return (datetime.now(UTC).replace(day=1) + timedelta(days=32)).strftime("%Y_%m")
 
 
 def test_scans_outside_their_month_are_found(world: World) -> None:
-    """They keep their month's partition from being made."""
+    """They prevent their month's partition from being made."""
     world.sql("INSERT INTO scan (at, entry, gtin, verdict) VALUES ('2031-05-05', '1-1.0', '1', 'verified')")
     (finding,) = world.of("partitions", repair=True).findings
     assert (finding.reason, finding.where) == ("unplaced", "2031-05")
 
 
 def test_cards_are_written_anew_from_the_decisions_where_the_log_bears_them_out(world: World) -> None:
-    """Lost, altered and unreadable ones; then they are projected like any other change."""
+    """Lost, altered and unreadable cards are written again and projected like any other change."""
     world.sql("DELETE FROM card WHERE key = 's:enterprise:' || :uscc")
     world.sql("UPDATE card SET body = '\\xff' WHERE key = 'b:' || :item")
     report = world.check(repair=True)
@@ -182,7 +182,7 @@ def test_cards_are_written_anew_from_the_decisions_where_the_log_bears_them_out(
 
 
 def test_no_card_is_written_from_a_decision_that_was_tampered_with(world: World) -> None:
-    """Then only a person can say which of the two is right."""
+    """Only a person can decide which of the two is right."""
     world.sql("UPDATE status_change SET reason = 'counterfeit-confirmed', state = 'good' WHERE scope = 'enterprise'")
     before = _card(world, standing_key(Scope.ENTERPRISE, uscc(1)))
     report = world.check(repair=True)
@@ -198,7 +198,7 @@ def _card(world: World, key: str) -> bytes:
 
 
 def test_jobs_and_partitions_are_put_right(world: World) -> None:
-    """A job without its worker goes, a month without its partition gets one."""
+    """A job without its worker is removed, a missing partition of a month is made."""
     world.sql(DAMAGES["jobs"]["a job whose worker is gone"][0])
     world.sql(f"DROP TABLE scan_{_next_month()}")
     assert world.of("jobs", repair=True).state is InvariantState.REPAIRED

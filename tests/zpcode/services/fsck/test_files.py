@@ -11,7 +11,7 @@ from tests.support.registry_data import gtin
 
 
 def _swap_rows(world: World) -> None:
-    """Two codes change places: the same codes, the same size."""
+    """Exchange two codes: the same codes, the same size."""
     path = world.file(world.compact)
     rows = path.read_bytes().splitlines(keepends=True)
     rows[3], rows[4] = rows[4], rows[3]
@@ -34,19 +34,19 @@ def _bend_seal(world: World) -> None:
 
 
 def _of_another(world: World) -> None:
-    """The product code's file with another product in the URL."""
+    """Put another product into the URL of the product code's file."""
     path = world.file(world.product)
     path.write_bytes(path.read_bytes().replace(f"/{gtin(1)},".encode(), f"/{gtin(2)},".encode()))
 
 
 def _bend_column(world: World) -> None:
-    """The lot code's file with another product in its second column."""
+    """Put another product into the second column of the lot code's file."""
     path = world.file(world.lot)
     path.write_bytes(path.read_bytes().replace(f",{gtin(1)},".encode(), f",{gtin(2)},".encode()))
 
 
 def _bend_header(world: World) -> None:
-    """Another capital letter each time: damage on damage."""
+    """Change another capital letter of the header at each call."""
     path = world.file(world.lot)
     rest = path.read_bytes()
     path.write_bytes(bytes([rest[0] ^ 1]) + rest[1:])
@@ -93,7 +93,7 @@ FILE_DAMAGES: dict[str, tuple[Callable[[World], Any], str, str]] = {
 
 
 def test_what_is_wrong_with_a_file_is_found(world: World) -> None:
-    """On disk, or against the batch's own record; each damage adds the finding that is its own."""
+    """On disk, or compared with the batch's record; each damage adds its own finding."""
     for damage, (act, name, reason) in FILE_DAMAGES.items():
         before = world.reasons(name)
         act(world)

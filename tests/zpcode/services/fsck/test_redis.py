@@ -1,4 +1,4 @@
-"""`zpcode fsck` of what Redis has otherwise than the database: cards, histories, the stream of scans."""
+"""`zpcode fsck` of differences between Redis and the database: cards, histories, the stream of scans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _item_hash(world: World) -> str:
 
 
 def _rewind(world: World) -> None:
-    """The batch's card of a lower revision, as half a backup would bring it."""
+    """Write the batch's card with a lower revision into Redis, as from an incomplete backup."""
     where = redis_keys.location(f"b:{world.item}")[0]
     value: Any = world.redis.get(where)
     world.redis.set(where, redis_keys.pack(1, redis_keys.unpack(value)[1]))
@@ -47,7 +47,7 @@ REDIS_DAMAGES: dict[str, tuple[Callable[[World], Any], str]] = {
 
 
 def test_what_redis_has_otherwise_is_found_told_and_put_right(world: World) -> None:
-    """Looking changes nothing; repairing puts all of it right, and says so."""
+    """A check changes nothing; a repair fixes all differences and reports them."""
     for damage, (act, kind) in REDIS_DAMAGES.items():
         act(world)
         before = _dump(world.redis)
@@ -68,7 +68,7 @@ def _dump(redis: Redis) -> dict[bytes, Any]:
 
 
 def test_a_card_that_redis_has_still_to_be_told_of_is_not_wrong(world: World) -> None:
-    """A decision that was committed and not yet projected: the head says so, the cards do not."""
+    """A committed decision that is not yet projected: Redis's head is older, so this is no difference."""
     world.sql("UPDATE card_head SET revision = revision + 1")
     world.sql("UPDATE card SET revision = (SELECT revision FROM card_head) WHERE key = 'p:' || :gtin")
     assert world.of("projection").state is InvariantState.HOLDS
@@ -90,7 +90,7 @@ def test_an_empty_redis_is_said_to_be_empty_and_filled(world: World) -> None:
 
 
 def test_a_history_that_redis_has_lost_is_raised_again(world: World) -> None:
-    """Otherwise an old copy of Redis would say “first scan” of what was scanned before."""
+    """Otherwise an old copy of Redis would call a later scan “first scan”."""
     where, name = redis_keys.history(world.item, 1)
     world.redis.hdel(where, name)
     assert world.of("histories", deep=True).state is InvariantState.BROKEN
@@ -99,14 +99,14 @@ def test_a_history_that_redis_has_lost_is_raised_again(world: World) -> None:
 
 
 def test_a_history_that_redis_does_not_claim_to_know_is_not_wrong(world: World) -> None:
-    """Without the marks it is read from the database, as after a flush."""
+    """Without the marks of completeness the history is read from the database, as after a flush."""
     where, _ = redis_keys.history(world.item, 1)
     world.redis.delete(where, redis_keys.history_complete(world.item))
     assert world.of("histories", deep=True).state is InvariantState.HOLDS
 
 
 def test_an_entry_that_nobody_drains_is_found(world: World) -> None:
-    """No consumer group, though there is something to consume."""
+    """No consumer group, although the stream has entries."""
     world.redis.xgroup_destroy(redis_keys.SCANS, redis_keys.SCAN_GROUP)
     assert world.of("stream").state is InvariantState.HOLDS
     world.redis.xadd(redis_keys.SCANS, {"e": b"x"})
@@ -115,7 +115,7 @@ def test_an_entry_that_nobody_drains_is_found(world: World) -> None:
 
 
 def test_an_entry_that_a_drainer_sits_on_is_found(world: World) -> None:
-    """Taken eleven minutes ago, and not done with."""
+    """An entry taken eleven minutes ago and not acknowledged."""
     world.redis.xadd(redis_keys.SCANS, {"e": b"x"})
     world.redis.xreadgroup(redis_keys.SCAN_GROUP, "worker-0", {redis_keys.SCANS: ">"})
     assert world.of("stream").state is InvariantState.HOLDS

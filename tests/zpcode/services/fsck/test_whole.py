@@ -1,4 +1,4 @@
-"""`zpcode fsck` of a service that was left alone, and of one of which a part cannot be looked at."""
+"""`zpcode fsck` of an undamaged service, and of one with a part that does not answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zpcode.services.fsck.report import InvariantState
 
 
 def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None:
-    """Every check has looked at something, deep or not, and nothing is wrong."""
+    """Every check has checked something, deep or not, and has no finding."""
     for deep in (False, True):
         report = world.check(deep=deep)
         broken = [
@@ -31,7 +31,7 @@ def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None
 
 
 def test_without_redis_the_rest_is_checked(world: World) -> None:
-    """What cannot be looked at does not hold, and hinders nothing else."""
+    """The checks that need Redis are unknown; all other checks run."""
     report = world.check(redis=connect("redis://127.0.0.1:1"))
     unknown = {outcome.invariant.name for outcome in report.outcomes if outcome.state is InvariantState.UNKNOWN}
     assert unknown == {"projection-head", "projection", "stream", "histories"}

@@ -1,4 +1,4 @@
-"""The goods' journey from a report to the card a scan reads: recorded, superseded, withdrawn, copied, rebuilt."""
+"""The journey from a report to the card that a scan reads: recorded, superseded, withdrawn, projected, rebuilt."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def report(
 def test_a_batchs_card_has_its_own_events_and_its_lots_in_order_of_time(
     engine: Engine, world: World, now: datetime
 ) -> None:
-    """Every batch of the lot, the lot's own card, and no other batch."""
+    """Every batch of the lot and the lot's card have the event; no other batch has it."""
     report(engine, Subject(world.item), INSPECTED, now=now)
     report(engine, GOODS, SHIPPED, PRODUCED, now=now)
     assert kinds(engine, batch_key(world.item)) == ["produced", "inspected", "shipped"]
@@ -86,7 +86,7 @@ def test_a_batchs_card_has_its_own_events_and_its_lots_in_order_of_time(
 
 
 def test_a_batch_that_is_reserved_later_shows_its_lots_events_too(engine: Engine, world: World, now: datetime) -> None:
-    """And keeps them when it is issued, decided about and activated."""
+    """It keeps them when it is issued, activated, and when decisions are made."""
     report(engine, GOODS, PRODUCED, now=now)
     for level in (Level.ITEM, Level.LOT):
         later = reserved(engine, level, 1, MAKER, now, "later")
@@ -101,7 +101,7 @@ def test_a_batch_that_is_reserved_later_shows_its_lots_events_too(engine: Engine
 def test_a_batch_reserved_while_its_lots_events_are_reported_misses_none(
     engine: Engine, world: World, now: datetime
 ) -> None:
-    """A batch that is in the database but not committed yet would not be seen by who reports: so they take turns."""
+    """A report cannot see a batch that is not committed yet: therefore both take the same lock."""
     with ThreadPoolExecutor(2) as pool:
         with transaction(engine) as connection:
             audit.lock(connection)  # both get as far as they can
@@ -115,7 +115,7 @@ def test_a_batch_reserved_while_its_lots_events_are_reported_misses_none(
 
 
 def waiting(engine: Engine) -> int:
-    """How many wait for a lock in this database."""
+    """The number of sessions that wait for a lock in this database."""
     query = (
         "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
         " WHERE NOT l.granted AND a.datname = current_database()"
@@ -125,7 +125,7 @@ def waiting(engine: Engine) -> int:
 
 
 def test_the_same_event_again_is_not_recorded_again(engine: Engine, world: World, now: datetime) -> None:
-    """A report whose answer was lost may be sent once more; so may a part of it."""
+    """A report whose response was lost may be sent again, also in part."""
     first = report(engine, Subject(world.item), PRODUCED, INSPECTED, now=now)
     again = events.record(engine, Subject(world.item), [INSPECTED, SHIPPED, SHIPPED], caller=MAKER, now=now)
     assert again.events[0].id == first[1]
@@ -157,7 +157,7 @@ def test_an_event_is_corrected_by_one_that_takes_its_place(engine: Engine, world
 def test_a_withdrawn_event_vanishes_from_every_card_and_stays_on_record(
     engine: Engine, redis: Redis, world: World, now: datetime
 ) -> None:
-    """With its reason; reported anew it is a new one."""
+    """The list shows its reason; the same event reported again is new."""
     (number,) = report(engine, GOODS, INSPECTED, now=now)
     projector.catch_up(engine, redis)
     for _ in range(2):
@@ -178,7 +178,7 @@ def test_a_withdrawn_event_vanishes_from_every_card_and_stays_on_record(
 def test_an_emptied_redis_is_filled_with_the_same_bytes(
     engine: Engine, redis: Redis, world: World, now: datetime
 ) -> None:
-    """Journeys are in the cards, and cards in the table."""
+    """Journeys are in the cards, and all cards are in the table."""
     report(engine, GOODS, PRODUCED, INSPECTED, now=now)
     projector.catch_up(engine, redis)
     keys = [batch_key(world.item), lot_key(gtin(1), LOT)]
@@ -191,7 +191,7 @@ def test_an_emptied_redis_is_filled_with_the_same_bytes(
 def test_nobody_reports_about_anothers_goods_and_a_regulator_about_none(
     engine: Engine, world: World, now: datetime
 ) -> None:
-    """What is another's is not there; a regulator of the place may read."""
+    """Another enterprise gets 404; a regulator of the region may read."""
     report(engine, GOODS, PRODUCED, now=now)
     for subject in (GOODS, Subject(world.item), Subject(gtin=gtin(1), lot="L-2"), Subject(4711)):
         with pytest.raises(NotFound):
@@ -218,7 +218,7 @@ def test_what_is_wrong_is_said_of_all_and_nothing_is_written(engine: Engine, wor
 def test_a_batch_takes_no_more_than_it_can_show_in_reason(
     engine: Engine, world: World, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bound is on what is on record, so that nobody fills the table."""
+    """The bound counts withdrawn events too, so that nobody can fill the table."""
     monkeypatch.setattr(rules, "MAX_EVENTS", 2)
     report(engine, GOODS, PRODUCED, INSPECTED, now=now)
     with pytest.raises(Conflict):
@@ -267,7 +267,7 @@ def brought_in(engine: Engine, data: bytes, now: datetime, **changes: Any) -> ev
 def test_a_file_of_events_is_brought_in_as_people_and_spreadsheets_write_it(
     engine: Engine, world: World, now: datetime
 ) -> None:
-    """Chinese kinds, dates with strokes, full-width digits, a GTIN-13; the second time nothing is new."""
+    """Chinese kinds, dates with slashes, full-width digits, a GTIN-13; a second import records nothing new."""
     data = csv(
         f"{gtin(1)},{LOT.lower()},,生产,2026/10/8,杭州,Hangzhou,,,,,",
         "",
@@ -285,7 +285,7 @@ def test_a_file_of_events_is_brought_in_as_people_and_spreadsheets_write_it(
 
 
 def test_a_wrong_file_is_refused_with_every_row_and_field(engine: Engine, world: World, now: datetime) -> None:
-    """Nothing of it is written, the right rows neither."""
+    """Nothing of the file is written, not even its valid rows."""
     data = csv(
         f"{gtin(1)},{LOT},,produced,2026-10-08,,,,,,,",
         f"{gtin(1)},{LOT},{world.item},grown,2026-10-08,,,,,,,",

@@ -1,4 +1,4 @@
-"""What the processes tell Prometheus is what happened, also while a part they stand on does not answer."""
+"""The metrics of the processes match what happened, also while PostgreSQL, Redis or the signer does not answer."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A picture that is taken: upright, sRGB, on white, in its widths, and with nothing about it but its pixels."""
+"""An accepted picture: upright, sRGB, on white, in several widths, without metadata."""
 
 from __future__ import annotations
 
@@ -176,13 +176,13 @@ def test_of_an_animation_the_first_frame_is_shown(form: str) -> None:
 
 
 def test_a_large_photograph_is_taken() -> None:
-    """Forty megapixels, as telephones make them; only what will be seen is decoded."""
+    """Forty megapixels, as from a phone; it is decoded at reduced size."""
     developed = encode_picture(encoded(Image.new("RGB", (8000, 5000), "teal"), quality=30))
     assert (developed.picture.width, developed.picture.height) == (960, 600)
 
 
 def test_the_demo_s_pictures_weigh_little() -> None:
-    """320 pixels, what a phone in a shop loads, in less than 15 KB, each of them."""
+    """Each picture at 320 pixels, the width for a phone, has less than 15 KB."""
     folder = files("zpcode.demo")
     registry: dict[str, Any] = json.loads(folder.joinpath("registry.json").read_text("utf-8"))
     named = {name for one in registry["products"] for name in (one["image"], one["mark"])}

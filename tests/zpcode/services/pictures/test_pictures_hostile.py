@@ -1,4 +1,4 @@
-"""Files made to do harm, or that are no pictures: each is refused with its reason, and nothing else happens."""
+"""Hostile files and files that are no pictures: each is refused with its reason, without side effects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _webp(width: int, height: int, *, animated: bool = False) -> bytes:
 
 
 def _jpeg_of(width: int, height: int) -> bytes:
-    """A right JPEG whose frame header lies about its size."""
+    """A valid JPEG whose frame header has a wrong size."""
     data = jpeg(64, 64)
     at = data.index(b"\xff\xc0") + 5
     return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]

@@ -47,7 +47,7 @@ def test_a_file_is_found_as_a_person_would_find_it(stored: str, asked: str) -> N
 
 @pytest.mark.parametrize("encoding", ["gbk", "utf-8"])
 def test_names_are_read_where_their_encoding_is_not_said(encoding: str) -> None:
-    """Windows in Chinese writes GBK without a word; so do some with UTF-8."""
+    """Chinese Windows writes names in GBK without a flag; some programs write UTF-8 without a flag."""
     raw = "双金属螺杆.jpg".encode(encoding)
     data = zipped({"x" * len(raw): b"it"}).getvalue().replace(b"x" * len(raw), raw)
     assert _read(BytesIO(data), "双金属螺杆.jpg") == b"it"
@@ -84,7 +84,7 @@ def test_no_more_files_than_agreed() -> None:
 
 
 def test_a_directory_that_lies_about_its_length_is_not_read() -> None:
-    """Two entries by its own word and sixty thousand in truth: what is read is bounded by the length it states."""
+    """The directory says two entries but has sixty thousand: reading is bounded by the stated length."""
     data = bytearray(zipped({f"{number}.jpg": b"" for number in range(5000)}).getvalue())
     at = data.rindex(b"PK\x05\x06")
     struct.pack_into("<HH", data, at + 8, 2, 2)
@@ -106,7 +106,7 @@ def test_zip64_is_refused_however_long_the_comment_behind_it() -> None:
 
 
 def _sized(size: int, packed: int, count: int = 1) -> BytesIO:
-    """A ZIP whose directory says of each entry that it has this size."""
+    """A ZIP whose directory gives this size for each entry."""
     file = zipped({f"{number}.jpg": b"x" for number in range(count)}, zipfile.ZIP_STORED)
     data = bytearray(file.getvalue())
     at = -1

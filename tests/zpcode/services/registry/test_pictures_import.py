@@ -1,4 +1,4 @@
-"""Pictures that come with a registry file: everything or nothing, refused with the row, kept where nothing changed."""
+"""Pictures with a registry file: all or nothing, refused with the row, kept if unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files made to hurt are refused with an explanation, and cost no more than the limits allow."""
+"""Hostile files are refused with an explanation, within the limits of time and memory."""
 
 from __future__ import annotations
 

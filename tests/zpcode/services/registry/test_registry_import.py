@@ -1,4 +1,4 @@
-"""Importing into a real database: everything or nothing, by key, with cards and audit in one transaction."""
+"""Imports into a real database: all or nothing, by key, with cards and audit in one transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messy workbooks are read as a person would; what cannot be read is told with sheet, row, column and value."""
+"""Untidy workbooks are read as a person would read them; a finding names sheet, row, column and value."""
 
 from __future__ import annotations
 

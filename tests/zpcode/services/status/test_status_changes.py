@@ -1,4 +1,4 @@
-"""What is recorded, who is heard, what is repeated, and what happens when several decide at once."""
+"""Decisions: records, permissions, repetitions, and concurrent decisions."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 
 def refused(engine: Engine, caller: Caller, now: datetime, asked: StatusRequest) -> tuple[str, ...]:
-    """The findings of a refusal, of whatever kind."""
+    """The reasons of a refusal of any kind."""
     with pytest.raises((Refused, Conflict)) as caught:
         change(engine, asked, caller=caller, now=now)
     return tuple(finding.reason for finding in caught.value.findings)
 
 
 def test_what_is_anothers_is_answered_like_what_does_not_exist(engine: Engine, now: datetime, world: World) -> None:
-    """At each scope: the other enterprise, the other city; and word for word as for an unknown target."""
+    """At each scope, for the other enterprise and the other city, with the same text as for an unknown target."""
     unknown = {
         Scope.CODE: "60000000:5",
         Scope.RANGE: "60000000",
@@ -96,7 +96,7 @@ def test_what_is_anothers_is_answered_like_what_does_not_exist(engine: Engine, n
 
 
 def test_standards_and_keys_are_for_this_provinces_office_alone(engine: Engine, now: datetime, world: World) -> None:
-    """Another province's office finds none; anybody may read their history."""
+    """An office of another province gets 404; everybody may read their history."""
     assert world.item
     for scope, target in ((Scope.STANDARD, "T/ZZB 0001-2023"), (Scope.KEY, KEY_ID)):
         asked = ask(scope, target, Action.SUSPEND)
@@ -135,7 +135,7 @@ def test_a_range_lies_within_its_batch(
 
 
 def test_every_decision_is_audited_whole(engine: Engine, now: datetime, world: World) -> None:
-    """One entry each, with what the row says; the chain holds; a refused one leaves nothing."""
+    """One entry for each decision, with the data of its row; the chain holds; a refused decision has no entry."""
     note = Bilingual("公开说明", "public note")
     asked = ask(Scope.RANGE, world.item, Action.RECALL, "safety-recall", first=1, last=2, note=note, notice="2026-7")
     made = change(engine, asked, caller=COUNTY, now=now)
@@ -185,7 +185,7 @@ def test_decisions_cannot_be_rewritten(engine: Engine, now: datetime, world: Wor
 def test_withdrawing_a_recognition_bars_its_enterprise_for_three_years(
     engine: Engine, now: datetime, world: World
 ) -> None:
-    """Counted in Hangzhou's calendar from the day it takes effect; an ordinary end bars nobody."""
+    """Counted in Hangzhou's calendar from the day it takes effect; an ordinary end bars no application."""
     assert world.item
     evening = datetime.fromisoformat("2026-12-31T20:00:00+00:00")  # already 2027 in Hangzhou
     asked = ask(Scope.RECOGNITION, "PZB-0001", Action.REVOKE, "recognition-cancelled", effective_at=evening)
@@ -201,7 +201,7 @@ def test_withdrawing_a_recognition_bars_its_enterprise_for_three_years(
 def test_an_enterprise_lifts_its_own_decision_and_never_a_regulators(
     engine: Engine, now: datetime, world: World
 ) -> None:
-    """Whatever it decides or restores, the regulator's word stands."""
+    """The regulator's decision stays in force, whatever the enterprise decides or restores."""
     target, fetch = f"{world.item}:5", in_database(engine)
     restore = ask(Scope.CODE, target, Action.RESTORE, "entered-in-error")
     assert refused(engine, MAKER, now, restore) == ("nothing-to-restore",)
@@ -252,7 +252,7 @@ def test_a_restored_middle_leaves_both_ends(engine: Engine, now: datetime, world
 
 
 def test_the_same_decision_again_is_recorded_once(engine: Engine, now: datetime, world: World) -> None:
-    """A client that did not hear the answer may ask again; anything else is a decision of its own."""
+    """A client that got no response may repeat the request; any change makes it another decision."""
     asked = ask(Scope.BATCH, world.item, Action.SUSPEND, "sample-test-failed")
     first = change(engine, asked, caller=CITY, now=now)
     again = change(engine, asked, caller=CITY, now=now + timedelta(hours=1))
@@ -300,7 +300,7 @@ def test_decisions_about_one_batch_at_once_take_turns(engine: Engine, now: datet
 
 
 def test_one_decision_asked_for_eight_times_at_once_is_one(engine: Engine, now: datetime, world: World) -> None:
-    """And of eight different ones about one record, the card shows the last in the feed."""
+    """Of eight different decisions about one record the card shows the last in the feed."""
     asked = ask(Scope.CODE, f"{world.item}:1", Action.REVOKE)
     together(*[lambda: change(engine, asked, caller=CITY, now=now)] * 8)
     assert len(history(engine, Scope.CODE, f"{world.item}:1", CITY)) == 1
@@ -332,7 +332,7 @@ def test_decisions_and_imports_at_once_never_wait_for_each_other_in_a_ring(
 
 
 def test_numbers_in_the_feed_follow_commits(engine: Engine, now: datetime, world: World) -> None:
-    """A reader that has seen number N has seen everything up to N: a number is taken only when it is next to commit."""
+    """A reader that has read number N has read all up to N: a number is assigned in the order of the commits."""
     with transaction(engine) as connection:
         log.lock(connection)
         with ThreadPoolExecutor(1) as pool:
@@ -346,7 +346,7 @@ def test_numbers_in_the_feed_follow_commits(engine: Engine, now: datetime, world
 
 
 def test_the_feed_shows_each_caller_what_concerns_it(engine: Engine, now: datetime, world: World) -> None:
-    """Own, within the region, or about standards and keys; in order, by pages."""
+    """An enterprise reads its own, a regulator the region's, all read those about standards and keys; in order, page by page."""
     second = settle(engine, now, 2)
     decided(engine, MAKER, now, ask(Scope.CODE, f"{world.item}:1", Action.REVOKE, "scrapped"))
     decided(engine, NINGBO, now, ask(Scope.BATCH, second.item, Action.FLAG))

@@ -1,4 +1,4 @@
-"""A decision at each scope, from the request to what a consumer is told, with Redis and without."""
+"""A decision at each scope, from the request to the consumer's verdict, with Redis and without."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def targets(world: World) -> dict[Scope, tuple[object, dict[str, Any]]]:
 def test_a_decision_at_every_scope_reaches_the_consumer_and_is_lifted_again(
     engine: Engine, redis: Redis, now: datetime, world: World, scope: Scope
 ) -> None:
-    """Every action the province may take; told by Redis and by the database alike; flushing Redis changes nothing."""
+    """Every action of the province; the same verdict from Redis and from the database; flushing Redis changes nothing."""
     target, bounds = targets(world)[scope]
     restore = ask(scope, target, Action.RESTORE, "entered-in-error", **bounds)
     catch_up(engine, redis)  # the worker's: a decision fills no empty Redis
@@ -97,7 +97,7 @@ def test_a_decision_at_every_scope_reaches_the_consumer_and_is_lifted_again(
 
 
 def test_a_decision_reaches_its_own_and_nothing_beside_it(engine: Engine, now: datetime, world: World) -> None:
-    """The neighbouring item, the neighbouring batch, the lot that is another's."""
+    """The next item, the next batch and another product's lot are not affected."""
     fetch = in_database(engine)
     decided(engine, MAKER, now, ask(Scope.CODE, f"{world.item}:5", Action.REVOKE, "scrapped"))
     assert item_verdict(fetch, world.item, 5, now).verdict is Verdict.REVOKED
@@ -137,7 +137,7 @@ def test_an_item_can_be_named_as_it_is_printed(engine: Engine, now: datetime, wo
 def test_a_decision_takes_effect_at_its_time_without_anybody_doing_anything(
     engine: Engine, redis: Redis, now: datetime, world: World
 ) -> None:
-    """Neither worker nor new projection: the card knows what is to come. It can be undone beforehand."""
+    """The card has future decisions, so that neither worker nor projection is needed. A future decision can be lifted."""
     catch_up(engine, redis)
     later = now + timedelta(days=3)
     revoke = ask(
@@ -156,7 +156,7 @@ def test_a_decision_takes_effect_at_its_time_without_anybody_doing_anything(
 
 
 def test_the_consumer_reads_the_public_note_in_both_languages(engine: Engine, now: datetime, world: World) -> None:
-    """Note, reason and office come with the standing."""
+    """The standing has note, reason and office."""
     note = Bilingual("请停止使用并联系经销商", "Stop using it and contact the seller")
     decided(engine, COUNTY, now, ask(Scope.BATCH, world.item, Action.RECALL, "safety-recall", note=note))
     standing = item_verdict(in_database(engine), world.item, 0, now).standing
@@ -170,7 +170,7 @@ def test_the_consumer_reads_the_public_note_in_both_languages(engine: Engine, no
 def test_a_redis_that_does_not_answer_undoes_nothing(
     engine: Engine, redis: Redis, now: datetime, world: World, tmp_path: Any
 ) -> None:
-    """The decision stands in the database, the caller is told, and the next projection brings it."""
+    """The decision is in the database, the response says that Redis is behind, and the next projection writes it."""
     gone = connect_redis(f"unix://{tmp_path}/nothing.sock")
     asked = ask(Scope.CODE, f"{world.item}:5", Action.REVOKE)
     made = change_and_project(engine, gone, asked, caller=CITY, now=now)
@@ -184,7 +184,7 @@ def test_a_redis_that_does_not_answer_undoes_nothing(
 
 
 def test_issuing_keeps_what_was_decided_before(engine: Engine, now: datetime, world: World) -> None:
-    """A batch's card is written from two sides; neither forgets the other's."""
+    """Issuing and decisions both write a batch's card; neither drops the other's part."""
     batch = reserved(engine, Level.ITEM, 1, MAKER, now, key="second")
     assert batch.number != world.item
     decided(engine, MAKER, now, ask(Scope.RANGE, batch.number, Action.REVOKE, "scrapped", first=0, last=4))
