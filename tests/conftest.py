@@ -1,8 +1,8 @@
 """Real servers for every test that asks: one PostgreSQL and one Valkey for each pytest worker.
 
-`engine` is a database of its own for each test, copied from a migrated template; `redis` is Valkey, emptied.
+`engine` is a new database for each test, copied from a migrated template; `redis` is Valkey, emptied.
 A test that asks for `furnished` (a session fixture of its folder, tests/support/databases.py) gets a copy of a
-database that holds what `furnished` has written once: copying takes a tenth of the time of writing it again.
+database that `furnished` has filled once: copying takes a tenth of the time of filling.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def migrated(servers: Servers) -> str:
 
 @pytest.fixture
 def template(request: pytest.FixtureRequest, migrated: str) -> str:
-    """The name of the database to copy for this test: the furnished one where the test asks for one."""
+    """The name of the database to copy for this test: the furnished one if the test uses one."""
     if "furnished" not in request.fixturenames:
         return migrated
     furnished: Furnished[object] = request.getfixturevalue("furnished")

@@ -1,4 +1,4 @@
-"""A card is derived in one place: whoever changes a derivation changes `zpcode/rules/cards.py` alone."""
+"""A card is derived in one place: a change of a derivation is a change of `zpcode/rules/cards.py` only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def calls(path: Path) -> set[str]:
 
 
 def test_cards_are_made_by_their_rules_only(root: Path) -> None:
-    """Nobody else calls a card's constructor."""
+    """No other module calls a card's constructor."""
     making = {str(path.relative_to(root)) for path in (root / "zpcode").rglob("*.py") if calls(path) & CARDS}
     assert "zpcode/rules/cards.py" in making
     assert making <= DERIVING

@@ -36,7 +36,7 @@ def test_security_headers_are_spelt_in_one_file(root: Path) -> None:
 
 
 def test_nginx_sends_the_headers_of_pictures(root: Path) -> None:
-    """The proxy may serve the pictures itself: `add_header NAME VALUE;` for each header, whatever the quotes."""
+    """The proxy may serve the pictures itself: `add_header NAME VALUE;` for each header, with any quotes."""
     conf = (root / "deploy/nginx.conf").read_text("utf-8")
     added = {name: value.strip('"') for name, value in re.findall(r'add_header (\S+) ("[^"]*"|[^;]+);', conf)}
     assert {name: added.get(name) for name in security_headers.PICTURE} == dict(security_headers.PICTURE)

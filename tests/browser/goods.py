@@ -33,7 +33,7 @@ HOSTILE: Final = {
     "emoji": "👩\u200d👩\u200d👧\u200d👦🏳️\u200d🌈" + "e" + "\u0301" * 12 + "🧿",
     "long": "无空格也不断行" * 700 + "W" * 5100,
 }
-"""Texts nobody should put into a registry, by what is wrong with them. `long` has 10 000 characters."""
+"""Hostile texts, by what is wrong with them. `long` has 10 000 characters."""
 TEXTS: Final = {"plain": "一段文字 some words", **HOSTILE}
 
 

@@ -1,4 +1,4 @@
-"""Each alert rests while all is well, fires in its own scenario, and says what to do in a section of its own.
+"""Each alert is silent in normal operation, fires in its scenario, and links to its section of the runbook.
 
 The scenarios are deploy/prometheus/alerts_test.yml, which Prometheus's own `promtool test rules` reads too.
 """

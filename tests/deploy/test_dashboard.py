@@ -1,4 +1,4 @@
-"""The dashboard, the alert rules and the document name metrics that running processes really have."""
+"""The dashboard, the alert rules and the document name metrics that running processes have."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_every_expression_names_metrics_and_labels_that_exist(exposed: Mapping[s
 
 
 def test_every_legend_shows_a_label_that_is_left(root: Path) -> None:
-    """`{{place}}` after `sum by (place)`: anything else would be drawn as nothing."""
+    """`{{place}}` needs `sum by (place)`: another label would be drawn empty."""
     lost = [
         (panel["title"], target["legendFormat"])
         for panel in _dashboard(root)["panels"]

@@ -24,7 +24,7 @@ def test_every_path_it_names_exists(page: str, root: Path) -> None:
 
 
 def test_every_make_target_is_in_its_list_of_commands(page: str, root: Path) -> None:
-    """But for those that are part of another, or tidy up."""
+    """Except targets that are part of another, and clean-up."""
     targets = set(re.findall(r"^([a-z-]+):", (root / "Makefile").read_text("utf-8"), re.MULTILINE))
     assert set(re.findall(r"^make ([a-z-]+)", page, re.MULTILINE)) == targets - {"help", "clean", "browser"}
 

@@ -1,4 +1,4 @@
-"""What the documents promise is what the code has: settings, links, and the commands of the README."""
+"""Documents and code agree: settings, links, and the commands of the README."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READERS: dict[str, type[BaseSettings]] = {
 
 
 def _documented(root: Path) -> dict[str, set[str]]:
-    """Rows of docs/settings.md: variable -> who reads it."""
+    """Rows of docs/settings.md: variable -> the processes that read it."""
     text = (root / "docs" / "settings.md").read_text("utf-8")
     rows = re.findall(r"^\| `(ZPCODE_[A-Z_]+)` \|[^|]*\| ([a-z, ]+) \|", text, re.MULTILINE)
     return {name: {reader.strip() for reader in readers.split(",")} for name, readers in rows}

@@ -1,4 +1,4 @@
-"""docs/registry.md names every sheet, field, choice and limit; whoever adds one writes it down."""
+"""docs/registry.md names every sheet, field, choice and limit; a new one must be documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/status.md says what the code does: who may do what, every reason, every action and scope."""
+"""docs/status.md agrees with the code: permissions, reasons, actions and scopes."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_action_and_scope_is_explained(document: str) -> None:
 
 
 def test_the_limits_are_the_codes(document: str) -> None:
-    """A figure that moves in the code fails here."""
+    """A limit that changes in the code must change in the document."""
     assert (
         f"Target {MAX_TARGET} characters, legal basis and each language of the note {MAX_TEXT}, notice {MAX_NOTICE};"
         in document

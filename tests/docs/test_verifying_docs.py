@@ -1,4 +1,4 @@
-"""The recipe of docs/verifying.md, run as it stands there, with the openssl that is installed."""
+"""The recipe of docs/verifying.md, run unchanged with the installed openssl."""
 # A test's name is its sentence; a docstring stands where there is more to say.
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HOST, _CODE = "base=https://HOST\n", "code=/SEAL/01/GTIN14/21/SERIAL "
 
 @pytest.fixture
 def room(tmp_path: Path) -> KeyRoom:
-    """A room with one key; its keyring lies where the recipe asks for it."""
+    """A room with one key; its keyring is where the recipe downloads it."""
     made = keyroom.key_room(tmp_path)
     keyroom.create(made, NOW)
     publish(made)
@@ -30,7 +30,7 @@ def room(tmp_path: Path) -> KeyRoom:
 
 
 def publish(room: KeyRoom) -> None:
-    """Put the keyring where `file://` finds it as a host would serve it."""
+    """Put the keyring where the recipe finds it with `file://`, as on a web server."""
     folder = room.keyring.parent / ".well-known"
     folder.mkdir(exist_ok=True)
     (folder / "zpcode-keyring.json").write_bytes(room.keyring.read_bytes())

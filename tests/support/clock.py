@@ -1,4 +1,4 @@
-"""The moment that tests take for now, and a clock for tests of what goes by the time."""
+"""The time that tests use as now, and a monotonic clock that tests set."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ NOW: Final = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 
 
 class Clock:
-    """Seconds that pass only when a test sets them."""
+    """A monotonic clock that changes only when a test sets it."""
 
     seconds = 1000.0
 
     def __call__(self) -> float:
-        """The time it shows."""
+        """The current seconds."""
         return self.seconds

@@ -1,4 +1,4 @@
-"""Databases of single tests: copied from a template, dropped when nobody is connected any more."""
+"""Databases of single tests: copied from a template, dropped when no session is connected any more."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Furnished(Generic[T]):
 
 
 def furnish(servers: Servers, migrated: str, fill: Callable[[Engine], T]) -> Furnished[T]:
-    """Make a database and fill it. Nobody is connected to it afterwards, so it can be a template."""
+    """Make a database and fill it. No session is connected to it afterwards, so it can be a template."""
     name = f"furnished_{next(_NUMBERS)}"
     with administrator(servers.addresses) as connection:
         copy(connection, migrated, name)
@@ -42,7 +42,7 @@ def furnish(servers: Servers, migrated: str, fill: Callable[[Engine], T]) -> Fur
 
 @contextmanager
 def administrator(addresses: ServerAddresses) -> Iterator[Connection]:
-    """A connection to no test's database, in autocommit: databases are made and dropped outside transactions."""
+    """A connection to the administrative database, in autocommit: databases are made and dropped outside transactions."""
     engine = connect(addresses.database.replace("/zpcode?", "/postgres?"), pool_size=1)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
@@ -65,8 +65,8 @@ def addresses_of(addresses: ServerAddresses, name: str) -> ServerAddresses:
 def drop(connection: Connection, name: str) -> None:
     """Drop a database; `connection` is in autocommit and on another database.
 
-    The tests' role may not end sessions of the scan role or of autovacuum. Both go by themselves: a closed session
-    within moments, autovacuum after its round. A database that is in use for longer is left to the server's own end.
+    The tests' role may not end sessions of the scan role or of autovacuum. Both end without help: a closed session
+    within moments, autovacuum after its round. A database that is in use for longer stays until the server is removed.
     """
     end = time.monotonic() + WAIT_SECONDS
     while connection.execute(_OTHERS, {"name": name}).scalar() and time.monotonic() < end:

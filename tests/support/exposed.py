@@ -1,4 +1,4 @@
-"""Metrics as a scrape finds them: samples by name and labels."""
+"""The metrics of one scrape: samples by name and labels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Exposed:
 
     @classmethod
     def at(cls, port: int) -> Exposed:
-        """A scrape over HTTP, with Prometheus's own patience."""
+        """A scrape over HTTP, with Prometheus's timeout."""
         return cls(httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text)
 
     @classmethod

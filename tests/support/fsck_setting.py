@@ -1,5 +1,5 @@
-"""What a test of fsck stands on: a registry, issued batches of every level with their files, decisions at many scopes,
-scans, and Redis up to date. Everything was made by the services themselves, so everything holds.
+"""The setting of the fsck tests: a registry, issued batches of every level with their files, decisions at many scopes,
+scans, and Redis up to date. Everything was made by the services, so every check holds.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from zpcode.wire.vocabulary import Scope
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The numbers of the issued batches by level, of one that waits, and everything a check may look at."""
+    """The numbers of the issued batches by level and of a reserved one, and everything that a check reads."""
 
     engine: Engine
     redis: Redis
@@ -76,7 +76,7 @@ class World:
 
     @contextmanager
     def tampering(self) -> Iterator[Connection]:
-        """The database as its owner may treat it: the append-only tables are open."""
+        """A connection as the owner of the database, with the append-only triggers switched off."""
         with self.engine.begin() as connection:
             for table in ("audit", "status_change", "trace_event"):
                 connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))

@@ -1,6 +1,6 @@
-"""What an issuing test stands on: one enterprise with a product, and a signer that runs.
+"""The setting of the issuing tests: one enterprise with a product, and a running signer.
 
-The registry's rows and cards are written directly; the signer is a real one, in processes of its own.
+The registry's rows and cards are written directly; the signer is the real one, in its own processes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ OPERATOR = Caller(Role.OPERATOR, "*", "cli:test")
 
 
 def recognition(**changes: str) -> RecognitionInfo:
-    """A recognition in force at NOW, but for the changes."""
+    """A recognition in force at NOW, with these changes."""
     values: dict[str, object] = {
         "number": "ZPM-2025-001",
         "path": "certification",
@@ -83,7 +83,7 @@ def product_card(gtin: str = GTIN, uscc: str = USCC, region: str = "330106", **c
 
 
 def register(engine: Engine, card: ProductCard, *, quota: int | None = None) -> None:
-    """Put an enterprise and its product where the registry would."""
+    """Store an enterprise and its product as the registry import does."""
     info = card.enterprise
     with transaction(engine) as connection:
         if connection.execute(select(enterprise.c.uscc).where(enterprise.c.uscc == info.uscc)).one_or_none() is None:
@@ -102,7 +102,7 @@ def decide(engine: Engine, scope: Scope, target: str, state: State, at: datetime
 
 
 def request(**changes: object) -> BatchRequest:
-    """A request for a hundred item codes, but for the changes."""
+    """A request for a hundred item codes, with these changes."""
     values: dict[str, object] = {"level": Level.ITEM, "gtin": GTIN, "quantity": 100}
     return BatchRequest(**{**values, **changes})  # type: ignore[arg-type]
 
@@ -180,7 +180,7 @@ def key_house(home: Path, now: datetime | None = None) -> KeyHouse:
 
 
 def rotate_key(house: KeyHouse) -> None:
-    """Make a new key active; the old one only finishes what it began."""
+    """Make a new key active; the old one only finishes its batches."""
     now, year = datetime.now(UTC), timedelta(days=365)
     rotate(house.room, passphrase=WORD, root_passphrase=WORD, now=now, validity=year)
 

@@ -75,7 +75,7 @@ def seal(room: KeyRoom, key_id: str, identity: Identity) -> Code:
 
 
 def signed_by_root(room: KeyRoom, content: Document) -> bytes:
-    """A keyring document of any content with a right root signature."""
+    """A keyring document of any content with a valid root signature."""
     root = decrypted(room.root_key, ROOT_PASSPHRASE)
     body = body_of(content)
     return assembled(
@@ -84,7 +84,7 @@ def signed_by_root(room: KeyRoom, content: Document) -> bytes:
 
 
 class RunningSigner:
-    """`zpkeys serve` as a process of its own, on a room with one active key of the real clock's date."""
+    """`zpkeys serve` as a process, on a room with one active key made at the real time."""
 
     def __init__(self, *, processes: int = 2, allowed_uids: str = "[]") -> None:
         self.home = Path(tempfile.mkdtemp(prefix="zp-"))  # short: a socket path has at most 107 bytes
@@ -113,7 +113,7 @@ class RunningSigner:
         shutil.rmtree(self.home)
 
     def start(self) -> None:
-        """Start it and wait until it answers and all its processes are there."""
+        """Start the signer and wait until it answers and all its processes run."""
         self.errors = (self.home / "stderr").open("ab")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "keys", "serve"], env=self.environment, stderr=self.errors

@@ -1,4 +1,4 @@
-"""Waiting for what another process is about to do: no sleep that is too short, none that is too long."""
+"""Waiting for another process: polling instead of a sleep that is too short or too long."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def eventually(question: Callable[[], T | None], seconds: float = 20) -> T:
-    """The first truthy answer, asked for every 20 ms; fails where there is none within `seconds`."""
+    """The first true result of `question`, called every 20 ms; fails if there is none within `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := question()):
         assert time.monotonic() < deadline, "it did not happen"

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 
 def drawn(width: int = 400, height: int = 300, *, seed: int = 1, mode: str = "RGB") -> Image.Image:
-    """A picture of something: stripes and a disc, another one for each seed."""
+    """A picture of stripes and a disc, different for each seed."""
     image = Image.linear_gradient("L").resize((width, height)).convert("RGB")
     pen = ImageDraw.Draw(image)
     for number in range(12):

@@ -1,4 +1,4 @@
-"""What the tests of the scan service are made of: cards, codes under a throw-away key, and a running service.
+"""Factories of the scan service's tests: cards, codes under a test key, and a running service.
 
 `Registry` plays the authority (writes cards and projects them with the real projection); `ScanService` is
 the real application on a real event loop in a thread, asked over ASGI.
@@ -204,7 +204,7 @@ class Registry:
 def settings(addresses: ServerAddresses, room: KeyRoom, **changes: Any) -> ScanSettings:
     """Settings of a scan process on the test servers.
 
-    A busy machine may stall for longer than a consumer should wait, so both waits are long here; the tests
+    A busy machine may stall for longer than a consumer should wait: therefore both timeouts are long here. The tests
     of outages set them as in production.
     """
     values: dict[str, Any] = {
@@ -281,7 +281,7 @@ class ScanService:
     def reads(self) -> Iterator[list[str]]:
         """The keys that scans ask the database for inside the block.
 
-        The process asks the database for its head every half second besides, scan or no scan: that is not in the list.
+        The process also reads the database's head every half second: these reads are not in the list.
         """
         database = self.app.database
         query = database._query

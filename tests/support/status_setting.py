@@ -1,4 +1,4 @@
-"""What a status test stands on: two registered enterprises in two cities, their batches, and the verdict of a scan.
+"""The setting of the status tests: two registered enterprises in two cities, their batches, and the verdict of a scan.
 
 Enterprise 1 sits in Yuhang (330110, Hangzhou), enterprise 2 in Haishu (330203, Ningbo). Each has a product
 under a recognition, and batches of all four levels that are issued and active.
@@ -127,7 +127,7 @@ def issue(engine: Engine, new: Batch, now: datetime) -> None:
 
 
 def ask(scope: Scope, target: object, action: Action, reason: str = "", **changes: Any) -> StatusRequest:
-    """A request; without a reason, the first one that can stand for that action at that scope."""
+    """A request; without a reason, the first one that is valid for this action and scope."""
     fits = (one.slug for one in REASONS.values() if action in one.actions and scope in one.scopes)
     asked = StatusRequest(scope, str(target), action, reason or next(fits), legal_basis=BASIS)
     return replace(asked, **changes)

@@ -228,7 +228,7 @@ def test_scans_wait_while_the_shard_of_their_stream_is_gone(
     eventually(lambda: service.app.buffer.sent == 1, seconds=5)
     cluster.kill(shard)
     try:
-        service.get(registry.item(20, number))  # whoever notices is lost, and counted as lost
+        service.get(registry.item(20, number))  # the scan that notices the failure is lost, and counted as lost
         eventually(lambda: not service.app.redis.reaches(redis_keys.SCANS))
         for index in range(1, 11):
             service.get(registry.item(index, number))

@@ -108,7 +108,7 @@ def test_no_path_or_parameter_breaks_anything(http: httpx.Client, world: World, 
 
 @pytest.mark.parametrize("key", ["", "a b", "é", "x" * 201])
 def test_an_idempotency_key_is_visible_ascii(http: httpx.Client, world: World, key: str) -> None:
-    """1 to 200 of it."""
+    """1 to 200 characters."""
     order = {"level": "item", "gtin": world.my_gtin, "quantity": 5}
     header = [(b"Idempotency-Key", key.encode("latin-1")), (b"Authorization", f"Bearer {world.mine}".encode())]
     answer = http.post("/v1/batches", json=order, headers=header)
@@ -122,7 +122,7 @@ def test_an_idempotency_key_is_visible_ascii(http: httpx.Client, world: World, k
      "Bearer zpk_000000000000_" + "A" * 52],
 )  # fmt: skip
 def test_anything_that_is_no_key_gets_the_same_401(http: httpx.Client, sent: str) -> None:
-    """Whatever its form."""
+    """A missing, malformed or unknown key gets the same answer."""
     answer = http.get("/v1/batches", headers=[(b"Authorization", sent.encode("latin-1"))])
     assert answer.status_code == 401
     assert answer.json()["type"] == "/problems/unauthenticated"

@@ -21,7 +21,7 @@ WRONG = f"zpk_{'0' * 12}_{'A' * 52}"
 
 @pytest.fixture
 def here(here: Authority, clock: Clock) -> Authority:
-    """An authority that has little patience."""
+    """An authority with low rate limits."""
     return replace(here, rate_limits=ApiRateLimits(REQUESTS, FAILURES, clock))
 
 

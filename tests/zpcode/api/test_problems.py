@@ -95,7 +95,7 @@ def test_an_error_says_when_to_try_again() -> None:
     ],
 )  # fmt: skip
 def test_the_language_is_the_one_that_is_preferred(header: str | None, language: str) -> None:
-    """By weight, then by order; Chinese where nothing is said, English to whoever reads neither."""
+    """By weight, then by order; Chinese without the header, English if it asks for neither language."""
     assert choose_language(("zh-CN", "en"), header or "").partition("-")[0] == language
 
 

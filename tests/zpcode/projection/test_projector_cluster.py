@@ -115,7 +115,7 @@ def test_a_shard_that_was_emptied_is_filled_alone(
     before = heads(cluster)
     lost = cards(cluster, 1)
     at(cluster, 1).flushall()
-    at(cluster, 0).delete(next(iter(cards(cluster, 0))))  # would come back if this shard were written anew, too
+    at(cluster, 0).delete(next(iter(cards(cluster, 0))))  # would come back if this shard were written again, too
     assert projector.catch_up(engine, filled) == 60
     assert heads(cluster) == before
     assert cards(cluster, 1) == lost
@@ -194,7 +194,7 @@ def _slot(card: str) -> int:
 
 
 def _give(cluster: EmbeddedCluster, slot: int, name: str, number: int) -> None:
-    """Make a node own an empty slot; the receiver is told first."""
+    """Make a node own an empty slot; the receiver is informed first."""
     for at_node in (number, *({0, 1, 2} - {number})):
         at(cluster, at_node).execute_command("CLUSTER", "SETSLOT", slot, "NODE", name)
     eventually(lambda: all(_owner(cluster, at_node, slot) == number for at_node in range(3)))

@@ -27,7 +27,7 @@ def test_a_regulator_reaches_their_region_and_what_lies_in_it(own: str, other: s
 
 
 def test_an_enterprise_reaches_itself_and_the_operator_everybody() -> None:
-    """Whatever the region."""
+    """In every region."""
     assert Caller(Role.ENTERPRISE, "A", "K").reaches("A", "330110")
     assert not Caller(Role.ENTERPRISE, "A", "K").reaches("B", "330110")
     assert Caller(Role.OPERATOR, "*", "K").reaches("B", "330110")

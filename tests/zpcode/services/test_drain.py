@@ -22,7 +22,7 @@ MS = int(NOW.timestamp() * 1000)
 
 
 def event(**changes: Any) -> ScanEvent:
-    """A first scan of item 5 of batch 7 in Hangzhou at NOW, but for the changes."""
+    """A first scan of item 5 of batch 7 in Hangzhou at NOW, with these changes."""
     values: dict[str, Any] = {
         "at_ms": MS,
         "gtin": GTIN,

@@ -48,7 +48,7 @@ def test_seal_and_serial_are_read_without_regard_to_case(code: Code) -> None:
 
 @given(st.one_of(st.binary(max_size=300), st.text(max_size=300)))
 def test_any_input_is_a_code_or_malformed(raw: bytes | str) -> None:
-    """No input raises another error than Malformed, and its reason is a documented one."""
+    """No input raises another error than MalformedCode, and its reason is a documented one."""
     assert _outcome(raw) in {"code", *REASONS}
 
 

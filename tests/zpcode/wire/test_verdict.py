@@ -59,7 +59,7 @@ def item(**changes: Any) -> Evidence:
 
 
 def batch(**changes: Any) -> BatchCard:
-    """A sound batch, but for these changes."""
+    """A valid batch, with these changes."""
     return msgspec.structs.replace(BATCH, **changes)
 
 

@@ -198,7 +198,7 @@ def test_a_product_code_cannot_wait_for_its_activation() -> None:
 
 
 def test_every_reason_is_told_in_one_run() -> None:
-    """Nobody has to ask again and again."""
+    """One refusal has all reasons."""
     request = replace(REQUEST, quantity=0, format="x", lot="a b", expiry_date=date(2000, 1, 1))
     facts = replace(_standing(State.REVOKED), product=msgspec.structs.replace(CARD, recognition=None), quota=0, used=9)
     assert set(reasons(request, facts)) == {"quantity", "format", "lot", "dates", "not_in_force", "quota"}

@@ -145,7 +145,7 @@ def test_an_end_of_a_range_is_an_index_or_a_serial() -> None:
 
 @given(st.text(max_size=40), st.sampled_from(Scope))
 def test_no_text_raises_anything_but_a_refusal(text: str, scope: Scope) -> None:
-    """Whatever is typed."""
+    """For any text and scope."""
     with suppress(Refused):
         parse_target(scope, text)
     with suppress(Refused):

@@ -187,7 +187,7 @@ def test_restoring_lifts_ones_own_decision_first_then_the_highest_below() -> Non
 
 
 def test_restoring_what_a_higher_level_decided_is_forbidden_and_nothing_is_a_conflict() -> None:
-    """The two are told apart."""
+    """The two errors are different."""
     with pytest.raises(Forbidden) as caught:
         lifted_by(Actor.ENTERPRISE, [decision(1, Actor.COUNTY, Action.FLAG)])
     assert caught.value.reasons == ("higher-level",)

@@ -167,7 +167,7 @@ def test_a_decision_on_any_record_that_reaches_the_product_stops_issuing(
 
 @pytest.mark.parametrize("gtin", ["", "\0", "x" * 10_000, "'; DROP TABLE batch; --", "０9501101530003", "p:1"])
 def test_hostile_gtins_are_refused(engine: Engine, gtin: str) -> None:
-    """Whatever stands where a GTIN should."""
+    """Any text in place of a GTIN."""
     with pytest.raises(Refused) as refusal:
         _reserve(engine, setting.request(gtin=gtin), "k")
     assert refusal.value.reasons == ("foreign_gtin",)
@@ -184,7 +184,7 @@ def test_only_a_plain_base_address_is_printed(engine: Engine, base: str) -> None
 
 
 def test_a_regulator_may_not_issue(engine: Engine) -> None:
-    """Whatever its region."""
+    """Not even for the whole province."""
     setting.register(engine, setting.product_card())
     with pytest.raises(Forbidden):
         _reserve(engine, setting.request(level=Level.PRODUCT), "k", Caller(Role.REGULATOR, "330000", "r"))

@@ -46,7 +46,7 @@ def _bend_column(world: World) -> None:
 
 
 def _bend_header(world: World) -> None:
-    """Change another capital letter of the header at each call."""
+    """Change the first letter of the header; each call gives another letter than the last."""
     path = world.file(world.lot)
     rest = path.read_bytes()
     path.write_bytes(bytes([rest[0] ^ 1]) + rest[1:])

@@ -97,28 +97,28 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def room() -> Iterator[PictureDecoder]:
-    """A darkroom for the whole module: one bad file does not spoil the next."""
-    with PictureDecoder() as decoder_room:
-        yield decoder_room
+def picture_decoder() -> Iterator[PictureDecoder]:
+    """A decoder for the whole module: one bad file must not affect the next."""
+    with PictureDecoder() as running:
+        yield running
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_it_is_refused_with_its_reason(room: PictureDecoder, name: str) -> None:
+def test_it_is_refused_with_its_reason(picture_decoder: PictureDecoder, name: str) -> None:
     data, reason = FILES[name]
     with pytest.raises(Refused) as refused:
-        room.encode(data)
+        picture_decoder.encode(data)
     assert refused.value.reasons == (reason,)
     (finding,) = refused.value.findings
     assert finding.text.zh
     assert finding.text.en
 
 
-def test_after_all_of_them_a_right_one_is_developed(room: PictureDecoder) -> None:
+def test_after_all_of_them_a_right_one_is_developed(picture_decoder: PictureDecoder) -> None:
     for data, _ in FILES.values():
         with pytest.raises(Refused):
-            room.encode(data)
-    assert room.encode(jpeg()) == encode_picture(jpeg())
+            picture_decoder.encode(data)
+    assert picture_decoder.encode(jpeg()) == encode_picture(jpeg())
 
 
 def test_the_form_goes_by_the_content_and_what_is_refused_is_named() -> None:
@@ -130,28 +130,32 @@ def test_the_form_goes_by_the_content_and_what_is_refused_is_named() -> None:
     assert "SVG" in refused.value.findings[0].text.en
 
 
-def _outcome(room: PictureDecoder, data: bytes) -> str:
+def _outcome(picture_decoder: PictureDecoder, data: bytes) -> str:
     """The reason a file is refused with, or `a picture` of 160 pixels."""
     try:
-        made = room.encode(data)
+        made = picture_decoder.encode(data)
     except Refused as refused:
         return refused.reasons[0]
     return "a picture" if made.files else "nothing"
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_a_file_cut_anywhere_is_refused_or_a_picture_and_never_a_crash(room: PictureDecoder, form: str) -> None:
+def test_a_file_cut_anywhere_is_refused_or_a_picture_and_never_a_crash(
+    picture_decoder: PictureDecoder, form: str
+) -> None:
     data = encoded(drawn(160, 120), form)
     cuts = range(0, len(data), max(1, len(data) // 40))
-    assert {_outcome(room, data[:length]) for length in cuts} <= {"a picture", "broken", "not_a_picture"}
+    assert {_outcome(picture_decoder, data[:length]) for length in cuts} <= {"a picture", "broken", "not_a_picture"}
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-def test_a_file_with_bytes_changed_anywhere_is_refused_or_a_picture(room: PictureDecoder, form: str) -> None:
+def test_a_file_with_bytes_changed_anywhere_is_refused_or_a_picture(picture_decoder: PictureDecoder, form: str) -> None:
     data = encoded(drawn(160, 120), form)
     expected = {"a picture", "broken", "not_a_picture", "too_many_pixels", "too_small", "too_long_a_strip"}
     places = range(0, len(data), max(1, len(data) // 60))
-    assert {_outcome(room, data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]) for at in places} <= expected
+    assert {
+        _outcome(picture_decoder, data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]) for at in places
+    } <= expected
 
 
 @pytest.mark.parametrize(
@@ -160,8 +164,8 @@ def test_a_file_with_bytes_changed_anywhere_is_refused_or_a_picture(room: Pictur
     ids=["crashes", "takes all memory", "computes for ever", "sleeps"],
 )
 def test_a_decoder_that_fails_in_the_worst_way_takes_nobody_along(monkeypatch: pytest.MonkeyPatch, deed: str) -> None:
-    """The child runs a decoder that does it; who asked is told, and the next child is a new one."""
-    room = PictureDecoder(seconds=3.0)
+    """The child process runs a decoder that does this; the caller gets an error, and the next file a new child."""
+    picture_decoder = PictureDecoder(seconds=3.0)
     started = subprocess.Popen
     spoilt = [True]
 
@@ -176,28 +180,28 @@ def test_a_decoder_that_fails_in_the_worst_way_takes_nobody_along(monkeypatch: p
         return started(command, **options)
 
     monkeypatch.setattr(subprocess, "Popen", start)
-    with room:
+    with picture_decoder:
         with pytest.raises(Refused) as refused:
-            room.encode(jpeg())
+            picture_decoder.encode(jpeg())
         assert refused.value.reasons == ("cannot_be_decoded",)
         spoilt[0] = False
-        room._seconds = 30.0
-        assert room.encode(jpeg()).files
+        picture_decoder._seconds = 30.0
+        assert picture_decoder.encode(jpeg()).files
 
 
-def _child(room: PictureDecoder) -> decoder._Child:
+def _child(picture_decoder: PictureDecoder) -> decoder._Child:
     """The child that worked last."""
-    child = room._idle.get()
-    room._idle.put(child)
+    child = picture_decoder._idle.get()
+    picture_decoder._idle.put(child)
     assert child is not None
     return child
 
 
 def test_a_child_knows_no_secret_and_writes_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZPCODE_DATABASE_URL", "postgresql://secret")
-    with PictureDecoder() as room:
-        room.encode(jpeg())
-        process = Path("/proc") / str(_child(room)._process.pid)
+    with PictureDecoder() as picture_decoder:
+        picture_decoder.encode(jpeg())
+        process = Path("/proc") / str(_child(picture_decoder)._process.pid)
         environment, limits = (process / "environ").read_bytes(), (process / "limits").read_text()
     assert b"ZPCODE" not in environment
     assert re.search(r"Max file size +0 +0 ", limits)
@@ -205,11 +209,11 @@ def test_a_child_knows_no_secret_and_writes_no_file(monkeypatch: pytest.MonkeyPa
 
 
 def test_one_child_does_for_one_picture_after_the_other_and_ends_with_the_room() -> None:
-    with PictureDecoder() as room:
-        room.encode(jpeg())
-        child = _child(room)
-        room.encode(jpeg(seed=2))
-        assert _child(room) is child
+    with PictureDecoder() as picture_decoder:
+        picture_decoder.encode(jpeg())
+        child = _child(picture_decoder)
+        picture_decoder.encode(jpeg(seed=2))
+        assert _child(picture_decoder) is child
     assert child._process.poll() is not None
 
 

@@ -215,7 +215,7 @@ def test_what_nobody_shows_any_more_is_swept_after_a_day(
 
 
 def test_what_lies_for_long_is_made_young_when_it_is_put_again(storage: PictureStorage, folder: Path) -> None:
-    """Else a sweep might take, as nobody's, what an import that is under way has just found there."""
+    """Otherwise the clean-up might delete as unused a file that a running import has just reused."""
     name = "0" * 32 + "-160.webp"
     storage.put({name: b"it"})
     long_ago = datetime.now(UTC).timestamp() - 80_000

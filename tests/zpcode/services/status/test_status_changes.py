@@ -175,7 +175,7 @@ def test_a_decision_that_cannot_be_audited_is_not_made(engine: Engine, now: date
 
 
 def test_decisions_cannot_be_rewritten(engine: Engine, now: datetime, world: World) -> None:
-    """The database says no, whoever asks."""
+    """The database refuses it for every role."""
     decided(engine, COUNTY, now, ask(Scope.BATCH, world.item, Action.FLAG))
     for statement in ("UPDATE status_change SET state = 'good'", "DELETE FROM status_change", "TRUNCATE status_change"):
         with pytest.raises(DBAPIError, match="append-only"), transaction(engine) as connection:
@@ -201,7 +201,7 @@ def test_withdrawing_a_recognition_bars_its_enterprise_for_three_years(
 def test_an_enterprise_lifts_its_own_decision_and_never_a_regulators(
     engine: Engine, now: datetime, world: World
 ) -> None:
-    """The regulator's decision stays in force, whatever the enterprise decides or restores."""
+    """The regulator's decision stays in force after any decision of the enterprise."""
     target, fetch = f"{world.item}:5", in_database(engine)
     restore = ask(Scope.CODE, target, Action.RESTORE, "entered-in-error")
     assert refused(engine, MAKER, now, restore) == ("nothing-to-restore",)
