@@ -290,36 +290,44 @@ def job_app(database: str, issue_once: Callable[[int], None]) -> App:
 def main(settings: AuthoritySettings) -> None:
     """Run a worker with these settings until a signal stops it. Empty addresses mean those of the running demo."""
     logs.configure("worker", level=settings.log_level)
-    database = settings.database_url or Servers(settings.home).addresses.database
-    cache = settings.redis_url or Servers(settings.home).addresses.redis
     with ExitStack() as stack:
-        traces = tracing.start("worker", settings.traces, settings.trace_ratio)
-        stack.callback(traces.close)
-        engine = connect(database)
-        stack.callback(engine.dispose)
-        trace(engine, traces.tracer)
-        redis = client.connect(cache)
-        stack.callback(redis.close)
-        stream = client.connect(cache, seconds=scans.TIMEOUT_SECONDS)
-        stack.callback(stream.close)
-        signer = stack.enter_context(SignerClient(settings.signer_socket))
-        queue = stack.enter_context(issue_queue.IssueQueue(database))
-        watched = stack.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS))
-        comparison = ProjectionComparison(engine, redis, settings.comparison_seconds)
-        worker = Worker(
-            database,
-            engine,
-            redis,
-            stream,
-            signer,
-            queue,
-            settings.export_dir,
-            comparison=comparison,
-            statistics=InstallationStatistics(engine, redis, watched, comparison),
-            tracer=traces.tracer,
-        )
+        worker = _connected(settings, stack)
         stack.enter_context(Exposition(settings.metrics_address, worker.pages()))
         worker.run()
+
+
+def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
+    """A worker on the servers of these settings. `resources` closes all its connections."""
+    database = settings.database_url or Servers(settings.home).addresses.database
+    traces = tracing.start("worker", settings.traces, settings.trace_ratio)
+    resources.callback(traces.close)
+    engine = connect(database)
+    resources.callback(engine.dispose)
+    trace(engine, traces.tracer)
+    redis, stream = _redis(settings, resources)
+    watched = resources.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS))
+    comparison = ProjectionComparison(engine, redis, settings.comparison_seconds)
+    return Worker(
+        database,
+        engine,
+        redis,
+        stream,
+        resources.enter_context(SignerClient(settings.signer_socket)),
+        resources.enter_context(issue_queue.IssueQueue(database)),
+        settings.export_dir,
+        comparison=comparison,
+        statistics=InstallationStatistics(engine, redis, watched, comparison),
+        tracer=traces.tracer,
+    )
+
+
+def _redis(settings: AuthoritySettings, resources: ExitStack) -> tuple[AnyRedis, AnyRedis]:
+    """Two clients: one writes cards, the other drains scans and waits longer for a reply."""
+    address = settings.redis_url or Servers(settings.home).addresses.redis
+    cards, stream = client.connect(address), client.connect(address, seconds=scans.TIMEOUT_SECONDS)
+    resources.callback(cards.close)
+    resources.callback(stream.close)
+    return cards, stream
 
 
 def _clock() -> datetime:

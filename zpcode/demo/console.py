@@ -15,6 +15,7 @@ _NAMES = {
     "item": ("单品码", "item code"),
     "compact": ("短码  ", "compact item code"),
 }
+_FOR_A_PHONE = "  手机扫码请用 make demo HOST=本机局域网地址 / for a phone: make demo HOST=<this machine's address>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +59,26 @@ def ready(
     codes: Sequence[DemoCode],
     credentials: Sequence[Credential],
     home: Path,
-    metrics: Sequence[str] = (),
+    metrics: Sequence[str],
 ) -> None:
     """Print all codes, addresses and API keys. `metrics` has the addresses of the processes' metrics."""
     item = next((code for code in codes if code.level == "item"), codes[0])
     lines = ["", terminal_qr(base, item.link), f"  用手机扫码 / scan with a phone: {item.product}", ""]
-    for code in codes:
-        zh, en = _NAMES[code.level]
-        lines.append(f"  {zh} {en}\n    {code.link}")
-    lines += [
-        "",
-        f"  扫码服务 / scan service   {base}/",
-        f"  接口 / API                {api}/openapi.json",
-    ]
+    lines += [_code_line(code) for code in codes]
+    lines += ["", f"  扫码服务 / scan service   {base}/", f"  接口 / API                {api}/openapi.json"]
     lines += [f"  {credential.zh} / {credential.en}\n    {credential.token}" for credential in credentials]
     lines += [
         "",
-        f"  试一试 / try:  curl -H 'Authorization: Bearer {credentials[0].token}' {api}/v1/batches"
-        if credentials
-        else "",
+        f"  试一试 / try:  curl -H 'Authorization: Bearer {credentials[0].token}' {api}/v1/batches",
         f"  数据与日志 / data and logs  {home}",
-        *(
-            ["  指标 / metrics            " + "  ".join(f"http://{address}/metrics" for address in metrics)]
-            if metrics
-            else []
-        ),
+        "  指标 / metrics            " + "  ".join(f"http://{address}/metrics" for address in metrics),
         "  按 Ctrl-C 停止 / Ctrl-C stops everything",
-        "",
     ]
     if "127.0.0.1" in base:
-        lines.insert(
-            -1, "  手机扫码请用 make demo HOST=本机局域网地址 / for a phone: make demo HOST=<this machine's address>"
-        )
-    print("\n".join(lines), flush=True)
+        lines.append(_FOR_A_PHONE)
+    print("\n".join([*lines, ""]), flush=True)
+
+
+def _code_line(code: DemoCode) -> str:
+    zh, en = _NAMES[code.level]
+    return f"  {zh} {en}\n    {code.link}"

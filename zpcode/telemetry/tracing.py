@@ -1,6 +1,6 @@
 """Spans of requests, SQL statements and loops of the worker, through the API of OpenTelemetry.
 
-What is traced takes a `Tracer` as its parameter `tracer`. Without a collector this is `OFF`, the API's own tracer that
+Traced code takes a `Tracer` as its parameter `tracer`. Without a collector this is `OFF`, the API's own tracer that
 records nothing. With a collector, `start` makes one on OpenTelemetry's SDK: `pip install 'zpcode[otel]'`.
 
 The spans are written here and not by an instrumentation package: such a package records addresses, user agents and whole
