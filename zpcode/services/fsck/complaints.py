@@ -1,4 +1,4 @@
-"""Complaints: each stands where its steps lead, each step is as the audit log has it, and nothing is kept too long."""
+"""Check complaints: states follow from steps, steps are in the audit log, and nothing is kept too long."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ COMPLAINTS: Final = Invariant(
     "complaints",
     Text(
         "每件投诉的办理步骤合规，与其状态相符，并与审计日志逐项相符",
-        "the steps of each complaint are possible, lead to its state, and are as the audit log has them",
+        "the steps of each complaint are allowed, lead to its state, and agree with the audit log",
     ),
     Text(
         "有人改动过投诉：以办理步骤与审计日志为准（zpcode audit show --object complaint:编号），从备份恢复",
-        "somebody altered a complaint: its steps and the audit log are right (zpcode audit show --object complaint:NUMBER); restore it",
+        "somebody altered a complaint: its steps and the audit log are authoritative (zpcode audit show --object complaint:NUMBER); restore it",
     ),
 )
 FORGOTTEN: Final = Invariant(
@@ -38,92 +38,96 @@ FORGOTTEN: Final = Invariant(
     ),
 )
 _GRACE: Final = timedelta(hours=3)
-"""What the worker, which looks every minute, may be late."""
+"""How late the worker may be; it deletes once a minute."""
 _ACTIONS: Final = [f"complaint.{step}" for step in rules.ComplaintStep]
 _CHUNK: Final = 500
 _Key = tuple[str, str, int]
 
 
 def steps(context: CheckContext, outcome: CheckResult) -> None:
-    """Each complaint against its steps, each of these word for word against the audit log, and as many as that has."""
-    steps_in_all = 0
+    """Check each complaint against its steps, and each step against the audit log, which must have no other steps."""
+    step_count = 0
     with integrity.snapshot(context.engine) as connection:
         every = complaints.every(connection)
         while chunk := list(islice(every, _CHUNK)):
             outcome.examined += len(chunk)
-            said = _said(connection, [found for found, _ in chunk])
-            for found, taken_by in chunk:
-                steps_in_all += len(taken_by)
-                _stands(outcome, found)
-                _compare(outcome, found, taken_by, said)
+            logged = _entries(connection, [complaint for complaint, _ in chunk])
+            for complaint, taken_by in chunk:
+                step_count += len(taken_by)
+                _check_state(outcome, complaint)
+                _compare(outcome, complaint, taken_by, logged)
         entries = sum(integrity.count_audit_entries(connection, action) for action in _ACTIONS)
-    if entries != steps_in_all:
+    if entries != step_count:
         outcome.find(
             "count",
-            f"办理步骤 {steps_in_all} 个，审计日志中 {entries} 条",
-            f"{steps_in_all} steps, and {entries} entries in the audit log",
+            f"办理步骤 {step_count} 个，审计日志中 {entries} 条",
+            f"{step_count} steps, but {entries} entries in the audit log",
         )
 
 
-def _stands(outcome: CheckResult, found: Complaint) -> None:
-    """Whether its steps are possible and lead to its state, its office and its end."""
-    steps, number = found.events, found.number
-    led = rules.state_of(step.step for step in steps)
-    if led is None:
+def _check_state(outcome: CheckResult, complaint: Complaint) -> None:
+    """Check that the steps are allowed and lead to the state, the region and the end of the complaint."""
+    steps, number = complaint.events, complaint.number
+    result = rules.state_of(step.step for step in steps)
+    if result is None:
         value = " ".join(step.step for step in steps)
-        outcome.find("chain", "步骤不合规", "its steps are not possible", where=number, value=value)
-    elif led is not found.state:
-        outcome.find("state", f"步骤应得出 {led}", f"its steps lead to {led}", where=number, value=found.state)
+        outcome.find("chain", "步骤不合规", "its steps are not allowed", where=number, value=value)
+    elif result is not complaint.state:
+        outcome.find(
+            "state", f"步骤应得出 {result}", f"its steps lead to {result}", where=number, value=complaint.state
+        )
     last = next((step.region for step in reversed(steps) if step.region), None)
-    if last is not None and last != found.region:
-        outcome.find("region", f"最后分派到 {last}", f"was last assigned to {last}", where=number, value=found.region)
-    if found.ended_at != (steps[-1].at if steps and found.state in rules.ENDED else None):
-        outcome.find("ended", "办结时间与步骤不符", "its time of ending contradicts its steps", where=number)
+    if last is not None and last != complaint.region:
+        outcome.find(
+            "region", f"最后分派到 {last}", f"was last assigned to {last}", where=number, value=complaint.region
+        )
+    if complaint.ended_at != (steps[-1].at if steps and complaint.state in rules.ENDED else None):
+        outcome.find("ended", "办结时间与步骤不符", "its end time contradicts its steps", where=number)
 
 
-def _said(connection: Connection, chunk: Sequence[Complaint]) -> dict[_Key, Entry]:
-    """The audit log's entries about these complaints by object, action and number of the step, which the first has not."""
-    objects = [_object(found) for found in chunk]
+def _entries(connection: Connection, chunk: Sequence[Complaint]) -> dict[_Key, Entry]:
+    """The entries of the audit log about these complaints by object, action and number of the step (0 for the first)."""
+    objects = [_object(complaint) for complaint in chunk]
     entries = integrity.audit_entries(connection, objects, _ACTIONS)
     return {(entry.object, entry.action, entry.detail.get("event", 0)): entry for entry in entries}
 
 
-def _compare(outcome: CheckResult, found: Complaint, taken_by: Sequence[str], said: Mapping[_Key, Entry]) -> None:
-    """Each step as the log has it: who, when, to which state and office, and the digest of every text."""
-    for place, (step, by) in enumerate(zip(found.events, taken_by, strict=True)):
+def _compare(outcome: CheckResult, complaint: Complaint, taken_by: Sequence[str], logged: Mapping[_Key, Entry]) -> None:
+    """Compare each step with its entry: caller, time, state, region, and the digest of the text."""
+    for position, (step, by) in enumerate(zip(complaint.events, taken_by, strict=True)):
         first = step.step is rules.ComplaintStep.RECEIVE
-        where = f"{found.number} #{step.id}"
-        entry = said.get((_object(found), f"complaint.{step.step}", 0 if first else step.id))
+        where = f"{complaint.number} #{step.id}"
+        entry = logged.get((_object(complaint), f"complaint.{step.step}", 0 if first else step.id))
         if entry is None:
             outcome.find("unlogged", "这一步不在审计日志里", "this step is not in the audit log", where=where)
             continue
-        detail = _received(found) if first else _taken(found.events[: place + 1])
+        detail = _first_detail(complaint) if first else _step_detail(complaint.events[: position + 1])
         differing = [name for name, value in detail.items() if entry.detail.get(name) != value]
         differing += [name for name, same in (("by", entry.actor == by), ("at", entry.at == step.at)) if not same]
         if first:
-            differing += _beginning(found, step)
+            differing += _first_differences(complaint, step)
         if differing:
             names = ", ".join(differing)
             outcome.find("altered", f"与审计日志不符：{names}", f"differs from the audit log in {names}", where=where)
 
 
-def _beginning(found: Complaint, step: ComplaintEvent) -> list[str]:
-    """What contradicts that the complaint came in with this step, which has no words."""
-    contradicting = {"received_at": found.received_at != step.at, "words": bool(step.text)}
+def _first_differences(complaint: Complaint, step: ComplaintEvent) -> list[str]:
+    """The fields of the first step that contradict the complaint; this step has no text."""
+    contradicting = {"received_at": complaint.received_at != step.at, "words": bool(step.text)}
     return [name for name, wrong in contradicting.items() if wrong]
 
 
-def _received(found: Complaint) -> dict[str, Any]:
-    """What the log must have of its coming in: photos may be gone by now, and the office may have changed."""
-    detail = rules.logged(found)
+def _first_detail(complaint: Complaint) -> dict[str, Any]:
+    """The expected detail of the first entry, without what may have changed since: photos, and the region."""
+    detail = rules.logged(complaint)
     del detail["photos"]
-    if any(step.region for step in found.events):
+    if any(step.region for step in complaint.events):
         del detail["region"]
     return detail
 
 
-def _taken(steps: Sequence[ComplaintEvent]) -> dict[str, Any]:
-    """What the log must have of the last of these steps; its state is unknown where they are no legal chain."""
+def _step_detail(steps: Sequence[ComplaintEvent]) -> dict[str, Any]:
+    """The expected detail for the last of these steps, without its state if the sequence is not allowed."""
     state = rules.state_of(step.step for step in steps)
     detail = rules.logged_step(steps[-1], state or rules.ComplaintState.RECEIVED)
     if state is None:
@@ -131,22 +135,22 @@ def _taken(steps: Sequence[ComplaintEvent]) -> dict[str, Any]:
     return detail
 
 
-def _object(found: Complaint) -> str:
-    return f"complaint:{found.number}"
+def _object(complaint: Complaint) -> str:
+    return f"complaint:{complaint.number}"
 
 
 def forgotten(context: CheckContext, outcome: CheckResult) -> None:
-    """Nothing that the worker should have deleted is left; `--repair` deletes it now."""
+    """Check that the worker has deleted contacts and photos in time; with `repair`, delete them."""
     bound = context.now - rules.KEPT_AFTER_END - _GRACE
     with integrity.snapshot(context.engine) as connection:
         outcome.examined = complaints.count_kept(connection)
-        kept = complaints.overdue(connection, bound)
-    for number in kept:
+        overdue = complaints.overdue(connection, bound)
+    for number in overdue:
         outcome.find("kept", "联系方式或照片尚未删除", "its contact or photos are still kept", where=number)
-    if kept and context.repair:
+    if overdue and context.repair:
         contacts, photos = forget(context.engine, context.now)
         outcome.add_repair(
             f"已删除 {contacts} 个联系方式、{photos} 张照片",
             f"deleted {contacts} contacts and {photos} photos",
-            count=len(kept),
+            count=len(overdue),
         )

@@ -1,4 +1,4 @@
-"""The job queue: every batch that waits has somebody coming for it, and no job is about nothing."""
+"""Check the job queue: each reserved batch has a job, and each job has a batch and a live worker."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from zpcode.store.monitoring import integrity
 
 JOBS: Final = Invariant(
     "jobs",
-    Text("每个待生成的批次都有任务，每个任务都有批次", "each batch that waits has a job, each job has a batch"),
+    Text("每个待生成的批次都有任务，每个任务都有批次", "each reserved batch has a job, and each job has a batch"),
     Text(
         "让后台进程运行：zpcode worker；它每五秒为无人处理的批次排队",
-        "let a worker run: zpcode worker; every five seconds it queues what nobody is at",
+        "let a worker run: zpcode worker; every five seconds it queues batches without a job",
     ),
 )
 _YOUNG: Final = timedelta(minutes=1)
@@ -26,41 +26,40 @@ _MANY: Final = 100_000
 
 
 def queue(context: CheckContext, outcome: CheckResult) -> None:
-    """A batch may be without a job between its reservation, or the end of a job, and the worker's next sweep.
+    """Check the queue repeatedly: problems that the worker solves within `patience` are no findings.
 
-    So may the job of a worker that was just killed be there still: what one sweep puts right is not wrong.
+    After its reservation a batch has no job until it is queued, and the job of a killed worker stays until the clean-up.
     """
-    (lonely, lost), waited = _astray(context, outcome), 0.0
-    while (lonely or lost) and waited < context.patience:
+    (unqueued, broken), waited = _problems(context, outcome), 0.0
+    while (unqueued or broken) and waited < context.patience:
         context.pause(0.5)
         waited += 0.5
-        lonely_still, lost_still = _astray(context, outcome)
-        lonely, lost = lonely & lonely_still, {job: words for job, words in lost.items() if job in lost_still}
-    for number in sorted(lonely):
-        outcome.find(
-            "unqueued", "待生成，却没有任务", "waits to be issued, and no job is about it", where=f"batch:{number}"
-        )
-    for job, (reason, zh, en) in sorted(lost.items()):
+        still_unqueued, still_broken = _problems(context, outcome)
+        unqueued &= still_unqueued
+        broken = {job: words for job, words in broken.items() if job in still_broken}
+    for number in sorted(unqueued):
+        outcome.find("unqueued", "待生成，却没有任务", "is reserved, but has no job", where=f"batch:{number}")
+    for job, (reason, zh, en) in sorted(broken.items()):
         outcome.find(reason, zh, en, where=f"job:{job.id}", value=job.batch)
-    if context.repair and any(reason == "abandoned" for reason, _, _ in lost.values()):
+    if context.repair and any(reason == "abandoned" for reason, _, _ in broken.values()):
         with transaction(context.engine) as connection:
             cleared = jobs.clear_abandoned(connection)
         outcome.add_repair(f"已清除 {cleared} 个无主任务", f"cleared {cleared} abandoned jobs", count=cleared)
 
 
-def _astray(context: CheckContext, outcome: CheckResult) -> tuple[set[int], dict[Job, tuple[str, str, str]]]:
-    """The batches that nobody comes for, and the jobs that lead nowhere with the reason and two texts."""
-    lonely = _lonely(context, outcome)
+def _problems(context: CheckContext, outcome: CheckResult) -> tuple[set[int], dict[Job, tuple[str, str, str]]]:
+    """The batches without a job; and the jobs without a batch or a live worker, with reason and texts."""
+    unqueued = _unqueued(context, outcome)
     with transaction(context.engine) as connection:
-        homeless = jobs.without_batch(connection, SHOWN + 1)
+        without_batch = jobs.without_batch(connection, SHOWN + 1)
         abandoned = jobs.abandoned(connection, SHOWN + 1)
-    lost = dict.fromkeys(homeless, ("homeless", "任务没有对应的批次", "there is no batch for this job"))
-    words = ("abandoned", "执行它的后台进程已不在", "the worker that was at it is gone")
-    return lonely, lost | dict.fromkeys(abandoned, words)
+    broken = dict.fromkeys(without_batch, ("homeless", "任务没有对应的批次", "the batch of this job does not exist"))
+    words = ("abandoned", "执行它的后台进程已不在", "the worker of this job is gone")
+    return unqueued, broken | dict.fromkeys(abandoned, words)
 
 
-def _lonely(context: CheckContext, outcome: CheckResult) -> set[int]:
-    """Reserved batches, a minute old, that nobody is issuing and no job is about."""
+def _unqueued(context: CheckContext, outcome: CheckResult) -> set[int]:
+    """The batches that have been reserved for a minute, are not being issued, and have no job."""
     with integrity.snapshot(context.engine) as connection:
         waiting = batches.waiting(connection, _MANY)
         outcome.examined = len(waiting)

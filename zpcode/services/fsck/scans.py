@@ -1,4 +1,4 @@
-"""Drained scans, items' histories in both places, the partitions, the stream."""
+"""Check scans: stored scans and histories, histories in Redis, partitions, and the stream."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ from zpcode.wire.card import History, batch_key
 
 COUNTS: Final = Invariant(
     "scan-counts",
-    Text("历史记录所计的次数不超过实际入库的扫码", "histories count no more scans than there are"),
+    Text("历史记录所计的次数不超过实际入库的扫码", "histories count no more scans than are stored"),
     Text(
         "有扫码被计了两次，或扫码记录被删：查看该件的 scan 行，从备份恢复 item_history",
-        "a scan was counted twice, or scans were deleted: look at the item's rows of scan, restore item_history from a"
+        "a scan was counted twice, or scans were deleted: inspect the item's rows in scan, and restore item_history from a"
         " backup",
     ),
 )
 HISTORIES: Final = Invariant(
     "histories",
-    Text("缓存中的扫码历史不少于数据库的", "histories in Redis count no less than the database's"),
+    Text("缓存中的扫码历史不少于数据库的", "histories in Redis count at least as many scans as the database"),
     Text(
         "缓存可能由旧备份恢复，会误报“首次扫码”：zpcode fsck --deep --repair",
-        "Redis was perhaps restored from an old copy and would say “first scan” wrongly: zpcode fsck --deep --repair",
+        "Redis may have been restored from an old backup and would wrongly report a first scan: zpcode fsck --deep --repair",
     ),
 )
 PARTITIONS: Final = Invariant(
     "partitions",
     Text(
         "本月与下月的扫码分区都在，没有散落的扫码",
-        "this month's and the next month's partitions are there, no scan lies elsewhere",
+        "the partitions of this month and the next exist, and the default partition has no scans",
     ),
     Text(
         "zpcode fsck --repair 建立缺少的分区；散落的扫码须移入其月份的分区",
-        "zpcode fsck --repair makes missing partitions; scans elsewhere have to be moved into their month's",
+        "zpcode fsck --repair creates missing partitions; move scans of the default partition to that of their month",
     ),
 )
 STREAM: Final = Invariant(
     "stream",
-    Text("扫码流有人收取，没有滞留的条目", "the scan stream is being drained, nothing is stuck in it"),
+    Text("扫码流有人收取，没有滞留的条目", "the scan stream is being drained, and no entry is stuck"),
     Text(
         "让后台进程运行：zpcode worker；看它的日志里 drain 的错误",
         "let a worker run: zpcode worker; look for errors of drain in its log",
@@ -64,7 +64,7 @@ _SAMPLE: Final = 10_000
 _SLICE: Final = 500
 _STUCK_MS: Final = 10 * ABANDONED_MS
 
-# Raise a history to what the database knows of it; one that counts more is right, and stays.
+# Raise a history in Redis to the count of the database. A higher count is newer and stays.
 _RAISE: Final = """
 local old = redis.call('HGET', KEYS[1], ARGV[1])
 local entry = old and cmsgpack.unpack(old) or {0, 0, ''}
@@ -76,7 +76,7 @@ return 1
 
 
 def counts(context: CheckContext, outcome: CheckResult) -> None:
-    """All together; with `deep` item by item, with their first and last times."""
+    """Compare the totals; with `deep`, each item with its first and last time."""
     with integrity.snapshot(context.engine) as connection:
         counted, scans = integrity.totals(connection)
         outcome.examined = scans
@@ -84,50 +84,50 @@ def counts(context: CheckContext, outcome: CheckResult) -> None:
             outcome.find(
                 "total",
                 f"历史共计 {counted} 次，单品扫码只有 {scans} 条",
-                f"histories count {counted} scans together, there are {scans} of items",
+                f"histories count {counted} scans in total, but {scans} scans of items are stored",
             )
         for batch, item in integrity.histories_astray(connection, SHOWN + 1):
             outcome.find("astray", "没有这一件", "there is no such item", where=f"{batch}:{item}")
-        for found in integrity.overcounted(connection, SHOWN + 1) if context.deep else ():
+        for tally in integrity.overcounted(connection, SHOWN + 1) if context.deep else ():
             outcome.find(
                 "item",
-                f"计 {found.counted} 次，扫码 {found.scans} 条，或首末时间不符",
-                f"counts {found.counted}, there are {found.scans} scans, or its first or last time is none of them",
-                where=f"{found.batch}:{found.item}",
+                f"计 {tally.counted} 次，扫码 {tally.scans} 条，或首末时间不符",
+                f"counts {tally.counted}, but {tally.scans} scans are stored, or its first or last time differs",
+                where=f"{tally.batch}:{tally.item}",
             )
 
 
 def histories(context: CheckContext, outcome: CheckResult) -> None:
-    """Redis counts first and the database follows, so Redis is never behind; ten thousand items, with `deep` all."""
+    """Check that Redis counts at least as many scans as the database. A sample of 10 000 items; with `deep`, all items."""
     with integrity.snapshot(context.engine) as connection:
-        for found in _histories(connection, context):
-            _compare(context, outcome, found)
-            outcome.examined += len(found)
+        for chunk in _histories(connection, context):
+            _compare(context, outcome, chunk)
+            outcome.examined += len(chunk)
             if outcome.examined >= _SAMPLE and not context.deep:
                 break
 
 
 def _histories(connection: Connection, context: CheckContext) -> Iterator[list[Counted]]:
-    """All histories, from a batch on that is another one every day, and round to that batch again."""
+    """All histories in chunks, beginning at a batch that differs each day and wrapping around."""
     day = hashlib.sha256(f"{context.now:%Y-%m-%d}".encode()).digest()[0] / 256
     start = int(integrity.last_number(connection) * day)
     batch, index = start, -1
-    while found := integrity.histories_after(connection, batch, index, _SLICE):
-        yield found
-        batch, index = found[-1].batch, found[-1].item
+    while chunk := integrity.histories_after(connection, batch, index, _SLICE):
+        yield chunk
+        batch, index = chunk[-1].batch, chunk[-1].item
     batch, index = 0, -1
-    while found := integrity.histories_after(connection, batch, index, _SLICE):
-        yield [one for one in found if one.batch < start]
-        batch, index = found[-1].batch, found[-1].item
+    while chunk := integrity.histories_after(connection, batch, index, _SLICE):
+        yield [one for one in chunk if one.batch < start]
+        batch, index = chunk[-1].batch, chunk[-1].item
         if batch >= start:
             return
 
 
-def _compare(context: CheckContext, outcome: CheckResult, found: Sequence[Counted]) -> None:
+def _compare(context: CheckContext, outcome: CheckResult, chunk: Sequence[Counted]) -> None:
     layout = client.layout(context.redis)
     parts: defaultdict[int, list[Counted]] = defaultdict(list)
     servers: dict[int, Redis] = {}
-    for one in found:
+    for one in chunk:
         shard = copies.shard_of(layout, batch_key(one.batch))
         parts[id(shard)].append(one)
         servers[id(shard)] = shard.redis
@@ -138,7 +138,7 @@ def _compare(context: CheckContext, outcome: CheckResult, found: Sequence[Counte
 
 
 def _behind(redis: Redis, outcome: CheckResult, part: Sequence[Counted]) -> list[Counted]:
-    """Those of which a server that says it knows them counts less than the database."""
+    """The histories that are complete on a server but count fewer scans than the database."""
     pipeline = redis.pipeline(transaction=False)
     for one in part:
         where, name = redis_keys.history(one.batch, one.item)
@@ -146,13 +146,11 @@ def _behind(redis: Redis, outcome: CheckResult, part: Sequence[Counted]) -> list
         pipeline.exists(redis_keys.history_complete(one.batch))
     replies = pipeline.execute(raise_on_error=False)
     wrong: list[Counted] = []
-    for one, told, born in zip(part, replies[::2], replies[1::2], strict=True):
+    for one, reply, complete in zip(part, replies[::2], replies[1::2], strict=True):
         where = f"{one.batch}:{one.item}"
-        if isinstance(told, Exception):
-            outcome.find(
-                "unreadable", "缓存里这个位置不是历史", "what stands in Redis there is no history", where=where
-            )
-        elif (told[1] is not None or born) and (scans := _scans(told[0])) < one.scans:
+        if isinstance(reply, Exception):
+            outcome.find("unreadable", "缓存里这个位置不是历史", "the value in Redis is not a history", where=where)
+        elif (reply[1] is not None or complete) and (scans := _scans(reply[0])) < one.scans:
             zh, en = f"缓存计 {scans} 次，数据库 {one.scans} 次", f"Redis counts {scans}, the database {one.scans}"
             outcome.find("behind", zh, en, where=where)
             wrong.append(one)
@@ -177,14 +175,14 @@ def _raise(redis: Redis, outcome: CheckResult, wrong: Sequence[Counted]) -> None
 
 
 def partitions(context: CheckContext, outcome: CheckResult) -> None:
-    """The worker makes them ahead; scans that found none lie in the one for everything else, and block their month's."""
+    """Check that the worker has created the partitions. Scans in the default partition prevent creating their month's."""
     day = today(context.now)
-    wanted = [_name(day), _name(day.replace(day=1) + timedelta(days=32))]
+    required = [_name(day), _name(day.replace(day=1) + timedelta(days=32))]
     with integrity.snapshot(context.engine) as connection:
-        there = integrity.partitions(connection)
-        outcome.examined = len(there)
+        present = integrity.partitions(connection)
+        outcome.examined = len(present)
         unplaced = integrity.unplaced_scans(connection)
-    missing = [name for name in wanted if name not in there]
+    missing = [name for name in required if name not in present]
     for name in missing:
         outcome.find("missing", "缺少分区", "the partition is missing", where=name)
     for month, count in unplaced:
@@ -192,7 +190,7 @@ def partitions(context: CheckContext, outcome: CheckResult) -> None:
     if context.repair and missing and not unplaced:
         ensure_partitions(context.engine, day)
         for name in missing:
-            outcome.add_repair(f"已建立分区 {name}", f"made partition {name}")
+            outcome.add_repair(f"已建立分区 {name}", f"created partition {name}")
 
 
 def _name(day: date) -> str:
@@ -200,7 +198,7 @@ def _name(day: date) -> str:
 
 
 def stream(context: CheckContext, outcome: CheckResult) -> None:
-    """Every entry waits for a drainer, or a drainer has it and will soon be done with it."""
+    """Check that no entry was read by a worker long ago without being finished."""
     redis = client.holder(context.redis, redis_keys.SCANS)
     try:
         outcome.examined = int(redis.xlen(redis_keys.SCANS))
@@ -211,7 +209,7 @@ def stream(context: CheckContext, outcome: CheckResult) -> None:
         )
     except ResponseError as error:
         if "WRONGTYPE" in str(error):
-            outcome.find("unreadable", "这个位置不是扫码流", "what stands there is no stream", where=redis_keys.SCANS)
+            outcome.find("unreadable", "这个位置不是扫码流", "the value is not a stream", where=redis_keys.SCANS)
         elif outcome.examined:
             zh, en = "没有消费组：没有后台进程收取过", "it has no consumer group: no worker has ever drained it"
             outcome.find("undrained", zh, en, where=redis_keys.SCANS)
@@ -221,6 +219,6 @@ def stream(context: CheckContext, outcome: CheckResult) -> None:
         outcome.find(
             "stuck",
             f"{entry['consumer'].decode()} 取走已 {minutes} 分钟",
-            f"{entry['consumer'].decode()} took it {minutes} minutes ago",
+            f"{entry['consumer'].decode()} read it {minutes} minutes ago",
             where=entry["message_id"].decode(),
         )

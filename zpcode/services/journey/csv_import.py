@@ -1,12 +1,12 @@
-"""A CSV of events of the goods' journey: its columns, its bounds, and every place in it that is wrong.
+"""Import journey events from a CSV file: its columns, its limits, and the locations of findings.
 
-    gtin, lot       the lot it happened to, or
+    gtin, lot       the lot of the event, or
     batch           the number of the batch of codes
     kind            produced … or 生产 …, as in `zpcode.rules.journey`
     at              2026-10-08, 2026/10/8, 2026-10-08 14:30 (Asia/Shanghai), or a time with its offset
     place_zh, place_en, by_zh, by_en, note_zh, note_en, document
 
-UTF-8, a header row, columns in any order; those that are not needed may be left out.
+UTF-8 with a header row. Columns may be in any order; optional columns may be missing.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LOCAL = re.compile(r"([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})(?:[ T]([0-9]{1,
 
 
 class EventRow(NamedTuple):
-    """One row: the line it ends on, whose event it is (None where that cannot be read), and the event."""
+    """One row: its last line, the subject of the event (None if unreadable), and the event."""
 
     line: int
     subject: Subject | None
@@ -50,27 +50,27 @@ class EventRow(NamedTuple):
 
 
 def import_events(engine: Engine, data: bytes, *, caller: Caller, now: datetime, dry_run: bool = False) -> Recorded:
-    """Record every event of a file, or none. With `dry_run` all is done and rolled back.
+    """Record all events of a file, or none. With `dry_run` everything is rolled back.
 
     Raises ImportRefused with every finding, Forbidden, Conflict, Unavailable.
     """
     findings = Findings()
     rows = list(_rows(data, findings))
-    lost = [row for row in rows if row.subject is None]
+    without_subject = [row for row in rows if row.subject is None]
     findings.items += rules.examine(
-        [row.request for row in lost], now, lambda number, field: _where(lost[number].line, field)
+        [row.request for row in without_subject], now, lambda number, field: _where(without_subject[number].line, field)
     ).items
-    known = [(row.line, row.subject, row.request) for row in rows if row.subject is not None]
+    with_subject = [(row.line, row.subject, row.request) for row in rows if row.subject is not None]
     if not rows and not findings.items:
-        findings.add("empty", "文件中没有任何事件", "there is not one event in the file")
+        findings.add("empty", "文件中没有任何事件", "there are no events in the file")
     try:
         return events.record_all(
             engine,
-            [(subject, request) for _, subject, request in known],
+            [(subject, request) for _, subject, request in with_subject],
             findings,
             caller=caller,
             now=now,
-            where=lambda number, field: _where(known[number][0], field),
+            where=lambda number, field: _where(with_subject[number][0], field),
             dry_run=dry_run,
         )
     except Refused as refused:
@@ -104,7 +104,7 @@ def _rows(data: bytes, findings: Findings) -> Iterator[EventRow]:
                 )
             if len(cells) > len(header):
                 findings.add("cells", "比表头多出单元格，含逗号的内容须加引号",
-                             "more cells than the header has; put quotes around what contains a comma",
+                             "more cells than the header has; put quotes around a text with a comma",
                              where=_where(reader.line_num, "*"), value=cells[len(header)])  # fmt: skip
             yield _row(reader.line_num, dict(zip(header, cells, strict=False)), findings)
     except csv.Error as error:
@@ -133,8 +133,8 @@ def _check_header(header: Sequence[str]) -> None:
         raise _refusal(
             "header",
             f"表头应为 {', '.join(COLUMNS)}；缺少 {', '.join(missing) or '—'}，不认识 {', '.join(unknown)[:80] or '—'}",
-            f"the header has to be of {', '.join(COLUMNS)}; missing: {', '.join(missing) or '—'},"
-            f" not known: {', '.join(unknown)[:80] or '—'}",
+            f"the columns of the header are {', '.join(COLUMNS)}; missing: {', '.join(missing) or '—'},"
+            f" unknown: {', '.join(unknown)[:80] or '—'}",
         )
 
 
@@ -165,7 +165,7 @@ def _bilingual(cells: Mapping[str, str], name: str) -> Bilingual:
 
 
 def _moment(text: str) -> str:
-    """A time as a person or a spreadsheet writes it, in the form the rules read; anything else as it is."""
+    """A time as typed or from a spreadsheet, in the format of the rules; any other text unchanged."""
     match = _LOCAL.fullmatch(text)
     if match is None:
         return text
@@ -186,7 +186,7 @@ def _subject(line: int, batch: str, gtin: str, lot: str, findings: Findings) -> 
         return None
     product = gtin14(gtin)
     if product is None:
-        findings.add("gtin", "不是有效的商品条码，请核对校验位", "it is not a GTIN; look at its check digit",
+        findings.add("gtin", "不是有效的商品条码，请核对校验位", "it is not a GTIN; check its check digit",
                      where=_where(line, "gtin"), value=gtin)  # fmt: skip
     if not is_lot(lot):
         findings.add("lot", "批号为 1 至 20 个 0-9 A-Z . -", "a lot is 1 to 20 of 0-9 A-Z . -",

@@ -1,4 +1,4 @@
-"""The registry for readers: an enterprise sees itself, a regulator the enterprises of its region."""
+"""Lists of enterprises and products within a caller's reach."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["ListedEnterprise", "enterprises", "product", "products"]
 
 
 def enterprises(engine: Engine, caller: Caller, after: str = "", limit: int = 50) -> list[ListedEnterprise]:
-    """Up to `limit` (1 … 200) enterprises within the caller's reach, by USCC, behind `after`."""
+    """Up to `limit` (1 … 200) enterprises within the caller's reach with a USCC greater than `after`, in order."""
     with transaction(engine) as connection:
         return listing.enterprises(connection, caller, after, page_size(limit))
 
 
 def products(engine: Engine, caller: Caller, after: str = "", limit: int = 50) -> list[ProductCard]:
-    """The cards of up to `limit` (1 … 200) products within the caller's reach, by GTIN, behind `after`."""
+    """The cards of up to `limit` (1 … 200) products within the caller's reach with a GTIN greater than `after`, in order."""
     with transaction(engine) as connection:
         return listing.products(connection, caller, after, page_size(limit))
 
 
 def product(engine: Engine, gtin: str, caller: Caller) -> ProductCard:
-    """One product as a scan shows it. Raises NotFound where there is none, or none within the caller's reach."""
+    """The card of one product. Raises NotFound if it does not exist or is not within the caller's reach."""
     with transaction(engine) as connection:
         card = stored_card(connection, product_key(gtin), ProductCard)
     if card is None or not caller.reaches(card.enterprise.uscc, card.enterprise.region):

@@ -1,4 +1,4 @@
-"""The cards of products: written by imports, at midnight when recognitions begin and end, and in a rebuild."""
+"""The cards of products: written by imports, when the date changes, and in a rebuild."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CHUNK = 500
 
 
 def product_cards(connection: Connection, gtins: Collection[str], today: date) -> dict[str, ProductCard]:
-    """The cards of these products as the registry has them on a day; unknown GTINs are left out."""
+    """Derive the cards of these products for a date; unknown GTINs are left out."""
     registry = store.load(connection, gtins)
     recognitions: defaultdict[str, list[Recognition]] = defaultdict(list)
     for one in registry.recognitions.values():
@@ -31,9 +31,9 @@ def product_cards(connection: Connection, gtins: Collection[str], today: date) -
 
 
 def write_cards(connection: Connection, gtins: Iterable[str], today: date, *, dry_run: bool = False) -> tuple[str, ...]:
-    """Write the cards of these products that differ from the stored ones; return the GTINs of those.
+    """Write those cards of these products that differ from the stored ones; return their GTINs.
 
-    With `dry_run` the GTINs are returned and nothing is written.
+    With `dry_run` nothing is written.
     """
     ordered, written = sorted(gtins), []
     for start in range(0, len(ordered), _CHUNK):
@@ -48,10 +48,10 @@ def write_cards(connection: Connection, gtins: Iterable[str], today: date, *, dr
 
 
 def turn_cards(engine: Engine, *, now: datetime) -> tuple[str, ...]:
-    """Bring the product cards to today and return the GTINs of those that changed; costs one query where that is done.
+    """Update the product cards to today's date and return the GTINs of changed cards. One query if they are up to date.
 
-    A card shows the recognition of its day. When the date changes in Asia/Shanghai, the cards of those products are
-    written again whose recognition began or ended since the day the cards stand for.
+    A card shows the recognition of its date. When the date changes in Asia/Shanghai, the cards of products whose
+    recognition began or ended since then are written again.
     """
     today = calendar.today(now)
     with transaction(engine) as connection:
@@ -64,6 +64,6 @@ def turn_cards(engine: Engine, *, now: datetime) -> tuple[str, ...]:
 
 
 def rebuild_cards(engine: Engine, *, now: datetime) -> tuple[str, ...]:
-    """Derive the card of every product and write those that differ; return the GTINs of those."""
+    """Derive the cards of all products and write those that differ; return their GTINs."""
     with transaction(engine) as connection:
         return write_cards(connection, store.all_gtins(connection), calendar.today(now))

@@ -1,6 +1,6 @@
-"""From a parsed target to what it names in the database, within the caller's reach.
+"""Look up a parsed target in the database, within the caller's reach.
 
-A target that does not exist and a target of another enterprise are refused in the same words.
+A target that does not exist and a target out of reach give the same error.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _OWNERLESS: Final = frozenset({Scope.STANDARD, Scope.KEY})
 _INSTEAD: Final = {
     Level.PRODUCT: Text(
         "该批次印的都是同一个品类码，请改用 product 范围",
-        "all pieces of this batch carry the product code; use scope product",
+        "all items of this batch have the same product code; use scope product",
     ),
     Level.LOT: Text(
-        "该批次印的都是同一个批次码，请改用 lot 范围", "all pieces of this batch carry the lot code; use scope lot"
+        "该批次印的都是同一个批次码，请改用 lot 范围", "all items of this batch have the same lot code; use scope lot"
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedTarget:
-    """What a decision is about, and the batch and item index its cards belong to, where it is within a batch."""
+    """The target of a decision in the database; if it is within a batch, also the batch and the item index."""
 
     about: DecisionTarget
     batch: Batch | None = None
@@ -42,9 +42,9 @@ class ResolvedTarget:
 
 
 def to_decide(connection: Connection, target: ParsedTarget, caller: Caller) -> ResolvedTarget:
-    """What a decision is about. It stays locked: nobody else decides about it until the transaction ends.
+    """Look up and lock the target of a decision until the transaction ends.
 
-    Raises Refused (a batch without item codes, a range that does not fit), NotFound.
+    Raises Refused (a batch without item codes, a range outside of the batch), NotFound.
     """
     if isinstance(target, RecordTarget):
         status.lock(connection, target.scope, target.key)
@@ -62,7 +62,7 @@ def to_decide(connection: Connection, target: ParsedTarget, caller: Caller) -> R
 
 
 def to_read(connection: Connection, target: ParsedTarget, caller: Caller) -> DecisionTarget:
-    """What a target names. Standards and keys are open to every caller. Raises NotFound."""
+    """Look up a target for reading; every caller may read standards and keys. Raises NotFound."""
     if isinstance(target, RecordTarget):
         return _record(connection, target, caller)
     return _in_batch(connection, target, _batch(connection, target, caller, lock=False)).about
@@ -99,7 +99,7 @@ def _in_batch(connection: Connection, target: BatchTarget | ItemTarget, batch: B
 
 
 def _index(batch: Batch, item: ItemName) -> int | None:
-    """An item's index in its batch, or None where the batch has no such item."""
+    """The index of an item in its batch; None if the batch has no such item."""
     if item.batch != batch.number or item.gtin not in {None, batch.gtin}:
         return None
     if item.slot is None:
@@ -113,7 +113,7 @@ def _index(batch: Batch, item: ItemName) -> int | None:
 
 
 def _indices(batch: Batch, first: RangeBound, last: RangeBound) -> tuple[int, int]:
-    """The first and last index of a range. Raises Refused where an end is outside the batch, or they are reversed."""
+    """The first and last index of a range. Raises Refused if an end is outside of the batch, or the order is wrong."""
     low, high = _bound_index(batch, "/first", first), _bound_index(batch, "/last", last)
     if high < low:
         raise _range_refused("/last", last, "号段的末尾在开头之前", "the range ends before it begins")

@@ -1,9 +1,9 @@
-"""What stands before the workbook reader: is this file a workbook at all, and is it of a sane size.
+"""Check an uploaded workbook before it is read: its format and its size.
 
-An .xlsx is a zip of XML and can lie in many ways: a small file that unpacks without end, a directory with
-false sizes, a sheet that claims a million columns, XML that expands entities. `checked` reads each part a
-workbook needs once, in small pieces, counting as it goes, and hands on a new archive of those parts only:
-the reader gets nothing that was not checked here. Raises Refused; never allocates more than the limits allow.
+An .xlsx file is a ZIP of XML and can be malicious: a small file with an enormous content, a directory with false sizes, a
+sheet with a million columns, XML with expanding entities. `checked` reads each needed part once, in small pieces, counts
+its content, and copies it to a new archive. So the reader only gets checked parts. Raises Refused, and never allocates
+more than the limits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zpcode.services.registry.files.xml_scan import Scan
 MAX_FILE: Final = 32 * 2**20  # bytes, as uploaded
 MAX_MEMBERS: Final = 1000
 MAX_UNPACKED: Final = 256 * 2**20  # bytes, all members together
-MAX_RATIO: Final = 200  # unpacked to packed, of one member above 1 MiB
+MAX_RATIO: Final = 200  # greatest ratio of unpacked to packed size, for members above 1 MiB
 _PIECE = 64 * 2**10
 _LEGACY = bytes.fromhex("d0cf11e0a1b11ae1")  # OLE: an old .xls, or an .xlsx with a password
 _NEEDED = re.compile(
@@ -33,7 +33,7 @@ _NEEDED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A workbook's parts, checked. `uncached` are the cells of each part whose formula has no stored value."""
+    """The checked parts of a workbook. `uncached` are the cells of each part whose formula has no stored value."""
 
     file: BytesIO
     uncached: dict[str, frozenset[str]]
@@ -50,7 +50,7 @@ def too_large() -> Refused:
 
 
 def checked(data: bytes) -> Archive:
-    """The workbook's parts out of an uploaded file. Raises Refused with what is wrong with it."""
+    """Check an uploaded file and return its parts. Raises Refused with one finding."""
     if len(data) > MAX_FILE:
         raise too_large()
     if data.startswith(_LEGACY):
@@ -64,14 +64,14 @@ def checked(data: bytes) -> Archive:
             "not_a_workbook", "不是 .xlsx 工作簿，也不是 JSON 文件", "neither an .xlsx workbook nor a JSON file"
         )
     try:
-        with zipfile.ZipFile(BytesIO(_few_members(data))) as archive:
-            return _copied(archive, _sound_members(archive))
+        with zipfile.ZipFile(BytesIO(_check_member_count(data))) as archive:
+            return _copied(archive, _checked_members(archive))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, RuntimeError, ValueError) as error:
         raise broken() from error
 
 
 def broken() -> Refused:
-    """The refusal of a file that is damaged or was cut short."""
+    """The refusal of a damaged or incomplete file."""
     return refusal(
         "broken",
         "工作簿已损坏或不完整，请用电子表格软件重新另存为 .xlsx 后再试",
@@ -80,17 +80,17 @@ def broken() -> Refused:
 
 
 def _bomb(zh: str, en: str) -> Refused:
-    return refusal("too_much", f"工作簿内容超出限制：{zh}", f"the workbook is out of bounds: {en}")
+    return refusal("too_much", f"工作簿内容超出限制：{zh}", f"the workbook exceeds the limits: {en}")
 
 
-def _few_members(data: bytes) -> bytes:
-    # Before the directory is read: each entry costs memory even where nothing is unpacked.
+def _check_member_count(data: bytes) -> bytes:
+    # Checked before the directory is read, because each entry costs memory.
     if data.count(b"PK\x01\x02") > MAX_MEMBERS:
         raise _bomb(f"内含文件超过 {MAX_MEMBERS} 个", f"more than {MAX_MEMBERS} files inside")
     return data
 
 
-def _sound_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+def _checked_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     members = archive.infolist()
     if sum(member.file_size for member in members) > MAX_UNPACKED:
         raise _bomb(f"解压后超过 {MAX_UNPACKED // 2**20} MiB", f"more than {MAX_UNPACKED // 2**20} MiB unpacked")
@@ -100,7 +100,7 @@ def _sound_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
                 "encrypted", "工作簿加了密码，请去掉密码后再试", "the workbook has a password; remove it first"
             )
         if member.file_size > max(2**20, MAX_RATIO * member.compress_size):
-            raise _bomb("压缩比异常", "a part of it is compressed beyond reason")
+            raise _bomb("压缩比异常", "the compression ratio of a part is abnormal")
     needed = [member for member in members if _NEEDED.fullmatch(member.filename)]
     if len({member.filename for member in needed}) != len(needed):
         raise broken()

@@ -1,8 +1,8 @@
-"""A registry file in JSON as rows of cells; findings are placed by JSON pointer (RFC 6901).
+"""Read a registry file in JSON as rows of cells. Findings name their location by JSON pointer (RFC 6901).
 
-The top is one object with a list for each entity, named as in `zpcode.rules.registry.layout`. A product may hold its own
-recognitions, indicators, commitments and claims, which then have no GTIN of their own. Two languages are
-an object {"zh": …, "en": …}; a plain text there is Chinese, or a figure.
+The file is one object with a list for each entity, named as in `zpcode.rules.registry.layout`. A product may contain its
+recognitions, indicators, commitments and claims, which then have no GTIN. A text in two languages is an object
+{"zh": …, "en": …}; a plain text is Chinese, or a figure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NESTED: Final = {sheet.plural: sheet for sheet in (RECOGNITIONS, INDICATORS, CO
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """The place of one record: a JSON pointer."""
+    """The location of one record: a JSON pointer."""
 
     path: str
 
@@ -35,15 +35,15 @@ class Pointer:
 
 
 def rows(data: bytes, findings: Findings) -> list[SheetRow]:
-    """All records of a JSON file. Raises Refused where it is not JSON, too large or of another shape."""
+    """All records of a JSON file. Raises Refused if it is not JSON, is too large or has another structure."""
     top = _decoded(data)
-    known = {sheet.plural: sheet for sheet in SHEETS}
+    sheets = {sheet.plural: sheet for sheet in SHEETS}
     rows: list[SheetRow] = []
     for name, items in top.items():
-        if name not in known:
+        if name not in sheets:
             _unknown(findings, f"/{_step(name)}")
         elif isinstance(items, list):
-            rows += _records(known[name], items, f"/{name}", findings)
+            rows += _records(sheets[name], items, f"/{name}", findings)
         else:
             _not_a_list(findings, f"/{name}")
     return rows
@@ -59,7 +59,7 @@ def _decoded(data: bytes) -> dict[str, Any]:
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
         raise refusal("not_json", "不是有效的 JSON(UTF-8)", "not valid JSON in UTF-8") from error
     if not isinstance(top, dict):
-        raise refusal("not_json", "JSON 的最外层应为对象", "the top of the JSON has to be an object")
+        raise refusal("not_json", "JSON 的最外层应为对象", "the JSON has to be one object")
     return top
 
 
@@ -69,44 +69,50 @@ def _records(
     if len(items) > MAX_ROWS:
         raise refusal("too_much", f"每种记录最多 {MAX_ROWS} 条", f"at most {MAX_ROWS} records of a kind")
     for index, item in enumerate(items):
-        place = Pointer(f"{path}/{index}")
+        location = Pointer(f"{path}/{index}")
         if isinstance(item, dict):
-            cells = _cells(sheet, item, place, findings, parent)
-            yield SheetRow(sheet, place, cells, frozenset(cells))
+            cells = _cells(sheet, item, location, findings, parent)
+            yield SheetRow(sheet, location, cells, frozenset(cells))
             if sheet is PRODUCTS:
-                yield from _nested(item, place, findings)
+                yield from _nested(item, location, findings)
         else:
-            findings.add("shape", "这里应为对象", "an object is expected here", where=place.where(), value=shown(item))
+            findings.add(
+                "shape", "这里应为对象", "an object is expected here", where=location.where(), value=shown(item)
+            )
 
 
-def _nested(product: dict[str, Any], place: Pointer, findings: Findings) -> Iterator[SheetRow]:
+def _nested(product: dict[str, Any], location: Pointer, findings: Findings) -> Iterator[SheetRow]:
     for name, sheet in _NESTED.items():
         items = product.get(name, [])
         if isinstance(items, list):
-            yield from _records(sheet, items, f"{place.path}/{name}", findings, product.get("gtin") or UnreadableCell())
+            yield from _records(
+                sheet, items, f"{location.path}/{name}", findings, product.get("gtin") or UnreadableCell()
+            )
         else:
-            _not_a_list(findings, f"{place.path}/{name}")
+            _not_a_list(findings, f"{location.path}/{name}")
 
 
-def _cells(sheet: Sheet, item: dict[str, Any], place: Pointer, findings: Findings, parent: object) -> dict[str, object]:
+def _cells(
+    sheet: Sheet, item: dict[str, Any], location: Pointer, findings: Findings, parent: object
+) -> dict[str, object]:
     fields = {one.name: one for one in sheet.fields}
     cells: dict[str, object] = {}
     for name, value in item.items():
         if name in fields and not (parent is not None and name == "gtin"):
-            cells.update(_cell(fields[name], value, place, findings))
+            cells.update(_cell(fields[name], value, location, findings))
         elif not (sheet is PRODUCTS and name in _NESTED):
-            _unknown(findings, place.where(_step(name)))
+            _unknown(findings, location.where(_step(name)))
     return cells if parent is None else {**cells, "gtin": parent}
 
 
-def _cell(one: Field, value: Any, place: Pointer, findings: Findings) -> dict[str, object]:
+def _cell(one: Field, value: Any, location: Pointer, findings: Findings) -> dict[str, object]:
     if not one.bilingual:
         return {one.name: value}
     if not isinstance(value, dict):
         return {f"{one.name}.zh": value}
     for language in value:
         if language not in {"zh", "en"}:
-            _unknown(findings, place.where(f"{one.name}.{_step(language)}"))
+            _unknown(findings, location.where(f"{one.name}.{_step(language)}"))
     return {f"{one.name}.{language}": value.get(language) for language in ("zh", "en")}
 
 

@@ -1,7 +1,7 @@
-"""The workbook enterprises fill in: one sheet for each entity, headers in two languages, and a help sheet.
+"""The template of the registry workbook: one sheet for each entity, headers in two languages, and a help sheet.
 
-Cells are formatted as text, so that a GTIN keeps its zeros; enumerations are lists to choose from; what a
-column means stands as a comment on its header.
+Cells are formatted as text, so that a GTIN keeps its leading zeros. Enumerations are drop-down lists. The header of each
+column has a comment that explains it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _LONG = frozenset({"story", "text", "address", "standards", "certificates", "nam
 
 
 def template() -> bytes:
-    """The workbook, ready to be written to a file."""
+    """The content of the workbook file."""
     workbook = Workbook()
     help_sheet = workbook.worksheets[0]
     help_sheet.title = HELP_SHEET

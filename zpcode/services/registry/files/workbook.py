@@ -1,8 +1,7 @@
-"""A registry workbook as rows of cells: which sheet is which, where the header is, what each column holds.
+"""Read a registry workbook as rows of cells: find the sheets, their headers and their columns.
 
-Sheets and headers are known by their Chinese, their English or both; columns stand in any order. Blank
-rows are passed over wherever they are. A column nobody knows is a finding when something stands in it: a
-misspelt header would otherwise lose data in silence.
+Names of sheets and headers may be Chinese, English or both; columns may be in any order. Blank rows are ignored. An
+unknown column that is not blank is a finding, because a misspelt header would otherwise lose data silently.
 """
 
 from __future__ import annotations
@@ -25,21 +24,21 @@ from zpcode.services.registry.files.archive import Archive, broken, checked
 from zpcode.services.registry.files.xml_scan import MAX_COLUMNS, MAX_ROWS
 
 HELP_SHEET: Final = "说明 Help"
-_HEADER_WITHIN = 10  # rows: a title and a remark may stand above the header
+_HEADER_WITHIN = 10  # rows; there may be a title and a remark above the header
 _MAX_SHEETS = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A sheet's header row: its title in the file, the row's number, and the columns by their place."""
+    """The header of a sheet: the title of the sheet, the row number, and the columns by index."""
 
     title: str
     row: int
     columns: dict[int, Column]
     unknown: dict[int, str]
 
-    def place_of(self, name: str) -> str:
-        """A column's letter and header, for people."""
+    def column_text(self, name: str) -> str:
+        """The letter and the header of a column, for messages."""
         for index, column in self.columns.items():
             if column.name == name:
                 letter = get_column_letter(index + 1)
@@ -48,21 +47,21 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class SheetPlace:
-    """One row of one sheet, as an error message names it."""
+class SheetLocation:
+    """The location of one row, for messages."""
 
     header: Header
     row: int
 
     def where(self, column: str = "") -> str:
         """`产品 Products, 第 3 行 row 3, B 列 column B「…」`."""
-        parts = (self.header.title, f"第 {self.row} 行 row {self.row}", self.header.place_of(column))
+        parts = (self.header.title, f"第 {self.row} 行 row {self.row}", self.header.column_text(column))
         return ", ".join(part for part in parts if part)
 
 
 @dataclass(slots=True)
 class Reading:
-    """A sheet while it is being read: the cells to be passed over, and where findings go."""
+    """The state of reading one sheet: its cells without a stored value, and the findings."""
 
     title: str
     uncached: frozenset[str]
@@ -71,34 +70,34 @@ class Reading:
 
 
 def rows(data: bytes, findings: Findings) -> list[SheetRow]:
-    """All rows of a workbook. Raises Refused where it cannot be read at all."""
+    """All rows of a workbook. Raises Refused if it cannot be read."""
     archive = checked(data)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of styles and extensions that are of no concern here
+            warnings.simplefilter("ignore")  # about styles and extensions, which do not matter here
             return list(_all_rows(archive, findings))
-    # openpyxl raises anything from KeyError to its own on a part that is not as it should be.
+    # openpyxl raises many kinds of errors on a malformed part.
     except (ArithmeticError, AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as error:
         raise broken() from error
 
 
 def _all_rows(archive: Archive, findings: Findings) -> Iterator[SheetRow]:
     workbook = load_workbook(archive.file, read_only=True, data_only=True, keep_links=False)
-    known = False
+    any_sheet = False
     if len(workbook.worksheets) > _MAX_SHEETS:
         raise refusal("too_much", f"最多 {_MAX_SHEETS} 张工作表", f"at most {_MAX_SHEETS} sheets")
     for worksheet in workbook.worksheets:
         path = str(getattr(worksheet, "_worksheet_path", "")).lstrip("/")
         reading = Reading(worksheet.title, archive.uncached.get(path, frozenset()), findings)
-        worksheet.reset_dimensions()  # a sheet's own word on its size is not to be believed
+        worksheet.reset_dimensions()  # the declared size of a sheet may be wrong
         lines = worksheet.iter_rows(min_row=1, max_row=MAX_ROWS, max_col=MAX_COLUMNS)
         sheet = sheet_named(worksheet.title)
-        known = known or sheet is not None
+        any_sheet = any_sheet or sheet is not None
         if sheet is not None:
             yield from _sheet_rows(sheet, lines, reading)
         elif _is_foreign(worksheet.title, lines):
             _unknown_sheet(worksheet.title, findings)
-    if not known:
+    if not any_sheet:
         names = "、".join(sheet.zh for sheet in SHEETS)
         english = ", ".join(sheet.en for sheet in SHEETS)
         raise refusal("no_sheet", f"没有可导入的工作表（{names}）", f"no sheet to import ({english})")
@@ -109,7 +108,7 @@ def _key(text: str) -> str:
 
 
 def sheet_named(title: str) -> Sheet | None:
-    """The sheet a title means: `产品`, `Products` or `产品 Products`."""
+    """The sheet with this title: `产品`, `Products` or `产品 Products`; or None."""
     for sheet in SHEETS:
         if _key(title) in {_key(sheet.zh), _key(sheet.en), _key(sheet.plural), _key(sheet.title)}:
             return sheet
@@ -127,7 +126,7 @@ def _unknown_sheet(title: str, findings: Findings) -> None:
     findings.add(
         "unknown_sheet",
         f"不认识的工作表，请改名或删去；可用的有：{names}",
-        "an unknown sheet; rename or remove it. Known are: " + ", ".join(sheet.en for sheet in SHEETS),
+        "an unknown sheet; rename or remove it. Known sheets: " + ", ".join(sheet.en for sheet in SHEETS),
         where=title,
     )
 
@@ -146,18 +145,18 @@ def columns_by_header(sheet: Sheet) -> dict[str, Column]:
     return {name: column for one in sheet.fields for name, column in _names(one)}
 
 
-def _column(known: dict[str, Column], text: str) -> Column | None:
+def _column(by_header: dict[str, Column], text: str) -> Column | None:
     parts = (text, *re.split(r"[/\n]", text))
-    return next((known[_key(part)] for part in parts if _key(part) in known), None)
+    return next((by_header[_key(part)] for part in parts if _key(part) in by_header), None)
 
 
 def _header(sheet: Sheet, title: str, lines: Iterator[tuple[int, Sequence[Any]]]) -> tuple[Header | None, bool]:
-    """The header among the first rows, and whether there was anything in them at all."""
-    known, something = columns_by_header(sheet), False
+    """The header among the first rows; and whether these rows had any content."""
+    by_header, something = columns_by_header(sheet), False
     for number, line in lines:
         texts = {index: str(cell.value) for index, cell in enumerate(line) if not is_blank(cell.value)}
         something = something or bool(texts)
-        matched = {index: _column(known, text[:200]) for index, text in texts.items()}
+        matched = {index: _column(by_header, text[:200]) for index, text in texts.items()}
         columns = {index: column for index, column in matched.items() if column is not None}
         if len(columns) >= 2:
             unknown = {index: text for index, text in texts.items() if index not in columns}
@@ -182,28 +181,28 @@ def _sheet_rows(sheet: Sheet, lines: Iterator[Sequence[Any]], reading: Reading) 
     absent = _absent_columns(sheet, header, reading.findings)
     given = frozenset(column.name for column in header.columns.values())
     for number, line in numbered:
-        place = SheetPlace(header, number)
-        cells = {index: cell for index, cell in enumerate(line) if _holds_something(cell, reading)}
+        location = SheetLocation(header, number)
+        cells = {index: cell for index, cell in enumerate(line) if _has_content(cell, reading)}
         if cells:
-            _tell_unknown(cells, place, reading)
+            _report_unknown_columns(cells, location, reading)
             values = {header.columns[index].name: cell for index, cell in cells.items() if index in header.columns}
-            yield SheetRow(sheet, place, {**_read(values, place, reading), **absent}, given)
+            yield SheetRow(sheet, location, {**_read(values, location, reading), **absent}, given)
 
 
-def _holds_something(cell: Any, reading: Reading) -> bool:
+def _has_content(cell: Any, reading: Reading) -> bool:
     # An empty filler cell has no coordinate; a formula without a stored value is not an empty cell.
     return not is_blank(cell.value) or (bool(reading.uncached) and getattr(cell, "coordinate", "") in reading.uncached)
 
 
 def _absent_columns(sheet: Sheet, header: Header, findings: Findings) -> dict[str, UnreadableCell]:
-    """Findings for headers that occur twice or not at all; a required column that is absent spoils every row."""
+    """Findings for headers that occur twice or not at all; without a required column every row is unreadable."""
     names = [column.name for column in header.columns.values()]
     for name in sorted({name for name in names if names.count(name) > 1}):
         findings.add(
             "repeated_column",
             "同一列出现了两次",
-            "the same column stands twice",
-            where=SheetPlace(header, header.row).where(name),
+            "the same column occurs twice",
+            where=SheetLocation(header, header.row).where(name),
         )
     absent = [column for column in sheet.columns if column.required and column.name not in names]
     for column in absent:
@@ -211,13 +210,13 @@ def _absent_columns(sheet: Sheet, header: Header, findings: Findings) -> dict[st
             "missing_column",
             f"缺少必填列“{column.zh}”",
             f"the required column {column.en} is missing",
-            where=SheetPlace(header, header.row).where(),
+            where=SheetLocation(header, header.row).where(),
         )
     return {column.name: UnreadableCell() for column in absent}
 
 
-def _tell_unknown(cells: dict[int, Any], place: SheetPlace, reading: Reading) -> None:
-    header = place.header
+def _report_unknown_columns(cells: dict[int, Any], location: SheetLocation, reading: Reading) -> None:
+    header = location.header
     for index in cells:
         if index not in header.columns and index not in reading.reported:
             reading.reported.add(index)
@@ -226,13 +225,13 @@ def _tell_unknown(cells: dict[int, Any], place: SheetPlace, reading: Reading) ->
                 "unknown_column",
                 "不认识的列，请改用模板中的表头，或删去此列",
                 "an unknown column; use a header of the template, or remove the column",
-                where=f"{header.title}, 第 {place.row} 行 row {place.row}, {letter} 列 column {letter}",
+                where=f"{header.title}, 第 {location.row} 行 row {location.row}, {letter} 列 column {letter}",
                 value=shown(header.unknown.get(index, "")),
             )
 
 
-def _read(cells: dict[str, Any], place: SheetPlace, reading: Reading) -> dict[str, object]:
-    return {name: _value(cell, place.where(name), reading) for name, cell in cells.items()}
+def _read(cells: dict[str, Any], location: SheetLocation, reading: Reading) -> dict[str, object]:
+    return {name: _value(cell, location.where(name), reading) for name, cell in cells.items()}
 
 
 def _value(cell: Any, where: str, reading: Reading) -> object:
@@ -248,7 +247,7 @@ def _value(cell: Any, where: str, reading: Reading) -> object:
         reading.findings.add(
             "formula_error",
             "单元格是错误值，请更正",
-            "the cell holds an error; put it right",
+            "the cell has an error value; correct it",
             where=where,
             value=shown(cell.value),
         )

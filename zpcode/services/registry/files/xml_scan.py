@@ -1,8 +1,7 @@
-"""One pass over one XML part of a workbook, in pieces: counts, and refuses what a workbook never has.
+"""Scan one XML part of a workbook in pieces: count its elements, and refuse content that a workbook does not have.
 
-The workbook reader keeps an object for each element; the counts here are what bounds it. A sheet's content
-outside 50 000 rows or 64 columns is refused with its place; empty formatted cells out there are common and
-do no harm.
+The workbook reader creates an object for each element, so the counts here limit its memory. Content beyond 50 000 rows or
+64 columns of a sheet is refused. Empty formatted cells beyond them are common and allowed.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ MAX_ROWS: Final = 50_000
 MAX_COLUMNS: Final = 64
 MAX_ELEMENTS: Final = 4_000_000  # all parts together
 MAX_OTHER_ELEMENTS: Final = 100_000  # in a part, outside rows and shared strings
-_MAX_ROW_ELEMENTS = 1_048_576  # a spreadsheet has no more
+_MAX_ROW_ELEMENTS = 1_048_576  # the most rows of a spreadsheet
 _MAX_CELLS = 16_384
 _MAX_DEPTH = 32
 _MAX_UNCACHED = 1000
@@ -24,7 +23,7 @@ _ROW_TAGS = frozenset({"row", "c", "v", "f", "is", "t", "r", "rPr", "si"})
 
 
 def _refuse(zh: str, en: str) -> Refused:
-    return refusal("too_much", f"工作簿内容超出限制：{zh}", f"the workbook is out of bounds: {en}")
+    return refusal("too_much", f"工作簿内容超出限制：{zh}", f"the workbook exceeds the limits: {en}")
 
 
 def _broken() -> Refused:
@@ -36,7 +35,7 @@ def _broken() -> Refused:
 
 
 class Scan:
-    """State of one pass. `elements` continues the count of the earlier parts; `uncached` are formula cells without a value."""
+    """The scan of one part. `elements` continues the count of earlier parts. `uncached` are formula cells without a value."""
 
     def __init__(self, *, is_sheet: bool, elements: int) -> None:
         self.elements = elements
@@ -52,11 +51,11 @@ class Scan:
         self._parser.CharacterDataHandler = self._text
 
     def feed(self, piece: bytes) -> None:
-        """The next piece of the part. Raises Refused."""
+        """Scan the next piece. Raises Refused."""
         self._parse(piece, final=False)
 
     def close(self) -> None:
-        """The part has ended: it has to be whole. Raises Refused."""
+        """End the part. Raises Refused if it is incomplete."""
         self._parse(b"", final=True)
 
     def _parse(self, piece: bytes, *, final: bool) -> None:
@@ -69,7 +68,7 @@ class Scan:
         raise refusal(
             "doctype",
             "工作簿内含文档类型声明（可能是 XML 炸弹），已拒绝",
-            "the workbook declares a document type, as XML bombs do; it is refused",
+            "the workbook declares a document type (possibly an XML bomb); it is refused",
         )
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
@@ -96,7 +95,7 @@ class Scan:
         plain = number.isascii() and number.isdigit() and len(number) < 9
         before, self._row = self._row, int(number) if plain else MAX_ROWS + 1 if number else self._row + 1
         if self._row <= before:
-            raise _broken()  # the reader would pass over a row that is out of order
+            raise _broken()  # the reader would skip a row that is out of order
         if self._rows > _MAX_ROW_ELEMENTS:
             raise _refuse("行数过多", "too many rows")
 
