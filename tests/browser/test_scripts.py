@@ -56,5 +56,5 @@ def test_a_script_stores_nothing_and_writes_no_markup(read: dict[str, Any], name
     assert _NEVER & set(read[name]["names"]) == set()
 
 
-def test_every_script_of_the_folder_is_looked_at() -> None:
+def test_every_script_of_the_folder_is_checked() -> None:
     assert {path.name for path in STATIC.glob("*.js")} == set(SCRIPTS)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-PATIENCE_SECONDS = 90
+STOP_SECONDS = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def demo(home: Path, port: int) -> Iterator[Demo]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.communicate(timeout=PATIENCE_SECONDS)
+        process.communicate(timeout=STOP_SECONDS)
 
 
 def _printed(process: subprocess.Popen[str]) -> str:

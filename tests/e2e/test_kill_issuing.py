@@ -70,7 +70,7 @@ def whole(engine: Engine, house: KeyHouse, tmp_path: Path) -> tuple[Batch, bytes
     ["empty", "header", "half a header", "one byte short", "zeros in the middle", "zeros at the end", "rubbish", "longer",
      "another batch"],
 )  # fmt: skip
-def test_whatever_a_crash_has_left_is_found_and_written_anew(
+def test_files_left_by_a_crash_are_found_and_written_again(
     house: KeyHouse, tmp_path: Path, whole: tuple[Batch, bytes], damage: str
 ) -> None:
     """Blocks that were not written read as zeros; the file may be too short, too long, or foreign."""

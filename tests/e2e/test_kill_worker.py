@@ -65,17 +65,17 @@ def test_two_hundred_kills_leave_no_trace(plant: Plant, tmp_path: Path) -> None:
         jobs.IssueQueue(plant.addresses.database) as queue,
         People([service], paths) as people,
     ):
-        workers = [plant.worker(f"worker-{seat}", chunk=CHUNK) for seat in range(2)]
+        workers = [plant.worker(f"worker-{slot}", chunk=CHUNK) for slot in range(2)]
         at_work = 0
         for kill in range(KILLS):
             level, quantity = ORDERS[kill % len(ORDERS)]
             number = plant.order(queue, level, quantity)
             large += [number] if quantity > 5 * CHUNK else []
             time.sleep(chance.uniform(0.02, 0.2))
-            seat = chance.randrange(2)
-            assert worker_process.ended(workers[seat], signal.SIGKILL) == -signal.SIGKILL
+            slot = chance.randrange(2)
+            assert worker_process.ended(workers[slot], signal.SIGKILL) == -signal.SIGKILL
             at_work += any(plant.exports.glob("*.part")) or bool(plant.redis.xlen(redis_keys.SCANS))
-            workers[seat] = plant.worker(f"worker-{seat}", chunk=CHUNK)
+            workers[slot] = plant.worker(f"worker-{slot}", chunk=CHUNK)
         people.end()
         eventually(plant.at_rest, seconds=120)
         assert plant.fsck() == []
@@ -114,9 +114,9 @@ def test_two_workers_and_two_scan_processes_share_the_work(plant: Plant, tmp_pat
     ports = [_free_port() for _ in range(2)]
     settings = environment(plant.addresses, plant.house.room)
     with ExitStack() as stack, jobs.IssueQueue(plant.addresses.database) as queue:
-        services = [stack.enter_context(scan_process(settings, tmp_path / f"scan-{seat}.log")) for seat in range(2)]
+        services = [stack.enter_context(scan_process(settings, tmp_path / f"scan-{slot}.log")) for slot in range(2)]
         people = stack.enter_context(People(services, paths))
-        workers = [plant.worker(f"worker-{seat}", chunk=CHUNK, metrics=str(port)) for seat, port in enumerate(ports)]
+        workers = [plant.worker(f"worker-{slot}", chunk=CHUNK, metrics=str(port)) for slot, port in enumerate(ports)]
         for level, quantity in 3 * ORDERS:
             plant.order(queue, level, quantity)
         eventually(lambda: all(_drained(port) > 0 for port in ports))

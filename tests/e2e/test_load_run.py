@@ -106,7 +106,7 @@ def test_a_preview_of_a_compressed_page_is_right(running: system.System, tmp_pat
 
 
 LIES = {"0": "bad", "1": "good", "2": "neutral"}  # once recalled, by the first letter of the serial
-WATCHED = f"/{'A' * 107}/01/09506100000007/21/000000000000"
+RECALLED_PATH = f"/{'A' * 107}/01/09506100000007/21/000000000000"
 
 
 class Liar(BaseHTTPRequestHandler):
@@ -117,7 +117,7 @@ class Liar(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """A scan, or the state of the process."""
-        lie = LIES[self.path[len(WATCHED) - 12]] if self.recalled.is_set() else "good"
+        lie = LIES[self.path[len(RECALLED_PATH) - 12]] if self.recalled.is_set() else "good"
         as_json = json.dumps({"scans": {"dropped": 0}, "tone": lie})
         self._answer(200, as_json if "html" not in self.headers.get("Accept", "") else SECTION.format(lie))
 
@@ -159,7 +159,7 @@ def test_a_withdrawn_code_shown_good_fails_the_run_whatever_the_thresholds(tmp_p
     """
     for first in "12":
         folder = tmp_path / first
-        paths = [WATCHED, *(f"{WATCHED[:-12]}{first}{number:011d}" for number in range(1000))]
+        paths = [RECALLED_PATH, *(f"{RECALLED_PATH[:-12]}{first}{number:011d}" for number in range(1000))]
         codes = dict.fromkeys(sample.SECTIONS, paths) | {name: ["/01/09506100000007"] for name in sample.OTHERS}
         sample.write(folder, codes, recall_batch=1, products=1, codes=1001)
         sample.Keys("key", (("key", "09506100000007"),)).write(folder)

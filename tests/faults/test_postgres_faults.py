@@ -25,7 +25,7 @@ from zpcode.wire.vocabulary import Scope
 
 pytestmark = pytest.mark.proof
 
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 """Seconds after which a client of the API gives up."""
 
 
@@ -66,7 +66,7 @@ def api(bare: World) -> Iterator[httpx.Client]:
     limits = httpx.Limits(
         max_connections=None, max_keepalive_connections=0
     )  # no connection that the server closes while it is used
-    with httpx.Client(base_url=bare.start_api(), headers=headers, timeout=PATIENCE, limits=limits) as client:
+    with httpx.Client(base_url=bare.start_api(), headers=headers, timeout=TIMEOUT_SECONDS, limits=limits) as client:
         yield client
 
 

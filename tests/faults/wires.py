@@ -6,7 +6,7 @@ import contextlib
 import socket
 from collections.abc import Iterator
 
-PATIENCE = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 def connect(port: int, *, buffer: int | None = None) -> socket.socket:
@@ -14,7 +14,7 @@ def connect(port: int, *, buffer: int | None = None) -> socket.socket:
     wire = socket.socket()
     if buffer is not None:
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
-    wire.settimeout(PATIENCE)
+    wire.settimeout(TIMEOUT_SECONDS)
     wire.connect(("127.0.0.1", port))
     return wire
 

@@ -51,7 +51,7 @@ def test_a_file_of_its_owner_alone_is_opened(path: Path, mode: int) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o604, 0o700, 0o000, 0o200])
-def test_any_other_mode_is_refused_with_the_command_that_mends_it(path: Path, mode: int) -> None:
+def test_any_other_mode_is_refused_with_the_command_that_fixes_it(path: Path, mode: int) -> None:
     path.chmod(mode)
     with pytest.raises(KeyringError) as caught:
         decrypted(path, PASSPHRASE)

@@ -20,16 +20,16 @@ from zpcode.wire.card import Picture, picture_name
 
 
 @pytest.fixture(scope="module")
-def developed() -> EncodedPicture:
+def encoded_picture() -> EncodedPicture:
     """A picture of four widths."""
     return encode_picture(jpeg(1000, 750))
 
 
 @pytest.fixture
-def folder(tmp_path: Path, developed: EncodedPicture) -> Path:
+def folder(tmp_path: Path, encoded_picture: EncodedPicture) -> Path:
     """A folder with that picture."""
     directory = tmp_path / "图片 pictures"
-    PictureStorage(directory.as_uri()).put(developed.files)
+    PictureStorage(directory.as_uri()).put(encoded_picture.files)
     (directory / "secret.txt").write_text("secret")
     return directory
 
@@ -68,9 +68,9 @@ def files_at(folder: Path, **more: Any) -> PictureFiles:
     return PictureFiles(folder.as_uri(), _missing, **more)
 
 
-def test_every_width_is_served_in_both_forms_for_good(folder: Path, developed: EncodedPicture) -> None:
+def test_every_width_is_served_in_both_forms_for_good(folder: Path, encoded_picture: EncodedPicture) -> None:
     files = files_at(folder)
-    for name, data in developed.files.items():
+    for name, data in encoded_picture.files.items():
         status, headers, body = request(files, f"/pictures/{name}")
         assert (status, body) == (200, data)
         assert headers[b"content-type"] == (b"image/webp" if name.endswith("webp") else b"image/jpeg")
@@ -80,8 +80,8 @@ def test_every_width_is_served_in_both_forms_for_good(folder: Path, developed: E
         assert headers[b"etag"] == f'"{name}"'.encode()
 
 
-def test_head_and_conditional_requests_get_no_body(folder: Path, developed: EncodedPicture) -> None:
-    name, data = next(iter(developed.files.items()))
+def test_head_and_conditional_requests_get_no_body(folder: Path, encoded_picture: EncodedPicture) -> None:
+    name, data = next(iter(encoded_picture.files.items()))
     files = files_at(folder)
     status, headers, body = request(files, f"/pictures/{name}", "HEAD")
     assert (status, headers[b"content-length"], body) == (200, str(len(data)).encode(), b"")
@@ -103,18 +103,18 @@ def test_what_is_no_picture_is_not_there(folder: Path, name: str) -> None:
     assert (status, body) == (404, b"missing")
 
 
-def test_a_name_that_is_none_never_reaches_the_shelf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_name_never_reaches_storage(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = files_at(folder)
     monkeypatch.setattr(files, "_file", lambda _: pytest.fail("it was read"))
     assert request(files, "/pictures/secret.txt")[0] == 404
 
 
-def test_what_is_remembered_is_served_without_the_shelf_and_memory_is_bounded(
-    folder: Path, developed: EncodedPicture
+def test_cached_pictures_are_served_without_storage_and_the_cache_is_bounded(
+    folder: Path, encoded_picture: EncodedPicture
 ) -> None:
-    largest = max(map(len, developed.files.values()))
+    largest = max(map(len, encoded_picture.files.values()))
     files = files_at(folder, memory=2 * largest)
-    for name in developed.files:
+    for name in encoded_picture.files:
         request(files, f"/pictures/{name}")
         assert sum(map(len, files._in_memory.values())) <= 2 * largest
     assert 10 * largest <= MEMORY
@@ -122,11 +122,13 @@ def test_what_is_remembered_is_served_without_the_shelf_and_memory_is_bounded(
     for file in folder.iterdir():
         file.unlink()
     assert request(files, f"/pictures/{last}")[0] == 200
-    assert {request(files, f"/pictures/{name}")[0] for name in developed.files} == {200, 404}
+    assert {request(files, f"/pictures/{name}")[0] for name in encoded_picture.files} == {200, 404}
 
 
-def test_a_crowd_reads_a_file_once(folder: Path, developed: EncodedPicture, monkeypatch: pytest.MonkeyPatch) -> None:
-    name, data = next(iter(developed.files.items()))
+def test_a_crowd_reads_a_file_once(
+    folder: Path, encoded_picture: EncodedPicture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, data = next(iter(encoded_picture.files.items()))
     files = files_at(folder)
     readings: list[bytes] = []
     read = files._read
@@ -144,10 +146,10 @@ def test_a_crowd_reads_a_file_once(folder: Path, developed: EncodedPicture, monk
     assert readings == [name.encode()]
 
 
-def test_a_shelf_that_does_not_answer_is_said_to_be_away_and_not_remembered(
-    folder: Path, developed: EncodedPicture, monkeypatch: pytest.MonkeyPatch
+def test_storage_that_does_not_answer_gives_503_and_is_not_cached(
+    folder: Path, encoded_picture: EncodedPicture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = next(iter(developed.files))
+    name = next(iter(encoded_picture.files))
     files = files_at(folder, seconds=0.05)
     read = files._read
 
@@ -162,8 +164,8 @@ def test_a_shelf_that_does_not_answer_is_said_to_be_away_and_not_remembered(
     assert request(files, f"/pictures/{name}")[0] == 200
 
 
-def test_addresses_on_the_page_are_those_that_are_served(folder: Path, developed: EncodedPicture) -> None:
-    picture = developed.picture
+def test_addresses_on_the_page_are_those_that_are_served(folder: Path, encoded_picture: EncodedPicture) -> None:
+    picture = encoded_picture.picture
     for form in ("webp", "jpg"):
         parts = [part.split(" ") for part in picture_urls.srcset(picture, form).split(", ")]
         assert [width for _, width in parts] == [f"{width}w" for width in picture.widths]
@@ -173,15 +175,15 @@ def test_addresses_on_the_page_are_those_that_are_served(folder: Path, developed
 
 
 def test_the_scan_service_serves_them_and_says_in_the_usual_manner_what_is_not_there(
-    addresses: ServerAddresses, registry: Registry, tmp_path: Path, developed: EncodedPicture
+    addresses: ServerAddresses, registry: Registry, tmp_path: Path, encoded_picture: EncodedPicture
 ) -> None:
     storage = PictureStorage((tmp_path / "storage").as_uri())
     with ScanService(make.settings(addresses, registry.room, pictures=storage.url)) as service:
-        name = picture_name(developed.picture.digest, 320, "webp")
+        name = picture_name(encoded_picture.picture.digest, 320, "webp")
         assert service.get(f"/pictures/{name}").status_code == 404  # before there is a folder
-        storage.put(developed.files)
+        storage.put(encoded_picture.files)
         response = service.get(f"/pictures/{name}")
-        assert (response.status_code, response.content) == (200, developed.files[name])
+        assert (response.status_code, response.content) == (200, encoded_picture.files[name])
         assert response.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert service.get(f"/pictures/{name}", if_none_match=response.headers["etag"]).status_code == 304
         for path in ("/pictures/", "/pictures/x", f"/pictures/{'0' * 32}-160.webp"):

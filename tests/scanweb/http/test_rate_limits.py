@@ -26,7 +26,7 @@ def spent(limits: ScanRateLimits, address: bytes, times: int, now: float = BEGIN
     return [limits.spend_scan(address, now) for _ in range(times)]
 
 
-def test_a_minutes_worth_at_once_then_at_the_pace_of_the_budget() -> None:
+def test_a_burst_of_one_minute_then_the_steady_rate() -> None:
     limits = ScanRateLimits(60, 0)
     assert spent(limits, PUBLIC, 62) == [0] * 60 + [1, 1]
     assert limits.spend_scan(PUBLIC, BEGIN + 0.4) == 1
@@ -62,7 +62,7 @@ def test_nobody_waits_for_another() -> None:
     assert limits.spend_scan(at("2001:db8::1"), BEGIN) == 0
 
 
-def test_guesses_have_a_budget_of_their_own() -> None:
+def test_guesses_have_their_own_limit() -> None:
     limits = ScanRateLimits(1000, 3)
     assert [limits.spend_guess(PUBLIC, BEGIN) for _ in range(4)] == [0, 0, 0, 20]
     assert limits.check_guess(PUBLIC, BEGIN) == 20
@@ -87,7 +87,7 @@ def test_an_ipv6_customer_is_a_64_and_a_48_of_guessers_is_ten_of_them() -> None:
     assert limits.spend_guess(at("2001:db8:2::1"), BEGIN) == 0
 
 
-def test_no_budget_is_no_limit() -> None:
+def test_a_limit_of_zero_is_no_limit() -> None:
     limits = ScanRateLimits(0, 0)
     assert not any(spent(limits, PUBLIC, 10_000))
     assert not any(limits.spend_guess(at("2001:db8::1"), BEGIN) for _ in range(10_000))

@@ -53,7 +53,7 @@ def test_every_key_is_used_and_none_is_missing(root: Path) -> None:
     assert used == keys
 
 
-def test_a_wing_repeats_no_word_of_the_shell(root: Path) -> None:
+def test_a_section_repeats_no_text_of_the_shell(root: Path) -> None:
     """A section that defines a key of the shell has another text for it."""
     shell = words_of(root / PORTAL / "shell")
     for folder in folders(root):

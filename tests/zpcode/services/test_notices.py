@@ -106,7 +106,9 @@ def test_a_name_that_changes_in_the_registry_changes_in_the_notice(engine: Engin
 
 
 @pytest.mark.usefixtures("world")
-def test_redis_is_filled_with_the_card_and_the_comparison_mends_it(engine: Engine, redis: Redis, now: datetime) -> None:
+def test_redis_is_filled_with_the_card_and_the_comparison_repairs_it(
+    engine: Engine, redis: Redis, now: datetime
+) -> None:
     """An emptied, altered or invented card is replaced by the database's card."""
     decided(engine, PROVINCE, now, ask(Scope.PRODUCT, gtin(1), Action.RECALL, notice=NUMBER))
     for _ in range(2):

@@ -227,7 +227,7 @@ def test_an_address_that_is_none_is_refused_without_repeating_it() -> None:
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_cluster_whose_making_was_broken_off_is_made_anew() -> None:
+def test_a_cluster_whose_making_was_broken_off_is_made_again() -> None:
     """Ctrl-C during the first start must not leave a directory that cannot start."""
     with tempfile.TemporaryDirectory(prefix="zpcode-tests-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)

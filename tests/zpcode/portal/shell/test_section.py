@@ -136,7 +136,7 @@ def test_every_page_has_the_headers_of_the_portal(http: Client) -> None:
         assert (headers["Cache-Control"], headers["Vary"]) == ("no-store", "Accept-Language")
 
 
-def test_a_page_loads_only_what_the_wing_serves(http: Client) -> None:
+def test_a_page_loads_only_what_the_section_serves(http: Client) -> None:
     page = http.get(f"{PREFIX}/apples").text
     loaded = re.findall(r'<(?:link|script)[^>]*(?:href|src)="([^"]*)"', page)
     assert len(loaded) == 3
@@ -165,7 +165,7 @@ def test_errors_stand_above_and_the_first_of_a_field_beside_it(http: Client) -> 
         ("teapot", 400, "We could not read what was sent"),
     ],
 )
-def test_an_error_is_a_page_of_the_wing(http: Client, path: str, status: int, words: str) -> None:
+def test_an_error_is_a_page_of_the_section(http: Client, path: str, status: int, words: str) -> None:
     """With the section's texts and navigation, and without the text of an internal error."""
     page = http.get(f"{PREFIX}/{path}")
     assert page.status_code == status
@@ -184,12 +184,12 @@ def test_a_method_that_a_route_lacks_gets_a_page_and_allow(http: Client) -> None
     assert "This address does not support that request" in page.text
 
 
-def test_the_prefix_without_a_slash_leads_to_the_wing(http: Client) -> None:
+def test_the_prefix_without_a_slash_leads_to_the_section(http: Client) -> None:
     answer = http.get(f"{PREFIX}?lang=en")
     assert (answer.status_code, answer.headers["Location"]) == (308, f"{PREFIX}/?lang=en")
 
 
-def test_a_wing_has_every_language_of_the_shell(tmp_path: Path) -> None:
+def test_a_section_has_every_language_of_the_shell(tmp_path: Path) -> None:
     (tmp_path / "i18n").mkdir()
     (tmp_path / "i18n/zh-CN.json").write_text("{}", "utf-8")
     with pytest.raises(FileNotFoundError, match=r"en\.json"):

@@ -235,7 +235,7 @@ def test_only_one_process_issues_a_batch(engine: Engine, house: KeyHouse, tmp_pa
     assert batch.state is BatchState.ISSUED
 
 
-def test_a_damaged_or_lost_file_is_written_anew_to_the_byte(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
+def test_a_damaged_or_lost_file_is_written_again_byte_for_byte(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """No code is stored, but the file can be written again at any time."""
     number = setting.reserved(engine, quantity=2 * code_file.CHUNK + 5)
     batch = _issue(engine, house, number, tmp_path)

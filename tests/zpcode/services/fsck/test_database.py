@@ -172,7 +172,7 @@ def test_scans_outside_their_month_are_found(world: World) -> None:
     assert (finding.reason, finding.where) == ("unplaced", "2031-05")
 
 
-def test_cards_are_written_anew_from_the_decisions_where_the_log_bears_them_out(world: World) -> None:
+def test_cards_are_written_again_from_decisions_that_the_log_confirms(world: World) -> None:
     """Lost, altered and unreadable cards are written again and projected like any other change."""
     world.sql("DELETE FROM card WHERE key = 's:enterprise:' || :uscc")
     world.sql("UPDATE card SET body = '\\xff' WHERE key = 'b:' || :item")

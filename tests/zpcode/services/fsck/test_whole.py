@@ -24,10 +24,10 @@ def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None
         ]
         assert broken == []
         assert report.whole
-    looked = {outcome.invariant.name: outcome.examined for outcome in report.outcomes}
-    assert set(looked) == set(run.NAMES)
-    assert {name for name, examined in looked.items() if not examined} == {"stream"}
-    assert looked["code-contents"] == 100 + 100 + 1 + 1
+    examined_by_check = {outcome.invariant.name: outcome.examined for outcome in report.outcomes}
+    assert set(examined_by_check) == set(run.NAMES)
+    assert {name for name, examined in examined_by_check.items() if not examined} == {"stream"}
+    assert examined_by_check["code-contents"] == 100 + 100 + 1 + 1
 
 
 def test_without_redis_the_rest_is_checked(world: World) -> None:

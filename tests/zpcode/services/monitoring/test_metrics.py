@@ -37,7 +37,7 @@ REVOKED = {make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED)}
 
 
 @pytest.fixture
-def watched(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
+def observed(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
     """A scan process whose metrics are exposed."""
     with ScanService(make.settings(addresses, registry.room, metrics_address="0")) as running:
         yield running
@@ -50,14 +50,14 @@ def _scrape(service: ScanService) -> Exposed:
 # The scan process -------------------------------------------------------------------------------------------
 
 
-def test_answers_are_counted_by_verdict_and_timed(watched: ScanService, registry: Registry) -> None:
-    before = _scrape(watched)
+def test_answers_are_counted_by_verdict_and_timed(observed: ScanService, registry: Registry) -> None:
+    before = _scrape(observed)
     for index in range(3):
-        assert watched.verdict(registry.item(index)) == "verified"
+        assert observed.verdict(registry.item(index)) == "verified"
     registry.put(REVOKED)
-    assert watched.verdict(registry.item(0)) == "revoked"
-    assert watched.get("/no/code").status_code == 400
-    scraped = _scrape(watched)
+    assert observed.verdict(registry.item(0)) == "revoked"
+    assert observed.get("/no/code").status_code == 400
+    scraped = _scrape(observed)
     counted = {verdict: scraped.value("zpcode_scan_answers_total", verdict=verdict) for verdict in ("verified", "revoked", "malformed", "expired")}  # fmt: skip
     assert counted == {"verified": 3, "revoked": 1, "malformed": 1, "expired": 0}
     assert before.total("zpcode_scan_answers_total") == 0
@@ -67,22 +67,22 @@ def test_answers_are_counted_by_verdict_and_timed(watched: ScanService, registry
     assert scraped.value("zpcode_scan_errors_total") == 0
 
 
-def test_where_answers_come_from_and_what_they_cost(watched: ScanService, registry: Registry) -> None:
-    watched.get(registry.item())
-    eventually(lambda: _scrape(watched).value("zpcode_scan_events_sent_total") == 1)
-    scraped = _scrape(watched)
+def test_where_answers_come_from_and_what_they_cost(observed: ScanService, registry: Registry) -> None:
+    observed.get(registry.item())
+    eventually(lambda: _scrape(observed).value("zpcode_scan_events_sent_total") == 1)
+    scraped = _scrape(observed)
     places = {
         place: scraped.value("zpcode_scan_answers_from", place=place) for place in ("redis", "database", "nowhere")
     }
     assert places == {"redis": 1, "database": 0, "nowhere": 0}
-    assert scraped.value("zpcode_scan_redis_round_trips_total") == pytest.approx(watched.app.redis.trips, abs=5)
+    assert scraped.value("zpcode_scan_redis_round_trips_total") == pytest.approx(observed.app.redis.trips, abs=5)
     assert scraped.value("zpcode_scan_database_queries_total") >= 1
-    assert scraped.value("zpcode_scan_projection_revision") == watched.app.memory.revision > 0
-    assert scraped.value("zpcode_scan_projection_info", generation=str(watched.app.memory.generation)) == 1
-    assert scraped.value("zpcode_scan_cards") == len(watched.app.memory) > 0
-    assert scraped.value("zpcode_scan_keyring_serial") == watched.app.keyring.current().serial
+    assert scraped.value("zpcode_scan_projection_revision") == observed.app.memory.revision > 0
+    assert scraped.value("zpcode_scan_projection_info", generation=str(observed.app.memory.generation)) == 1
+    assert scraped.value("zpcode_scan_cards") == len(observed.app.memory) > 0
+    assert scraped.value("zpcode_scan_keyring_serial") == observed.app.keyring.current().serial
     assert scraped.value("zpcode_scan_signing_key_until_timestamp_seconds") > time.time()
-    assert scraped.value("zpcode_scan_stream_limit") == watched.app.settings.scan_stream_length
+    assert scraped.value("zpcode_scan_stream_limit") == observed.app.settings.scan_stream_length
     assert scraped.value("zpcode_scan_loop_answers") == 1
 
 
@@ -95,22 +95,22 @@ def test_scans_that_no_stream_will_see_are_counted_as_dropped(addresses: ServerA
     assert scraped.value("zpcode_scan_answers_from", place="database") == 1
 
 
-def test_a_loop_that_stands_still_is_told_as_such_and_does_not_hold_up_the_scrape(watched: ScanService) -> None:
+def test_a_loop_that_stands_still_is_told_as_such_and_does_not_hold_up_the_scrape(observed: ScanService) -> None:
     go_on = threading.Event()
 
     async def block() -> None:
         go_on.wait(30)  # what must never be done on an event loop
 
-    blocked = asyncio.run_coroutine_threadsafe(block(), watched._loop)
+    blocked = asyncio.run_coroutine_threadsafe(block(), observed._loop)
     try:
-        scraped = _scrape(watched)
+        scraped = _scrape(observed)
     finally:
         go_on.set()
         blocked.result(10)
     assert scraped.value("zpcode_scan_loop_answers") == 0
     assert not scraped.has("zpcode_scan_cards")
     assert scraped.has("process_resident_memory_bytes")
-    eventually(lambda: _scrape(watched).value("zpcode_scan_loop_lag_seconds") > 0.3)
+    eventually(lambda: _scrape(observed).value("zpcode_scan_loop_lag_seconds") > 0.3)
 
 
 def test_while_both_servers_stand_still_the_process_says_so_and_is_not_ready(
@@ -127,8 +127,8 @@ def test_while_both_servers_stand_still_the_process_says_so_and_is_not_ready(
     assert service.app.exposition.port
 
 
-def test_the_public_port_has_no_metrics(watched: ScanService) -> None:
-    answer = watched.get("/metrics")
+def test_the_public_port_has_no_metrics(observed: ScanService) -> None:
+    answer = observed.get("/metrics")
     assert answer.status_code == 400
     assert "zpcode_scan" not in answer.text
 

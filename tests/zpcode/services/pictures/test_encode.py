@@ -18,9 +18,9 @@ from zpcode.services.pictures.encode import WIDTHS, EncodedPicture, encode_pictu
 from zpcode.wire.card import picture_name
 
 
-def _largest(developed: EncodedPicture, form: str = "webp") -> Image.Image:
-    picture = developed.picture
-    return Image.open(BytesIO(developed.files[picture_name(picture.digest, picture.widths[-1], form)]))
+def _largest(encoded_picture: EncodedPicture, form: str = "webp") -> Image.Image:
+    picture = encoded_picture.picture
+    return Image.open(BytesIO(encoded_picture.files[picture_name(picture.digest, picture.widths[-1], form)]))
 
 
 def _color(image: Image.Image, x: float, y: float) -> tuple[int, ...]:
@@ -40,13 +40,13 @@ def _halves(left: str, right: str, size: tuple[int, int] = (400, 300)) -> Image.
 
 
 def test_it_comes_in_every_width_that_it_has_in_both_forms() -> None:
-    developed = encode_picture(jpeg(1200, 900))
-    picture = developed.picture
+    encoded_picture = encode_picture(jpeg(1200, 900))
+    picture = encoded_picture.picture
     assert (picture.width, picture.height, picture.widths) == (960, 720, WIDTHS)
-    assert set(developed.files) == {
+    assert set(encoded_picture.files) == {
         picture_name(picture.digest, width, form) for width in WIDTHS for form in ("webp", "jpg")
     }
-    for name, data in developed.files.items():
+    for name, data in encoded_picture.files.items():
         with Image.open(BytesIO(data)) as image:
             assert image.format == ("WEBP" if name.endswith("webp") else "JPEG")
             assert image.size == (int(name.split("-")[1].split(".")[0]), image.width * 3 // 4)
@@ -79,15 +79,15 @@ def test_its_name_is_its_content() -> None:
 def test_whatever_it_was_it_comes_out_as_plain_rgb(width: int, height: int, form: tuple[str, str], seed: int) -> None:
     source = drawn(width, height, seed=seed)
     source = source.convert("I").convert("I;16") if form[1] == "I;16" else source.convert(form[1])
-    developed = encode_picture(encoded(source, form[0]))
-    for name, data in developed.files.items():
+    encoded_picture = encode_picture(encoded(source, form[0]))
+    for name, data in encoded_picture.files.items():
         with Image.open(BytesIO(data)) as image:
             image.load()
             assert image.mode == "RGB", name
             assert not image.info.keys() & {"exif", "icc_profile", "xmp", "comment", "XML:com.adobe.xmp", "photoshop"}
             assert not dict(image.getexif())
             assert b"Exif" not in data
-            assert image.width in developed.picture.widths
+            assert image.width in encoded_picture.picture.widths
             assert abs(image.height * width - height * image.width) <= image.width + width
 
 
@@ -177,8 +177,8 @@ def test_of_an_animation_the_first_frame_is_shown(form: str) -> None:
 
 def test_a_large_photograph_is_taken() -> None:
     """Forty megapixels, as from a phone; it is decoded at reduced size."""
-    developed = encode_picture(encoded(Image.new("RGB", (8000, 5000), "teal"), quality=30))
-    assert (developed.picture.width, developed.picture.height) == (960, 600)
+    encoded_picture = encode_picture(encoded(Image.new("RGB", (8000, 5000), "teal"), quality=30))
+    assert (encoded_picture.picture.width, encoded_picture.picture.height) == (960, 600)
 
 
 def test_the_demo_s_pictures_weigh_little() -> None:
@@ -188,5 +188,5 @@ def test_the_demo_s_pictures_weigh_little() -> None:
     named = {name for one in registry["products"] for name in (one["image"], one["mark"])}
     assert named == {one.name for one in folder.joinpath("pictures").iterdir()}
     for name in [*sorted(named)[::6], "scarf.webp"]:
-        developed = encode_picture(folder.joinpath("pictures", name).read_bytes())
-        assert len(developed.files[picture_name(developed.picture.digest, 320, "webp")]) < 15_000, name
+        encoded_picture = encode_picture(folder.joinpath("pictures", name).read_bytes())
+        assert len(encoded_picture.files[picture_name(encoded_picture.picture.digest, 320, "webp")]) < 15_000, name

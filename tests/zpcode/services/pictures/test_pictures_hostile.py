@@ -114,7 +114,7 @@ def test_it_is_refused_with_its_reason(picture_decoder: PictureDecoder, name: st
     assert finding.text.en
 
 
-def test_after_all_of_them_a_right_one_is_developed(picture_decoder: PictureDecoder) -> None:
+def test_after_all_of_them_a_valid_picture_is_encoded(picture_decoder: PictureDecoder) -> None:
     for data, _ in FILES.values():
         with pytest.raises(Refused):
             picture_decoder.encode(data)

@@ -17,8 +17,8 @@ from zpcode.services.pictures.zip_upload import MAX_ENTRIES, ZipUpload, opened
 
 
 def _read(file: BytesIO, name: str) -> bytes:
-    with opened(file) as album:
-        return album.read(name)
+    with opened(file) as upload:
+        return upload.read(name)
 
 
 def _reason(file: BytesIO) -> str:
@@ -63,12 +63,12 @@ def test_a_name_that_several_files_have_is_refused_with_their_folders() -> None:
 
 
 def test_what_systems_leave_in_a_zip_is_passed_over() -> None:
-    with opened(zipped({"__MACOSX/._cup.jpg": b"", ".DS_Store": b"", "a/": b"", "cup.jpg": b"it"})) as album:
-        assert album.read("cup.jpg") == b"it"
-        assert "._cup.jpg" not in album
-        assert "nothing.jpg" not in album
+    with opened(zipped({"__MACOSX/._cup.jpg": b"", ".DS_Store": b"", "a/": b"", "cup.jpg": b"it"})) as upload:
+        assert upload.read("cup.jpg") == b"it"
+        assert "._cup.jpg" not in upload
+        assert "nothing.jpg" not in upload
         with pytest.raises(KeyError):
-            album.read("nothing.jpg")
+            upload.read("nothing.jpg")
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../cup.jpg", "a/../cup.jpg", "..\\cup.jpg", "C:\\cup.jpg"])
@@ -78,8 +78,8 @@ def test_a_name_that_leads_out_is_refused(name: str) -> None:
 
 def test_no_more_files_than_agreed() -> None:
     few = zipped({f"{number}.jpg": b"" for number in range(MAX_ENTRIES)})
-    with opened(few) as album:
-        assert isinstance(album, ZipUpload)
+    with opened(few) as upload:
+        assert isinstance(upload, ZipUpload)
     assert _reason(zipped({f"{number}.jpg": b"" for number in range(MAX_ENTRIES + 1)})) == "zip_too_many"
 
 
@@ -126,18 +126,18 @@ def test_a_ratio_beyond_reason_is_refused() -> None:
 
 def test_a_file_of_more_than_ten_megabytes_is_refused_by_name_and_the_others_are_not() -> None:
     file = zipped({"large.jpg": bytes(10**7 + 1), "cup.jpg": b"it"}, zipfile.ZIP_STORED)
-    with opened(file) as album:
+    with opened(file) as upload:
         with pytest.raises(Refused) as refused:
-            album.read("large.jpg")
+            upload.read("large.jpg")
         assert refused.value.reasons == ("too_large",)
-        assert album.read("cup.jpg") == b"it"
+        assert upload.read("cup.jpg") == b"it"
 
 
 def test_a_file_that_is_not_what_its_sum_says_is_refused() -> None:
     data = bytearray(zipped({"cup.jpg": b"it"}, zipfile.ZIP_STORED).getvalue())
     data[data.index(b"it")] ^= 1
-    with opened(BytesIO(bytes(data))) as album, pytest.raises(Refused) as refused:
-        album.read("cup.jpg")
+    with opened(BytesIO(bytes(data))) as upload, pytest.raises(Refused) as refused:
+        upload.read("cup.jpg")
     assert refused.value.reasons == ("zip_broken",)
 
 

@@ -90,7 +90,7 @@ def refused(
     return [(one.reason, one.where, one.value) for one in error.value.findings]
 
 
-def test_a_picture_and_a_mark_are_on_the_card_and_on_the_shelf(
+def test_a_picture_and_a_mark_are_on_the_card_and_in_storage(
     engine: Engine, storage: PictureStorage, folder: Path, now: datetime
 ) -> None:
     report = bring_in(
@@ -105,11 +105,11 @@ def test_a_picture_and_a_mark_are_on_the_card_and_on_the_shelf(
     assert {one.stat().st_mode & 0o777 for one in folder.iterdir()} == {0o644}
 
 
-def test_the_same_again_changes_nothing_and_develops_nothing(
+def test_the_same_again_changes_nothing_and_encodes_nothing(
     engine: Engine, storage: PictureStorage, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
-    monkeypatch.setattr(PictureDecoder, "encode", lambda *_: pytest.fail("developed again"))
+    monkeypatch.setattr(PictureDecoder, "encode", lambda *_: pytest.fail("encoded again"))
     report = bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
     assert (report.changes, report.cards) == ((), ())
 
@@ -189,7 +189,7 @@ def test_where_pictures_cannot_be_put_nothing_is_imported(engine: Engine, now: d
         assert connection.execute(select(tables.product.c.gtin)).scalars().all() == []
 
 
-def test_a_picture_lost_from_the_shelf_is_put_there_again(
+def test_a_picture_lost_from_storage_is_stored_again(
     engine: Engine, storage: PictureStorage, folder: Path, now: datetime
 ) -> None:
     bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
@@ -200,7 +200,7 @@ def test_a_picture_lost_from_the_shelf_is_put_there_again(
     assert compare(engine, storage, now=datetime.now(UTC)).missing == ()
 
 
-def test_what_nobody_shows_any_more_is_swept_after_a_day(
+def test_unused_pictures_are_deleted_after_a_day(
     engine: Engine, storage: PictureStorage, folder: Path, now: datetime
 ) -> None:
     bring_in(engine, storage, as_json(content("cup.jpg")), {"cup.jpg": CUP}, now)
@@ -230,11 +230,11 @@ def test_the_command_line_takes_a_zip_and_sweeps(
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
     monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)
     monkeypatch.setenv("ZPCODE_HOME", str(tmp_path))
-    file, album = tmp_path / "registry.json", tmp_path / "pictures.zip"
+    file, upload = tmp_path / "registry.json", tmp_path / "pictures.zip"
     file.write_bytes(as_json(content("cup.jpg")))
-    album.write_bytes(zipped({"cup.jpg": CUP}).getvalue())
+    upload.write_bytes(zipped({"cup.jpg": CUP}).getvalue())
     run = CliRunner()
-    result = run.invoke(registry_app, [str(file), "--pictures", str(album)])
+    result = run.invoke(registry_app, [str(file), "--pictures", str(upload)])
     assert result.exit_code == 0, result.output
     kept = sorted(one.name for one in (tmp_path / "pictures").iterdir())
     assert kept == sorted(names(picture(engine)))

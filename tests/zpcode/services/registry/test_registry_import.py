@@ -264,7 +264,7 @@ def test_a_card_turns_with_the_day_its_recognition_begins_or_ends(engine: Engine
     assert turn_cards(engine, now=tomorrow) == ()
 
 
-def test_lost_cards_are_written_anew(engine: Engine, now: datetime) -> None:
+def test_lost_cards_are_written_again(engine: Engine, now: datetime) -> None:
     bring_in(engine, registry(), now)
     with transaction(engine) as connection:
         connection.execute(codes.card.delete())
