@@ -31,8 +31,8 @@ __all__ = ["registry", "scan_keys", "service"]
 _NUMBERS = itertools.count(1)
 
 
-_SERVERS = frozenset({"servers", "world", "bare", "running", "stage", "browser"})
-"""Fixtures that start a server or a browser."""
+_SERVERS = frozenset({"servers", "world", "bare", "running", "stage", "browser", "signer", "own_signer", "desk"})
+"""Fixtures that start a server, a signer, a browser or many commands."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
