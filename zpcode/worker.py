@@ -198,9 +198,9 @@ class Worker:
         if self.statistics is None:
             return ()
         return (
-            (self.statistics.look_at_database, STATISTICS_SECONDS),
-            (self.statistics.look_at_redis, STATISTICS_SECONDS),
-            (self.statistics.look_at_signer, SIGNER_STATISTICS_SECONDS),
+            (self.statistics.read_database, STATISTICS_SECONDS),
+            (self.statistics.read_redis, STATISTICS_SECONDS),
+            (self.statistics.read_signer, SIGNER_STATISTICS_SECONDS),
         )
 
     def pages(self) -> exposition.Pages:

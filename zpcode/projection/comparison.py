@@ -108,11 +108,11 @@ def confirm(engine: Engine, redis: AnyRedis, keys: Sequence[str], *, repair: boo
         for mark in marks:
             in_hash = (one for one in _in_hash(connection, layout, mark, heads) if one.difference.key not in wrong_keys)
             wrong += list(islice(in_hash, MOST))
-        found = _repaired(connection, layout, wrong) if repair else [one.difference for one in wrong]
-    if repair and found:
+        differences = _repaired(connection, layout, wrong) if repair else [one.difference for one in wrong]
+    if repair and differences:
         with suppress(Unavailable):  # the new revisions are in the table, so the worker continues
             projector.catch_up(engine, redis, fill=False)
-    return found + [Difference(mark, "mark", repair and _write_mark(engine, redis, mark)) for mark in marks]
+    return differences + [Difference(mark, "mark", repair and _write_mark(engine, redis, mark)) for mark in marks]
 
 
 @contextmanager
@@ -260,27 +260,27 @@ class ProjectionComparison:
             if beginning:
                 self._size = _size(integrity.count_cards(connection), self.round_seconds)
             cards = integrity.cards_after(connection, self._after, self._size)
-        found = compare(self.engine, self.redis, cards, repair=True)
+        differences = compare(self.engine, self.redis, cards, repair=True)
         if beginning:
-            found += compare_standings_mark(self.engine, self.redis, repair=True)
+            differences += compare_standings_mark(self.engine, self.redis, repair=True)
         self.compared += len(cards)
         self._after = cards[-1].key if cards else ""
         if len(cards) < self._size:
             self._reverse = self._redis_keys()
-        return found
+        return differences
 
     def _backward(self, reverse: Iterator[str]) -> list[Difference]:
         """Compare the next slice of the cards of Redis; after the last one, a new round begins."""
         try:
             keys = list(islice(reverse, self._size))
-            found = strays(self.engine, self.redis, keys, repair=True)
+            differences = strays(self.engine, self.redis, keys, repair=True)
         except (RedisError, Unavailable) as error:
             self._reverse = self._redis_keys()  # an interrupted iteration cannot be continued
             raise Unavailable(_AWAY) from error
         if len(keys) < self._size:
             self._reverse, self._after = None, ""
             self.rounds += 1
-        return found
+        return differences
 
     def _redis_keys(self) -> Iterator[str]:
         yield from copies.keys(client.layout(self.redis))

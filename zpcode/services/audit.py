@@ -38,7 +38,7 @@ def verify(engine: Engine, *, expect_head: bytes | None = None, expect_count: in
     """Check the whole chain in constant memory. The chain may have grown since the expected values were noted.
 
     With both given, entry number `expect_count` must have the hash `expect_head`. With one alone, that hash must occur,
-    or there must be that many entries. Without them a chain cut at its end looks whole.
+    or there must be that many entries. Without them, a removal at the end of the chain is not noticed.
     """
     marks: set[tuple[int, bytes]] = set()
     with transaction(engine) as connection, closing(audit.entries(connection)) as entries:

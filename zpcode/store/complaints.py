@@ -1,4 +1,4 @@
-"""Complaints and their steps (append-only). Contacts and photos are in tables of their own, so they can be deleted."""
+"""Complaints and their steps (append-only). Contacts and photos are in separate tables, so they can be deleted."""
 
 from __future__ import annotations
 

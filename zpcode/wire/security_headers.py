@@ -1,7 +1,7 @@
 """The security headers of every response: API, portal, scan service and product pictures.
 
-What surfaces share stands once; what a surface adds stands with its name. The pages' Permissions-Policy names the
-features that a page could otherwise ask a visitor for. Cache headers and CORS are not here: they depend on the resource.
+Shared headers are defined once; the others are named after the kind of response. The Permissions-Policy of pages disables
+features that a page could otherwise request from a visitor. Cache headers and CORS are not here: they depend on the resource.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PAGE: Final = (
 )
 
 API: Final[Mapping[str, str]] = MappingProxyType(_DATA | _NO_REFERRER | {_EMBEDDED_BY: "same-origin"})
-"""Every answer of the authority, unless the route sets the header itself."""
+"""Every response of the authority, unless the route sets the header itself."""
 
 PICTURE: Final[Mapping[str, str]] = MappingProxyType(_DATA | _TLS | {_EMBEDDED_BY: "cross-origin"})
 """A product picture: any site may embed it. `deploy/nginx.conf` repeats these."""
@@ -50,7 +50,7 @@ PORTAL_FILE: Final[Mapping[str, str]] = MappingProxyType(_ALL)
 
 
 def scan_page(style: str) -> dict[str, str]:
-    """The headers of the scan service. `style` is the inline style sheet: CSP level 3 admits it by its SHA-256."""
+    """The headers of the scan service. `style` is the inline style sheet: CSP level 3 allows it by its SHA-256."""
     style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = (
         f"default-src 'none'; style-src 'sha256-{style_hash}'; script-src 'self'; img-src 'self'; connect-src 'self'; "

@@ -347,7 +347,7 @@ CLAIMS: Final = Sheet(
     listed=True,
 )
 
-# In this order records are written: nothing refers to what comes after it.
+# The order in which records are written: a record refers only to earlier ones.
 SHEETS: Final = (
     ENTERPRISES,
     STANDARDS,

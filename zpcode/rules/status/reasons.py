@@ -69,7 +69,7 @@ def _reason(
 
 
 _TABLE: Final = (
-    # In doubt: something is being looked into.
+    # Doubtful: an investigation is running.
     _reason(
         "complaint-under-investigation",
         ("投诉举报核查中", "a complaint is being looked into"),

@@ -1,4 +1,4 @@
-"""The file of a batch: begun, resumed after a crash, finished. The bytes are the same, however often it was interrupted.
+"""The file of a batch: written, resumed after a crash, and finished. Interruptions do not change its bytes.
 
 Rows are appended to `batch-NUMBER.SUFFIX.part`, in whole chunks of 8192 rows. The file is renamed once it is complete
 and on disk. To resume, every row on disk is compared with the row that belongs there; from the first chunk that is short
@@ -70,10 +70,10 @@ def produce(
     report: Callable[[int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> CodeFile | None:
-    """Write a batch's file, or finish one that was begun; None when `stop` was set before the end.
+    """Write a batch's file, or continue an unfinished one; None when `stop` was set before the end.
 
-    `report` is called with the number of codes in the file. Raises SignerError, SignerUnavailable, Conflict where
-    another process of this machine is writing the file, Unavailable where the disk is full or broken or the format
+    `report` is called with the number of codes in the file. Raises SignerError, SignerUnavailable, Conflict if
+    another process of this machine is writing the file, Unavailable if the disk is full or broken or the format is
     unknown. What was written stays; the next call continues from it.
     """
     table = table_of(batch)
@@ -81,7 +81,7 @@ def produce(
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if finished.exists() and not part.exists():
-            finished.rename(part)  # complete, but the database does not know: it is checked like a part
+            finished.rename(part)  # complete, but the batch is not issued: the file is checked like an unfinished one
         with _opened(part) as file:
             unfinished = _UnfinishedFile(file, table)
             unfinished.resume()

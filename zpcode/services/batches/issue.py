@@ -52,7 +52,7 @@ def issue(
         try:
             batch, file = _write(engine, signer, batch, directory, clock, progress, stop)
         except (SignerError, Unavailable) as error:
-            _note(engine, number, error.text)
+            _record_problem(engine, number, error.text)
             raise
         return batch if file is None else _finish(engine, number, file, clock())
 
@@ -67,7 +67,7 @@ def reissue(
 ) -> Path:
     """The path of an issued batch's file. A missing or damaged file is written again, identical to the byte.
 
-    Raises NotFound, Conflict where the batch is not issued or its bytes cannot be restored, SignerError where its key
+    Raises NotFound, Conflict if the batch is not issued or its bytes cannot be restored, SignerError if its key
     may no longer sign.
     """
     with batches.issuing(engine, number) as locked:
@@ -113,7 +113,7 @@ def _write(
 ) -> tuple[Batch, code_file.CodeFile | None]:
     """Write the file with the key that the batch began with; if that key may no longer sign, all of it with the active key."""
     if batch.problem is not None:
-        _note(engine, batch.number, None)
+        _record_problem(engine, batch.number, None)
     if batch.sealed and not batch.key_id:
         batch = _begin(engine, batch, signer.active_key(), clock())
     try:
@@ -173,7 +173,7 @@ def _finish(engine: Engine, number: int, file: code_file.CodeFile, now: datetime
         return issued
 
 
-def _note(engine: Engine, number: int, problem: Text | None) -> None:
+def _record_problem(engine: Engine, number: int, problem: Text | None) -> None:
     """Record on the batch why it waits, for its enterprise. If the database fails too, only the caller's error remains."""
     with suppress(Unavailable), transaction(engine) as connection:
         batches.note_problem(connection, number, problem)

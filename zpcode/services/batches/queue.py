@@ -51,7 +51,7 @@ class IssueQueue:
             self._open = False
 
     def defer_issue(self, number: int) -> bool:
-        """Queue a batch; False where the database cannot be reached: the worker's sweep then queues it later."""
+        """Queue a batch. Return False if the database cannot be reached; the worker's clean-up then queues it later."""
         try:
             self._ensure_open()
             job = self._app.configure_task(TASK, queue=QUEUE, queueing_lock=f"batch-{number}")

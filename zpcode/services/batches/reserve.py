@@ -53,7 +53,7 @@ def reserve(
 
     `base` is the scheme and host printed before each code, `now` is aware, `randomness` gives as many random bytes as it
     is asked for. The same idempotency key with the same request always gives the same batch, also for requests at the
-    same time. Raises Refused with every reason, Forbidden, Conflict where the key belongs to another request, Unavailable.
+    same time. Raises Refused with every reason, Forbidden, Conflict if the key belongs to another request, Unavailable.
     """
     may_ask(caller)
     _check_key(idempotency_key)
@@ -75,7 +75,7 @@ def reserve(
 
 
 def get(engine: Engine, number: int, caller: Caller) -> Batch:
-    """One batch. Raises NotFound where it does not exist or is not within the caller's reach."""
+    """One batch. Raises NotFound if it does not exist or is not within the caller's reach."""
     with transaction(engine) as connection:
         return _within_reach(batches.get(connection, number), number, caller)
 
@@ -89,7 +89,7 @@ def listing(engine: Engine, caller: Caller, after: int | None = None, limit: int
 def activate(engine: Engine, number: int, caller: Caller, now: datetime) -> Batch:
     """Activate a batch: from now on its codes are valid. An active batch is returned unchanged.
 
-    Raises NotFound, Forbidden (a regulator), Conflict where the batch is not issued yet.
+    Raises NotFound, Forbidden (a regulator), Conflict if the batch is not issued yet.
     """
     may_ask(caller)
     with transaction(engine) as connection:

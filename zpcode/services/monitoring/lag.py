@@ -23,12 +23,12 @@ class Lag:
         self._follower = -1
 
     def leads(self, number: int) -> None:
-        """The leader is at this number."""
+        """Record the present number of the leader."""
         if not self._leader or number > self._leader[-1][0]:
             self._leader.append((number, self._clock()))
 
     def follows(self, number: int) -> None:
-        """The follower is at this number. A smaller number than before means that it was emptied just now."""
+        """Record the present number of the follower. A smaller number than before means that it was just emptied."""
         if number < self._follower and self._leader:
             self._leader = deque([(self._leader[-1][0], self._clock())], _MEMORY)
         self._follower = number

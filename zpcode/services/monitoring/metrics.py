@@ -1,4 +1,4 @@
-"""The metrics of the installation that a worker exposes, made of what its statistics have read.
+"""The metrics of the installation that a worker exposes, from the values that its statistics have read.
 
 Labels take their values from closed lists, and every value is there from the start: a rate needs a first value.
 """
@@ -28,7 +28,7 @@ class Stream:
     """The stream of scans. All numbers are entries.
 
     `length` is in the stream now, `added` was ever added, `lag` no worker has read, `pending` a worker has read and not
-    finished. `drained` was taken out by workers; None if Redis does not know it.
+    finished. `drained` was removed by workers; None if Redis has no such number.
     """
 
     length: int = 0

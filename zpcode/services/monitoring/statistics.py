@@ -40,7 +40,7 @@ _SIGNER_AWAY: Final = Text("签名服务没有应答", "the signer does not answ
 
 
 class InstallationStatistics(Collector):
-    """Reads each part in a method of its own. Each method has its own loop, so a part that hangs hides no other.
+    """Reads each part in a separate method. Each method has a separate loop, so a part that hangs does not delay the others.
 
     `signer` should give up after a second or two. `clock` gives monotonic seconds.
     """
@@ -63,7 +63,7 @@ class InstallationStatistics(Collector):
         self._decisions = Decisions()
         self._stream = Stream()
 
-    def look_at_database(self) -> None:
+    def read_database(self) -> None:
         """Read the newest revision, and every 15 seconds everything else. Raises Unavailable."""
         now = self._clock()
         with transaction(self._engine) as connection:
@@ -77,7 +77,7 @@ class InstallationStatistics(Collector):
         self._lag.leads(head)
         self._answered["database"] = self._clock()
 
-    def look_at_redis(self) -> None:
+    def read_redis(self) -> None:
         """Read the revision of the Redis server that is furthest behind, and the stream. Raises Unavailable."""
         try:
             shards = layout(self._redis)
@@ -90,7 +90,7 @@ class InstallationStatistics(Collector):
         self._lag.follows(revision)
         self._answered["redis"] = self._clock()
 
-    def look_at_signer(self) -> None:
+    def read_signer(self) -> None:
         """Ask the signer for its active key. Raises Unavailable."""
         try:
             self._signer.active_key()
@@ -126,7 +126,9 @@ def months(day: date) -> tuple[date, date]:
 
 def stream(redis: Redis) -> Stream:
     """The stream of scans on the server that holds it. Raises RedisError."""
-    pipeline = redis.pipeline(transaction=True)  # one moment: an entry drained in between must not look lost
+    pipeline = redis.pipeline(
+        transaction=True
+    )  # in one transaction, otherwise an entry drained in between would count as lost
     pipeline.get(redis_keys.DRAINED)
     pipeline.xinfo_stream(redis_keys.SCANS)
     pipeline.xinfo_groups(redis_keys.SCANS)

@@ -202,17 +202,17 @@ def save(connection: Connection, plural: str, records: Iterable[Any], now: datet
     version has to be kept first (`keep_versions`); a product's links are replaced.
     """
     table = TABLES[plural]
-    found = list(records)
+    written = list(records)
     names = {column.name for column in table.columns}
     _upsert(
         connection,
         table,
         _SHEET[plural],
-        [{name: value for name, value in _row(record, updated_at=now).items() if name in names} for record in found],
+        [{name: value for name, value in _row(record, updated_at=now).items() if name in names} for record in written],
     )
     if plural == "products":
         for name, link in _LINKS.items():
-            _relink(connection, link, {product.gtin: getattr(product, name) for product in found})
+            _relink(connection, link, {product.gtin: getattr(product, name) for product in written})
 
 
 def _upsert(connection: Connection, table: Table, sheet: Sheet, rows: list[dict[str, Any]]) -> None:

@@ -156,8 +156,8 @@ def installation(engine: Engine, addresses: ServerAddresses) -> InstallationStat
 
 def _read_again(installation: InstallationStatistics) -> Exposed:
     installation._counted_at = float("-inf")
-    installation.look_at_database()
-    installation.look_at_redis()
+    installation.read_database()
+    installation.read_redis()
     return Exposed.of(metrics.registry("worker", installation))
 
 
@@ -273,8 +273,8 @@ def test_a_card_that_redis_lost_is_counted_as_a_finding(installation: Installati
 def test_a_part_that_is_away_is_told_as_down_and_its_numbers_are_left_out(engine: Engine) -> None:
     now = 0.0
     installation = InstallationStatistics(engine, client.connect("redis://127.0.0.1:1"), NoSigner(), clock=lambda: now)
-    installation.look_at_database()
-    for read in (installation.look_at_redis, installation.look_at_signer):
+    installation.read_database()
+    for read in (installation.read_redis, installation.read_signer):
         with pytest.raises(Unavailable):
             read()
     scraped = Exposed.of(metrics.registry("worker", installation))
