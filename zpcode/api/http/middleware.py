@@ -51,11 +51,7 @@ class RequestMiddleware:
         started = time.perf_counter()
         response = _ResponseSender(scope, send)
         try:
-            with tracing.span(self.tracer, "request") as span:
-                await self.app(scope, self._bounded(scope, receive), response.send)
-                fields = _log_fields(scope) | {"status": response.status}
-                span.update_name(f"{fields['method']} {fields['route']}")
-                span.set_attributes({name: fields[name] for name in _TRACED})
+            await self._serve(scope, receive, response)
         except ClientDisconnect:
             pass  # the client is gone; the log line has status 0, or that of the response which was cut off
         except Exception:
@@ -64,10 +60,21 @@ class RequestMiddleware:
                 raise  # the response has begun: the server closes the connection
             await _send_crash(scope, receive, response.send)
         finally:
-            seconds = time.perf_counter() - started
-            fields = _log_fields(scope) | {"status": response.status, "milliseconds": round(seconds * 1000, 1)}
-            _access.info("request", extra=fields)
-            self.metrics.count(scope["method"], fields["route"], response.status, seconds)
+            self._record(scope, response.status, time.perf_counter() - started)
+
+    async def _serve(self, scope: Scope, receive: Receive, response: _ResponseSender) -> None:
+        """Serve the request in a span, which is named after the route that served it."""
+        with tracing.span(self.tracer, "request") as span:
+            await self.app(scope, self._bounded(scope, receive), response.send)
+            fields = _log_fields(scope) | {"status": response.status}
+            span.update_name(f"{fields['method']} {fields['route']}")
+            span.set_attributes({name: fields[name] for name in _TRACED})
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        """Write the log line and count the request."""
+        fields = _log_fields(scope) | {"status": status, "milliseconds": round(seconds * 1000, 1)}
+        _access.info("request", extra=fields)
+        self.metrics.count(scope["method"], fields["route"], status, seconds)
 
     def _bound(self, path: str) -> int:
         return next((bound for pattern, bound in self.larger.items() if pattern.fullmatch(path)), JSON_BYTES)
