@@ -17,14 +17,14 @@ from keys.ceremony import KeyRoom
 from keys.document import KeyState
 from tests.browser.chromium import window
 from tests.browser.stage import Stage
-from tests.browser.verifying import KEYRING, Outcome, Site, judged, opened, verified
+from tests.browser.verifying import KEYRING, PageOutcome, Site, judged, opened, verified
 from tests.support import keyroom
 from tests.zpcode.wire.test_vectors import INVALID, KEYS, VALID
 from zpcode.wire.payload import Code, Identity, Seal
 
 NOW = datetime.now(UTC)
 STEPS = ["keyring", "root", "key", "seal"]
-RIGHT = Outcome("right", STEPS)
+RIGHT = PageOutcome("right", STEPS)
 OTHER_LOT = Identity(keyroom.GTIN, lot="L-2026.2")
 
 
@@ -103,7 +103,7 @@ def test_a_lot_in_lower_case_is_not_the_lot_that_was_sealed(browser: Browser, si
     assert code.seal is not None
     path = f"/{code.seal.text}{code.identity.path.lower()}"
     with opened(browser, site, path) as page:
-        assert verified(page) == Outcome("seal", [])
+        assert verified(page) == PageOutcome("seal", [])
 
 
 # What may be wrong ------------------------------------------------------------------------------------
@@ -123,12 +123,12 @@ def test_the_genuine_code_goes_through_four_steps(browser: Browser, site: Site, 
 def test_one_character_of_the_seal_altered(browser: Browser, site: Site, code: Code, at: int) -> None:
     path = code.path[: at + 1] + ("A" if code.path[at + 1] != "A" else "E") + code.path[at + 2 :]
     with opened(browser, site, path) as page:
-        assert verified(page) == Outcome("seal", STEPS[:3])
+        assert verified(page) == PageOutcome("seal", STEPS[:3])
 
 
 def test_the_seal_of_another_code(browser: Browser, site: Site, code: Code) -> None:
     with opened(browser, site, Code(OTHER_LOT, code.seal).path) as page:
-        assert verified(page) == Outcome("seal", STEPS[:3])
+        assert verified(page) == PageOutcome("seal", STEPS[:3])
 
 
 def test_the_second_signature_that_every_message_has(browser: Browser, site: Site, code: Code) -> None:
@@ -137,13 +137,13 @@ def test_the_second_signature_that_every_message_has(browser: Browser, site: Sit
     r, s = code.seal.signature[:32], int.from_bytes(code.seal.signature[32:], "big")
     twin = Code(code.identity, Seal(code.seal.key_id, r + (es256.N - s).to_bytes(32, "big")))
     with opened(browser, site, twin.path) as page:
-        assert verified(page) == Outcome("seal", STEPS[:3])
+        assert verified(page) == PageOutcome("seal", STEPS[:3])
 
 
 def test_a_page_that_speaks_of_another_code(browser: Browser, site: Site, code: Code) -> None:
     with opened(browser, site, code.path) as page:
         page.evaluate("code => { document.querySelector('[data-code]').textContent = code; }", OTHER_LOT.path)
-        assert verified(page) == Outcome("other", [])
+        assert verified(page) == PageOutcome("other", [])
 
 
 def test_a_keyring_of_another_root(browser: Browser, site: Site, code: Code, room: KeyRoom, tmp_path: Any) -> None:
@@ -152,11 +152,11 @@ def test_a_keyring_of_another_root(browser: Browser, site: Site, code: Code, roo
     keyroom.create(stranger, NOW)
     site.keyring = keyroom.signed_by_root(stranger, keyroom.ring(room).content)
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("root", STEPS[:1])
+        assert verified(page) == PageOutcome("root", STEPS[:1])
     mine = json.loads(keyroom.ring(room).document)["signature"]["root"]
     site.keyring = rewritten(site.keyring, lambda ring: ring["signature"].update(root=mine))
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("root", STEPS[:1])
+        assert verified(page) == PageOutcome("root", STEPS[:1])
 
 
 @pytest.mark.parametrize(
@@ -177,26 +177,26 @@ def test_a_keyring_altered_after_it_was_signed(
 ) -> None:
     site.keyring = rewritten(site.keyring or b"", change)
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("root", STEPS[:1])
+        assert verified(page) == PageOutcome("root", STEPS[:1])
 
 
 def test_something_that_is_no_keyring(browser: Browser, site: Site, code: Code) -> None:
     site.keyring = b"<html>Please log in to this network</html>"
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("root", STEPS[:1])
+        assert verified(page) == PageOutcome("root", STEPS[:1])
 
 
 def test_a_keyring_that_does_not_have_the_key(browser: Browser, site: Site, code: Code, room: KeyRoom) -> None:
     content = keyroom.ring(room).content
     site.keyring = keyroom.signed_by_root(room, msgspec.structs.replace(content, keys=[]))
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("unknown", STEPS[:2])
+        assert verified(page) == PageOutcome("unknown", STEPS[:2])
 
 
 def test_a_key_under_an_id_that_is_not_its_own(browser: Browser, site: Site, code: Code, room: KeyRoom) -> None:
     site.keyring = changed(room, public=KEYS["keyring"]["keys"][0]["public"])
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("key", STEPS[:2])
+        assert verified(page) == PageOutcome("key", STEPS[:2])
 
 
 def test_a_revoked_key_whatever_the_reason_says(browser: Browser, site: Site, code: Code, room: KeyRoom) -> None:
@@ -204,14 +204,14 @@ def test_a_revoked_key_whatever_the_reason_says(browser: Browser, site: Site, co
     reason = '私钥\t"泄露"\\ \u0001\u007f\u2028 é 🔑 </script>'
     site.keyring = changed(room, state=KeyState.REVOKED, revoked_at=NOW, reason=reason)
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("revoked", STEPS)
+        assert verified(page) == PageOutcome("revoked", STEPS)
 
 
 def test_a_key_revoked_by_decision_before_the_keyring_says_so(browser: Browser, site: Site, code: Code) -> None:
     """The page shows the revocation before the keyring has it: the outcome must not contradict the verdict."""
     site.html = site.html.replace(' id="verify"', ' id="verify" data-revoked')
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("revoked", STEPS)
+        assert verified(page) == PageOutcome("revoked", STEPS)
 
 
 @pytest.mark.parametrize("state", [KeyState.RETIRING, KeyState.RETIRED])
@@ -226,13 +226,13 @@ def test_a_key_that_has_been_replaced_still_verifies(
 def test_a_key_that_is_not_in_use_yet(browser: Browser, site: Site, code: Code, room: KeyRoom) -> None:
     site.keyring = changed(room, not_before=NOW + timedelta(hours=1))
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("early", STEPS)
+        assert verified(page) == PageOutcome("early", STEPS)
 
 
 def test_a_suite_this_page_does_not_know(browser: Browser, site: Site, code: Code, room: KeyRoom) -> None:
     site.keyring = changed(room, suite="SM2", public={"x": "AA"})
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("unable", STEPS[:2])
+        assert verified(page) == PageOutcome("unable", STEPS[:2])
 
 
 # What may be missing ----------------------------------------------------------------------------------
@@ -243,9 +243,9 @@ def test_without_a_keyring_nothing_is_concluded_and_it_can_be_tried_again(
 ) -> None:
     document, site.keyring = site.keyring, None
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("away", [])
+        assert verified(page) == PageOutcome("away", [])
         site.keyring, site.status = document, 503
-        assert verified(page) == Outcome("away", [])
+        assert verified(page) == PageOutcome("away", [])
         site.status = 200
         assert verified(page) == RIGHT
 
@@ -253,7 +253,7 @@ def test_without_a_keyring_nothing_is_concluded_and_it_can_be_tried_again(
 def test_without_the_script_it_can_be_tried_again(browser: Browser, site: Site, code: Code) -> None:
     site.missing = {"/static/verify.js"}
     with opened(browser, site, code.path) as page:
-        assert verified(page) == Outcome("away", [])
+        assert verified(page) == PageOutcome("away", [])
         site.missing = set()
         assert verified(page) == RIGHT
 
@@ -264,7 +264,7 @@ def test_over_plain_http_the_browser_has_no_cryptography_and_the_page_says_so(
     site.host = "http://plain.example"
     with opened(browser, site, code.path) as page:
         assert page.evaluate("window.isSecureContext") is False
-        assert verified(page) == Outcome("unable", [])
+        assert verified(page) == PageOutcome("unable", [])
 
 
 # The real service -------------------------------------------------------------------------------------
@@ -282,7 +282,7 @@ def test_what_the_service_serves_verifies(stage: Stage, browser: Browser, scene:
         page.on("console", lambda message: noises.append(message.text))
         page.on("pageerror", lambda error: noises.append(str(error)))
         page.goto(stage.url(scene, "en"))
-        assert verified(page) == Outcome(outcome, STEPS)
+        assert verified(page) == PageOutcome(outcome, STEPS)
         assert noises == []
 
 

@@ -37,7 +37,7 @@ _SHOW: Final = """([path, code]) => {
 
 
 @dataclass
-class Outcome:
+class PageOutcome:
     """What the page shows: the name of the outcome, and the steps that were taken."""
 
     outcome: str
@@ -75,22 +75,22 @@ class Site:
             route.fulfill(body=page, content_type="text/html; charset=utf-8")
 
 
-def verified(page: Page) -> Outcome:
+def verified(page: Page) -> PageOutcome:
     """Press "verify" and wait for the outcome."""
     page.click(_CLICK)
     return outcome(page)
 
 
-def outcome(page: Page) -> Outcome:
+def outcome(page: Page) -> PageOutcome:
     """Wait for the outcome after "verify" was pressed."""
     name = page.wait_for_function(_OUTCOME).json_value()
     steps = page.eval_on_selector_all(
         "#verify [data-step]", "all => all.filter(e => e.checkVisibility()).map(e => e.dataset.step)"
     )
-    return Outcome(name, steps)
+    return PageOutcome(name, steps)
 
 
-def judged(page: Page, path: str) -> Outcome:
+def judged(page: Page, path: str) -> PageOutcome:
     """The outcome for another address; the code shown is the part behind the seal."""
     page.evaluate(_SHOW, [path, path[path.find("/01/") :].upper()])
     return outcome(page)

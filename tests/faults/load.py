@@ -36,7 +36,7 @@ class ScanResponse:
     scans: int | None
 
 
-class Consumer:
+class Phone:
     """One phone with a connection kept open; every scan has another visitor's address in X-Forwarded-For."""
 
     def __init__(self, port: int) -> None:
@@ -102,7 +102,7 @@ class Load:
             self.check()
 
     def _scan(self, port: int, number: int) -> None:
-        paths, consumer = list(self._paths), Consumer(port)
+        paths, consumer = list(self._paths), Phone(port)
         random.Random(f"{port}/{number}").shuffle(paths)
         try:
             for path in itertools.cycle(paths):

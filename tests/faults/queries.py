@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from tests.faults.world import World
+from tests.faults.world import Installation
 
 _ASKED = re.compile(r"^(scan-\d+) DETAIL:  [Pp]arameters: \$1 = '\{(.*)\}'$", re.MULTILINE)
 
 
-def log_them(world: World) -> None:
+def log_them(world: Installation) -> None:
     """Have every statement of the scan role logged, with the name of the process that sent it. Applies to new sessions."""
     world.administer(
         "ALTER SYSTEM SET log_line_prefix = '%a '",
@@ -22,7 +22,7 @@ def log_them(world: World) -> None:
 class Asked:
     """The log from the moment `Asked(world)` is made."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Installation) -> None:
         self._log = world.servers.processes.log("postgres")
         self._from = self._log.stat().st_size
 

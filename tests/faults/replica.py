@@ -12,7 +12,7 @@ from typing import Any
 
 from redis import Redis
 
-from tests.faults.world import World
+from tests.faults.world import Installation
 from tests.support.patience import eventually
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import secret_file, valkey_program
@@ -45,7 +45,7 @@ class Replica:
 
 
 @contextmanager
-def following(world: World) -> Iterator[Replica]:
+def following(world: Installation) -> Iterator[Replica]:
     """A replica of the world's Valkey, up to date. Replication is over TCP on loopback, everything else as in the other tests."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

@@ -10,7 +10,7 @@ import pytest
 
 from tests.faults import world as making
 from tests.faults.load import Load, firsts, good, neutral
-from tests.faults.world import World
+from tests.faults.world import Installation
 
 pytestmark = pytest.mark.proof
 
@@ -42,7 +42,7 @@ def test_a_minute_without_redis_and_a_minute_without_postgresql() -> None:
 
 
 @contextmanager
-def begun() -> Iterator[World]:
+def begun() -> Iterator[Installation]:
     """A world with two scan processes and a worker."""
     with making.running() as world:
         world.start_scans(2)
@@ -50,7 +50,7 @@ def begun() -> Iterator[World]:
         yield world
 
 
-def without_redis(world: World, load: Load) -> tuple[str, float]:
+def without_redis(world: Installation, load: Load) -> tuple[str, float]:
     """Answers come from the database, without histories, and a new revocation shows; returns the revoked code and the moment since when it shows."""
     world.until_all_stand_on("database")
     fresh = world.revoke(0)
@@ -61,7 +61,7 @@ def without_redis(world: World, load: Load) -> tuple[str, float]:
     return fresh, revoked_since
 
 
-def without_postgres(world: World, load: Load) -> None:
+def without_postgres(world: Installation, load: Load) -> None:
     """Codes in memory are answered as always, with their histories; a code of a batch not yet read is unconfirmed."""
     responses = load.more()
     assert {response.verdict for response in responses} == {"verified", "revoked"}

@@ -21,7 +21,17 @@ from tests.faults import shifted_clock
 from tests.faults.scan_processes import SHIFTED, ScanProcess, environment, scan_process
 from tests.support.registry_data import gtin
 from tests.support.scan_factories import Registry
-from tests.support.status_setting import CITY, COUNTY, PROVINCE, World, ask, in_database, item_verdict, printed, settle
+from tests.support.status_setting import (
+    CITY,
+    COUNTY,
+    PROVINCE,
+    EnterpriseBatches,
+    ask,
+    in_database,
+    item_verdict,
+    printed,
+    settle,
+)
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Conflict
 from zpcode.projection import projector
@@ -65,7 +75,7 @@ def ahead(start: Start) -> Iterator[ScanProcess]:
 
 
 @pytest.fixture
-def world(engine: Engine, redis: Redis) -> World:
+def world(engine: Engine, redis: Redis) -> EnterpriseBatches:
     """An enterprise with its batches, in Redis."""
     settled = settle(engine, datetime.now(UTC))
     projector.catch_up(engine, redis)
@@ -73,7 +83,7 @@ def world(engine: Engine, redis: Redis) -> World:
 
 
 def test_what_is_decided_at_once_shows_at_once_whatever_a_process_takes_for_the_time(
-    engine: Engine, redis: Redis, world: World, behind: ScanProcess, ahead: ScanProcess
+    engine: Engine, redis: Redis, world: EnterpriseBatches, behind: ScanProcess, ahead: ScanProcess
 ) -> None:
     """Decisions about an item, a range, a batch and a product: made, eased, and lifted again."""
     code = path_of(printed(engine, world.compact, 3))
@@ -96,7 +106,7 @@ def test_what_is_decided_at_once_shows_at_once_whatever_a_process_takes_for_the_
 
 
 def test_what_is_decided_for_later_is_early_or_late_by_the_difference_and_no_more(
-    engine: Engine, redis: Redis, world: World, behind: ScanProcess, ahead: ScanProcess
+    engine: Engine, redis: Redis, world: EnterpriseBatches, behind: ScanProcess, ahead: ScanProcess
 ) -> None:
     code = path_of(printed(engine, world.compact, 3))
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.faults.load import Load, firsts, good, neutral
-from tests.faults.world import World
+from tests.faults.world import Installation
 from tests.support import scan_factories as make
 from tests.support import status_setting as setting
 from tests.support.patience import eventually
@@ -29,7 +29,7 @@ TIMEOUT_SECONDS = 20
 """Seconds after which a client of the API gives up."""
 
 
-def test_killed_and_started_again(world: World) -> None:
+def test_killed_and_started_again(world: Installation) -> None:
     """Known codes are answered as always; codes not read before are unconfirmed; afterwards every code is confirmed."""
     cold = [world.registry.item(index, 42) for index in range(10)]
     with Load(world.ports, world.codes) as load:
@@ -58,7 +58,7 @@ def test_killed_and_started_again(world: World) -> None:
 
 
 @pytest.fixture
-def api(bare: World) -> Iterator[httpx.Client]:
+def api(bare: Installation) -> Iterator[httpx.Client]:
     """An operator's client of a running API."""
     operator = Caller(Role.OPERATOR, "*", "cli:test")
     token = access.create(bare.engine, Role.OPERATOR, "*", caller=operator, now=datetime.now(UTC)).token
@@ -82,7 +82,7 @@ def asked(api: httpx.Client, number: int) -> httpx.Response:
     return api.request(**kinds[number % len(kinds)])
 
 
-def test_a_frozen_database_makes_the_api_say_so_and_holds_nobody(bare: World, api: httpx.Client) -> None:
+def test_a_frozen_database_makes_the_api_say_so_and_holds_nobody(bare: Installation, api: httpx.Client) -> None:
     """More requests than the API has threads and connections: each is answered with 503 and Retry-After.
 
     Meanwhile /healthz is 200 and /readyz says that there is no database; afterwards the API works as before.
@@ -109,7 +109,7 @@ def test_a_frozen_database_makes_the_api_say_so_and_holds_nobody(bare: World, ap
 # The disk -----------------------------------------------------------------------------------------------------
 
 
-def test_a_full_disk_keeps_decisions_and_scans_out_whole_and_shows_what_is_there(world: World) -> None:
+def test_a_full_disk_keeps_decisions_and_scans_out_whole_and_shows_what_is_there(world: Installation) -> None:
     """No file can grow: decisions are refused, scans wait in the stream, every scan is answered; afterwards all are stored."""
     placed = setting.settle(world.engine, datetime.now(UTC))
     world.fill_tables()
@@ -133,7 +133,7 @@ def test_a_full_disk_keeps_decisions_and_scans_out_whole_and_shows_what_is_there
     eventually(lambda: world.count("scan", "city = ''") == len(load.responses), seconds=60)
 
 
-def refused_from(world: World, asked: list[StatusRequest]) -> int:
+def refused_from(world: Installation, asked: list[StatusRequest]) -> int:
     """The number of decisions that were recorded before one failed."""
     for number, request in enumerate(asked):
         try:
@@ -143,7 +143,7 @@ def refused_from(world: World, asked: list[StatusRequest]) -> int:
     raise AssertionError("the disk is not full")
 
 
-def decisions(world: World, batch: int) -> int:
+def decisions(world: Installation, batch: int) -> int:
     """The number of decisions about items of a batch; checks that each has its audit entry and its card."""
     counts = {
         world.count("status_change"),

@@ -11,7 +11,7 @@ from redis import Redis
 from tests.faults import patient_scan, queries, replica
 from tests.faults.load import Load, firsts, good
 from tests.faults.proxy import Proxy
-from tests.faults.world import World
+from tests.faults.world import Installation
 from tests.support.patience import eventually
 from zpcode.wire import redis_keys
 from zpcode.wire.card import REVISION_FIELD
@@ -21,20 +21,20 @@ pytestmark = pytest.mark.proof
 PATIENT = "tests.faults.patient_scan:create_app"
 
 
-def judge(world: World, load: Load, fresh: str, revoked_since: float) -> None:
+def judge(world: Installation, load: Load, fresh: str, revoked_since: float) -> None:
     """No revoked code showed in green, nor did `fresh` after its revocation; only one visitor was told to be the first."""
     assert good(load.responses, world.revoked) == []
     assert good(load.since(revoked_since), [fresh]) == []
     assert max(firsts(load.responses).values()) == 1
 
 
-def revoked_by_all(world: World, load: Load, index: int = 0) -> tuple[str, float]:
+def revoked_by_all(world: Installation, load: Load, index: int = 0) -> tuple[str, float]:
     """Revoke an item and wait until every process shows it; returns its code and that moment."""
     fresh = world.revoke(index)
     return fresh, load.until_each(lambda response: response.path == fresh and response.verdict == "revoked")
 
 
-def test_killed_and_started_again_with_nothing_in_it(world: World) -> None:
+def test_killed_and_started_again_with_nothing_in_it(world: Installation) -> None:
     """Scans read the database; a revocation shows on all processes; Redis is filled and read again."""
     with Load(world.ports, world.codes) as load:
         load.until_all_are_answered()
@@ -50,7 +50,7 @@ def test_killed_and_started_again_with_nothing_in_it(world: World) -> None:
     judge(world, load, fresh, revoked_since)
 
 
-def test_flushed_again_and_again(world: World) -> None:
+def test_flushed_again_and_again(world: Installation) -> None:
     with Load(world.ports, world.codes) as load:
         load.until_all_are_answered()
         for _ in range(5):
@@ -64,7 +64,7 @@ def test_flushed_again_and_again(world: World) -> None:
     judge(world, load, fresh, revoked_since)
 
 
-def test_after_a_flush_no_process_reads_a_card_twice(bare: World) -> None:
+def test_after_a_flush_no_process_reads_a_card_twice(bare: Installation) -> None:
     """Nobody fills Redis again. The database queries are counted in PostgreSQL's log, during and after many scans.
 
     The processes have long timeouts: with short ones a busy machine makes them send a late query again, and read a card
@@ -88,7 +88,7 @@ def test_after_a_flush_no_process_reads_a_card_twice(bare: World) -> None:
     assert good(load.responses, bare.revoked) == []
 
 
-def test_its_memory_is_full(world: World) -> None:
+def test_its_memory_is_full(world: Installation) -> None:
     """Redis refuses every write, or evicts keys; a revocation shows all the same."""
     with Load(world.ports, world.codes) as load:
         load.until_all_are_answered()
@@ -108,7 +108,7 @@ def test_its_memory_is_full(world: World) -> None:
 
 
 @pytest.fixture
-def address(bare: World) -> Iterator[Proxy]:
+def address(bare: Installation) -> Iterator[Proxy]:
     """The stable address of Redis, with scan processes and a worker that use it."""
     with Proxy(bare.servers.sockets / "valkey.sock", bare.servers.sockets / "address.sock") as proxy:
         bare.reach_redis_at(proxy.path)
@@ -117,7 +117,7 @@ def address(bare: World) -> Iterator[Proxy]:
         yield proxy
 
 
-def test_a_slow_line(bare: World, address: Proxy) -> None:
+def test_a_slow_line(bare: Installation, address: Proxy) -> None:
     """The line is slow, too slow, frozen, cut: below the timeout Redis answers, above it the database."""
     with Load(bare.ports, bare.codes) as load:
         load.until_all_are_answered()
@@ -139,7 +139,7 @@ def test_a_slow_line(bare: World, address: Proxy) -> None:
     judge(bare, load, fresh, revoked_since)
 
 
-def test_a_failover_to_a_replica_that_lags(bare: World, address: Proxy) -> None:
+def test_a_failover_to_a_replica_that_lags(bare: Installation, address: Proxy) -> None:
     """The primary dies with a revocation that its replica does not have; the replica takes over at the same address."""
     with replica.following(bare) as second, Load(bare.ports, bare.codes) as load:
         load.until_all_are_answered()

@@ -42,7 +42,7 @@ GOOD, SCRAPPED, WITHDRAWN = 7, 7, 9
 
 
 @dataclass
-class World:
+class Installation:
     """One installation. `ports` are those of the scan processes; `registry` acts as the authority."""
 
     servers: Servers
@@ -260,7 +260,7 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running() -> Iterator[World]:
+def running() -> Iterator[Installation]:
     """The servers and the cards; no process of the service runs yet."""
     with (
         tempfile.TemporaryDirectory(prefix="zpcode-faults-", dir=in_memory(), ignore_cleanup_errors=True) as folder,
@@ -277,7 +277,7 @@ def running() -> Iterator[World]:
         projector = Redis.from_url(servers.addresses.redis, socket_timeout=5)
         stack.callback(projector.close)
         registry = Registry(engine, projector, *make.room_in(home / "room"))
-        world = World(servers, servers.addresses, engine, redis, registry, Processes(home / "log"))
+        world = Installation(servers, servers.addresses, engine, redis, registry, Processes(home / "log"))
         stack.callback(world.processes.stop)
         _furnish(registry)
         yield world

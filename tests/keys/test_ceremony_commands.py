@@ -18,7 +18,7 @@ from keys.keyring import fingerprint
 
 
 @dataclass
-class Desk:
+class CeremonyDesk:
     """A folder with two passphrase files, and the command run in it."""
 
     home: Path
@@ -56,28 +56,28 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def desk(tmp_path: Path) -> CeremonyDesk:
     """A desk with nothing on it."""
-    return Desk(tmp_path / "home")
+    return CeremonyDesk(tmp_path / "home")
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> CeremonyDesk:
     """A desk with a root and a first key, made once and never changed."""
-    desk = Desk(tmp_path_factory.mktemp("prepared") / "home")
+    desk = CeremonyDesk(tmp_path_factory.mktemp("prepared") / "home")
     assert desk.run("init").returncode == 0
     assert desk.run("create").returncode == 0
     return desk
 
 
 @pytest.fixture
-def begun(prepared: Desk, tmp_path: Path) -> Desk:
+def begun(prepared: CeremonyDesk, tmp_path: Path) -> CeremonyDesk:
     """A copy of that desk."""
     shutil.copytree(prepared.home.parent, tmp_path, dirs_exist_ok=True)
-    return Desk(tmp_path / "home")
+    return CeremonyDesk(tmp_path / "home")
 
 
-def test_a_life_of_two_keys(begun: Desk) -> None:
+def test_a_life_of_two_keys(begun: CeremonyDesk) -> None:
     (first,) = begun.keys()
     assert begun.run("rotate", "--yes", "--validity-days", "30").returncode == 0
     (second,) = begun.keys().keys() - {first}
@@ -92,7 +92,7 @@ def test_a_life_of_two_keys(begun: Desk) -> None:
     assert "演练" in listed
 
 
-def test_the_fingerprint_of_the_root_stays_when_keys_change(begun: Desk) -> None:
+def test_the_fingerprint_of_the_root_stays_when_keys_change(begun: CeremonyDesk) -> None:
     before = begun.run("fingerprint").stdout
     assert begun.run("rotate", "--yes").returncode == 0
     assert begun.run("fingerprint").stdout == before == fingerprint((begun.home / "root.pub.pem").read_bytes()) + "\n"
@@ -100,14 +100,14 @@ def test_the_fingerprint_of_the_root_stays_when_keys_change(begun: Desk) -> None
     assert "root public key is not" in begun.run("fingerprint").stderr
 
 
-def test_nothing_that_cannot_be_undone_happens_without_a_yes(begun: Desk) -> None:
+def test_nothing_that_cannot_be_undone_happens_without_a_yes(begun: CeremonyDesk) -> None:
     (first,) = begun.keys()
     for command in (["rotate"], ["retire", first], ["revoke", first, "--reason", "x"]):
         assert begun.run(*command).returncode != 0
     assert begun.keys() == {first: "active"}
 
 
-def test_a_refusal_is_two_sentences_and_no_traceback(begun: Desk) -> None:
+def test_a_refusal_is_two_sentences_and_no_traceback(begun: CeremonyDesk) -> None:
     for command in (["create"], ["init"], ["retire", "NONE", "--yes"]):
         ended = begun.run(*command)
         assert ended.returncode == 1
@@ -115,14 +115,14 @@ def test_a_refusal_is_two_sentences_and_no_traceback(begun: Desk) -> None:
         assert ended.stdout == ""
 
 
-def test_an_empty_home_is_told_what_to_do(desk: Desk) -> None:
+def test_an_empty_home_is_told_what_to_do(desk: CeremonyDesk) -> None:
     assert "zpkeys create" in desk.run("list").stdout
     ended = desk.run("create")
     assert ended.returncode == 1
     assert "root.key.pem" in ended.stderr
 
 
-def test_a_passphrase_file_others_can_read_is_refused(begun: Desk) -> None:
+def test_a_passphrase_file_others_can_read_is_refused(begun: CeremonyDesk) -> None:
     begun.word("key", "").chmod(0o640)
     ended = begun.run("rotate", "--yes")
     assert ended.returncode == 1
@@ -140,7 +140,7 @@ def test_a_setting_left_empty_is_not_set() -> None:
     assert ended.stdout == "None\n"
 
 
-def test_a_keyring_that_cannot_be_read_is_named(begun: Desk) -> None:
+def test_a_keyring_that_cannot_be_read_is_named(begun: CeremonyDesk) -> None:
     (begun.home / "keyring.json").unlink()
     (begun.home / "keyring.json").mkdir()
     ended = begun.run("rotate", "--yes")
@@ -148,20 +148,20 @@ def test_a_keyring_that_cannot_be_read_is_named(begun: Desk) -> None:
     assert "keyring.json (Is a directory)" in ended.stderr
 
 
-def test_an_empty_passphrase_file_is_refused(begun: Desk) -> None:
+def test_an_empty_passphrase_file_is_refused(begun: CeremonyDesk) -> None:
     begun.word("root", "").write_text("\n")
     ended = begun.run("rotate", "--yes")
     assert ended.returncode == 1
     assert "is empty" in ended.stderr
 
 
-def test_without_a_terminal_or_a_file_the_setting_is_named(begun: Desk) -> None:
+def test_without_a_terminal_or_a_file_the_setting_is_named(begun: CeremonyDesk) -> None:
     ended = begun.run("rotate", "--yes", ZPCODE_KEY_PASSPHRASE_FILE="")
     assert ended.returncode == 1
     assert "ZPCODE_KEY_PASSPHRASE_FILE" in ended.stderr
 
 
-def test_a_passphrase_typed_at_a_terminal_is_asked_twice_and_never_shown(desk: Desk) -> None:
+def test_a_passphrase_typed_at_a_terminal_is_asked_twice_and_never_shown(desk: CeremonyDesk) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ZPCODE_")}
     pid, terminal = pty.fork()
     if pid == 0:
@@ -188,7 +188,7 @@ def _rest(terminal: int) -> bytes:
         return b""
 
 
-def test_paths_may_be_given_as_flags(desk: Desk, tmp_path: Path) -> None:
+def test_paths_may_be_given_as_flags(desk: CeremonyDesk, tmp_path: Path) -> None:
     stick = tmp_path / "stick"
     root = ["--root-key", str(stick / "r.pem"), "--root-public", str(stick / "r.pub.pem")]
     place = ["--keys-dir", str(tmp_path / "k"), "--keyring", str(tmp_path / "ring.json")]
@@ -199,7 +199,7 @@ def test_paths_may_be_given_as_flags(desk: Desk, tmp_path: Path) -> None:
     assert not desk.home.exists()
 
 
-def test_a_keyring_from_an_offline_machine_is_published(begun: Desk, tmp_path: Path) -> None:
+def test_a_keyring_from_an_offline_machine_is_published(begun: CeremonyDesk, tmp_path: Path) -> None:
     """The offline machine works on a copy; its keyring comes back as a file."""
     copy = tmp_path / "copy.json"
     copy.write_bytes((begun.home / "keyring.json").read_bytes())

@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 
 
 @dataclass
-class Bench:
+class SignerBench:
     """A signer on a room, and the clock both go by."""
 
     room: KeyRoom
@@ -51,9 +51,9 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path) -> SignerBench:
     """A signer with one active key."""
-    return Bench(key_room(tmp_path))
+    return SignerBench(key_room(tmp_path))
 
 
 def packed(*slots: int) -> bytes:
@@ -61,7 +61,7 @@ def packed(*slots: int) -> bytes:
     return np.array(slots, "<u8").tobytes()
 
 
-def test_every_kind_is_signed_as_the_keyring_verifies_it(bench: Bench) -> None:
+def test_every_kind_is_signed_as_the_keyring_verifies_it(bench: SignerBench) -> None:
     slots = (0, 1, SLOTS - 1)
     raw = bench.signer.sign(Items(bench.key_id, GTIN, MAX_BATCH, packed(*slots)), 0)
     made = [
@@ -73,7 +73,7 @@ def test_every_kind_is_signed_as_the_keyring_verifies_it(bench: Bench) -> None:
         assert ring(bench.room).verify(Code(identity, Seal(bench.key_id, signature))) is SealVerdict.VALID
 
 
-def test_signing_again_gives_the_same_bytes(bench: Bench) -> None:
+def test_signing_again_gives_the_same_bytes(bench: SignerBench) -> None:
     request = Items(bench.key_id, GTIN, 3, packed(5, 4))
     assert bench.signer.sign(request, 0) == bench.signer.sign(request, 0)
 
@@ -81,7 +81,7 @@ def test_signing_again_gives_the_same_bytes(bench: Bench) -> None:
 @pytest.mark.parametrize(
     "gtin", ["09501101530004", "9501101530003", "", "0950110153000x", "０9501101530003", "/" * 999]
 )
-def test_a_gtin_that_is_none_is_never_signed(bench: Bench, gtin: str) -> None:
+def test_a_gtin_that_is_none_is_never_signed(bench: SignerBench, gtin: str) -> None:
     for request in (
         SignProductCode(bench.key_id, gtin),
         SignLotCode(bench.key_id, gtin, "A"),
@@ -93,7 +93,7 @@ def test_a_gtin_that_is_none_is_never_signed(bench: Bench, gtin: str) -> None:
 
 
 @pytest.mark.parametrize("lot", ["", "a", "A/21/B", "A" * 21, "A\n", "批", "..", "A B"])
-def test_a_lot_that_is_none_is_never_signed(bench: Bench, lot: str) -> None:
+def test_a_lot_that_is_none_is_never_signed(bench: SignerBench, lot: str) -> None:
     with pytest.raises(SignerError, match="lot"):
         bench.signer.sign(SignLotCode(bench.key_id, GTIN, lot), 0)
     assert bench.entries() == []
@@ -113,23 +113,23 @@ def test_a_lot_that_is_none_is_never_signed(bench: Bench, lot: str) -> None:
         (1, packed(2**64 - 1), "slot"),
     ],
 )
-def test_items_out_of_bounds_are_never_signed(bench: Bench, batch: int, slots: bytes, reason: str) -> None:
+def test_items_out_of_bounds_are_never_signed(bench: SignerBench, batch: int, slots: bytes, reason: str) -> None:
     with pytest.raises(SignerError, match=reason):
         bench.signer.sign(Items(bench.key_id, GTIN, batch, slots), 0)
     assert bench.entries() == []
 
 
-def test_a_full_request_is_signed(bench: Bench) -> None:
+def test_a_full_request_is_signed(bench: SignerBench) -> None:
     slots = np.arange(MAX_ITEMS, dtype="<u8").tobytes()
     assert len(bench.signer.sign(Items(bench.key_id, GTIN, 1, slots), 0)) == 64 * MAX_ITEMS
 
 
-def test_an_unknown_key_signs_nothing(bench: Bench) -> None:
+def test_an_unknown_key_signs_nothing(bench: SignerBench) -> None:
     with pytest.raises(SignerError, match="there is no key 'NONE'"):
         bench.signer.sign(SignProductCode("NONE", GTIN), 0)
 
 
-def test_a_key_signs_only_within_its_dates(bench: Bench) -> None:
+def test_a_key_signs_only_within_its_dates(bench: SignerBench) -> None:
     for now in (NOW - timedelta(seconds=1), NOW + timedelta(days=365)):
         bench.now = now
         with pytest.raises(SignerError, match="may not sign now"):
@@ -140,7 +140,7 @@ def test_a_key_signs_only_within_its_dates(bench: Bench) -> None:
         bench.signer.active_key()
 
 
-def test_a_rotation_lets_the_old_key_finish_and_begin_nothing(bench: Bench) -> None:
+def test_a_rotation_lets_the_old_key_finish_and_begin_nothing(bench: SignerBench) -> None:
     assert bench.signer.active_key() == bench.key_id
     second = rotate(bench.room, NOW)
     assert bench.signer.active_key() == second
@@ -149,7 +149,7 @@ def test_a_rotation_lets_the_old_key_finish_and_begin_nothing(bench: Bench) -> N
 
 
 @pytest.mark.parametrize("end", [retire, revoke])
-def test_a_retired_or_revoked_key_signs_nothing(bench: Bench, end: object) -> None:
+def test_a_retired_or_revoked_key_signs_nothing(bench: SignerBench, end: object) -> None:
     assert bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
     assert callable(end)
     end(bench.room, bench.key_id, NOW)
@@ -159,14 +159,14 @@ def test_a_retired_or_revoked_key_signs_nothing(bench: Bench, end: object) -> No
         bench.signer.active_key()
 
 
-def test_a_private_key_of_the_wrong_mode_signs_nothing(bench: Bench) -> None:
+def test_a_private_key_of_the_wrong_mode_signs_nothing(bench: SignerBench) -> None:
     key_path(bench.room.keys_dir, bench.key_id).chmod(0o644)
     with pytest.raises(KeyringError, match="chmod 600"):
         bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
     assert bench.entries() == []
 
 
-def test_the_log_has_an_entry_for_each_request_and_no_secret(bench: Bench) -> None:
+def test_the_log_has_an_entry_for_each_request_and_no_secret(bench: SignerBench) -> None:
     signatures = [
         bench.signer.sign(SignProductCode(bench.key_id, GTIN), 11),
         bench.signer.sign(SignLotCode(bench.key_id, GTIN, "L1"), 12),
@@ -190,21 +190,21 @@ def test_the_log_has_an_entry_for_each_request_and_no_secret(bench: Bench) -> No
 
 
 def test_nothing_is_signed_that_cannot_be_logged(tmp_path: Path) -> None:
-    bench = Bench(key_room(tmp_path))
+    bench = SignerBench(key_room(tmp_path))
     bench.signer._log._path = Path("/dev/full")  # a file that takes no byte
     bench.signer._log._descriptor = os.open("/dev/full", os.O_WRONLY)
     with pytest.raises(SignerError, match="so it signs nothing"):
         bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
 
 
-def test_a_log_moved_away_is_followed_by_a_new_one(bench: Bench) -> None:
+def test_a_log_moved_away_is_followed_by_a_new_one(bench: SignerBench) -> None:
     bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
     bench.log.rename(bench.log.with_suffix(".1"))
     bench.signer.sign(SignLotCode(bench.key_id, GTIN, "A"), 0)
     assert [entry["kind"] for entry in bench.entries()] == ["lot"]
 
 
-def test_a_log_others_can_read_is_refused(bench: Bench) -> None:
+def test_a_log_others_can_read_is_refused(bench: SignerBench) -> None:
     bench.log.chmod(0o644)
     with pytest.raises(KeyringError, match="chmod 600"):
         SigningLog(bench.log)

@@ -13,7 +13,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.routing import BaseRoute, Route
 
-from tests.support.authority import World
+from tests.support.authority import Tenants
 from tests.support.pictures import jpeg
 from tests.support.registry_data import as_json, registry
 
@@ -50,7 +50,7 @@ def all_routes(app: FastAPI) -> set[tuple[str, str]]:
     return set(routes(app.routes))
 
 
-def requests(world: World, *, theirs: bool = False) -> dict[tuple[str, str], Sent]:
+def requests(world: Tenants, *, theirs: bool = False) -> dict[tuple[str, str], Sent]:
     """A valid request for every route; with `theirs` it names what belongs to the second enterprise."""
     gtin, uscc = (world.their_gtin, world.their_uscc) if theirs else (world.my_gtin, world.my_uscc)
     complaint = world.their_complaint if theirs else world.my_complaint

@@ -51,7 +51,7 @@ BASE = "https://zpm.example"
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Tenants:
     """Two enterprises in two cities, what belongs to each, and a key of every kind of caller."""
 
     mine: str
@@ -113,19 +113,19 @@ def base_url(app: FastAPI) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def furnished(servers: Servers, migrated: str) -> Furnished[World]:
+def furnished(servers: Servers, migrated: str) -> Furnished[Tenants]:
     """A database that holds the world, made once: each test that asks for `world` works on a copy of it."""
     return databases.furnish(servers, migrated, settle)
 
 
 @pytest.fixture
-def world(furnished: Furnished[World], here: Authority) -> World:
+def world(furnished: Furnished[Tenants], here: Authority) -> Tenants:
     """The registry, a compact batch of each enterprise, and the keys."""
     assert here.clock() == NOW
     return furnished.content
 
 
-def settle(engine: Engine) -> World:
+def settle(engine: Engine) -> Tenants:
     """Write the world into an empty database."""
     for number, region in ((MINE, "330110"), (THEIRS, "330203")):
         content = registry(number)
@@ -136,7 +136,7 @@ def settle(engine: Engine) -> World:
         return access.create(engine, role, subject, caller=OPERATOR, now=NOW).token
 
     mine, theirs = (reserved(engine, gtin(number)) for number in (MINE, THEIRS))
-    return World(
+    return Tenants(
         mine=key(Role.ENTERPRISE, uscc(MINE)),
         theirs=key(Role.ENTERPRISE, uscc(THEIRS)),
         hangzhou=key(Role.REGULATOR, "330100"),
@@ -184,7 +184,7 @@ def issued(here: Authority, number: int) -> Batch:
 
 
 @pytest.fixture
-def http(base_url: str, world: World) -> Iterator[httpx.Client]:
+def http(base_url: str, world: Tenants) -> Iterator[httpx.Client]:
     """A client without a key; it asks for English. `as_` gives it one."""
     assert world
     with httpx.Client(base_url=base_url, headers={"Accept-Language": "en"}, timeout=30) as client:

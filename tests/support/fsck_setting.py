@@ -42,7 +42,7 @@ from zpcode.wire.vocabulary import Scope
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class CheckedService:
     """The numbers of the issued batches by level and of a reserved one, and everything that a check reads."""
 
     engine: Engine
@@ -104,7 +104,7 @@ class World:
         }
 
 
-def settle(engine: Engine, redis: Redis, house: KeyHouse, directory: Path) -> World:
+def settle(engine: Engine, redis: Redis, house: KeyHouse, directory: Path) -> CheckedService:
     """Everything, as the services make it."""
     now = datetime.now(UTC) - timedelta(minutes=5)
     import_registry(engine, as_json(registry(1)), actor=OPERATOR.name, now=now)
@@ -123,7 +123,7 @@ def settle(engine: Engine, redis: Redis, house: KeyHouse, directory: Path) -> Wo
     context = CheckContext(
         engine, redis, directory, lambda: house.keyring, datetime.now(UTC), patience=0, pause=lambda _: None
     )
-    return World(engine, redis, context, item, compact, product, lot, waiting)
+    return CheckedService(engine, redis, context, item, compact, product, lot, waiting)
 
 
 def _issued(engine: Engine, house: KeyHouse, directory: Path, level: Level, now: datetime) -> Batch:

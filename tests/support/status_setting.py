@@ -66,7 +66,7 @@ CardType = TypeVar("CardType", BatchCard, LotCard, ProductCard, Timeline)
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class EnterpriseBatches:
     """The numbers of enterprise 1's batches by level."""
 
     item: int
@@ -76,25 +76,25 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def furnished(servers: Servers, migrated: str) -> Furnished[World]:
+def furnished(servers: Servers, migrated: str) -> Furnished[EnterpriseBatches]:
     """A database with enterprise 1 and its batches as of `now`, made once for all tests that ask for `world`."""
     return databases.furnish(servers, migrated, lambda engine: settle(engine, NOW))
 
 
 @pytest.fixture
-def world(furnished: Furnished[World]) -> World:
+def world(furnished: Furnished[EnterpriseBatches]) -> EnterpriseBatches:
     """Enterprise 1 with its batches."""
     return furnished.content
 
 
-def settle(engine: Engine, now: datetime, number: int = 1) -> World:
+def settle(engine: Engine, now: datetime, number: int = 1) -> EnterpriseBatches:
     """Register an enterprise and issue one batch of each level to it."""
     content = registry(number)
     if number == 2:
         content["enterprises"][0]["region"] = "330203"
     import_registry(engine, as_json(content), actor=OPERATOR.name, now=now)
     caller = MAKER if number == 1 else OTHER
-    return World(
+    return EnterpriseBatches(
         *(
             _issued(engine, level, number, caller, now)
             for level in (Level.ITEM, Level.COMPACT, Level.PRODUCT, Level.LOT)

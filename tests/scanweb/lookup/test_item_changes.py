@@ -14,14 +14,15 @@ import pytest
 from keys.keyring import SealVerdict
 from scanweb.lookup.cards import ScanRequest
 from scanweb.lookup.lookup import Lookup
-from scanweb.lookup.memory import CardEntry, Memory, Rows, decode_entry
+from scanweb.lookup.memory import CardEntry, Memory, decode_entry
 from scanweb.lookup.redis_reader import RedisQuery, RedisReader
 from scanweb.lookup.seals import CheckedCode
 from scanweb.redis.client import RedisClient
 from scanweb.redis.connection import Command
 from scanweb.visits.buffer import ScanBuffer
 from tests.support import scan_factories as make
-from zpcode.errors import Text, Unavailable
+from tests.support.unavailable_database import UnavailableDatabase
+from zpcode.errors import Unavailable
 from zpcode.wire import redis_keys
 from zpcode.wire.card import batch_key, item_key, product_key
 from zpcode.wire.payload import Code, Seal
@@ -71,16 +72,6 @@ class ChangedRedis:
         return [struct.pack(">BIIB", 3 if own else 2, 1, 1, 0) + (packed(ITEM) if own else b"")]
 
 
-class Away:
-    """A database that does not answer."""
-
-    deadline = 1.0
-
-    async def read(self, keys: Sequence[str]) -> Rows:
-        """Nothing."""
-        raise Unavailable(Text("没有应答", f"no answer about {len(keys)} keys"))
-
-
 def memory_before() -> Memory:
     """The memory of a process at revision 5: no item of the batch has a decision."""
     memory = Memory(100)
@@ -108,7 +99,7 @@ def test_the_item_is_read_again_where_another_round_trip_brought_a_new_batch_car
 
     async def scan() -> list[State]:
         redis = ChangedRedis(advanced if under_way else lambda: None)
-        lookup = Lookup(memory, reader(redis, memory), Away())
+        lookup = Lookup(memory, reader(redis, memory), UnavailableDatabase())
         scanning = asyncio.create_task(lookup.find(CODE, ScanRequest(int(time.time()))))
         await asyncio.sleep(0)
         if not under_way:

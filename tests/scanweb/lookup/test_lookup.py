@@ -12,14 +12,14 @@ import msgspec
 from keys.keyring import SealVerdict
 from scanweb.lookup.cards import LookupResult, ScanRequest
 from scanweb.lookup.lookup import Lookup
-from scanweb.lookup.memory import CardEntry, Memory, Rows, decode_entry
+from scanweb.lookup.memory import CardEntry, Memory, decode_entry
 from scanweb.lookup.redis_reader import RedisReader
 from scanweb.lookup.seals import CheckedCode
 from scanweb.redis.client import RedisClient
 from scanweb.redis.connection import Command
 from scanweb.visits.buffer import ScanBuffer
 from tests.support import scan_factories as make
-from zpcode.errors import Text, Unavailable
+from tests.support.unavailable_database import UnavailableDatabase
 from zpcode.wire import redis_keys
 from zpcode.wire.card import product_key
 from zpcode.wire.payload import Code, Identity, Seal
@@ -63,16 +63,6 @@ class Revoked:
         return [b"1", *(redis_keys.pack(6, REVOKED) if f"s:{name!s}" == DECIDED else None for name in command[3:])]
 
 
-class Away:
-    """A database that does not answer."""
-
-    deadline = 1.0
-
-    async def read(self, keys: Sequence[str]) -> Rows:
-        """Nothing."""
-        raise Unavailable(Text("没有应答", f"no answer about {len(keys)} keys"))
-
-
 def _scanned(to: str, meanwhile: Callable[[Memory], None]) -> LookupResult:
     """The lookup of the product's code by a process at revision 5."""
     memory = Memory(100)
@@ -86,7 +76,9 @@ def _scanned(to: str, meanwhile: Callable[[Memory], None]) -> LookupResult:
     async def scan() -> LookupResult:
         redis = cast("RedisClient", Revoked(to, lambda: meanwhile(memory)))
         reader = RedisReader(redis, memory, ScanBuffer(10), wake=lambda: None, limit=2, stream=1000)
-        finding: Awaitable[LookupResult] = Lookup(memory, reader, Away()).find(CODE, ScanRequest(int(time.time())))
+        finding: Awaitable[LookupResult] = Lookup(memory, reader, UnavailableDatabase()).find(
+            CODE, ScanRequest(int(time.time()))
+        )
         return await finding
 
     return asyncio.run(scan())

@@ -37,7 +37,7 @@ def test_the_floor_outlasts_an_emptied_redis_and_sinks_only_with_a_generation_ne
     assert not memory.behind("b", 3)
 
 
-class Database:
+class OutdatedDatabase:
     """A database read at revision 5; `meanwhile` happens before the result arrives."""
 
     deadline = 1.0
@@ -56,7 +56,7 @@ def remembered(at: int) -> bool:
     """Whether a card read at revision 5 is remembered by a process that has followed the database to `at` meanwhile."""
     memory = Memory(10)
     memory.follow(4, {}, time.monotonic())
-    database = Database(lambda: memory.follow(at, {}, time.monotonic()))
+    database = OutdatedDatabase(lambda: memory.follow(at, {}, time.monotonic()))
     lookup = Lookup(memory, cast("Any", None), database)
     result = asyncio.run(lookup.find(CODE, ScanRequest(int(time.time()))))
     assert result.confirmed

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
-from tests.support.authority import World, as_, issued
+from tests.support.authority import Tenants, as_, issued
 from zpcode.api.http.context import Authority
 from zpcode.exports.formats import file_name
 from zpcode.rules.access import Caller, Role
@@ -19,12 +19,12 @@ from zpcode.store.database.session import transaction
 ORDER = {"level": "item", "quantity": 500, "lot": "L1", "production_date": "2026-11-20"}
 
 
-def _order(http: httpx.Client, world: World, key: str, **changed: object) -> httpx.Response:
+def _order(http: httpx.Client, world: Tenants, key: str, **changed: object) -> httpx.Response:
     body = {"gtin": world.my_gtin} | ORDER | changed
     return http.post("/v1/batches", json=body, headers=as_(world.mine) | {"Idempotency-Key": key})
 
 
-def test_an_order_is_accepted_at_once_with_the_address_of_its_batch(http: httpx.Client, world: World) -> None:
+def test_an_order_is_accepted_at_once_with_the_address_of_its_batch(http: httpx.Client, world: Tenants) -> None:
     """202 with the Location of the reserved batch."""
     answer = _order(http, world, "order-1")
     assert answer.status_code == 202
@@ -36,7 +36,7 @@ def test_an_order_is_accepted_at_once_with_the_address_of_its_batch(http: httpx.
     assert http.get(answer.headers["Location"], headers=as_(world.mine)).json() == batch
 
 
-def test_an_order_is_handed_on_to_the_worker_once(http: httpx.Client, here: Authority, world: World) -> None:
+def test_an_order_is_handed_on_to_the_worker_once(http: httpx.Client, here: Authority, world: Tenants) -> None:
     """As a job in the same PostgreSQL; sending the order again adds none."""
     number = _order(http, world, "order-1").json()["number"]
     _order(http, world, "order-1")
@@ -45,12 +45,12 @@ def test_an_order_is_handed_on_to_the_worker_once(http: httpx.Client, here: Auth
     assert [(job.args, job.status) for job in jobs] == [({"number": number}, "todo")]
 
 
-def test_no_secret_of_a_batch_is_in_an_answer(http: httpx.Client, world: World) -> None:
+def test_no_secret_of_a_batch_is_in_an_answer(http: httpx.Client, world: Tenants) -> None:
     """With its permutation or check key one can compute which serials exist."""
     assert not {"permutation_key", "check_key"} & set(_order(http, world, "order-1").json())
 
 
-def test_many_requests_at_once_with_one_key_make_one_batch(http: httpx.Client, here: Authority, world: World) -> None:
+def test_many_requests_at_once_with_one_key_make_one_batch(http: httpx.Client, here: Authority, world: Tenants) -> None:
     """Sixteen threads over real connections get one number; none is refused."""
     before = len(reserve.listing(here.engine, Caller(Role.OPERATOR, "*", "test")))
     with ThreadPoolExecutor(16) as pool:
@@ -60,7 +60,7 @@ def test_many_requests_at_once_with_one_key_make_one_batch(http: httpx.Client, h
     assert len(reserve.listing(here.engine, Caller(Role.OPERATOR, "*", "test"))) == before + 1
 
 
-def test_a_key_used_for_another_request_is_a_conflict(http: httpx.Client, world: World) -> None:
+def test_a_key_used_for_another_request_is_a_conflict(http: httpx.Client, world: Tenants) -> None:
     """It names the batch the key has made."""
     number = _order(http, world, "one-key").json()["number"]
     answer = _order(http, world, "one-key", quantity=501)
@@ -69,7 +69,7 @@ def test_a_key_used_for_another_request_is_a_conflict(http: httpx.Client, world:
     assert str(number) in answer.json()["detail"]
 
 
-def test_one_key_of_two_enterprises_makes_two_batches(http: httpx.Client, world: World) -> None:
+def test_one_key_of_two_enterprises_makes_two_batches(http: httpx.Client, world: Tenants) -> None:
     """Idempotency keys are each caller's own."""
     first = _order(http, world, "one-key").json()["number"]
     body = {"gtin": world.their_gtin} | ORDER
@@ -78,7 +78,9 @@ def test_one_key_of_two_enterprises_makes_two_batches(http: httpx.Client, world:
     assert answer.json()["number"] != first
 
 
-def test_repeating_an_order_whose_batch_is_issued_gives_201(http: httpx.Client, here: Authority, world: World) -> None:
+def test_repeating_an_order_whose_batch_is_issued_gives_201(
+    http: httpx.Client, here: Authority, world: Tenants
+) -> None:
     """It has been created by then."""
     number = _order(http, world, "compact", level="compact").json()["number"]
     issued(here, number)
@@ -87,19 +89,19 @@ def test_repeating_an_order_whose_batch_is_issued_gives_201(http: httpx.Client, 
     assert answer.json()["file"]["href"] == f"/v1/batches/{number}/codes"
 
 
-def test_an_order_without_a_key_is_refused(http: httpx.Client, world: World) -> None:
+def test_an_order_without_a_key_is_refused(http: httpx.Client, world: Tenants) -> None:
     """The header is named."""
     answer = http.post("/v1/batches", json={"gtin": world.my_gtin} | ORDER, headers=as_(world.mine))
     assert answer.status_code == 422
     assert [(one["where"], one["reason"]) for one in answer.json()["errors"]] == [("Idempotency-Key", "missing")]
 
 
-def test_a_gtin_of_13_digits_is_read_as_14(http: httpx.Client, world: World) -> None:
+def test_a_gtin_of_13_digits_is_read_as_14(http: httpx.Client, world: Tenants) -> None:
     """As it stands below the bar code."""
     assert _order(http, world, "thirteen", gtin=world.my_gtin[1:]).json()["gtin"] == world.my_gtin
 
 
-def test_anothers_gtin_is_refused_as_an_unknown_one_is(http: httpx.Client, world: World) -> None:
+def test_anothers_gtin_is_refused_as_an_unknown_one_is(http: httpx.Client, world: Tenants) -> None:
     """Neither text nor status shows which GTINs other enterprises have."""
     unknown = "09501101530003"
     other = _order(http, world, "a", gtin=world.their_gtin).json()
@@ -110,7 +112,7 @@ def test_anothers_gtin_is_refused_as_an_unknown_one_is(http: httpx.Client, world
     assert other["errors"][0]["reason"] == "foreign_gtin"
 
 
-def test_a_regulator_orders_and_fetches_nothing(http: httpx.Client, here: Authority, world: World) -> None:
+def test_a_regulator_orders_and_fetches_nothing(http: httpx.Client, here: Authority, world: Tenants) -> None:
     """A regulator sees the batches in the region, but cannot download codes."""
     issued(here, world.my_batch)
     keys = as_(world.hangzhou)
@@ -120,7 +122,7 @@ def test_a_regulator_orders_and_fetches_nothing(http: httpx.Client, here: Author
     assert http.post("/v1/batches", json=order, headers=keys | {"Idempotency-Key": "r"}).status_code == 403
 
 
-def test_codes_that_are_not_ready_say_how_far_they_are(http: httpx.Client, world: World) -> None:
+def test_codes_that_are_not_ready_say_how_far_they_are(http: httpx.Client, world: Tenants) -> None:
     """409 with the progress and Retry-After."""
     answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine))
     assert answer.status_code == 409
@@ -129,7 +131,7 @@ def test_codes_that_are_not_ready_say_how_far_they_are(http: httpx.Client, world
     assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_the_codes_are_the_file_that_was_issued(http: httpx.Client, here: Authority, world: World) -> None:
+def test_the_codes_are_the_file_that_was_issued(http: httpx.Client, here: Authority, world: Tenants) -> None:
     """Its length, its SHA-256 as ETag, and every byte of it."""
     batch = issued(here, world.my_batch)
     answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine))
@@ -146,7 +148,7 @@ def test_the_codes_are_the_file_that_was_issued(http: httpx.Client, here: Author
     [("bytes=0-9", 0, 9), ("bytes=100-", 100, None), ("bytes=-7", -7, None), ("bytes=5-99999999", 5, None)],
 )
 def test_an_interrupted_download_is_continued(
-    http: httpx.Client, here: Authority, world: World, asked: str, first: int, last: int | None
+    http: httpx.Client, here: Authority, world: Tenants, asked: str, first: int, last: int | None
 ) -> None:
     """RFC 9110, 14: one range of bytes, the rest, or the end."""
     batch = issued(here, world.my_batch)
@@ -162,7 +164,7 @@ def test_an_interrupted_download_is_continued(
 
 @pytest.mark.parametrize("headers", [{"Range": "bytes=9-3"}, {"Range": "bytes=0-1,3-4"}, {"Range": "lines=0-1"}, {"Range": "bytes=-"}, {"Range": "bytes=0-9", "If-Range": '"another"'}])  # fmt: skip
 def test_a_range_that_cannot_be_served_gives_the_whole_file(
-    http: httpx.Client, here: Authority, world: World, headers: dict[str, str]
+    http: httpx.Client, here: Authority, world: Tenants, headers: dict[str, str]
 ) -> None:
     """RFC 9110, 14.2: a range that the server does not support, or of another file, is ignored."""
     batch = issued(here, world.my_batch)
@@ -172,7 +174,7 @@ def test_a_range_that_cannot_be_served_gives_the_whole_file(
 
 
 @pytest.mark.parametrize("asked", ["bytes=99999999-", "bytes=-0"])
-def test_a_range_behind_the_end_is_refused(http: httpx.Client, here: Authority, world: World, asked: str) -> None:
+def test_a_range_behind_the_end_is_refused(http: httpx.Client, here: Authority, world: Tenants, asked: str) -> None:
     """416, with the size."""
     batch = issued(here, world.my_batch)
     answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine) | {"Range": asked})
@@ -181,7 +183,7 @@ def test_a_range_behind_the_end_is_refused(http: httpx.Client, here: Authority, 
     assert answer.json()["type"] == "/problems/unsatisfiable-range"
 
 
-def test_a_client_that_has_the_file_gets_304(http: httpx.Client, here: Authority, world: World) -> None:
+def test_a_client_that_has_the_file_gets_304(http: httpx.Client, here: Authority, world: Tenants) -> None:
     """304 for its ETag, weak or strong; not for another ETag."""
     batch = issued(here, world.my_batch)
     address = f"/v1/batches/{world.my_batch}/codes"
@@ -189,7 +191,7 @@ def test_a_client_that_has_the_file_gets_304(http: httpx.Client, here: Authority
         assert http.get(address, headers=as_(world.mine) | {"If-None-Match": tag}).status_code == status
 
 
-def test_a_file_that_is_gone_or_short_is_never_sent(http: httpx.Client, here: Authority, world: World) -> None:
+def test_a_file_that_is_gone_or_short_is_never_sent(http: httpx.Client, here: Authority, world: Tenants) -> None:
     """503, with the operator's command in the detail."""
     batch = issued(here, world.my_batch)
     path = here.exports / file_name(batch)
@@ -201,7 +203,7 @@ def test_a_file_that_is_gone_or_short_is_never_sent(http: httpx.Client, here: Au
     assert http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine)).status_code == 503
 
 
-def test_a_batch_is_activated_once_issued(http: httpx.Client, here: Authority, world: World) -> None:
+def test_a_batch_is_activated_once_issued(http: httpx.Client, here: Authority, world: Tenants) -> None:
     """Before that it is a conflict; doing it again changes nothing."""
     number = _order(http, world, "manual", level="compact", activation="manual").json()["number"]
     address = f"/v1/batches/{number}/activation"
@@ -213,7 +215,7 @@ def test_a_batch_is_activated_once_issued(http: httpx.Client, here: Authority, w
     assert http.post(address, headers=as_(world.mine)).json() == first.json()
 
 
-def test_a_list_is_read_page_by_page(http: httpx.Client, world: World) -> None:
+def test_a_list_is_read_page_by_page(http: httpx.Client, world: Tenants) -> None:
     """Newest first, each batch once, for every page size."""
     wanted = [_order(http, world, f"order-{step}").json()["number"] for step in range(5)]
     numbers: list[int] = []

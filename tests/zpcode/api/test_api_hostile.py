@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.support.api_routes import PUBLIC, all_routes, requests, send
-from tests.support.authority import World, as_
+from tests.support.authority import Tenants, as_
 from tests.support.patience import eventually
 
 NUL, SURROGATE, LONG = "a\x00b", "\ud800", "长" * 3000
@@ -49,7 +49,7 @@ def _is_a_problem(answer: httpx.Response) -> bool:
     )
 
 
-def _bodies(world: World) -> Iterator[tuple[tuple[str, str], dict[str, object]]]:
+def _bodies(world: Tenants) -> Iterator[tuple[tuple[str, str], dict[str, object]]]:
     for route, sent in requests(world).items():
         if sent.json is not None:
             yield route, sent.json
@@ -65,7 +65,7 @@ def _bodies(world: World) -> Iterator[tuple[tuple[str, str], dict[str, object]]]
 
 
 @pytest.mark.proof
-def test_no_value_of_any_member_breaks_anything(http: httpx.Client, world: World) -> None:
+def test_no_value_of_any_member_breaks_anything(http: httpx.Client, world: Tenants) -> None:
     """Every member of every body, replaced by each of the values in turn."""
     keys = as_(world.operator) | {"Content-Type": "application/json"}
     for (method, path), body in _bodies(world):
@@ -78,7 +78,7 @@ def test_no_value_of_any_member_breaks_anything(http: httpx.Client, world: World
                 assert answer.status_code < 300 or _is_a_problem(answer), (path, member, value)
 
 
-def test_no_body_of_any_bytes_breaks_anything(http: httpx.Client, world: World) -> None:
+def test_no_body_of_any_bytes_breaks_anything(http: httpx.Client, world: Tenants) -> None:
     """Not JSON, not UTF-8, too deep, too many digits."""
     for (method, path), sent in requests(world).items():
         if method != "POST" or path.endswith("activation"):
@@ -91,7 +91,7 @@ def test_no_body_of_any_bytes_breaks_anything(http: httpx.Client, world: World) 
 
 
 @pytest.mark.parametrize("value", ["%00", "%ff%fe", "%F0%9F%92%A9", "9" * 400, "-1", "0", "1.5", "..", "a%2Fb", "%27", "*", "999999999999"])  # fmt: skip
-def test_no_path_or_parameter_breaks_anything(http: httpx.Client, world: World, value: str) -> None:
+def test_no_path_or_parameter_breaks_anything(http: httpx.Client, world: Tenants, value: str) -> None:
     """Hostile values in every part of every path and in every parameter."""
     for method, template in requests(world):
         if "{" in template:
@@ -107,7 +107,7 @@ def test_no_path_or_parameter_breaks_anything(http: httpx.Client, world: World, 
 
 
 @pytest.mark.parametrize("key", ["", "a b", "é", "x" * 201])
-def test_an_idempotency_key_is_visible_ascii(http: httpx.Client, world: World, key: str) -> None:
+def test_an_idempotency_key_is_visible_ascii(http: httpx.Client, world: Tenants, key: str) -> None:
     """1 to 200 characters."""
     order = {"level": "item", "gtin": world.my_gtin, "quantity": 5}
     header = [(b"Idempotency-Key", key.encode("latin-1")), (b"Authorization", f"Bearer {world.mine}".encode())]
@@ -128,7 +128,7 @@ def test_anything_that_is_no_key_gets_the_same_401(http: httpx.Client, sent: str
     assert answer.json()["type"] == "/problems/unauthenticated"
 
 
-def test_every_method_on_every_route_is_answered(http: httpx.Client, app: FastAPI, world: World) -> None:
+def test_every_method_on_every_route_is_answered(http: httpx.Client, app: FastAPI, world: Tenants) -> None:
     """405 with Allow for other methods; OPTIONS too, because there is no CORS."""
     for _, path in all_routes(app):
         allowed = {method for method, other in all_routes(app) if other == path}
@@ -148,7 +148,7 @@ def test_an_unknown_address_is_a_problem_document(http: httpx.Client, path: str)
     assert _is_a_problem(answer)
 
 
-def test_a_body_is_bounded_while_it_streams(http: httpx.Client, world: World) -> None:
+def test_a_body_is_bounded_while_it_streams(http: httpx.Client, world: Tenants) -> None:
     """413 for a too large body, with Content-Length and without."""
 
     def streamed() -> Iterator[bytes]:
@@ -162,7 +162,7 @@ def test_a_body_is_bounded_while_it_streams(http: httpx.Client, world: World) ->
         assert answer.json()["type"] == "/problems/body-too-large"
 
 
-def test_a_body_of_exactly_the_bound_is_read(http: httpx.Client, world: World) -> None:
+def test_a_body_of_exactly_the_bound_is_read(http: httpx.Client, world: Tenants) -> None:
     """64 KiB is allowed, one byte more is not."""
     order = json.dumps({"level": "item", "gtin": world.my_gtin, "quantity": 5}).encode()
     keys = as_(world.mine) | {"Content-Type": "application/json", "Idempotency-Key": "x"}
@@ -170,7 +170,7 @@ def test_a_body_of_exactly_the_bound_is_read(http: httpx.Client, world: World) -
     assert http.post("/v1/batches", content=order.ljust(64 * 1024 + 1), headers=keys).status_code == 413
 
 
-def test_an_upload_without_a_valid_key_is_not_read(base_url: str, world: World) -> None:
+def test_an_upload_without_a_valid_key_is_not_read(base_url: str, world: Tenants) -> None:
     """The response comes before most of the file was sent: only an operator's file is read."""
     host, port = base_url.removeprefix("http://").split(":")
     for key, status in ((world.mine, b"403"), ("none", b"401")):
@@ -184,7 +184,7 @@ def test_an_upload_without_a_valid_key_is_not_read(base_url: str, world: World) 
 
 
 def test_a_client_that_disconnects_is_no_error(
-    base_url: str, http: httpx.Client, caplog: pytest.LogCaptureFixture, world: World
+    base_url: str, http: httpx.Client, caplog: pytest.LogCaptureFixture, world: Tenants
 ) -> None:
     """It is noted, not reported as a crash."""
     host, port = base_url.removeprefix("http://").split(":")
@@ -200,7 +200,7 @@ def test_a_client_that_disconnects_is_no_error(
     assert http.get("/healthz").status_code == 200
 
 
-def test_an_upload_is_bounded_at_32_mebibytes(http: httpx.Client, world: World) -> None:
+def test_an_upload_is_bounded_at_32_mebibytes(http: httpx.Client, world: Tenants) -> None:
     """And at nothing less."""
     keys = as_(world.operator) | {"Content-Type": "application/json"}
     fitting = http.post("/v1/registry/imports", content=b"{}".ljust(32 << 20), headers=keys)
@@ -210,7 +210,7 @@ def test_an_upload_is_bounded_at_32_mebibytes(http: httpx.Client, world: World) 
 
 
 @pytest.mark.parametrize("headers", [{"Content-Type": "text/plain"}, {"Content-Type": "application/jsonx"}, {}, {"Content-Type": "application/json", "Content-Encoding": "gzip"}])  # fmt: skip
-def test_a_body_of_another_type_is_refused(http: httpx.Client, world: World, headers: dict[str, str]) -> None:
+def test_a_body_of_another_type_is_refused(http: httpx.Client, world: Tenants, headers: dict[str, str]) -> None:
     """415, naming the type that is taken."""
     for (method, path), sent in requests(world).items():
         if sent.whose != PUBLIC and method == "POST" and not path.endswith("activation"):
@@ -221,7 +221,7 @@ def test_a_body_of_another_type_is_refused(http: httpx.Client, world: World, hea
             assert "application/json" in answer.json()["detail"]
 
 
-def test_the_walk_of_hostile_values_starts_from_what_is_right(http: httpx.Client, world: World) -> None:
+def test_the_walk_of_hostile_values_starts_from_what_is_right(http: httpx.Client, world: Tenants) -> None:
     """Otherwise it would prove nothing."""
     for (method, path), sent in requests(world).items():
         answer = send(http, method, sent, as_(world.operator))

@@ -10,7 +10,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from tests.support.authority import LOT, World, as_
+from tests.support.authority import LOT, Tenants, as_
 from tests.support.status_setting import in_database, in_redis
 from zpcode.projection import projector
 from zpcode.wire.card import BatchCard, batch_key
@@ -26,7 +26,7 @@ SHIPPED: dict[str, Any] = {"kind": "shipped", "at": "2026-10-10T08:30:00+08:00"}
 
 
 @pytest.fixture
-def addresses_of(world: World) -> tuple[str, str]:
+def addresses_of(world: Tenants) -> tuple[str, str]:
     """The paths of the events of the first enterprise's batch and lot."""
     return f"/v1/batches/{world.my_batch}/events", f"/v1/lots/{world.my_gtin}/{LOT}/events"
 
@@ -38,7 +38,7 @@ def kinds(body: bytes | None) -> list[str]:
 
 
 def test_events_are_reported_listed_corrected_and_withdrawn(
-    http: httpx.Client, redis: Redis, engine: Engine, world: World, addresses_of: tuple[str, str]
+    http: httpx.Client, redis: Redis, engine: Engine, world: Tenants, addresses_of: tuple[str, str]
 ) -> None:
     """Each change is on the batch's card, in the database and at once in Redis."""
     key, me = batch_key(world.my_batch), as_(world.mine)
@@ -66,7 +66,7 @@ def test_events_are_reported_listed_corrected_and_withdrawn(
 
 
 def test_another_enterprise_gets_404_and_a_regulator_only_reads(
-    http: httpx.Client, world: World, addresses_of: tuple[str, str]
+    http: httpx.Client, world: Tenants, addresses_of: tuple[str, str]
 ) -> None:
     """404 with the same text as for a record that does not exist; 403 for a caller who may only read."""
     body = {"events": [SHIPPED]}
@@ -98,7 +98,7 @@ def test_another_enterprise_gets_404_and_a_regulator_only_reads(
     ],
 )
 def test_every_finding_names_its_place_and_nothing_is_recorded(
-    http: httpx.Client, world: World, addresses_of: tuple[str, str], change: dict[str, Any], pointer: str
+    http: httpx.Client, world: Tenants, addresses_of: tuple[str, str], change: dict[str, Any], pointer: str
 ) -> None:
     """The right one beside it neither."""
     me = as_(world.mine)
@@ -108,7 +108,9 @@ def test_every_finding_names_its_place_and_nothing_is_recorded(
     assert len(http.get(addresses_of[0], headers=me).json()["items"]) == 1
 
 
-def test_a_hundred_events_at_once_are_the_most(http: httpx.Client, world: World, addresses_of: tuple[str, str]) -> None:
+def test_a_hundred_events_at_once_are_the_most(
+    http: httpx.Client, world: Tenants, addresses_of: tuple[str, str]
+) -> None:
     """And none at all is no report."""
     me = as_(world.mine)
     many = [SHIPPED | {"document": str(number)} for number in range(101)]
@@ -117,7 +119,7 @@ def test_a_hundred_events_at_once_are_the_most(http: httpx.Client, world: World,
     assert http.post(addresses_of[0], json={"events": many[:100]}, headers=me).json()["recorded"] == 100
 
 
-def test_a_withdrawal_needs_its_reason(http: httpx.Client, world: World, addresses_of: tuple[str, str]) -> None:
+def test_a_withdrawal_needs_its_reason(http: httpx.Client, world: Tenants, addresses_of: tuple[str, str]) -> None:
     """It is for the audit log."""
     path = f"{addresses_of[0]}/{world.my_events[0]}/withdraw"
     answer = http.post(path, json={"reason": " "}, headers=as_(world.mine))

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.support.authority import World, as_
+from tests.support.authority import Tenants, as_
 from tests.support.exposed import Exposed
 from tests.support.patience import eventually
 from zpcode.api.http.context import Authority
@@ -31,7 +31,7 @@ def _count(metrics: ApiMetrics, method: str, route: str, status: int) -> float:
     return scrape.value("zpcode_api_requests_total", method=method, route=route, status=str(status))
 
 
-def test_requests_are_counted_by_template_and_timed(http: httpx.Client, world: World, metrics: ApiMetrics) -> None:
+def test_requests_are_counted_by_template_and_timed(http: httpx.Client, world: Tenants, metrics: ApiMetrics) -> None:
     for number in (world.my_batch, world.my_batch, 99_999):
         http.get(f"/v1/batches/{number}", headers=as_(world.mine))
     http.get("/v1/batches")
@@ -42,7 +42,7 @@ def test_requests_are_counted_by_template_and_timed(http: httpx.Client, world: W
     assert scrape.value("zpcode_api_request_seconds_count", route="/v1/batches/{number}") == 3
 
 
-def test_a_text_of_the_caller_becomes_no_label(http: httpx.Client, world: World, metrics: ApiMetrics) -> None:
+def test_a_text_of_the_caller_becomes_no_label(http: httpx.Client, world: Tenants, metrics: ApiMetrics) -> None:
     for number in range(20):
         http.request("PROPFIND", f"/nowhere/{number}", headers=as_(world.mine))
     eventually(lambda: _count(metrics, "other", "", 404) == 20)

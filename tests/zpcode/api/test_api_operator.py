@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from sqlalchemy import Engine
 
-from tests.support.authority import World, as_
+from tests.support.authority import Tenants, as_
 from tests.support.registry_data import as_json, as_xlsx, gtin, registry
 from zpcode.api.routes.operator import XLSX
 from zpcode.projection import projector
@@ -18,12 +18,12 @@ from zpcode.wire import redis_keys
 IMPORTS = "/v1/registry/imports"
 
 
-def _import(http: httpx.Client, world: World, content: bytes, media: str = "application/json", **params: Any) -> Any:
+def _import(http: httpx.Client, world: Tenants, content: bytes, media: str = "application/json", **params: Any) -> Any:
     return http.post(IMPORTS, content=content, params=params, headers=as_(world.operator) | {"Content-Type": media})
 
 
 def test_a_workbook_is_imported_and_shown_to_the_scan_service(
-    http: httpx.Client, redis: Any, engine: Engine, world: World
+    http: httpx.Client, redis: Any, engine: Engine, world: Tenants
 ) -> None:
     """The response counts new records; a Redis that was filled once has the product at once."""
     projector.catch_up(engine, redis)
@@ -35,7 +35,7 @@ def test_a_workbook_is_imported_and_shown_to_the_scan_service(
     assert http.get(f"/v1/products/{gtin(3)}", headers=as_(world.operator)).json()["gtin"] == gtin(3)
 
 
-def test_a_dry_run_writes_nothing(http: httpx.Client, world: World) -> None:
+def test_a_dry_run_writes_nothing(http: httpx.Client, world: Tenants) -> None:
     """It tells the same."""
     tried = _import(http, world, as_json(registry(3)), dry_run="true").json()
     assert tried["dry_run"] is True
@@ -45,7 +45,7 @@ def test_a_dry_run_writes_nothing(http: httpx.Client, world: World) -> None:
     assert tried | {"dry_run": False} == done
 
 
-def test_a_wrong_file_is_refused_with_every_place(http: httpx.Client, world: World) -> None:
+def test_a_wrong_file_is_refused_with_every_place(http: httpx.Client, world: Tenants) -> None:
     """JSON pointers for JSON, sheet, row and column for a workbook."""
     content = registry(3)
     content["products"][0]["gtin"] = "123"
@@ -58,7 +58,7 @@ def test_a_wrong_file_is_refused_with_every_place(http: httpx.Client, world: Wor
     assert not any(place.startswith("/") for place in places)
 
 
-def test_the_token_of_a_new_key_is_shown_once_and_works(http: httpx.Client, world: World) -> None:
+def test_the_token_of_a_new_key_is_shown_once_and_works(http: httpx.Client, world: Tenants) -> None:
     """It is in no list, and requests with it are the enterprise's."""
     order = {"role": "enterprise", "subject": world.my_uscc, "label": "MES 2"}
     answer = http.post("/v1/api-keys", json=order, headers=as_(world.operator))
@@ -72,7 +72,7 @@ def test_the_token_of_a_new_key_is_shown_once_and_works(http: httpx.Client, worl
     assert shown == made | {"last_used_at": "2026-11-21T04:00:00Z"}
 
 
-def test_a_revoked_key_is_refused(http: httpx.Client, world: World) -> None:
+def test_a_revoked_key_is_refused(http: httpx.Client, world: Tenants) -> None:
     """From the next request on, for good; revoking it again changes nothing."""
     id_ = world.mine.split("_")[1]
     first = http.delete(f"/v1/api-keys/{id_}", headers=as_(world.operator))
@@ -83,7 +83,7 @@ def test_a_revoked_key_is_refused(http: httpx.Client, world: World) -> None:
     assert http.delete("/v1/api-keys/000000000000", headers=as_(world.operator)).status_code == 404
 
 
-def test_keys_are_listed_page_by_page(http: httpx.Client, world: World) -> None:
+def test_keys_are_listed_page_by_page(http: httpx.Client, world: Tenants) -> None:
     """Each once."""
     ids: list[str] = []
     after = ""
@@ -97,7 +97,7 @@ def test_keys_are_listed_page_by_page(http: httpx.Client, world: World) -> None:
 
 
 def test_what_is_done_over_http_is_in_the_audit_log_with_its_key(
-    http: httpx.Client, engine: Engine, world: World
+    http: httpx.Client, engine: Engine, world: Tenants
 ) -> None:
     """The actor is the key's id; no secret of a key is there."""
     order = {"role": "regulator", "subject": "330110"}

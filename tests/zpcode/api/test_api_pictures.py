@@ -9,7 +9,7 @@ from threading import Event
 import httpx
 import pytest
 
-from tests.support.authority import World, as_
+from tests.support.authority import Tenants, as_
 from tests.support.pictures import drawn, encoded, jpeg, zipped
 from tests.support.registry_data import as_json, as_xlsx, registry
 from zpcode.api.http.context import Authority
@@ -44,7 +44,7 @@ def revision(here: Authority) -> int:
 
 
 def test_an_enterprise_sets_a_picture_and_a_mark_of_its_product(
-    http: httpx.Client, world: World, here: Authority
+    http: httpx.Client, world: Tenants, here: Authority
 ) -> None:
     answer = put(http, world.mine, world.my_gtin, jpeg(1000, 800))
     assert answer.status_code == 200, answer.text
@@ -60,7 +60,7 @@ def test_an_enterprise_sets_a_picture_and_a_mark_of_its_product(
 
 
 def test_a_picture_is_audited_once_and_sending_it_again_changes_nothing(
-    http: httpx.Client, world: World, here: Authority
+    http: httpx.Client, world: Tenants, here: Authority
 ) -> None:
     put(http, world.mine, world.my_gtin, jpeg())
     before = revision(here)
@@ -76,7 +76,7 @@ def test_a_picture_is_audited_once_and_sending_it_again_changes_nothing(
 
 
 def test_slow_pictures_do_not_hold_up_other_requests(
-    http: httpx.Client, world: World, monkeypatch: pytest.MonkeyPatch
+    http: httpx.Client, world: Tenants, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beyond a number of uploads at once the answer is 503: each upload holds a thread that all requests share."""
     over, statuses = Event(), []
@@ -97,7 +97,7 @@ def test_slow_pictures_do_not_hold_up_other_requests(
     assert [one.result().status_code for one in sent].count(200) == WAITING
 
 
-def test_neither_another_enterprise_nor_a_regulator_sets_a_picture(http: httpx.Client, world: World) -> None:
+def test_neither_another_enterprise_nor_a_regulator_sets_a_picture(http: httpx.Client, world: Tenants) -> None:
     assert put(http, world.mine, world.their_gtin, jpeg()).status_code == 404
     assert put(http, world.hangzhou, world.my_gtin, jpeg()).status_code == 403
     assert put(http, world.ningbo, world.my_gtin, jpeg()).status_code == 404
@@ -116,7 +116,7 @@ def test_neither_another_enterprise_nor_a_regulator_sets_a_picture(http: httpx.C
     ],
 )
 def test_a_file_that_is_no_picture_is_refused(
-    http: httpx.Client, world: World, here: Authority, data: bytes, kind: str, status: int, reason: str | None
+    http: httpx.Client, world: Tenants, here: Authority, data: bytes, kind: str, status: int, reason: str | None
 ) -> None:
     before = revision(here)
     answer = put(http, world.mine, world.my_gtin, data, kind=kind)
@@ -125,7 +125,7 @@ def test_a_file_that_is_no_picture_is_refused(
     assert revision(here) == before
 
 
-def test_the_form_goes_by_the_content_and_not_by_the_header(http: httpx.Client, world: World) -> None:
+def test_the_form_goes_by_the_content_and_not_by_the_header(http: httpx.Client, world: Tenants) -> None:
     assert put(http, world.mine, world.my_gtin, encoded(drawn(), "WEBP"), kind="image/jpeg").status_code == 200
 
 
@@ -140,7 +140,7 @@ def _parts(image: str, data: bytes, *, workbook: bool) -> dict[str, tuple[str, b
 
 
 @pytest.mark.parametrize("workbook", [True, False])
-def test_an_import_comes_with_its_pictures(http: httpx.Client, world: World, *, workbook: bool) -> None:
+def test_an_import_comes_with_its_pictures(http: httpx.Client, world: Tenants, *, workbook: bool) -> None:
     operator = as_(world.operator)
     tried = http.post(
         "/v1/registry/imports?dry_run=true", files=_parts("cup.jpg", jpeg(), workbook=workbook), headers=operator
@@ -153,7 +153,7 @@ def test_an_import_comes_with_its_pictures(http: httpx.Client, world: World, *, 
     assert "picture" in product(http, world.mine, world.my_gtin)
 
 
-def test_a_broken_picture_is_refused_with_its_cell(http: httpx.Client, world: World) -> None:
+def test_a_broken_picture_is_refused_with_its_cell(http: httpx.Client, world: Tenants) -> None:
     answer = http.post(
         "/v1/registry/imports", files=_parts("cup.jpg", jpeg()[:3000], workbook=False), headers=as_(world.operator)
     )
@@ -164,7 +164,7 @@ def test_a_broken_picture_is_refused_with_its_cell(http: httpx.Client, world: Wo
 
 
 def test_a_form_without_a_registry_a_zip_that_is_none_and_a_body_that_is_no_form(
-    http: httpx.Client, world: World
+    http: httpx.Client, world: Tenants
 ) -> None:
     operator, parts = as_(world.operator), _parts("", b"", workbook=False)
     only = http.post("/v1/registry/imports", files={"pictures": parts["pictures"]}, headers=operator)
@@ -178,6 +178,6 @@ def test_a_form_without_a_registry_a_zip_that_is_none_and_a_body_that_is_no_form
     assert refused.status_code == 403
 
 
-def test_a_registry_file_alone_is_still_bounded(http: httpx.Client, world: World) -> None:
+def test_a_registry_file_alone_is_still_bounded(http: httpx.Client, world: Tenants) -> None:
     headers = as_(world.operator) | {"Content-Type": "application/json"}
     assert http.post("/v1/registry/imports", content=b" " * (33 * 2**20), headers=headers).status_code == 413

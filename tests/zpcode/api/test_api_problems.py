@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from tests.support.authority import World, as_, issued
+from tests.support.authority import Tenants, as_, issued
 from tests.support.patience import eventually
 from zpcode.api.http import problems
 from zpcode.api.http.context import Authority
@@ -24,7 +24,7 @@ def _chinese(text: str) -> bool:
     return any("一" <= character <= "鿿" for character in text)
 
 
-def _refusals(world: World) -> dict[str, tuple[str, str, dict[str, Any]]]:
+def _refusals(world: Tenants) -> dict[str, tuple[str, str, dict[str, Any]]]:
     """A request for each kind of problem that a caller can cause."""
     json = {"Content-Type": "application/json"}
     mine, operator = as_(world.mine), as_(world.operator)
@@ -61,7 +61,7 @@ BROUGHT_ABOUT = {
 }
 
 
-def test_every_refusal_comes_in_both_languages(http: httpx.Client, here: Authority, world: World) -> None:
+def test_every_refusal_comes_in_both_languages(http: httpx.Client, here: Authority, world: Tenants) -> None:
     """Title, detail and findings in the requested language, and always in both languages beside it."""
     issued(here, world.their_batch)
     for slug, (method, path, more) in _refusals(world).items():
@@ -87,7 +87,7 @@ def test_every_refusal_comes_in_both_languages(http: httpx.Client, here: Authori
             assert all(one["detail"] == one["languages"][tag] for one in problem["errors"])
 
 
-def test_every_kind_of_problem_is_brought_about_by_a_test(world: World) -> None:
+def test_every_kind_of_problem_is_brought_about_by_a_test(world: Tenants) -> None:
     """Every kind is in the table above or in the tests of failures below."""
     assert set(_refusals(world)) | BROUGHT_ABOUT == set(problems.KINDS)
 
@@ -103,7 +103,7 @@ def test_every_kind_of_problem_explains_itself(http: httpx.Client) -> None:
     assert http.get("/problems/none").status_code == 404
 
 
-def test_every_finding_is_in_one_answer(http: httpx.Client, world: World) -> None:
+def test_every_finding_is_in_one_answer(http: httpx.Client, world: Tenants) -> None:
     """By schema: each place with a pointer into the body. By rule: each reason."""
     body = {"level": "box", "gtin": 5, "quantity": "5", "production_date": "20.11.2026", "colour": "red"}
     answer = http.post("/v1/batches", json=body, headers=as_(world.mine) | {"Idempotency-Key": "x"})
@@ -120,7 +120,7 @@ def test_every_finding_is_in_one_answer(http: httpx.Client, world: World) -> Non
     assert [one["reason"] for one in answer.json()["errors"]] == ["quantity", "format", "dates", "lot"]
 
 
-def test_a_request_has_one_id_everywhere(http: httpx.Client, caplog: pytest.LogCaptureFixture, world: World) -> None:
+def test_a_request_has_one_id_everywhere(http: httpx.Client, caplog: pytest.LogCaptureFixture, world: Tenants) -> None:
     """The same id in header, problem and log line; another request has another id."""
     with caplog.at_level(logging.INFO, "zpcode.api.access"):
         answer = http.get("/v1/batches/999?x=secret", headers=as_(world.mine))
@@ -179,7 +179,7 @@ def test_a_part_that_is_down_is_named(http: httpx.Client, app: FastAPI, kind: ty
     assert (answer.status_code == 503) == ("Retry-After" in answer.headers)
 
 
-def test_security_headers_are_on_every_answer(http: httpx.Client, world: World) -> None:
+def test_security_headers_are_on_every_answer(http: httpx.Client, world: Tenants) -> None:
     """On successes and refusals; there is no Server header."""
     for path in ("/healthz", "/v1/batches", "/nowhere", "/openapi.json", f"/v1/batches/{world.my_batch}"):
         headers = http.get(path, headers={"Origin": "https://elsewhere.example"}).headers
@@ -190,7 +190,7 @@ def test_security_headers_are_on_every_answer(http: httpx.Client, world: World) 
 
 
 def test_without_the_database_every_route_says_unavailable(
-    here: Authority, world: World, app: FastAPI, http: httpx.Client
+    here: Authority, world: Tenants, app: FastAPI, http: httpx.Client
 ) -> None:
     """503, and readiness says so; the process itself is healthy."""
     gone = connect("postgresql://nobody@127.0.0.1:9/none?connect_timeout=1")

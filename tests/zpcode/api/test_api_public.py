@@ -15,7 +15,7 @@ from fastapi import FastAPI
 
 from keys.keyring import Keyring
 from tests.support.api_routes import all_routes, requests, send
-from tests.support.authority import World, as_
+from tests.support.authority import Tenants, as_
 from zpcode.api.http import problems
 from zpcode.api.http.context import Authority
 from zpcode.app import PublishedKeyring
@@ -56,7 +56,7 @@ def test_readiness_lists_each_part_and_only_the_database_is_required(http: httpx
     }
 
 
-def test_notices_are_the_published_decisions_and_no_others(http: httpx.Client, world: World) -> None:
+def test_notices_are_the_published_decisions_and_no_others(http: httpx.Client, world: Tenants) -> None:
     """Public, without the enterprise and without the legal basis."""
     decision = {"scope": "batch", "target": str(world.my_batch), "action": "recall", "reason": "safety-recall",
                 "legal_basis": "《消费品召回管理暂行规定》第十三条"}  # fmt: skip
@@ -90,7 +90,7 @@ def test_every_route_is_in_the_document(http: httpx.Client, app: FastAPI) -> Non
     assert described == all_routes(app) - {("GET", "/openapi.json")}
 
 
-def test_every_route_describes_itself(http: httpx.Client, world: World) -> None:
+def test_every_route_describes_itself(http: httpx.Client, world: Tenants) -> None:
     """Summary, description, one explained tag; a key exactly where one is needed."""
     document = _document(http)
     tags = {tag["name"] for tag in document["tags"]}
@@ -175,7 +175,7 @@ def test_every_reference_leads_somewhere(http: httpx.Client) -> None:
     walk(document)
 
 
-def test_every_answer_is_documented(http: httpx.Client, world: World) -> None:
+def test_every_answer_is_documented(http: httpx.Client, world: Tenants) -> None:
     """The status of each route's response is documented, with a valid key and without one."""
     document = _document(http)
     for (method, path), sent in requests(world).items():

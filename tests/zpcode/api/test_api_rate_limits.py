@@ -9,7 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from tests.support.authority import World, as_
+from tests.support.authority import Tenants, as_
 from tests.support.clock import Clock
 from zpcode.api.http.context import Authority
 from zpcode.api.http.rate_limits import ApiRateLimits
@@ -36,7 +36,7 @@ def statuses(ask: Callable[[], httpx.Response], times: int) -> list[int]:
     return [ask().status_code for _ in range(times)]
 
 
-def test_a_key_over_its_limit_waits_and_the_others_do_not(http: httpx.Client, world: World, clock: Clock) -> None:
+def test_a_key_over_its_limit_waits_and_the_others_do_not(http: httpx.Client, world: Tenants, clock: Clock) -> None:
     assert statuses(lambda: get(http, world.mine), REQUESTS + 2) == [200] * REQUESTS + [429] * 2
     assert get(http, world.mine, OFFICE).status_code == 429
     assert get(http, world.theirs).status_code == 200
@@ -44,7 +44,7 @@ def test_a_key_over_its_limit_waits_and_the_others_do_not(http: httpx.Client, wo
     assert statuses(lambda: get(http, world.mine), 2) == [200, 429]
 
 
-def test_the_refusal_is_a_problem_in_both_languages_that_says_when(http: httpx.Client, world: World) -> None:
+def test_the_refusal_is_a_problem_in_both_languages_that_says_when(http: httpx.Client, world: Tenants) -> None:
     statuses(lambda: get(http, world.mine), REQUESTS)
     for language, detail in (("en", "try again in 12 s"), ("zh-CN", "请在 12 秒后再试")):
         answer = get(http, world.mine, **{"Accept-Language": language})
@@ -57,7 +57,7 @@ def test_the_refusal_is_a_problem_in_both_languages_that_says_when(http: httpx.C
 
 
 def test_an_address_that_tries_keys_waits_and_the_database_is_not_asked(
-    http: httpx.Client, here: Authority, world: World, clock: Clock
+    http: httpx.Client, here: Authority, world: Tenants, clock: Clock
 ) -> None:
     """Every try has another key; a request without a key counts the same."""
     assert statuses(lambda: get(http), 1) == [401]
@@ -78,7 +78,9 @@ def test_an_address_that_tries_keys_waits_and_the_database_is_not_asked(
     assert statuses(lambda: get(http, next(wrong)), 2) == [401, 429]
 
 
-def test_a_key_that_was_valid_lately_is_accepted_from_an_address_that_guesses(http: httpx.Client, world: World) -> None:
+def test_a_key_that_was_valid_lately_is_accepted_from_an_address_that_guesses(
+    http: httpx.Client, world: Tenants
+) -> None:
     """An office has one address for all its keys, and one script with an old key; a revoked key is still refused."""
     assert get(http, world.mine).status_code == 200
     statuses(lambda: get(http, WRONG), FAILURES)
@@ -89,7 +91,7 @@ def test_a_key_that_was_valid_lately_is_accepted_from_an_address_that_guesses(ht
     assert get(http, world.mine).status_code == 401
 
 
-def test_an_ipv6_customer_is_one_address(http: httpx.Client, world: World) -> None:
+def test_an_ipv6_customer_is_one_address(http: httpx.Client, world: Tenants) -> None:
     assert world
     statuses = [get(http, address=f"2408:8000:1:2::{number}").status_code for number in range(FAILURES + 1)]
     assert statuses == [401] * FAILURES + [429]
@@ -101,7 +103,7 @@ def test_behind_a_proxy_that_hides_its_clients_no_failure_is_counted(http: httpx
     assert statuses(lambda: get(http, address=address), FAILURES * 2) == [401] * FAILURES * 2
 
 
-def test_without_a_limit_no_request_waits(world: World) -> None:
+def test_without_a_limit_no_request_waits(world: Tenants) -> None:
     rate_limits = ApiRateLimits(0, 0)
     for _ in range(3000):
         rate_limits.spend_request(ATTACKER, world.mine)

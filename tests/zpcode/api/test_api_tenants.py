@@ -8,16 +8,16 @@ import httpx
 from fastapi import FastAPI
 
 from tests.support.api_routes import ANYBODY, OPERATOR, PUBLIC, all_routes, requests, send
-from tests.support.authority import World, as_
+from tests.support.authority import Tenants, as_
 from zpcode.wire.gs1 import gtin14
 
 
-def test_every_route_is_known_to_the_walks(app: FastAPI, world: World) -> None:
+def test_every_route_is_known_to_the_walks(app: FastAPI, world: Tenants) -> None:
     """A new route needs an entry in `requests` that says who may use it."""
     assert set(requests(world)) == all_routes(app)
 
 
-def test_without_a_key_only_public_routes_answer(http: httpx.Client, world: World) -> None:
+def test_without_a_key_only_public_routes_answer(http: httpx.Client, world: Tenants) -> None:
     """401 on every other route, even if the rest of the request is valid."""
     for (method, path), sent in requests(world).items():
         answer = send(http, method, sent)
@@ -28,7 +28,7 @@ def test_without_a_key_only_public_routes_answer(http: httpx.Client, world: Worl
             assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
-def test_the_operators_routes_are_forbidden_to_all_others(http: httpx.Client, world: World) -> None:
+def test_the_operators_routes_are_forbidden_to_all_others(http: httpx.Client, world: Tenants) -> None:
     """403 for enterprises and regulators on each of these routes."""
     for (method, path), sent in requests(world).items():
         for token in (world.mine, world.hangzhou):
@@ -36,7 +36,7 @@ def test_the_operators_routes_are_forbidden_to_all_others(http: httpx.Client, wo
                 assert send(http, method, sent, as_(token)).status_code == 403, path
 
 
-def test_objects_of_another_enterprise_are_neither_shown_nor_changed(http: httpx.Client, world: World) -> None:
+def test_objects_of_another_enterprise_are_neither_shown_nor_changed(http: httpx.Client, world: Tenants) -> None:
     """Not found or refused on every route that names a record; no list has it."""
     strangers = {world.mine: "an enterprise", world.hangzhou: "a regulator of another city"}
     for token, who in strangers.items():
@@ -57,7 +57,7 @@ def test_objects_of_another_enterprise_are_neither_shown_nor_changed(http: httpx
     assert feed["items"] == []
 
 
-def test_own_objects_are_answered(http: httpx.Client, world: World) -> None:
+def test_own_objects_are_answered(http: httpx.Client, world: Tenants) -> None:
     """The same requests with the owner's key succeed: the test above can fail."""
     for (method, path), sent in requests(world, theirs=True).items():
         if sent.whose == ANYBODY:
@@ -76,7 +76,7 @@ def _without(answer: httpx.Response, *names: str) -> tuple[int, dict[str, str], 
     return answer.status_code, headers, body
 
 
-def test_an_object_of_another_enterprise_is_answered_like_a_missing_one(http: httpx.Client, world: World) -> None:
+def test_an_object_of_another_enterprise_is_answered_like_a_missing_one(http: httpx.Client, world: Tenants) -> None:
     """Status, headers and text are the same, so that nothing can be guessed from them."""
     unknown = {"batch": world.their_batch + 3, "gtin": gtin14("9501101530003")}
     pairs = [
@@ -104,7 +104,7 @@ def test_an_object_of_another_enterprise_is_answered_like_a_missing_one(http: ht
         assert first[0] == 404
 
 
-def test_a_regulator_sees_their_city_and_a_province_sees_both(http: httpx.Client, world: World) -> None:
+def test_a_regulator_sees_their_city_and_a_province_sees_both(http: httpx.Client, world: Tenants) -> None:
     """GB/T 2260 prefixes decide."""
     province = http.post(
         "/v1/api-keys", json={"role": "regulator", "subject": "330000"}, headers=as_(world.operator)

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import Tracer
 
-from tests.support.authority import World, as_
+from tests.support.authority import Tenants, as_
 from tests.support.patience import eventually
 from zpcode.api.http.context import Authority
 from zpcode.app import serve
@@ -48,7 +48,7 @@ def _of_route(kept: InMemorySpanExporter, name: str) -> ReadableSpan | None:
 
 
 def test_a_request_is_a_span_and_its_statements_are_its_children(
-    http: httpx.Client, world: World, kept: InMemorySpanExporter
+    http: httpx.Client, world: Tenants, kept: InMemorySpanExporter
 ) -> None:
     kept.clear()
     assert http.get(f"/v1/batches/{world.my_batch}", headers=as_(world.mine)).status_code == 200
@@ -65,7 +65,7 @@ def test_a_request_is_a_span_and_its_statements_are_its_children(
 
 
 def test_no_caller_address_code_or_value_stands_in_a_span(
-    http: httpx.Client, world: World, kept: InMemorySpanExporter
+    http: httpx.Client, world: Tenants, kept: InMemorySpanExporter
 ) -> None:
     headers = as_(world.mine) | {"User-Agent": TELLTALE, "X-Forwarded-For": "198.51.100.44"}
     http.get(f"/v1/batches/{TELLTALE}?after={TELLTALE}", headers=headers)

@@ -12,7 +12,16 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner
 
 from tests.support.registry_data import gtin
-from tests.support.status_setting import MAKER, World, ask, decided, furnished, in_redis, item_verdict, world
+from tests.support.status_setting import (
+    MAKER,
+    EnterpriseBatches,
+    ask,
+    decided,
+    furnished,
+    in_redis,
+    item_verdict,
+    world,
+)
 from zpcode.cli.status import app
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.projection.projector import catch_up
@@ -35,7 +44,7 @@ def zpcode(addresses: ServerAddresses, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_a_revocation_typed_is_on_the_page_and_in_the_log(
-    engine: Engine, redis: Redis, world: World, zpcode: Any
+    engine: Engine, redis: Redis, world: EnterpriseBatches, zpcode: Any
 ) -> None:
     """Projected at once; the system user is named."""
     catch_up(engine, redis)
@@ -54,7 +63,7 @@ def test_a_revocation_typed_is_on_the_page_and_in_the_log(
     assert audit.show(engine, f"range:{world.item}")[0].actor == f"operator:*:cli:{getpass.getuser()}"
 
 
-def test_every_action_is_a_command(engine: Engine, world: World, zpcode: Any) -> None:
+def test_every_action_is_a_command(engine: Engine, world: EnterpriseBatches, zpcode: Any) -> None:
     """Each is recorded as itself."""
     for action, reason in (("flag", "cloning-suspected"), ("suspend", "labels-stolen"), ("revoke", "labels-stolen")):
         assert zpcode(action, "code", f"{world.item}:1", "--reason", reason).exit_code == 0
@@ -71,7 +80,7 @@ def test_every_action_is_a_command(engine: Engine, world: World, zpcode: Any) ->
     ]
 
 
-def test_a_refusal_says_what_to_do_and_exits_with_1(world: World, zpcode: Any) -> None:
+def test_a_refusal_says_what_to_do_and_exits_with_1(world: EnterpriseBatches, zpcode: Any) -> None:
     """All findings, in both languages; a wrong word or time is a usage error."""
     result = zpcode("revoke", "batch", world.item, "--reason", "counterfeit-confirmed")
     assert result.exit_code == 1
@@ -82,7 +91,9 @@ def test_a_refusal_says_what_to_do_and_exits_with_1(world: World, zpcode: Any) -
     assert zpcode("revoke", "batch", world.item, "--reason", "labels-stolen", "--effective", "tomorrow").exit_code == 2
 
 
-def test_a_time_without_a_zone_is_hangzhous(engine: Engine, world: World, zpcode: Any, now: datetime) -> None:
+def test_a_time_without_a_zone_is_hangzhous(
+    engine: Engine, world: EnterpriseBatches, zpcode: Any, now: datetime
+) -> None:
     """Also prints until when a revoked recognition bars a new application."""
     assert world.item
     decided(engine, MAKER, now, ask(Scope.BATCH, world.item, Action.FLAG, "quality-check"))

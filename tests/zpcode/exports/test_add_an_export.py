@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from keys.client import SignerClient
 from tests.support import authority
-from tests.support.authority import World, app, as_, base_url, furnished, here, http, world
+from tests.support.authority import Tenants, app, as_, base_url, furnished, here, http, world
 from tests.support.issuing_setting import KeyHouse, key_house
 from zpcode.api.http.context import Authority
 from zpcode.embedded.servers import ServerAddresses
@@ -69,12 +69,12 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PackagingLine:
     """A packaging line that orders a batch in the made-up format over HTTP, and the operator who issues it."""
 
     http: httpx.Client
     here: Authority
-    world: World
+    world: Tenants
     house: KeyHouse
     redis: Redis
 
@@ -107,9 +107,9 @@ class Line:
 
 
 @pytest.fixture
-def line(http: httpx.Client, here: Authority, world: World, house: KeyHouse, redis: Redis) -> Line:
+def line(http: httpx.Client, here: Authority, world: Tenants, house: KeyHouse, redis: Redis) -> PackagingLine:
     """Everything a packaging line works with."""
-    return Line(http, here, world, house, redis)
+    return PackagingLine(http, here, world, house, redis)
 
 
 def _issue(engine: Engine, signer: SignerClient, number: int, directory: Path) -> Batch:
@@ -118,7 +118,7 @@ def _issue(engine: Engine, signer: SignerClient, number: int, directory: Path) -
 
 
 @pytest.mark.parametrize("level", ["product", "lot", "item", "compact"])
-def test_a_batch_is_ordered_issued_and_downloaded_in_the_new_format(line: Line, level: str) -> None:
+def test_a_batch_is_ordered_issued_and_downloaded_in_the_new_format(line: PackagingLine, level: str) -> None:
     """With its media type and suffix, byte for byte the issued file."""
     batch = line.issued(level, 300)
     answer = line.http.get(f"/v1/batches/{batch.number}/codes", headers=as_(line.world.mine))
@@ -132,7 +132,7 @@ def test_a_batch_is_ordered_issued_and_downloaded_in_the_new_format(line: Line, 
     assert rows[0][40:].startswith(line.here.base.encode())
 
 
-def test_a_file_cannot_have_more_codes_than_the_format_carries(line: Line) -> None:
+def test_a_file_cannot_have_more_codes_than_the_format_carries(line: PackagingLine) -> None:
     """The order is refused; at product level the labels share one code, so the limit does not matter."""
     answer = line.order("item", FixedWidth.max_codes + 1)
     assert answer.status_code == 422
@@ -140,7 +140,7 @@ def test_a_file_cannot_have_more_codes_than_the_format_carries(line: Line) -> No
     assert line.order("product", FixedWidth.max_codes + 1).status_code == 202
 
 
-def test_fsck_reads_the_new_format(line: Line) -> None:
+def test_fsck_reads_the_new_format(line: PackagingLine) -> None:
     """It passes, with files in another format beside it; then it reports each damage by file and line."""
     for waiting in (line.world.my_batch, line.world.their_batch):
         authority.issued(line.here, waiting)
@@ -164,7 +164,7 @@ def test_fsck_reads_the_new_format(line: Line) -> None:
 
 
 def test_an_issue_that_was_killed_goes_on_to_the_same_bytes(
-    line: Line, addresses: ServerAddresses, tmp_path: Path
+    line: PackagingLine, addresses: ServerAddresses, tmp_path: Path
 ) -> None:
     """Killed in the second chunk, with zeros at the end as after a power cut; then deleted and written again."""
     number = line.order("item", 3 * code_file.CHUNK + 5).json()["number"]

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from PIL import Image
 from sqlalchemy import text
 
-from tests.support.authority import World, as_
+from tests.support.authority import Tenants, as_
 from tests.support.clock import Clock
 from tests.support.registry_data import gtin
 from zpcode.api.http.context import Authority
@@ -109,7 +109,7 @@ def rows(here: Authority, table: str) -> list[Any]:
         return list(connection.execute(text(f"SELECT * FROM {table} WHERE {number} NOT IN {began}")))  # noqa: S608
 
 
-def test_from_the_form_to_the_answer(http: httpx.Client, world: World, wall: Wall) -> None:
+def test_from_the_form_to_the_answer(http: httpx.Client, world: Tenants, wall: Wall) -> None:
     """Sent as a browser without JavaScript does, handled over the API, read with the complaint's key."""
     code = f"/01/{world.my_gtin}/10/L1"
     page = http.get(FORM, params={"code": code, "lang": "en"})
@@ -151,7 +151,7 @@ def test_from_the_form_to_the_answer(http: httpx.Client, world: World, wall: Wal
 
 
 def test_only_the_hash_of_a_key_is_stored_and_the_log_has_no_content(
-    http: httpx.Client, world: World, wall: Wall, here: Authority, caplog: pytest.LogCaptureFixture
+    http: httpx.Client, world: Tenants, wall: Wall, here: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     number, key = number_and_key(send(http, opened(http, wall), contact="me@example.org", address=CONSUMER))
@@ -172,7 +172,7 @@ def test_only_the_hash_of_a_key_is_stored_and_the_log_has_no_content(
 
 
 def test_a_ticket_that_is_too_young_or_too_old_is_refused(
-    http: httpx.Client, world: World, wall: Wall, here: Authority
+    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
 ) -> None:
     """The new form keeps the typed text and can be sent."""
     for late, words in ((2, "sent very quickly"), (24 * 3600 + 1, "more than 24 hours ago")):
@@ -189,7 +189,7 @@ def test_a_ticket_that_is_too_young_or_too_old_is_refused(
     assert send(http, hidden(answer)).status_code == 303
 
 
-def test_a_forged_ticket_is_refused(http: httpx.Client, world: World, wall: Wall, here: Authority) -> None:
+def test_a_forged_ticket_is_refused(http: httpx.Client, world: Tenants, wall: Wall, here: Authority) -> None:
     for ticket in ("", "A" * 59, "é", "x" * 10_000, "\u0000"):
         answer = send(http, opened(http, wall), ticket=ticket)
         assert answer.status_code == 422
@@ -199,7 +199,7 @@ def test_a_forged_ticket_is_refused(http: httpx.Client, world: World, wall: Wall
 
 
 def test_a_form_sent_twice_leads_to_the_same_page(
-    http: httpx.Client, world: World, wall: Wall, here: Authority
+    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
 ) -> None:
     """Another text with the same ticket leads to a form with a new ticket."""
     fields = opened(http, wall, world.my_gtin)
@@ -215,7 +215,7 @@ def test_a_form_sent_twice_leads_to_the_same_page(
 
 
 def test_the_same_within_an_hour_is_one_complaint(
-    http: httpx.Client, world: World, wall: Wall, here: Authority
+    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
 ) -> None:
     """The page shows the number but not the key: another person may have sent the same text."""
     number, key = number_and_key(send(http, opened(http, wall, world.my_gtin)))
@@ -230,7 +230,7 @@ def test_the_same_within_an_hour_is_one_complaint(
 
 
 def test_a_program_that_fills_in_every_field_is_refused(
-    http: httpx.Client, world: World, wall: Wall, here: Authority
+    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
 ) -> None:
     """The page shows the hidden field, for a person whose browser filled it in."""
     page = http.get(FORM)
@@ -245,7 +245,7 @@ def test_a_program_that_fills_in_every_field_is_refused(
 
 
 def test_every_error_stands_beside_its_field_and_in_the_summary(
-    http: httpx.Client, world: World, wall: Wall, here: Authority
+    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
 ) -> None:
     long = "字" * 10_000
     answer = send(http, opened(http, wall), kind="nonsense", description=long, contact="nobody", place="x" * 201)
@@ -263,7 +263,7 @@ def test_every_error_stands_beside_its_field_and_in_the_summary(
 
 
 def test_a_file_that_is_no_photo_is_refused_with_its_position(
-    http: httpx.Client, world: World, wall: Wall, here: Authority
+    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
 ) -> None:
     small = photo((64, 64))
     for files, words in (
@@ -281,7 +281,7 @@ def test_a_file_that_is_no_photo_is_refused_with_its_position(
 
 
 def test_an_address_over_its_limit_waits_and_the_others_do_not(
-    http: httpx.Client, world: World, wall: Wall, here: Authority, clock: Clock
+    http: httpx.Client, world: Tenants, wall: Wall, here: Authority, clock: Clock
 ) -> None:
     for turn in range(ADDRESSES):
         assert send(http, opened(http, wall), description=f"{turn}", address=CONSUMER).status_code == 303
@@ -297,7 +297,7 @@ def test_an_address_over_its_limit_waits_and_the_others_do_not(
     assert world
 
 
-def test_attempts_are_bounded_before_a_body_is_read(http: httpx.Client, world: World, wall: Wall) -> None:
+def test_attempts_are_bounded_before_a_body_is_read(http: httpx.Client, world: Tenants, wall: Wall) -> None:
     """Invalid forms count too, and wrong keys."""
     for _ in range(6 * ADDRESSES):
         assert http.post(FORM, data={}, headers={"X-Forwarded-For": CONSUMER}).status_code == 422
@@ -314,7 +314,7 @@ def test_attempts_are_bounded_before_a_body_is_read(http: httpx.Client, world: W
     assert wall
 
 
-def test_a_product_may_get_more_complaints_than_an_item(http: httpx.Client, world: World, wall: Wall) -> None:
+def test_a_product_may_get_more_complaints_than_an_item(http: httpx.Client, world: Tenants, wall: Wall) -> None:
     """Otherwise one sender could use up the complaints about a product."""
     item = f"/01/{world.my_gtin}/21/00000G000000"
     for code, most in ((item, CODES), (f"/01/{world.my_gtin}", CODES + 2)):
@@ -323,7 +323,7 @@ def test_a_product_may_get_more_complaints_than_an_item(http: httpx.Client, worl
     assert send(http, opened(http, wall, item), description="one more").status_code == 429
 
 
-def test_a_product_is_counted_in_whichever_form_it_is_typed(http: httpx.Client, world: World, wall: Wall) -> None:
+def test_a_product_is_counted_in_whichever_form_it_is_typed(http: httpx.Client, world: Tenants, wall: Wall) -> None:
     path, short = f"/01/{world.my_gtin}", world.my_gtin.lstrip("0")
     forms = (path, world.my_gtin, short, f"{short[:3]} {short[3:]}", f"https://zpm.example{path}")
     for turn in range(CODES * SHARED):
@@ -333,7 +333,7 @@ def test_a_product_is_counted_in_whichever_form_it_is_typed(http: httpx.Client, 
         assert send(http, opened(http, wall, form), description="one more").status_code == 429
 
 
-def test_an_unsupported_method_gets_the_allowed_ones(http: httpx.Client, world: World) -> None:
+def test_an_unsupported_method_gets_the_allowed_ones(http: httpx.Client, world: Tenants) -> None:
     for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
         answer = http.request(method, FORM)
         assert answer.status_code == 405
@@ -341,7 +341,7 @@ def test_an_unsupported_method_gets_the_allowed_ones(http: httpx.Client, world: 
     assert world
 
 
-def test_the_address_without_its_slash_leads_to_the_pages(http: httpx.Client, world: World) -> None:
+def test_the_address_without_its_slash_leads_to_the_pages(http: httpx.Client, world: Tenants) -> None:
     for query in ("", "?lang=en", "?lang=en&x=%0d%0aSet-Cookie:a"):
         answer = http.get(f"/complaints{query}")
         assert (answer.status_code, answer.headers["Location"]) == (308, f"/complaints/{query}")
@@ -351,7 +351,7 @@ def test_the_address_without_its_slash_leads_to_the_pages(http: httpx.Client, wo
 
 
 def test_a_complaint_about_an_unknown_code_is_accepted(
-    http: httpx.Client, world: World, wall: Wall, here: Authority
+    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
 ) -> None:
     """Such complaints are expected; the province's office gets them."""
     number = ""
@@ -365,7 +365,7 @@ def test_a_complaint_about_an_unknown_code_is_accepted(
     assert http.get(f"/v1/complaints/{number}", headers=as_(world.operator)).status_code == 200
 
 
-def test_the_complainant_reads_which_office_it_was_assigned_to(http: httpx.Client, world: World, wall: Wall) -> None:
+def test_the_complainant_reads_which_office_it_was_assigned_to(http: httpx.Client, world: Tenants, wall: Wall) -> None:
     """The page does not name the office that assigned it."""
     number, key = number_and_key(send(http, opened(http, wall, world.my_gtin)))
     step = {"step": "assign", "region": "330110"}
@@ -375,7 +375,7 @@ def test_the_complainant_reads_which_office_it_was_assigned_to(http: httpx.Clien
     assert "杭州市市场监督管理局" not in shown
 
 
-def test_a_wrong_key_an_unknown_number_and_nonsense_get_the_same_answer(http: httpx.Client, world: World) -> None:
+def test_a_wrong_key_an_unknown_number_and_nonsense_get_the_same_answer(http: httpx.Client, world: Tenants) -> None:
     answers = [
         http.get(address, params={"key": key})
         for address, key in (
@@ -389,7 +389,7 @@ def test_a_wrong_key_an_unknown_number_and_nonsense_get_the_same_answer(http: ht
     assert all("Not found" in answer.text for answer in answers)
 
 
-def test_number_and_key_may_be_typed_with_look_alikes(http: httpx.Client, world: World, wall: Wall) -> None:
+def test_number_and_key_may_be_typed_with_look_alikes(http: httpx.Client, world: Tenants, wall: Wall) -> None:
     number, key = number_and_key(send(http, opened(http, wall)))
     typed = {"number": number.lower().replace("0", "o").replace("-", " "), "key": key.lower().replace("1", "i")}
     answer = http.get("/complaints/find", params=typed)
@@ -402,7 +402,7 @@ def test_number_and_key_may_be_typed_with_look_alikes(http: httpx.Client, world:
 
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
 def test_no_page_shows_a_key_for_words_or_loads_from_elsewhere(
-    http: httpx.Client, world: World, wall: Wall, language: str
+    http: httpx.Client, world: Tenants, wall: Wall, language: str
 ) -> None:
     fields = opened(http, wall, world.my_gtin, lang=language)
     number, key = number_and_key(send(http, fields))
@@ -463,7 +463,7 @@ def _defect() -> NoReturn:
     raise ValueError("a secret")
 
 
-def test_style_and_script_are_served_and_nothing_else(http: httpx.Client, world: World) -> None:
+def test_style_and_script_are_served_and_nothing_else(http: httpx.Client, world: Tenants) -> None:
     for name in ("form.css", "form.js", "icon.svg"):
         assert http.get(f"/complaints/static/{name}").status_code == 200
     for name in ("page.html", "..%2fpages.py", "%2e%2e/pages.py"):

@@ -73,7 +73,7 @@ def failing(error: Exception) -> Callable[[Request], Awaitable[Response]]:
     return endpoint
 
 
-class Client:
+class SectionClient:
     """A client of an application without a socket, in English."""
 
     def __init__(self, app: Starlette) -> None:
@@ -91,7 +91,7 @@ class Client:
 
 
 @pytest.fixture
-def http(tmp_path: Path) -> Client:
+def http(tmp_path: Path) -> SectionClient:
     """A client of an application with the section."""
     for folder, files in (
         ("templates", TEMPLATES),
@@ -102,10 +102,10 @@ def http(tmp_path: Path) -> Client:
             (tmp_path / folder / name).write_text(text, "utf-8")
     app = Starlette()
     Orchard(tmp_path).install(app)
-    return Client(app)
+    return SectionClient(app)
 
 
-def test_a_page_has_title_navigation_header_and_footer(http: Client) -> None:
+def test_a_page_has_title_navigation_header_and_footer(http: SectionClient) -> None:
     page = http.get(f"{PREFIX}/apples")
     assert page.status_code == 200
     assert "<title>Apples · Orchard</title>" in page.text
@@ -118,7 +118,7 @@ def test_a_page_has_title_navigation_header_and_footer(http: Client) -> None:
     assert "complaint" not in page.text
 
 
-def test_the_language_switch_keeps_the_query(http: Client) -> None:
+def test_the_language_switch_keeps_the_query(http: SectionClient) -> None:
     english = http.get(f"{PREFIX}/apples", sort="r&d")
     assert (english.headers["Content-Language"], '<html lang="en">' in english.text) == ("en", True)
     links = re.findall(r'<a href="(\?[^"]*)" hreflang="([^"]*)"', english.text)
@@ -129,14 +129,14 @@ def test_the_language_switch_keeps_the_query(http: Client) -> None:
     assert 'hreflang="zh-CN"' not in chinese.text
 
 
-def test_every_page_has_the_headers_of_the_portal(http: Client) -> None:
+def test_every_page_has_the_headers_of_the_portal(http: SectionClient) -> None:
     for path in ("/apples", "/missing", "/nowhere", "/broken", "/wrong"):
         headers = http.get(PREFIX + path).headers
         assert {name: headers[name] for name in security_headers.PORTAL_PAGE} == dict(security_headers.PORTAL_PAGE)
         assert (headers["Cache-Control"], headers["Vary"]) == ("no-store", "Accept-Language")
 
 
-def test_a_page_loads_only_what_the_section_serves(http: Client) -> None:
+def test_a_page_loads_only_what_the_section_serves(http: SectionClient) -> None:
     page = http.get(f"{PREFIX}/apples").text
     loaded = re.findall(r'<(?:link|script)[^>]*(?:href|src)="([^"]*)"', page)
     assert len(loaded) == 3
@@ -146,7 +146,7 @@ def test_a_page_loads_only_what_the_section_serves(http: Client) -> None:
     assert http.get(f"{PREFIX}/static/layout.html").status_code == 404
 
 
-def test_errors_stand_above_and_the_first_of_a_field_beside_it(http: Client) -> None:
+def test_errors_stand_above_and_the_first_of_a_field_beside_it(http: SectionClient) -> None:
     page = http.get(f"{PREFIX}/wrong").text
     assert "<title>Error: Apples" in page
     assert page.count('<a href="#f-sort">') == 2
@@ -165,7 +165,7 @@ def test_errors_stand_above_and_the_first_of_a_field_beside_it(http: Client) -> 
         ("teapot", 400, "We could not read what was sent"),
     ],
 )
-def test_an_error_is_a_page_of_the_section(http: Client, path: str, status: int, words: str) -> None:
+def test_an_error_is_a_page_of_the_section(http: SectionClient, path: str, status: int, words: str) -> None:
     """With the section's texts and navigation, and without the text of an internal error."""
     page = http.get(f"{PREFIX}/{path}")
     assert page.status_code == status
@@ -178,13 +178,13 @@ def test_an_error_is_a_page_of_the_section(http: Client, path: str, status: int,
     )
 
 
-def test_a_method_that_a_route_lacks_gets_a_page_and_allow(http: Client) -> None:
+def test_a_method_that_a_route_lacks_gets_a_page_and_allow(http: SectionClient) -> None:
     page = http.get(f"{PREFIX}/apples", method="POST")
     assert (page.status_code, set(page.headers["Allow"].split(", "))) == (405, {"GET", "HEAD"})
     assert "This address does not support that request" in page.text
 
 
-def test_the_prefix_without_a_slash_leads_to_the_section(http: Client) -> None:
+def test_the_prefix_without_a_slash_leads_to_the_section(http: SectionClient) -> None:
     answer = http.get(f"{PREFIX}?lang=en")
     assert (answer.status_code, answer.headers["Location"]) == (308, f"{PREFIX}/?lang=en")
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.support.fsck_setting import World
+from tests.support.fsck_setting import CheckedService
 from tests.support.issuing_setting import KeyHouse
 from tests.support.registry_data import uscc
 from zpcode.cli.fsck import app
@@ -18,7 +18,7 @@ from zpcode.wire import redis_keys
 
 
 @pytest.fixture
-def command(addresses: ServerAddresses, world: World, house: KeyHouse, monkeypatch: pytest.MonkeyPatch) -> Any:
+def command(addresses: ServerAddresses, world: CheckedService, house: KeyHouse, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The command line on this world."""
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
     monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)
@@ -35,7 +35,7 @@ def test_the_command_says_what_holds_and_ends_with_0(command: Any) -> None:
     assert result.output.count("[成立 / holds]") == len(run.NAMES)
 
 
-def test_the_command_says_where_what_and_what_to_do_and_ends_with_1(world: World, command: Any) -> None:
+def test_the_command_says_where_what_and_what_to_do_and_ends_with_1(world: CheckedService, command: Any) -> None:
     """In both languages, and as JSON the same."""
     world.file(world.item).unlink()
     result = command()
@@ -56,7 +56,7 @@ def test_the_command_ends_with_2_on_a_check_there_is_not(command: Any) -> None:
     assert "everything" in result.output
 
 
-def test_the_command_repairs_and_says_each_repair(world: World, command: Any) -> None:
+def test_the_command_repairs_and_says_each_repair(world: CheckedService, command: Any) -> None:
     """And ends with 0 where nothing is left."""
     world.redis.hdel(redis_keys.STANDINGS, f"enterprise:{uscc(1)}")
     result = command("--repair")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
-from tests.support.fsck_setting import World
+from tests.support.fsck_setting import CheckedService
 from tests.support.registry_data import uscc
 from zpcode.services.fsck.report import InvariantState
 from zpcode.wire.card import standing_key
@@ -141,19 +141,19 @@ DAMAGES: dict[str, dict[str, tuple[str, str]]] = {
 """By check, what is done to the database, and the reason of the finding that is its own."""
 
 
-def test_what_is_wrong_in_the_database_is_found(world: World) -> None:
+def test_what_is_wrong_in_the_database_is_found(world: CheckedService) -> None:
     """Each damage is found by its check, with its reason. All damages are in one world."""
     for check in DAMAGES:
         if check != "cards":
             _add_up(world, check)
 
 
-def test_a_card_that_is_not_what_it_is_derived_from_is_found(world: World) -> None:
+def test_a_card_that_is_not_what_it_is_derived_from_is_found(world: CheckedService) -> None:
     """Missing, altered, unreadable, without a decision, older than its batch: these need a world without other damage."""
     _add_up(world, "cards")
 
 
-def _add_up(world: World, check: str) -> None:
+def _add_up(world: CheckedService, check: str) -> None:
     for damage, (statement, reason) in DAMAGES[check].items():
         before = world.reasons(check)
         world.sql(statement.replace("{next}", f"scan_{_next_month()}"))
@@ -165,14 +165,14 @@ def _next_month() -> str:
     return (datetime.now(UTC).replace(day=1) + timedelta(days=32)).strftime("%Y_%m")
 
 
-def test_scans_outside_their_month_are_found(world: World) -> None:
+def test_scans_outside_their_month_are_found(world: CheckedService) -> None:
     """They prevent their month's partition from being made."""
     world.sql("INSERT INTO scan (at, entry, gtin, verdict) VALUES ('2031-05-05', '1-1.0', '1', 'verified')")
     (finding,) = world.of("partitions", repair=True).findings
     assert (finding.reason, finding.where) == ("unplaced", "2031-05")
 
 
-def test_cards_are_written_again_from_decisions_that_the_log_confirms(world: World) -> None:
+def test_cards_are_written_again_from_decisions_that_the_log_confirms(world: CheckedService) -> None:
     """Lost, altered and unreadable cards are written again and projected like any other change."""
     world.sql("DELETE FROM card WHERE key = 's:enterprise:' || :uscc")
     world.sql("UPDATE card SET body = '\\xff' WHERE key = 'b:' || :item")
@@ -181,7 +181,7 @@ def test_cards_are_written_again_from_decisions_that_the_log_confirms(world: Wor
     assert world.check().whole
 
 
-def test_no_card_is_written_from_a_decision_that_was_tampered_with(world: World) -> None:
+def test_no_card_is_written_from_a_decision_that_was_tampered_with(world: CheckedService) -> None:
     """Only a person can decide which of the two is right."""
     world.sql("UPDATE status_change SET reason = 'counterfeit-confirmed', state = 'good' WHERE scope = 'enterprise'")
     before = _card(world, standing_key(Scope.ENTERPRISE, uscc(1)))
@@ -192,12 +192,12 @@ def test_no_card_is_written_from_a_decision_that_was_tampered_with(world: World)
     assert _card(world, standing_key(Scope.ENTERPRISE, uscc(1))) == before
 
 
-def _card(world: World, key: str) -> bytes:
+def _card(world: CheckedService, key: str) -> bytes:
     with world.engine.connect() as connection:
         return bytes(connection.execute(text("SELECT body FROM card WHERE key = :key"), {"key": key}).scalar_one())
 
 
-def test_jobs_and_partitions_are_put_right(world: World) -> None:
+def test_jobs_and_partitions_are_put_right(world: CheckedService) -> None:
     """A job without its worker is removed, a missing partition of a month is made."""
     world.sql(DAMAGES["jobs"]["a job whose worker is gone"][0])
     world.sql(f"DROP TABLE scan_{_next_month()}")

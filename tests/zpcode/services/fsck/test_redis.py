@@ -7,24 +7,24 @@ from typing import Any
 
 from redis import Redis
 
-from tests.support.fsck_setting import World
+from tests.support.fsck_setting import CheckedService
 from tests.support.registry_data import gtin, uscc
 from zpcode.services.fsck.report import InvariantState
 from zpcode.wire import redis_keys
 
 
-def _item_hash(world: World) -> str:
+def _item_hash(world: CheckedService) -> str:
     return redis_keys.exceptions(world.item)
 
 
-def _rewind(world: World) -> None:
+def _rewind(world: CheckedService) -> None:
     """Write the batch's card with a lower revision into Redis, as from an incomplete backup."""
     where = redis_keys.location(f"b:{world.item}")[0]
     value: Any = world.redis.get(where)
     world.redis.set(where, redis_keys.pack(1, redis_keys.unpack(value)[1]))
 
 
-REDIS_DAMAGES: dict[str, tuple[Callable[[World], Any], str]] = {
+REDIS_DAMAGES: dict[str, tuple[Callable[[CheckedService], Any], str]] = {
     "a standing lost": (lambda w: w.redis.hdel(redis_keys.STANDINGS, f"enterprise:{uscc(1)}"), "missing"),
     "an item's standing lost": (lambda w: w.redis.hdel(_item_hash(w), "5"), "missing"),
     "a product lost": (lambda w: w.redis.delete(redis_keys.location(f"p:{gtin(1)}")[0]), "missing"),
@@ -46,7 +46,7 @@ REDIS_DAMAGES: dict[str, tuple[Callable[[World], Any], str]] = {
 }  # fmt: skip
 
 
-def test_what_redis_has_otherwise_is_found_told_and_put_right(world: World) -> None:
+def test_what_redis_has_otherwise_is_found_told_and_put_right(world: CheckedService) -> None:
     """A check changes nothing; a repair fixes all differences and reports them."""
     for damage, (act, kind) in REDIS_DAMAGES.items():
         act(world)
@@ -67,7 +67,7 @@ def _dump(redis: Redis) -> dict[bytes, Any]:
     return {name: redis.dump(name) for name in names}
 
 
-def test_a_card_that_redis_has_still_to_be_told_of_is_not_wrong(world: World) -> None:
+def test_a_card_that_redis_has_still_to_be_told_of_is_not_wrong(world: CheckedService) -> None:
     """A committed decision that is not yet projected: Redis's head is older, so this is no difference."""
     world.sql("UPDATE card_head SET revision = revision + 1")
     world.sql("UPDATE card SET revision = (SELECT revision FROM card_head) WHERE key = 'p:' || :gtin")
@@ -78,7 +78,7 @@ def test_a_card_that_redis_has_still_to_be_told_of_is_not_wrong(world: World) ->
     assert world.check().whole
 
 
-def test_an_empty_redis_is_said_to_be_empty_and_filled(world: World) -> None:
+def test_an_empty_redis_is_said_to_be_empty_and_filled(world: CheckedService) -> None:
     """Nothing in it can be compared before."""
     world.redis.flushall()
     assert world.of("projection").state is InvariantState.UNKNOWN
@@ -89,7 +89,7 @@ def test_an_empty_redis_is_said_to_be_empty_and_filled(world: World) -> None:
     assert report.whole
 
 
-def test_a_history_that_redis_has_lost_is_raised_again(world: World) -> None:
+def test_a_history_that_redis_has_lost_is_raised_again(world: CheckedService) -> None:
     """Otherwise an old copy of Redis would call a later scan “first scan”."""
     where, name = redis_keys.history(world.item, 1)
     world.redis.hdel(where, name)
@@ -98,14 +98,14 @@ def test_a_history_that_redis_has_lost_is_raised_again(world: World) -> None:
     assert world.of("histories", deep=True).state is InvariantState.HOLDS
 
 
-def test_a_history_that_redis_does_not_claim_to_know_is_not_wrong(world: World) -> None:
+def test_a_history_that_redis_does_not_claim_to_know_is_not_wrong(world: CheckedService) -> None:
     """Without the marks of completeness the history is read from the database, as after a flush."""
     where, _ = redis_keys.history(world.item, 1)
     world.redis.delete(where, redis_keys.history_complete(world.item))
     assert world.of("histories", deep=True).state is InvariantState.HOLDS
 
 
-def test_an_entry_that_nobody_drains_is_found(world: World) -> None:
+def test_an_entry_that_nobody_drains_is_found(world: CheckedService) -> None:
     """No consumer group, although the stream has entries."""
     world.redis.xgroup_destroy(redis_keys.SCANS, redis_keys.SCAN_GROUP)
     assert world.of("stream").state is InvariantState.HOLDS
@@ -114,7 +114,7 @@ def test_an_entry_that_nobody_drains_is_found(world: World) -> None:
     assert finding.reason == "undrained"
 
 
-def test_an_entry_that_a_drainer_sits_on_is_found(world: World) -> None:
+def test_an_entry_that_a_drainer_sits_on_is_found(world: CheckedService) -> None:
     """An entry taken eleven minutes ago and not acknowledged."""
     world.redis.xadd(redis_keys.SCANS, {"e": b"x"})
     world.redis.xreadgroup(redis_keys.SCAN_GROUP, "worker-0", {redis_keys.SCANS: ">"})

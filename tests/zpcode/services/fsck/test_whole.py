@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.fsck_setting import World
+from tests.support.fsck_setting import CheckedService
 from zpcode.errors import KeyringError, Refused, Text
 from zpcode.projection.client import connect
 from zpcode.services.fsck import run
 from zpcode.services.fsck.report import InvariantState
 
 
-def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None:
+def test_of_a_service_that_was_left_alone_everything_holds(world: CheckedService) -> None:
     """Every check has checked something, deep or not, and has no finding."""
     for deep in (False, True):
         report = world.check(deep=deep)
@@ -30,7 +30,7 @@ def test_of_a_service_that_was_left_alone_everything_holds(world: World) -> None
     assert examined_by_check["code-contents"] == 100 + 100 + 1 + 1
 
 
-def test_without_redis_the_rest_is_checked(world: World) -> None:
+def test_without_redis_the_rest_is_checked(world: CheckedService) -> None:
     """The checks that need Redis are unknown; all other checks run."""
     report = world.check(redis=connect("redis://127.0.0.1:1"))
     unknown = {outcome.invariant.name for outcome in report.outcomes if outcome.state is InvariantState.UNKNOWN}
@@ -41,7 +41,7 @@ def test_without_redis_the_rest_is_checked(world: World) -> None:
     assert not report.whole
 
 
-def test_without_a_keyring_it_says_so(world: World) -> None:
+def test_without_a_keyring_it_says_so(world: CheckedService) -> None:
     """The seals cannot be verified then."""
 
     def none() -> Any:
@@ -50,7 +50,7 @@ def test_without_a_keyring_it_says_so(world: World) -> None:
     assert world.of("code-contents", keyring=none).state is InvariantState.UNKNOWN
 
 
-def test_a_check_that_there_is_not_is_refused(world: World) -> None:
+def test_a_check_that_there_is_not_is_refused(world: CheckedService) -> None:
     """With the names of those there are."""
     with pytest.raises(Refused, match="projection-head"):
         run.check(world.context, only=["everything"])

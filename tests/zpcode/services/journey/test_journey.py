@@ -21,7 +21,7 @@ from tests.support.status_setting import (
     MAKER,
     OPERATOR,
     OTHER,
-    World,
+    EnterpriseBatches,
     ask,
     in_database,
     in_redis,
@@ -73,7 +73,7 @@ def report(
 
 
 def test_a_batchs_card_has_its_own_events_and_its_lots_in_order_of_time(
-    engine: Engine, world: World, now: datetime
+    engine: Engine, world: EnterpriseBatches, now: datetime
 ) -> None:
     """Every batch of the lot and the lot's card have the event; no other batch has it."""
     report(engine, Subject(world.item), INSPECTED, now=now)
@@ -85,7 +85,9 @@ def test_a_batchs_card_has_its_own_events_and_its_lots_in_order_of_time(
     assert (first.precision, first.place, first.by) == ("day", PRODUCED.place, PRODUCED.by)
 
 
-def test_a_batch_that_is_reserved_later_shows_its_lots_events_too(engine: Engine, world: World, now: datetime) -> None:
+def test_a_batch_that_is_reserved_later_shows_its_lots_events_too(
+    engine: Engine, world: EnterpriseBatches, now: datetime
+) -> None:
     """It keeps them when it is issued, activated, and when decisions are made."""
     report(engine, GOODS, PRODUCED, now=now)
     for level in (Level.ITEM, Level.LOT):
@@ -99,7 +101,7 @@ def test_a_batch_that_is_reserved_later_shows_its_lots_events_too(engine: Engine
 
 
 def test_a_batch_reserved_while_its_lots_events_are_reported_misses_none(
-    engine: Engine, world: World, now: datetime
+    engine: Engine, world: EnterpriseBatches, now: datetime
 ) -> None:
     """A report cannot see a batch that is not committed yet: therefore both take the same lock."""
     with ThreadPoolExecutor(2) as pool:
@@ -124,7 +126,7 @@ def waiting(engine: Engine) -> int:
         return int(connection.execute(text(query)).scalar_one())
 
 
-def test_the_same_event_again_is_not_recorded_again(engine: Engine, world: World, now: datetime) -> None:
+def test_the_same_event_again_is_not_recorded_again(engine: Engine, world: EnterpriseBatches, now: datetime) -> None:
     """A report whose response was lost may be sent again, also in part."""
     first = report(engine, Subject(world.item), PRODUCED, INSPECTED, now=now)
     again = events.record(engine, Subject(world.item), [INSPECTED, SHIPPED, SHIPPED], caller=MAKER, now=now)
@@ -134,7 +136,9 @@ def test_the_same_event_again_is_not_recorded_again(engine: Engine, world: World
     assert len(events.events(engine, Subject(world.item), MAKER)) == 3
 
 
-def test_an_event_is_corrected_by_one_that_takes_its_place(engine: Engine, world: World, now: datetime) -> None:
+def test_an_event_is_corrected_by_one_that_takes_its_place(
+    engine: Engine, world: EnterpriseBatches, now: datetime
+) -> None:
     """Once; the first stays on record."""
     subject = Subject(world.item)
     (wrong,) = report(engine, subject, INSPECTED, now=now)
@@ -155,7 +159,7 @@ def test_an_event_is_corrected_by_one_that_takes_its_place(engine: Engine, world
 
 
 def test_a_withdrawn_event_vanishes_from_every_card_and_stays_on_record(
-    engine: Engine, redis: Redis, world: World, now: datetime
+    engine: Engine, redis: Redis, world: EnterpriseBatches, now: datetime
 ) -> None:
     """The list shows its reason; the same event reported again is new."""
     (number,) = report(engine, GOODS, INSPECTED, now=now)
@@ -176,7 +180,7 @@ def test_a_withdrawn_event_vanishes_from_every_card_and_stays_on_record(
 
 
 def test_an_emptied_redis_is_filled_with_the_same_bytes(
-    engine: Engine, redis: Redis, world: World, now: datetime
+    engine: Engine, redis: Redis, world: EnterpriseBatches, now: datetime
 ) -> None:
     """Journeys are in the cards, and all cards are in the table."""
     report(engine, GOODS, PRODUCED, INSPECTED, now=now)
@@ -189,7 +193,7 @@ def test_an_emptied_redis_is_filled_with_the_same_bytes(
 
 
 def test_nobody_reports_about_anothers_goods_and_a_regulator_about_none(
-    engine: Engine, world: World, now: datetime
+    engine: Engine, world: EnterpriseBatches, now: datetime
 ) -> None:
     """Another enterprise gets 404; a regulator of the region may read."""
     report(engine, GOODS, PRODUCED, now=now)
@@ -207,7 +211,9 @@ def test_nobody_reports_about_anothers_goods_and_a_regulator_about_none(
     assert [event.kind for event in events.events(engine, GOODS, COUNTY)] == ["produced"]
 
 
-def test_what_is_wrong_is_said_of_all_and_nothing_is_written(engine: Engine, world: World, now: datetime) -> None:
+def test_what_is_wrong_is_said_of_all_and_nothing_is_written(
+    engine: Engine, world: EnterpriseBatches, now: datetime
+) -> None:
     """All or none."""
     with pytest.raises(Refused) as refused:
         report(engine, Subject(world.item), PRODUCED, EventRequest("grown", "2027-01-01"), now=now)
@@ -216,7 +222,7 @@ def test_what_is_wrong_is_said_of_all_and_nothing_is_written(engine: Engine, wor
 
 
 def test_a_batch_takes_no_more_than_it_can_show_in_reason(
-    engine: Engine, world: World, now: datetime, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, world: EnterpriseBatches, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bound counts withdrawn events too, so that nobody can fill the table."""
     monkeypatch.setattr(rules, "MAX_EVENTS", 2)
@@ -236,7 +242,7 @@ def test_a_batch_takes_no_more_than_it_can_show_in_reason(
     ],
 )
 def test_the_database_itself_keeps_events_as_they_were(
-    engine: Engine, world: World, now: datetime, statement: str
+    engine: Engine, world: EnterpriseBatches, now: datetime, statement: str
 ) -> None:
     """Only a withdrawal, and that once."""
     report(engine, GOODS, INSPECTED, now=now)
@@ -265,7 +271,7 @@ def brought_in(engine: Engine, data: bytes, now: datetime, **changes: Any) -> ev
 
 
 def test_a_file_of_events_is_brought_in_as_people_and_spreadsheets_write_it(
-    engine: Engine, world: World, now: datetime
+    engine: Engine, world: EnterpriseBatches, now: datetime
 ) -> None:
     """Chinese kinds, dates with slashes, full-width digits, a GTIN-13; a second import records nothing new."""
     data = csv(
@@ -284,7 +290,9 @@ def test_a_file_of_events_is_brought_in_as_people_and_spreadsheets_write_it(
     assert not brought_in(engine, data, now).new
 
 
-def test_a_wrong_file_is_refused_with_every_row_and_field(engine: Engine, world: World, now: datetime) -> None:
+def test_a_wrong_file_is_refused_with_every_row_and_field(
+    engine: Engine, world: EnterpriseBatches, now: datetime
+) -> None:
     """Nothing of the file is written, not even its valid rows."""
     data = csv(
         f"{gtin(1)},{LOT},,produced,2026-10-08,,,,,,,",
@@ -325,7 +333,7 @@ def test_what_is_no_file_of_events_is_told_so(engine: Engine, now: datetime, dat
 
 
 def test_what_a_withdrawn_correction_replaced_may_be_reported_again(
-    engine: Engine, world: World, now: datetime
+    engine: Engine, world: EnterpriseBatches, now: datetime
 ) -> None:
     """And is then shown; while the correction counts, the old report sent once more changes nothing."""
     subject, key = Subject(world.item), batch_key(world.item)

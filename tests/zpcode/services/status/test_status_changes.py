@@ -26,7 +26,7 @@ from tests.support.status_setting import (
     OPERATOR,
     OTHER,
     PROVINCE,
-    World,
+    EnterpriseBatches,
     ask,
     decided,
     in_database,
@@ -55,7 +55,9 @@ def refused(engine: Engine, caller: Caller, now: datetime, asked: StatusRequest)
     return tuple(finding.reason for finding in caught.value.findings)
 
 
-def test_what_is_anothers_is_answered_like_what_does_not_exist(engine: Engine, now: datetime, world: World) -> None:
+def test_what_is_anothers_is_answered_like_what_does_not_exist(
+    engine: Engine, now: datetime, world: EnterpriseBatches
+) -> None:
     """At each scope, for the other enterprise and the other city, with the same text as for an unknown target."""
     unknown = {
         Scope.CODE: "60000000:5",
@@ -95,7 +97,9 @@ def test_what_is_anothers_is_answered_like_what_does_not_exist(engine: Engine, n
         assert history(engine, scope, target, COUNTY) == []
 
 
-def test_standards_and_keys_are_for_this_provinces_office_alone(engine: Engine, now: datetime, world: World) -> None:
+def test_standards_and_keys_are_for_this_provinces_office_alone(
+    engine: Engine, now: datetime, world: EnterpriseBatches
+) -> None:
     """An office of another province gets 404; everybody may read their history."""
     assert world.item
     for scope, target in ((Scope.STANDARD, "T/ZZB 0001-2023"), (Scope.KEY, KEY_ID)):
@@ -110,7 +114,9 @@ def test_standards_and_keys_are_for_this_provinces_office_alone(engine: Engine, 
         change(engine, ask(Scope.KEY, "ZZZZ", Action.REVOKE), caller=OPERATOR, now=now)
 
 
-def test_an_item_that_its_batch_does_not_have_is_not_found(engine: Engine, now: datetime, world: World) -> None:
+def test_an_item_that_its_batch_does_not_have_is_not_found(
+    engine: Engine, now: datetime, world: EnterpriseBatches
+) -> None:
     """Beyond the quantity, of another product, with a wrong check, of a batch without items."""
     wrong_check = printed(engine, world.compact, 1)[:-1] + "0"
     if wrong_check == printed(engine, world.compact, 1):
@@ -128,13 +134,13 @@ def test_an_item_that_its_batch_does_not_have_is_not_found(engine: Engine, now: 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 100), (5, 4), ("60000000:1", 5), (100, 100), (10**30, 10**30)])
 def test_a_range_lies_within_its_batch(
-    engine: Engine, now: datetime, world: World, first: int | str, last: int | str
+    engine: Engine, now: datetime, world: EnterpriseBatches, first: int | str, last: int | str
 ) -> None:
     """And ends after it begins."""
     assert refused(engine, COUNTY, now, ask(Scope.RANGE, world.item, Action.FLAG, first=first, last=last)) == ("range",)
 
 
-def test_every_decision_is_audited_whole(engine: Engine, now: datetime, world: World) -> None:
+def test_every_decision_is_audited_whole(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """One entry for each decision, with the data of its row; the chain holds; a refused decision has no entry."""
     note = Bilingual("公开说明", "public note")
     asked = ask(Scope.RANGE, world.item, Action.RECALL, "safety-recall", first=1, last=2, note=note, notice="2026-7")
@@ -163,7 +169,7 @@ def test_every_decision_is_audited_whole(engine: Engine, now: datetime, world: W
     assert audit.verify(engine).whole
 
 
-def test_a_decision_that_cannot_be_audited_is_not_made(engine: Engine, now: datetime, world: World) -> None:
+def test_a_decision_that_cannot_be_audited_is_not_made(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """One transaction: row, entry and card, or none of them."""
     with transaction(engine) as connection:
         connection.execute(text("ALTER TABLE audit ADD CONSTRAINT full_up CHECK (action <> 'status.flag')"))
@@ -174,7 +180,7 @@ def test_a_decision_that_cannot_be_audited_is_not_made(engine: Engine, now: date
     assert in_database(engine)(f"b:{world.item}") == before
 
 
-def test_decisions_cannot_be_rewritten(engine: Engine, now: datetime, world: World) -> None:
+def test_decisions_cannot_be_rewritten(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """The database refuses it for every role."""
     decided(engine, COUNTY, now, ask(Scope.BATCH, world.item, Action.FLAG))
     for statement in ("UPDATE status_change SET state = 'good'", "DELETE FROM status_change", "TRUNCATE status_change"):
@@ -183,7 +189,7 @@ def test_decisions_cannot_be_rewritten(engine: Engine, now: datetime, world: Wor
 
 
 def test_withdrawing_a_recognition_bars_its_enterprise_for_three_years(
-    engine: Engine, now: datetime, world: World
+    engine: Engine, now: datetime, world: EnterpriseBatches
 ) -> None:
     """Counted in Hangzhou's calendar from the day it takes effect; an ordinary end bars no application."""
     assert world.item
@@ -199,7 +205,7 @@ def test_withdrawing_a_recognition_bars_its_enterprise_for_three_years(
 
 
 def test_an_enterprise_lifts_its_own_decision_and_never_a_regulators(
-    engine: Engine, now: datetime, world: World
+    engine: Engine, now: datetime, world: EnterpriseBatches
 ) -> None:
     """The regulator's decision stays in force after any decision of the enterprise."""
     target, fetch = f"{world.item}:5", in_database(engine)
@@ -218,7 +224,7 @@ def test_an_enterprise_lifts_its_own_decision_and_never_a_regulators(
 
 @pytest.mark.parametrize(("lower", "higher"), [(COUNTY, CITY), (CITY, PROVINCE), (COUNTY, OPERATOR)])
 def test_a_lower_level_never_restores_what_a_higher_one_decided(
-    engine: Engine, now: datetime, world: World, lower: Caller, higher: Caller
+    engine: Engine, now: datetime, world: EnterpriseBatches, lower: Caller, higher: Caller
 ) -> None:
     """At an item, a range, a lot, a batch and a product alike."""
     places: tuple[tuple[Scope, object, dict[str, Any]], ...] = (
@@ -236,7 +242,7 @@ def test_a_lower_level_never_restores_what_a_higher_one_decided(
         assert refused(engine, lower, now, replace(restore, reason="entered-in-error")) == ("nothing-to-restore",)
 
 
-def test_a_restored_middle_leaves_both_ends(engine: Engine, now: datetime, world: World) -> None:
+def test_a_restored_middle_leaves_both_ends(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """Ranges are cut where a later decision overlaps."""
     fetch = in_database(engine)
     decided(
@@ -251,7 +257,7 @@ def test_a_restored_middle_leaves_both_ends(engine: Engine, now: datetime, world
     assert initials == "vvsssvvvssrrrrrrrrvv"
 
 
-def test_the_same_decision_again_is_recorded_once(engine: Engine, now: datetime, world: World) -> None:
+def test_the_same_decision_again_is_recorded_once(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """A client that got no response may repeat the request; any change makes it another decision."""
     asked = ask(Scope.BATCH, world.item, Action.SUSPEND, "sample-test-failed")
     first = change(engine, asked, caller=CITY, now=now)
@@ -283,7 +289,7 @@ def together(*work: Callable[[], object]) -> None:
             done.result()
 
 
-def test_decisions_about_one_batch_at_once_take_turns(engine: Engine, now: datetime, world: World) -> None:
+def test_decisions_about_one_batch_at_once_take_turns(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """Eight at a time about ranges, items and the batch itself: none is lost from its card."""
     asked = [
         ask(Scope.RANGE, world.item, Action.REVOKE, "labels-stolen", first=10 * n, last=10 * n + 3) for n in range(4)
@@ -299,7 +305,9 @@ def test_decisions_about_one_batch_at_once_take_turns(engine: Engine, now: datet
     assert audit.verify(engine).whole
 
 
-def test_one_decision_asked_for_eight_times_at_once_is_one(engine: Engine, now: datetime, world: World) -> None:
+def test_one_decision_asked_for_eight_times_at_once_is_one(
+    engine: Engine, now: datetime, world: EnterpriseBatches
+) -> None:
     """Of eight different decisions about one record the card shows the last in the feed."""
     asked = ask(Scope.CODE, f"{world.item}:1", Action.REVOKE)
     together(*[lambda: change(engine, asked, caller=CITY, now=now)] * 8)
@@ -314,7 +322,7 @@ def test_one_decision_asked_for_eight_times_at_once_is_one(engine: Engine, now: 
 
 
 def test_decisions_and_imports_at_once_never_wait_for_each_other_in_a_ring(
-    engine: Engine, now: datetime, world: World
+    engine: Engine, now: datetime, world: EnterpriseBatches
 ) -> None:
     """Both take the audit log's lock before the card head's: neither ends in a deadlock."""
 
@@ -331,7 +339,7 @@ def test_decisions_and_imports_at_once_never_wait_for_each_other_in_a_ring(
     assert audit.verify(engine).whole
 
 
-def test_numbers_in_the_feed_follow_commits(engine: Engine, now: datetime, world: World) -> None:
+def test_numbers_in_the_feed_follow_commits(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """A reader that has read number N has read all up to N: a number is assigned in the order of the commits."""
     with transaction(engine) as connection:
         log.lock(connection)
@@ -345,7 +353,7 @@ def test_numbers_in_the_feed_follow_commits(engine: Engine, now: datetime, world
             assert waiting.result().id == 1
 
 
-def test_the_feed_shows_each_caller_what_concerns_it(engine: Engine, now: datetime, world: World) -> None:
+def test_the_feed_shows_each_caller_what_concerns_it(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """An enterprise reads its own, a regulator the region's, all read those about standards and keys; in order, page by page."""
     second = settle(engine, now, 2)
     decided(engine, MAKER, now, ask(Scope.CODE, f"{world.item}:1", Action.REVOKE, "scrapped"))
@@ -369,13 +377,13 @@ def test_the_feed_shows_each_caller_what_concerns_it(engine: Engine, now: dateti
     assert [(entry.id, entry.notice, entry.state) for entry in public] == [(4, "杭市监 2026-1", State.RECALLED)]
 
 
-def test_an_enterprises_notice_is_not_a_public_notice(engine: Engine, now: datetime, world: World) -> None:
+def test_an_enterprises_notice_is_not_a_public_notice(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """Only offices and the operator publish."""
     decided(engine, MAKER, now, ask(Scope.BATCH, world.item, Action.RECALL, "safety-recall", notice="self-made"))
     assert notices(engine, 0, 50) == []
 
 
-def test_a_batchs_card_has_a_size(engine: Engine, now: datetime, world: World) -> None:
+def test_a_batchs_card_has_a_size(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """Long notes on many ranges are refused before every scan has to carry them."""
     wordy = Bilingual("字" * 500, "字" * 500)
     asked = [

@@ -18,7 +18,7 @@ from tests.support.status_setting import (
     MAKER,
     OPERATOR,
     PROVINCE,
-    World,
+    EnterpriseBatches,
     ask,
     decided,
     in_database,
@@ -47,7 +47,7 @@ VERDICTS = {
 }
 
 
-def targets(world: World) -> dict[Scope, tuple[object, dict[str, Any]]]:
+def targets(world: EnterpriseBatches) -> dict[Scope, tuple[object, dict[str, Any]]]:
     """For each scope a target that reaches item 5 of the item batch."""
     return {
         Scope.CODE: (f"{world.item}:5", {}),
@@ -65,7 +65,7 @@ def targets(world: World) -> dict[Scope, tuple[object, dict[str, Any]]]:
 
 @pytest.mark.parametrize("scope", Scope)
 def test_a_decision_at_every_scope_reaches_the_consumer_and_is_lifted_again(
-    engine: Engine, redis: Redis, now: datetime, world: World, scope: Scope
+    engine: Engine, redis: Redis, now: datetime, world: EnterpriseBatches, scope: Scope
 ) -> None:
     """Every action of the province; the same verdict from Redis and from the database; flushing Redis changes nothing."""
     target, bounds = targets(world)[scope]
@@ -96,7 +96,9 @@ def test_a_decision_at_every_scope_reaches_the_consumer_and_is_lifted_again(
         assert item_verdict(in_redis(redis), world.item, 5, now).verdict is Verdict.VERIFIED
 
 
-def test_a_decision_reaches_its_own_and_nothing_beside_it(engine: Engine, now: datetime, world: World) -> None:
+def test_a_decision_reaches_its_own_and_nothing_beside_it(
+    engine: Engine, now: datetime, world: EnterpriseBatches
+) -> None:
     """The next item, the next batch and another product's lot are not affected."""
     fetch = in_database(engine)
     decided(engine, MAKER, now, ask(Scope.CODE, f"{world.item}:5", Action.REVOKE, "scrapped"))
@@ -112,7 +114,9 @@ def test_a_decision_reaches_its_own_and_nothing_beside_it(engine: Engine, now: d
     assert lot_verdict(fetch, gtin(), LOT, now).verdict is Verdict.VERIFIED
 
 
-def test_a_lot_reaches_its_lot_code_and_every_item_of_it(engine: Engine, now: datetime, world: World) -> None:
+def test_a_lot_reaches_its_lot_code_and_every_item_of_it(
+    engine: Engine, now: datetime, world: EnterpriseBatches
+) -> None:
     """Item, compact and lot codes of the lot; not the product's own code."""
     decided(engine, COUNTY, now, ask(Scope.LOT, f"{gtin()}:{LOT}", Action.RECALL, "safety-recall"))
     fetch = in_database(engine)
@@ -122,7 +126,7 @@ def test_a_lot_reaches_its_lot_code_and_every_item_of_it(engine: Engine, now: da
     assert lot_verdict(fetch, gtin(), "", now).verdict is Verdict.VERIFIED
 
 
-def test_an_item_can_be_named_as_it_is_printed(engine: Engine, now: datetime, world: World) -> None:
+def test_an_item_can_be_named_as_it_is_printed(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """By the link on the package, by its serial, and as the ends of a range."""
     made = change(engine, ask(Scope.CODE, printed(engine, world.compact, 8), Action.FLAG), caller=COUNTY, now=now)
     assert made.target == f"{world.compact}:8"
@@ -135,7 +139,7 @@ def test_an_item_can_be_named_as_it_is_printed(engine: Engine, now: datetime, wo
 
 
 def test_a_decision_takes_effect_at_its_time_without_anybody_doing_anything(
-    engine: Engine, redis: Redis, now: datetime, world: World
+    engine: Engine, redis: Redis, now: datetime, world: EnterpriseBatches
 ) -> None:
     """The card has future decisions, so that neither worker nor projection is needed. A future decision can be lifted."""
     catch_up(engine, redis)
@@ -155,7 +159,9 @@ def test_a_decision_takes_effect_at_its_time_without_anybody_doing_anything(
     assert item_verdict(fetch, world.item, 0, later + timedelta(days=1)).verdict is Verdict.VERIFIED
 
 
-def test_the_consumer_reads_the_public_note_in_both_languages(engine: Engine, now: datetime, world: World) -> None:
+def test_the_consumer_reads_the_public_note_in_both_languages(
+    engine: Engine, now: datetime, world: EnterpriseBatches
+) -> None:
     """The standing has note, reason and office."""
     note = Bilingual("请停止使用并联系经销商", "Stop using it and contact the seller")
     decided(engine, COUNTY, now, ask(Scope.BATCH, world.item, Action.RECALL, "safety-recall", note=note))
@@ -168,7 +174,7 @@ def test_the_consumer_reads_the_public_note_in_both_languages(engine: Engine, no
 
 
 def test_a_redis_that_does_not_answer_undoes_nothing(
-    engine: Engine, redis: Redis, now: datetime, world: World, tmp_path: Any
+    engine: Engine, redis: Redis, now: datetime, world: EnterpriseBatches, tmp_path: Any
 ) -> None:
     """The decision is in the database, the response says that Redis is behind, and the next projection writes it."""
     gone = connect_redis(f"unix://{tmp_path}/nothing.sock")
@@ -183,7 +189,7 @@ def test_a_redis_that_does_not_answer_undoes_nothing(
     ]
 
 
-def test_issuing_keeps_what_was_decided_before(engine: Engine, now: datetime, world: World) -> None:
+def test_issuing_keeps_what_was_decided_before(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """Issuing and decisions both write a batch's card; neither drops the other's part."""
     batch = reserved(engine, Level.ITEM, 1, MAKER, now, key="second")
     assert batch.number != world.item
