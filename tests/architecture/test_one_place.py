@@ -18,7 +18,7 @@ RULES = {
         "zpcode/rules/paging.py",
     ),
     "the numbers of advisory locks": (
-        re.compile(r"pg_(?:try_)?advisory|\b7283\d{3}\b"),
+        re.compile(r"pg_(?:try_)?advisory|pg_locks|\b7283\d{3}\b"),
         "zpcode/store/locks.py",
     ),
     "what a public notice is": (

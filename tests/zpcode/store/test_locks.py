@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -12,16 +10,9 @@ from tests.support.patience import eventually
 from zpcode.store import locks
 from zpcode.store.locks import Lock
 
-_ASKED = re.compile(r"pg_(?:try_)?advisory|pg_locks")
-
 
 def test_every_number_is_used_once() -> None:
     assert len({lock.value for lock in Lock}) == len(Lock.__members__) >= 9
-
-
-def test_no_other_file_asks_for_an_advisory_lock(root: Path) -> None:
-    sources = [path for path in (root / "zpcode").rglob("*.py") if path.name != "locks.py"]
-    assert [str(path) for path in sources if _ASKED.search(path.read_text("utf-8"))] == []
 
 
 def test_a_lock_is_waited_for_and_ends_with_its_transaction(engine: Engine) -> None:

@@ -50,7 +50,7 @@ LOGGED: Final = Invariant(
 QUOTAS: Final = Invariant(
     "quotas",
     Text("没有企业超出其单品码额度", "no enterprise has more item codes than its quota allows"),
-    Text("查看该企业的批次：zpcode batches list", "look at the enterprise's batches: zpcode batches list"),
+    Text("查看该企业的批次：zpcode batches list", "check the batches of the enterprise: zpcode batches list"),
 )
 ORDERS: Final = Invariant(
     "orders",

@@ -48,7 +48,7 @@ class DatabaseLiveness:
             finally:
                 self._asking.release()
         if self.gone:
-            raise psycopg.OperationalError("the server answers nobody")
+            raise psycopg.OperationalError("the server does not respond")
 
     def is_alive(self) -> bool:
         """Probe the server and return whether it is alive. A caller that waits for another thread's probe uses its result."""
@@ -87,7 +87,7 @@ class DatabaseLiveness:
             _logger.log(
                 logging.WARNING if gone else logging.INFO,
                 "PostgreSQL %s",
-                "answers nobody" if gone else "answers again",
+                "does not respond" if gone else "responds again",
             )
 
 
@@ -133,7 +133,7 @@ class LivenessSession(psycopg.Connection[Any]):
 
     def _give_up(self) -> None:
         self.close()
-        raise psycopg.OperationalError("the server answers nobody; the session was given up")
+        raise psycopg.OperationalError("the server does not respond; the connection was closed")
 
 
 def sessions(liveness: DatabaseLiveness) -> type[LivenessSession]:

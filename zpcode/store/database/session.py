@@ -30,7 +30,8 @@ _AWAY: Final = Text(
 )
 _UNSURE: Final = Text(
     "数据库在保存时失去联系，无法确认是否已保存；请原样重试，或先查询",
-    "the database went away while saving, and whether it was saved is not known; ask again word for word, or look first",
+    "the connection to the database was lost while saving, so it is not known whether the data was saved; "
+    "repeat the request unchanged, or check first",
 )
 
 
@@ -57,7 +58,7 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
         raise Unavailable(
             Text(
                 "ZPCODE_DATABASE_URL 不是数据库地址，应为 postgresql://用户:口令@主机/库名",
-                "ZPCODE_DATABASE_URL is no database address: postgresql://user:password@host/name",
+                "ZPCODE_DATABASE_URL is not a database URL: postgresql://user:password@host/name",
             )
         ) from None  # the error's text contains the password
     arguments, options = engine.dialect.create_connect_args(engine.url)
