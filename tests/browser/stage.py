@@ -36,7 +36,7 @@ from tests.faults.proxy import Proxy
 from tests.support import keyroom
 from tests.support import scan_factories as make
 from tests.support.patience import eventually
-from tests.support.scan_factories import GTIN, OTHER_GTIN, Registry
+from tests.support.scan_factories import GTIN, OTHER_GTIN, ScanAuthority
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire import card, redis_keys
 from zpcode.wire.payload import Identity
@@ -151,7 +151,7 @@ class RunningApps:
 class Stage:
     """A running stage: the authority, and the addresses of the four services by name."""
 
-    registry: Registry
+    registry: ScanAuthority
     apps: dict[str, App]
     bases: dict[str, str]
     paths: dict[str, Callable[[], tuple[str, str]]] = field(default_factory=dict)
@@ -177,7 +177,7 @@ def stage(addresses: ServerAddresses, engine: Engine, redis: Redis, home: Path) 
     now = datetime.now(UTC)
     keyroom.retire(room, lost, now)
     key_id = keyroom.create(room, now)
-    registry = Registry(engine, redis, room, key_id)
+    registry = ScanAuthority(engine, redis, room, key_id)
     registry.put(_cards(lost))
     registry.remember(0, 2, "杭州|Hangzhou", 13)
     redis.delete(redis_keys.history_complete(13))  # so that the database is read
@@ -195,12 +195,12 @@ def stage(addresses: ServerAddresses, engine: Engine, redis: Redis, home: Path) 
         built = Stage(
             registry, {name: app for name, (app, _) in opened.items()}, {name: at for name, (_, at) in opened.items()}
         )
-        built.paths.update(_paths(registry, Registry(engine, redis, room, lost)))
+        built.paths.update(_paths(registry, ScanAuthority(engine, redis, room, lost)))
         _lose(built, proxies)
         yield built
 
 
-def _app(addresses: ServerAddresses, registry: Registry, base: str) -> App:
+def _app(addresses: ServerAddresses, registry: ScanAuthority, base: str) -> App:
     """A scan process behind a proxy that names the visitor, without rate limits."""
     return create(
         make.settings(
@@ -216,13 +216,13 @@ def _app(addresses: ServerAddresses, registry: Registry, base: str) -> App:
     )
 
 
-def _busy(addresses: ServerAddresses, registry: Registry, base: str) -> App:
+def _busy(addresses: ServerAddresses, registry: ScanAuthority, base: str) -> App:
     app = _app(addresses, registry, base)
     app.scan.rate_limits = _Exhausted(0, 0)
     return app
 
 
-def _broken(addresses: ServerAddresses, registry: Registry, base: str) -> App:
+def _broken(addresses: ServerAddresses, registry: ScanAuthority, base: str) -> App:
     app = _app(addresses, registry, base)
     app.scan.resolver.scan = _Defect().scan  # type: ignore[method-assign]
     return app
@@ -300,7 +300,7 @@ def _hostile_cards() -> dict[str, msgspec.Struct]:
     return by_key
 
 
-def _paths(registry: Registry, lost: Registry) -> dict[str, Callable[[], tuple[str, str]]]:
+def _paths(registry: ScanAuthority, lost: ScanAuthority) -> dict[str, Callable[[], tuple[str, str]]]:
     """The service and the path of each scene."""
     fresh = itertools.count(200)
 

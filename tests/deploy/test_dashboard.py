@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from keys.client import SignerClient
 from tests.support.exposed import Exposed
 from tests.support.promql import names
-from tests.support.scan_factories import Registry, ScanService
+from tests.support.scan_factories import ScanAuthority, ScanService
 from zpcode.api.http.metrics import ApiMetrics
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.portal.complaints.metrics import FormCounters
@@ -34,7 +34,12 @@ OF_A_SCRAPE = {"job", "instance"}
 
 @pytest.fixture
 def scrapes(
-    service: ScanService, registry: Registry, engine: Engine, redis: Redis, addresses: ServerAddresses, tmp_path: Path
+    service: ScanService,
+    registry: ScanAuthority,
+    engine: Engine,
+    redis: Redis,
+    addresses: ServerAddresses,
+    tmp_path: Path,
 ) -> list[Exposed]:
     """One scrape of each of the three kinds of process."""
     service.get(registry.item())

@@ -21,7 +21,7 @@ from sqlalchemy import Engine, text
 from tests.scanweb import test_process as process
 from tests.support import scan_factories as make
 from tests.support.patience import eventually
-from tests.support.scan_factories import Registry
+from tests.support.scan_factories import ScanAuthority
 from zpcode.embedded.cluster import EmbeddedCluster
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Unavailable
@@ -122,7 +122,7 @@ def _worker(addresses: ServerAddresses, cluster: EmbeddedCluster, home: Path, nu
         running.wait(30)
 
 
-def _revoke(registry: Registry, number: int, index: int) -> str:
+def _revoke(registry: ScanAuthority, number: int, index: int) -> str:
     """Revoke one item in the database and, as far as the cluster answers, in Redis; returns its path."""
     cards = {
         card.item_key(number, index): make.standing(State.REVOKED),
@@ -146,7 +146,7 @@ def test_a_primary_is_killed_while_people_scan(
     with ExitStack() as stack:
         cluster = stack.enter_context(EmbeddedCluster(tmp_path / "cluster", replicas=replicas, timeout_ms=1500))
         redis = stack.enter_context(closing(client.connect(cluster.addresses.redis)))
-        registry = Registry(engine, cast("Any", redis), *make.room_in(tmp_path))
+        registry = ScanAuthority(engine, cast("Any", redis), *make.room_in(tmp_path))
         registry.commit({card.product_key(make.GTIN): make.product()})
         registry.commit({card.batch_key(number): make.batch(number) for number in BATCHES})
         eventually(lambda: _caught_up(registry))
@@ -195,7 +195,7 @@ def _victims(cluster: EmbeddedCluster, replicas: int) -> list[int]:
     return [first, second] if replicas else [first]
 
 
-def _caught_up(registry: Registry) -> bool:
+def _caught_up(registry: ScanAuthority) -> bool:
     try:
         registry.project()
     except Unavailable:

@@ -28,7 +28,7 @@ from tests.support.frozen import frozen
 from tests.support.keyroom import PASSPHRASE, RunningSigner
 from tests.support.patience import eventually
 from tests.support.registry_data import as_json, gtin, registry, uscc
-from tests.support.scan_factories import Registry
+from tests.support.scan_factories import ScanAuthority
 from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.rules.access import Role
 from zpcode.services import access
@@ -151,7 +151,7 @@ def test_no_log_and_no_metric_tells_who_scanned_what(
 ) -> None:
     """Real processes get scans, API requests, malformed requests and outages; then every line and every metric is searched."""
     now = datetime.now(UTC)
-    authority = Registry(engine, redis, signer.room, signer.key_id)
+    authority = ScanAuthority(engine, redis, signer.room, signer.key_id)
     authority.everything()
     import_registry(engine, as_json(registry()), actor=OPERATOR.name, now=now)
     token = access.create(engine, Role.ENTERPRISE, uscc(), caller=OPERATOR, now=now).token
@@ -177,7 +177,7 @@ def test_no_log_and_no_metric_tells_who_scanned_what(
         assert _lines(tmp_path / name), name
 
 
-def _scan(scan: Running, authority: Registry, redis: Redis) -> None:
+def _scan(scan: Running, authority: ScanAuthority, redis: Redis) -> None:
     """Scan as a phone behind a proxy, until the scan is in the stream or drained."""
     headers = {"User-Agent": f"{make.IPHONE} {AGENT}", "X-Forwarded-For": ADDRESS, "Accept-Language": "zh-CN,telltale;q=0.1"}  # fmt: skip
     with httpx.Client(base_url=f"http://127.0.0.1:{scan.port}", headers=headers) as http:
@@ -190,7 +190,7 @@ def _scan(scan: Running, authority: Registry, redis: Redis) -> None:
     assert redis.exists(redis_keys.SCANS)
 
 
-def _scan_through(scan: Running, authority: Registry) -> None:
+def _scan_through(scan: Running, authority: ScanAuthority) -> None:
     """Scan while Redis stands still: the database answers, and the log has no line for each scan."""
     with httpx.Client(base_url=f"http://127.0.0.1:{scan.port}", headers={"User-Agent": AGENT, "X-Forwarded-For": ADDRESS}) as http:  # fmt: skip
         for index in range(100):
@@ -217,7 +217,7 @@ def _insult(port: int) -> None:
                 connection.sendall(sent)
 
 
-def _secrets(authority: Registry, token: str, environment: Mapping[str, str]) -> list[str]:
+def _secrets(authority: ScanAuthority, token: str, environment: Mapping[str, str]) -> list[str]:
     passwords = [url.split(":")[2].split("@")[0] for name, url in environment.items() if name.endswith("_URL")]
     return [
         ADDRESS,

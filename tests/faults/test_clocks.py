@@ -20,7 +20,7 @@ from keys.ceremony import KeyRoom
 from tests.faults import shifted_clock
 from tests.faults.scan_processes import SHIFTED, ScanProcess, environment, scan_process
 from tests.support.registry_data import gtin
-from tests.support.scan_factories import Registry
+from tests.support.scan_factories import ScanAuthority
 from tests.support.status_setting import (
     CITY,
     COUNTY,
@@ -129,7 +129,7 @@ def test_what_is_decided_for_later_is_early_or_late_by_the_difference_and_no_mor
 
 
 def test_a_visitor_who_meets_both_clocks_counts_once(
-    registry: Registry, behind: ScanProcess, ahead: ScanProcess
+    registry: ScanAuthority, behind: ScanProcess, ahead: ScanProcess
 ) -> None:
     """The page reloaded through the other process shows the same count, whichever process counted first."""
     for index, order in enumerate(((ahead, behind, ahead), (behind, ahead, behind))):
@@ -138,7 +138,7 @@ def test_a_visitor_who_meets_both_clocks_counts_once(
 
 
 def test_midnight_between_two_processes_divides_no_counting_and_no_drain(
-    engine: Engine, redis: Redis, registry: Registry, start: Start
+    engine: Engine, redis: Redis, registry: ScanAuthority, start: Start
 ) -> None:
     """One process has today's salt, the other tomorrow's: for 90 s one visitor counts as two; nothing else changes."""
     now = datetime.now(UTC)

@@ -21,7 +21,7 @@ from tests.faults.scan_processes import TUNED_PROTOCOL, environment, scan_proces
 from tests.faults.wires import connect, many, until_closed
 from tests.support import scan_factories as make
 from tests.support.patience import eventually
-from tests.support.scan_factories import Registry, ScanService
+from tests.support.scan_factories import ScanAuthority, ScanService
 from zpcode.embedded.servers import ServerAddresses
 
 pytestmark = pytest.mark.proof
@@ -60,7 +60,7 @@ def request(path: str, *headers: bytes) -> bytes:
     return b"\r\n".join((b"GET " + path.encode() + b" HTTP/1.1", b"host: scan", *headers)) + b"\r\n\r\n"
 
 
-def test_slow_clients_disturb_nobody(addresses: ServerAddresses, registry: Registry, tmp_path: Path) -> None:
+def test_slow_clients_disturb_nobody(addresses: ServerAddresses, registry: ScanAuthority, tmp_path: Path) -> None:
     """A hundred clients each send heads byte by byte, send bodies byte by byte, or read no response; 200 scans meanwhile."""
     settings = environment(addresses, registry.room, **{tuned_protocol.ARRIVE: "300", tuned_protocol.TAKE: "300"})
     with (
@@ -82,7 +82,7 @@ def test_slow_clients_disturb_nobody(addresses: ServerAddresses, registry: Regis
         assert all("验证通过" in page.text for page in pages)
 
 
-def test_slow_clients_are_hung_up_on(addresses: ServerAddresses, registry: Registry, tmp_path: Path) -> None:
+def test_slow_clients_are_hung_up_on(addresses: ServerAddresses, registry: ScanAuthority, tmp_path: Path) -> None:
     """With a timeout of one second a head sent byte by byte ends in 408; a body sent byte by byte is closed without a response."""
     settings = environment(addresses, registry.room, **{tuned_protocol.ARRIVE: "1"})
     with (
@@ -109,7 +109,7 @@ def many_files() -> Iterator[int]:
 
 
 def test_ten_thousand_idle_connections_are_cheap(
-    addresses: ServerAddresses, registry: Registry, tmp_path: Path, many_files: int
+    addresses: ServerAddresses, registry: ScanAuthority, tmp_path: Path, many_files: int
 ) -> None:
     """Scans are answered while the connections are open, and so is a request on the idle connections."""
     settings = environment(addresses, registry.room, **{tuned_protocol.ARRIVE: "300"})
@@ -141,7 +141,7 @@ def crowd(port: int, path: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["projected", "flushed"])
 def test_a_crowd_around_one_code_meets_a_cold_process(
-    addresses: ServerAddresses, registry: Registry, tmp_path: Path, *, flushed: bool
+    addresses: ServerAddresses, registry: ScanAuthority, tmp_path: Path, *, flushed: bool
 ) -> None:
     """Nothing in memory, Redis full or empty: every phone has the same verdict and another number of scans."""
     path = registry.item(3)
@@ -157,7 +157,7 @@ def test_a_crowd_around_one_code_meets_a_cold_process(
 
 @pytest.mark.parametrize("flushed", [False, True], ids=["projected", "flushed"])
 def test_a_crowd_around_one_code_is_one_question_to_the_database(
-    addresses: ServerAddresses, registry: Registry, *, flushed: bool
+    addresses: ServerAddresses, registry: ScanAuthority, *, flushed: bool
 ) -> None:
     """Each record is read from the database at most once for all scans, and never if Redis has it."""
     asked: Counter[str] = Counter()
@@ -188,7 +188,7 @@ def test_a_crowd_around_one_code_is_one_question_to_the_database(
 
 
 def test_a_crowd_that_leaves_takes_nobodys_answer_along(
-    addresses: ServerAddresses, registry: Registry, tmp_path: Path
+    addresses: ServerAddresses, registry: ScanAuthority, tmp_path: Path
 ) -> None:
     """Half of the clients close while the code is being looked up; the other half and all later scans are answered."""
     with scan_process(environment(addresses, registry.room), tmp_path / "scan.log") as scan:

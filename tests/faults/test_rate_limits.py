@@ -12,7 +12,7 @@ import pytest
 
 from tests.faults.scan_processes import ScanProcess, environment, scan_process
 from tests.support import scan_factories as make
-from tests.support.scan_factories import Registry
+from tests.support.scan_factories import ScanAuthority
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire.payload import Identity
 
@@ -21,7 +21,7 @@ HASTY, OTHER, OTHER_6 = "60.191.0.1", "60.191.0.2", "2408:8000:1:2::9"
 
 
 @pytest.fixture
-def scan(addresses: ServerAddresses, registry: Registry, tmp_path: Path) -> Iterator[ScanProcess]:
+def scan(addresses: ServerAddresses, registry: ScanAuthority, tmp_path: Path) -> Iterator[ScanProcess]:
     """A scan process with low limits. Its log has no complete address."""
     limits = {"ZPCODE_SCANS_PER_MINUTE": str(SCANS), "ZPCODE_GUESSES_PER_MINUTE": str(GUESSES)}
     with scan_process(environment(addresses, registry.room, **limits), tmp_path / "scan.log") as process:
@@ -37,7 +37,7 @@ def spend(scan: ScanProcess, path: str, times: int, address: str = HASTY) -> lis
         return [phone.get(path).status_code for _ in range(times)]
 
 
-def test_an_address_over_its_limit_is_refused_and_no_other(scan: ScanProcess, registry: Registry) -> None:
+def test_an_address_over_its_limit_is_refused_and_no_other(scan: ScanProcess, registry: ScanAuthority) -> None:
     """Four connections of it go on sending; a request without X-Forwarded-For, from the trusted proxy itself, is answered too."""
     statuses = spend(scan, registry.item(), SCANS + 10)
     assert statuses[:SCANS] == [200] * SCANS
@@ -78,7 +78,7 @@ def hammering(scan: ScanProcess, path: str) -> Iterator[None]:
     ],
 )
 def test_who_has_to_wait_is_told_in_their_language_and_form(
-    scan: ScanProcess, registry: Registry, language: str, title: str, text: str
+    scan: ScanProcess, registry: ScanAuthority, language: str, title: str, text: str
 ) -> None:
     """The refusal has the headers of every response, and Retry-After in whole seconds."""
     good = scan.get(registry.item(), visitor=OTHER, accept_language=language)
@@ -107,7 +107,7 @@ def refused(scan: ScanProcess, path: str, language: str, accept: str) -> httpx.R
     raise AssertionError("nobody was refused")
 
 
-def guesses(registry: Registry) -> dict[str, str]:
+def guesses(registry: ScanAuthority) -> dict[str, str]:
     """A path for each kind of guess."""
     sealed = registry.item()
     serial = make.item_identity(5).serial
@@ -124,7 +124,7 @@ def guesses(registry: Registry) -> dict[str, str]:
     }
 
 
-def test_guesses_are_few_and_sealed_codes_are_answered_all_the_same(scan: ScanProcess, registry: Registry) -> None:
+def test_guesses_are_few_and_sealed_codes_are_answered_all_the_same(scan: ScanProcess, registry: ScanAuthority) -> None:
     """Each kind of guess is charged; sealed codes from the same address are answered."""
     for number, (kind, path) in enumerate(guesses(registry).items()):
         address = f"60.192.{number}.1"
@@ -137,7 +137,7 @@ def test_guesses_are_few_and_sealed_codes_are_answered_all_the_same(scan: ScanPr
     )
 
 
-def test_who_is_out_of_guesses_is_not_told_which_codes_exist(scan: ScanProcess, registry: Registry) -> None:
+def test_who_is_out_of_guesses_is_not_told_which_codes_exist(scan: ScanProcess, registry: ScanAuthority) -> None:
     """Valid and invalid, compact, unsealed or typed codes have the same refusal, byte for byte."""
     spend(scan, "/nonsense", GUESSES + 1)
     paths = [path for kind, path in guesses(registry).items() if kind not in {"malformed", "forged"}]

@@ -28,7 +28,7 @@ from tests.support import scan_factories as make
 from tests.support.folders import in_memory
 from tests.support.frozen import children, frozen
 from tests.support.patience import eventually
-from tests.support.scan_factories import Registry
+from tests.support.scan_factories import ScanAuthority
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import ServerAddresses, Servers, secret_file
 from zpcode.store import cards as outbox
@@ -43,13 +43,13 @@ GOOD, SCRAPPED, WITHDRAWN = 7, 7, 9
 
 @dataclass
 class Installation:
-    """One installation. `ports` are those of the scan processes; `registry` acts as the authority."""
+    """One installation. `ports` are those of the scan processes; `registry` writes its cards."""
 
     servers: Servers
     addresses: ServerAddresses
     engine: Engine
     redis: Redis
-    registry: Registry
+    registry: ScanAuthority
     processes: Processes
     ports: list[int] = field(default_factory=list)
 
@@ -276,14 +276,14 @@ def running() -> Iterator[Installation]:
         stack.callback(redis.close)
         projector = Redis.from_url(servers.addresses.redis, socket_timeout=5)
         stack.callback(projector.close)
-        registry = Registry(engine, projector, *make.room_in(home / "room"))
+        registry = ScanAuthority(engine, projector, *make.room_in(home / "room"))
         world = Installation(servers, servers.addresses, engine, redis, registry, Processes(home / "log"))
         stack.callback(world.processes.stop)
         _furnish(registry)
         yield world
 
 
-def _furnish(registry: Registry) -> None:
+def _furnish(registry: ScanAuthority) -> None:
     registry.everything()
     revoked = make.standing(State.REVOKED)
     cards: dict[str, Any] = {card.item_key(SCRAPPED, index): revoked for index in range(900, 906)}

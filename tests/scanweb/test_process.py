@@ -16,7 +16,7 @@ import httpx
 
 from tests.support import scan_factories as make
 from tests.support.patience import eventually
-from tests.support.scan_factories import Registry
+from tests.support.scan_factories import ScanAuthority
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire import redis_keys
 
@@ -58,7 +58,7 @@ def _answers(port: int) -> bool:
         return False
 
 
-def environment(addresses: ServerAddresses, registry: Registry) -> dict[str, str]:
+def environment(addresses: ServerAddresses, registry: ScanAuthority) -> dict[str, str]:
     return {
         "ZPCODE_SCAN_DATABASE_URL": addresses.scan_database,
         "ZPCODE_SCAN_REDIS_URL": addresses.scan_redis,
@@ -69,7 +69,7 @@ def environment(addresses: ServerAddresses, registry: Registry) -> dict[str, str
 
 
 def test_a_process_answers_over_http_and_leaves_nothing_behind(
-    addresses: ServerAddresses, registry: Registry, tmp_path: Path
+    addresses: ServerAddresses, registry: ScanAuthority, tmp_path: Path
 ) -> None:
     with running(environment(addresses, registry), tmp_path / "log") as (process, base):
         client = {"user-agent": make.IPHONE, "x-forwarded-for": "198.51.100.44"}
@@ -85,7 +85,7 @@ def test_a_process_answers_over_http_and_leaves_nothing_behind(
 
 
 def test_a_process_without_a_trusted_keyring_does_not_start(
-    addresses: ServerAddresses, registry: Registry, tmp_path: Path
+    addresses: ServerAddresses, registry: ScanAuthority, tmp_path: Path
 ) -> None:
     (tmp_path / "keyring.json").write_bytes(registry.room.keyring.read_bytes().replace(b"active", b"retired"))
     settings = os.environ | environment(addresses, registry) | {"ZPCODE_KEYRING": str(tmp_path / "keyring.json")}

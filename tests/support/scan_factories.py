@@ -1,6 +1,6 @@
 """Factories of the scan service's tests: cards, codes under a test key, and a running service.
 
-`Registry` plays the authority (writes cards and projects them with the real projection); `ScanService` is
+`ScanAuthority` acts as the authority: it writes cards and projects them with the real projection. `ScanService` is
 the real application on a real event loop in a thread, asked over ASGI.
 """
 
@@ -144,7 +144,7 @@ def s(scope: Scope, target: str) -> str:
     return card.standing_key(scope, target)
 
 
-class Registry:
+class ScanAuthority:
     """The part of the authority that a scan reads: cards in the table and their projection in Redis."""
 
     def __init__(self, engine: Engine, redis: Redis, room: KeyRoom, key_id: str) -> None:

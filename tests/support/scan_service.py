@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from keys.ceremony import KeyRoom
 from tests.support import scan_factories as make
-from tests.support.scan_factories import Registry, ScanService
+from tests.support.scan_factories import ScanAuthority, ScanService
 from zpcode.embedded.servers import ServerAddresses
 
 
@@ -21,15 +21,15 @@ def scan_keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[KeyRoom, str]:
 
 
 @pytest.fixture
-def registry(engine: Engine, redis: Redis, scan_keys: tuple[KeyRoom, str]) -> Registry:
+def registry(engine: Engine, redis: Redis, scan_keys: tuple[KeyRoom, str]) -> ScanAuthority:
     """The authority, with a product, two batches and a lot."""
-    authority = Registry(engine, redis, *scan_keys)
+    authority = ScanAuthority(engine, redis, *scan_keys)
     authority.everything()
     return authority
 
 
 @pytest.fixture
-def service(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
+def service(addresses: ServerAddresses, registry: ScanAuthority) -> Iterator[ScanService]:
     """A scan process on the test servers."""
     with ScanService(make.settings(addresses, registry.room)) as running:
         yield running

@@ -12,7 +12,7 @@ from scanweb.http.pictures import MEMORY, PictureFiles
 from scanweb.page import picture_urls
 from tests.support import scan_factories as make
 from tests.support.pictures import jpeg
-from tests.support.scan_factories import Registry, ScanService
+from tests.support.scan_factories import ScanAuthority, ScanService
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.services.pictures.encode import EncodedPicture, encode_picture
 from zpcode.services.pictures.storage import PictureStorage
@@ -175,7 +175,7 @@ def test_addresses_on_the_page_are_those_that_are_served(folder: Path, encoded_p
 
 
 def test_the_scan_service_serves_them_and_says_in_the_usual_manner_what_is_not_there(
-    addresses: ServerAddresses, registry: Registry, tmp_path: Path, encoded_picture: EncodedPicture
+    addresses: ServerAddresses, registry: ScanAuthority, tmp_path: Path, encoded_picture: EncodedPicture
 ) -> None:
     storage = PictureStorage((tmp_path / "storage").as_uri())
     with ScanService(make.settings(addresses, registry.room, pictures=storage.url)) as service:

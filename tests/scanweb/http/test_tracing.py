@@ -15,7 +15,7 @@ from opentelemetry.trace import Tracer
 from keys.client import SignerClient
 from scanweb.http.tracing import traced
 from tests.support import scan_factories as make
-from tests.support.scan_factories import Registry, ScanService
+from tests.support.scan_factories import ScanAuthority, ScanService
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Text, Unavailable
 from zpcode.projection import client
@@ -45,7 +45,7 @@ def _spans(kept: InMemorySpanExporter) -> list[tuple[str, dict[str, object]]]:
 
 
 def test_a_scan_is_a_span_without_its_code(
-    service: ScanService, registry: Registry, tracer: Tracer, kept: InMemorySpanExporter
+    service: ScanService, registry: ScanAuthority, tracer: Tracer, kept: InMemorySpanExporter
 ) -> None:
     service.app.scan_app = traced(service.app.scan, tracer)
     assert "Verified" in service.get(registry.item()).text, "the answer is the same"
@@ -95,7 +95,7 @@ def test_on_without_the_extra_it_says_what_is_missing(monkeypatch: pytest.Monkey
         tracing.start("scan", "http://127.0.0.1:1/v1/traces", 1.0)
 
 
-def test_a_collector_that_is_away_costs_no_answer(addresses: ServerAddresses, registry: Registry) -> None:
+def test_a_collector_that_is_away_costs_no_answer(addresses: ServerAddresses, registry: ScanAuthority) -> None:
     settings = make.settings(addresses, registry.room, traces="http://127.0.0.1:1/v1/traces", trace_ratio=1.0)
     with ScanService(settings) as service:
         assert service.verdict(registry.item()) == "verified"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.support import scan_factories as make
-from tests.support.scan_factories import GTIN, Registry, ScanService
+from tests.support.scan_factories import GTIN, ScanAuthority, ScanService
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire.payload import Identity
 from zpcode.wire.vocabulary import Scope, State
@@ -17,7 +17,9 @@ NOBODY = "postgresql://zpcode_scan:x@/zpcode?host=/nonexistent"
 REVOKED = {make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED)}
 
 
-def test_without_the_database_warm_codes_are_answered_as_always(addresses: ServerAddresses, registry: Registry) -> None:
+def test_without_the_database_warm_codes_are_answered_as_always(
+    addresses: ServerAddresses, registry: ScanAuthority
+) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_database_url=NOBODY)) as service:
         assert service.verdict(registry.item()) == "verified"
         registry.put(REVOKED)
@@ -25,7 +27,7 @@ def test_without_the_database_warm_codes_are_answered_as_always(addresses: Serve
 
 
 def test_without_the_database_a_code_redis_does_not_know_cannot_be_confirmed(
-    addresses: ServerAddresses, registry: Registry
+    addresses: ServerAddresses, registry: ScanAuthority
 ) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_database_url=NOBODY)) as service:
         body = service.json(registry.item(0, 42))
@@ -35,7 +37,7 @@ def test_without_the_database_a_code_redis_does_not_know_cannot_be_confirmed(
 
 
 def test_without_both_the_seal_is_checked_and_no_verdict_is_green(
-    addresses: ServerAddresses, registry: Registry
+    addresses: ServerAddresses, registry: ScanAuthority
 ) -> None:
     nowhere = {"scan_database_url": NOBODY, "scan_redis_url": "unix:///nonexistent/valkey.sock"}
     with ScanService(make.settings(addresses, registry.room, **nowhere)) as service:
@@ -47,7 +49,7 @@ def test_without_both_the_seal_is_checked_and_no_verdict_is_green(
 
 
 def test_without_both_what_anybody_can_have_made_up_takes_no_room_of_the_scans_that_wait(
-    addresses: ServerAddresses, registry: Registry
+    addresses: ServerAddresses, registry: ScanAuthority
 ) -> None:
     gone = make.settings(addresses, registry.room, scan_database_url=NOBODY, scan_redis_url="unix:///nonexistent.sock")
     with ScanService(gone) as lonely:
@@ -59,7 +61,7 @@ def test_without_both_what_anybody_can_have_made_up_takes_no_room_of_the_scans_t
 
 
 def test_what_is_remembered_is_shown_but_never_green_once_both_are_gone(
-    service: ScanService, registry: Registry
+    service: ScanService, registry: ScanAuthority
 ) -> None:
     service.get(registry.item())
     service.do(service.app.database.close())
@@ -73,7 +75,7 @@ def test_what_is_remembered_is_shown_but_never_green_once_both_are_gone(
 
 
 def test_a_database_that_accepts_and_never_answers_holds_nobody_up(
-    addresses: ServerAddresses, registry: Registry
+    addresses: ServerAddresses, registry: ScanAuthority
 ) -> None:
     with silence() as port:
         url = f"postgresql://zpcode_scan:x@127.0.0.1:{port}/zpcode"

@@ -16,13 +16,15 @@ from sqlalchemy import text
 from scanweb.lookup import history as item_history
 from tests.support import scan_factories as make
 from tests.support.patience import eventually
-from tests.support.scan_factories import GTIN, IPHONE, WECHAT, Registry, ScanService, events
+from tests.support.scan_factories import GTIN, IPHONE, WECHAT, ScanAuthority, ScanService, events
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire import card, redis_keys, scan_event
 from zpcode.wire.payload import Identity
 
 
-def test_the_first_scan_is_called_the_first_and_the_next_the_second(service: ScanService, registry: Registry) -> None:
+def test_the_first_scan_is_called_the_first_and_the_next_the_second(
+    service: ScanService, registry: ScanAuthority
+) -> None:
     path = registry.item()
     assert "first time" in service.get(path, client="198.51.100.1").text
     second = service.get(path, client="192.0.2.77").text
@@ -32,7 +34,7 @@ def test_the_first_scan_is_called_the_first_and_the_next_the_second(service: Sca
 
 
 def test_a_reload_by_the_same_visitor_within_ten_minutes_does_not_count(
-    service: ScanService, registry: Registry
+    service: ScanService, registry: ScanAuthority
 ) -> None:
     path = registry.item()
     scans = [service.json(path)["history"]["scans"] for _ in range(3)]
@@ -50,7 +52,7 @@ def view(now: int, visitor: bytes = b"anna", index: int = 5) -> item_history.Ite
     return item_history.ItemQuery(7, index, now, visitor, own=False)
 
 
-def test_after_ten_minutes_the_same_visitor_counts_again(registry: Registry, redis: Redis) -> None:
+def test_after_ten_minutes_the_same_visitor_counts_again(registry: ScanAuthority, redis: Redis) -> None:
     registry.item()
     registry.project()
     redis.set(redis_keys.history_complete(7), 1)
@@ -61,7 +63,7 @@ def test_after_ten_minutes_the_same_visitor_counts_again(registry: Registry, red
     ]  # fmt: skip
 
 
-def test_visitors_who_come_and_go_count_once_each_in_ten_minutes(registry: Registry, redis: Redis) -> None:
+def test_visitors_who_come_and_go_count_once_each_in_ten_minutes(registry: ScanAuthority, redis: Redis) -> None:
     """Four visitors are remembered at a time; each reload shows the visitor's own number."""
     registry.item()
     registry.project()
@@ -72,7 +74,7 @@ def test_visitors_who_come_and_go_count_once_each_in_ten_minutes(registry: Regis
         assert [reply.history.scans for reply in replies if reply.history] == [1, 2, 3, 4]
 
 
-def test_a_history_never_grows_beyond_what_its_bucket_holds_compactly(registry: Registry, redis: Redis) -> None:
+def test_a_history_never_grows_beyond_what_its_bucket_holds_compactly(registry: ScanAuthority, redis: Redis) -> None:
     registry.item()
     registry.project()
     redis.set(redis_keys.history_complete(7), 1)
@@ -102,7 +104,7 @@ UNATTENDED = [
 
 @pytest.mark.parametrize("how", UNATTENDED, ids=str)
 def test_heads_previews_and_crawlers_never_count(
-    service: ScanService, registry: Registry, redis: Redis, how: dict[str, str]
+    service: ScanService, registry: ScanAuthority, redis: Redis, how: dict[str, str]
 ) -> None:
     service.get(registry.item(), **how)
     assert "first time" in service.get(registry.item()).text
@@ -114,13 +116,13 @@ def _settled(redis: Redis, number: int) -> list[scan_event.ScanEvent]:
     return events(redis)
 
 
-def test_people_inside_an_app_count(service: ScanService, registry: Registry, redis: Redis) -> None:
+def test_people_inside_an_app_count(service: ScanService, registry: ScanAuthority, redis: Redis) -> None:
     service.get(registry.item(), agent=WECHAT)
     (event,) = _settled(redis, 1)
     assert (event.channel, event.counted, event.batch, event.index) == ("wechat", True, 7, 0)
 
 
-def test_a_code_without_seal_and_a_bad_serial_never_count(service: ScanService, registry: Registry) -> None:
+def test_a_code_without_seal_and_a_bad_serial_never_count(service: ScanService, registry: ScanAuthority) -> None:
     service.get(make.item_identity().path)
     service.get(make.compact_identity(wrong=True).path)
     service.get(registry.item(1000))
@@ -128,7 +130,9 @@ def test_a_code_without_seal_and_a_bad_serial_never_count(service: ScanService, 
     assert service.json(make.compact_identity().path)["history"]["scans"] == 1
 
 
-def test_two_scans_at_once_never_both_hear_that_they_are_the_first(service: ScanService, registry: Registry) -> None:
+def test_two_scans_at_once_never_both_hear_that_they_are_the_first(
+    service: ScanService, registry: ScanAuthority
+) -> None:
     path = registry.item()
 
     async def together() -> list[int]:
@@ -139,7 +143,7 @@ def test_two_scans_at_once_never_both_hear_that_they_are_the_first(service: Scan
 
 
 def test_histories_that_redis_lost_come_back_from_the_database(
-    service: ScanService, registry: Registry, redis: Redis
+    service: ScanService, registry: ScanAuthority, redis: Redis
 ) -> None:
     registry.remember(0, 4, "杭州|Hangzhou")
     redis.delete(redis_keys.history_complete(7))  # as after a rebuild: the batch is not known to be unscanned
@@ -150,7 +154,7 @@ def test_histories_that_redis_lost_come_back_from_the_database(
     assert service.json(registry.item(1), client="192.0.2.9")["history"]["scans"] == 1, "a neighbour is complete too"
 
 
-def test_a_bucket_is_read_from_the_database_once(service: ScanService, registry: Registry, redis: Redis) -> None:
+def test_a_bucket_is_read_from_the_database_once(service: ScanService, registry: ScanAuthority, redis: Redis) -> None:
     redis.delete(redis_keys.history_complete(7))
     with service.reads() as keys:
         service.get(registry.item(0))
@@ -161,7 +165,7 @@ def test_a_bucket_is_read_from_the_database_once(service: ScanService, registry:
 
 
 def test_first_is_never_said_while_the_history_is_not_known(
-    service: ScanService, registry: Registry, redis: Redis
+    service: ScanService, registry: ScanAuthority, redis: Redis
 ) -> None:
     redis.delete(redis_keys.history_complete(7))
     service.get(registry.item(500))
@@ -173,14 +177,14 @@ def test_first_is_never_said_while_the_history_is_not_known(
     assert "first time" not in page
 
 
-def test_product_and_lot_codes_have_no_history(service: ScanService, registry: Registry) -> None:
+def test_product_and_lot_codes_have_no_history(service: ScanService, registry: ScanAuthority) -> None:
     for identity in (Identity(GTIN), Identity(GTIN, lot="L2026")):
         assert service.json(registry.sealed(identity))["history"] is None
         assert "many pieces" in service.get(registry.sealed(identity)).text
 
 
 def test_nothing_of_an_address_but_its_network_reaches_redis(
-    service: ScanService, registry: Registry, redis: Redis
+    service: ScanService, registry: ScanAuthority, redis: Redis
 ) -> None:
     addresses = ["203.0.113.57", "2001:db8:77:1234:5678:9abc:def0:1", "::ffff:198.51.100.23"]
     for client in addresses:
@@ -193,7 +197,7 @@ def test_nothing_of_an_address_but_its_network_reaches_redis(
 
 
 def test_x_forwarded_for_is_believed_from_a_trusted_proxy_only(
-    addresses: ServerAddresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: ScanAuthority, redis: Redis
 ) -> None:
     with ScanService(make.settings(addresses, registry.room, trusted_proxies="10.0.0.0/8")) as service:
         lie = {"x_forwarded_for": "6.6.6.6, 198.51.100.7, 10.1.2.3"}
@@ -204,7 +208,7 @@ def test_x_forwarded_for_is_believed_from_a_trusted_proxy_only(
 
 
 def test_the_visitor_hash_needs_the_days_salt_and_all_processes_share_it(
-    addresses: ServerAddresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: ScanAuthority, redis: Redis
 ) -> None:
     with (
         ScanService(make.settings(addresses, registry.room)) as one,
@@ -220,7 +224,7 @@ def test_the_visitor_hash_needs_the_days_salt_and_all_processes_share_it(
 
 
 def test_the_city_comes_from_the_database_of_places(
-    addresses: ServerAddresses, registry: Registry, tmp_path: Path, redis: Redis
+    addresses: ServerAddresses, registry: ScanAuthority, tmp_path: Path, redis: Redis
 ) -> None:
     writer = MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="Test-City")
     writer.insert_network(IPSet(["203.0.113.0/24"]), {"city": {"names": {"zh-CN": "宁波", "en": "Ningbo"}}})
@@ -232,12 +236,12 @@ def test_the_city_comes_from_the_database_of_places(
     assert [event.city for event in events(redis)] == ["宁波|Ningbo", ""]
 
 
-def test_without_places_the_page_says_the_time_only(service: ScanService, registry: Registry) -> None:
+def test_without_places_the_page_says_the_time_only(service: ScanService, registry: ScanAuthority) -> None:
     service.get(registry.item())
     assert service.json(registry.item(), client="192.0.2.4")["history"]["first_city"] == ""
 
 
-def test_a_scanned_code_costs_at_most_64_bytes_of_redis(registry: Registry, redis: Redis) -> None:
+def test_a_scanned_code_costs_at_most_64_bytes_of_redis(registry: ScanAuthority, redis: Redis) -> None:
     """One code in ten of a batch, so that buckets are thinly filled; right after the scans, visits included."""
     registry.put({card.batch_key(9): make.batch(9, quantity=200_000)})
     redis.set(redis_keys.history_complete(9), 1)
@@ -251,7 +255,7 @@ def test_a_scanned_code_costs_at_most_64_bytes_of_redis(registry: Registry, redi
 
 
 def test_scans_of_every_kind_reach_the_stream_but_none_of_what_is_not_ours(
-    service: ScanService, registry: Registry, redis: Redis
+    service: ScanService, registry: ScanAuthority, redis: Redis
 ) -> None:
     service.get(registry.item(2), agent=IPHONE)
     service.get(registry.sealed(Identity(GTIN, lot="L2026")), language="zh-CN")
@@ -269,7 +273,7 @@ def test_scans_of_every_kind_reach_the_stream_but_none_of_what_is_not_ours(
 
 
 def test_many_scans_at_once_of_forgotten_histories_all_get_theirs(
-    service: ScanService, registry: Registry, redis: Redis
+    service: ScanService, registry: ScanAuthority, redis: Redis
 ) -> None:
     redis.delete(redis_keys.history_complete(7))
     for index in range(0, 1000, 5):

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from tests.support import databases
 from tests.support import scan_factories as make
 from tests.support.patience import eventually
-from tests.support.scan_factories import GTIN, Registry, ScanService
+from tests.support.scan_factories import GTIN, ScanAuthority, ScanService
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.store.database.session import connect
 from zpcode.wire import card, redis_keys
@@ -23,7 +23,7 @@ PRODUCT = make.s(Scope.PRODUCT, GTIN)
 
 
 @pytest.fixture
-def lagging(addresses: ServerAddresses, registry: Registry) -> Iterator[str]:
+def lagging(addresses: ServerAddresses, registry: ScanAuthority) -> Iterator[str]:
     """The address of a copy of the database as it is now: a replica that receives no changes any more."""
     name = addresses.database.rpartition("?")[0].rpartition("/")[2]
     registry.engine.dispose()
@@ -35,12 +35,12 @@ def lagging(addresses: ServerAddresses, registry: Registry) -> Iterator[str]:
     superuser.dispose()
 
 
-def revoke(registry: Registry) -> None:
+def revoke(registry: ScanAuthority) -> None:
     registry.put({PRODUCT: make.standing(State.REVOKED)})
 
 
 def test_a_card_that_redis_lost_is_not_read_from_a_database_that_lags(
-    addresses: ServerAddresses, registry: Registry, lagging: str, redis: Redis
+    addresses: ServerAddresses, registry: ScanAuthority, lagging: str, redis: Redis
 ) -> None:
     """The replica still has the state before the revocation: no decision."""
     revoke(registry)
@@ -50,7 +50,7 @@ def test_a_card_that_redis_lost_is_not_read_from_a_database_that_lags(
 
 
 def test_a_process_that_knows_better_does_not_follow_a_database_that_lags(
-    addresses: ServerAddresses, registry: Registry, lagging: str, redis: Redis
+    addresses: ServerAddresses, registry: ScanAuthority, lagging: str, redis: Redis
 ) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_database_url=lagging)) as service:
         assert service.verdict(registry.item()) == "verified"
@@ -67,7 +67,7 @@ def test_a_process_that_knows_better_does_not_follow_a_database_that_lags(
 
 
 def test_a_database_restored_from_a_backup_is_believed_with_the_generation_it_begins(
-    addresses: ServerAddresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: ScanAuthority, redis: Redis
 ) -> None:
     """Its revisions are lower than those already read; it is still the truth."""
     with ScanService(make.settings(addresses, registry.room)) as service:
@@ -88,7 +88,7 @@ def test_a_database_restored_from_a_backup_is_believed_with_the_generation_it_be
 
 
 def test_a_redis_that_went_back_in_time_is_not_believed_alone(
-    addresses: ServerAddresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: ScanAuthority, redis: Redis
 ) -> None:
     """A failover to a replica without the revocation, while the database is down."""
     with ScanService(make.settings(addresses, registry.room, scan_database_url=NOBODY)) as service:
@@ -108,7 +108,7 @@ def test_a_redis_that_went_back_in_time_is_not_believed_alone(
 
 
 def test_a_database_that_lags_between_two_questions_is_not_laid_over_redis(
-    addresses: ServerAddresses, registry: Registry, lagging: str
+    addresses: ServerAddresses, registry: ScanAuthority, lagging: str
 ) -> None:
     """The head comes from one replica, the changes come from another replica that lags behind it."""
     revision = registry.commit({PRODUCT: make.standing(State.REVOKED), card.batch_key(9): make.batch(9)})

@@ -12,7 +12,7 @@ from redis import Redis
 from tests.support import scan_factories as make
 from tests.support.frozen import frozen
 from tests.support.patience import eventually
-from tests.support.scan_factories import GTIN, Registry, ScanService, events
+from tests.support.scan_factories import GTIN, ScanAuthority, ScanService, events
 from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.wire import card, redis_keys
 from zpcode.wire.payload import Identity
@@ -23,7 +23,7 @@ QUICK = {"scan_redis_ms": 200}
 
 
 @pytest.fixture
-def quick(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
+def quick(addresses: ServerAddresses, registry: ScanAuthority) -> Iterator[ScanService]:
     """A scan process with production's timeout for Redis."""
     with ScanService(make.settings(addresses, registry.room, **QUICK)) as running:
         yield running
@@ -35,7 +35,9 @@ def valkey(servers: Servers) -> int:
     return servers.processes.pid("valkey")
 
 
-def test_flushall_never_makes_a_revoked_code_look_good(service: ScanService, registry: Registry, redis: Redis) -> None:
+def test_flushall_never_makes_a_revoked_code_look_good(
+    service: ScanService, registry: ScanAuthority, redis: Redis
+) -> None:
     registry.put(REVOKED)
     assert service.verdict(registry.item()) == "revoked"
     redis.flushall()
@@ -49,7 +51,7 @@ def test_flushall_never_makes_a_revoked_code_look_good(service: ScanService, reg
 
 
 def test_an_evicted_card_or_hash_of_standings_is_read_from_the_database(
-    addresses: ServerAddresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: ScanAuthority, redis: Redis
 ) -> None:
     item = {card.item_key(7, 0): make.standing(State.REVOKED), card.batch_key(7): make.batch(exceptions=True)}
     registry.put({make.s(Scope.ENTERPRISE, "91331181MA2E4K7R0X"): make.standing(State.SUSPENDED), **item})
@@ -64,7 +66,7 @@ def test_an_evicted_card_or_hash_of_standings_is_read_from_the_database(
 
 
 def test_a_standing_that_is_written_into_an_evicted_hash_does_not_hide_the_others(
-    addresses: ServerAddresses, registry: Registry, redis: Redis
+    addresses: ServerAddresses, registry: ScanAuthority, redis: Redis
 ) -> None:
     registry.put(REVOKED)
     redis.delete(redis_keys.STANDINGS)
@@ -74,7 +76,7 @@ def test_a_standing_that_is_written_into_an_evicted_hash_does_not_hide_the_other
 
 
 def test_a_frozen_redis_is_answered_around_within_the_bound(
-    quick: ScanService, registry: Registry, valkey: int
+    quick: ScanService, registry: ScanAuthority, valkey: int
 ) -> None:
     quick.get(registry.item())
     with frozen(valkey):
@@ -92,7 +94,7 @@ def test_a_frozen_redis_is_answered_around_within_the_bound(
 
 
 def test_many_scans_at_once_of_a_frozen_redis_are_all_answered(
-    quick: ScanService, registry: Registry, valkey: int
+    quick: ScanService, registry: ScanAuthority, valkey: int
 ) -> None:
     async def together() -> set[int]:
         asked = [quick.aget(registry.item(index)) for index in range(300)]
@@ -105,7 +107,7 @@ def test_many_scans_at_once_of_a_frozen_redis_are_all_answered(
 
 
 def test_scans_made_during_an_outage_reach_the_stream_afterwards(
-    quick: ScanService, registry: Registry, valkey: int, redis: Redis
+    quick: ScanService, registry: ScanAuthority, valkey: int, redis: Redis
 ) -> None:
     with frozen(valkey):
         for index in range(10):
@@ -114,7 +116,7 @@ def test_scans_made_during_an_outage_reach_the_stream_afterwards(
 
 
 def test_beyond_its_bound_the_buffer_drops_and_counts(
-    addresses: ServerAddresses, registry: Registry, valkey: int
+    addresses: ServerAddresses, registry: ScanAuthority, valkey: int
 ) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_buffer=3, **QUICK)) as service, frozen(valkey):
         for index in range(10):
@@ -123,7 +125,7 @@ def test_beyond_its_bound_the_buffer_drops_and_counts(
 
 
 def test_a_revocation_that_is_not_in_redis_is_known_after_the_next_comparison(
-    service: ScanService, registry: Registry
+    service: ScanService, registry: ScanAuthority
 ) -> None:
     assert service.verdict(registry.item()) == "verified"
     registry.commit(REVOKED)  # the projection after the commit failed
@@ -139,14 +141,14 @@ def test_a_revocation_that_is_not_in_redis_is_known_after_the_next_comparison(
     assert [service.verdict(registry.item(index)) for index in (1, 2)] == ["verified", "recalled"]
 
 
-def test_redis_is_compared_in_the_background(service: ScanService, registry: Registry) -> None:
+def test_redis_is_compared_in_the_background(service: ScanService, registry: ScanAuthority) -> None:
     service.get(registry.item())
     registry.commit(REVOKED)
     eventually(lambda: service.verdict(registry.item()) == "revoked", seconds=10)
 
 
 def test_a_redis_that_comes_back_with_old_content_is_not_believed_alone(
-    service: ScanService, registry: Registry, redis: Redis
+    service: ScanService, registry: ScanAuthority, redis: Redis
 ) -> None:
     """A failover to a replica without the revocation."""
     service.get(registry.item())
@@ -159,7 +161,9 @@ def test_a_redis_that_comes_back_with_old_content_is_not_believed_alone(
     assert [service.verdict(registry.item(index)) for index in range(5)] == ["revoked"] * 5
 
 
-def test_a_new_generation_makes_every_process_forget(service: ScanService, registry: Registry, redis: Redis) -> None:
+def test_a_new_generation_makes_every_process_forget(
+    service: ScanService, registry: ScanAuthority, redis: Redis
+) -> None:
     service.get(registry.item())
     registry.commit({card.product_key(GTIN): make.product(model="NEW")})
     redis.delete(redis_keys.HEAD)
@@ -168,7 +172,7 @@ def test_a_new_generation_makes_every_process_forget(service: ScanService, regis
 
 
 def test_a_gap_in_the_log_makes_a_process_forget_everything(
-    service: ScanService, registry: Registry, redis: Redis
+    service: ScanService, registry: ScanAuthority, redis: Redis
 ) -> None:
     service.get(registry.item())
     registry.put(REVOKED)
@@ -177,7 +181,7 @@ def test_a_gap_in_the_log_makes_a_process_forget_everything(
 
 
 def test_a_code_looked_for_before_its_batch_was_committed_is_good_right_after(
-    service: ScanService, registry: Registry
+    service: ScanService, registry: ScanAuthority
 ) -> None:
     assert service.get(registry.item(0, 42)).status_code == 404
     assert service.get(Identity(make.OTHER_GTIN).path).status_code == 404

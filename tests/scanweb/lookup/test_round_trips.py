@@ -15,14 +15,14 @@ import pytest
 from redis import Redis
 
 from tests.support import scan_factories as make
-from tests.support.scan_factories import GTIN, Registry, ScanService
+from tests.support.scan_factories import GTIN, ScanAuthority, ScanService
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire import card
 from zpcode.wire.payload import Identity
 from zpcode.wire.vocabulary import State
 
 
-def test_a_warm_scan_takes_one_round_trip_and_no_query(service: ScanService, registry: Registry) -> None:
+def test_a_warm_scan_takes_one_round_trip_and_no_query(service: ScanService, registry: ScanAuthority) -> None:
     paths = [registry.item(index) for index in range(20)] + [registry.sealed(Identity(GTIN))]
     for path in paths:
         service.get(path)
@@ -37,7 +37,9 @@ def test_a_warm_scan_takes_one_round_trip_and_no_query(service: ScanService, reg
     )
 
 
-def test_scans_at_the_same_time_share_their_round_trips(service: ScanService, registry: Registry, redis: Redis) -> None:
+def test_scans_at_the_same_time_share_their_round_trips(
+    service: ScanService, registry: ScanAuthority, redis: Redis
+) -> None:
     for index in range(200):
         registry.item(index)
     service.get(registry.item())
@@ -104,7 +106,7 @@ def slow(addresses: ServerAddresses) -> Iterator[tuple[Delay, str]]:
 
 
 def test_cancelled_requests_never_mix_replies(
-    addresses: ServerAddresses, registry: Registry, slow: tuple[Delay, str]
+    addresses: ServerAddresses, registry: ScanAuthority, slow: tuple[Delay, str]
 ) -> None:
     """A third of the requests is cancelled; each of the others gets the response for its own item."""
     registry.put({card.batch_key(7): make.batch(ranges=(card.RangeStanding(0, 49, make.standing(State.RECALLED)),))})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tests.support import scan_factories as make
-from tests.support.scan_factories import GTIN, Registry, ScanService
+from tests.support.scan_factories import GTIN, ScanAuthority, ScanService
 from zpcode.wire.card import LotCard, TraceEvent, batch_key, lot_key
 from zpcode.wire.payload import Identity
 from zpcode.wire.vocabulary import Bilingual
@@ -18,13 +18,13 @@ JOURNEY = (
 )
 
 
-def travelled(registry: Registry) -> None:
+def travelled(registry: ScanAuthority) -> None:
     """A batch and a lot with these events."""
     lot = LotCard(GTIN, "L2026", make.day(-30), make.day(300), 1_700_000_000, JOURNEY[:1])
     registry.put({batch_key(7): make.batch(journey=JOURNEY), lot_key(GTIN, "L2026"): lot})
 
 
-def test_an_items_page_shows_its_journey_in_both_languages(registry: Registry, service: ScanService) -> None:
+def test_an_items_page_shows_its_journey_in_both_languages(registry: ScanAuthority, service: ScanService) -> None:
     """In order, with document numbers, as text without markup."""
     travelled(registry)
     page = service.get(registry.item(), language="zh-CN").text
@@ -39,7 +39,7 @@ def test_an_items_page_shows_its_journey_in_both_languages(registry: Registry, s
     assert "To Shanghai" in english
 
 
-def test_a_lots_page_shows_its_own_and_a_products_page_none(registry: Registry, service: ScanService) -> None:
+def test_a_lots_page_shows_its_own_and_a_products_page_none(registry: ScanAuthority, service: ScanService) -> None:
     """A product code is for all pieces of a product."""
     travelled(registry)
     lot = service.json(registry.sealed(Identity(GTIN, lot="L2026")))["goods"]
@@ -49,7 +49,7 @@ def test_a_lots_page_shows_its_own_and_a_products_page_none(registry: Registry, 
     assert service.json(registry.sealed(Identity(GTIN)))["goods"] is None
 
 
-def test_in_json_a_day_is_a_date_and_a_time_is_utc(registry: Registry, service: ScanService) -> None:
+def test_in_json_a_day_is_a_date_and_a_time_is_utc(registry: ScanAuthority, service: ScanService) -> None:
     """As everywhere else; a batch without events has an empty list."""
     assert service.json(registry.item())["goods"]["journey"] == []
     travelled(registry)

@@ -10,7 +10,7 @@ import pytest
 
 from scanweb.page import assets
 from tests.support import scan_factories as make
-from tests.support.scan_factories import GTIN, Registry, ScanService
+from tests.support.scan_factories import GTIN, ScanAuthority, ScanService
 from zpcode.wire import card
 from zpcode.wire.payload import Identity
 from zpcode.wire.vocabulary import Bilingual, Scope, State
@@ -76,7 +76,7 @@ CONTENT = {
 
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
 def test_verdict_first_then_the_four_blocks_complete_and_in_order(
-    service: ScanService, registry: Registry, language: str
+    service: ScanService, registry: ScanAuthority, language: str
 ) -> None:
     page = service.get(registry.item(), language=language).text
     outline = Outline(page)
@@ -89,7 +89,7 @@ def test_verdict_first_then_the_four_blocks_complete_and_in_order(
 @pytest.mark.parametrize("state", [state for state in State if state is not State.GOOD])
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
 def test_every_page_shows_the_blocks_whatever_the_verdict(
-    service: ScanService, registry: Registry, state: State, language: str
+    service: ScanService, registry: ScanAuthority, state: State, language: str
 ) -> None:
     registry.put({make.s(Scope.PRODUCT, GTIN): make.standing(state)})
     page = service.get(registry.item(), language=language).text
@@ -100,7 +100,7 @@ def test_every_page_shows_the_blocks_whatever_the_verdict(
     assert not FORBIDDEN.search(STYLE.sub("", page))
 
 
-def test_the_comparison_table_is_a_table_that_can_be_read_aloud(service: ScanService, registry: Registry) -> None:
+def test_the_comparison_table_is_a_table_that_can_be_read_aloud(service: ScanService, registry: ScanAuthority) -> None:
     page = service.get(registry.item()).text
     table = page[page.index("<table") : page.index("</table>")]
     assert "<caption>" in table
@@ -109,7 +109,7 @@ def test_the_comparison_table_is_a_table_that_can_be_read_aloud(service: ScanSer
     assert table.count("<svg") == table.count('aria-hidden="true"') == 2, "the picture says nothing the table does not"
 
 
-def test_status_is_shown_by_shape_and_word_besides_colour(service: ScanService, registry: Registry) -> None:
+def test_status_is_shown_by_shape_and_word_besides_colour(service: ScanService, registry: ScanAuthority) -> None:
     shapes = set()
     for verdict in ("good", "caution", "bad"):
         state = {"good": State.GOOD, "caution": State.FLAGGED, "bad": State.REVOKED}[verdict]
@@ -120,7 +120,7 @@ def test_status_is_shown_by_shape_and_word_besides_colour(service: ScanService, 
     assert len(shapes) == 3
 
 
-def test_hostile_texts_come_out_as_text(service: ScanService, registry: Registry) -> None:
+def test_hostile_texts_come_out_as_text(service: ScanService, registry: ScanAuthority) -> None:
     bad = Bilingual(HOSTILE, HOSTILE)
     product = make.product()
     enterprise = msgspec.structs.replace(
@@ -151,7 +151,7 @@ def test_a_hostile_question_comes_back_escaped_or_not_at_all(service: ScanServic
         assert "alert(1)" not in page
 
 
-def test_no_page_says_that_a_product_is_genuine(service: ScanService, registry: Registry) -> None:
+def test_no_page_says_that_a_product_is_genuine(service: ScanService, registry: ScanAuthority) -> None:
     for language in ("zh-CN", "en"):
         for path in (registry.item(), Identity(GTIN).path, "/01/1", "/", make.compact_identity().path):
             assert not FORBIDDEN.search(STYLE.sub("", service.get(path, language=language).text))
@@ -169,13 +169,15 @@ def test_no_page_says_that_a_product_is_genuine(service: ScanService, registry: 
         ("EN", "en"),
     ],
 )
-def test_the_language_follows_the_reader(service: ScanService, registry: Registry, accept: str, language: str) -> None:
+def test_the_language_follows_the_reader(
+    service: ScanService, registry: ScanAuthority, accept: str, language: str
+) -> None:
     response = service.get(registry.item(), language=accept)
     assert response.headers["content-language"] == language
     assert f'<html lang="{language}">' in response.text
 
 
-def test_the_switch_overrules_the_browser(service: ScanService, registry: Registry) -> None:
+def test_the_switch_overrules_the_browser(service: ScanService, registry: ScanAuthority) -> None:
     page = service.get(registry.item() + "?lang=zh-CN", language="en").text
     assert '<html lang="zh-CN">' in page
     assert 'href="?lang=en" hreflang' in page
@@ -184,7 +186,7 @@ def test_the_switch_overrules_the_browser(service: ScanService, registry: Regist
     assert f'href="?code={GTIN}&amp;lang=zh-CN"' in typed
 
 
-def test_json_is_given_to_whoever_asks_for_it(service: ScanService, registry: Registry) -> None:
+def test_json_is_given_to_whoever_asks_for_it(service: ScanService, registry: ScanAuthority) -> None:
     for how in ({"accept": "application/json"}, {"accept": "text/html;q=0.5, application/json"}):
         assert service.get(registry.item(), **how).headers["content-type"] == "application/json"
     browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -192,7 +194,7 @@ def test_json_is_given_to_whoever_asks_for_it(service: ScanService, registry: Re
     assert service.get(registry.item() + "?format=json").headers["content-type"] == "application/json"
 
 
-def test_the_json_says_what_the_page_says(service: ScanService, registry: Registry) -> None:
+def test_the_json_says_what_the_page_says(service: ScanService, registry: ScanAuthority) -> None:
     registry.put({make.s(Scope.PRODUCT, GTIN): make.standing(State.FLAGGED)})
     body = service.json(registry.item())
     page = service.get(registry.item()).text
@@ -208,7 +210,7 @@ def test_the_json_says_what_the_page_says(service: ScanService, registry: Regist
     }  # fmt: skip
 
 
-def test_headers_keep_the_answer_fresh_and_the_page_shut(service: ScanService, registry: Registry) -> None:
+def test_headers_keep_the_answer_fresh_and_the_page_shut(service: ScanService, registry: ScanAuthority) -> None:
     for path in (registry.item(), "/01/1", "/", f"/q?code={GTIN}"):
         headers = service.get(path).headers
         assert headers["cache-control"] == "no-store"
@@ -219,7 +221,7 @@ def test_headers_keep_the_answer_fresh_and_the_page_shut(service: ScanService, r
         assert headers["vary"] == "Accept, Accept-Language, Accept-Encoding"
 
 
-def test_head_is_answered_like_get_without_its_body(service: ScanService, registry: Registry) -> None:
+def test_head_is_answered_like_get_without_its_body(service: ScanService, registry: ScanAuthority) -> None:
     """For an item without Content-Length (RFC 9110, 8.6), because the next GET would be another scan."""
     for path, status in ((f"/01/{GTIN}", 200), ("/01/1", 400), ("/", 200), ("/static/page.js", 200)):
         got, head = service.get(path), service.get(path, method="HEAD")
@@ -231,7 +233,7 @@ def test_head_is_answered_like_get_without_its_body(service: ScanService, regist
     assert set(service.get(registry.item()).headers) - set(head.headers) == {"content-length"}
 
 
-def test_options_is_answered_as_a_resolver_should(service: ScanService, registry: Registry) -> None:
+def test_options_is_answered_as_a_resolver_should(service: ScanService, registry: ScanAuthority) -> None:
     response = service.get(
         registry.item(), method="OPTIONS", origin="https://a.example", access_control_request_method="GET"
     )
@@ -242,11 +244,11 @@ def test_options_is_answered_as_a_resolver_should(service: ScanService, registry
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-def test_other_methods_are_refused(service: ScanService, registry: Registry, method: str) -> None:
+def test_other_methods_are_refused(service: ScanService, registry: ScanAuthority, method: str) -> None:
     assert service.get(registry.item(), method=method).status_code == 405
 
 
-def test_the_keyring_is_served_as_it_was_signed(service: ScanService, registry: Registry) -> None:
+def test_the_keyring_is_served_as_it_was_signed(service: ScanService, registry: ScanAuthority) -> None:
     response = service.get("/.well-known/zpcode-keyring.json")
     assert response.content == registry.room.keyring.read_bytes()
     assert response.headers["content-type"] == "application/json"
@@ -273,30 +275,32 @@ def test_only_this_version_of_a_script_is_good_for_ever(service: ScanService) ->
         assert service.get(address[:-1]).headers["cache-control"] == "public, max-age=3600"
 
 
-def test_large_text_stays_large_on_every_page_there_is(service: ScanService, registry: Registry) -> None:
+def test_large_text_stays_large_on_every_page_there_is(service: ScanService, registry: ScanAuthority) -> None:
     for path in ("/", "/static/none", "/01/1", f"/q?code={GTIN}", registry.item()):
         page = service.get(f"{path}{'&' if '?' in path else '?'}size=large&lang=en").text
         assert '<html lang="en" class="large">' in page
         assert 'href="/?lang=en&amp;size=large"' in page
 
 
-def test_a_telephone_number_is_one_a_phone_can_dial(service: ScanService, registry: Registry) -> None:
+def test_a_telephone_number_is_one_a_phone_can_dial(service: ScanService, registry: ScanAuthority) -> None:
     page = service.get(registry.item()).text
     assert (links := re.findall(r'href="(tel:[^"]*)"', page))
     assert all(re.fullmatch(r"tel:\+?[0-9-]+", number) for number in links)
 
 
-def test_the_raw_path_is_parsed_not_the_decoded_one(service: ScanService, registry: Registry) -> None:
+def test_the_raw_path_is_parsed_not_the_decoded_one(service: ScanService, registry: ScanAuthority) -> None:
     good = registry.item()
     assert service.get(good.replace("/21/", "/%32%31/")).status_code == 400
     assert service.get(good.replace("/01/", "%2F01/")).status_code == 400
 
 
-def test_the_query_does_not_change_the_answer(service: ScanService, registry: Registry) -> None:
+def test_the_query_does_not_change_the_answer(service: ScanService, registry: ScanAuthority) -> None:
     assert service.verdict(registry.item() + "?linkType=all&x=%00%ff") == "verified"
 
 
-def test_a_decision_on_one_item_stands_on_its_page_and_on_no_other(service: ScanService, registry: Registry) -> None:
+def test_a_decision_on_one_item_stands_on_its_page_and_on_no_other(
+    service: ScanService, registry: ScanAuthority
+) -> None:
     """Pages of items with decisions are cached too, each with its own decision."""
     registry.put(
         {

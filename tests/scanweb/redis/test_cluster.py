@@ -15,7 +15,7 @@ from scanweb.redis.client import RedisClient
 from scanweb.redis.cluster import NotAnswered
 from tests.support import scan_factories as make
 from tests.support.patience import eventually
-from tests.support.scan_factories import GTIN, Registry, ScanService
+from tests.support.scan_factories import GTIN, ScanAuthority, ScanService
 from zpcode.embedded.cluster import EmbeddedCluster
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.projection import client as redis_client
@@ -50,10 +50,10 @@ def cluster(nodes: EmbeddedCluster) -> EmbeddedCluster:
 
 
 @pytest.fixture
-def registry(cluster: EmbeddedCluster, engine: Engine, scan_keys: tuple[KeyRoom, str]) -> Iterator[Registry]:
+def registry(cluster: EmbeddedCluster, engine: Engine, scan_keys: tuple[KeyRoom, str]) -> Iterator[ScanAuthority]:
     """The authority, with a product and a batch on each shard."""
     with closing(redis_client.connect(cluster.addresses.redis, seconds=2)) as redis:
-        authority = Registry(engine, cast("Any", redis), *scan_keys)
+        authority = ScanAuthority(engine, cast("Any", redis), *scan_keys)
         authority.everything()
         authority.put({card.batch_key(number): make.batch(number) for number in BATCHES})
         for number in BATCHES:
@@ -63,13 +63,15 @@ def registry(cluster: EmbeddedCluster, engine: Engine, scan_keys: tuple[KeyRoom,
 
 
 @pytest.fixture
-def service(cluster: EmbeddedCluster, addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
+def service(cluster: EmbeddedCluster, addresses: ServerAddresses, registry: ScanAuthority) -> Iterator[ScanService]:
     """A scan process on the cluster."""
     with _scanning(cluster, addresses, registry) as running:
         yield running
 
 
-def _scanning(cluster: EmbeddedCluster, addresses: ServerAddresses, registry: Registry, **changes: Any) -> ScanService:
+def _scanning(
+    cluster: EmbeddedCluster, addresses: ServerAddresses, registry: ScanAuthority, **changes: Any
+) -> ScanService:
     return ScanService(make.settings(addresses, registry.room, scan_redis_url=cluster.addresses.scan_redis, **changes))
 
 
@@ -97,7 +99,7 @@ def _promoted(cluster: EmbeddedCluster, shard: int, kept: dict[bytes, bytes]) ->
 
 
 def test_scans_verify_count_and_see_a_revocation(
-    service: ScanService, registry: Registry, cluster: EmbeddedCluster
+    service: ScanService, registry: ScanAuthority, cluster: EmbeddedCluster
 ) -> None:
     assert service.app.health()["answers_from"] == "redis"
     for number in BATCHES:
@@ -124,7 +126,7 @@ def test_scans_verify_count_and_see_a_revocation(
 
 @pytest.mark.parametrize("shard", SHARDS)
 def test_a_promoted_replica_that_had_not_heard_of_a_revocation_is_not_believed(
-    shard: int, service: ScanService, registry: Registry, cluster: EmbeddedCluster, addresses: ServerAddresses
+    shard: int, service: ScanService, registry: ScanAuthority, cluster: EmbeddedCluster, addresses: ServerAddresses
 ) -> None:
     """From the first scan on, before the next comparison, in running and in new processes."""
     number = BATCHES[shard]
@@ -146,7 +148,7 @@ def test_a_promoted_replica_that_had_not_heard_of_a_revocation_is_not_believed(
 
 
 def test_a_server_that_comes_back_with_old_content_is_not_believed_by_whoever_never_asked_it(
-    registry: Registry, cluster: EmbeddedCluster, addresses: ServerAddresses
+    registry: ScanAuthority, cluster: EmbeddedCluster, addresses: ServerAddresses
 ) -> None:
     """The heads of the other shards show that this shard lacks a change: here the decision about the product."""
     shard = cluster.holder(redis_keys.STANDINGS)
@@ -186,7 +188,7 @@ def test_a_server_is_measured_against_the_others_before_its_first_answer(cluster
 
 @pytest.mark.parametrize("shard", SHARDS)
 def test_codes_of_a_shard_that_is_gone_come_from_the_database_and_the_others_from_redis(
-    shard: int, service: ScanService, registry: Registry, cluster: EmbeddedCluster
+    shard: int, service: ScanService, registry: ScanAuthority, cluster: EmbeddedCluster
 ) -> None:
     registry.put(_revoked(BATCHES[shard]))
     for number in BATCHES:
@@ -211,7 +213,7 @@ def test_codes_of_a_shard_that_is_gone_come_from_the_database_and_the_others_fro
     assert service.verdict(registry.item(0, BATCHES[shard])) == "revoked"
 
 
-def _projected(registry: Registry) -> bool:
+def _projected(registry: ScanAuthority) -> bool:
     try:
         registry.project()
     except Exception:  # noqa: BLE001 - the node is not back yet
@@ -220,7 +222,7 @@ def _projected(registry: Registry) -> bool:
 
 
 def test_scans_wait_while_the_shard_of_their_stream_is_gone(
-    service: ScanService, registry: Registry, cluster: EmbeddedCluster
+    service: ScanService, registry: ScanAuthority, cluster: EmbeddedCluster
 ) -> None:
     shard = cluster.holder(redis_keys.SCANS)
     number = BATCHES[(shard + 1) % 3]
@@ -242,7 +244,7 @@ def test_scans_wait_while_the_shard_of_their_stream_is_gone(
 
 
 def test_a_server_that_does_not_know_the_script_yet_makes_nobody_count_twice(
-    service: ScanService, registry: Registry, cluster: EmbeddedCluster
+    service: ScanService, registry: ScanAuthority, cluster: EmbeddedCluster
 ) -> None:
     """A newly promoted replica has no scripts; the other shards have already counted."""
     for number in BATCHES:

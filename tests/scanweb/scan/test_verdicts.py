@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from tests.support import keyroom
 from tests.support import scan_factories as make
 from tests.support.patience import eventually
-from tests.support.scan_factories import GTIN, Registry, ScanService
+from tests.support.scan_factories import GTIN, ScanAuthority, ScanService
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire import card
 from zpcode.wire.payload import Identity
@@ -22,7 +22,7 @@ from zpcode.wire.vocabulary import Scope, State
 
 @pytest.mark.parametrize("identity", [Identity(GTIN), Identity(GTIN, lot="L2026"), make.item_identity()])
 def test_a_sealed_code_in_good_standing_is_verified(
-    service: ScanService, registry: Registry, identity: Identity
+    service: ScanService, registry: ScanAuthority, identity: Identity
 ) -> None:
     body = service.json(registry.sealed(identity))
     assert (body["verdict"], body["tone"], body["proof"], body["level"]) == (
@@ -40,7 +40,7 @@ def test_a_compact_code_is_verified_online_only_and_says_so(service: ScanService
     assert "联网" in service.json(make.compact_identity().path, language="zh-CN")["meaning"]
 
 
-def test_codes_are_read_without_regard_to_case(service: ScanService, registry: Registry) -> None:
+def test_codes_are_read_without_regard_to_case(service: ScanService, registry: ScanAuthority) -> None:
     assert service.verdict(registry.item().lower()) == "verified"
 
 
@@ -64,7 +64,7 @@ TARGETS = {
 @pytest.mark.parametrize(("state", "verdict", "tone"), CASES)
 @pytest.mark.parametrize("scope", TARGETS)
 def test_a_decision_about_the_registry_reaches_the_item(
-    service: ScanService, registry: Registry, scope: Scope, state: State, verdict: str, tone: str
+    service: ScanService, registry: ScanAuthority, scope: Scope, state: State, verdict: str, tone: str
 ) -> None:
     assert service.verdict(registry.item()) == "verified"
     registry.put({make.s(scope, TARGETS[scope]): make.standing(state)})
@@ -79,7 +79,7 @@ def test_a_decision_about_the_registry_reaches_the_item(
 
 @pytest.mark.parametrize(("state", "verdict", "tone"), CASES)
 def test_a_decision_about_one_item_leaves_its_neighbour_alone(
-    service: ScanService, registry: Registry, state: State, verdict: str, tone: str
+    service: ScanService, registry: ScanAuthority, state: State, verdict: str, tone: str
 ) -> None:
     registry.put({card.item_key(7, 3): make.standing(state), card.batch_key(7): make.batch(exceptions=True)})
     body = service.json(registry.item(3))
@@ -89,7 +89,7 @@ def test_a_decision_about_one_item_leaves_its_neighbour_alone(
 
 
 def test_the_first_decision_about_an_item_of_a_batch_shows_with_the_very_next_scan(
-    service: ScanService, registry: Registry
+    service: ScanService, registry: ScanAuthority
 ) -> None:
     """Until then no item of this batch had a timeline, so that no scan read one."""
     assert service.verdict(registry.item(1)) == "verified"
@@ -98,7 +98,7 @@ def test_the_first_decision_about_an_item_of_a_batch_shows_with_the_very_next_sc
 
 
 def test_a_decision_about_a_range_reaches_both_its_ends_and_nothing_beyond(
-    service: ScanService, registry: Registry
+    service: ScanService, registry: ScanAuthority
 ) -> None:
     ranges = (card.RangeStanding(10, 20, make.standing(State.RECALLED)),)
     registry.put({card.batch_key(7): make.batch(ranges=ranges)})
@@ -106,12 +106,12 @@ def test_a_decision_about_a_range_reaches_both_its_ends_and_nothing_beyond(
     assert verdicts == {9: "verified", 10: "recalled", 20: "recalled", 21: "verified"}
 
 
-def test_a_batch_that_is_not_in_use_is_not_activated(service: ScanService, registry: Registry) -> None:
+def test_a_batch_that_is_not_in_use_is_not_activated(service: ScanService, registry: ScanAuthority) -> None:
     registry.put({card.batch_key(7): make.batch(activated_at=0)})
     assert service.verdict(registry.item()) == "not_activated"
 
 
-def test_goods_past_their_date_are_expired_and_the_date_is_named(service: ScanService, registry: Registry) -> None:
+def test_goods_past_their_date_are_expired_and_the_date_is_named(service: ScanService, registry: ScanAuthority) -> None:
     registry.put({card.batch_key(7): make.batch(expiry_date="2026-01-05")})
     assert "5 January 2026" in service.json(registry.item())["meaning"]
     assert service.verdict(registry.item()) == "expired"
@@ -121,7 +121,7 @@ def test_goods_past_their_date_are_expired_and_the_date_is_named(service: ScanSe
     ("old_stock", "verdict"), [("valid", "verified"), ("warned", "recognition_ended"), ("revoked", "revoked")]
 )
 def test_goods_from_before_the_recognition_ended_follow_the_old_stock_policy(
-    service: ScanService, registry: Registry, old_stock: str, verdict: str
+    service: ScanService, registry: ScanAuthority, old_stock: str, verdict: str
 ) -> None:
     ended = card.RecognitionInfo("PZB-1", "certification", make.day(-800), make.day(-1), old_stock=old_stock)
     registry.put({card.product_key(GTIN): make.product(recognition=ended)})
@@ -134,7 +134,7 @@ def test_a_key_revoked_in_the_keyring_turns_every_code_under_it(
     addresses: ServerAddresses, engine: Engine, redis: Redis, tmp_path: Path
 ) -> None:
     room, key_id = make.room_in(tmp_path)
-    registry = Registry(engine, redis, room, key_id)
+    registry = ScanAuthority(engine, redis, room, key_id)
     registry.everything()
     with ScanService(make.settings(addresses, room)) as service:
         paths = [registry.item(), registry.sealed(Identity(GTIN)), registry.sealed(Identity(GTIN, lot="L2026"))]
@@ -143,18 +143,18 @@ def test_a_key_revoked_in_the_keyring_turns_every_code_under_it(
         eventually(lambda: {service.verdict(path) for path in paths} == {"key_revoked"}, seconds=5)
 
 
-def test_a_key_revoked_by_a_decision_turns_every_code_under_it(service: ScanService, registry: Registry) -> None:
+def test_a_key_revoked_by_a_decision_turns_every_code_under_it(service: ScanService, registry: ScanAuthority) -> None:
     registry.put({make.s(Scope.KEY, registry.key_id): make.standing(State.REVOKED, reason="key-compromised")})
     assert service.verdict(registry.item()) == "key_revoked"
     assert service.verdict(make.compact_identity().path) == "verified", "a compact code has no key"
 
 
-def test_a_suspended_key_suspends_what_it_signed(service: ScanService, registry: Registry) -> None:
+def test_a_suspended_key_suspends_what_it_signed(service: ScanService, registry: ScanAuthority) -> None:
     registry.put({make.s(Scope.KEY, registry.key_id): make.standing(State.SUSPENDED)})
     assert service.verdict(registry.sealed(Identity(GTIN))) == "suspended"
 
 
-def test_a_decision_of_tomorrow_does_not_speak_today(service: ScanService, registry: Registry) -> None:
+def test_a_decision_of_tomorrow_does_not_speak_today(service: ScanService, registry: ScanAuthority) -> None:
     registry.put({make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED, since=86400)})
     assert service.verdict(registry.item()) == "verified"
 
@@ -168,12 +168,12 @@ def test_a_code_without_its_seal_is_shown_and_never_verified(service: ScanServic
     assert body["product"]["gtin"] == GTIN
 
 
-def test_a_withdrawn_product_says_so_even_on_a_code_without_seal(service: ScanService, registry: Registry) -> None:
+def test_a_withdrawn_product_says_so_even_on_a_code_without_seal(service: ScanService, registry: ScanAuthority) -> None:
     registry.put({make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED)})
     assert service.verdict(Identity(GTIN).path) == "revoked"
 
 
-def _not_ours(registry: Registry) -> dict[str, tuple[str, int]]:
+def _not_ours(registry: ScanAuthority) -> dict[str, tuple[str, int]]:
     good = registry.item()
     forged = "/" + good[1:40] + ("A" if good[40] != "A" else "B") + good[41:]
     return {
@@ -195,7 +195,7 @@ def _not_ours(registry: Registry) -> dict[str, tuple[str, int]]:
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
 def test_whatever_is_not_ours_is_answered_by_the_same_bytes(
-    service: ScanService, registry: Registry, accept: str, language: str
+    service: ScanService, registry: ScanAuthority, accept: str, language: str
 ) -> None:
     bodies = set()
     for cause, (path, status) in _not_ours(registry).items():
@@ -207,12 +207,12 @@ def test_whatever_is_not_ours_is_answered_by_the_same_bytes(
     assert len(bodies) == 1
 
 
-def test_an_unknown_serial_never_walks_up_to_its_product(service: ScanService, registry: Registry) -> None:
+def test_an_unknown_serial_never_walks_up_to_its_product(service: ScanService, registry: ScanAuthority) -> None:
     for path in (make.item_identity(0, 99).path, make.item_identity(5000).path, registry.item(5000)):
         assert "Longquan" not in service.get(path).text
 
 
-def test_a_refused_answer_waits_for_the_floor(addresses: ServerAddresses, registry: Registry) -> None:
+def test_a_refused_answer_waits_for_the_floor(addresses: ServerAddresses, registry: ScanAuthority) -> None:
     with ScanService(make.settings(addresses, registry.room, refusal_floor_ms=300)) as service:
         before = service.app.scan._clock()
         service.get("/01/123")
@@ -220,7 +220,7 @@ def test_a_refused_answer_waits_for_the_floor(addresses: ServerAddresses, regist
 
 
 def test_a_typed_serial_gives_product_and_history_and_is_never_verified(
-    service: ScanService, registry: Registry
+    service: ScanService, registry: ScanAuthority
 ) -> None:
     service.get(registry.item(5))
     serial = make.item_identity(5).path[-12:]
@@ -239,13 +239,13 @@ def test_a_typed_bar_code_number_gives_the_product(service: ScanService, typed: 
     assert service.verdict("/q?code=" + typed) == "seal_missing"
 
 
-def test_a_pasted_link_leads_to_the_scan_on_this_host_only(service: ScanService, registry: Registry) -> None:
+def test_a_pasted_link_leads_to_the_scan_on_this_host_only(service: ScanService, registry: ScanAuthority) -> None:
     response = service.get("/q?code=https://evil.example" + registry.item())
     assert response.status_code == 303
     assert response.headers["location"] == registry.item() + "?lang=en"
 
 
-def test_a_corrected_product_is_seen_at_the_very_next_scan(service: ScanService, registry: Registry) -> None:
+def test_a_corrected_product_is_seen_at_the_very_next_scan(service: ScanService, registry: ScanAuthority) -> None:
     service.get(registry.item())
     registry.put({card.product_key(GTIN): make.product(model="QX-9")})
     assert service.json(registry.item())["product"]["model"] == "QX-9"

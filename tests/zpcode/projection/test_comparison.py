@@ -11,7 +11,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from tests.support.patience import eventually
-from tests.support.scan_factories import GTIN, Registry, ScanService, batch, product, s
+from tests.support.scan_factories import GTIN, ScanAuthority, ScanService, batch, product, s
 from zpcode.errors import Unavailable
 from zpcode.projection import comparison, projector
 from zpcode.projection.client import connect
@@ -34,7 +34,7 @@ def _round(comparison: ProjectionComparison) -> int:
 
 
 @pytest.fixture
-def comparing(engine: Engine, redis: Redis, registry: Registry) -> ProjectionComparison:
+def comparing(engine: Engine, redis: Redis, registry: ScanAuthority) -> ProjectionComparison:
     """A round through the registry's cards."""
     registry.put({s(Scope.PRODUCT, GTIN): REVOKED, card.item_key(7, 3): REVOKED, card.batch_key(7): _excepting()})
     return ProjectionComparison(engine, redis, 60)
@@ -45,7 +45,7 @@ def _excepting() -> card.BatchCard:
 
 
 def test_a_lost_standing_is_put_back_and_every_scan_process_hears_of_it(
-    comparing: ProjectionComparison, registry: Registry, service: ScanService
+    comparing: ProjectionComparison, registry: ScanAuthority, service: ScanService
 ) -> None:
     """Without the comparison the product would stay green for ever: no other reader notices a missing decision."""
     registry.redis.hdel(redis_keys.STANDINGS, f"product:{GTIN}")
@@ -56,7 +56,9 @@ def test_a_lost_standing_is_put_back_and_every_scan_process_hears_of_it(
     assert _round(comparing) == 0
 
 
-def test_a_lost_item_is_put_back(comparing: ProjectionComparison, registry: Registry, service: ScanService) -> None:
+def test_a_lost_item_is_put_back(
+    comparing: ProjectionComparison, registry: ScanAuthority, service: ScanService
+) -> None:
     """One field of one batch's hash."""
     registry.put({s(Scope.PRODUCT, GTIN): Timeline((Standing(State.GOOD, 1_700_000_000),))})
     registry.redis.hdel(redis_keys.exceptions(7), "3")
@@ -66,7 +68,7 @@ def test_a_lost_item_is_put_back(comparing: ProjectionComparison, registry: Regi
 
 
 def test_what_was_never_there_is_taken_out_and_forgotten(
-    comparing: ProjectionComparison, registry: Registry, service: ScanService
+    comparing: ProjectionComparison, registry: ScanAuthority, service: ScanService
 ) -> None:
     """A decision that was written into Redis without the authority."""
     registry.put({s(Scope.PRODUCT, GTIN): Timeline((Standing(State.GOOD, 1_700_000_000),))})
@@ -95,7 +97,7 @@ def test_every_finding_is_logged_with_its_card(
 
 
 def test_a_round_of_many_cards_takes_as_many_slices_as_it_may(
-    redis: Redis, registry: Registry, comparing: ProjectionComparison
+    redis: Redis, registry: ScanAuthority, comparing: ProjectionComparison
 ) -> None:
     """No slice is larger than two thousand cards; every card is compared once."""
     registry.put({card.product_key(f"{number:014d}"): product(f"{number:014d}") for number in range(450)})
@@ -124,7 +126,7 @@ def test_while_redis_is_away_or_empty_it_waits(engine: Engine, redis: Redis, com
 
 
 def test_somebody_who_projects_meanwhile_is_not_taken_for_a_loss(
-    engine: Engine, registry: Registry, comparing: ProjectionComparison
+    engine: Engine, registry: ScanAuthority, comparing: ProjectionComparison
 ) -> None:
     """Committed and not yet projected: newer than the head says, so not wrong; and the projector's lock is respected."""
     registry.commit({card.product_key(GTIN): product(brand="another")})
@@ -138,7 +140,7 @@ def test_somebody_who_projects_meanwhile_is_not_taken_for_a_loss(
 
 
 def test_a_repair_that_was_broken_off_is_finished_by_the_next_projection(
-    registry: Registry, comparing: ProjectionComparison, monkeypatch: pytest.MonkeyPatch
+    registry: ScanAuthority, comparing: ProjectionComparison, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between the commit and Redis: the card in the table is newer, and the next projection writes it."""
     where = redis_keys.location("b:8")[0]

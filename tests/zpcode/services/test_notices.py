@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from tests.support import scan_factories as make
 from tests.support.registry_data import as_json, gtin, registry, uscc
-from tests.support.scan_factories import Registry, ScanService
+from tests.support.scan_factories import ScanAuthority, ScanService
 from tests.support.status_setting import (
     COUNTY,
     LOT,
@@ -158,7 +158,7 @@ def shown(service: ScanService) -> NoticesCard | None:
     return service.do(read())
 
 
-def test_a_scan_process_shows_the_notices_and_follows_them(registry: Registry, service: ScanService) -> None:
+def test_a_scan_process_shows_the_notices_and_follows_them(registry: ScanAuthority, service: ScanService) -> None:
     """No notices yet is another state than notices that cannot be read."""
     assert service.app.notices.current() == NoticesCard()
     for number in ("一号", "二号"):
@@ -168,7 +168,7 @@ def test_a_scan_process_shows_the_notices_and_follows_them(registry: Registry, s
     assert shown(service) == published("三号"), "committed, and not in Redis yet"
 
 
-def test_nothing_is_read_while_nothing_changed(registry: Registry, service: ScanService) -> None:
+def test_nothing_is_read_while_nothing_changed(registry: ScanAuthority, service: ScanService) -> None:
     """The notices cause no read of Redis or of the database."""
     registry.put({KEY: published()})
     assert shown(service) == published()
@@ -182,7 +182,7 @@ def test_nothing_is_read_while_nothing_changed(registry: Registry, service: Scan
 
 
 def test_without_redis_the_database_tells_and_without_both_nobody(
-    addresses: ServerAddresses, registry: Registry, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    addresses: ServerAddresses, registry: ScanAuthority, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Unconfirmed notices are shown for half a minute at most."""
     registry.put({KEY: published()})
@@ -199,7 +199,7 @@ def test_without_redis_the_database_tells_and_without_both_nobody(
         assert service.get("/").status_code == 200
 
 
-def test_a_card_of_rubbish_is_not_shown(registry: Registry, service: ScanService) -> None:
+def test_a_card_of_rubbish_is_not_shown(registry: ScanAuthority, service: ScanService) -> None:
     """Nor does it stop anything."""
     registry.put({KEY: published()})
     assert shown(service) == published()

@@ -20,7 +20,7 @@ from tests.support import scan_factories as make
 from tests.support.exposed import Exposed
 from tests.support.frozen import frozen
 from tests.support.patience import eventually
-from tests.support.scan_factories import GTIN, Registry, ScanService
+from tests.support.scan_factories import GTIN, ScanAuthority, ScanService
 from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.errors import SignerUnavailable, Text, Unavailable
 from zpcode.projection import client
@@ -37,7 +37,7 @@ REVOKED = {make.s(Scope.PRODUCT, GTIN): make.standing(State.REVOKED)}
 
 
 @pytest.fixture
-def observed(addresses: ServerAddresses, registry: Registry) -> Iterator[ScanService]:
+def observed(addresses: ServerAddresses, registry: ScanAuthority) -> Iterator[ScanService]:
     """A scan process whose metrics are exposed."""
     with ScanService(make.settings(addresses, registry.room, metrics_address="0")) as running:
         yield running
@@ -50,7 +50,7 @@ def _scrape(service: ScanService) -> Exposed:
 # The scan process -------------------------------------------------------------------------------------------
 
 
-def test_answers_are_counted_by_verdict_and_timed(observed: ScanService, registry: Registry) -> None:
+def test_answers_are_counted_by_verdict_and_timed(observed: ScanService, registry: ScanAuthority) -> None:
     before = _scrape(observed)
     for index in range(3):
         assert observed.verdict(registry.item(index)) == "verified"
@@ -67,7 +67,7 @@ def test_answers_are_counted_by_verdict_and_timed(observed: ScanService, registr
     assert scraped.value("zpcode_scan_errors_total") == 0
 
 
-def test_where_answers_come_from_and_what_they_cost(observed: ScanService, registry: Registry) -> None:
+def test_where_answers_come_from_and_what_they_cost(observed: ScanService, registry: ScanAuthority) -> None:
     observed.get(registry.item())
     eventually(lambda: _scrape(observed).value("zpcode_scan_events_sent_total") == 1)
     scraped = _scrape(observed)
@@ -86,7 +86,9 @@ def test_where_answers_come_from_and_what_they_cost(observed: ScanService, regis
     assert scraped.value("zpcode_scan_loop_answers") == 1
 
 
-def test_scans_that_no_stream_will_see_are_counted_as_dropped(addresses: ServerAddresses, registry: Registry) -> None:
+def test_scans_that_no_stream_will_see_are_counted_as_dropped(
+    addresses: ServerAddresses, registry: ScanAuthority
+) -> None:
     with ScanService(make.settings(addresses, registry.room, scan_redis_url="", metrics_address="0", scan_buffer=2)) as service:  # fmt: skip
         for index in range(5):
             service.get(registry.item(index))
@@ -114,7 +116,7 @@ def test_a_loop_that_stands_still_is_told_as_such_and_does_not_hold_up_the_scrap
 
 
 def test_while_both_servers_stand_still_the_process_says_so_and_is_not_ready(
-    addresses: ServerAddresses, registry: Registry, servers: Servers
+    addresses: ServerAddresses, registry: ScanAuthority, servers: Servers
 ) -> None:
     quick = make.settings(addresses, registry.room, metrics_address="0", scan_redis_ms=200, scan_database_ms=280)
     valkey, postgres = (servers.processes.pid(name) for name in ("valkey", "postgres"))
@@ -162,7 +164,7 @@ def _read_again(installation: InstallationStatistics) -> Exposed:
 
 
 def test_a_revocation_that_redis_has_not_got_shows_as_lag(
-    registry: Registry, installation: InstallationStatistics
+    registry: ScanAuthority, installation: InstallationStatistics
 ) -> None:
     level = _read_again(installation)
     assert level.value("zpcode_projection_lag_revisions") == level.value("zpcode_projection_lag_seconds") == 0
