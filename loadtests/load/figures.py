@@ -13,7 +13,7 @@ GUESSER: Final = "guesser"
 LINE: Final = "line"
 REGULATOR: Final = "regulator"
 ISSUE: Final = "issue"  # the time from the order of a batch until its file
-SEEN: Final = "seen"  # the time from the API's answer to a decision until the first scan that shows it
+SHOWN: Final = "seen"  # the time from the API's answer to a decision until the first scan that shows it
 
 # name -> (Chinese, English, unit)
 FIGURES: Final[dict[str, tuple[str, str, str]]] = {
@@ -54,7 +54,7 @@ class Run:
 def figures(tally: Tally, run: Run) -> dict[str, float | None]:
     """Every figure by its name; None where the run had nothing to measure it with."""
     scans, guesses = tally.count(CONSUMER), tally.count(GUESSER)
-    times, issued, seen = tally.steps(CONSUMER), tally.steps(ISSUE), tally.steps(SEEN)
+    times, issued, shown = tally.steps(CONSUMER), tally.steps(ISSUE), tally.steps(SHOWN)
     values: dict[str, float | None] = {
         "scans": scans,
         "scans_per_s": scans / run.seconds if run.seconds else None,
@@ -69,8 +69,8 @@ def figures(tally: Tally, run: Run) -> dict[str, float | None]:
         "batches": sum(issued.values()),
         "issue_p95_ms": percentile(issued, 0.95),
         "line_failure_share": _share(tally.failures(LINE), tally.count(LINE)),
-        "decisions": sum(seen.values()),
-        "seen_p99_ms": percentile(seen, 0.99),
+        "decisions": sum(shown.values()),
+        "seen_p99_ms": percentile(shown, 0.99),
         "regulator_failure_share": _share(tally.failures(REGULATOR), tally.count(REGULATOR)),
         "withdrawn_scans": sum(count for (_, kind, _), count in tally.answers.items() if kind == ScanKind.WITHDRAWN),
         "dropped_scans": run.dropped,

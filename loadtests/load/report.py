@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from loadtests.load.charts import Line, chart
-from loadtests.load.figures import CONSUMER, FIGURES, GUESSER, ISSUE, SEEN
+from loadtests.load.figures import CONSUMER, FIGURES, GUESSER, ISSUE, SHOWN
 from loadtests.load.tally import Tally, percentile
 from loadtests.load.thresholds import Judged
 from loadtests.users.verdicts import FORBIDDEN
@@ -121,7 +121,7 @@ def _answer_counts(tally: Tally) -> list[tuple[str, str, str, int, bool]]:
     return [
         (_label(role), _label(kind), _label(answer), count, (kind, answer) in forbidden)
         for (role, kind, answer), count in sorted(tally.answers.items())
-        if role not in {ISSUE, SEEN}
+        if role not in {ISSUE, SHOWN}
     ]
 
 
@@ -140,7 +140,7 @@ _WORDS: Final = {
 def _marks(tally: Tally) -> list[float]:
     """The seconds at which a scan first showed a decision, where the run has at most four decisions."""
     first = _first(tally)
-    moments = [second - first for second, times, _ in tally.seconds(SEEN) if times]
+    moments = [second - first for second, times, _ in tally.seconds(SHOWN) if times]
     return [float(second) for second in moments] if len(moments) <= _FEW else []
 
 

@@ -103,7 +103,7 @@ class Regulator(Official):
         began = time.monotonic()
         while time.monotonic() - began < _DECISION_SECONDS:
             if self.scan(path, kind=ScanKind.CHANGING, name="scan after a decision") is expected:
-                self.shared.record(figures.SEEN, expected, expected, (time.monotonic() - began) * 1000, right=True)
+                self.shared.record(figures.SHOWN, expected, expected, (time.monotonic() - began) * 1000, right=True)
                 return True
         self.shared.record(self.role, "seen", Answer.NOTHING, _DECISION_SECONDS * 1000, right=False)
         return False

@@ -8,7 +8,7 @@ import pytest
 
 from loadtests.load import thresholds
 from loadtests.load.catalogue import PROFILES, find
-from loadtests.load.figures import CONSUMER, FIGURES, GUESSER, SEEN, Run, figures
+from loadtests.load.figures import CONSUMER, FIGURES, GUESSER, SHOWN, Run, figures
 from loadtests.load.tally import Tally, percentile, step_of, time_of
 from loadtests.users.verdicts import Answer, ScanKind, is_right, kind_during, read_answer
 from zpcode.errors import Refused
@@ -109,7 +109,7 @@ def test_shares_are_of_those_who_were_asked_about() -> None:
         (CONSUMER, ScanKind.GENUINE, Answer.GOOD, 1.0),
         (CONSUMER, ScanKind.GENUINE, Answer.TOO_MANY, 1.0),
         (GUESSER, ScanKind.FORGED, Answer.TOO_MANY, 1.0),
-        (SEEN, ScanKind.WITHDRAWN, Answer.BAD, 30.0),
+        (SHOWN, ScanKind.WITHDRAWN, Answer.BAD, 30.0),
     )
     measured = figures(made, run())
     assert measured["too_many_share"] == 0.5
