@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from redis import Redis
 from sqlalchemy import Engine
 
@@ -27,6 +28,9 @@ from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.store.database.session import connect, migrate
 
 __all__ = ["registry", "scan_keys", "service"]
+
+settings.register_profile("zpcode", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("zpcode")  # an example that takes long on a busy machine is no fault
 
 _NUMBERS = itertools.count(1)
 

@@ -69,7 +69,7 @@ def test_its_name_is_its_content() -> None:
     assert other.picture.digest != digest
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     width=st.integers(32, 700),
     height=st.integers(70, 320),

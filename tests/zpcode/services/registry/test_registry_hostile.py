@@ -206,7 +206,7 @@ def test_no_bytes_raise_anything_but_our_own_errors(data: bytes, start: bytes) -
     _examined(start + data)
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(max_examples=150)
 @given(st.integers(0, 2**32))
 def test_no_mutation_of_a_workbook_raises_anything_but_our_own_errors(seed: int) -> None:
     draw = random.Random(seed)
