@@ -3,7 +3,7 @@
 PostgreSQL identifies advisory locks by number (PostgreSQL manual, 13.3.5). A lock without an object is one lock for the
 whole database. A lock with an object is a class: one lock for each object (a batch number, a target, a slot).
 
-A transaction takes several locks in the order of `Lock`, so that no two transactions wait for each other:
+A transaction takes several locks in the order in which `Lock` lists them (not by number), so that no two transactions wait for each other:
 an import takes IMPORT, then AUDIT; a decision takes TARGET, then AUDIT; the projector takes PROJECTOR alone.
 """
 
