@@ -61,5 +61,5 @@ def test_the_command_repairs_and_says_each_repair(world: CheckedService, command
     world.redis.hdel(redis_keys.STANDINGS, f"enterprise:{uscc(1)}")
     result = command("--repair")
     assert result.exit_code == 0, result.output
-    assert f"wrote s:enterprise:{uscc(1)} into Redis anew" in result.output
+    assert f"wrote s:enterprise:{uscc(1)} to Redis again" in result.output
     assert "[已修复 / repaired] projection" in result.output
