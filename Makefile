@@ -1,6 +1,6 @@
 # One verb each. `make demo` needs Python ≥ 3.11, make and a package index; `make test` Chromium and npm besides.
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick proof check fmt bench bench-against load browser gallery lighthouse clean
+.PHONY: help demo test quick proof coverage check fmt bench bench-against load browser gallery lighthouse clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
@@ -13,6 +13,9 @@ PROFILE ?= ordinary
 SECONDS ?= 60
 # Half of a test's time is waiting for servers that were stopped on purpose: three workers for two cores, and whoever is idle takes over.
 WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) \* 3 / 2)
+
+# The tests of what coverage is measured of, and of the two floors that use it most.
+COVERED := $(addprefix tests/zpcode/,rules wire services projection exports)
 
 help: ## what there is to do
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -42,8 +45,11 @@ test: $(VENV)/.dev browser ## all tests but the minute-long ones, against a real
 quick: $(VENV)/.dev ## unit tests, and the tests of what is changed against main; under a minute
 	$(BIN)/python -m tests.quick
 
-proof: $(VENV)/.dev browser ## what takes minutes by nature: servers that fall, processes killed in series, faults put into the code
+proof: $(VENV)/.dev browser coverage ## what takes minutes by nature: servers that fall, processes killed in series, faults put into the code; and coverage
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m proof
+
+coverage: $(VENV)/.dev ## branch coverage of rules, wire and services by their own tests; fails below 95 %
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not proof" --cov --cov-report=term $(COVERED)
 
 check: $(VENV)/.dev ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
