@@ -37,12 +37,9 @@ _SENTENCES: Final = {
     "index": ("type", "应为从 0 起的序号，或序列号", "an index from 0 or a serial is expected"),
     "characters": ("characters", "含有控制字符", "contains control characters"),
 }  # fmt: skip
-_OTHER = ("value", "此处的值不符合要求", "the value does not match the schema")
-
-
-def knows(kind: str) -> bool:
-    """Whether the table has a sentence for a kind of error."""
-    return kind in _SENTENCES
+OTHER = "value"
+"""The reason of a finding for a kind of error without its own sentence."""
+_OTHER = (OTHER, "此处的值不符合要求", "the value does not match the schema")
 
 
 def findings(errors: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
