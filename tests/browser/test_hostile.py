@@ -64,7 +64,7 @@ def test_it_never_grows_wider_than_the_window(hostile: OpenedPage, size: tuple[i
 
 def test_its_verdict_stands_first_all_the_same(hostile: OpenedPage) -> None:
     hostile.dress()
-    assert hostile.page.locator("h1").inner_text() == "有待核查"
+    assert hostile.page.locator("h1").inner_text() == "正在核查"
     assert hostile.page.locator("h1").bounding_box()["y"] < PHONE[1] / 2  # type: ignore[index]
 
 

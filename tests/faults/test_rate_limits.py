@@ -155,7 +155,7 @@ def test_a_customer_with_a_network_of_addresses_has_ten_of_them(scan: ScanProces
 def test_what_the_site_refuses_is_said_in_both_languages(scan: ScanProcess) -> None:
     """A missing file and a wrong method: as a page and as JSON, with the headers of every response."""
     for language, nowhere, no_method in (
-        ("zh-CN", "没有这个页面", "此处不支持这种操作"),
+        ("zh-CN", "页面不存在", "此网址不支持该操作"),
         ("en", "No such page", "This cannot be done here"),
     ):
         headers = {"accept-language": language}

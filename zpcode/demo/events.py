@@ -24,7 +24,7 @@ NOTICES: Final = (
     StatusRequest(
         Scope.PRODUCT, SUSPENDED, Action.SUSPEND, "sample-test-failed",
         legal_basis="《中华人民共和国产品质量法》第十五条",
-        note=Bilingual("买样比对发现保温效能低于标识值，复检期间暂停使用品牌标识。",
+        note=Bilingual("市场抽样检验发现保温效能低于标识值，复检期间暂停使用品牌标识。",
                        "A bought sample kept heat less well than stated; the mark is suspended until the retest."),
         notice="浙市监质〔2026〕41号",
     ),

@@ -101,7 +101,7 @@ _TABLE: Final = (
     # About goods and labels.
     _reason(
         "counterfeit-confirmed",
-        ("确认标签被假冒使用", "the label is known to be used on counterfeits"),
+        ("已查实标签被用于假冒产品", "the label is known to be used on counterfeits"),
         (_REVOKE,),
         _ITEMS,
         (Actor.ENTERPRISE, *_UPPER),
@@ -109,7 +109,7 @@ _TABLE: Final = (
     ),
     _reason(
         "sample-test-failed",
-        ("买样比对不合格", "a sample bought on the market failed the test"),
+        ("市场抽样检验不合格", "a sample bought on the market failed the test"),
         _ANY,
         (*_GOODS, Scope.RECOGNITION),
         _OFFICES,
@@ -125,7 +125,7 @@ _TABLE: Final = (
     ),
     _reason(
         "inspection-failed",
-        ("监督抽查或双随机检查不合格", "failed a supervision or random inspection"),
+        ("监督抽查不合格", "failed an official inspection"),
         _ANY,
         (*_GOODS, *_RIGHTS),
         _OFFICES,
@@ -222,7 +222,7 @@ _TABLE: Final = (
     ),
     _reason(
         "enterprise-closed",
-        ("企业注销", "the enterprise was closed"),
+        ("企业已注销", "the enterprise was closed"),
         (_REVOKE,),
         (Scope.ENTERPRISE,),
         _TOP,
@@ -231,7 +231,7 @@ _TABLE: Final = (
     # About what a recognition rests on.
     _reason(
         "certificate-suspended",
-        ("认证证书暂停", "the certificate is suspended"),
+        ("认证证书被暂停", "the certificate is suspended"),
         (_SUSPEND,),
         (Scope.CERTIFICATE,),
         _TOP,
