@@ -178,7 +178,7 @@ def test_a_shard_that_was_filled_names_no_change_across_what_it_was_filled_with(
     projector.catch_up(engine, filled)
     at(cluster, 0).hset(feed(0).head, "slots", "0-1")
     put(engine, {missed: b"revoked, at 62"})
-    with pytest.raises(Unavailable, match="filled anew"):
+    with pytest.raises(Unavailable, match="has to be filled again"):
         projector.catch_up(engine, filled, fill=False)
     projector.catch_up(engine, filled)
     put(engine, {last: b"at 63"})
@@ -212,7 +212,7 @@ def test_an_empty_cluster_is_left_to_whoever_may_fill_it(
 ) -> None:
     """A status change must not wait for minutes of filling."""
     put(engine, PRODUCTS)
-    with pytest.raises(Unavailable, match="filled anew"):
+    with pytest.raises(Unavailable, match="has to be filled again"):
         projector.catch_up(engine, redis, fill=False)
     assert heads(cluster) == [None] * 3
     projector.catch_up(engine, redis)
