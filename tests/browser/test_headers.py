@@ -63,7 +63,7 @@ def test_codes_stay_out_of_search_engines(stage: Stage) -> None:
     assert "Disallow: /\n" in rules
 
 
-def test_whoever_finds_a_weakness_knows_where_to_say_so(stage: Stage) -> None:
+def test_security_txt_names_a_contact_for_reports(stage: Stage) -> None:
     """RFC 9116: a contact, and a date until which it holds."""
     response = httpx.get(stage.bases["open"] + "/.well-known/security.txt")
     assert response.headers["content-type"].startswith("text/plain")

@@ -82,7 +82,7 @@ def bench(browser: Browser, html: str) -> Iterator[Page]:
         yield page
 
 
-def test_every_sealed_vector_is_right_in_whatever_case(bench: Page) -> None:
+def test_every_sealed_vector_is_right_in_any_case(bench: Page) -> None:
     paths = [vector["path"] for vector in VALID if vector["proof"] == "sealed"]
     assert {path: judged(bench, path) for path in paths} == dict.fromkeys(paths, RIGHT)
     assert len(paths) > 20
@@ -199,7 +199,7 @@ def test_a_key_under_an_id_that_is_not_its_own(browser: Browser, site: Site, cod
         assert verified(page) == PageOutcome("key", STEPS[:2])
 
 
-def test_a_revoked_key_whatever_the_reason_says(browser: Browser, site: Site, code: Code, room: KeyRoom) -> None:
+def test_a_revoked_key_with_any_reason(browser: Browser, site: Site, code: Code, room: KeyRoom) -> None:
     """Quotes, control and astral characters: Python and JavaScript write the same canonical form."""
     reason = '私钥\t"泄露"\\ \u0001\u007f\u2028 é 🔑 </script>'
     site.keyring = changed(room, state=KeyState.REVOKED, revoked_at=NOW, reason=reason)

@@ -151,7 +151,7 @@ def liar() -> Iterator[str]:
         server.server_close()
 
 
-def test_a_withdrawn_code_shown_good_fails_the_run_whatever_the_thresholds(tmp_path: Path, root: Path) -> None:
+def test_a_withdrawn_code_shown_good_fails_the_run_at_any_thresholds(tmp_path: Path, root: Path) -> None:
     """The scan service of this test forgets a recall: a run with three processes must notice.
 
     Each worker's consumers scan other codes, and only one of the two makes the recall: if both know it, the processes

@@ -82,7 +82,7 @@ def world(engine: Engine, redis: Redis) -> EnterpriseBatches:
     return settled
 
 
-def test_what_is_decided_at_once_shows_at_once_whatever_a_process_takes_for_the_time(
+def test_a_decision_for_now_shows_at_once_on_every_clock(
     engine: Engine, redis: Redis, world: EnterpriseBatches, behind: ScanProcess, ahead: ScanProcess
 ) -> None:
     """Decisions about an item, a range, a batch and a product: made, eased, and lifted again."""

@@ -144,7 +144,7 @@ def test_who_has_paid_is_forgotten_though_there_is_room() -> None:
     assert len(limit) == 4
 
 
-def test_whoever_never_stops_keeps_nobody_else_from_being_forgotten() -> None:
+def test_an_address_that_never_stops_does_not_keep_others_in_memory() -> None:
     limit = RateLimit(60)
     for second in range(300):
         for _ in range(2):

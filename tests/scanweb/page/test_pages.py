@@ -88,7 +88,7 @@ def test_verdict_first_then_the_four_blocks_complete_and_in_order(
 
 @pytest.mark.parametrize("state", [state for state in State if state is not State.GOOD])
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
-def test_every_page_shows_the_blocks_whatever_the_verdict(
+def test_every_page_shows_the_blocks_with_any_verdict(
     service: ScanService, registry: ScanAuthority, state: State, language: str
 ) -> None:
     registry.put({make.s(Scope.PRODUCT, GTIN): make.standing(state)})
@@ -186,7 +186,7 @@ def test_the_switch_overrules_the_browser(service: ScanService, registry: ScanAu
     assert f'href="?code={GTIN}&amp;lang=zh-CN"' in typed
 
 
-def test_json_is_given_to_whoever_asks_for_it(service: ScanService, registry: ScanAuthority) -> None:
+def test_json_is_given_if_it_is_asked_for(service: ScanService, registry: ScanAuthority) -> None:
     for how in ({"accept": "application/json"}, {"accept": "text/html;q=0.5, application/json"}):
         assert service.get(registry.item(), **how).headers["content-type"] == "application/json"
     browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"

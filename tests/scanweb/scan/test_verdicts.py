@@ -194,7 +194,7 @@ def _not_ours(registry: ScanAuthority) -> dict[str, tuple[str, int]]:
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
-def test_whatever_is_not_ours_is_answered_by_the_same_bytes(
+def test_every_foreign_code_is_answered_by_the_same_bytes(
     service: ScanService, registry: ScanAuthority, accept: str, language: str
 ) -> None:
     bodies = set()

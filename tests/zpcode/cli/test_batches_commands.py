@@ -88,7 +88,7 @@ def test_the_same_key_goes_on_with_the_same_batch(engine: Engine) -> None:
     assert len(reserve.listing(engine, OPERATOR)) == 1
 
 
-def test_a_refusal_reaches_whoever_asked(engine: Engine) -> None:
+def test_a_refusal_is_printed(engine: Engine) -> None:
     """The output has the reasons; nothing is reserved."""
     with pytest.raises(Refused) as refusal:
         _issue(quantity="0")

@@ -207,7 +207,7 @@ def _owner(cluster: EmbeddedCluster, asked: int, slot: int) -> int:
     return -1
 
 
-def test_an_empty_cluster_is_left_to_whoever_may_fill_it(
+def test_a_status_change_does_not_fill_an_empty_cluster(
     engine: Engine, cluster: EmbeddedCluster, redis: redis_client.AnyRedis
 ) -> None:
     """A status change must not wait for minutes of filling."""

@@ -116,7 +116,7 @@ def test_an_enterprise_reads_no_contact_and_no_photo(registered: Engine, now: da
             complaints.photo(registered, number, position, caller)
 
 
-def test_whoever_has_the_key_sees_the_steps_and_neither_contact_nor_photos(registered: Engine, now: datetime) -> None:
+def test_with_the_key_one_sees_the_steps_and_neither_contact_nor_photos(registered: Engine, now: datetime) -> None:
     made = received(registered, now, COMPLAINT_FORM, b"jpeg")
     complaints.take(registered, made.number, StepRequest(ComplaintStep.ASSIGN, region="330110"), caller=CITY, now=now)
     complaints.take(registered, made.number, ANSWER, caller=COUNTY, now=now)

@@ -108,7 +108,7 @@ def test_a_timeline_says_at_every_moment_what_the_rule_says(made: list[TimelineD
 
 @settings(max_examples=200, deadline=None)
 @given(decisions(), st.integers(0, ITEMS - 1), st.integers(0, ITEMS - 1))
-def test_a_restoration_of_a_range_sees_whoever_decided_about_any_of_its_items(
+def test_a_restoration_of_a_range_sees_all_decisions_about_its_items(
     made: list[TimelineDecision], one: int, two: int
 ) -> None:
     """Item by item, the actors with a decision in force."""

@@ -76,7 +76,7 @@ def test_its_name_is_its_content() -> None:
     form=st.sampled_from([("JPEG", "RGB"), ("JPEG", "L"), ("JPEG", "CMYK"), ("PNG", "RGB"), ("PNG", "RGBA"), ("PNG", "P"), ("PNG", "LA"), ("PNG", "1"), ("PNG", "I;16"), ("WEBP", "RGB"), ("WEBP", "RGBA")]),
     seed=st.integers(0, 50),
 )  # fmt: skip
-def test_whatever_it_was_it_comes_out_as_plain_rgb(width: int, height: int, form: tuple[str, str], seed: int) -> None:
+def test_every_picture_comes_out_as_plain_rgb(width: int, height: int, form: tuple[str, str], seed: int) -> None:
     source = drawn(width, height, seed=seed)
     source = source.convert("I").convert("I;16") if form[1] == "I;16" else source.convert(form[1])
     encoded_picture = encode_picture(encoded(source, form[0]))
