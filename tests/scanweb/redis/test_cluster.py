@@ -147,7 +147,7 @@ def test_a_promoted_replica_that_had_not_heard_of_a_revocation_is_not_believed(
     assert keys == []
 
 
-def test_a_server_with_old_content_is_not_believed_by_a_new_process(
+def test_a_server_with_old_content_is_not_believed_by_a_process_that_never_read_it(
     registry: ScanAuthority, cluster: EmbeddedCluster, addresses: ServerAddresses
 ) -> None:
     """The heads of the other shards show that this shard lacks a change: here the decision about the product."""

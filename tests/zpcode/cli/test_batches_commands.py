@@ -88,8 +88,8 @@ def test_the_same_key_goes_on_with_the_same_batch(engine: Engine) -> None:
     assert len(reserve.listing(engine, OPERATOR)) == 1
 
 
-def test_a_refusal_is_printed(engine: Engine) -> None:
-    """The output has the reasons; nothing is reserved."""
+def test_a_refusal_has_its_reasons(engine: Engine) -> None:
+    """The error has the reasons; nothing is reserved."""
     with pytest.raises(Refused) as refusal:
         _issue(quantity="0")
     assert refusal.value.reasons == ("quantity",)
