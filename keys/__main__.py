@@ -127,7 +127,7 @@ def rotate(
     validity_days: Days = 365,
     yes: Yes = False,
 ) -> None:
-    """更换签名密钥，旧的只收尾 / make a new signing key; the old key only finishes its batches."""
+    """更换签名密钥，旧密钥只完成已开始的批次 / make a new signing key; the old key only finishes its batches."""
     _confirm(yes, "更换签名密钥？", "Rotate the signing key?")
     room = _room(keys_dir, keyring, root_key, root_public)
     key_id = ceremony.rotate(room, **_arguments(passphrase_file, root_passphrase_file, validity_days))
@@ -147,10 +147,10 @@ def retire(
     root_passphrase_file: RootPassphrase = None,
     yes: Yes = False,
 ) -> None:
-    """停用密钥，已签的码仍有效 / let a key sign no more; what it has signed stays valid."""
+    """停用密钥，已签发的码仍然有效 / let a key sign no more; what it has signed stays valid."""
     _confirm(
         yes,
-        f"停用 {key_id}？它名下未完成的批次将用启用中的密钥从头重新签发。",
+        f"停用 {key_id}？其未完成的批次将改用启用中的密钥，从头重新签发。",
         f"Retire {key_id}? An unfinished batch of this key is signed again from its first code with the active key.",
     )
     room = _room(keys_dir, keyring, root_key, root_public)
@@ -169,11 +169,11 @@ def revoke(
     root_passphrase_file: RootPassphrase = None,
     yes: Yes = False,
 ) -> None:
-    """撤销密钥，名下所有码立即失去信任 / revoke a key: no code signed with it is trusted any more."""
+    """撤销密钥，由其签发的码立即不再可信 / revoke a key: no code signed with it is trusted any more."""
     _confirm(
         yes,
-        f"撤销 {key_id}？它签过的每个码都将显示为密钥已撤销，且不能恢复。",
-        f"Revoke {key_id}? Every code signed with it will show that its key is revoked. This cannot be undone.",
+        f"撤销 {key_id}？由其签发的码都将显示“此码已失效”，且不能恢复。",
+        f"Revoke {key_id}? Every code signed with it will be shown as no longer valid. This cannot be undone.",
     )
     room = _room(keys_dir, keyring, root_key, root_public)
     passphrase = _root_passphrase(root_passphrase_file)

@@ -63,7 +63,7 @@ def create_root(room: KeyRoom, *, root_passphrase: bytes) -> str:
     _check_passphrase(root_passphrase)
     if room.root_public.exists():
         raise _refuse(
-            f"根公钥 {room.root_public} 已存在，不会换根",
+            f"根公钥 {room.root_public} 已存在，不能更换根密钥",
             f"the root public key {room.root_public} exists; the root key is not replaced",
         )
     root = generated()
@@ -81,7 +81,7 @@ def create_key(room: KeyRoom, *, passphrase: bytes, root_passphrase: bytes, now:
         for record in keys:
             if record.state is KeyState.ACTIVE:
                 raise _refuse(
-                    f"密钥 {record.id} 正在使用，更换请用 zpkeys rotate",
+                    f"密钥 {record.id} 正在使用，如需更换，请执行 zpkeys rotate",
                     f"key {record.id} is active; to replace it use: zpkeys rotate",
                 )
         fresh = _new_key(room, keys, passphrase, now, validity)
@@ -154,7 +154,7 @@ def current(room: KeyRoom) -> Keyring | None:
     if not room.keyring.exists():
         if last:
             raise _refuse(
-                f"{room.keyring} 不见了，而此前已发布到序号 {last}；请先恢复该文件",
+                f"{room.keyring} 缺失，而此前已发布到序号 {last}；请先恢复此文件",
                 f"{room.keyring} is missing although serial {last} was published; restore it first",
             )
         return None
@@ -177,7 +177,7 @@ def _last_serial(room: KeyRoom) -> int:
         return 0
     text = read_public(path).decode("ascii", "replace").strip()
     if not text.isdecimal():
-        raise _refuse(f"{path} 里不是序号", f"{path} does not contain a serial")
+        raise _refuse(f"{path} 的内容不是序号", f"{path} does not contain a serial")
     return int(text)
 
 

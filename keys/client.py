@@ -143,6 +143,6 @@ class SignerClient:
                 time.sleep(_QUEUE_FULL_PAUSE)
 
     def _unavailable(self, why: str) -> SignerUnavailable:
-        zh = f"签名服务没有应答（{self._path}，{why}）；请确认它在运行，然后重试"
+        zh = f"签名服务没有应答（{self._path}，{why}）；请确认该服务正在运行，然后重试"
         en = f"the signer at {self._path} does not answer ({why}); check that it runs, then try again"
         return SignerUnavailable(Text(zh, en))

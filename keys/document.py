@@ -144,7 +144,7 @@ def _check_signature(body: dict[str, Any], signature: RootSignature, root: ec.El
     except ValueError:
         valid = False
     if not valid:
-        raise refusal("根签名不对", "its root signature is not valid")
+        raise refusal("根签名无效", "its root signature is not valid")
 
 
 def root_key(root: bytes) -> ec.EllipticCurvePublicKey:

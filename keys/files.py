@@ -24,7 +24,7 @@ def _refuse(zh: str, en: str) -> KeyringError:
 
 
 def _unreadable(path: Path, error: OSError) -> KeyringError:
-    return _refuse(f"打不开 {path}({error.strerror})", f"cannot open {path} ({error.strerror})")
+    return _refuse(f"无法打开 {path}（{error.strerror}）", f"cannot open {path} ({error.strerror})")
 
 
 def check_secret(path: Path, status: os.stat_result) -> None:
@@ -105,7 +105,7 @@ def write_secret(path: Path, content: bytes) -> None:
     except FileExistsError as error:
         raise _refuse(f"{path} 已存在，不会覆盖", f"{path} exists and is not overwritten") from error
     except OSError as error:
-        raise _refuse(f"写不了 {path}({error.strerror})", f"cannot write {path} ({error.strerror})") from error
+        raise _refuse(f"无法写入 {path}（{error.strerror}）", f"cannot write {path} ({error.strerror})") from error
 
 
 def replace_file(path: Path, content: bytes, mode: int) -> None:
@@ -122,7 +122,7 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         fresh.unlink(missing_ok=True)
-        raise _refuse(f"写不了 {path}({error.strerror})", f"cannot write {path} ({error.strerror})") from error
+        raise _refuse(f"无法写入 {path}（{error.strerror}）", f"cannot write {path} ({error.strerror})") from error
 
 
 @contextlib.contextmanager

@@ -79,13 +79,13 @@ def _key(record: KeyRecord) -> Key:
     if revoked != (record.revoked_at is not None) or revoked != (record.reason is not None):
         raise refusal(f"密钥 {record.id} 的撤销信息不完整", f"the revocation of key {record.id} is incomplete")
     if record.not_before >= record.not_after:
-        raise refusal(f"密钥 {record.id} 的有效期颠倒", f"key {record.id} ends before it begins")
+        raise refusal(f"密钥 {record.id} 的有效期止早于有效期起", f"key {record.id} ends before it begins")
     if record.suite != es256.NAME:
         return Key(record, None)
     try:
         public = es256.public_from_jwk(record.public)
     except ValueError:
-        raise refusal(f"密钥 {record.id} 的公钥不对", f"the public key of {record.id} is not a P-256 JWK") from None
+        raise refusal(f"密钥 {record.id} 的公钥无效", f"the public key of {record.id} is not a P-256 JWK") from None
     if es256.key_id(public) != record.id:
         raise refusal(f"密钥 {record.id} 的编号与公钥不符", f"the id of key {record.id} does not match its public key")
     return Key(record, public)
@@ -104,7 +104,7 @@ class Keyring:
         self.document = document
         self._keys = {record.id: _key(record) for record in content.keys}
         if len(self._keys) != len(content.keys):
-            raise refusal("同一密钥编号出现两次", "it has the same key id twice")
+            raise refusal("同一密钥编号出现了两次", "it has the same key id twice")
         # All that `verify_seal` needs of a key: its public half, and the verdict if the signature is valid.
         self._seals = {
             key.id: (key.public, SealVerdict.REVOKED if key.state is KeyState.REVOKED else SealVerdict.VALID)
@@ -126,12 +126,12 @@ class Keyring:
         following = Keyring.load(document, root)
         if following.serial < self.serial:
             raise refusal(
-                f"序号 {following.serial} 早于已信任的 {self.serial}",
+                f"序号 {following.serial} 小于已信任的序号 {self.serial}",
                 f"its serial {following.serial} is older than {self.serial}, which was trusted before",
             )
         if following.serial == self.serial and following.content != self.content:
             raise refusal(
-                f"序号 {self.serial} 有两份不同内容", f"there are two different contents with serial {self.serial}"
+                f"序号 {self.serial} 对应两份不同的内容", f"there are two different contents with serial {self.serial}"
             )
         return following
 
@@ -187,7 +187,10 @@ def read_root(path: Path) -> bytes:
     try:
         return _read(path)
     except OSError as error:
-        zh, en = f"读不到根公钥 {path}({error.strerror})", f"cannot read the root public key {path} ({error.strerror})"
+        zh, en = (
+            f"无法读取根公钥 {path}（{error.strerror}）",
+            f"cannot read the root public key {path} ({error.strerror})",
+        )
         raise KeyringError(Text(zh, en)) from error
 
 
@@ -223,7 +226,7 @@ class KeyringFile:
             self._mark = self._stat()
             self._keyring = Keyring.load(_read(path), root)
         except OSError as error:
-            raise refusal(f"读不到 {path}({error.strerror})", f"cannot read {path} ({error.strerror})") from error
+            raise refusal(f"无法读取 {path}（{error.strerror}）", f"cannot read {path} ({error.strerror})") from error
 
     def _stat(self) -> tuple[int, int, int]:
         status = os.stat(self._path)  # noqa: PTH116 - a third of Path.stat's cost, on the hot path
@@ -247,7 +250,7 @@ class KeyringFile:
                 return
             raw = _read(self._path)
         except OSError as error:
-            self.problem = f"cannot read {self._path} ({error.strerror}) / 读不到 {self._path}"
+            self.problem = f"cannot read {self._path} ({error.strerror}) / 无法读取 {self._path}"
             self._mark = (0, 0, 0)  # read it again when it is back, even if it is the same file
             return
         self._mark = mark  # taken before reading: a file replaced during the reading is read again

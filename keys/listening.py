@@ -55,7 +55,7 @@ def prepare(path: Path) -> None:
     """Make the socket's folder. Raises SignerError if the path is too long or is not a socket."""
     if (size := len(os.fsencode(path))) > MAX_SOCKET_PATH:
         raise _refuse(
-            f"套接字路径 {path} 有 {size} 字节，最多 {MAX_SOCKET_PATH}；请用 ZPCODE_SIGNER_SOCKET 换一个短的",
+            f"套接字路径 {path} 有 {size} 字节，最多 {MAX_SOCKET_PATH}；请用 ZPCODE_SIGNER_SOCKET 指定较短的路径",
             f"the socket path {path} has {size} bytes, and at most {MAX_SOCKET_PATH} are possible; "
             "set a shorter one in ZPCODE_SIGNER_SOCKET",
         )

@@ -26,12 +26,12 @@ def refusal(zh: str, en: str) -> SignerError:
 def messages_of(request: SignProductCode | SignLotCode | Items) -> list[bytes]:
     """The bytes to sign for every code of the request, in order. Raises SignerError with the wrong field."""
     if not is_gtin14(request.gtin):
-        raise refusal(f"GTIN {request.gtin[:20]!r} 不对", f"{request.gtin[:20]!r} is not a GTIN")
+        raise refusal(f"GTIN {request.gtin[:20]!r} 无效", f"{request.gtin[:20]!r} is not a GTIN")
     if isinstance(request, Items):
         return _items(request)
     lot = request.lot if isinstance(request, SignLotCode) else None
     if lot is not None and not is_lot(lot):
-        raise refusal(f"批号 {lot[:30]!r} 不对", f"lot {lot[:30]!r} is not 1 to 20 of 0-9 A-Z . -")
+        raise refusal(f"批号 {lot[:30]!r} 无效", f"lot {lot[:30]!r} is not 1 to 20 of 0-9 A-Z . -")
     return [signed_bytes(request.key_id, Identity(request.gtin, lot=lot).path)]
 
 

@@ -32,11 +32,11 @@ def obtain(path: Path | None, name: Text, setting: str, *, twice: bool = False) 
     if not sys.stdin.isatty():
         raise KeyringError(
             Text(
-                f"需要{name.zh}口令：请在终端运行，或设置 {setting}",
+                f"需要输入{name.zh}口令：请在终端运行，或设置 {setting}",
                 f"the {name.en} passphrase is needed: run this in a terminal, or set {setting}",
             )
         )
     typed = getpass.getpass(f"{name.zh}口令 / {name.en} passphrase: ")
-    if twice and getpass.getpass("再输一次 / again: ") != typed:
-        raise KeyringError(Text("两次输入不同", "the two passphrases differ"))
+    if twice and getpass.getpass("请再次输入 / again: ") != typed:
+        raise KeyringError(Text("两次输入的口令不一致", "the two passphrases differ"))
     return typed.encode("utf-8")

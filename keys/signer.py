@@ -90,7 +90,7 @@ def decrypted(path: Path, passphrase: bytes) -> FileKey:
         private = serialization.load_pem_private_key(pem, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         zh, en = (
-            f"{path} 解不开：口令不对或文件损坏",
+            f"{path} 无法解密：口令有误或文件已损坏",
             f"{path} cannot be decrypted: wrong passphrase, or the file is damaged",
         )
         raise KeyringError(Text(zh, en)) from None
@@ -103,7 +103,7 @@ def _open_file(uri: str, passphrase: bytes) -> SigningKey:
     parts = urlsplit(uri)
     path = Path(unquote(parts.path))
     if parts.netloc or parts.query or parts.fragment or not path.is_absolute():
-        zh, en = f"{uri} 应写成 file:///绝对路径", f"{uri} must have the form file:///absolute/path"
+        zh, en = f"{uri} 应写作 file:///绝对路径", f"{uri} must have the form file:///absolute/path"
         raise KeyringError(Text(zh, en))
     return decrypted(path, passphrase)
 
@@ -121,12 +121,12 @@ def open_key(uri: str, passphrase: bytes, public: ec.EllipticCurvePublicKey) -> 
     opener = SCHEMES.get(scheme)
     if opener is None:
         schemes = ", ".join(sorted(SCHEMES))
-        zh, en = f"不认识 {scheme}: 形式的密钥地址，已知：{schemes}", f"unknown key scheme {scheme!r}; known: {schemes}"
+        zh, en = f"不支持 {scheme}: 形式的密钥地址，可用：{schemes}", f"unknown key scheme {scheme!r}; known: {schemes}"
         raise KeyringError(Text(zh, en))
     key = opener(uri, passphrase)
     challenge = _CHALLENGE + os.urandom(32)
     if not es256.verify_raw(public, challenge, key.sign_raw(challenge)):
-        zh, en = f"{uri} 的私钥与公钥环中的公钥不是一对", f"the private key at {uri} does not match its public half"
+        zh, en = f"{uri} 的私钥与公钥环中的公钥不匹配", f"the private key at {uri} does not match its public half"
         raise KeyringError(Text(zh, en))
     return key
 
@@ -206,7 +206,7 @@ class KeySigner:
             raise refusal(f"没有密钥 {key_id[:8]!r}", f"there is no key {key_id[:8]!r}")
         if not key.may_sign(self._clock()):
             raise refusal(
-                f"密钥 {key_id} 现在不可签名（状态 {key.state}，有效期至 {key.record.not_after:%Y-%m-%d}）",
+                f"密钥 {key_id} 现在不能签名（状态 {key.state}，有效期至 {key.record.not_after:%Y-%m-%d}）",
                 f"key {key_id} may not sign now (state {key.state}, valid to {key.record.not_after:%Y-%m-%d})",
             )
         return key

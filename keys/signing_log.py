@@ -57,7 +57,7 @@ class SigningLog:
         try:
             descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            zh, en = f"打不开签名日志 {self._path}", f"cannot open the signing log {self._path}"
+            zh, en = f"无法打开签名日志 {self._path}", f"cannot open the signing log {self._path}"
             raise KeyringError(Text(f"{zh}({error.strerror})", f"{en} ({error.strerror})")) from error
         try:
             check_secret(self._path, os.fstat(descriptor))
@@ -89,7 +89,7 @@ class SigningLog:
             raise self._unwritten()
 
     def _unwritten(self) -> SignerError:
-        return refusal("写不了签名日志，因此不签名", "it cannot write its log, so it signs nothing")
+        return refusal("无法写入签名日志，因此拒绝签名", "it cannot write its log, so it signs nothing")
 
     def close(self) -> None:
         """Close the file."""

@@ -131,7 +131,7 @@ def _label(word: str) -> str:
 
 _WORDS: Final = {
     "consumer": "消费者", "guesser": "猜码者", "line": "产线", "regulator": "监管",
-    "genuine": "真码", "withdrawn": "已撤销或召回", "changing": "正在变更", "unsealed": "无签名", "forged": "伪造",
+    "genuine": "真码", "withdrawn": "已撤销或召回", "changing": "正在变更", "unsealed": "无签章", "forged": "伪造",
     "preview": "预览", "good": "绿", "caution": "黄", "bad": "红", "neutral": "无法确认", "not_verified": "未通过验证",
     "headers": "仅头部", "too_many": "请稍候（429）", "error": "出错", "unreadable": "不可读", "nothing": "无应答",
 }  # fmt: skip

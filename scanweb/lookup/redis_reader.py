@@ -32,7 +32,7 @@ LOG_ENTRIES: Final = 1000
 SLACK: Final = 0.05
 """Seconds that the batcher waits longer than the Redis client, so that the client reports its own timeout."""
 HEAD: Final[Command] = ("HMGET", redis_keys.HEAD, GENERATION_FIELD, REVISION_FIELD)
-_NOT_BELIEVED = Text("缓存服务暂不可信", "Redis is not believed just now")
+_NOT_BELIEVED = Text("缓存服务的内容暂不可信", "Redis is not believed just now")
 
 
 class RedisQuery(msgspec.Struct, frozen=True):

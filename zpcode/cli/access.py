@@ -22,7 +22,7 @@ app = typer.Typer(add_completion=False, help="访问密钥 / API keys", no_args_
 def create(
     *,
     enterprise: Annotated[str, typer.Option(metavar="USCC", help="企业的统一社会信用代码 / an enterprise")] = "",
-    regulator: Annotated[str, typer.Option(metavar="REGION", help="监管区域 GB/T 2260,6 位 / a regulator")] = "",
+    regulator: Annotated[str, typer.Option(metavar="REGION", help="监管区域 GB/T 2260，6 位 / a regulator")] = "",
     operator: Annotated[bool, typer.Option("--operator", help="平台运营方 / an operator")] = False,
     label: Annotated[str, typer.Option(help="备注 / a note")] = "",
 ) -> None:

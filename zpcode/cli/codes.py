@@ -36,10 +36,10 @@ _SEALS: Final = {
     ),
     SealVerdict.INVALID: (
         SEAL_INVALID,
-        "签章无效：不是本服务签发的码",
+        "签章无效：此码不是由本平台签发",
         "the seal is invalid: this code was not issued here",
     ),
-    SealVerdict.REVOKED: (KEY_REVOKED, "签发密钥已撤销", "the seal is valid, but its key has been revoked"),
+    SealVerdict.REVOKED: (KEY_REVOKED, "签章有效，但签发密钥已撤销", "the seal is valid, but its key has been revoked"),
 }
 
 CodeArgument = Annotated[str, typer.Argument(help="码或其网址 / a code or its address", metavar="CODE")]
@@ -78,7 +78,7 @@ def draw(
     *,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="输出 .svg 或 .png / file to write")] = None,
 ) -> None:
-    """画出二维码；不给文件名时画在终端。Draw the QR code into a file, or on the terminal."""
+    """生成二维码；未指定文件名时显示在终端。Draw the QR code into a file, or on the terminal."""
     drawn = qr.symbol(_base(code), parse(path_of(code)))
     if output is None:
         typer.echo(qr.text(drawn), nl=False)
@@ -104,7 +104,7 @@ def parts(code: Code) -> list[tuple[str, str, str]]:
     if serial is not None:
         rows += [
             ("序列号", "serial (AI 21)", serial.text),
-            ("码批次", "batch number", str(serial.batch)),
+            ("批次序号", "batch number", str(serial.batch)),
             ("位次（经置换）", "slot (permuted)", str(serial.slot)),
         ]
     if identity.check is not None:
@@ -114,8 +114,8 @@ def parts(code: Code) -> list[tuple[str, str, str]]:
 
 def _unsealed(code: Code) -> tuple[str, str]:
     if code.identity.check is not None:
-        return "短码只能联机核验", "a compact code can only be verified online"
-    return "这个码没有签章，离线无法核验", "this code has no seal: it cannot be verified offline"
+        return "短码只能联网验证", "a compact code can only be verified online"
+    return "此码没有签章，无法离线验证", "this code has no seal: it cannot be verified offline"
 
 
 def _keyring(path: Path, root: Path) -> Keyring:
@@ -123,7 +123,7 @@ def _keyring(path: Path, root: Path) -> Keyring:
         document = path.read_bytes()
     except OSError as error:
         raise KeyringError(
-            Text(f"读不到公钥环 {path}({error.strerror})", f"cannot read the keyring {path} ({error.strerror})")
+            Text(f"无法读取公钥环 {path}（{error.strerror}）", f"cannot read the keyring {path} ({error.strerror})")
         ) from error
     return Keyring.load(document, read_root(root))
 
@@ -133,7 +133,7 @@ def _base(text: str) -> str:
     scheme, separator, rest = text.strip().partition("://")
     base = f"{scheme}://{rest.partition('/')[0]}".lower() if separator else load().public_base
     if not is_base(base):
-        reason = Text(f"网址 {base[:80]!r} 不对", f"{base[:80]!r} is not a base address")
+        reason = Text(f"网址 {base[:80]!r} 无效", f"{base[:80]!r} is not a base address")
         raise Refused(reason, (Finding("base", reason),))
     return base
 

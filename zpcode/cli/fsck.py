@@ -34,7 +34,9 @@ _STATES: Final = {
 @app.command("fsck")
 def fsck(
     *,
-    deep: Annotated[bool, typer.Option("--deep", help="逐个检查每个码与每件历史 / every code, every history")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="逐一检查每个码和每件产品的扫码历史 / every code, every history")
+    ] = False,
     repair: Annotated[bool, typer.Option("--repair", help="修复可推算的部分 / repair derived data")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="以 JSON 输出 / as one JSON object")] = False,
     only: Annotated[
@@ -75,7 +77,7 @@ def _keyring(settings: AuthoritySettings) -> Keyring:
     try:
         document = settings.keyring.read_bytes()
     except OSError as error:
-        zh, en = f"读不到公钥环 {settings.keyring}", f"cannot read the keyring {settings.keyring}"
+        zh, en = f"无法读取公钥环 {settings.keyring}", f"cannot read the keyring {settings.keyring}"
         raise KeyringError(Text(f"{zh}（{error.strerror}）", f"{en} ({error.strerror})")) from error
     return Keyring.load(document, root)
 

@@ -32,7 +32,7 @@ def import_(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="只检查，不写入 / check only, write nothing")] = False,
     pictures: Annotated[
-        Path | None, typer.Option(help="随表的图片 ZIP / ZIP with the pictures named in the file")
+        Path | None, typer.Option(help="随附的图片 ZIP / ZIP with the pictures named in the file")
     ] = None,
     template: Annotated[Path | None, typer.Option(help="写出空白工作簿 / write a blank workbook to this file")] = None,
 ) -> None:

@@ -15,7 +15,9 @@ _NAMES = {
     "item": ("单品码", "item code"),
     "compact": ("短码  ", "compact item code"),
 }
-_FOR_A_PHONE = "  手机扫码请用 make demo HOST=本机局域网地址 / for a phone: make demo HOST=<this machine's address>"
+_FOR_A_PHONE = (
+    "  如需手机扫码，请执行 make demo HOST=本机局域网地址 / for a phone: make demo HOST=<this machine's address>"
+)
 
 
 @dataclass(frozen=True, slots=True)

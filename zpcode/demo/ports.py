@@ -25,7 +25,7 @@ def free_port(host: str, wanted: int) -> int:
             except PermissionError:
                 raise Unavailable(
                     Text(
-                        f"没有权限使用端口 {port}，请用 PORT=… 指定",
+                        f"无权使用端口 {port}，请用 PORT=… 指定",
                         f"port {port} is not permitted; choose one with PORT=…",
                     )
                 ) from None

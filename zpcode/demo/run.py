@@ -217,7 +217,7 @@ def _only_one(home: Path) -> Iterator[None]:
         except BlockingIOError:
             raise Conflict(
                 Text(
-                    f"另一个 demo 正在使用 {home}；先在那边按 Ctrl-C",
+                    f"另一个 demo 正在使用 {home}；请先在其终端按 Ctrl-C",
                     f"another demo is using {home}; stop it with Ctrl-C first",
                 )
             ) from None

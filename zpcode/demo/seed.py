@@ -135,8 +135,8 @@ def seed_credentials(home: Path, addresses: ServerAddresses) -> list[Credential]
         enterprise = next(iter(cards.values())).enterprise
         wanted = [
             (Role.ENTERPRISE, enterprise.uscc, f"企业 {enterprise.name.zh}", f"enterprise {enterprise.name.en}"),
-            (Role.REGULATOR, "330000", "省级市场监管", "provincial regulator"),
-            (Role.OPERATOR, "*", "平台运营", "operator"),
+            (Role.REGULATOR, "330000", "省级监管部门", "provincial regulator"),
+            (Role.OPERATOR, "*", "平台运营方", "operator"),
         ]
         made = [
             [zh, en, access.create(engine, role, subject, label="demo", caller=DEMO, now=_now()).token]

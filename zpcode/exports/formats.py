@@ -21,7 +21,7 @@ def export_of(batch: Batch) -> Export:
     if export is None:
         raise Unavailable(
             Text(
-                f"本版本的服务没有批次 {batch.number} 的文件格式 {batch.format[:80]}",
+                f"本版本的服务不支持批次 {batch.number} 的文件格式 {batch.format[:80]}",
                 f"this version of the service does not have the file format {batch.format[:80]} of batch {batch.number}",
             )
         )

@@ -32,7 +32,7 @@ _AWAY: Final = Text(
     "缓存服务暂时无法访问，更改已保存，稍后自动同步",
     "Redis does not answer; the change is saved and will be copied automatically",
 )
-_EMPTIED: Final = Text("缓存服务刚被清空，稍后自动重建", "Redis was just emptied; it will be rebuilt automatically")
+_EMPTIED: Final = Text("缓存服务刚刚被清空，稍后自动重建", "Redis was just emptied; it will be rebuilt automatically")
 _TO_FILL: Final = Text(
     "缓存服务正待重建，更改已保存，稍后自动同步",
     "Redis has to be filled again; the change is saved and will be copied automatically",

@@ -141,7 +141,7 @@ def secret_hash(secret: str) -> bytes:
 def may_administer(caller: Caller) -> None:
     """Raise Forbidden unless the caller is the operator: only the operator imports registries and manages API keys."""
     if caller.role is not Role.OPERATOR:
-        text = Text("只有平台运营方可以这样做", "only the operator of the service may do this")
+        text = Text("只有平台运营方可以执行此操作", "only the operator of the service may do this")
         raise Forbidden(text, (Finding("role", text),))
 
 
@@ -174,7 +174,7 @@ def key_subject(role: Role, subject: str, label: str) -> str:
     elif role is Role.REGULATOR and subject != PROVINCE and not is_region(subject):
         findings.add(
             "subject",
-            "不是浙江省或其市、县（市、区）的行政区划代码（GB/T 2260,6 位）",
+            "不是浙江省或其市、县（市、区）的行政区划代码（GB/T 2260，6 位）",
             "not the code of Zhejiang, or of a city or county of it (GB/T 2260, 6 digits)",
             where="/subject",
             value=subject,

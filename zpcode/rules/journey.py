@@ -158,7 +158,7 @@ def examine(requests: Sequence[EventRequest], now: datetime, where: Where) -> Fi
 def _check(request: EventRequest, now: datetime, findings: Findings, where: Callable[[str], str]) -> None:
     if request.kind not in KINDS:
         kinds = ", ".join(KINDS)
-        findings.add("kind", f"没有这种环节，请用 {kinds}", f"there is no such kind; use {kinds}",
+        findings.add("kind", f"没有这一环节，可选：{kinds}", f"there is no such kind; use {kinds}",
                      where=where("kind"), value=request.kind)  # fmt: skip
     _check_time(request.at, now, findings, where("at"))
     for name, text in (("place", request.place), ("by", request.by), ("note", request.note)):
@@ -166,7 +166,10 @@ def _check(request: EventRequest, now: datetime, findings: Findings, where: Call
         _check_text(text.en, MAX_TEXT, findings, where(f"{name}/en"))
         if text.en.strip() and not text.zh.strip():
             findings.add(
-                "chinese", "有英文就须有中文", "an English text needs a Chinese text too", where=where(f"{name}/zh")
+                "chinese",
+                "填写英文的，须同时填写中文",
+                "an English text needs a Chinese text too",
+                where=where(f"{name}/zh"),
             )
     _check_text(request.document, MAX_DOCUMENT, findings, where("document"))
 
@@ -174,7 +177,7 @@ def _check(request: EventRequest, now: datetime, findings: Findings, where: Call
 def _check_time(text: str, now: datetime, findings: Findings, where: str) -> None:
     parsed = moment(text)
     if parsed is None:
-        findings.add("time", "须写成 2026-10-08，或带时区的时间 2026-10-08T14:30:00+08:00",
+        findings.add("time", "须写作 2026-10-08，或带时区的时间 2026-10-08T14:30:00+08:00",
                      "write 2026-10-08, or a time with its offset, 2026-10-08T14:30:00+08:00", where=where, value=text)  # fmt: skip
         return
     at, precision = parsed
@@ -190,7 +193,7 @@ def _check_text(text: str, most: int, findings: Findings, where: str) -> None:
     if len(text) > most:
         findings.add("too-long", f"最多 {most} 个字符", f"at most {most} characters", where=where, value=text)
     if any(unicodedata.category(character) in _INVISIBLE for character in text):
-        findings.add("characters", "含有控制字符，请删去", "contains control characters; remove them",
+        findings.add("characters", "含有控制字符，请删除", "contains control characters; remove them",
                      where=where, value=ascii(text))  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def _part(change: StatusChange, names: Names) -> list[Bilingual]:
     )
     parts = [Bilingual(f"批号 {lot}", f"lot {lot}")] if lot else []
     if number_of(change) and not lot:
-        parts.append(Bilingual(f"第 {number_of(change)} 码批次", f"batch of codes {number_of(change)}"))
+        parts.append(Bilingual(f"码批次 {number_of(change)}", f"batch of codes {number_of(change)}"))
     if change.scope is Scope.CODE:
         parts.append(Bilingual("其中 1 件", "1 item of it"))
     if change.first is not None and change.last is not None:

@@ -47,7 +47,7 @@ def start(service: str, endpoint: str, ratio: float) -> Tracing:
     except ImportError as error:
         raise Unavailable(
             Text(
-                "ZPCODE_TRACES 需要可选组件：pip install 'zpcode[otel]'",
+                "ZPCODE_TRACES 需要可选组件，请执行 pip install 'zpcode[otel]'",
                 "ZPCODE_TRACES needs an extra: pip install 'zpcode[otel]'",
             )
         ) from error

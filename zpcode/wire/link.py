@@ -26,13 +26,13 @@ _CODE = re.compile(
 _BASE = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?", re.ASCII)
 
 REASONS: Final = {
-    "length": Text("码的长度不对", "the code is too long"),
-    "encoding": Text("码里有不该有的字符", "the code contains characters that no code has"),
-    "structure": Text("码的结构不对", "the parts of the code are not in the right order"),
+    "length": Text("码过长", "the code is too long"),
+    "encoding": Text("码中含有不允许的字符", "the code contains characters that no code has"),
+    "structure": Text("码的结构有误", "the parts of the code are not in the right order"),
     "seal": Text("签章部分不完整或有误", "the seal is incomplete or mistyped"),
-    "gtin": Text("商品条码（GTIN）不对", "the GTIN is not valid: 14 digits with a check digit"),
-    "lot": Text("批号不对", "the lot is not valid: 1 to 20 of 0-9 A-Z . -"),
-    "serial": Text("序列号不对", "the serial is not valid: 12 or 20 characters"),
+    "gtin": Text("商品条码（GTIN）无效", "the GTIN is not valid: 14 digits with a check digit"),
+    "lot": Text("批号无效", "the lot is not valid: 1 to 20 of 0-9 A-Z . -"),
+    "serial": Text("序列号无效", "the serial is not valid: 12 or 20 characters"),
     "seal-on-compact": Text("短码不带签章", "a compact code carries no seal"),
 }
 

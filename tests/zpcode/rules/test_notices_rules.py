@@ -86,7 +86,7 @@ def test_what_was_decided_before_it_ends_nothing() -> None:
         (Scope.PRODUCT, GTIN, (None, None), "双金属螺杆", "Bimetallic screw", GTIN),
         (Scope.LOT, f"{GTIN}:L-9", (None, None), "双金属螺杆 · 批号 L-9", "Bimetallic screw · lot L-9", GTIN),
         (Scope.BATCH, "7", (None, None), "双金属螺杆 · 批号 L-1", "Bimetallic screw · lot L-1", GTIN),
-        (Scope.BATCH, "8", (None, None), "双金属螺杆 · 第 8 码批次", "Bimetallic screw · batch of codes 8", GTIN),
+        (Scope.BATCH, "8", (None, None), "双金属螺杆 · 码批次 8", "Bimetallic screw · batch of codes 8", GTIN),
         (Scope.CODE, "7:3", (None, None), "双金属螺杆 · 批号 L-1 · 其中 1 件", "Bimetallic screw · lot L-1 · 1 item of it", GTIN),
         (Scope.RANGE, "7", (0, 9), "双金属螺杆 · 批号 L-1 · 其中 10 件", "Bimetallic screw · lot L-1 · 10 items of it", GTIN),
         (Scope.RECOGNITION, "PZB-1", (None, None), "双金属螺杆 · 品牌认定 PZB-1", "Bimetallic screw · recognition PZB-1", GTIN),

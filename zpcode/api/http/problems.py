@@ -85,7 +85,7 @@ _KINDS = (
          Text("这是服务端的错误。请将 instance 告知平台运营方。", "This is an error of the service. Tell the operator the instance.")),
     ProblemType("signer-refused", 502, Text("签名服务拒绝签名", "The signer refused"),
          Text("请联系平台运营方。", "Contact the operator.")),
-    ProblemType("keyring", 503, Text("公钥清单不可用", "The keyring cannot be trusted"),
+    ProblemType("keyring", 503, Text("公钥环不可用", "The keyring cannot be trusted"),
          Text("请联系平台运营方。", "Contact the operator.")),
     ProblemType("signer-unavailable", 503, Text("签名服务没有应答", "The signer does not answer"),
          Text("请稍后重试；已预留的批次不会丢失。", "Try again later. Reserved batches are not lost.")),

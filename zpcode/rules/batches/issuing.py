@@ -31,7 +31,7 @@ _SCOPES: Final = {
 }
 _STATES: Final = {
     State.ENDED: ("已终止", "ended"),
-    State.SUSPENDED: ("已暂停", "suspended"),
+    State.SUSPENDED: ("已冻结", "suspended"),
     State.RECALLED: ("已召回", "recalled"),
     State.REVOKED: ("已撤销", "revoked"),
 }
@@ -124,7 +124,7 @@ def _check_activation(request: BatchRequest, findings: Findings) -> None:
     if request.level is Level.PRODUCT and request.activation is Activation.MANUAL:
         findings.add(
             "activation",
-            "品类码没有单独的激活，请用 on_issue",
+            "品类码不能单独激活，请用 on_issue",
             "a product code is not activated by batch; use on_issue",
             where="/activation",
             value=request.activation,
@@ -135,7 +135,11 @@ def _check_dates(request: BatchRequest, day: date, findings: Findings) -> None:
     produced, expires = request.production_date, request.expiry_date
     if produced is not None and produced > day:
         findings.add(
-            "dates", "生产日期在将来", "the production date is in the future", where="/production_date", value=produced
+            "dates",
+            "生产日期晚于今天",
+            "the production date is in the future",
+            where="/production_date",
+            value=produced,
         )
     if expires is not None and expires < day:
         findings.add("dates", "有效期已过", "the expiry date has passed", where="/expiry_date", value=expires)
@@ -153,12 +157,12 @@ def _check_lot(request: BatchRequest, earlier: LotCard | None, findings: Finding
     if request.lot == "" and request.level is not Level.LOT:
         return
     if request.lot == "":
-        findings.add("lot", "批次码需要批号", "a lot code needs a lot", where="/lot", value="")
+        findings.add("lot", "批次码必须有批号", "a lot code needs a lot", where="/lot", value="")
     # Spreadsheet programs would read a cell that begins with - or . as a formula or a number.
     elif not is_lot(request.lot) or request.lot[0] in "-.":
         findings.add(
             "lot",
-            "批号须为 1 至 20 个 0-9 A-Z . - 字符，且以字母或数字开头",
+            "批号应为 1 至 20 个 0-9 A-Z . - 字符，且以字母或数字开头",
             "a lot is 1 to 20 of 0-9 A-Z . - and begins with a letter or a digit",
             where="/lot",
             value=request.lot,

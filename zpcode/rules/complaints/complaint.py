@@ -230,7 +230,7 @@ def check(request: StepRequest, caller: Caller) -> StepRequest:
     if request.step is ComplaintStep.ASSIGN and not may_assign(caller, request.region):
         findings.add(
             "region",
-            "应为您辖区内或上级的行政区划代码（GB/T 2260,6 位）",
+            "应为您辖区内或上级的行政区划代码（GB/T 2260，6 位）",
             "expected: a region code (GB/T 2260, 6 digits) inside your region, or of a region that contains yours",
             where="/region",
             value=request.region,

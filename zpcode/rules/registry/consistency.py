@@ -71,7 +71,7 @@ class Checker:
             self.add(
                 at,
                 "unresolved",
-                "所引用的记录不在本文件中，也不在登记库中",
+                "所引用的记录不在本文件中，也不在登记册中",
                 "refers to a record that is neither in this file nor in the registry",
                 column=column,
                 value=key,
@@ -129,7 +129,7 @@ def _standard(checker: Checker, standard: Standard, today: date) -> None:
         checker.add(
             at,
             "not_yet_in_force",
-            "实施日期在将来，状态不能为“现行”",
+            "实施日期晚于今天，状态不能为“现行”",
             "it comes into force in the future, so its status cannot be “in force”",
             column="in_force_from",
             value=standard.in_force_from,
@@ -283,7 +283,7 @@ def _unreadable(checker: Checker, at: tuple[str, str, int], indicator: Indicator
     checker.add(
         at,
         "value",
-        f"指标“{indicator.name.zh}”的数值无法按方向读取，请写作 {signs}，单位填在“单位”列；文字请用方向“文字”",
+        f"指标“{indicator.name.zh}”的数值无法按所选方向解读，请写作 {signs}，单位填在“单位”列；文字指标的方向请选“文字”",
         f"the figure of “{indicator.name.zh}” cannot be read in this direction; write it as {signs}, "
         "with the unit in its own column; for words use the direction text",
         column=f"{name}.zh",
@@ -344,7 +344,7 @@ def _claim(checker: Checker, at: tuple[str, str, int], claim: ProductClaim) -> N
         checker.add(
             at,
             "carbon_footprint",
-            "碳足迹须填数值和单位（如 2.31,kg CO₂e/件）",
+            "碳足迹须填数值和单位（如 2.31 和 kg CO₂e/件）",
             "a carbon footprint needs a figure and its unit (2.31, kg CO₂e per piece)",
             column="value",
             value=claim.value or None,

@@ -73,7 +73,7 @@ def registration(text: str, today: date) -> str:
     if match is None:
         raise refusal(
             "registration",
-            "标准登记号应为 ZZB □XXXX-YYYY,□ 为 D（地方）、Q（企业）或 T（团体），如 ZZB T0664-2018",
+            "标准登记号应为 ZZB □XXXX-YYYY，□ 为 D（地方）、Q（企业）或 T（团体），如 ZZB T0664-2018",
             "a registration number is ZZB □XXXX-YYYY, where □ is D (local), Q (enterprise) or T (group), "
             "for example ZZB T0664-2018",
         )
@@ -107,7 +107,7 @@ def region(text: str) -> str:
         )
     raise refusal(
         "region",
-        "不是浙江省内市、县（市、区）的行政区划代码（GB/T 2260,6 位，如 330702）",
+        "不是浙江省内市、县（市、区）的行政区划代码（GB/T 2260，6 位，如 330702）",
         "not the code of a city or county of Zhejiang (GB/T 2260, 6 digits, for example 330702)",
     )
 
@@ -153,7 +153,7 @@ def file_name(text: str) -> str:
     if "://" in text or text.startswith(("/", "\\")) or not all(step.strip(". ") for step in steps):
         raise refusal(
             "file_name",
-            "这里填随表 ZIP 中的文件名，如 保温杯.jpg；不能填网址或本机路径，请把图片放进 ZIP",
+            "这里填随附 ZIP 中的文件名，如 保温杯.jpg；不能填网址或本机路径，请把图片放进 ZIP",
             "expected: the name of a file in the ZIP of this import, such as flask.jpg; not a web address "
             "and not a path on your computer; put the picture into the ZIP",
         )

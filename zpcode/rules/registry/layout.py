@@ -207,7 +207,7 @@ STANDARDS: Final = Sheet(
         Field("number", "标准号", "Number", CellKind.CODE, True, limit=60, zh_note="如 T/ZZB 0664-2018"),
         Field("title", "标题", "Title", required=True, bilingual=True),
         Field(
-            "registration", "标准登记号", "Registration", CellKind.REGISTRATION, zh_note="ZZB □XXXX-YYYY,□ 为 D、Q、T"
+            "registration", "标准登记号", "Registration", CellKind.REGISTRATION, zh_note="ZZB □XXXX-YYYY，□ 为 D、Q、T"
         ),
         Field("kind", "标准类型", "Kind", CellKind.CHOICE, choices=STANDARD_KINDS),
         Field("status", "标准状态", "Status", CellKind.CHOICE, choices=STANDARD_STATUSES),
@@ -244,10 +244,10 @@ CERTIFICATES: Final = Sheet(
         Field("rule", "实施规则", "Rule", CellKind.CODE, limit=80),
         Field("valid_from", "有效期起", "Valid from", CellKind.DATE, required=True),
         Field("valid_to", "有效期止", "Valid to", CellKind.DATE, required=True),
-        Field("accepted", "采信", "Accepted", CellKind.YES_NO, zh_note="其他制度的证书被采信为证据"),
+        Field("accepted", "采信", "Accepted", CellKind.YES_NO, zh_note="采信其他制度的证书作为依据"),
     ),
 )
-_FILE_ZH: Final = "随表 ZIP 中的文件名（JPEG、PNG 或 WebP），如 保温杯.jpg"
+_FILE_ZH: Final = "随附 ZIP 中的文件名（JPEG、PNG 或 WebP），如 保温杯.jpg"
 _FILE_EN: Final = "name of a file (JPEG, PNG or WebP) in the ZIP beside the workbook, such as flask.jpg"
 PRODUCTS: Final = Sheet(
     "products",

@@ -235,7 +235,7 @@ def _check_time(request: StatusRequest, now: datetime, findings: Findings) -> No
     elif asked > now + HORIZON:
         findings.add(
             "time-far",
-            "生效时间最多提前一年",
+            "生效时间不能晚于一年之后",
             "a decision can take effect at most one year from now",
             where="/effective_at",
             value=asked,

@@ -134,7 +134,7 @@ def _bound(number: int, value: int | str) -> RangeBound:
     """One end of a range of batch `number`, from an index (from 0) or a serial."""
     if isinstance(value, int):
         if value < 0:
-            _refuse("号段从 0 开始", "indices start at 0", str(value))
+            _refuse("号段的序号从 0 开始", "indices start at 0", str(value))
         return RangeBound(str(value), ItemName(number, index=value))
     text = value.strip()
     return RangeBound(value, ItemName(number, index=int(text)) if _NUMBER.fullmatch(text) else _item(text))
@@ -143,7 +143,7 @@ def _bound(number: int, value: int | str) -> RangeBound:
 def _batch_number(text: str) -> int:
     """A batch number, 1 … 2²⁶-1."""
     if not _NUMBER.fullmatch(text) or not 1 <= int(text) <= MAX_BATCH:
-        _refuse("批次编号应为正整数", "a batch is named by its number", text)
+        _refuse("批次序号应为 1 至 67108863 的整数", "a batch is named by its number, from 1 to 67108863", text)
     return int(text)
 
 
@@ -151,7 +151,7 @@ def _typed(text: str) -> ItemName:
     item = _item_of(typed_serial(text))
     if item is None:
         _refuse(
-            "应为单品码、链接、序列号（12 或 20 位）或 批次：序号",
+            "应为单品码、链接、序列号（12 或 20 位），或写作“批次:序号”（半角冒号）",
             "an item is named by its code, link or serial (12 or 20 characters), or as BATCH:INDEX",
             text,
         )
@@ -186,7 +186,7 @@ def _lot(text: str) -> str:
     lot = lot.strip().upper()
     if not separator or not is_lot(lot):
         _refuse(
-            "批号应写成 GTIN：批号，批号为 1 至 20 位数字、大写字母、点或连字符",
+            "批号应写作“GTIN:批号”（半角冒号），批号为 1 至 20 位数字、大写字母、点或连字符",
             "a lot is written GTIN:LOT; LOT is 1 to 20 of 0-9 A-Z . -",
             text,
         )
@@ -196,7 +196,7 @@ def _lot(text: str) -> str:
 def _key(text: str) -> str:
     key = text.upper()
     if len(key) != KEY_ID_LENGTH or any(character not in RFC4648 for character in key):
-        _refuse("密钥编号为 4 位字母或数字 2 至 7", "a key id is 4 characters of A-Z 2-7", text)
+        _refuse("密钥编号为 4 位大写字母或数字 2 至 7", "a key id is 4 characters of A-Z 2-7", text)
     return key
 
 

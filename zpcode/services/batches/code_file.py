@@ -129,7 +129,7 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Conflict(Text(f"另一个进程正在写 {path.name}", f"another process is writing {path.name}")) from None
+            raise Conflict(Text(f"另一个进程正在写入 {path.name}", f"another process is writing {path.name}")) from None
         yield file
 
 

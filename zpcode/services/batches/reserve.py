@@ -241,7 +241,7 @@ def _check_key(key: str) -> None:
 def _check_base(base: str) -> None:
     if not is_base(base):
         text = Text(
-            f"码前地址 {base[:80]!r} 须为小写的协议与主机，不带路径",
+            f"码的网址前缀 {base[:80]!r} 须为小写的协议和主机名，不带路径",
             f"the base address {base[:80]!r} must be scheme and host in lower case, without a path",
         )
         raise Refused(text, (Finding("base", text),))

@@ -40,7 +40,7 @@ HEAD: Final = Invariant(
     "card-head",
     Text("最新修订号就是最新卡片的修订号", "the revision of the head is that of the newest card"),
     Text(
-        "扫码服务据此得知更改；停止写入，把 card_head.revision 调到 max(card.revision)",
+        "扫码服务据此得知更改；请停止写入，把 card_head.revision 调到 max(card.revision)",
         "scan services use it to notice changes: stop all writers, and set card_head.revision to max(card.revision)",
     ),
 )

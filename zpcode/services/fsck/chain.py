@@ -19,7 +19,7 @@ CHAIN: Final = Invariant(
     "audit-chain",
     Text("审计日志的哈希链完整", "the hash chain of the audit log is intact"),
     Text(
-        "有人改动过日志：保全数据库与备份，与外部记下的条数和末条哈希比对（zpcode audit verify --expect-head）",
+        "有人改动过日志：请保全数据库与备份，并与另处记下的条数和末条哈希比对（zpcode audit verify --expect-head）",
         "somebody has altered the log: secure the database and its backups, and compare with the count and the head that were"
         " recorded outside (zpcode audit verify --expect-head)",
     ),
@@ -28,7 +28,7 @@ DECISIONS: Final = Invariant(
     "decisions",
     Text("每项状态决定都与审计日志逐字相符", "each decision about a status is in the audit log word for word"),
     Text(
-        "审计日志为准：zpcode audit show --object 范围:对象；从备份恢复被改动的决定",
+        "以审计日志为准：zpcode audit show --object 范围:对象；从备份恢复被改动的决定",
         "the audit log is authoritative: zpcode audit show --object SCOPE:TARGET; restore the altered decision from a backup",
     ),
 )

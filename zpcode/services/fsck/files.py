@@ -53,9 +53,9 @@ _REASONS: Final = {
         "the serial in this row belongs to another row: one is missing or is there twice",
     ),
     "seal": ("签章无效", "its seal is not valid"),
-    "check": ("校验段不对", "its check is wrong"),
-    "row": ("码正确，但这一行的其他内容不对", "the code is right, but the rest of the row is wrong"),
-    "header": ("文件头不对", "the header is wrong"),
+    "check": ("校验段有误", "its check is wrong"),
+    "row": ("码正确，但这一行的其他内容有误", "the code is right, but the rest of the row is wrong"),
+    "header": ("文件头有误", "the header is wrong"),
 }
 
 
@@ -85,11 +85,11 @@ def _check_file(path: Path, batch: Batch, outcome: CheckResult) -> None:
             elif hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
                 outcome.find("digest", "摘要与记录不符", "its digest is not the recorded one", where=path.name)
     except FileNotFoundError:
-        outcome.find("missing", "文件不见了", "the file is missing", where=path.name)
+        outcome.find("missing", "文件缺失", "the file is missing", where=path.name)
         return
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
-        zh, en = f"权限 {mode:04o}，他人可读；chmod 600", f"mode {mode:04o} lets other users in; chmod 600"
+        zh, en = f"权限 {mode:04o}，他人可以访问；请执行 chmod 600", f"mode {mode:04o} lets other users in; chmod 600"
         outcome.find("mode", zh, en, where=path.name)
 
 

@@ -18,7 +18,7 @@ JOURNEY: Final = Invariant(
     "journey",
     Text("每个流转事件与其撤回都与审计日志相符", "each journey event and each withdrawal agrees with the audit log"),
     Text(
-        "审计日志为准：zpcode audit show --object batch:序号 或 lot:GTIN:批号；从备份恢复被改动的行",
+        "以审计日志为准：zpcode audit show --object batch:序号 或 lot:GTIN:批号；从备份恢复被改动的行",
         "the audit log is authoritative: zpcode audit show --object batch:N or lot:GTIN:LOT; restore the altered row from a"
         " backup",
     ),

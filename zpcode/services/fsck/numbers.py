@@ -20,7 +20,7 @@ NUMBERS: Final = Invariant(
     "batch-numbers",
     Text("批次号段互不重叠，且未超出范围", "number ranges of batches do not overlap and are within bounds"),
     Text(
-        "批次序号决定序列号；停止生成，把序列 batch_number 调到最大批次号之后，查明行从何而来",
+        "批次序号决定序列号；请停止生成，把序列 batch_number 调到最大批次序号之后，并查明该行的来历",
         "a batch's number is the first part of its serials: stop issuing, set the sequence batch_number above the highest"
         " batch number, and find out where the row came from",
     ),
@@ -43,7 +43,7 @@ LOGGED: Final = Invariant(
         "the audit log has each batch as it was reserved and as it was issued",
     ),
     Text(
-        "审计日志为准：zpcode audit show --object batch:序号；从备份恢复被改动的行",
+        "以审计日志为准：zpcode audit show --object batch:序号；从备份恢复被改动的行",
         "the audit log is right: zpcode audit show --object batch:N; restore the altered row from a backup",
     ),
 )
@@ -73,17 +73,22 @@ def numbers(context: CheckContext, outcome: CheckResult) -> None:
                 where = f"batch:{batch.number}"
                 if not 1 <= batch.number <= MAX_BATCH:
                     outcome.find(
-                        "number", "批次号超出 1 … 67108863", "its number is not between 1 and 67108863", where=where
+                        "number",
+                        "批次序号不在 1 至 67108863 之间",
+                        "its number is not between 1 and 67108863",
+                        where=where,
                     )
                 if batch.number > last:
                     outcome.find(
                         "sequence",
-                        f"批次号大于已发放的最大号 {last}，这个号会再次发放",
+                        f"批次序号大于已发放的最大序号 {last}，此序号会再次发放",
                         f"its number is above the last one assigned, {last}: it would be assigned again",
                         where=where,
                     )
                 if not 1 <= batch.quantity <= MAX_QUANTITY:
-                    outcome.find("quantity", "数量超出 1 … 10⁹", "its quantity is not between 1 and 10⁹", where=where)
+                    outcome.find(
+                        "quantity", "数量不在 1 至 10⁹ 之间", "its quantity is not between 1 and 10⁹", where=where
+                    )
 
 
 def records(context: CheckContext, outcome: CheckResult) -> None:
@@ -117,7 +122,7 @@ def _record(batch: Batch, outcome: CheckResult) -> None:
     if batch.format not in EXPORTS:
         outcome.find(
             "format",
-            "本版本的服务没有它的文件格式",
+            "本版本的服务不支持此文件格式",
             "this version of the service does not have its file format",
             where=where,
             value=batch.format,

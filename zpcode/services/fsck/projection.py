@@ -32,18 +32,18 @@ CARDS: Final = Invariant(
         "each card in Redis equals that of the database, and there are no others",
     ),
     Text(
-        "zpcode fsck --repair；后台进程也会在一轮比对内改正",
+        "zpcode fsck --repair；后台进程在一轮比对之内也会改正",
         "zpcode fsck --repair; a running worker also repairs it within one round of its comparison",
     ),
 )
 _SLICE: Final = 2000
 _ATTEMPTS: Final = 5
 _WORDS: Final = {
-    "missing": ("缓存里没有这张卡片", "Redis does not have this card"),
-    "older": ("缓存里是旧的卡片", "Redis has an older card"),
-    "newer": ("缓存里的修订号比数据库的还新", "Redis has a newer revision than the database"),
-    "altered": ("缓存里的卡片内容不同", "Redis has different content with the same revision"),
-    "unreadable": ("缓存里这个位置不是卡片", "the value in Redis is not a card"),
+    "missing": ("缓存中没有这张卡片", "Redis does not have this card"),
+    "older": ("缓存中是旧的卡片", "Redis has an older card"),
+    "newer": ("缓存中的修订号大于数据库的修订号", "Redis has a newer revision than the database"),
+    "altered": ("缓存中的卡片修订号相同、内容不同", "Redis has different content with the same revision"),
+    "unreadable": ("缓存中此处不是卡片", "the value in Redis is not a card"),
     "stray": ("数据库没有这张卡片", "the database has no such card"),
     "mark": ("缺少“已齐全”标记", "the mark of completeness is missing"),
 }
@@ -79,13 +79,13 @@ def _differing_heads(context: CheckContext, outcome: CheckResult) -> list[tuple[
         elif int(revision) < newest:
             words = (
                 "behind",
-                f"停在修订 {int(revision)}，数据库在 {newest}",
+                f"缓存停在修订 {int(revision)}，数据库为 {newest}",
                 f"has revision {int(revision)}, the database has {newest}",
             )
         elif int(revision) > newest:
             words = (
                 "ahead",
-                f"在修订 {int(revision)}，数据库只到 {newest}",
+                f"缓存为修订 {int(revision)}，数据库只到 {newest}",
                 f"has revision {int(revision)}, the database has only {newest}",
             )
         else:

@@ -54,7 +54,7 @@ def _problems(context: CheckContext, outcome: CheckResult) -> tuple[set[int], di
         without_batch = jobs.without_batch(connection, SHOWN + 1)
         abandoned = jobs.abandoned(connection, SHOWN + 1)
     broken = dict.fromkeys(without_batch, ("homeless", "任务没有对应的批次", "the batch of this job does not exist"))
-    words = ("abandoned", "执行它的后台进程已不在", "the worker of this job is gone")
+    words = ("abandoned", "执行此任务的后台进程已不在", "the worker of this job is gone")
     return unqueued, broken | dict.fromkeys(abandoned, words)
 
 

@@ -65,7 +65,7 @@ def check(
         except RedisError as error:
             outcome.obstacle = Text(f"缓存服务没有应答：{error}", f"Redis does not answer: {error}")
         except OSError as error:
-            outcome.obstacle = Text(f"读不到文件：{error}", f"a file cannot be read: {error}")
+            outcome.obstacle = Text(f"无法读取文件：{error}", f"a file cannot be read: {error}")
         report(outcome)
         outcomes.append(outcome)
     return FsckReport(tuple(outcomes))

@@ -28,14 +28,14 @@ COUNTS: Final = Invariant(
     "scan-counts",
     Text("历史记录所计的次数不超过实际入库的扫码", "histories count no more scans than are stored"),
     Text(
-        "有扫码被计了两次，或扫码记录被删：查看该件的 scan 行，从备份恢复 item_history",
+        "有扫码被重复计数，或扫码记录被删除：请查看该件产品的 scan 行，从备份恢复 item_history",
         "a scan was counted twice, or scans were deleted: inspect the item's rows in scan, and restore item_history from a"
         " backup",
     ),
 )
 HISTORIES: Final = Invariant(
     "histories",
-    Text("缓存中的扫码历史不少于数据库的", "histories in Redis count at least as many scans as the database"),
+    Text("缓存中的扫码次数不少于数据库中的次数", "histories in Redis count at least as many scans as the database"),
     Text(
         "缓存可能由旧备份恢复，会误报“首次扫码”：zpcode fsck --deep --repair",
         "Redis may have been restored from an old backup and would wrongly report a first scan: zpcode fsck --deep --repair",
@@ -44,19 +44,19 @@ HISTORIES: Final = Invariant(
 PARTITIONS: Final = Invariant(
     "partitions",
     Text(
-        "本月与下月的扫码分区都在，没有散落的扫码",
+        "本月与下月的扫码分区都已建立，默认分区中没有扫码",
         "the partitions of this month and the next exist, and the default partition has no scans",
     ),
     Text(
-        "zpcode fsck --repair 建立缺少的分区；散落的扫码须移入其月份的分区",
+        "zpcode fsck --repair 建立缺少的分区；默认分区中的扫码须移入其月份的分区",
         "zpcode fsck --repair creates missing partitions; move scans of the default partition to that of their month",
     ),
 )
 STREAM: Final = Invariant(
     "stream",
-    Text("扫码流有人收取，没有滞留的条目", "the scan stream is being drained, and no entry is stuck"),
+    Text("扫码流正在由后台进程收取，没有滞留的条目", "the scan stream is being drained, and no entry is stuck"),
     Text(
-        "让后台进程运行：zpcode worker；看它的日志里 drain 的错误",
+        "让后台进程运行：zpcode worker；并查看其日志中 drain 的错误",
         "let a worker run: zpcode worker; look for errors of drain in its log",
     ),
 )
@@ -87,7 +87,7 @@ def counts(context: CheckContext, outcome: CheckResult) -> None:
                 f"histories count {counted} scans in total, but {scans} scans of items are stored",
             )
         for batch, item in integrity.histories_astray(connection, SHOWN + 1):
-            outcome.find("astray", "没有这一件", "there is no such item", where=f"{batch}:{item}")
+            outcome.find("astray", "没有这件产品", "there is no such item", where=f"{batch}:{item}")
         for tally in integrity.overcounted(connection, SHOWN + 1) if context.deep else ():
             outcome.find(
                 "item",
@@ -149,7 +149,7 @@ def _behind(redis: Redis, outcome: CheckResult, part: Sequence[Counted]) -> list
     for one, reply, complete in zip(part, replies[::2], replies[1::2], strict=True):
         where = f"{one.batch}:{one.item}"
         if isinstance(reply, Exception):
-            outcome.find("unreadable", "缓存里这个位置不是历史", "the value in Redis is not a history", where=where)
+            outcome.find("unreadable", "缓存中此处不是历史", "the value in Redis is not a history", where=where)
         elif (reply[1] is not None or complete) and (scans := _scans(reply[0])) < one.scans:
             zh, en = f"缓存计 {scans} 次，数据库 {one.scans} 次", f"Redis counts {scans}, the database {one.scans}"
             outcome.find("behind", zh, en, where=where)
@@ -209,9 +209,9 @@ def stream(context: CheckContext, outcome: CheckResult) -> None:
         )
     except ResponseError as error:
         if "WRONGTYPE" in str(error):
-            outcome.find("unreadable", "这个位置不是扫码流", "the value is not a stream", where=redis_keys.SCANS)
+            outcome.find("unreadable", "此处不是扫码流", "the value is not a stream", where=redis_keys.SCANS)
         elif outcome.examined:
-            zh, en = "没有消费组：没有后台进程收取过", "it has no consumer group: no worker has ever drained it"
+            zh, en = "没有消费组，后台进程从未收取过", "it has no consumer group: no worker has ever drained it"
             outcome.find("undrained", zh, en, where=redis_keys.SCANS)
         return
     for entry in pending:

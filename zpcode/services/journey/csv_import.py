@@ -103,7 +103,7 @@ def _rows(data: bytes, findings: Findings) -> Iterator[EventRow]:
                     "rows", f"最多 {MAX_ROWS} 行，请分成几个文件", f"at most {MAX_ROWS} rows; split the file"
                 )
             if len(cells) > len(header):
-                findings.add("cells", "比表头多出单元格，含逗号的内容须加引号",
+                findings.add("cells", "此行的单元格多于表头，含逗号的内容须加引号",
                              "more cells than the header has; put quotes around a text with a comma",
                              where=_where(reader.line_num, "*"), value=cells[len(header)])  # fmt: skip
             yield _row(reader.line_num, dict(zip(header, cells, strict=False)), findings)
@@ -120,7 +120,9 @@ def _text(data: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise _refusal(
-            "encoding", "不是 UTF-8；请在 Excel 中另存为“CSV UTF-8”", 'it is not UTF-8; save it as "CSV UTF-8" in Excel'
+            "encoding",
+            "不是 UTF-8 编码；请在 Excel 中另存为“CSV UTF-8”",
+            'it is not UTF-8; save it as "CSV UTF-8" in Excel',
         ) from error
 
 
@@ -132,7 +134,7 @@ def _check_header(header: Sequence[str]) -> None:
     if unknown or missing or len(set(header)) != len(header):
         raise _refusal(
             "header",
-            f"表头应为 {', '.join(COLUMNS)}；缺少 {', '.join(missing) or '—'}，不认识 {', '.join(unknown)[:80] or '—'}",
+            f"表头应为 {', '.join(COLUMNS)}；缺少 {', '.join(missing) or '—'}，多出 {', '.join(unknown)[:80] or '—'}",
             f"the columns of the header are {', '.join(COLUMNS)}; missing: {', '.join(missing) or '—'},"
             f" unknown: {', '.join(unknown)[:80] or '—'}",
         )
@@ -175,13 +177,13 @@ def _moment(text: str) -> str:
 
 def _subject(line: int, batch: str, gtin: str, lot: str, findings: Findings) -> Subject | None:
     if bool(batch) == bool(gtin or lot):
-        findings.add("subject", "填 batch，或填 gtin 和 lot，二者择一", "give batch, or gtin and lot, and not both",
+        findings.add("subject", "请填写 batch，或填写 gtin 和 lot，二者择一", "give batch, or gtin and lot, and not both",
                      where=_where(line, "batch"), value=batch or None)  # fmt: skip
         return None
     if batch:
         if batch.isascii() and batch.isdigit() and len(batch) <= 8 and 1 <= int(batch) <= MAX_BATCH:
             return Subject(int(batch))
-        findings.add("batch", "批次号是 1 至 67108863 的整数", "a batch's number is a whole number from 1 to 67108863",
+        findings.add("batch", "批次序号应为 1 至 67108863 的整数", "a batch's number is a whole number from 1 to 67108863",
                      where=_where(line, "batch"), value=batch)  # fmt: skip
         return None
     product = gtin14(gtin)
@@ -189,6 +191,6 @@ def _subject(line: int, batch: str, gtin: str, lot: str, findings: Findings) -> 
         findings.add("gtin", "不是有效的商品条码，请核对校验位", "it is not a GTIN; check its check digit",
                      where=_where(line, "gtin"), value=gtin)  # fmt: skip
     if not is_lot(lot):
-        findings.add("lot", "批号为 1 至 20 个 0-9 A-Z . -", "a lot is 1 to 20 of 0-9 A-Z . -",
+        findings.add("lot", "批号应为 1 至 20 个 0-9 A-Z . - 字符", "a lot is 1 to 20 of 0-9 A-Z . -",
                      where=_where(line, "lot"), value=lot)  # fmt: skip
     return None if product is None or not is_lot(lot) else Subject(gtin=product, lot=lot)

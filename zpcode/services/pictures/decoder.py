@@ -179,7 +179,7 @@ def busy() -> Unavailable:
 def _gone() -> Refused:
     return refusal(
         "cannot_be_decoded",
-        "图片无法在允许的时间和内存内解码，文件可能已损坏或有意构造；请另存为 JPEG 或 PNG 后再试",
+        "图片无法在允许的时间和内存内解码，文件可能已损坏或系恶意构造；请另存为 JPEG 或 PNG 后再试",
         "the picture cannot be decoded within the allowed time and memory; it may be damaged or malicious; save it as "
         "JPEG or PNG and send that file",
     )

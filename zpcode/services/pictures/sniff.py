@@ -92,7 +92,7 @@ def cut_short() -> Refused:
     """The refusal of a damaged or incomplete file."""
     return refusal(
         "broken",
-        "图片已损坏或不完整，请用看图软件打开并另存为 JPEG 或 PNG 后再试",
+        "图片已损坏或不完整，请用看图软件打开，另存为 JPEG 或 PNG 后再试",
         "the picture is damaged or incomplete; open it, save it as JPEG or PNG and send that",
     )
 
@@ -102,7 +102,7 @@ def _other_format(data: bytes) -> Refused:
     names = [name for at, mark, name in _OTHERS if data[at : at + len(mark)] == mark]
     if start.startswith(b"<"):
         names = ["SVG" if b"<svg" in start else "HTML/XML"]
-    zh, en = (f"（这是 {names[0]} 文件）", f" (this is {names[0]})") if names else ("", "")
+    zh, en = (f"（此文件为 {names[0]}）", f" (this is {names[0]})") if names else ("", "")
     return refusal(
         "not_a_picture",
         f"只接受 JPEG、PNG 或 WebP 图片{zh}，请另存为 JPEG 或 PNG 后再试",

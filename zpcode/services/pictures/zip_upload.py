@@ -123,7 +123,7 @@ def _checked_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 def _check(entry: zipfile.ZipInfo) -> None:
     if entry.flag_bits & _ENCRYPTED:
         raise refusal(
-            "zip_encrypted", "ZIP 加了密码，请去掉密码后再试", "the ZIP has a password; create it without one"
+            "zip_encrypted", "ZIP 设有密码，请去掉密码后再试", "the ZIP has a password; create it without one"
         )
     if entry.compress_type not in _METHODS:
         raise _unusual()

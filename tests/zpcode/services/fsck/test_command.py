@@ -40,7 +40,7 @@ def test_the_command_says_where_what_and_what_to_do_and_ends_with_1(world: Check
     world.file(world.item).unlink()
     result = command()
     assert result.exit_code == 1
-    assert f"batch-{world.item}.csv: 文件不见了 / the file is missing" in result.output
+    assert f"batch-{world.item}.csv: 文件缺失 / the file is missing" in result.output
     assert "zpcode batches export" in result.output
     answer = json.loads(command("--json", "--only", "code-files").output)
     assert answer["whole"] is False

@@ -56,7 +56,7 @@ def checked(data: bytes) -> Archive:
     if data.startswith(_LEGACY):
         raise refusal(
             "legacy",
-            "这是旧格式（.xls）或加了密码的工作簿，请去掉密码并另存为 .xlsx",
+            "这是旧格式（.xls）或设有密码的工作簿，请去掉密码并另存为 .xlsx",
             "an old .xls or a workbook with a password; remove the password and save it as .xlsx",
         )
     if not data.startswith(b"PK"):
@@ -97,7 +97,7 @@ def _checked_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     for member in members:
         if member.flag_bits & 1:
             raise refusal(
-                "encrypted", "工作簿加了密码，请去掉密码后再试", "the workbook has a password; remove it first"
+                "encrypted", "工作簿设有密码，请去掉密码后再试", "the workbook has a password; remove it first"
             )
         if member.file_size > max(2**20, MAX_RATIO * member.compress_size):
             raise _bomb("压缩比异常", "the compression ratio of a part is abnormal")

@@ -57,7 +57,7 @@ def _decoded(data: bytes) -> dict[str, Any]:
     try:
         top = msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        raise refusal("not_json", "不是有效的 JSON(UTF-8)", "not valid JSON in UTF-8") from error
+        raise refusal("not_json", "不是有效的 JSON（UTF-8）", "not valid JSON in UTF-8") from error
     if not isinstance(top, dict):
         raise refusal("not_json", "JSON 的最外层应为对象", "the JSON has to be one object")
     return top
@@ -123,7 +123,7 @@ def _step(name: str) -> str:
 def _unknown(findings: Findings, where: str) -> None:
     findings.add(
         "unknown_member",
-        "不认识的成员，请更正名称或删去",
+        "未知的成员，请更正名称或删除",
         "an unknown member; correct its name or remove it",
         where=where,
     )

@@ -27,7 +27,7 @@ _HELP: Final = (
         "Each sheet is one kind of record, a row each; columns with * are required.",
     ),
     (
-        "列的次序不限；整张不用的工作表可以删去。",
+        "各列次序不限；不用的工作表可以整张删除。",
         "Columns may stand in any order; a sheet that is not needed may be removed.",
     ),
     ("日期写作 2026-01-05；多个编号用分号隔开。", "Dates as 2026-01-05; several numbers with semicolons between."),
@@ -36,7 +36,7 @@ _HELP: Final = (
         "The unit of an indicator has its own column; figures as ≥ 30, ≤ 5, 30~50, ±0.02.",
     ),
     (
-        "同一产品的指标、承诺、声明按行的次序显示；再次导入时，文件中有的产品，其该表内容整体替换。",
+        "同一产品的指标、承诺、声明按行的次序显示；再次导入时，文件中出现的产品，其在该表中的内容整体替换。",
         "Indicators, commitments, claims: shown in the order of rows; importing again replaces a product's rows as a whole.",
     ),
     (

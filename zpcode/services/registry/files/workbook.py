@@ -125,7 +125,7 @@ def _unknown_sheet(title: str, findings: Findings) -> None:
     names = "、".join(sheet.zh for sheet in SHEETS)
     findings.add(
         "unknown_sheet",
-        f"不认识的工作表，请改名或删去；可用的有：{names}",
+        f"未知的工作表，请更正名称或删除；可用的有：{names}",
         "an unknown sheet; rename or remove it. Known sheets: " + ", ".join(sheet.en for sheet in SHEETS),
         where=title,
     )
@@ -223,7 +223,7 @@ def _report_unknown_columns(cells: dict[int, Any], location: SheetLocation, read
             letter = get_column_letter(index + 1)
             reading.findings.add(
                 "unknown_column",
-                "不认识的列，请改用模板中的表头，或删去此列",
+                "未知的列，请改用模板中的表头，或删除此列",
                 "an unknown column; use a header of the template, or remove the column",
                 where=f"{header.title}, 第 {location.row} 行 row {location.row}, {letter} 列 column {letter}",
                 value=shown(header.unknown.get(index, "")),
