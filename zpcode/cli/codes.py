@@ -36,7 +36,7 @@ _SEALS: Final = {
     ),
     SealVerdict.INVALID: (
         SEAL_INVALID,
-        "签章无效：此码不是由本平台签发",
+        "签章无效：此码不是本平台签发的",
         "the seal is invalid: this code was not issued here",
     ),
     SealVerdict.REVOKED: (KEY_REVOKED, "签章有效，但签发密钥已撤销", "the seal is valid, but its key has been revoked"),

@@ -87,7 +87,7 @@ def counts(context: CheckContext, outcome: CheckResult) -> None:
                 f"histories count {counted} scans in total, but {scans} scans of items are stored",
             )
         for batch, item in integrity.histories_astray(connection, SHOWN + 1):
-            outcome.find("astray", "没有这件产品", "there is no such item", where=f"{batch}:{item}")
+            outcome.find("astray", "该批次中没有这件产品", "there is no such item", where=f"{batch}:{item}")
         for tally in integrity.overcounted(connection, SHOWN + 1) if context.deep else ():
             outcome.find(
                 "item",

@@ -116,7 +116,7 @@ def _indices(batch: Batch, first: RangeBound, last: RangeBound) -> tuple[int, in
     """The first and last index of a range. Raises Refused if an end is outside of the batch, or the order is wrong."""
     low, high = _bound_index(batch, "/first", first), _bound_index(batch, "/last", last)
     if high < low:
-        raise _range_refused("/last", last, "号段的末尾早于开头", "the range ends before it begins")
+        raise _range_refused("/last", last, "号段的末尾小于开头", "the range ends before it begins")
     return low, high
 
 
