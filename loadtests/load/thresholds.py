@@ -51,7 +51,7 @@ def read(path: Path, profile: str) -> dict[str, float]:
         name, _, kind = key.rpartition("_")
         if key in ALWAYS or name not in FIGURES or kind not in {"max", "min"}:
             findings.add(
-                "unknown", f"[{profile}] 不认识 {key}", f"[{profile}] {key} is not a known threshold", where=key
+                "unknown", f"[{profile}] 未知的阈值 {key}", f"[{profile}] {key} is not a known threshold", where=key
             )
         elif isinstance(value, bool) or not isinstance(value, int | float):
             findings.add("number", f"[{profile}] {key} 应为数", f"[{profile}] {key} must be a number", where=key)
