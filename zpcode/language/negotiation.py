@@ -4,7 +4,8 @@ Accept, Accept-Encoding and Accept-Language are lists of ranges with weights (RF
 not well-formed is ignored. Only the first 512 characters of a header are read.
 
 The rule for a language: the best match; else English for a reader who asks only for languages that are not Chinese;
-else Chinese. A range matches by its primary subtag (RFC 4647, 3.4), so `zh-TW` gets `zh-CN` and `en-GB` gets `en`. An
+else Chinese. A language with weight 0 is refused: it is chosen only if the reader refuses every language of the service.
+A range matches by its primary subtag (RFC 4647, 3.4), so `zh-TW` gets `zh-CN` and `en-GB` gets `en`. An
 underscore is read as a hyphen: some clients send `en_US`.
 """
 
@@ -53,18 +54,24 @@ def choose_language(tags: Sequence[str], accept_language: str, named: str = "") 
     values = ((value.replace("_", "-"), weight) for value, weight in weighted(accept_language))
     ranges = [(value, weight) for value, weight in values if _RANGE.fullmatch(value)]
     exact = {value for value, _ in ranges}
-    best = max(tags, key=lambda tag: (_weight(tag, ranges), -_position(tag, ranges), tag.lower() in exact))
-    if _weight(best, ranges) > 0:
+    if not ranges:
+        return CHINESE
+    best = max(tags, key=lambda tag: (_weight(tag, ranges) or 0.0, -_position(tag, ranges), tag.lower() in exact))
+    if _weight(best, ranges):
         return best
-    return ENGLISH if ranges else CHINESE
+    not_named = (tag for tag in (ENGLISH, CHINESE, *tags) if _weight(tag, ranges) is None)
+    return next(not_named, ENGLISH)
 
 
 def _primary(tag: str) -> str:
     return tag.lower().partition("-")[0]
 
 
-def _weight(tag: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """The weight of a tag in a header: of the tag itself, else of its language, else of every language (`*`), else 0."""
+def _weight(tag: str, ranges: Sequence[tuple[str, float]]) -> float | None:
+    """The weight of a tag in a header: of the tag itself, else of its language, else of every language (`*`), else None.
+
+    0 means that the reader refuses the tag; None, that the header does not name it.
+    """
     for weights in (
         [weight for value, weight in ranges if value == tag.lower()],
         [weight for value, weight in ranges if _primary(value) == _primary(tag)],
@@ -72,7 +79,7 @@ def _weight(tag: str, ranges: Sequence[tuple[str, float]]) -> float:
     ):
         if weights:
             return max(weights)
-    return 0.0
+    return None
 
 
 def _position(tag: str, ranges: Sequence[tuple[str, float]]) -> int:

@@ -158,6 +158,11 @@ def test_every_documented_problem_exists(http: httpx.Client) -> None:
                 assert set(document["components"]["schemas"]["Problem"]["required"]) <= set(one["value"])
 
 
+def test_no_schema_requires_an_empty_list_of_fields(http: httpx.Client) -> None:
+    """Some generators refuse `required: []`."""
+    assert '"required": []' not in json.dumps(_document(http))
+
+
 def test_every_reference_leads_somewhere(http: httpx.Client) -> None:
     """A client generator cannot use a document with broken references."""
     document = _document(http)

@@ -22,7 +22,8 @@ CASES = [
     ("", ZH), ("*", ZH), ("zh-CN,zh;q=0.9,en;q=0.8", ZH), ("zh-TW", ZH), ("en", EN), ("en-GB,en;q=0.8", EN), ("EN", EN),
     ("fr", EN), ("fr, zh;q=0.1", ZH), ("de,*", ZH), ("en;q=0.5,*;q=0.8", ZH), ("en_US", EN), ("zh_CN", ZH),
     ("zh;q=0, *", EN), ("zh;q=0", EN), ("en, zh", EN), ("zh, en", ZH), ("en;q=x", ZH), ("en;q=2", ZH), (";;,,q=", ZH),
-    ("en;q=nan, zh;q=0.1", ZH), ("zh;q=0.5, en;q=0.9", EN), ("fr, en;q=0.3, zh;q=0.5", ZH), ("," * 100_000, ZH),
+    ("en;q=0", ZH), ("fr, en;q=0", ZH), ("en-GB;q=0, fr", ZH), ("fr, zh;q=0", EN), ("en;q=0, zh;q=0", EN), ("*;q=0", EN),
+    ("en;q=0, *;q=0.1", ZH), ("en;q=nan, zh;q=0.1", ZH), ("zh;q=0.5, en;q=0.9", EN), ("fr, en;q=0.3, zh;q=0.5", ZH), ("," * 100_000, ZH),
 ]  # fmt: skip
 
 
@@ -60,6 +61,7 @@ def test_the_nearest_of_more_languages_is_chosen() -> None:
     assert choose_language(tags, "zh-TW") == "zh-TW"
     assert choose_language(tags, "ja;q=0.9, en;q=0.8") == "ja"
     assert choose_language(tags, "fr") == EN
+    assert choose_language(tags, "en;q=0, zh;q=0") == "ja"
 
 
 @pytest.mark.parametrize(

@@ -63,9 +63,14 @@ def document(app: FastAPI) -> dict[str, Any]:
             del responses["422"]
     schemas["Problem"] = _problem()
     (reference,), card = msgspec.json.schema_components([ProductCard], ref_template=_REFERENCE)
-    schemas.update({name: schema for name, schema in card.items() if name not in schemas})
+    schemas.update({name: _without_empty_required(schema) for name, schema in card.items() if name not in schemas})
     openapi["paths"][_CARD_PATH]["get"]["responses"]["200"]["content"]["application/json"]["schema"] = reference
     return openapi
+
+
+def _without_empty_required(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema of msgspec, which writes `required: []` if every field is optional (JSON Schema Draft 4 forbids that)."""
+    return schema if schema.get("required") else {key: value for key, value in schema.items() if key != "required"}
 
 
 def _problem() -> dict[str, Any]:
