@@ -13,7 +13,8 @@ Two verbs, everywhere: `check()` takes nothing, `spend()` takes one request.
 from __future__ import annotations
 
 from collections import OrderedDict
-from ipaddress import IPv6Address, ip_address
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
 MINUTE: Final = 60.0
@@ -22,6 +23,15 @@ MAX_KEYS: Final = 50_000
 EXAMINED: Final = 64
 """Stored keys that are examined with each new key, at most."""
 _SLACK: Final = 1e-6  # seconds: more than the rounding error of all intervals of a period added up
+_INNER: Final = tuple(
+    map(
+        ip_network,
+        ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7",
+         "fe80::/10"),
+    )
+)  # fmt: skip
+"""Loopback, private, link-local, shared (RFC 6890): a proxy, a balancer or the machine itself. All within two bytes."""
+_LOOPBACK: Final = bytes(15) + b"\1"
 
 
 class RateLimit:
@@ -84,8 +94,7 @@ class RateLimit:
 def payer(address: str | None) -> bytes | None:
     """The key of an address: a whole IPv4 address (4 bytes) or the /64 of an IPv6 address (8 bytes).
 
-    None for a text that is no address, and for an address outside the public network: that is a proxy which does not
-    pass on its clients' addresses, and many clients share it.
+    None for a text that is no address, and for an inner address (`is_inner`).
     """
     try:
         ip = ip_address((address or "").partition("%")[0])
@@ -93,6 +102,21 @@ def payer(address: str | None) -> bytes | None:
         return None
     if isinstance(ip, IPv6Address):
         ip = ip.ipv4_mapped or ip
-    if not ip.is_global:
+    if is_inner(ip.packed):
         return None
     return ip.packed if ip.version == 4 else ip.packed[:8]
+
+
+def is_inner(address: bytes) -> bool:
+    """Whether an address (4 or 16 bytes, empty if unknown) is a proxy or a balancer: many clients share it.
+
+    It does not pass on its clients' addresses, so that they cannot be told apart and are not limited by address.
+    """
+    return not address or address == _LOOPBACK or _begins_inner(address[:2], len(address))
+
+
+@lru_cache(maxsize=1024)
+def _begins_inner(first: bytes, length: int) -> bool:
+    """By the first two bytes alone, which decide it: whole addresses are stored only in the limits."""
+    address = ip_address(first.ljust(length, b"\0"))
+    return any(address in network for network in _INNER if network.version == address.version)

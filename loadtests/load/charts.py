@@ -14,7 +14,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 30
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class Series:
     """One line: its name, its style (a CSS class), and its points (second of the run, value; None is a gap)."""
 
     name: str
@@ -22,7 +22,7 @@ class Line:
     points: Sequence[tuple[float, float | None]]
 
 
-def chart(lines: Sequence[Line], seconds: float, unit: str, marks: Sequence[float] = ()) -> str:
+def chart(lines: Sequence[Series], seconds: float, unit: str, marks: Sequence[float] = ()) -> str:
     """A chart of a run of so many seconds, from 0 to a round number above the highest value. `marks` are seconds of the run."""
     highest = max((value for line in lines for _, value in line.points if value is not None), default=0.0)
     top = round_up(highest or 1.0)
@@ -67,7 +67,7 @@ def _seconds(seconds: float) -> str:
     return "".join(parts)
 
 
-def _line(line: Line, seconds: float, top: float) -> str:
+def _line(line: Series, seconds: float, top: float) -> str:
     drawn, down = [], False
     for second, value in line.points:
         if value is not None:

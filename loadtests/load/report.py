@@ -12,7 +12,7 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from loadtests.load.charts import Line, chart
+from loadtests.load.charts import Series, chart
 from loadtests.load.figures import CONSUMER, FIGURES, GUESSER, ISSUE, SHOWN
 from loadtests.load.tally import Tally, percentile
 from loadtests.load.thresholds import Judged
@@ -147,21 +147,21 @@ def _marks(tally: Tally) -> list[float]:
 _FEW: Final = 4
 
 
-def _rates(run: RunInfo, tally: Tally) -> list[Line]:
+def _rates(run: RunInfo, tally: Tally) -> list[Series]:
     first = _first(tally)
-    lines = [Line("wanted", "wanted", [(second, run.rate * share) for second, share in run.points])]
+    lines = [Series("wanted", "wanted", [(second, run.rate * share) for second, share in run.points])]
     for role, style in ((CONSUMER, "made"), (GUESSER, "guessed")):
         points = [(second - first, float(sum(times.values()))) for second, times, _ in tally.seconds(role)]
-        lines += [Line(role, style, points)] if points else []
+        lines += [Series(role, style, points)] if points else []
     failed = [(second - first, float(count)) for second, _, count in tally.seconds(CONSUMER)]
-    return [*lines, Line("failed", "failed", failed)]
+    return [*lines, Series("failed", "failed", failed)]
 
 
-def _times(tally: Tally) -> list[Line]:
+def _times(tally: Tally) -> list[Series]:
     first, seconds = _first(tally), tally.seconds(CONSUMER)
     percentiles: tuple[tuple[str, float], ...] = (("p99", 0.99), ("p95", 0.95), ("p50", 0.50))
     return [
-        Line(name, name, [(second - first, percentile(times, share)) for second, times, _ in seconds])
+        Series(name, name, [(second - first, percentile(times, share)) for second, times, _ in seconds])
         for name, share in percentiles
     ]
 

@@ -17,23 +17,12 @@ from __future__ import annotations
 
 import logging
 import math
-from functools import lru_cache
-from ipaddress import ip_address, ip_network
 from typing import Final
 
-from zpcode.ratelimit import RateLimit
+from zpcode.ratelimit import RateLimit, is_inner
 
 _LOG = logging.getLogger(__name__)
 SITE_SHARE: Final = 10
-_INNER: Final = tuple(
-    map(
-        ip_network,
-        ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7",
-         "fe80::/10"),
-    )
-)  # fmt: skip
-"""Loopback, private, link-local, shared (RFC 6890): a proxy, a balancer or the machine itself. All within two bytes."""
-_LOOPBACK: Final = bytes(15) + b"\1"
 
 
 class ScanRateLimits:
@@ -77,15 +66,3 @@ class ScanRateLimits:
             self._warned = True
             _LOG.warning("a private address is over the limit and is let through: are ZPCODE_TRUSTED_PROXIES set?")
         return 0
-
-
-def is_inner(address: bytes) -> bool:
-    """Whether an address is not on the public network: a proxy or a balancer, not a consumer."""
-    return not address or address == _LOOPBACK or _begins_inner(address[:2], len(address))
-
-
-@lru_cache(maxsize=1024)
-def _begins_inner(first: bytes, length: int) -> bool:
-    """By the first two bytes alone, which decide it: whole addresses are stored only in the limits."""
-    address = ip_address(first.ljust(length, b"\0"))
-    return any(address in network for network in _INNER if network.version == address.version)

@@ -27,8 +27,8 @@ class Batcher(Generic[Q, R]):
     `limit` round trips run at once, each with at most `size` queries.
 
     A round trip that takes longer than `deadline` seconds fails, and so do the queries that wait behind it; it is
-    cancelled `grace` seconds later. While all round trips are late, new queries fail at once: nobody queues before a
-    dead server.
+    cancelled `grace` seconds later. While all round trips are late, new queries fail at once: queries do not queue
+    for a server that does not answer.
     """
 
     __slots__ = (

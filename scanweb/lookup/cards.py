@@ -29,8 +29,8 @@ class ScanRequest(msgspec.Struct, frozen=True, gc=False):
 class Cards:
     """The cards a code depends on, and the keys of those still missing. Shared by all codes with the same keys.
 
-    `timelines` are the standings among them; `keys` are the timelines of signing keys. `outcomes` is a store for what
-    follows from these cards alone, for the caller's use.
+    `timelines` are the standings among them; `keys` are the timelines of signing keys. `outcomes` is a cache of the
+    resolver: outcomes that depend on these cards only.
     """
 
     __slots__ = ("batch", "keys", "lot", "missing", "outcomes", "permutation", "product", "timelines")

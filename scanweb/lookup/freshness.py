@@ -17,10 +17,11 @@ import msgspec
 from scanweb.lookup import history
 from scanweb.lookup.database import Database
 from scanweb.lookup.memory import CardEntry, CardRow, Memory, decode_entry
-from scanweb.lookup.redis_reader import HEAD, RedisReader, head_of
+from scanweb.lookup.redis_reader import HEAD, RedisReader
 from scanweb.redis.connection import Command
 from scanweb.visits.visitors import Salts
 from zpcode.errors import Unavailable
+from zpcode.wire import redis_keys
 
 _LOG = logging.getLogger(__name__)
 PERIOD: Final = 0.5
@@ -106,7 +107,7 @@ class Freshness:
         if info:
             self.redis.evicting = _is_evicting(replies[1], replies[2])
         self.salts.read(replies[1 + len(info) :])
-        return head_of(replies[0])
+        return redis_keys.read_head(replies[0])
 
     async def _believe(self, redis: tuple[str, int], database: int | None) -> bool:
         """Believe Redis, with the cards that the database has newer laid over it; False where that cannot be done."""

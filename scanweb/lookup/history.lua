@@ -6,8 +6,11 @@
 --       then for each query: field in the bucket, visitor (4 bytes; empty: this view does not count), city,
 --       index of the item where items of its batch have a timeline of their own (otherwise empty)
 -- Reply for each query: empty where the batch card is gone (nothing is written to a Redis that was emptied), otherwise
---   flags (1 the item's timeline was asked for and is known, 2 history known, 4 this view was counted now), the number of this view or of
---   the last one (u32), time of the first (u32), length of its city (u8), city, timeline as stored.
+--   flags (u8), the number of this view or of the last one (u32), time of the first (u32), length of its city (u8), city,
+--   timeline as stored. The flags:
+--   1  the timeline was asked for: if it is missing, the item has none
+--   2  the history is complete
+--   4  this view was counted now
 --
 -- A history is MessagePack of [scans, time of the first, its city, visits]. Visits are records of 9 bytes: visitor (4),
 -- time in tens of seconds modulo 65536 (2), number of the view (3). There are at most four, and fewer where a history

@@ -1,7 +1,7 @@
 """An item's own status and its scan history: the query to Redis and how its reply reads.
 
-One Lua script (`history.lua`) reads and counts in one step, so that of two simultaneous scans only one is told that it
-is the first. One call of the script serves all scans of a round trip.
+One Lua script (`history.lua`) reads and counts in one step, so that of two simultaneous scans exactly one is counted as
+the first. One call of the script serves all scans of a round trip.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 VISITOR_BYTES: Final = 4
 """How much of a visitor's mark a history keeps: enough to tell the visitors of one item apart, too little for more."""
 _HEAD = struct.Struct(">BIIB")
-_LOADED, _KNOWN, _COUNTED = 1, 2, 4
+_TIMELINE_LOADED, _HISTORY_COMPLETE, _COUNTED = 1, 2, 4  # flags of a reply
 
 
 class ItemQuery(msgspec.Struct, frozen=True, gc=False):
@@ -85,10 +85,10 @@ def read(reply: object) -> ItemReply:
         return EMPTY
     flags, number, first_at, length = _HEAD.unpack_from(reply)
     end = _HEAD.size + length
-    place = reply[_HEAD.size : end].decode("utf-8", "replace") if length else ""
+    city = reply[_HEAD.size : end].decode("utf-8", "replace") if length else ""
     return ItemReply(
         reply[end:] or None,
-        flags & _LOADED != 0,
-        History(number, first_at, place) if flags & _KNOWN else None,
+        flags & _TIMELINE_LOADED != 0,
+        History(number, first_at, city) if flags & _HISTORY_COMPLETE else None,
         flags & _COUNTED != 0,
     )

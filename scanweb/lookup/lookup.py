@@ -37,7 +37,9 @@ class DatabaseUnavailable(Unavailable):
 
 
 class ScanView(Protocol):
-    """The view of the database, which `scanweb.lookup.database.Database` reads. This module needs no SQL library so.
+    """The view of the database, which `scanweb.lookup.database.Database` reads.
+
+    With this protocol, this module does not import a SQL library.
 
     `deadline` is how long one query may take, in seconds.
     """

@@ -141,14 +141,17 @@ class Memory:
         return entry
 
     def put(self, key: str, entry: CardEntry) -> None:
-        """Remember an entry, unless a newer one is remembered already."""
-        self.version += 1
+        """Remember an entry, unless this revision or a newer one is remembered already.
+
+        Simultaneous scans read the same card. If the second replaced the first, the first scan would begin again.
+        """
         cards = self._cards[key[0]]
         present = cards.get(key)
         if present is not None:
-            if present.revision > entry.revision:
+            if present.revision >= entry.revision:
                 return
             self.changes += 1
+        self.version += 1
         cards[key] = entry
         cards.move_to_end(key)
         if len(cards) > self._size[key[0]]:
@@ -188,7 +191,8 @@ class Memory:
     def begin(self, generation: str, revision: int) -> None:
         """Forget everything and start with a new generation.
 
-        The floor sinks only here. So a database restored from a backup (new generation) is told from one that lags.
+        Only a new generation may lower the floor. So a restored database (new generation) is accepted; a lagging one
+        (same generation) is not.
         """
         self.clear()
         self.generation, self.revision = generation, revision
@@ -241,7 +245,11 @@ class Memory:
             self.revision = revision  # memory followed the database further than Redis came
         self.version += 1
         self.changes += 1
-        self.overlay = {key: entry for key, entry in self.overlay.items() if entry.revision > self.revision} | newer
+        overlay = {key: entry for key, entry in self.overlay.items() if entry.revision > self.revision}
+        for key, entry in newer.items():
+            if key not in overlay or overlay[key].revision < entry.revision:
+                overlay[key] = entry
+        self.overlay = overlay
         self._prune_overlay(self.revision)
         if not self.believed:
             self.believed = True

@@ -53,14 +53,6 @@ class RedisReply(msgspec.Struct, frozen=True):
     changed: bool = False
 
 
-def head_of(reply: Any) -> tuple[str, int] | None:
-    """Generation and revision from the reply to `HEAD`; None from an empty projection."""
-    if not isinstance(reply, list) or None in reply:
-        return None
-    generation, revision = cast("tuple[bytes, bytes]", reply)
-    return generation.decode("ascii", "replace"), int(revision)
-
-
 class RedisReader:
     """Batches the queries of all scans. `wake` is called when Redis has to be compared with the database at once."""
 
@@ -132,9 +124,9 @@ class RedisReader:
         item_queries = [query.item for query in queries if query.item is not None]
         groups = self._groups(item_queries)
         reads = _read_commands(keys)
-        calls = [self._item_command([item_queries[place] for place in group]) for group in groups]
+        calls = [self._item_command([item_queries[position] for position in group]) for group in groups]
         replies = await self._send([HEAD, *reads, *calls])
-        head = head_of(replies[0])
+        head = redis_keys.read_head(replies[0])
         entries, absent = _entries(keys, replies[1 : 1 + len(reads)])
         items = iter(await self._item_replies(item_queries, groups, replies[1 + len(reads) :]))
         changed = await self._agree(head, epoch, revision)
@@ -213,15 +205,15 @@ class RedisReader:
             raise
 
     def _groups(self, queries: Sequence[ItemQuery]) -> list[list[int]]:
-        """The places of the queries that go into one call of the script.
+        """The positions of the queries that go into one call of the script.
 
         On a cluster one call is about one batch, whose keys share a slot; on a single server one call is about all.
         """
         if not self.redis.cluster:
             return [list(range(len(queries)))] if queries else []
         groups: dict[int, list[int]] = {}
-        for place, query in enumerate(queries):
-            groups.setdefault(query.number, []).append(place)
+        for position, query in enumerate(queries):
+            groups.setdefault(query.number, []).append(position)
         return list(groups.values())
 
     def _item_command(self, queries: Sequence[ItemQuery], *, script: bool = False) -> Command:
@@ -233,14 +225,14 @@ class RedisReader:
         """The reply to each query, in order. `replies` are those to the calls of `groups`."""
         unloaded = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
         if unloaded:  # a server that has just started; calls that other servers executed are not repeated
-            calls = [self._item_command([queries[place] for place in groups[at]], script=True) for at in unloaded]
+            calls = [self._item_command([queries[position] for position in groups[at]], script=True) for at in unloaded]
             replies = list(replies)
             for at, reply in zip(unloaded, await self.redis.execute(calls), strict=True):
                 replies[at] = reply
         items = [history.EMPTY] * len(queries)
         for group, reply in zip(groups, replies, strict=True):
-            for place, item in zip(group, history.read_all(reply, len(group)), strict=True):
-                items[place] = item
+            for position, item in zip(group, history.read_all(reply, len(group)), strict=True):
+                items[position] = item
         return items
 
     # Histories that Redis does not have -------------------------------------------------------------

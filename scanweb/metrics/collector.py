@@ -21,7 +21,7 @@ from scanweb.metrics.meters import BOUNDS, ScanCounters
 from zpcode.telemetry.metrics import counters, gauges
 from zpcode.wire.verdict import Verdict
 
-PLACES: Final = ("redis", "database", "nowhere")
+SOURCES: Final = ("redis", "database", "nowhere")
 ANSWER_SECONDS: Final = 1.0
 _UPPER_BOUNDS: Final = (*map(str, BOUNDS), "+Inf")
 
@@ -117,9 +117,9 @@ def of_answers(snapshot: MetricsSnapshot) -> Iterator[Metric]:
 
 def _of_sources(health: Mapping[str, Any]) -> Iterator[Metric]:
     yield GaugeMetricFamily("zpcode_scan_ready", "1 if the status of a code can be confirmed.", health["ready"])
-    places = {place: int(health["answers_from"] == place) for place in PLACES}
+    sources = {source: int(health["answers_from"] == source) for source in SOURCES}
     yield gauges(
-        "zpcode_scan_answers_from", "1 for the source of the answers: redis, database or nowhere.", "place", places
+        "zpcode_scan_answers_from", "1 for the source of the answers: redis, database or nowhere.", "place", sources
     )
     yield GaugeMetricFamily("zpcode_scan_database_up", "1 if the scan view answers.", health["database"] == "up")
     for name, meaning, number in (

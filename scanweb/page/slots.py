@@ -25,7 +25,6 @@ _HEAD: Final = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
 _STORED: Final = struct.Struct("<BHH")
 _TAIL: Final = struct.Struct("<II")
 _POLYNOMIAL: Final = 0xEDB88320
-MAX_VALUE: Final = 0xFFFF
 MIN_COMPRESSED: Final = 256
 """Text between two slots is compressed from this number of bytes on."""
 MAX_PIECES: Final = 2048

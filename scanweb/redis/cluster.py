@@ -22,7 +22,7 @@ from zpcode.wire.redis_cluster import Node, Span
 from zpcode.wire.redis_keys import Feed
 
 AGAIN_SECONDS: Final = 0.25
-"""While a shard is missing, the cluster is surveyed at this interval."""
+"""While a shard is missing, the layout is read again at this interval."""
 
 _AWAY = Text("缓存集群没有应答", "no shard of the cluster can be believed")
 _FEED: Final = {redis_keys.HEAD, redis_keys.LOG}
@@ -30,7 +30,7 @@ _PROJECTED: Final = ("zp:{p:", "zp:{b:", redis_keys.STANDINGS)
 
 
 class NotAnswered(RedisError):
-    """The reply to a command whose shard is down, behind, or has moved to another server."""
+    """Takes the place of a reply if the shard is down, behind, or has moved."""
 
 
 class Client(Protocol):
@@ -46,7 +46,7 @@ class Client(Protocol):
 
 
 class ShardState:
-    """One primary and its slots. `down`: it failed, and no survey has reached it since."""
+    """One primary and its slots. `down`: it failed, and no reading of the layout has reached it since."""
 
     __slots__ = ("client", "down", "feed")
 
@@ -73,11 +73,10 @@ class ClusterServer:
         self.shards: list[ShardState] = []
         self._url, self._connect = url, connect
         self._owners: list[int | None] = []
-        self._order = redis_cluster.seed_nodes(
-            url
-        )  # nodes to ask for the layout; those that answered last time come first
+        # Nodes to ask for the layout; those that answered last time come first.
+        self._order = redis_cluster.seed_nodes(url)
         self._clients: dict[Node, Client] = {}
-        self._survey: asyncio.Task[None] | None = None
+        self._layout_task: asyncio.Task[None] | None = None
         self._again: asyncio.TimerHandle | None = None
 
     def reaches(self, key: str) -> bool:
@@ -91,7 +90,7 @@ class ClusterServer:
         Raises Unavailable where no shard is believed.
         """
         if not self.shards:
-            await asyncio.shield(self._current_survey())
+            await asyncio.shield(self._layout_reading())
         floor = self.floor
         replies: list[Any] = [NotAnswered("its shard does not answer")] * len(commands)
         parts, of_feed = self._parts(commands)
@@ -105,22 +104,22 @@ class ClusterServer:
                 break
             parts = {}
         if not revisions or any(type(reply) is not NoScriptError and isinstance(reply, Exception) for reply in replies):
-            self._survey_soon()
+            self._read_layout_soon()
         if not revisions:
             raise Unavailable(_AWAY)
         self._fill_heads(commands, replies, min(revisions))
         return replies
 
     def _parts(self, commands: Sequence[Command]) -> tuple[dict[ShardState, list[int]], list[int]]:
-        """The places of the commands for each shard that is up, and of the commands that every shard can answer."""
+        """The positions of the commands for each shard that is up, and of the commands that every shard can answer."""
         parts: dict[ShardState, list[int]] = {}
         of_feed = []
-        for place, command in enumerate(commands):
+        for position, command in enumerate(commands):
             key = _key(command)
             if key in _FEED:
-                of_feed.append(place)
+                of_feed.append(position)
             elif (shard := self._shard(key)) is not None and not shard.down:
-                parts.setdefault(shard, []).append(place)
+                parts.setdefault(shard, []).append(position)
         return parts, of_feed
 
     async def _ask_shards(
@@ -128,27 +127,27 @@ class ClusterServer:
     ) -> list[int]:
         """Query some shards and put their replies in place; returns the revisions of the believed shards."""
         all_replies = await asyncio.gather(
-            *(self._ask(shard, [commands[place] for place in places]) for shard, places in parts.items())
+            *(self._ask(shard, [commands[position] for position in positions]) for shard, positions in parts.items())
         )
         revisions = []
-        for places, shard_replies in zip(parts.values(), all_replies, strict=True):
+        for positions, shard_replies in zip(parts.values(), all_replies, strict=True):
             if shard_replies is None:
                 continue
             revision = self._revision(shard_replies[0])
             believed = revision is not None and revision >= floor
             if believed and revision is not None:
                 revisions.append(revision)
-            for place, reply in zip(places, shard_replies[1:], strict=True):
+            for position, reply in zip(positions, shard_replies[1:], strict=True):
                 # A shard that is behind has executed the commands, but what it has of the projection does not count.
-                if believed or not _key(commands[place]).startswith(_PROJECTED):
-                    replies[place] = reply
+                if believed or not _key(commands[position]).startswith(_PROJECTED):
+                    replies[position] = reply
         return revisions
 
     def _shard(self, key: str) -> ShardState | None:
         if not self.shards:
             return None
-        place = self._owners[redis_cluster.slot_of(key)]
-        return None if place is None else self.shards[place]
+        position = self._owners[redis_cluster.slot_of(key)]
+        return None if position is None else self.shards[position]
 
     async def _ask(self, shard: ShardState, commands: Sequence[Command]) -> list[Any] | None:
         """The shard's head and its replies; None where it failed or is no longer a primary."""
@@ -163,68 +162,69 @@ class ClusterServer:
             replies = None
         if replies is None or isinstance(replies[0], Exception):
             shard.down = True
-            self._survey_soon()
+            self._read_layout_soon()
             return None
         return replies
 
     def _revision(self, reply: Any) -> int | None:
         """The revision in a shard's head; None where the head is missing or of another generation."""
-        head = _head(reply)
+        head = redis_keys.read_head(reply)
         return head[1] if head is not None and head[0] == self.generation else None
 
     def _fill_heads(self, commands: Sequence[Command], replies: list[Any], revision: int) -> None:
         self.floor = max(self.floor, revision)
-        for place, command in enumerate(commands):
+        for position, command in enumerate(commands):
             if command[1] == redis_keys.HEAD:
-                replies[place] = [(self.generation or "").encode("ascii"), b"%d" % revision]
+                replies[position] = [(self.generation or "").encode("ascii"), b"%d" % revision]
 
     # The layout ---------------------------------------------------------------------------------------
 
-    def _survey_soon(self) -> None:
-        """Survey the cluster now, unless a survey has just ended."""
+    def _read_layout_soon(self) -> None:
+        """Read the layout now, unless it has just been read."""
         if self._again is None:
-            self._current_survey()
+            self._layout_reading()
 
-    def _current_survey(self) -> asyncio.Task[None]:
-        """The survey that is under way, started where there is none."""
-        if self._survey is None:
-            self._survey = asyncio.get_running_loop().create_task(self._run_survey())
-            self._survey.add_done_callback(self._survey_ended)
-        return self._survey
+    def _layout_reading(self) -> asyncio.Task[None]:
+        """The task that reads the layout, started where none is under way."""
+        if self._layout_task is None:
+            self._layout_task = asyncio.get_running_loop().create_task(self._read_layout())
+            self._layout_task.add_done_callback(self._layout_read)
+        return self._layout_task
 
-    def _survey_ended(self, task: asyncio.Task[None]) -> None:
-        self._survey = None
+    def _layout_read(self, task: asyncio.Task[None]) -> None:
+        self._layout_task = None
         if not task.cancelled():
             task.exception()
             loop = asyncio.get_running_loop()
-            self._again = loop.call_later(AGAIN_SECONDS, self._survey_again)
+            self._again = loop.call_later(AGAIN_SECONDS, self._read_layout_again)
 
-    def _survey_again(self) -> None:
+    def _read_layout_again(self) -> None:
         self._again = None
         if not self.shards or any(shard.down for shard in self.shards) or None in self._owners:
-            self._current_survey()
+            self._layout_reading()
 
-    async def _run_survey(self) -> None:
+    async def _read_layout(self) -> None:
         """Read the layout and the head of each primary.
 
-        The generation with the highest revision wins, and every shard has to reach the highest revision of it. Only a
-        survey lets a server replace another one or come back.
+        The generation with the highest revision wins, and every shard has to reach the highest revision of it. Only here
+        does a server replace another one or come back.
         """
-        owners = await self._layout()
+        owners = await self._ask_owners()
         if not owners:
             for shard in self.shards:
                 shard.down = True
             return
         shards = [ShardState(self._client(node), spans) for node, spans in owners.items()]
         all_replies = await asyncio.gather(*(self._ask(shard, ()) for shard in shards))
-        heads = [head for replies in all_replies if replies is not None and (head := _head(replies[0])) is not None]
+        read = [redis_keys.read_head(replies[0]) for replies in all_replies if replies is not None]
+        heads = [head for head in read if head is not None]
         generation = max(heads, key=lambda head: head[::-1])[0] if heads else self.generation
         if generation != self.generation:
             self.generation, self.floor = generation, 0
         self.floor = max([self.floor, *(revision for whose, revision in heads if whose == generation)])
         self.shards, self._owners = shards, redis_cluster.owner_table(list(owners.values()))
 
-    async def _layout(self) -> dict[Node, tuple[Span, ...]]:
+    async def _ask_owners(self) -> dict[Node, tuple[Span, ...]]:
         for node in list(self._order):
             try:
                 (reply,) = await self._client(node).execute([("CLUSTER", "SLOTS")])
@@ -244,18 +244,11 @@ class ClusterServer:
         """Close every connection."""
         if self._again is not None:
             self._again.cancel()
-        if self._survey is not None:
-            self._survey.remove_done_callback(self._survey_ended)
-            self._survey.cancel()
-            await asyncio.gather(self._survey, return_exceptions=True)
+        if self._layout_task is not None:
+            self._layout_task.remove_done_callback(self._layout_read)
+            self._layout_task.cancel()
+            await asyncio.gather(self._layout_task, return_exceptions=True)
         await asyncio.gather(*(client.close() for client in self._clients.values()))
-
-
-def _head(reply: Any) -> tuple[str, int] | None:
-    """Generation and revision from the reply to a head command; None where there is no head."""
-    if not isinstance(reply, list) or None in reply:
-        return None
-    return reply[0].decode("ascii", "replace"), int(reply[1])
 
 
 def _key(command: Command) -> str:

@@ -35,7 +35,6 @@ _UNATTENDED: Final = re.compile(
 )
 _APPS: Final = (("MicroMessenger", "wechat"), ("AlipayClient", "alipay"), ("DingTalk", "dingtalk"))
 _PREFETCH: Final = ("prefetch", "preview", "prerender")
-CHANNELS: Final = ("wechat", "alipay", "dingtalk", "browser", "other", "typed", "preview", "prefetch", "head")
 _PEOPLE: Final = frozenset({"wechat", "alipay", "dingtalk", "browser", "other"})
 
 

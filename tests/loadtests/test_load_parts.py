@@ -10,7 +10,7 @@ import pytest
 
 from loadtests.load import curves, registry, sample, targets
 from loadtests.load.catalogue import PROFILES
-from loadtests.load.charts import Line, chart, round_up
+from loadtests.load.charts import Series, chart, round_up
 from loadtests.load.sample import Sample
 from loadtests.load.seeding import Plan
 from loadtests.users import people
@@ -155,7 +155,7 @@ def test_an_api_elsewhere_needs_confirming_too() -> None:
 
 
 def test_charts_hold_all_their_points_and_no_foreign_text() -> None:
-    drawn = chart([Line("<b>", "made", [(0, 1.0), (1, None), (2, 51.0)])], 2.0, "/s", marks=[1.0])
+    drawn = chart([Series("<b>", "made", [(0, 1.0), (1, None), (2, 51.0)])], 2.0, "/s", marks=[1.0])
     assert "<b>" not in drawn
     assert drawn.count('class="mark"') == 1
     assert drawn.count("M") >= 2  # a gap begins a new line

@@ -29,7 +29,7 @@ revision, on a cluster after those of all shards.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from zpcode.wire.redis_cluster import tag_in
 
@@ -46,6 +46,14 @@ def feed(lowest_slot: int | None = None) -> Feed:
     """The feed of a single server, or of the shard of a cluster with this lowest slot."""
     tag = "feed" if lowest_slot is None else tag_in(lowest_slot, "feed")
     return Feed(f"zp:{{{tag}}}:head", f"zp:{{{tag}}}:log", f"zp:{{{tag}}}:build")
+
+
+def read_head(reply: object) -> tuple[str, int] | None:
+    """Generation and revision from the reply to an HMGET of both; None from an empty projection or an error."""
+    if not isinstance(reply, list) or None in reply:
+        return None
+    generation, revision = cast("tuple[bytes, bytes]", reply)
+    return generation.decode("ascii", "replace"), int(revision)
 
 
 HEAD: Final = feed().head

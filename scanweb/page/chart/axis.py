@@ -36,7 +36,7 @@ class Axis:
         return self.left + min(max(share, 0.0), 1.0) * (self.right - self.left)
 
     def powers(self) -> list[Decimal]:
-        """The powers of ten between the ends of a logarithmic axis, whose marks show that it is logarithmic."""
+        """Powers of ten between the ends; their marks show that the axis is logarithmic. A linear axis has none."""
         if not self.logarithmic:
             return []
         inner = range(self.low.adjusted() + 1, self.high.adjusted() + 1)

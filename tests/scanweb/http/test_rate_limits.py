@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scanweb.http.rate_limits import ScanRateLimits, is_inner
-from zpcode.ratelimit import RateLimit
+from scanweb.http.rate_limits import ScanRateLimits
+from zpcode.ratelimit import RateLimit, is_inner, payer
 
 BEGIN = 1000.0
 PUBLIC = bytes((203, 0, 113, 9))
@@ -114,6 +114,15 @@ def test_a_proxy_that_is_not_configured_as_trusted_is_never_refused(
 @pytest.mark.parametrize("address", ["203.0.113.9", "172.32.0.1", "100.128.0.1", "11.0.0.1", "2001:db8::1", "fec0::1"])
 def test_a_public_address_is_nobodys_proxy(address: str) -> None:
     assert not is_inner(at(address))
+    assert payer(address) == at(address)[: 4 if "." in address else 8]
+
+
+@pytest.mark.parametrize(
+    "address", ["10.0.0.7", "127.0.0.1", "::1", "100.64.1.2", "fd00::1", "fe80::1%eth0", "::ffff:10.0.0.7"]
+)
+def test_an_inner_address_pays_for_nobody(address: str) -> None:
+    """API and portal go by the same rule as the scan service."""
+    assert payer(address) is None
 
 
 def test_a_million_addresses_take_no_more_memory_than_the_bound() -> None:

@@ -30,6 +30,15 @@ def test_a_newer_card_is_never_replaced_by_an_older() -> None:
     assert memory.get("l:1:A") is NEW
 
 
+def test_a_card_of_the_same_revision_changes_nothing() -> None:
+    """So a scan whose card another scan has read meanwhile does not begin again."""
+    memory = filled_memory()
+    before = (memory.version, memory.changes)
+    memory.put("l:1:A", CardEntry(LotCard("1", "old"), OLD.revision))
+    assert memory.get("l:1:A") is OLD
+    assert (memory.version, memory.changes) == before
+
+
 def test_what_the_log_names_is_forgotten_and_nothing_else() -> None:
     memory = filled_memory()
     memory.put("l:1:B", OLD)
@@ -69,6 +78,16 @@ def test_what_the_database_has_newer_is_not_taken_back_before_memory_has_followe
     assert memory.get("l:1:A") is NEW
     memory.advance(9, {"l:1:A"})
     assert (memory.get("l:1:A"), memory.overlay) == (None, {})
+
+
+def test_the_overlay_keeps_the_newest_card_of_the_database() -> None:
+    memory = filled_memory()
+    memory.believe("g", 5, {"l:1:A": NEW})
+    memory.believe("g", 5, {"l:1:A": CardEntry(LotCard("1", "between"), 7)})
+    assert memory.get("l:1:A") is NEW
+    newest = CardEntry(LotCard("1", "newest"), 11)
+    memory.believe("g", 5, {"l:1:A": newest})
+    assert memory.get("l:1:A") is newest
 
 
 def test_following_the_database_replaces_what_changed() -> None:
