@@ -139,7 +139,7 @@ class KeyHouse:
 
     def client(self) -> SignerClient:
         """A client of this signer."""
-        return SignerClient(self.socket, timeout=10)
+        return SignerClient(self.socket, timeout=60)
 
     @contextmanager
     def signer(self, processes: int = 2) -> Iterator[SignerClient]:

@@ -102,7 +102,7 @@ class RunningSigner:
             "ZPCODE_SIGNER_ALLOWED_UIDS": allowed_uids,
         }
         self.processes = processes
-        self.client = SignerClient(self.socket, timeout=20)
+        self.client = SignerClient(self.socket, timeout=120)
 
     def __enter__(self) -> Self:
         self.start()

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(question: Callable[[], T | None], seconds: float = 20) -> T:
+def eventually(question: Callable[[], T | None], seconds: float = 60) -> T:
     """The first true result of `question`, called every 20 ms; fails if there is none within `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := question()):
