@@ -75,10 +75,13 @@ class Messages:
         """The calendar day of a time (seconds since 1970) in the zone."""
         return self.formats.date(self._local(at).date())
 
-    def moment(self, at: int | datetime) -> str:
-        """A time (seconds since 1970, or an aware datetime) in the zone, to the minute."""
-        seconds = int(at.timestamp()) if isinstance(at, datetime) else at
-        return self._minute(seconds - seconds % 60)
+    def moment(self, at: int) -> str:
+        """A time (seconds since 1970) in the zone, to the minute. Every scan calls this twice."""
+        return self._minute(at - at % 60)
+
+    def moment_of(self, at: datetime) -> str:
+        """An aware datetime in the zone, to the minute."""
+        return self.moment(int(at.timestamp()))
 
     def _local(self, at: int) -> datetime:
         return datetime.fromtimestamp(at, UTC).astimezone(self._zone)
