@@ -20,7 +20,10 @@ ValueError, a KeyError) is a defect.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
+
+RETRY_SECONDS: Final = 5
+"""After how many seconds a client may try again what is unavailable or not ready: Retry-After (RFC 9110, 10.2.3)."""
 
 
 @dataclass(frozen=True, slots=True)

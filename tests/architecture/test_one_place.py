@@ -25,6 +25,16 @@ RULES = {
         re.compile(r"\.notice\s*(?:!=|==|<>)|notice <> ''"),
         "zpcode/store/status.py",
     ),
+    "who sees what, in SQL": (
+        re.compile(
+            r"reach\.(?:uscc|region_prefix)|\.c\.region\.(?:startswith|like)|\bregion (?:LIKE|~)|uscc\.is_\(None\)"
+        ),
+        "zpcode/store/reach.py",
+    ),
+    "how Accept-Language is read": (
+        re.compile(r"\[qQ\]|[\"'; ]q=|accept_?language\w*\.(?:split|partition|lower|startswith)\("),
+        "zpcode/language/negotiation.py",
+    ),
 }
 """Each rule: the text that defines it, and the one module that may have that text."""
 
@@ -59,6 +69,13 @@ def test_a_rule_has_one_place(root: Path, rule: str) -> None:
         ("the numbers of advisory locks", 'text("SELECT pg_advisory_xact_lock(7283099)")'),
         ("the numbers of advisory locks", "LOCK = 7283099"),
         ("what a public notice is", 'where(status_change.c.notice != "")'),
+        ("who sees what, in SQL", "query.where(enterprise.c.region.startswith(prefix))"),
+        ("who sees what, in SQL", "query.where(batch.c.uscc == caller.reach.uscc)"),
+        ("who sees what, in SQL", "text(\"SELECT uscc FROM enterprise WHERE region LIKE '3301%'\")"),
+        ("who sees what, in SQL", "status_change.c.uscc.is_(None)"),
+        ("how Accept-Language is read", 'tag, _, weight = part.partition(";q=")'),
+        ("how Accept-Language is read", 'accept_language.startswith("zh")'),
+        ("how Accept-Language is read", 'accept_language.split(",")'),
     ],
 )
 def test_a_second_place_would_be_noticed(rule: str, second: str) -> None:

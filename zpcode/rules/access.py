@@ -8,7 +8,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import ClassVar, Final
 
 from zpcode.errors import Finding, Findings, Forbidden, Refused, Text
 from zpcode.rules.regions import PROVINCE, is_region
@@ -36,14 +36,19 @@ class Reach:
     """Which records a caller sees: those that meet all conditions here; all records if there is no condition.
 
     `uscc`: only records of this enterprise are within reach. `region_prefix`: only records in regions whose codes begin
-    with it (2, 4 or 6 digits, GB/T 2260). `Reach.covers` and `zpcode.store.reach` both apply these conditions.
+    with it (2, 4 or 6 digits, GB/T 2260). `ownerless`: records without enterprise and region (standards, keys, decisions
+    about them) are open to every caller. `Reach.covers` and `zpcode.store.reach` both apply these conditions.
     """
 
+    ownerless: ClassVar[bool] = True
     uscc: str | None = None
     region_prefix: str | None = None
 
-    def covers(self, uscc: str | None, region: str) -> bool:
-        """Whether a record of this enterprise (None: of no enterprise) in this region is within reach."""
+    def covers(self, uscc: str | None, region: str | None) -> bool:
+        """Whether a record of this enterprise (None: of no enterprise) in this region (None: in no region) is within reach."""
+        if uscc is None and region is None:
+            return self.ownerless
+        region = region or ""
         return (self.uscc is None or uscc == self.uscc) and region.startswith(self.region_prefix or "")
 
 
@@ -78,8 +83,8 @@ class Caller:
             case Role.OPERATOR:
                 return Reach()
 
-    def reaches(self, uscc: str | None, region: str) -> bool:
-        """Whether a record of this enterprise (None: of no enterprise) in this region is within the caller's reach."""
+    def reaches(self, uscc: str | None, region: str | None) -> bool:
+        """Whether a record of this enterprise and this region (None: it has none) is within the caller's reach."""
         return self.reach.covers(uscc, region)
 
 

@@ -14,9 +14,9 @@ import msgspec
 from zpcode.rules.batches.batch import Batch
 from zpcode.rules.cards import lot_card
 from zpcode.rules.journey import JourneyEvent, Subject
+from zpcode.store import batches as batch_store
 from zpcode.store import cards, journey
 from zpcode.store.database.session import Connection
-from zpcode.store.monitoring import integrity
 from zpcode.wire.card import BatchCard, LotCard, ProductCard, lot_key
 
 CardType = TypeVar("CardType", ProductCard, BatchCard, LotCard)
@@ -48,5 +48,5 @@ def lot_cards(connection: Connection, lots: Collection[tuple[str, str]]) -> dict
     events = journey.of(connection, [Subject(gtin=gtin, lot=lot) for gtin, lot in lots])
     return {
         lot_key(row.gtin, row.lot): lot_card(*row, events.get(Subject(gtin=row.gtin, lot=row.lot), ()))
-        for row in integrity.lots(connection, sorted(lots))
+        for row in batch_store.lots(connection, sorted(lots))
     }

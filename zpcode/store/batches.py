@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Row, Select, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Row, Select, func, insert, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -168,6 +168,33 @@ def _separate_connection(engine: Engine) -> Iterator[Connection]:
     connection.detach()  # so that it is closed at the end and not returned to the pool
     with connection:
         yield connection
+
+
+class LotRow(NamedTuple):
+    """A lot with lot codes: its dates, and when the first of its batches became active."""
+
+    gtin: str
+    lot: str
+    production_date: date | None
+    expiry_date: date | None
+    activated_at: datetime | None
+
+
+def lots(connection: Connection, lot_keys: Sequence[tuple[str, str]]) -> list[LotRow]:
+    """These lots (GTIN, lot), as derived from their batches."""
+    columns = batch.c
+    query = (
+        select(
+            columns.gtin,
+            columns.lot,
+            func.max(columns.production_date),
+            func.max(columns.expiry_date),
+            func.min(columns.activated_at),
+        )
+        .where(columns.level == "lot", tuple_(columns.gtin, columns.lot).in_(lot_keys))
+        .group_by(columns.gtin, columns.lot)
+    )
+    return [LotRow(*row) for row in connection.execute(query)]
 
 
 def _select() -> Select[Any]:

@@ -1,7 +1,8 @@
 """Who sees what, as SQL: the conditions that keep a query within a caller's reach.
 
-The rule itself is `Caller.reach` in `zpcode.rules.access`. This module only turns its description into SQL, so that
-the database selects exactly the rows for which `Caller.reaches` is true.
+The rule itself is `Caller.reach` in `zpcode.rules.access`. This module turns its description (`Reach`) into SQL, so that
+the database selects exactly the rows for which `Caller.reaches` is true. A row with neither an enterprise nor a region
+follows `Reach.ownerless`.
 """
 
 from __future__ import annotations
@@ -36,8 +37,10 @@ def enterprise_within(caller: Caller) -> ColumnElement[bool]:
 def owner_within(caller: Caller, uscc: ColumnElement[Any]) -> ColumnElement[bool]:
     """The condition for a table with a column of the enterprise (NULL is allowed) and no column of the region.
 
-    A row without an enterprise (a decision about a standard or a signing key) is within everybody's reach.
+    A row without an enterprise is a decision about a standard or a signing key: `Reach.ownerless` says who sees it.
     """
-    if caller.reach == Reach():
+    reach = caller.reach
+    if reach == Reach():
         return true()  # so that the operator's query does not list every enterprise
-    return uscc.is_(None) | uscc.in_(select(enterprise.c.uscc).where(enterprise_within(caller)))
+    owned = uscc.in_(select(enterprise.c.uscc).where(enterprise_within(caller)))
+    return owned | uscc.is_(None) if reach.ownerless else owned

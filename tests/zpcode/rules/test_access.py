@@ -33,6 +33,16 @@ def test_an_enterprise_reaches_itself_and_the_operator_everybody() -> None:
     assert Caller(Role.OPERATOR, "*", "K").reaches("B", "330110")
 
 
+@pytest.mark.parametrize(
+    ("role", "subject"), [(Role.ENTERPRISE, "A"), (Role.REGULATOR, "330110"), (Role.OPERATOR, "*")]
+)
+def test_every_caller_reaches_standards_and_keys(role: Role, subject: str) -> None:
+    """A record without an enterprise, but in a region, is no such record."""
+    caller = Caller(role, subject, "K")
+    assert caller.reaches(None, None)
+    assert caller.reaches(None, "330203") is (role is Role.OPERATOR)
+
+
 @given(st.binary(min_size=8, max_size=8), st.binary(min_size=32, max_size=32))
 def test_a_token_is_read_back_as_it_was_made(first: bytes, second: bytes) -> None:
     """For all random bytes: 12 and 52 characters, no padding."""

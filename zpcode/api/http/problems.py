@@ -23,11 +23,10 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from zpcode.api.http.refusals import NotReady, TooMany, UnsatisfiableRange
-from zpcode.errors import Finding, Text, ZpError
+from zpcode.errors import RETRY_SECONDS, Finding, Text, ZpError
 from zpcode.language.negotiation import CHINESE, ENGLISH, choose_language
 
 MEDIA_TYPE: Final = "application/problem+json"
-RETRY_SECONDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)

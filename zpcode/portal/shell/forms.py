@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
+from zpcode.errors import RETRY_SECONDS
 from zpcode.ratelimit import payer
 
 MAX_BODY: Final = 32 * 2**20
@@ -29,7 +30,6 @@ MAX_FILES: Final = 10
 SECONDS: Final = 120.0
 SLOTS: Final = 8
 SLOTS_EACH: Final = 4
-RETRY_SECONDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)

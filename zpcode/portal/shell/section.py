@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,10 +13,9 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
-from zpcode.errors import NotFound, ZpError
+from zpcode.errors import RETRY_SECONDS, NotFound, ZpError
 from zpcode.portal.shell.layout import PortalPages, redirect
 
-RETRY_SECONDS: Final = "5"
 _logger = logging.getLogger(__name__)
 
 
@@ -74,7 +72,7 @@ class Section:
         elif isinstance(error, NotFound):
             status = 404
         elif isinstance(error, ZpError):
-            status, headers = 503, {"Retry-After": RETRY_SECONDS}
+            status, headers = 503, {"Retry-After": str(RETRY_SECONDS)}
         else:
             _logger.error("a page failed", exc_info=error)
         if status in {408, 413}:

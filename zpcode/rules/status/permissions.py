@@ -132,7 +132,7 @@ def may_lift(actor: Actor, decided: Actor) -> bool:
     return RANK[decided] <= RANK[actor]
 
 
-def reaches_ownerless(caller: Caller) -> bool:
+def decides_ownerless(caller: Caller) -> bool:
     """Whether a caller may decide about standards and keys: the office of this province and the operator may."""
     return caller.role is Role.OPERATOR or (caller.role is Role.REGULATOR and caller.subject == PROVINCE)
 

@@ -11,7 +11,7 @@ from typing import Final
 from zpcode.errors import Finding, NotFound, Refused, Text
 from zpcode.rules.access import Caller
 from zpcode.rules.batches.batch import Batch
-from zpcode.rules.status.permissions import NO_NOTE, reaches_ownerless
+from zpcode.rules.status.permissions import NO_NOTE, decides_ownerless
 from zpcode.rules.status.records import DecisionTarget
 from zpcode.rules.status.targets import BatchTarget, ItemName, ItemTarget, ParsedTarget, RangeBound, RecordTarget
 from zpcode.store import batches, status
@@ -48,7 +48,7 @@ def to_decide(connection: Connection, target: ParsedTarget, caller: Caller) -> R
     """
     if isinstance(target, RecordTarget):
         status.lock(connection, target.scope, target.key)
-        if target.scope in _OWNERLESS and not reaches_ownerless(caller):
+        if target.scope in _OWNERLESS and not decides_ownerless(caller):
             raise _unknown(target)
         return ResolvedTarget(_record(connection, target, caller))
     batch = _batch(connection, target, caller, lock=True)
@@ -62,7 +62,7 @@ def to_decide(connection: Connection, target: ParsedTarget, caller: Caller) -> R
 
 
 def to_read(connection: Connection, target: ParsedTarget, caller: Caller) -> DecisionTarget:
-    """Look up a target for reading; every caller may read standards and keys. Raises NotFound."""
+    """Look up a target for reading. Raises NotFound."""
     if isinstance(target, RecordTarget):
         return _record(connection, target, caller)
     return _in_batch(connection, target, _batch(connection, target, caller, lock=False)).about
@@ -70,7 +70,7 @@ def to_read(connection: Connection, target: ParsedTarget, caller: Caller) -> Dec
 
 def _record(connection: Connection, target: RecordTarget, caller: Caller) -> DecisionTarget:
     if target.scope in _OWNERLESS:
-        if not status.target_exists(connection, target.scope, target.key):
+        if not caller.reaches(None, None) or not status.target_exists(connection, target.scope, target.key):
             raise _unknown(target)
         return DecisionTarget(target.scope, target.key)
     owner = status.owner(connection, target.scope, target.key)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, bindparam, exists, func, select, text, tuple_
+from sqlalchemy import Connection, Engine, bindparam, exists, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger, String
 
@@ -24,7 +24,7 @@ from zpcode.store.cards import Card
 from zpcode.store.database.session import transaction
 from zpcode.store.status import NOTICE
 from zpcode.store.tables.access import audit
-from zpcode.store.tables.codes import batch, card, idempotency, item_history
+from zpcode.store.tables.codes import card, idempotency, item_history
 from zpcode.store.tables.registry import enterprise
 
 _EVERYBODY = Caller(Role.OPERATOR, "*", "fsck")
@@ -170,33 +170,6 @@ def expected_cards(connection: Connection) -> Iterator[list[str]]:
     """The keys of all cards that must exist, 500 at a time."""
     for chunk in connection.execute(text(_EXPECTED).execution_options(yield_per=_CHUNK)).scalars().partitions():
         yield list(chunk)
-
-
-class LotRow(NamedTuple):
-    """A lot with lot codes: its dates, and when the first of its batches became active."""
-
-    gtin: str
-    lot: str
-    production_date: date | None
-    expiry_date: date | None
-    activated_at: datetime | None
-
-
-def lots(connection: Connection, lot_keys: Sequence[tuple[str, str]]) -> list[LotRow]:
-    """These lots (GTIN, lot), as derived from their batches."""
-    columns = batch.c
-    query = (
-        select(
-            columns.gtin,
-            columns.lot,
-            func.max(columns.production_date),
-            func.max(columns.expiry_date),
-            func.min(columns.activated_at),
-        )
-        .where(columns.level == "lot", tuple_(columns.gtin, columns.lot).in_(lot_keys))
-        .group_by(columns.gtin, columns.lot)
-    )
-    return [LotRow(*row) for row in connection.execute(query)]
 
 
 def cards_under(connection: Connection, prefix: str) -> Iterator[list[Card]]:

@@ -16,11 +16,11 @@ from zpcode.rules.status.permissions import (
     authority_of,
     barred_until,
     check,
+    decides_ownerless,
     effective,
     may,
     may_lift,
     permit,
-    reaches_ownerless,
 )
 from zpcode.rules.status.reasons import REASONS
 from zpcode.wire.vocabulary import Bilingual, Scope, State
@@ -171,11 +171,11 @@ def test_a_regulators_level_follows_from_its_region(subject: str, actor: Actor) 
 
 def test_standards_and_keys_are_out_of_reach_of_another_province() -> None:
     """They belong to no enterprise, so no region decides: this province's office does."""
-    assert reaches_ownerless(Caller(Role.REGULATOR, "330000", "k"))
-    assert reaches_ownerless(Caller(Role.OPERATOR, "*", "k"))
-    assert not reaches_ownerless(Caller(Role.REGULATOR, "310000", "k"))
-    assert not reaches_ownerless(Caller(Role.REGULATOR, "330100", "k"))
-    assert not reaches_ownerless(Caller(Role.ENTERPRISE, "330000", "k"))
+    assert decides_ownerless(Caller(Role.REGULATOR, "330000", "k"))
+    assert decides_ownerless(Caller(Role.OPERATOR, "*", "k"))
+    assert not decides_ownerless(Caller(Role.REGULATOR, "310000", "k"))
+    assert not decides_ownerless(Caller(Role.REGULATOR, "330100", "k"))
+    assert not decides_ownerless(Caller(Role.ENTERPRISE, "330000", "k"))
 
 
 def test_nobody_lifts_what_a_higher_level_decided() -> None:
