@@ -92,9 +92,12 @@ class DecisionOrder(BaseModel):
     first: Index = Field(None, description="Only of scope range: its first index, counted from 0, or its first serial.")
     last: Index = Field(None, description="Only of scope range: its last index or serial, which is included.")
     legal_basis: Long = Field(
-        "", description="The legal provision that the decision is based on; some reasons require one."
+        "",
+        description="The legal provision that the decision is based on, at most 500 characters; some reasons require one.",
     )
-    note: PublicNote = Field(default_factory=PublicNote, description="Public: the consumer reads it.")
+    note: PublicNote = Field(
+        default_factory=PublicNote, description="Public: the consumer reads it. At most 500 characters each."
+    )
     notice: Short = Field("", description="The number of a public notice, if there is one.")
     effective_at: Moment = Field(
         None, description="RFC 3339 with offset, at most a year ahead; null: with immediate effect."

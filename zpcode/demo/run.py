@@ -70,18 +70,22 @@ def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) 
     with _only_one(home), _interruptible(), ExitStack() as stack:
         plan = Plan(home, host, free_port(host, port), free_port(host, api_port))
         console.moved_ports(port, plan.scan_port, api_port, plan.api_port)
+        fresh = not (home / "keyring.json").exists()
+        announce = console.step if fresh else _silent
+        if not fresh:
+            console.step("沿用上次的数据", "keeping the data of the last start")
         console.step("启动 PostgreSQL 与 Valkey", "starting PostgreSQL and Valkey")
         addresses = stack.enter_context(Servers(home)).addresses
         environment = _environment(plan, addresses)
-        console.step("密钥仪式", "key ceremony")
+        announce("密钥仪式", "key ceremony")
         _ceremony(environment)
         processes = Processes(home / "log")
         stack.callback(processes.stop)
         processes.start("signer", [sys.executable, "-m", "keys", "serve"], env=environment)
-        console.step("建表，导入示例登记册", "migrating, importing the demo registry")
+        announce("建表，导入示例登记册", "migrating, importing the demo registry")
         seed.seed_registry(home, addresses)
         _start(processes, plan, environment)
-        console.step("签发各级码", "issuing a batch at each level")
+        announce("签发各级码", "issuing a batch at each level")
         _wait_until(processes, lambda: seed.signer_answers(home))
         codes = seed.seed_codes(plan.home, addresses, plan.base)
         credentials = seed.seed_credentials(plan.home, addresses)
@@ -90,6 +94,10 @@ def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) 
         if not once:
             _watch(processes)
     return 0
+
+
+def _silent(zh: str, en: str) -> None:
+    """Print nothing: what this step makes is there already."""
 
 
 def _environment(plan: Plan, addresses: ServerAddresses) -> dict[str, str]:

@@ -35,8 +35,8 @@ FILES: Final = Invariant(
 CONTENTS: Final = Invariant(
     "code-contents",
     Text(
-        "文件恰好含有该批次的码：签章有效，不重不漏",
-        "files contain exactly the codes of their batch: seals valid, none twice, none missing",
+        "每份文件中核对的码（抽查；--deep 为全部）都是该批次的码：签章有效，不重不漏",
+        "in each file the codes checked (a sample; all with --deep) are those of its batch: seals valid, none twice, none missing",
     ),
     Text(
         "这些码不要付印；与审计日志比对批次的密钥与摘要，再用 zpcode batches export 还原",
