@@ -1,8 +1,8 @@
 """The worker: issues batches, copies cards from the database to Redis, drains scans. A composition root.
 
 A worker may be stopped, killed or run twice at any time, because nothing depends on one turn of one worker: the service
-that commits a revocation writes it to Redis itself, the sweep finds a reserved batch without a job, and a scan stays in
-its stream until it is in the database.
+that commits a revocation writes it to Redis itself, each worker queues reserved batches without a job every five seconds,
+and a scan stays in its stream until it is in the database.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Worker:
             self.registry.register(self.statistics)
 
     def issue_once(self, number: int) -> None:
-        """Issue one batch and write its cards to Redis. If a server does not answer, the sweep queues the batch again."""
+        """Issue one batch and write its cards to Redis. If a server does not answer, `sweep_once` queues the batch again."""
         try:
             batch = issue(self.engine, self.signer, number, directory=self.directory, clock=_clock, stop=self.stop)
         except Conflict:
@@ -128,7 +128,9 @@ class Worker:
 
     def drain_all(self) -> None:
         """Drain until the stream is empty. Raises Unavailable."""
-        if not self.partitioned:  # a month with scans in the default partition can get no partition any more
+        # Make the partition first: once the default partition has scans of a month, PostgreSQL cannot add that month's
+        # partition.
+        if not self.partitioned:
             self.partitions_once()
         while not self.stop.is_set() and self.drain_once() > 0:
             self.loops.progress("drain_all")
@@ -305,7 +307,7 @@ def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
     resources.callback(engine.dispose)
     trace(engine, traces.tracer)
     redis, stream = _redis(settings, resources)
-    watched = resources.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS))
+    statistics_signer = resources.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS))
     comparison = ProjectionComparison(engine, redis, settings.comparison_seconds)
     return Worker(
         database,
@@ -316,7 +318,7 @@ def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
         resources.enter_context(issue_queue.IssueQueue(database)),
         settings.export_dir,
         comparison=comparison,
-        statistics=InstallationStatistics(engine, redis, watched, comparison),
+        statistics=InstallationStatistics(engine, redis, statistics_signer, comparison),
         tracer=traces.tracer,
     )
 

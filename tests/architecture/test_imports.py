@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -43,6 +44,20 @@ def test_only_the_exports_know_a_format(root: Path) -> None:
     }
     assert {"formats", "table"} <= set(modules)
     assert set(modules) <= {"base", "formats", "table", "qr"}, modules
+
+
+def test_no_module_imports_a_private_name(root: Path) -> None:
+    """A function that two modules need is public, in the module that both may import. mypy refuses names at second hand."""
+    private = [
+        f"{path.relative_to(root)}: {name.name}"
+        for folder in ("zpcode", "scanweb", "keys")
+        for path in (root / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__"
+        for name in node.names
+        if name.name.startswith("_")
+    ]
+    assert private == []
 
 
 def test_every_package_file_is_empty(root: Path) -> None:

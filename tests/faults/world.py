@@ -140,7 +140,7 @@ class Installation:
 
     def _until_stands_on(self, port: int, word: str) -> None:
         def there() -> bool:
-            assert self.processes.ended() is None, self.processes.ended()
+            assert self.processes.unexpected_exit() is None, self.processes.unexpected_exit()
             return self.stands_on(port) == word
 
         eventually(there, seconds=60)

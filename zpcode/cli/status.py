@@ -17,7 +17,7 @@ from zpcode.errors import ZpError
 from zpcode.rules.status.decisions import ACTIONS, Action
 from zpcode.rules.status.permissions import StatusRequest
 from zpcode.rules.status.reasons import REASONS
-from zpcode.services.status.change import Projected, change_and_project
+from zpcode.services.status.change import ChangeResult, change_and_project
 from zpcode.settings import load
 from zpcode.wire.calendar import SHANGHAI
 from zpcode.wire.vocabulary import Bilingual, Scope
@@ -112,7 +112,7 @@ def moment(text: str) -> datetime | None:
     return typed if typed.tzinfo is not None else typed.replace(tzinfo=SHANGHAI)
 
 
-def summary(done: Projected) -> Iterator[str]:
+def summary(done: ChangeResult) -> Iterator[str]:
     """A decision line by line."""
     change = done.change
     bounds = "" if change.first is None else f" [{change.first}–{change.last}]"

@@ -198,7 +198,7 @@ def _answers(address: str) -> bool:
 
 
 def _fail_if_ended(processes: Processes) -> None:
-    ended = processes.ended()
+    ended = processes.unexpected_exit()
     if ended is not None:
         log = processes.log(ended.name)
         raise Unavailable(

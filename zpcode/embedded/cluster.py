@@ -160,7 +160,7 @@ class EmbeddedCluster:
                     return
             except RedisError:
                 pass  # not up yet
-            if self.processes.ended() or time.monotonic() > deadline:
+            if self.processes.unexpected_exit() or time.monotonic() > deadline:
                 log = self.processes.log(_name(number))
                 raise Unavailable(Text(f"集群节点没有启动，原因见 {log}", f"a cluster node did not start; see {log}"))
             time.sleep(0.02)

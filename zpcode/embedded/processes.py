@@ -17,7 +17,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ChildExit:
     """A child that ended without being stopped, and its exit status (negative: the number of the signal)."""
 
     name: str
@@ -75,11 +75,11 @@ class Processes:
         """A child's process id, to freeze or signal it."""
         return self._running[name][0].pid
 
-    def ended(self) -> Ended | None:
+    def unexpected_exit(self) -> ChildExit | None:
         """The first child that has ended without being stopped; None while all run."""
         for name, (child, _) in self._running.items():
             if child.poll() is not None:
-                return Ended(name, child.returncode)
+                return ChildExit(name, child.returncode)
         return None
 
     def kill(self, name: str) -> None:

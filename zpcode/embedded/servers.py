@@ -290,7 +290,7 @@ class Servers:
             try:
                 probe()
             except error as failure:
-                if self.processes.ended() or time.monotonic() > deadline:
+                if self.processes.unexpected_exit() or time.monotonic() > deadline:
                     log = self.processes.log(name)
                     raise Unavailable(
                         Text(f"{name} 没有启动，原因见 {log}", f"{name} did not start; see {log}")

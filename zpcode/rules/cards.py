@@ -159,8 +159,8 @@ def new_batch_card(batch: Batch) -> BatchCard:
     )
 
 
-# A batch may have thousands of decisions about its ranges and items. A change therefore derives only the part that
-# changed and keeps the other parts of the stored card; `batch_card` derives all parts with the same functions.
+# Deriving everything anew is slow for thousands of decisions. So a service derives the changed part; `batch_card` derives
+# all parts.
 
 
 def with_row(card: BatchCard | None, batch: Batch) -> BatchCard:

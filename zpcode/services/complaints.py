@@ -34,7 +34,7 @@ from zpcode.rules.paging import page_size
 from zpcode.rules.regions import PROVINCE
 from zpcode.rules.status.permissions import authority_of
 from zpcode.store import audit, complaints
-from zpcode.store.complaints import Concerned, Marks
+from zpcode.store.complaints import ComplaintIdentity, ComplaintProduct
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.wire.calendar import today
 from zpcode.wire.gs1 import AI_GTIN, gtin14
@@ -58,12 +58,12 @@ class ComplaintSubject:
     code: str = ""
     proof: ComplaintProof = ComplaintProof.NONE
     level: str = ""
-    product: Concerned | None = None
+    product: ComplaintProduct | None = None
     path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Received:
+class ComplaintReceipt:
     """The reply to a form. `key` is empty if the same complaint was recorded before with another ticket.
 
     `other` is True if the ticket was used before for a different complaint; then nothing was recorded.
@@ -106,9 +106,9 @@ def about(engine: Engine, keyring: Callable[[], Keyring], text: str) -> Complain
     return ComplaintSubject(code.path, proof, str(code.identity.level), _product(engine, code.identity.gtin), path)
 
 
-def _product(engine: Engine, gtin: str) -> Concerned | None:
+def _product(engine: Engine, gtin: str) -> ComplaintProduct | None:
     with transaction(engine) as connection:
-        return complaints.concerned(connection, gtin)
+        return complaints.registered_product(connection, gtin)
 
 
 def receive(
@@ -120,7 +120,7 @@ def receive(
     ticket: bytes,
     now: datetime,
     randomness: Callable[[int], int] = secrets.randbits,
-) -> Received:
+) -> ComplaintReceipt:
     """Record a complaint with up to three photos (JPEGs of this service). `ticket` is the nonce of the form's ticket.
 
     A complaint with the same ticket, or within an hour with the same content, is the same complaint: its number is
@@ -128,18 +128,18 @@ def receive(
     """
     with transaction(engine) as connection:
         key_of = complaints.secret(connection)
-        marks = _marks(key_of, ticket, form, photos)
-        complaints.lock(connection, marks.ticket)
-        complaints.lock(connection, marks.likeness)
-        complaint = complaints.same(connection, marks, now - rules.SAME_WITHIN)
+        identity = _identity(key_of, ticket, form, photos)
+        complaints.lock(connection, identity.ticket)
+        complaints.lock(connection, identity.likeness)
+        earlier = complaints.earlier(connection, identity, now - rules.SAME_WITHIN)
         key = reference.follow_key(key_of, ticket)
-        if complaint is not None:
-            return Received(
-                complaint.number,
-                complaint.at,
+        if earlier is not None:
+            return ComplaintReceipt(
+                earlier.number,
+                earlier.at,
                 repeated=True,
-                key=key if complaint.ticket else "",
-                other=not complaint.alike,
+                key=key if earlier.ticket else "",
+                other=not earlier.alike,
             )
         product = named.product
         new = Complaint(
@@ -153,17 +153,17 @@ def receive(
             region=PROVINCE if product is None else product.region,
             state=ComplaintState.RECEIVED,
         )
-        added = complaints.add(connection, new, marks, photos)
+        added = complaints.add(connection, new, identity, photos)
         complaints.add_event(connection, added.id, ComplaintEvent(ComplaintStep.RECEIVE, now, _SYSTEM), rules.PUBLIC)
         _audit(connection, added, ComplaintStep.RECEIVE, rules.PUBLIC, now, rules.logged(added))
-        return Received(added.number, now, repeated=False, key=key)
+        return ComplaintReceipt(added.number, now, repeated=False, key=key)
 
 
-def _marks(key_of: bytes, ticket: bytes, form: ComplaintForm, photos: Sequence[bytes]) -> Marks:
+def _identity(key_of: bytes, ticket: bytes, form: ComplaintForm, photos: Sequence[bytes]) -> ComplaintIdentity:
     words = (form.kind, form.description, form.place, form.contact, form.code)
     parts = [*(word.encode() for word in words), *(hashlib.sha256(photo).digest() for photo in photos)]
     follow = reference.key_hash(reference.follow_key(key_of, ticket))
-    return Marks(follow, ticket, reference.likeness(key_of, *parts))
+    return ComplaintIdentity(follow, ticket, reference.likeness(key_of, *parts))
 
 
 def _number(connection: Connection, now: datetime, randomness: Callable[[int], int]) -> str:

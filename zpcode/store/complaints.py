@@ -36,7 +36,7 @@ from zpcode.wire.vocabulary import Bilingual
 
 
 @dataclass(frozen=True, slots=True)
-class Concerned:
+class ComplaintProduct:
     """The registered product of a complaint: its GTIN and name, and the USCC and region of its enterprise."""
 
     gtin: str
@@ -46,7 +46,7 @@ class Concerned:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class ComplaintIdentity:
     """What identifies a complaint: the hash of its follow key (32 bytes), the nonce of its form's ticket (16), its likeness (32)."""
 
     follow_hash: bytes
@@ -55,8 +55,11 @@ class Marks:
 
 
 @dataclass(frozen=True, slots=True)
-class Same:
-    """A stored complaint with the same `ticket` as a new one, or `alike` in its whole content, or both."""
+class EarlierComplaint:
+    """A stored complaint that is the same as a new one.
+
+    `ticket`: both have the same ticket. `alike`: both have the same content. At least one of the two is true.
+    """
 
     number: str
     at: datetime
@@ -69,12 +72,14 @@ def secret(connection: Connection) -> bytes:
     return bytes(connection.execute(select(complaint_secret.c.secret)).scalar_one())
 
 
-def concerned(connection: Connection, gtin: str) -> Concerned | None:
+def registered_product(connection: Connection, gtin: str) -> ComplaintProduct | None:
     """The registered product with this GTIN and its enterprise, or None."""
     query = select(product.c.gtin, product.c.uscc, product.c.name, enterprise.c.region)
     query = query.join(enterprise, enterprise.c.uscc == product.c.uscc).where(product.c.gtin == gtin)
     row = connection.execute(query).one_or_none()
-    return None if row is None else Concerned(row.gtin, row.uscc, row.region, msgspec.convert(row.name, Bilingual))
+    if row is None:
+        return None
+    return ComplaintProduct(row.gtin, row.uscc, row.region, msgspec.convert(row.name, Bilingual))
 
 
 def lock(connection: Connection, likeness: bytes) -> None:
@@ -82,15 +87,15 @@ def lock(connection: Connection, likeness: bytes) -> None:
     locks.hold(connection, Lock.LIKENESS, int.from_bytes(likeness[:4], "big", signed=True))
 
 
-def same(connection: Connection, marks: Marks, since: datetime) -> Same | None:
+def earlier(connection: Connection, identity: ComplaintIdentity, since: datetime) -> EarlierComplaint | None:
     """The complaint with this ticket, or else the first one with this likeness received after `since`; or None."""
     columns = (complaint.c.number, complaint.c.received_at, complaint.c.likeness)
-    row = connection.execute(select(*columns).where(complaint.c.ticket == marks.ticket)).one_or_none()
+    row = connection.execute(select(*columns).where(complaint.c.ticket == identity.ticket)).one_or_none()
     if row is not None:
-        return Same(row.number, row.received_at, ticket=True, alike=row.likeness == marks.likeness)
-    like = (complaint.c.likeness == marks.likeness) & (complaint.c.received_at > since)
+        return EarlierComplaint(row.number, row.received_at, ticket=True, alike=row.likeness == identity.likeness)
+    like = (complaint.c.likeness == identity.likeness) & (complaint.c.received_at > since)
     row = connection.execute(select(*columns).where(like).order_by(complaint.c.id).limit(1)).one_or_none()
-    return None if row is None else Same(row.number, row.received_at, ticket=False, alike=True)
+    return None if row is None else EarlierComplaint(row.number, row.received_at, ticket=False, alike=True)
 
 
 def is_used(connection: Connection, number: str) -> bool:
@@ -98,7 +103,7 @@ def is_used(connection: Connection, number: str) -> bool:
     return connection.execute(select(complaint.c.id).where(complaint.c.number == number)).one_or_none() is not None
 
 
-def add(connection: Connection, new: Complaint, marks: Marks, photos: Sequence[bytes]) -> Complaint:
+def add(connection: Connection, new: Complaint, identity: ComplaintIdentity, photos: Sequence[bytes]) -> Complaint:
     """Insert a complaint with its contact and photos, without steps; return it with its id."""
     form = new.form
     written = insert(complaint).values(
@@ -114,9 +119,9 @@ def add(connection: Connection, new: Complaint, marks: Marks, photos: Sequence[b
         uscc=new.uscc,
         region=new.region,
         state=new.state.value,
-        follow_hash=marks.follow_hash,
-        ticket=marks.ticket,
-        likeness=marks.likeness,
+        follow_hash=identity.follow_hash,
+        ticket=identity.ticket,
+        likeness=identity.likeness,
     )
     id_ = int(connection.execute(written.returning(complaint.c.id)).scalar_one())
     if form.contact:

@@ -52,8 +52,8 @@ def hold_text(connection: Connection, lock: Lock, obj: str) -> None:
 
 def try_session(connection: Connection, lock: Lock, obj: int) -> bool:
     """Try to take a lock for the session; return whether it was free. The lock ends with the connection."""
-    ask = text("SELECT pg_try_advisory_lock(:lock, :obj)")
-    return bool(connection.execute(ask, {"lock": lock.value, "obj": obj}).scalar_one())
+    query = text("SELECT pg_try_advisory_lock(:lock, :obj)")
+    return bool(connection.execute(query, {"lock": lock.value, "obj": obj}).scalar_one())
 
 
 def release_session(connection: Connection, lock: Lock, obj: int) -> None:

@@ -88,7 +88,7 @@ class Exposition:
         self.stop()
 
     def start(self) -> None:
-        """Listen, and answer in threads of its own."""
+        """Listen, and answer in separate threads."""
         if self._address is None:
             return
         try:

@@ -34,7 +34,7 @@ from zpcode.rules.complaints.complaint import (
 )
 from zpcode.services import audit, complaints
 from zpcode.services.batches.queue import IssueQueue
-from zpcode.services.complaints import ComplaintSubject, Received
+from zpcode.services.complaints import ComplaintReceipt, ComplaintSubject
 from zpcode.services.fsck import run
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.registry.importing import import_registry
@@ -76,7 +76,7 @@ def registered(engine: Engine, furnished: Furnished[None]) -> Engine:
 
 def received(
     engine: Engine, now: datetime, form: ComplaintForm = COMPLAINT_FORM, *photos: bytes, nonce: int = 1
-) -> Received:
+) -> ComplaintReceipt:
     """A complaint, by default about the product in Yuhang."""
     named = complaints.about(engine, no_keyring, form.code)
     return complaints.receive(engine, form, named, photos, ticket=nonce.to_bytes(16, "little"), now=now)

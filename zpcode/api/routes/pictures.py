@@ -23,7 +23,7 @@ from zpcode.services.pictures.encode import MAX_BYTES
 from zpcode.services.pictures.zip_upload import MAX_UNPACKED
 from zpcode.services.registry import product_pictures
 from zpcode.services.registry.files.archive import MAX_FILE, too_large
-from zpcode.services.registry.product_pictures import Which
+from zpcode.services.registry.product_pictures import PictureKind
 from zpcode.wire.gs1 import gtin14
 
 FORMS: Final = ("image/jpeg", "image/png", "image/webp")
@@ -41,7 +41,7 @@ _BODY: Final = {
 router = APIRouter(prefix="/v1", tags=["registry"])
 Gtin = Annotated[Short, Path(description="The product's GTIN.", examples=[examples.GTIN])]
 Kind = Annotated[
-    Which,
+    PictureKind,
     Path(
         description="The picture of the product, or the mark of its brand.",
         openapi_examples={"picture": {"value": "picture"}},

@@ -17,7 +17,7 @@ from zpcode.rules.complaints import reference
 from zpcode.rules.complaints.complaint import Complaint, ComplaintForm
 from zpcode.rules.complaints.reference import Fault
 from zpcode.services import complaints
-from zpcode.services.complaints import ComplaintSubject, Received
+from zpcode.services.complaints import ComplaintReceipt, ComplaintSubject
 from zpcode.services.pictures.decoder import PictureDecoder
 from zpcode.store.database.session import Engine
 from zpcode.wire.card import picture_name
@@ -110,7 +110,7 @@ class Desk:
 
     def receive(
         self, form: ComplaintForm, subject: ComplaintSubject, photos: Sequence[bytes], nonce: bytes
-    ) -> Received:
+    ) -> ComplaintReceipt:
         """Record a complaint under its ticket's nonce. Raises Unavailable."""
         return complaints.receive(self.engine, form, subject, photos, ticket=nonce, now=self.clock())
 

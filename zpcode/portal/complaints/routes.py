@@ -35,7 +35,7 @@ from zpcode.portal.shell.section import Section
 from zpcode.rules.complaints import complaint as rules
 from zpcode.rules.complaints import reference
 from zpcode.rules.regions import office_of
-from zpcode.services.complaints import Received
+from zpcode.services.complaints import ComplaintReceipt
 
 PREFIX: Final = "/complaints"
 LARGER: Final = {f"{PREFIX}/new": forms.MAX_BODY}
@@ -112,14 +112,14 @@ class Complaints(Section):
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._photo_threads, self.desk.decode_photos, files)
 
-    def _received(self, received: Received, texts: Messages) -> Response:
-        if received.other:
+    def _received(self, receipt: ComplaintReceipt, texts: Messages) -> Response:
+        if receipt.other:
             raise Refused(_USED, (Finding("used", _USED, TICKET),))
-        self.counters.count("repeated" if received.repeated else "received")
-        if not received.key:
-            return self.pages.page("same.html", texts, number=received.number, at=received.at)
-        query = urlencode({"key": received.key, "new": "1", "lang": texts.language})
-        return redirect(f"{PREFIX}/{received.number}?{query}")
+        self.counters.count("repeated" if receipt.repeated else "received")
+        if not receipt.key:
+            return self.pages.page("same.html", texts, number=receipt.number, at=receipt.at)
+        query = urlencode({"key": receipt.key, "new": "1", "lang": texts.language})
+        return redirect(f"{PREFIX}/{receipt.number}?{query}")
 
     async def _form(
         self,

@@ -1,7 +1,7 @@
 """The queue of batches to issue: jobs in the same PostgreSQL (Procrastinate), so no other service is needed.
 
 A job only says "issue batch N". A job may be lost or run twice without harm: a batch stays reserved until it is issued,
-the worker's sweep finds reserved batches without a job, and only one process at a time issues a batch.
+the worker queues reserved batches without a job again, and only one process at a time issues a batch.
 """
 
 from __future__ import annotations

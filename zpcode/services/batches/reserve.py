@@ -64,7 +64,9 @@ def reserve(
         if earlier is not None:
             return _again(connection, earlier, request)
         batch = _reserved(connection, request, caller, base, now, randomness)
-        if batch.lot:  # a journey event of the lot is recorded before this or after it: the card shows it in both cases
+        # Lock the lot: an event of this lot commits before (this card includes it) or after (its transaction updates this
+        # card).
+        if batch.lot:
             status.lock(connection, Scope.LOT, f"{batch.gtin}:{batch.lot}")
         batches.add(connection, batch)
         batches.bind(connection, owner, idempotency_key, batch.number)

@@ -207,7 +207,7 @@ def quotas(context: CheckContext, outcome: CheckResult) -> None:
     """No enterprise above its quota, unless the quota was lowered after its last batch."""
     with integrity.snapshot(context.engine) as connection:
         outcome.examined = integrity.count_enterprises(connection)
-        for enterprise in integrity.overdrawn(connection):
+        for enterprise in integrity.exceeded_quotas(connection):
             outcome.find(
                 "quota",
                 f"额度 {enterprise.quota}，单品码 {enterprise.used}",

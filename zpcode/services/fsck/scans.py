@@ -19,7 +19,7 @@ from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant
 from zpcode.services.scans import ABANDONED_MS, ensure_partitions
 from zpcode.store.database.session import Connection
 from zpcode.store.monitoring import integrity
-from zpcode.store.monitoring.integrity import Counted
+from zpcode.store.monitoring.integrity import ItemHistory
 from zpcode.wire import redis_keys
 from zpcode.wire.calendar import seconds, today
 from zpcode.wire.card import History, batch_key
@@ -107,7 +107,7 @@ def histories(context: CheckContext, outcome: CheckResult) -> None:
                 break
 
 
-def _histories(connection: Connection, context: CheckContext) -> Iterator[list[Counted]]:
+def _histories(connection: Connection, context: CheckContext) -> Iterator[list[ItemHistory]]:
     """All histories in chunks, beginning at a batch that differs each day and wrapping around."""
     day = hashlib.sha256(f"{context.now:%Y-%m-%d}".encode()).digest()[0] / 256
     start = int(integrity.last_number(connection) * day)
@@ -123,9 +123,9 @@ def _histories(connection: Connection, context: CheckContext) -> Iterator[list[C
             return
 
 
-def _compare(context: CheckContext, outcome: CheckResult, chunk: Sequence[Counted]) -> None:
+def _compare(context: CheckContext, outcome: CheckResult, chunk: Sequence[ItemHistory]) -> None:
     layout = client.layout(context.redis)
-    parts: defaultdict[int, list[Counted]] = defaultdict(list)
+    parts: defaultdict[int, list[ItemHistory]] = defaultdict(list)
     servers: dict[int, Redis] = {}
     for one in chunk:
         shard = copies.shard_of(layout, batch_key(one.batch))
@@ -137,7 +137,7 @@ def _compare(context: CheckContext, outcome: CheckResult, chunk: Sequence[Counte
             _raise(servers[name], outcome, wrong)
 
 
-def _behind(redis: Redis, outcome: CheckResult, part: Sequence[Counted]) -> list[Counted]:
+def _behind(redis: Redis, outcome: CheckResult, part: Sequence[ItemHistory]) -> list[ItemHistory]:
     """The histories that are complete on a server but count fewer scans than the database."""
     pipeline = redis.pipeline(transaction=False)
     for one in part:
@@ -145,7 +145,7 @@ def _behind(redis: Redis, outcome: CheckResult, part: Sequence[Counted]) -> list
         pipeline.hmget(where, [name, redis_keys.COMPLETE])
         pipeline.exists(redis_keys.history_complete(one.batch))
     replies = pipeline.execute(raise_on_error=False)
-    wrong: list[Counted] = []
+    wrong: list[ItemHistory] = []
     for one, reply, complete in zip(part, replies[::2], replies[1::2], strict=True):
         where = f"{one.batch}:{one.item}"
         if isinstance(reply, Exception):
@@ -166,7 +166,7 @@ def _scans(value: bytes | None) -> int:
         return 0
 
 
-def _raise(redis: Redis, outcome: CheckResult, wrong: Sequence[Counted]) -> None:
+def _raise(redis: Redis, outcome: CheckResult, wrong: Sequence[ItemHistory]) -> None:
     script = redis.register_script(_RAISE)
     for one in wrong:
         where, name = redis_keys.history(one.batch, one.item)

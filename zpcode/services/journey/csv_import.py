@@ -24,7 +24,7 @@ from zpcode.rules import journey as rules
 from zpcode.rules.access import Caller
 from zpcode.rules.journey import EventRequest, Subject
 from zpcode.services.journey import events
-from zpcode.services.journey.events import Recorded
+from zpcode.services.journey.events import RecordedEvents
 from zpcode.store.database.session import Engine
 from zpcode.wire.calendar import SHANGHAI_SUFFIX
 from zpcode.wire.gs1 import gtin14, is_lot
@@ -49,7 +49,9 @@ class EventRow(NamedTuple):
     request: EventRequest
 
 
-def import_events(engine: Engine, data: bytes, *, caller: Caller, now: datetime, dry_run: bool = False) -> Recorded:
+def import_events(
+    engine: Engine, data: bytes, *, caller: Caller, now: datetime, dry_run: bool = False
+) -> RecordedEvents:
     """Record all events of a file, or none. With `dry_run` everything is rolled back.
 
     Raises ImportRefused with every finding, Forbidden, Conflict, Unavailable.

@@ -29,7 +29,7 @@ Reported = Sequence[tuple[Subject, EventRequest]]
 _REFUSED: Final = Text("流转事件有误，未写入任何内容", "the events are not valid; nothing was written")
 
 
-class Recorded(NamedTuple):
+class RecordedEvents(NamedTuple):
     """The recorded events in the order of the request; `new` has the numbers of those that were not recorded before."""
 
     events: tuple[JourneyEvent, ...]
@@ -45,7 +45,7 @@ class _Goods(NamedTuple):
 
 def record(
     engine: Engine, subject: Subject, requests: Sequence[EventRequest], *, caller: Caller, now: datetime
-) -> Recorded:
+) -> RecordedEvents:
     """Record events of one batch or lot, all or none.
 
     An event with the same content as a recorded one is not recorded again.
@@ -72,7 +72,7 @@ def record_all(
     now: datetime,
     where: Where,
     dry_run: bool,
-) -> Recorded:
+) -> RecordedEvents:
     """Record events of many batches and lots, all or none; `findings` are those of the file.
 
     Raises as `record` does; a missing batch or lot is a finding. With `dry_run` everything is rolled back.
@@ -136,7 +136,7 @@ def _record(
     caller: Caller,
     now: datetime,
     where: Where = lambda number, field: f"/events/{number}/{field}",
-) -> Recorded:
+) -> RecordedEvents:
     findings.refuse(_REFUSED.zh, _REFUSED.en)
     recorded = journey.of(connection, goods.owners.keys())
     by_content: dict[tuple[object, ...], JourneyEvent] = {}
@@ -157,7 +157,9 @@ def _record(
     if new:
         _audit(connection, list(new.values()), caller, now)
         cards.put_cards(connection, _cards(connection, goods))
-    return Recorded(tuple((present | new)[content] for content in order), frozenset(one.id for one in new.values()))
+    return RecordedEvents(
+        tuple((present | new)[content] for content in order), frozenset(one.id for one in new.values())
+    )
 
 
 def _check_superseded(

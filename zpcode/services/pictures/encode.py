@@ -16,7 +16,7 @@ from typing import Final
 from PIL import Image, ImageCms
 
 from zpcode.errors import Refused, refusal
-from zpcode.services.pictures.sniff import cut_short, recognised
+from zpcode.services.pictures.sniff import cut_short, picture_header
 from zpcode.wire.card import Picture, picture_name
 
 MAX_BYTES: Final = 10 * 10**6
@@ -63,7 +63,7 @@ def encode_picture(data: bytes) -> EncodedPicture:
     """
     if len(data) > MAX_BYTES:
         raise too_large()
-    header = recognised(data)
+    header = picture_header(data)
     _check_size(*header.size)
     try:
         with warnings.catch_warnings():

@@ -28,22 +28,22 @@ _OTHERS: Final[tuple[tuple[int, bytes, str], ...]] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Recognised:
+class PictureHeader:
     """The format of a file as named by Pillow (JPEG, PNG, WEBP), and its stored width and height."""
 
     form: str
     size: tuple[int, int]
 
 
-def recognised(data: bytes) -> Recognised:
+def picture_header(data: bytes) -> PictureHeader:
     """The format and size of a file. Raises Refused for another format, or if the header is incomplete."""
     try:
         if data.startswith(b"\xff\xd8\xff"):
-            return Recognised("JPEG", _jpeg(data))
+            return PictureHeader("JPEG", _jpeg(data))
         if data.startswith(_PNG) and data[12:16] == b"IHDR":
-            return Recognised("PNG", struct.unpack_from(">II", data, 16))
+            return PictureHeader("PNG", struct.unpack_from(">II", data, 16))
         if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            return Recognised("WEBP", _webp(data))
+            return PictureHeader("WEBP", _webp(data))
     except (struct.error, IndexError):
         raise cut_short() from None
     raise _other_format(data)

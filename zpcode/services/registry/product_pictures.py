@@ -26,7 +26,7 @@ WAITING: Final = 8
 _waiting = BoundedSemaphore(WAITING)
 
 
-class Which(enum.StrEnum):
+class PictureKind(enum.StrEnum):
     """The two pictures a product has."""
 
     PICTURE = "picture"
@@ -35,11 +35,11 @@ class Which(enum.StrEnum):
     @property
     def column(self) -> str:
         """The field of the registry with its file name."""
-        return "image" if self is Which.PICTURE else "mark"
+        return "image" if self is PictureKind.PICTURE else "mark"
 
 
 def put(
-    engine: Engine, storage: PictureStorage, gtin: str, which: Which, data: bytes, *, caller: Caller, now: datetime
+    engine: Engine, storage: PictureStorage, gtin: str, kind: PictureKind, data: bytes, *, caller: Caller, now: datetime
 ) -> Picture:
     """Store a product's picture from a file (see `encode.encode_picture`). The same file again changes nothing.
 
@@ -49,14 +49,14 @@ def put(
     _check(engine, gtin, caller)
     encoded = _encode(data)
     storage.put(encoded.files)
-    _write(engine, gtin, which, StoredPicture(encode.source_of(data), encoded.picture), caller=caller, now=now)
+    _write(engine, gtin, kind, StoredPicture(encode.source_of(data), encoded.picture), caller=caller, now=now)
     return encoded.picture
 
 
-def remove(engine: Engine, gtin: str, which: Which, *, caller: Caller, now: datetime) -> None:
+def remove(engine: Engine, gtin: str, kind: PictureKind, *, caller: Caller, now: datetime) -> None:
     """Remove a picture from a product; without a picture nothing changes. Raises NotFound, Forbidden, Unavailable."""
     _check(engine, gtin, caller)
-    _write(engine, gtin, which, None, caller=caller, now=now)
+    _write(engine, gtin, kind, None, caller=caller, now=now)
 
 
 def _encode(data: bytes) -> encode.EncodedPicture:
@@ -76,21 +76,21 @@ def _check(engine: Engine, gtin: str, caller: Caller) -> None:
 
 
 def _write(
-    engine: Engine, gtin: str, which: Which, picture: StoredPicture | None, *, caller: Caller, now: datetime
+    engine: Engine, gtin: str, kind: PictureKind, picture: StoredPicture | None, *, caller: Caller, now: datetime
 ) -> None:
     with transaction(engine) as connection:
         store.lock_imports(connection)
         product = store.load(connection, [gtin]).products.get(gtin)
         if product is None:
             raise NotFound(Text(f"没有产品 {gtin}", f"there is no product {gtin}"))
-        before = getattr(product, f"{which.column}_developed")
+        before = getattr(product, f"{kind.column}_developed")
         if before == picture:
             return
-        detail = {"which": which.value, "old": _digest(before), "new": _digest(picture)}
+        detail = {"which": kind.value, "old": _digest(before), "new": _digest(picture)}
         audit.append(
             connection, at=now, actor=caller.name, action="product.picture", object_=f"product:{gtin}", detail=detail
         )
-        store.set_picture(connection, gtin, which.column, picture, now)
+        store.set_picture(connection, gtin, kind.column, picture, now)
         write_cards(connection, [gtin], calendar.today(now))
 
 

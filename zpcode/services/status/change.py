@@ -38,7 +38,7 @@ MAX_CARD_BYTES: Final = 256 * 1024
 _LATEST: Final = 2**63 - 1  # placeholder for the number that the database will assign; above all others
 
 
-class Projected(NamedTuple):
+class ChangeResult(NamedTuple):
     """A recorded decision, and whether its cards are already in Redis."""
 
     change: StatusChange
@@ -77,19 +77,19 @@ def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datet
 
 def change_and_project(
     engine: Engine, redis: AnyRedis | None, request: StatusRequest, *, caller: Caller, now: datetime
-) -> Projected:
+) -> ChangeResult:
     """Record and commit a decision, then copy its cards to Redis. Raises as `change`.
 
     If Redis does not answer, the decision is still recorded, and the worker copies the cards later.
     """
     decided = change(engine, request, caller=caller, now=now)
     if redis is None:
-        return Projected(decided, projected=False)
+        return ChangeResult(decided, projected=False)
     try:
         catch_up(engine, redis, fill=False)
     except Unavailable:
-        return Projected(decided, projected=False)
-    return Projected(decided, projected=True)
+        return ChangeResult(decided, projected=False)
+    return ChangeResult(decided, projected=True)
 
 
 def history(engine: Engine, scope: Scope, target: str, caller: Caller) -> list[StatusChange]:

@@ -81,7 +81,7 @@ def count_audited_events(connection: Connection) -> int:
     return int(connection.execute(text(query)).scalar_one())
 
 
-class Overdrawn(NamedTuple):
+class ExceededQuota(NamedTuple):
     """An enterprise whose item codes exceeded its quota when it ordered the last of them."""
 
     uscc: str
@@ -89,7 +89,7 @@ class Overdrawn(NamedTuple):
     used: int
 
 
-def overdrawn(connection: Connection) -> list[Overdrawn]:
+def exceeded_quotas(connection: Connection) -> list[ExceededQuota]:
     """The enterprises whose item codes exceed a quota that has not changed since their last batch of items.
 
     A quota that was lowered later is no contradiction: codes printed before remain valid.
@@ -101,7 +101,7 @@ def overdrawn(connection: Connection) -> list[Overdrawn]:
             " GROUP BY e.uscc HAVING sum(b.quantity) > e.code_quota AND max(b.created_at) > e.updated_at"
         )
     )
-    return [Overdrawn(row.uscc, row.code_quota, int(row.used)) for row in rows]
+    return [ExceededQuota(row.uscc, row.code_quota, int(row.used)) for row in rows]
 
 
 def count_enterprises(connection: Connection) -> int:
@@ -258,7 +258,7 @@ def histories_astray(connection: Connection, limit: int) -> list[tuple[int, int]
     return [(row.batch, row.item) for row in rows]
 
 
-class Counted(NamedTuple):
+class ItemHistory(NamedTuple):
     """The history of one item in the database."""
 
     batch: int
@@ -268,7 +268,7 @@ class Counted(NamedTuple):
     first_city: str
 
 
-def histories_after(connection: Connection, batch: int, index: int, limit: int) -> list[Counted]:
+def histories_after(connection: Connection, batch: int, index: int, limit: int) -> list[ItemHistory]:
     """Up to `limit` histories that follow this batch and index, in order."""
     after = text("(item_history.batch, item_history.index) > (:batch, :index)").bindparams(
         bindparam("batch", batch, BigInteger), bindparam("index", index, BigInteger)
@@ -276,7 +276,7 @@ def histories_after(connection: Connection, batch: int, index: int, limit: int) 
     columns = item_history.c
     query = select(columns.batch, columns.index, columns.scans, columns.first_at, columns.first_city)
     rows = connection.execute(query.where(after).order_by(columns.batch, columns.index).limit(limit))
-    return [Counted(*row) for row in rows]
+    return [ItemHistory(*row) for row in rows]
 
 
 def partitions(connection: Connection) -> set[str]:

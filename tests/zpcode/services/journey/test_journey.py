@@ -265,7 +265,7 @@ def csv(*rows: str) -> bytes:
     return "\ufeff".encode() + "\r\n".join([header, *rows, ""]).encode()
 
 
-def brought_in(engine: Engine, data: bytes, now: datetime, **changes: Any) -> events.Recorded:
+def brought_in(engine: Engine, data: bytes, now: datetime, **changes: Any) -> events.RecordedEvents:
     """What an import did."""
     return import_events(engine, data, caller=OPERATOR, now=now, **changes)
 
