@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, date, datetime
 
-from zpcode.exports.base import Export
-from zpcode.exports.table import CodeTable
+from zpcode.exports.base import FileLayout
 from zpcode.rules.batches.batch import Activation, Batch
-from zpcode.wire.payload import Level
+from zpcode.wire import bulk
+from zpcode.wire.payload import SIGNATURE_BYTES, Level
 
 CODES = 1000
+FIRST_PART = 600
 
 
 def fixed_batch(level: Level, file_format: str = "csv") -> Batch:
@@ -41,11 +42,15 @@ def signatures(count: int) -> bytes:
     return b"".join(hashlib.sha512(number.to_bytes(2, "big")).digest() for number in range(count))
 
 
-def written(export: Export, level: Level) -> bytes:
-    """The whole file of the fixed batch of this level."""
-    table = CodeTable(fixed_batch(level, export.name), export)
-    if level.is_item:
-        rows = table.rows(table.slots(0, table.codes), signatures(table.codes))
+def written(layout: FileLayout, level: Level) -> bytes:
+    """The whole file of the fixed batch of this level, in two parts where it has more than one code."""
+    batch = fixed_batch(level)
+    if not level.is_item:
+        parts = [bytes(layout.part(bulk.slots(batch.permutation_key, 0, 0), signatures(1)))]
     else:
-        rows = table.only_row(signatures(1))
-    return table.header + rows.tobytes()
+        slots, sealed = bulk.slots(batch.permutation_key, 0, CODES), signatures(CODES)
+        parts = [
+            bytes(layout.part(slots[:FIRST_PART], sealed[: FIRST_PART * SIGNATURE_BYTES])),
+            bytes(layout.part(slots[FIRST_PART:], sealed[FIRST_PART * SIGNATURE_BYTES :])),
+        ]
+    return layout.header + b"".join(parts) + layout.footer()

@@ -220,4 +220,4 @@ _CODE: Final = CodeRow(f"https://zpm.example/SEAL/01/{GTIN}/21/{_SERIAL}", GTIN,
 
 def codes(export: Export) -> str:
     """The header and the first row of a code file in a format."""
-    return (export.header + export.row(_CODE)).decode("utf-8", "replace")
+    return export.example(_CODE)

@@ -13,6 +13,9 @@ from dataclasses import astuple, fields
 from typing import Final
 
 from zpcode.exports.base import CodeRow
+from zpcode.exports.table import CodeTable
+from zpcode.exports.text import text_example
+from zpcode.rules.batches.batch import Batch
 
 COLUMNS: Final = tuple(field.name for field in fields(CodeRow))
 
@@ -29,6 +32,15 @@ class Csv:
     suffix: Final = ".csv"
     max_codes: Final = None
     header: Final = _line(COLUMNS)
+    footer: Final = b""
+
+    def layout(self, batch: Batch) -> CodeTable:
+        """Rows of one width."""
+        return CodeTable(batch, self)
+
+    def example(self, code: CodeRow) -> str:
+        """The header and one row."""
+        return text_example(self, code)
 
     def row(self, code: CodeRow) -> bytes:
         """The fields in the order of `COLUMNS`."""

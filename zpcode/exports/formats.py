@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from zpcode.errors import Text, Unavailable
-from zpcode.exports.base import Export
+from zpcode.exports.base import Export, FileLayout
 from zpcode.exports.csv import Csv
-from zpcode.exports.table import CodeTable
 from zpcode.rules.batches.batch import Batch
 
 EXPORTS: Final[Mapping[str, Export]] = {export.name: export for export in (Csv(),)}
@@ -28,9 +27,9 @@ def export_of(batch: Batch) -> Export:
     return export
 
 
-def table_of(batch: Batch) -> CodeTable:
-    """The rows of a batch's file. Raises Unavailable as `export_of` does."""
-    return CodeTable(batch, export_of(batch))
+def layout_of(batch: Batch) -> FileLayout:
+    """A new layout of a batch's file, to write or read it once. Raises Unavailable as `export_of` does."""
+    return export_of(batch).layout(batch)
 
 
 def file_name(batch: Batch) -> str:

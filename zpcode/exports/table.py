@@ -1,68 +1,87 @@
-"""The rows of one batch's file in one format: written in chunks, found by index, compared with bytes read back.
+"""The file of one batch in a text format whose rows have one width.
 
 Only the serial and the signature differ between the rows of a batch. So the format lays out one row, and the rows of a
-chunk are copies of it with serials and signatures filled in (NumPy): some six times as fast as a call for each row.
-Every row has the same width, so the offset of a row can be computed: that is what makes a file resumable.
+part are copies of it with serials and signatures filled in (NumPy): some six times as fast as a call for each row.
+The offset of a row can be computed, so a single code is read without the rest of the file.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from zpcode.exports.base import CodeRow, Export
+from zpcode.exports.base import CodeRead, Slots
+from zpcode.exports.text import TextFormat, code_row, serial_texts
 from zpcode.rules.batches.batch import Batch
 from zpcode.wire import bulk
 from zpcode.wire.base32 import RFC4648
-from zpcode.wire.calendar import iso
 from zpcode.wire.payload import COMPACT_LENGTH, SERIAL_LENGTH, SIGNATURE_LENGTH, Level
 
 _IN_SIGNATURE = np.zeros(256, np.bool_)
 _IN_SIGNATURE[np.frombuffer(RFC4648.encode("ascii"), np.uint8)] = True
 _SERIAL_LENGTHS: Final = {Level.ITEM: SERIAL_LENGTH, Level.COMPACT: COMPACT_LENGTH}
 
-Rows = npt.NDArray[np.uint8]
-
 
 class CodeTable:
-    """The file of one batch. `width` is the bytes of a row, `size` those of the whole file.
+    """A `FileLayout`. `width` is the bytes of a row.
 
-    A sealed batch must have its signing key: the key id is part of every URL. Raises ValueError where the format does
-    not keep the promises of `Export.row`.
+    All rows of a batch must have the same width. The serial, and the signature inside the URL, must appear in the row
+    character by character, or not at all; everything else must not depend on them. Raises ValueError where the format
+    does not do so.
     """
 
-    def __init__(self, batch: Batch, export: Export) -> None:
-        self.batch, self.export = batch, export
-        self.codes, self.header = batch.codes, export.header
-        template = _sample(batch, export)
+    exact = True
+
+    def __init__(self, batch: Batch, text: TextFormat) -> None:
+        self._batch, self._text = batch, text
+        self._codes, self.header = batch.codes, text.header
+        template = _sample(batch, text)
         self._row = np.frombuffer(template, np.uint8)
-        self._signatures = _varying(template, _sample(batch, export, signature="B"), SIGNATURE_LENGTH)
-        self._serials = _varying(template, _sample(batch, export, serial="1"), _SERIAL_LENGTHS.get(batch.level, 0))
+        self._signatures = _varying(template, _sample(batch, text, signature="B"), SIGNATURE_LENGTH)
+        self._serials = _varying(template, _sample(batch, text, serial="1"), _SERIAL_LENGTHS.get(batch.level, 0))
         self.width = len(template)
-        self.size = len(self.header) + self.codes * self.width
+        self.size = self.at(self._codes) + len(text.footer)
+
+    def part(self, slots: Slots, signatures: bytes) -> memoryview:
+        """The rows of codes."""
+        rows = self._unsigned(slots)
+        if self._signatures:
+            texts = bulk.seals(signatures)
+            for part in self._signatures:
+                rows[:, part] = texts
+        return rows.data.cast("B")
+
+    def part_at(self, file: BinaryIO, first: int, count: int) -> bytes | None:
+        """The rows from index `first` on, None where they are not what `part` writes."""
+        block = file.read(count * self.width)
+        return block if len(block) == count * self.width and self.matches(block, first).all() else None
+
+    def footer(self) -> bytes:
+        """The footer of the format."""
+        return self._text.footer
+
+    def codes_in(self, size: int) -> int:
+        """The whole rows in `size` bytes."""
+        return max(0, min(self._codes, (size - self.at(0)) // self.width))
+
+    def codes(self, file: BinaryIO, spans: Iterable[range]) -> Iterator[CodeRead]:
+        """The rows in `spans`. Only these are read."""
+        breaks = int(np.count_nonzero(self._row == ord("\n")))
+        first_line = 1 + self.header.count(b"\n")
+        for span in spans:
+            file.seek(self.at(span.start))
+            block = file.read(len(span) * self.width)
+            block = block[: len(block) // self.width * self.width]
+            for at, intact in enumerate(self.matches(block, span.start)):
+                index, row = span.start + at, block[at * self.width : (at + 1) * self.width]
+                yield CodeRead(index, str(first_line + index * breaks), self._url(row), bool(intact), row)
 
     def at(self, index: int) -> int:
         """The offset of an index's row in the file, in bytes."""
         return len(self.header) + index * self.width
-
-    def line(self, index: int) -> int:
-        """The number of the line in which an index's row begins, from 1."""
-        breaks = np.count_nonzero(self._row == ord("\n"))
-        return 1 + self.header.count(b"\n") + index * int(breaks)
-
-    def slots(self, first: int, count: int) -> npt.NDArray[np.uint64]:
-        """The printed slots of `count` items from index `first` on: what the signer is asked to sign."""
-        return bulk.slots(self.batch.permutation_key, first, count)
-
-    def rows(self, slots: npt.NDArray[np.uint64], signatures: bytes) -> Rows:
-        """The rows of item codes, one for each slot; `signatures` has 64 bytes for each where they are sealed."""
-        return self._signed(self._unsigned(slots), signatures)
-
-    def only_row(self, signature: bytes) -> Rows:
-        """The one row of a product or lot code."""
-        return self._signed(self._row.reshape(1, -1).copy(), signature)
 
     def matches(self, block: bytes, first: int) -> npt.NDArray[np.bool_]:
         """For each row of a block read back from a file, from index `first` on: whether it is the row of its index.
@@ -71,44 +90,38 @@ class CodeTable:
         detect what a crash leaves: zeros, or the end of another row.
         """
         read = np.frombuffer(block, np.uint8).reshape(-1, self.width)
-        items = self.batch.level.is_item
-        expected = self._unsigned(self.slots(first, len(read))) if items else self._row.reshape(1, -1).copy()
         matching = np.ones(len(read), np.bool_)
+        if not len(read):
+            return matching
+        count = len(read) if self._batch.level.is_item else 0
+        expected = self._unsigned(bulk.slots(self._batch.permutation_key, first, count))
         for part in self._signatures:
             expected[:, part] = read[:, part]
             matching &= _IN_SIGNATURE[read[:, part]].all(axis=1)
         matching &= (read == expected).all(axis=1)
         return matching
 
-    def urls(self, block: bytes) -> list[str]:
-        """The printed URLs in a block read back from a file; an incomplete row at its end is left out."""
-        end = len(block) // self.width * self.width
-        return [self.export.url(block[at : at + self.width]) for at in range(0, end, self.width)]
-
-    def _signed(self, rows: Rows, signatures: bytes) -> Rows:
-        if self._signatures:
-            texts = bulk.seals(signatures)
-            for part in self._signatures:
-                rows[:, part] = texts
-        return rows
-
-    def _unsigned(self, slots: npt.NDArray[np.uint64]) -> Rows:
+    def _unsigned(self, slots: Slots) -> npt.NDArray[np.uint8]:
+        """The rows with the signature of the template."""
+        if not self._batch.level.is_item:
+            return self._row.reshape(1, -1).copy()
         rows = np.tile(self._row, (len(slots), 1))
-        serials = bulk.serials(self.batch.number, slots)
-        if not self.batch.sealed:
-            serials = np.hstack([serials, bulk.checks(self.batch.check_key, self.batch.gtin, serials)])
+        serials = serial_texts(self._batch, slots)
         for part in self._serials:
             rows[:, part] = serials
         return rows
 
+    def _url(self, row: bytes) -> str | None:
+        try:
+            return self._text.url(row)
+        except ValueError:
+            return None
 
-def _sample(batch: Batch, export: Export, *, signature: str = "A", serial: str = "0") -> bytes:
+
+def _sample(batch: Batch, text: TextFormat, *, signature: str = "A", serial: str = "0") -> bytes:
     """A row of the batch whose serial and signature repeat one character each."""
-    serial *= _SERIAL_LENGTHS.get(batch.level, 0)
-    seal = f"/{batch.key_id}{signature * SIGNATURE_LENGTH}" if batch.sealed else ""
-    qualifier = f"/21/{serial}" if serial else f"/10/{batch.lot}" if batch.level is Level.LOT else ""
-    url = f"{batch.base}{seal}/01/{batch.gtin}{qualifier}"
-    return export.row(CodeRow(url, batch.gtin, batch.lot, serial, iso(batch.production_date), iso(batch.expiry_date)))
+    code = code_row(batch, serial * _SERIAL_LENGTHS.get(batch.level, 0), signature * SIGNATURE_LENGTH)
+    return text.row(code)
 
 
 def _varying(one: bytes, other: bytes, length: int) -> tuple[slice, ...]:

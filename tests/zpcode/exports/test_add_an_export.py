@@ -1,10 +1,12 @@
-"""CONTRIBUTING.md, "Add an export", step by step with a made-up format: nothing outside `zpcode/exports` is touched."""
+"""CONTRIBUTING.md, "Add an export", step by step with two made-up formats: nothing outside `zpcode/exports` is touched."""
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,8 +24,11 @@ from tests.support.authority import Tenants, app, as_, base_url, furnished, here
 from tests.support.issuing_setting import KeyHouse, key_house
 from zpcode.api.http.context import Authority
 from zpcode.embedded.servers import ServerAddresses
-from zpcode.exports.base import CodeRow
+from zpcode.exports.base import CodeRow, Export
 from zpcode.exports.formats import EXPORTS
+from zpcode.exports.rows import RowFile
+from zpcode.exports.table import CodeTable
+from zpcode.exports.text import text_example
 from zpcode.projection import projector
 from zpcode.rules.batches.batch import Batch
 from zpcode.services import scans
@@ -39,13 +44,20 @@ __all__ = ["app", "base_url", "furnished", "here", "http", "world"]
 
 
 class FixedWidth:
-    """Step 1. Columns for a packaging line: serial and lot in 20 characters each, then the URL."""
+    """Step 1, rows of one width. Columns for a packaging line: serial and lot in 20 characters each, then the URL."""
 
     name: Final = "fixed-width"
     media_type: Final = "text/plain; charset=us-ascii"
     suffix: Final = ".txt"
     max_codes: Final = 50_000
     header: Final = b""
+    footer: Final = b""
+
+    def layout(self, batch: Batch) -> CodeTable:
+        return CodeTable(batch, self)
+
+    def example(self, code: CodeRow) -> str:
+        return text_example(self, code)
 
     def row(self, code: CodeRow) -> bytes:
         return f"{code.serial:<20}{code.lot:<20}{code.url}\n".encode("ascii")
@@ -54,10 +66,48 @@ class FixedWidth:
         return row[40:].decode("ascii").removesuffix("\n")
 
 
+class JsonArray:
+    """Step 1, rows of any width and a footer. The width of a checksum differs, and it depends on the signature."""
+
+    name: Final = "json-array"
+    media_type: Final = "application/json"
+    suffix: Final = ".json"
+    max_codes: Final = 50_000
+    header: Final = b"[\n"
+    footer: Final = b"null]\n"
+
+    def layout(self, batch: Batch) -> RowFile:
+        return RowFile(batch, self)
+
+    def example(self, code: CodeRow) -> str:
+        return text_example(self, code)
+
+    def row(self, code: CodeRow) -> bytes:
+        fields = {"lot": code.lot, "sum": zlib.crc32(code.url.encode()) >> 8, "url": code.url}
+        return json.dumps(fields).encode("ascii") + b",\n"
+
+    def url(self, row: bytes) -> str:
+        try:
+            return str(json.loads(row.removesuffix(b",\n"))["url"])
+        except (KeyError, TypeError) as error:
+            raise ValueError("not an object with a URL") from error
+
+
+FORMATS: Final[tuple[Export, ...]] = (FixedWidth(), JsonArray())
+
+
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Step 2. The format is registered."""
-    monkeypatch.setitem(EXPORTS, FixedWidth.name, FixedWidth())
+    """Step 2. The formats are registered."""
+    for export in FORMATS:
+        monkeypatch.setitem(EXPORTS, export.name, export)
+
+
+@pytest.fixture(params=FORMATS, ids=lambda export: export.name)
+def export(request: pytest.FixtureRequest) -> Export:
+    """The format of the test."""
+    made: Export = request.param
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +120,21 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
 
 @dataclass(frozen=True, slots=True)
 class PackagingLine:
-    """A packaging line that orders a batch in the made-up format over HTTP, and the operator who issues it."""
+    """A packaging line that orders batches in a made-up format over HTTP, and the operator who issues it."""
 
     http: httpx.Client
     here: Authority
     world: Tenants
     house: KeyHouse
     redis: Redis
+    export: Export
 
     def order(self, level: str, quantity: int) -> httpx.Response:
         body = {
             "level": level,
             "gtin": self.world.my_gtin,
             "quantity": quantity,
-            "format": FixedWidth.name,
+            "format": self.export.name,
             "lot": "L1",
         }
         headers = as_(self.world.mine) | {"Idempotency-Key": f"{level}-{quantity}"}
@@ -94,7 +145,15 @@ class PackagingLine:
         return _issue(self.here.engine, self.house.client(), number, self.here.exports)
 
     def path(self, number: int) -> Path:
-        return self.here.exports / f"batch-{number}.txt"
+        return self.here.exports / f"batch-{number}{self.export.suffix}"
+
+    def rows(self, number: int) -> list[bytes]:
+        """The lines of a batch's file."""
+        return self.path(number).read_bytes().splitlines(keepends=True)
+
+    def restored(self, number: int) -> bytes:
+        """The file of an issued batch, written again where it is missing or damaged."""
+        return reissue(self.here.engine, self.house.client(), number, directory=self.here.exports).read_bytes()
 
     def fsck(self) -> FsckReport:
         """All checks, over all codes."""
@@ -107,9 +166,11 @@ class PackagingLine:
 
 
 @pytest.fixture
-def line(http: httpx.Client, here: Authority, world: Tenants, house: KeyHouse, redis: Redis) -> PackagingLine:
+def line(
+    http: httpx.Client, here: Authority, world: Tenants, house: KeyHouse, redis: Redis, export: Export
+) -> PackagingLine:
     """Everything a packaging line works with."""
-    return PackagingLine(http, here, world, house, redis)
+    return PackagingLine(http, here, world, house, redis, export)
 
 
 def _issue(engine: Engine, signer: SignerClient, number: int, directory: Path) -> Batch:
@@ -123,21 +184,32 @@ def test_a_batch_is_ordered_issued_and_downloaded_in_the_new_format(line: Packag
     batch = line.issued(level, 300)
     answer = line.http.get(f"/v1/batches/{batch.number}/codes", headers=as_(line.world.mine))
     assert answer.status_code == 200
-    assert answer.headers["Content-Type"] == FixedWidth.media_type
-    assert answer.headers["Content-Disposition"] == f'attachment; filename="batch-{batch.number}.txt"'
+    assert answer.headers["Content-Type"] == line.export.media_type
+    assert answer.headers["Content-Disposition"] == f'attachment; filename="batch-{batch.number}{line.export.suffix}"'
     assert answer.content == line.path(batch.number).read_bytes()
-    rows = answer.content.splitlines()
+    rows = [row for row in answer.content.splitlines() if line.here.base.encode() in row]
     assert len(rows) == batch.codes == len(set(rows))
-    assert rows[0][20:40].rstrip() == b"L1"
-    assert rows[0][40:].startswith(line.here.base.encode())
+    assert all(b"L1" in row for row in rows)
+
+
+def test_the_rows_of_a_format_may_differ_in_width(line: PackagingLine) -> None:
+    """The file with its footer is a whole document."""
+    batch = line.issued("item", 300)
+    widths = {len(row) for row in line.rows(batch.number)[1:-1]}
+    if isinstance(line.export, JsonArray):
+        assert len(widths) > 1
+        assert len(json.loads(line.path(batch.number).read_bytes())) == batch.codes + 1
+    else:
+        assert len(widths) == 1
 
 
 def test_a_file_cannot_have_more_codes_than_the_format_carries(line: PackagingLine) -> None:
     """The order is refused; at product level the labels share one code, so the limit does not matter."""
-    answer = line.order("item", FixedWidth.max_codes + 1)
+    limit = line.export.max_codes or 0
+    answer = line.order("item", limit + 1)
     assert answer.status_code == 422
     assert [(one["pointer"], one["reason"]) for one in answer.json()["errors"]] == [("/quantity", "quantity")]
-    assert line.order("product", FixedWidth.max_codes + 1).status_code == 202
+    assert line.order("product", limit + 1).status_code == 202
 
 
 def test_fsck_reads_the_new_format(line: PackagingLine) -> None:
@@ -146,50 +218,70 @@ def test_fsck_reads_the_new_format(line: PackagingLine) -> None:
         authority.issued(line.here, waiting)
     batch, other = line.issued("item", 300), line.issued("item", 301)
     assert [(one.invariant.name, one.findings) for one in line.fsck().outcomes if one.findings or one.obstacle] == []
-    path = line.path(batch.number)
-    rows = path.read_bytes().splitlines(keepends=True)
-    rows[6] = line.path(other.number).read_bytes().splitlines(keepends=True)[6]
+    path, rows = line.path(batch.number), line.rows(batch.number)
+    rows[6] = next(row for row in line.rows(other.number)[1:-1] if len(row) == len(rows[6]))
     rows[8] = rows[8].replace(b"L1", b"L2")
     path.write_bytes(b"".join(rows))
-    (line.here.exports / "batch-999.txt").touch(mode=0o600)
+    line.path(999).touch(mode=0o600)
     report = line.fsck()
     assert [(one.reason, one.where) for one in report.of("code-contents").findings] == [
-        ("another", f"batch-{batch.number}.txt:7"),
-        ("row", f"batch-{batch.number}.txt:9"),
+        ("another", f"{path.name}:7"),
+        ("row", f"{path.name}:9"),
     ]
     assert [(one.reason, one.where) for one in report.of("code-files").findings] == [
-        ("digest", f"batch-{batch.number}.txt"),
-        ("stray", "batch-999.txt"),
+        ("digest", path.name),
+        ("stray", line.path(999).name),
     ]
+
+
+def test_fsck_compares_the_digest_of_a_format_that_this_version_lacks(
+    line: PackagingLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Happens after a downgrade of the service: only the codes in the file cannot be read."""
+    for waiting in (line.world.my_batch, line.world.their_batch):
+        authority.issued(line.here, waiting)
+    altered, lost = line.issued("item", 300), line.issued("item", 301)
+    monkeypatch.delitem(EXPORTS, line.export.name)
+    assert not line.fsck().of("code-files").findings
+    rows = line.path(altered.number).read_bytes()
+    line.path(altered.number).write_bytes(rows[:-1] + b"?")
+    line.path(lost.number).unlink()
+    report = line.fsck()
+    assert {(one.reason, one.where) for one in report.of("code-files").findings} == {
+        ("digest", line.path(altered.number).name),
+        ("missing", f"batch-{lost.number}.*"),
+    }
+    assert [one.reason for one in report.of("batch-records").findings] == ["format", "format"]
 
 
 def test_an_issue_that_was_killed_goes_on_to_the_same_bytes(
     line: PackagingLine, addresses: ServerAddresses, tmp_path: Path
 ) -> None:
-    """Killed in the second chunk, with zeros at the end as after a power cut; then deleted and written again."""
+    """Killed in the second part, with zeros at the end as after a power cut; then deleted or damaged and written again."""
     number = line.order("item", 3 * code_file.CHUNK + 5).json()["number"]
     program = f"import sys; from {__name__} import issue_until_killed; issue_until_killed(*sys.argv[1:])"
     arguments = [addresses.database, str(line.house.socket), str(number), str(line.here.exports)]
     killed = subprocess.run([sys.executable, "-c", program, *arguments], check=False)
     assert killed.returncode == -signal.SIGKILL
-    part = line.path(number).with_suffix(".txt.part")
+    part = line.path(number).with_suffix(f"{line.export.suffix}.part")
     left = part.read_bytes()
     assert left
     part.write_bytes(left + bytes(100))
     batch = _issue(line.here.engine, line.house.client(), number, line.here.exports)
     resumed = line.path(number).read_bytes()
     line.path(number).unlink()
-    again = reissue(line.here.engine, line.house.client(), number, directory=line.here.exports)
-    assert again.read_bytes() == resumed
+    assert line.restored(number) == resumed
+    line.path(number).write_bytes(resumed[:-1] + b"?")
+    assert line.restored(number) == resumed
     with line.house.client() as signer:
         assert code_file.produce(batch, signer, tmp_path / "at once") is not None
-    assert (tmp_path / "at once" / f"batch-{number}.txt").read_bytes() == resumed
+    assert (tmp_path / "at once" / line.path(number).name).read_bytes() == resumed
 
 
 def issue_until_killed(database: str, socket: str, number: str, directory: str) -> None:
-    """Issue a batch in a process that is killed after the second chunk."""
+    """Issue a batch in a process that is killed after the second part."""
     assert isinstance(EXPORTS, dict)
-    EXPORTS[FixedWidth.name] = FixedWidth()
+    EXPORTS.update({export.name: export for export in FORMATS})
 
     def kill(done: int) -> None:
         if done == 2 * code_file.CHUNK:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import re
+from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from tests.support.export_batches import CODES, fixed_batch, signatures, written
 from zpcode.errors import Unavailable
-from zpcode.exports.base import CodeRow, Export
+from zpcode.exports.base import CodeRow, Export, FileLayout
 from zpcode.exports.csv import Csv
-from zpcode.exports.formats import EXPORTS, export_of, file_name, table_of
+from zpcode.exports.formats import EXPORTS, export_of, file_name, layout_of
+from zpcode.exports.rows import RowFile
 from zpcode.exports.table import CodeTable
-from zpcode.rules.batches.batch import DEFAULT_FORMAT
+from zpcode.exports.text import TextFormat
+from zpcode.rules.batches.batch import DEFAULT_FORMAT, Batch
+from zpcode.wire import bulk
 from zpcode.wire.link import parse, path_of
 from zpcode.wire.payload import Level
 from zpcode.wire.permutation import Permutation
@@ -39,52 +44,77 @@ def test_the_default_format_exists() -> None:
 
 @every_format
 @every_level
-def test_each_row_is_what_the_format_lays_out_for_its_code(export: Export, level: Level) -> None:
-    """Many rows are filled into a template at once; the result equals one call for each code."""
-    batch, data = fixed_batch(level, export.name), written(export, level)
-    table = table_of(batch)
-    assert len(data) == table.size
-    assert data.startswith(export.header)
-    permutation, made = Permutation(batch.permutation_key), str(batch.production_date)
-    for index in {0, table.codes // 2, table.codes - 1}:
-        row = data[table.at(index) : table.at(index + 1)]
-        url = export.url(row)
-        identity = parse(path_of(url)).identity
-        if identity.serial is not None:
-            assert permutation.index(identity.serial.slot) == index
-        serial = url.rpartition("/21/")[2] if level.is_item else ""
-        expires = "" if batch.expiry_date is None else str(batch.expiry_date)
-        assert row == export.row(CodeRow(url, batch.gtin, batch.lot, serial, made, expires))
+def test_each_code_is_read_back_from_the_file(export: Export, level: Level) -> None:
+    """With its index, at whichever place reading starts."""
+    batch = fixed_batch(level, export.name)
+    data, layout = written(export.layout(batch), level), export.layout(batch)
+    assert len(data) == layout.size or not layout.exact
+    assert data.startswith(layout.header)
+    permutation, middle, last = Permutation(batch.permutation_key), batch.codes // 2, batch.codes - 1
+    for spans in ([range(batch.codes)], [range(1), *(range(index, index + 1) for index in {middle, last} - {0})]):
+        read = list(layout.codes(io.BytesIO(data), spans))
+        assert [code.index for code in read] == list(itertools.chain(*spans))
+        for code in read:
+            assert code.intact
+            serial = parse(path_of(code.url or "")).identity.serial
+            assert serial is None or permutation.index(serial.slot) == code.index
 
 
 @every_format
 @every_level
-def test_rows_read_back_are_compared_one_by_one(export: Export, level: Level) -> None:
-    """A changed byte is noticed in its row and in no other."""
-    table, data = table_of(fixed_batch(level, export.name)), bytearray(written(export, level))
-    assert table.matches(bytes(data[table.at(0) :]), 0).all()
-    middle = table.codes // 2
-    data[table.at(middle) + table.width - 2] ^= 0x20
-    assert np.flatnonzero(~table.matches(bytes(data[table.at(0) :]), 0)).tolist() == [middle]
+def test_a_changed_byte_is_noticed_in_its_code_and_in_no_other(export: Export, level: Level) -> None:
+    """A killed issue keeps the parts before it."""
+    batch = fixed_batch(level, export.name)
+    data, layout = bytearray(written(export.layout(batch), level)), export.layout(batch)
+    middle = batch.codes // 2
+    before = layout.part_at(_after(layout.header, data), 0, max(1, middle))
+    assert before is not None
+    changed = data.index(next(layout.codes(io.BytesIO(data), [range(middle, middle + 1)])).raw) + 1
+    data[changed] ^= 0x20
+    read = layout.codes(io.BytesIO(data), [range(batch.codes)])
+    assert [code.index for code in read if not code.intact] == [middle]
+    assert layout.part_at(_after(layout.header, data), 0, batch.codes) is None
 
 
 @every_format
-def test_urls_are_read_from_whole_rows(export: Export) -> None:
-    table, data = table_of(fixed_batch(Level.ITEM, export.name)), written(export, Level.ITEM)
-    urls = table.urls(data[table.at(0) : table.at(3) + 5])
-    assert len(urls) == 3
-    assert urls[2] == export.url(data[table.at(2) : table.at(3)])
+def test_a_part_cut_off_is_not_kept(export: Export) -> None:
+    """A code that is not complete is no code."""
+    batch = fixed_batch(Level.ITEM, export.name)
+    data, layout = written(export.layout(batch), Level.ITEM), export.layout(batch)
+    three = layout.part_at(_after(layout.header, data), 0, 3)
+    assert three is not None
+    cut = layout.header + three[:-5]
+    assert layout.part_at(_after(layout.header, cut), 0, 3) is None
+    assert len(list(layout.codes(io.BytesIO(layout.header + three), [range(CODES)]))) == 3
 
 
-def test_a_line_number_counts_header_and_rows() -> None:
-    table = table_of(fixed_batch(Level.ITEM))
-    assert (table.line(0), table.line(CODES - 1)) == (2, CODES + 1)
+def _after(header: bytes, data: bytes | bytearray) -> io.BytesIO:
+    """A file behind its header."""
+    file = io.BytesIO(data)
+    file.seek(len(header))
+    return file
+
+
+@every_level
+def test_rows_filled_into_a_template_equal_one_call_for_each(level: Level) -> None:
+    """The fast layout and the general one write the same bytes."""
+    batch = fixed_batch(level)
+    assert written(CodeTable(batch, Csv()), level) == written(RowFile(batch, Csv()), level)
+
+
+@pytest.mark.parametrize("layout", [CodeTable, RowFile])
+def test_a_line_number_counts_header_and_rows(layout: Callable[[Batch, TextFormat], FileLayout]) -> None:
+    """As an editor counts them."""
+    batch = fixed_batch(Level.ITEM)
+    file = io.BytesIO(written(layout(batch, Csv()), Level.ITEM))
+    read = list(layout(batch, Csv()).codes(file, [range(1), range(CODES - 1, CODES)]))
+    assert [code.place for code in read] == ["2", str(CODES + 1)]
 
 
 def test_a_batch_in_a_format_this_version_lacks_says_so() -> None:
     """Happens after a downgrade of the service."""
     batch = replace(fixed_batch(Level.ITEM), format="later")
-    for ask in (export_of, table_of, file_name):
+    for ask in (export_of, layout_of, file_name):
         with pytest.raises(Unavailable, match="later"):
             ask(batch)
 
@@ -105,7 +135,7 @@ class _Uneven(Csv):
 
 
 @pytest.mark.parametrize("export", [_Grouped(), _Uneven()])
-def test_a_format_whose_rows_cannot_be_filled_in_is_a_defect(export: Export) -> None:
+def test_a_format_whose_rows_cannot_be_filled_in_is_a_defect(export: Csv) -> None:
     """It is noticed before the first row is written, not in a printed code."""
     with pytest.raises(ValueError, match="row"):
         CodeTable(fixed_batch(Level.ITEM), export)
@@ -118,7 +148,8 @@ def test_signatures_are_placed_wherever_the_url_is() -> None:
         def row(self, code: CodeRow) -> bytes:
             return f"{code.url} {code.url}\n".encode()
 
-    table = CodeTable(fixed_batch(Level.LOT), Twice())
-    first, second = table.only_row(signatures(1)).tobytes().split()
+    batch = fixed_batch(Level.LOT)
+    part = CodeTable(batch, Twice()).part(bulk.slots(batch.permutation_key, 0, 0), signatures(1))
+    first, second = bytes(part).split()
     assert first == second
     assert parse(path_of(first.decode())).seal is not None

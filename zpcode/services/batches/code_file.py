@@ -1,10 +1,11 @@
 """The file of a batch: written, resumed after a crash, and finished. Interruptions do not change its bytes.
 
-Rows are appended to `batch-NUMBER.SUFFIX.part`, in whole chunks of 8192 rows. The file is renamed once it is complete
-and on disk. To resume, every row on disk is compared with the row that belongs there; from the first chunk that is short
-or wrong on, the file is written again. Signatures are deterministic (RFC 6979), so a row is the same each time.
+The file is `batch-NUMBER.SUFFIX.part` at first; each part that is appended has 8192 codes. The file is renamed once it is
+complete and on disk. To resume, the format compares each part on disk with the part that belongs there; from the first
+one that is short or wrong on, the file is written again. Signatures are deterministic (RFC 6979), so a part is the same
+each time.
 
-Memory does not grow with the batch: only a few chunks are in work at a time.
+Memory does not grow with the batch: only a few parts are in work at a time.
 """
 
 from __future__ import annotations
@@ -24,14 +25,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
-import numpy as np
-import numpy.typing as npt
-
 from keys.client import SigningService
 from zpcode.errors import Conflict, Text, Unavailable
-from zpcode.exports.formats import file_name, table_of
-from zpcode.exports.table import CodeTable, Rows
+from zpcode.exports.base import FileLayout, Slots
+from zpcode.exports.formats import file_name, layout_of
 from zpcode.rules.batches.batch import Batch
+from zpcode.wire import bulk
 from zpcode.wire.payload import Level
 
 CHUNK: Final = 8192
@@ -56,10 +55,10 @@ def part_path(directory: Path, batch: Batch) -> Path:
 def progress(directory: Path, batch: Batch) -> int:
     """How many of a reserved batch's codes have been written so far."""
     try:
-        size, table = part_path(directory, batch).stat().st_size, table_of(batch)
+        size = part_path(directory, batch).stat().st_size
+        return layout_of(batch).codes_in(size)
     except (OSError, Unavailable):
         return 0
-    return max(0, min(batch.codes, (size - table.at(0)) // table.width))
 
 
 def produce(
@@ -76,24 +75,24 @@ def produce(
     another process of this machine is writing the file, Unavailable if the disk is full or broken or the format is
     unknown. What was written stays; the next call continues from it.
     """
-    table = table_of(batch)
+    layout = layout_of(batch)
     part, finished = part_path(directory, batch), directory / file_name(batch)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if finished.exists() and not part.exists():
             finished.rename(part)  # complete, but the batch is not issued: the file is checked like an unfinished one
         with _opened(part) as file:
-            unfinished = _UnfinishedFile(file, table)
+            unfinished = _UnfinishedFile(file, layout, batch.codes)
             unfinished.resume()
-            _check_space(directory, table.size - table.at(unfinished.done))
-            if not _complete(unfinished, table, signer, report, stop):
+            _check_space(directory, layout.size - unfinished.size)
+            if not _complete(unfinished, batch, signer, report, stop):
                 return None
             sha256 = unfinished.finish()
             part.rename(finished)
             _sync_directory(directory)
     except OSError as error:
         raise _disk(directory, error) from error
-    return CodeFile(sha256, table.size)
+    return CodeFile(sha256, unfinished.size)
 
 
 def verify(batch: Batch, directory: Path) -> bool:
@@ -108,12 +107,10 @@ def verify(batch: Batch, directory: Path) -> bool:
 
 
 def first_urls(batch: Batch, directory: Path, count: int) -> list[str]:
-    """The first `count` printed URLs in a batch's finished file; fewer where it has fewer. Only these rows are read."""
-    table = table_of(batch)
+    """The first `count` printed URLs in a batch's finished file; fewer where it has fewer. The rest is not read."""
     with (directory / file_name(batch)).open("rb") as file:
-        file.seek(table.at(0))
-        block = file.read(min(count, table.codes) * table.width)
-    return table.urls(block)
+        codes = layout_of(batch).codes(file, [range(min(count, batch.codes))])
+        return [code.url for code in codes if code.url is not None]
 
 
 def discard(batch: Batch, directory: Path) -> None:
@@ -134,79 +131,90 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
 
 
 class _UnfinishedFile:
-    """An unfinished file: how many rows are complete (`done`), and the SHA-256 so far."""
+    """An unfinished file: how many codes (`done`) and bytes (`size`) are complete, and the SHA-256 so far."""
 
-    def __init__(self, file: BinaryIO, table: CodeTable) -> None:
-        self._file, self._table = file, table
-        self.done = 0
-        self._digest = hashlib.sha256(table.header)
+    def __init__(self, file: BinaryIO, layout: FileLayout, codes: int) -> None:
+        self._file, self.layout, self._codes = file, layout, codes
+        self.done, self.size = 0, len(layout.header)
+        self._digest = hashlib.sha256(layout.header)
         self._sent_to_disk = 0
 
     def resume(self) -> None:
-        """Compare the rows on disk with the rows that belong there, and cut the file off before the first wrong chunk."""
-        table, file = self._table, self._file
-        if file.read(len(table.header)) == table.header:
-            while self.done < table.codes:
-                count = min(CHUNK, table.codes - self.done)
-                block = file.read(count * table.width)
-                if len(block) < count * table.width or not table.matches(block, self.done).all():
-                    break
-                self._digest.update(block)
-                self.done += count
+        """Compare the parts on disk with the parts that belong there, and cut the file off before the first wrong one."""
+        layout, file = self.layout, self._file
+        if file.read(len(layout.header)) == layout.header:
+            while (count := self._next()) and (part := layout.part_at(file, self.done, count)) is not None:
+                self._add(part, count)
         if self.done == 0:
             file.seek(0)
-            file.write(table.header)
+            file.write(layout.header)
             file.flush()
-        file.truncate(table.at(self.done))
-        file.seek(table.at(self.done))
+        file.truncate(self.size)
+        file.seek(self.size)
 
-    def append(self, rows: Rows) -> None:
-        """Add a chunk of rows."""
-        self._digest.update(rows.data)
-        self._file.write(rows.data)
-        self.done += len(rows)
-        if (end := self._table.at(self.done)) - self._sent_to_disk >= _WRITE_BACK_BYTES:
+    def append(self, part: bytes | memoryview) -> None:
+        """Write the next part."""
+        self._file.write(part)
+        self._add(part, self._next())
+        if self.size - self._sent_to_disk >= _WRITE_BACK_BYTES:
             self._file.flush()
             # Linux starts to write these pages to disk in the background, so the last fsync has little left to do.
-            os.posix_fadvise(self._file.fileno(), self._sent_to_disk, end, os.POSIX_FADV_DONTNEED)
-            self._sent_to_disk = end
+            os.posix_fadvise(self._file.fileno(), self._sent_to_disk, self.size, os.POSIX_FADV_DONTNEED)
+            self._sent_to_disk = self.size
 
     def finish(self) -> str:
-        """Wait until all bytes are on disk, and return the SHA-256 in hex."""
+        """Write the footer, wait until all bytes are on disk, and return the SHA-256 in hex."""
+        footer = self.layout.footer()
+        self._file.write(footer)
+        self._add(footer, 0)
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._digest.hexdigest()
 
+    def _next(self) -> int:
+        """How many codes the next part has; 0 after the last."""
+        return min(CHUNK, self._codes - self.done)
+
+    def _add(self, data: bytes | memoryview, codes: int) -> None:
+        self._digest.update(data)
+        self.size += len(data)
+        self.done += codes
+
 
 def _complete(
     unfinished: _UnfinishedFile,
-    table: CodeTable,
+    batch: Batch,
     signer: SigningService,
     report: Callable[[int], None] | None,
     stop: threading.Event | None,
 ) -> bool:
-    """Append the missing rows; False when asked to stop before the last."""
-    with closing(_rows(table, signer, unfinished.done)) as chunks:
-        for rows in chunks:
-            unfinished.append(rows)
+    """Append the missing parts; False when asked to stop before the last."""
+    with closing(_signed(batch, signer, unfinished.done)) as signed:
+        for slots, signatures in signed:
+            # `part` keeps the last part until the next one is made: to free its memory first costs a sixth of the speed.
+            part = unfinished.layout.part(slots, signatures)
+            unfinished.append(part)
             if report is not None:
                 report(unfinished.done)
-            if stop is not None and stop.is_set() and unfinished.done < table.codes:
+            if stop is not None and stop.is_set() and unfinished.done < batch.codes:
                 return False
     return True
 
 
-def _rows(table: CodeTable, signer: SigningService, first: int) -> Generator[Rows]:
-    """The rows from index `first` on, a chunk at a time."""
-    batch = table.batch
+def _signed(batch: Batch, signer: SigningService, first: int) -> Generator[tuple[Slots, bytes]]:
+    """Slots and signatures of the codes from index `first` on, for a part at a time (`FileLayout.part`)."""
     if not batch.level.is_item:
         if first == 0:
-            yield table.only_row(_single(batch, signer))
+            yield bulk.slots(batch.permutation_key, 0, 0), _single(batch, signer)
     elif batch.sealed:
-        yield from _signed(table, signer, first)
+        yield from _signed_items(batch, signer, first)
     else:
-        for start in range(first, table.codes, CHUNK):
-            yield table.rows(table.slots(start, min(CHUNK, table.codes - start)), b"")
+        for start in range(first, batch.codes, CHUNK):
+            yield _slots(batch, start), b""
+
+
+def _slots(batch: Batch, start: int) -> Slots:
+    return bulk.slots(batch.permutation_key, start, min(CHUNK, batch.codes - start))
 
 
 def _single(batch: Batch, signer: SigningService) -> bytes:
@@ -215,21 +223,20 @@ def _single(batch: Batch, signer: SigningService) -> bytes:
     return signer.sign_product(batch.key_id, batch.gtin)
 
 
-def _signed(table: CodeTable, signer: SigningService, first: int) -> Generator[Rows]:
-    """Sealed rows in order. More requests wait at the signer than it has processes, so that none of them is idle."""
-    batch = table.batch
-    starts = iter(range(first, table.codes, CHUNK))
-    pending: deque[tuple[npt.NDArray[np.uint64], Future[bytes]]] = deque()
+def _signed_items(batch: Batch, signer: SigningService, first: int) -> Generator[tuple[Slots, bytes]]:
+    """In order. More requests wait at the signer than it has processes, so that none of them is idle."""
+    starts = iter(range(first, batch.codes, CHUNK))
+    pending: deque[tuple[Slots, Future[bytes]]] = deque()
     pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="sign")
     try:
         while True:
             for start in itertools.islice(starts, IN_FLIGHT - len(pending)):
-                slots = table.slots(start, min(CHUNK, table.codes - start))
+                slots = _slots(batch, start)
                 pending.append((slots, pool.submit(signer.sign_items, batch.key_id, batch.gtin, batch.number, slots)))
             if not pending:
                 return
             slots, signatures = pending.popleft()
-            yield table.rows(slots, signatures.result())
+            yield slots, signatures.result()
     finally:
         pool.shutdown(cancel_futures=True)
 

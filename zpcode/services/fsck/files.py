@@ -8,12 +8,12 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from keys.keyring import Keyring, SealVerdict
 from zpcode.errors import MalformedCode, Text
-from zpcode.exports.formats import EXPORTS, file_name, table_of
-from zpcode.exports.table import CodeTable
+from zpcode.exports.base import CodeRead
+from zpcode.exports.formats import EXPORTS, file_name, layout_of
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
@@ -44,7 +44,7 @@ CONTENTS: Final = Invariant(
     ),
 )
 SAMPLES: Final = 16
-_BLOCK: Final = 1024  # rows
+_BLOCK: Final = 1024  # codes
 _REASONS: Final = {
     "unreadable": ("这一行不是码", "this row is not a code"),
     "another": ("这一行不是该批次的码", "this row is a code of another batch or product"),
@@ -64,15 +64,24 @@ def files(context: CheckContext, outcome: CheckResult) -> None:
     numbers: set[int] = set()
     for batch in _batches(context):
         numbers.add(batch.number)
-        if batch.state is BatchState.ISSUED and batch.format in EXPORTS:
+        if batch.state is BatchState.ISSUED:
             outcome.examined += 1
-            _check_file(context.directory / file_name(batch), batch, outcome)
+            _check_file(_path(context.directory, batch), batch, outcome)
     suffixes = "|".join(re.escape(export.suffix) for export in EXPORTS.values())
     pattern = re.compile(rf"batch-([0-9]{{1,8}})(?:{suffixes})(?:\.part)?", re.ASCII)
     for path in sorted(context.directory.iterdir()) if context.directory.is_dir() else ():
         match = pattern.fullmatch(path.name)
         if match is not None and int(match[1]) not in numbers:
             outcome.find("stray", "文件没有对应的批次", "there is no batch for this file", where=path.name)
+
+
+def _path(directory: Path, batch: Batch) -> Path:
+    """The path of a batch's file. This version does not know the suffix of a format that it lacks: it looks for one."""
+    if batch.format in EXPORTS:
+        return directory / file_name(batch)
+    name = f"batch-{batch.number}.*"
+    written = (path for path in sorted(directory.glob(name)) if path.suffix != ".part")
+    return next(written, directory / name)
 
 
 def _check_file(path: Path, batch: Batch, outcome: CheckResult) -> None:
@@ -104,42 +113,43 @@ def contents(context: CheckContext, outcome: CheckResult) -> None:
         unsigned = batch.sealed and not batch.key_id
         if batch.state is not BatchState.ISSUED or unsigned or batch.format not in EXPORTS:
             continue  # reported by batch-records
-        path, table = context.directory / file_name(batch), table_of(batch)
-        if not path.is_file() or path.stat().st_size != table.size:
+        path, layout = context.directory / file_name(batch), layout_of(batch)
+        if not path.is_file() or path.stat().st_size != (layout.size if layout.exact else batch.bytes):
             continue  # reported by code-files
         if batch.sealed and keyring.get(batch.key_id) is None:
             zh, en = f"公钥环里没有密钥 {batch.key_id}", f"the keyring has no key {batch.key_id}"
             outcome.find("unknown-key", zh, en, where=path.name)
             continue
         with path.open("rb") as file:
-            _check_rows(file, _RowCheck(table, path.name, keyring, outcome), context)
+            if file.read(len(layout.header)) != layout.header:
+                outcome.find("header", *_REASONS["header"], where=path.name)
+            check = _CodeCheck(batch, path.name, keyring, outcome)
+            for code in layout.codes(file, _spans(batch, context)):
+                check.code(code)
 
 
-class _RowCheck:
-    """Checks whether each row of one file is the code of its index."""
+class _CodeCheck:
+    """Checks whether each code of one file is the code of its index."""
 
-    def __init__(self, table: CodeTable, name: str, keyring: Keyring, outcome: CheckResult) -> None:
-        self.table, self.name, self.outcome = table, name, outcome
+    def __init__(self, batch: Batch, name: str, keyring: Keyring, outcome: CheckResult) -> None:
+        self.batch, self.name, self.outcome = batch, name, outcome
         self._keyring = keyring
-        self._permutation = Permutation(table.batch.permutation_key)
+        self._permutation = Permutation(batch.permutation_key)
 
-    def rows(self, first: int, block: bytes) -> None:
-        """Check the whole rows in a block, from index `first` on."""
-        width = self.table.width
-        matching = self.table.matches(block[: len(block) // width * width], first)
-        self.outcome.examined += len(matching)
-        for at, matches in enumerate(matching):
-            row = block[at * width : (at + 1) * width]
-            reason = self._wrong_code(first + at, row) or ("" if matches else "row")
-            if reason:
-                where = f"{self.name}:{self.table.line(first + at)}"
-                self.outcome.find(reason, *_REASONS[reason], where=where, value=self._shown(row))
+    def code(self, code: CodeRead) -> None:
+        """Check one code."""
+        self.outcome.examined += 1
+        reason = self._wrong_code(code) or ("" if code.intact else "row")
+        if reason:
+            where = f"{self.name}:{code.place}"
+            # The serial is at the end of the URL.
+            shown = code.raw.decode("ascii", "replace")[:64] if code.url is None else code.url[-64:]
+            self.outcome.find(reason, *_REASONS[reason], where=where, value=shown)
 
-    def _wrong_code(self, index: int, row: bytes) -> str:
-        """The reason why the code in a row is not the code of an index; empty where it is."""
-        batch = self.table.batch
+    def _wrong_code(self, read: CodeRead) -> str:
+        """The reason why a code is not the code of its index; empty where it is."""
+        batch, url = self.batch, read.url or ""
         try:
-            url = self.table.export.url(row)
             code = parse(path_of(url))
         except (MalformedCode, ValueError):
             return "unreadable"
@@ -149,37 +159,25 @@ class _RowCheck:
             return "another"
         if serial is not None and serial.batch != batch.number:
             return "another"
-        if serial is not None and self._permutation.index(serial.slot) != index:
+        if serial is not None and self._permutation.index(serial.slot) != read.index:
             return "index"
         return self._wrong_proof(code)
 
     def _wrong_proof(self, code: Code) -> str:
-        batch = self.table.batch
+        batch = self.batch
         if not batch.sealed:
             return "" if check_matches(batch.check_key, code.identity) else "check"
         if code.seal is None or code.seal.key_id != batch.key_id or self._keyring.verify(code) is SealVerdict.INVALID:
             return "seal"
         return ""
 
-    def _shown(self, row: bytes) -> str:
-        """The end of the URL, where the serial is; of an unreadable row its beginning."""
-        try:
-            return self.table.export.url(row)[-64:]
-        except ValueError:
-            return row.decode("ascii", "replace")[:64]
 
-
-def _check_rows(file: BinaryIO, check: _RowCheck, context: CheckContext) -> None:
-    table = check.table
-    if file.read(len(table.header)) != table.header:
-        check.outcome.find("header", *_REASONS["header"], where=check.name)
+def _spans(batch: Batch, context: CheckContext) -> Iterator[range]:
+    """The indices to check."""
     if context.deep:
-        for first in range(0, table.codes, _BLOCK):
-            check.rows(first, file.read(min(_BLOCK, table.codes - first) * table.width))
-        return
-    for index in _sample(table.codes, f"{table.batch.number}:{context.now:%Y-%m-%d}"):
-        file.seek(table.at(index))
-        check.rows(index, file.read(table.width))
+        return (range(first, min(first + _BLOCK, batch.codes)) for first in range(0, batch.codes, _BLOCK))
+    sample = _sample(batch.codes, f"{batch.number}:{context.now:%Y-%m-%d}")
+    return (range(index, index + 1) for index in sample)
 
 
 def _sample(codes: int, seed: str) -> list[int]:

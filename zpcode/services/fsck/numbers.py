@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import Any, Final
 
 from zpcode.errors import Text
-from zpcode.exports.formats import EXPORTS, table_of
+from zpcode.exports.formats import EXPORTS, layout_of
 from zpcode.rules.audit import Entry
 from zpcode.rules.batches.batch import MAX_QUANTITY, Activation, Batch, BatchState
 from zpcode.services.fsck.context import CheckContext
@@ -127,11 +127,11 @@ def _record(batch: Batch, outcome: CheckResult) -> None:
             where=where,
             value=batch.format,
         )
-    elif batch.bytes != (size := table_of(batch).size):
+    elif (layout := layout_of(batch)).exact and batch.bytes != layout.size:
         outcome.find(
             "bytes",
-            f"{batch.codes} 个码的文件应为 {size} 字节，记录为 {batch.bytes}",
-            f"a file of {batch.codes} codes has {size} bytes, but the record says {batch.bytes}",
+            f"{batch.codes} 个码的文件应为 {layout.size} 字节，记录为 {batch.bytes}",
+            f"a file of {batch.codes} codes has {layout.size} bytes, but the record says {batch.bytes}",
             where=where,
         )
     if batch.activation is Activation.ON_ISSUE and batch.activated_at is None:
