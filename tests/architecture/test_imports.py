@@ -42,8 +42,8 @@ def test_only_the_exports_know_a_format(root: Path) -> None:
         if path.parent != root / "zpcode" / "exports"
         for module in imported.findall(path.read_text("utf-8"))
     }
-    assert {"formats", "table"} <= set(modules)
-    assert set(modules) <= {"base", "formats", "table", "qr"}, modules
+    assert {"base", "formats"} <= set(modules)
+    assert set(modules) <= {"base", "formats", "qr"}, modules
 
 
 def test_no_module_imports_a_private_name(root: Path) -> None:
