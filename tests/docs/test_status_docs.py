@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
+from zpcode.api.schemas import DecisionOrder
 from zpcode.rules.status.decisions import ACTIONS, Action, Actor
 from zpcode.rules.status.permissions import HORIZON, MAX_NOTICE, MAX_TARGET, MAX_TEXT, MAY
 from zpcode.rules.status.reasons import REASONS, Reason
@@ -78,3 +80,13 @@ def test_the_limits_are_the_codes(document: str) -> None:
     assert f"At most {MAX_PENDING} may wait" in document
     assert "up to a year ahead" in document
     assert HORIZON.days == 366
+
+
+def test_the_request_that_is_documented_is_one(document: str) -> None:
+    """The body of the curl example is a `DecisionOrder`, its reason allows the action at the scope, and no basis is missing."""
+    (body,) = re.findall(r"^curl .* -d '(\{.*?\})'$", document, re.MULTILINE | re.DOTALL)
+    order = DecisionOrder.model_validate_json(body)
+    reason = REASONS[order.reason]
+    assert order.action in reason.actions
+    assert order.scope in reason.scopes
+    assert order.legal_basis or not reason.needs_basis
