@@ -7,6 +7,7 @@
     │   └── Forbidden       the caller may not do this
     ├── NotFound            no such object, or outside the caller's reach
     ├── Conflict            it contradicts what is on record
+    │   └── ForeignFile     a code file on disk has other content; it is never overwritten
     ├── KeyringError        the keyring or a key in it cannot be trusted
     ├── SignerError         the signer refused
     │   └── SignerUnavailable   the signer does not answer: try again later
@@ -106,6 +107,10 @@ class Conflict(ZpError):
     """The request contradicts what is on record, for example by an idempotency key that was used before."""
 
     slug = "conflict"
+
+
+class ForeignFile(Conflict):
+    """A file in the folder of code files has a batch's name and other content. It is never overwritten."""
 
 
 class KeyringError(ZpError):

@@ -26,7 +26,7 @@ from prometheus_client import CollectorRegistry
 
 from keys.client import SignerClient, SigningService
 from zpcode.embedded.servers import Servers
-from zpcode.errors import Conflict, SignerError, Text, Unavailable
+from zpcode.errors import Conflict, ForeignFile, SignerError, Text, Unavailable
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.projection.comparison import SLICE_SECONDS, ProjectionComparison
@@ -99,13 +99,13 @@ class Worker:
         """Issue one batch and write its cards to Redis. If a server does not answer, `sweep_once` queues the batch again."""
         try:
             batch = issue(self.engine, self.signer, number, directory=self.directory, clock=_clock, stop=self.stop)
-        except Conflict:
-            self.counters.batch("busy")
-            return  # another worker issues it
-        except (SignerError, Unavailable) as error:
+        except (ForeignFile, SignerError, Unavailable) as error:
             self.counters.batch("waits")
             _logger.warning("batch waits", extra={"batch": number, "reason": error.text.en})
             return
+        except Conflict:
+            self.counters.batch("busy")
+            return  # another worker issues it
         self.counters.batch("issued")
         _logger.info("batch is %s", batch.state.value, extra={"batch": number, "codes": batch.codes})
         with suppress(Unavailable):

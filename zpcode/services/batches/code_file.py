@@ -5,6 +5,10 @@ complete and on disk. To resume, the format compares each part on disk with the 
 one that is short or wrong on, the file is written again. Signatures are deterministic (RFC 6979), so a part is the same
 each time.
 
+A file of other content is never overwritten, whatever its name: a database that was restored from a backup gives a
+number again, with other secret keys and so with other codes. A file belongs to a batch if at least one complete row in it
+is a code of this batch. A file without any code may be overwritten: a crash leaves such files.
+
 Memory does not grow with the batch: only a few parts are in work at a time.
 """
 
@@ -26,7 +30,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from keys.client import SigningService
-from zpcode.errors import Conflict, Text, Unavailable
+from zpcode.errors import Conflict, Finding, ForeignFile, Text, Unavailable
 from zpcode.exports.base import FileLayout, Slots
 from zpcode.exports.formats import file_name, layout_of
 from zpcode.rules.batches.batch import Batch
@@ -37,6 +41,7 @@ CHUNK: Final = 8192
 IN_FLIGHT: Final = 2 * len(os.sched_getaffinity(0)) + 1
 _SPARE_BYTES = 64 << 20  # left free on the disk for other programs
 _WRITE_BACK_BYTES = 32 << 20
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +76,21 @@ def produce(
 ) -> CodeFile | None:
     """Write a batch's file, or continue an unfinished one; None when `stop` was set before the end.
 
-    `report` is called with the number of codes in the file. Raises SignerError, SignerUnavailable, Conflict if
-    another process of this machine is writing the file, Unavailable if the disk is full or broken or the format is
-    unknown. What was written stays; the next call continues from it.
+    `report` is called with the number of codes in the file. Raises SignerError, SignerUnavailable, ForeignFile if a file
+    of other content has the name (it stays as it is), Conflict if another process of this machine is writing the file,
+    Unavailable if the disk is full or broken or the format is unknown. What was written stays; the next call continues
+    from it.
     """
     layout = layout_of(batch)
     part, finished = part_path(directory, batch), directory / file_name(batch)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if finished.exists() and not part.exists():
-            finished.rename(part)  # complete, but the batch is not issued: the file is checked like an unfinished one
+        if finished.exists():
+            _refuse_foreign(finished, batch)
+            if not part.exists():
+                finished.rename(part)  # complete, but not recorded: the file is checked like an unfinished one
         with _opened(part) as file:
+            _refuse_foreign(part, batch)
             unfinished = _UnfinishedFile(file, layout, batch.codes)
             unfinished.resume()
             _check_space(directory, layout.size - unfinished.size)
@@ -128,6 +137,33 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
         except BlockingIOError:
             raise Conflict(Text(f"另一个进程正在写入 {path.name}", f"another process is writing {path.name}")) from None
         yield file
+
+
+def _refuse_foreign(path: Path, batch: Batch) -> None:
+    """Raise ForeignFile unless the file has a code of this batch, or no code at all."""
+    with path.open("rb") as file:
+        spans = (range(at, min(at + CHUNK, batch.codes)) for at in range(0, batch.codes, CHUNK))
+        layout = layout_of(batch)
+        if any(code.intact for code in layout.codes(file, spans)) or _without_codes(file, layout):
+            return
+    text = Text(
+        f"{path} 的内容不是批次 {batch.number} 的码，不会被覆盖：该序号可能曾发给另一批次（例如数据库由备份恢复）；请先查明来历，再把文件移走",
+        f"{path} is not a file of batch {batch.number} and is not overwritten: the number may have been given to another "
+        "batch before (for example, the database was restored from a backup); find out where the file is from, then "
+        "move it away",
+    )
+    raise ForeignFile(text, (Finding("file_of_other_content", text, path.name),))
+
+
+def _without_codes(file: BinaryIO, layout: FileLayout) -> bool:
+    """Whether a crash may have left the file before its first code: a part of header and first code, zeros, or nothing."""
+    file.seek(0)
+    begin = file.read(len(layout.header)).rstrip(b"\0")
+    if begin != layout.header[: len(begin)]:
+        return False
+    if layout.codes_in(os.fstat(file.fileno()).st_size) == 0:
+        return True
+    return not any(block.strip(b"\0") for block in iter(lambda: file.read(_BLOCK), b""))
 
 
 class _UnfinishedFile:

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from keys.client import SigningService
-from zpcode.errors import Conflict, Finding, NotFound, SignerError, SignerUnavailable, Text, Unavailable
+from zpcode.errors import Conflict, Finding, ForeignFile, NotFound, SignerError, SignerUnavailable, Text, Unavailable
 from zpcode.exports.formats import file_name
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
 from zpcode.services.batches import code_file
@@ -39,8 +39,9 @@ def issue(
 
     `clock` gives aware times, `progress` is called with the number of codes written. When `stop` is set, it ends after
     the current chunk and returns the batch, which is still reserved. Raises SignerUnavailable, SignerError, Unavailable
-    (disk, database or file format): the batch then stays reserved, with the reason as its `problem`. Raises Conflict
-    while another process issues the batch, NotFound.
+    (disk, database or file format), ForeignFile (a file of other content has the name of this batch's file): the batch
+    then stays reserved, with the reason as its `problem`. Raises Conflict while another process issues the batch,
+    NotFound.
     """
     with batches.issuing(engine, number) as locked:
         if not locked:
@@ -51,7 +52,7 @@ def issue(
             return batch
         try:
             batch, file = _write(engine, signer, batch, directory, clock, progress, stop)
-        except (SignerError, Unavailable) as error:
+        except (ForeignFile, SignerError, Unavailable) as error:
             _record_problem(engine, number, error.text)
             raise
         return batch if file is None else _finish(engine, number, file, clock())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -17,13 +18,14 @@ from sqlalchemy import Engine, select
 from keys.keyring import SealVerdict
 from tests.support import issuing_setting as setting
 from tests.support.issuing_setting import BASE, GTIN, MAKER, NOW, OPERATOR, OTHER, KeyHouse
-from zpcode.errors import Conflict, Forbidden, NotFound, SignerUnavailable, Unavailable
+from zpcode.errors import Conflict, Forbidden, ForeignFile, NotFound, SignerUnavailable, Unavailable
 from zpcode.exports.csv import COLUMNS
 from zpcode.exports.formats import file_name
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
 from zpcode.services.batches import code_file, reserve
 from zpcode.services.batches.issue import issue, reissue
+from zpcode.store import batches as store
 from zpcode.store import cards
 from zpcode.store.database.session import transaction
 from zpcode.store.tables.access import audit
@@ -247,6 +249,65 @@ def test_a_damaged_or_lost_file_is_written_again_byte_for_byte(engine: Engine, h
     damaged[len(original) // 2] ^= 1
     path.write_bytes(damaged)
     assert reissue(engine, house.client(), number, directory=tmp_path).read_bytes() == original
+
+
+def _numbered_again(engine: Engine, number: int, **changes: object) -> Batch:
+    """The batch that gets a number again after a restore: reserved, with other secret keys unless `changes` has them."""
+    values = {"permutation_key": b"other slots here", "check_key": b"other check here"} | changes
+    with transaction(engine) as connection:
+        store.change(connection, number, state="reserved", key_id="", sha256="", bytes=0, activated_at=None, **values)
+    return reserve.get(engine, number, MAKER)
+
+
+@pytest.mark.parametrize("ending", ["", ".part"])
+@pytest.mark.parametrize("content", ["another batch", "another key", "a note"])
+def test_a_file_of_other_content_is_never_overwritten(
+    engine: Engine, house: KeyHouse, tmp_path: Path, content: str, ending: str
+) -> None:
+    """Issue, restore the database, order again: the number is given again. The batch waits, the file stays."""
+    first = _issue(engine, house, setting.reserved(engine), tmp_path)
+    path = tmp_path / f"{file_name(first)}{ending}"
+    earlier = (tmp_path / file_name(first)).read_bytes()
+    if content == "another batch":
+        again = _numbered_again(engine, first.number)
+    else:
+        again = _numbered_again(engine, first.number, permutation_key=first.permutation_key)
+        earlier = earlier.replace(f"/{first.key_id}".encode(), b"/AAAA") if content == "another key" else b"a note\n"
+    (tmp_path / file_name(first)).unlink()
+    path.write_bytes(earlier)
+    with pytest.raises(ForeignFile, match=re.escape(str(path))) as refusal:
+        _issue(engine, house, again.number, tmp_path)
+    waiting = reserve.get(engine, again.number, MAKER)
+    assert (waiting.state, waiting.problem) == (BatchState.RESERVED, refusal.value.text)
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir() if one.is_file()} == {path.name: earlier}
+    path.unlink()
+    assert _issue(engine, house, again.number, tmp_path).state is BatchState.ISSUED
+
+
+def test_a_finished_file_of_other_content_is_not_replaced_by_an_unfinished_one(
+    engine: Engine, house: KeyHouse, tmp_path: Path
+) -> None:
+    """Both names may exist."""
+    first = _issue(engine, house, setting.reserved(engine), tmp_path)
+    earlier = (tmp_path / file_name(first)).read_bytes()
+    again = _numbered_again(engine, first.number)
+    code_file.part_path(tmp_path, again).write_bytes(b"")
+    with pytest.raises(ForeignFile):
+        _issue(engine, house, again.number, tmp_path)
+    assert (tmp_path / file_name(again)).read_bytes() == earlier
+
+
+def test_a_lost_file_does_not_come_back_over_one_of_other_content(
+    engine: Engine, house: KeyHouse, tmp_path: Path
+) -> None:
+    """`zpcode batches export` refuses as issuing does."""
+    first = _issue(engine, house, setting.reserved(engine), tmp_path)
+    second = _issue(engine, house, setting.reserved(engine, "key-2"), tmp_path)
+    other = (tmp_path / file_name(first)).read_bytes()
+    (tmp_path / file_name(second)).write_bytes(other)
+    with pytest.raises(ForeignFile):
+        reissue(engine, house.client(), second.number, directory=tmp_path)
+    assert (tmp_path / file_name(second)).read_bytes() == other
 
 
 def test_a_batch_is_seen_only_by_those_whom_it_concerns(engine: Engine) -> None:
