@@ -1,8 +1,15 @@
--- Two roles. The authority owns the database. The scan service may read one view: `zpcode migrate` grants this to
--- ZPCODE_SCAN_ROLE. Set the passwords with \password in psql, not in this file.
+-- Three roles. The authority owns the database. The scan service may read one view: `zpcode migrate` grants this to
+-- ZPCODE_SCAN_ROLE. Backups (docs/recovery.md) read the whole server, so their password is worth as much as the data; the
+-- role writes nothing. Set the passwords with \password in psql, not in this file.
 CREATE ROLE zpcode LOGIN;
 CREATE ROLE zpcode_scan LOGIN CONNECTION LIMIT 200;
+CREATE ROLE zpcode_backup LOGIN REPLICATION CONNECTION LIMIT 8;
+GRANT pg_read_all_data TO zpcode_backup;
 CREATE DATABASE zpcode OWNER zpcode;
 REVOKE ALL ON DATABASE zpcode FROM PUBLIC;
-GRANT CONNECT ON DATABASE zpcode TO zpcode_scan;
+GRANT CONNECT ON DATABASE zpcode TO zpcode_scan, zpcode_backup;
 ALTER ROLE zpcode_scan SET default_transaction_read_only = on;
+ALTER ROLE zpcode_backup SET default_transaction_read_only = on;
+-- An archive that has stopped (`zpcode backup --wal`) must not fill the server's disk. Beyond this it has a gap.
+ALTER SYSTEM SET max_slot_wal_keep_size = '64GB';
+SELECT pg_reload_conf();

