@@ -147,9 +147,13 @@ def test_who_is_out_of_guesses_is_not_told_which_codes_exist(scan: ScanProcess, 
 
 def test_a_customer_with_a_network_of_addresses_has_ten_of_them(scan: ScanProcess) -> None:
     """An IPv6 /48 guesses ten times as often as one /64 in it, not 65 536 times."""
-    statuses = [spend(scan, "/nonsense", 1, f"2408:8000:9:{n:x}::1")[0] for n in range(GUESSES * 12)]
-    assert statuses[: GUESSES * 10] == [400] * GUESSES * 10
-    assert 429 in statuses[GUESSES * 10 :]
+    with httpx.Client(
+        base_url=scan.base, headers={"user-agent": make.IPHONE}
+    ) as phone:  # one connection: a guess is quick
+        addresses = (f"2408:8000:9:{n:x}::1" for n in range(GUESSES * 100))
+        statuses = (phone.get("/nonsense", headers={"x-forwarded-for": one}).status_code for one in addresses)
+        assert [next(statuses) for _ in range(GUESSES * 10)] == [400] * GUESSES * 10
+        assert 429 in statuses  # the limit refills slower than a process guesses, on a busy machine too
 
 
 def test_what_the_site_refuses_is_said_in_both_languages(scan: ScanProcess) -> None:
