@@ -8,6 +8,8 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from zpcode.language.negotiation import one_line
+
 Scope = MutableMapping[str, Any]
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,11 +51,11 @@ class Request(msgspec.Struct):
         if name == b"user-agent":
             self.agent = value[:HEADER_BYTES].decode("latin-1")
         elif name == b"accept":
-            self.accept = value[:HEADER_BYTES].decode("latin-1")
+            self.accept = _with_line(self.accept, value)
         elif name == b"accept-language":
-            self.languages = value[:HEADER_BYTES].decode("latin-1")
+            self.languages = _with_line(self.languages, value)
         elif name == b"accept-encoding":
-            self.encodings = value[:HEADER_BYTES].decode("latin-1")
+            self.encodings = _with_line(self.encodings, value)
         elif name == b"x-forwarded-for":
             self.forwarded += (value[-HEADER_BYTES:].decode("latin-1"),)  # only the right-most addresses count
         else:
@@ -67,6 +69,12 @@ class Request(msgspec.Struct):
         self.asked_language = values.get("lang", [""])[0]
         self.asked_format = values.get("format", [""])[0]
         self.large = values.get("size") == ["large"]
+
+
+def _with_line(earlier: str, line: bytes) -> str:
+    """A list with one more of its lines: a client or proxy may send a list in several headers (RFC 9110, 5.3)."""
+    text = line[:HEADER_BYTES].decode("latin-1")
+    return one_line((earlier, text))[:HEADER_BYTES] if earlier else text
 
 
 HEADER_BYTES: Final = 512

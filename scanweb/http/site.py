@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from keys.keyring import KeyringFile
-from scanweb.http import responses
+from scanweb.http import exchange, responses
 from scanweb.http.scan_route import ScanRoute
 from scanweb.page import assets
 from scanweb.page.html import LARGE
@@ -104,9 +104,8 @@ def create(
     return site
 
 
-def _language(scan: ScanRoute, request: Request) -> str:
-    asked = request.query_params.get("lang", "")
-    return scan.languages.choose(asked, request.headers.get("accept-language", ""))
+def _language(scan: ScanRoute, read: exchange.Request) -> str:
+    return scan.languages.choose(read.asked_language, read.languages)
 
 
 def _fixed() -> dict[str, str]:
@@ -119,10 +118,10 @@ def _refused(scan: ScanRoute) -> Callable[[Request, Exception], Response]:
     def refused(request: Request, error: Exception) -> Response:
         if not isinstance(error, HTTPException):
             raise error
-        language = _language(scan, request)
-        as_json = wants_json(request.headers.get("accept", ""), request.query_params.get("format", ""))
-        large = request.query_params.get("size") == "large"
-        body = scan.refusals.body(error.status_code, language, as_json=as_json, large=large)
+        read = exchange.Request.read(request.scope)
+        language = _language(scan, read)
+        as_json = wants_json(read.accept, read.asked_format)
+        body = scan.refusals.body(error.status_code, language, as_json=as_json, large=read.large)
         media = (responses.JSON if as_json else responses.HTML).decode()
         headers = _fixed() | {"content-language": language} | dict(error.headers or {})
         return Response(body, error.status_code, headers, media_type=media)
@@ -130,8 +129,8 @@ def _refused(scan: ScanRoute) -> Callable[[Request, Exception], Response]:
     return refused
 
 
-def _page(page: SlottedPage, request: Request, language: str) -> Response:
-    zipped = takes_gzip(request.headers.get("accept-encoding", ""))
+def _page(page: SlottedPage, read: exchange.Request, language: str) -> Response:
+    zipped = takes_gzip(read.encodings)
     headers = _fixed() | {"content-language": language} | ({"content-encoding": "gzip"} if zipped else {})
     body = b"".join(page.gzipped(()) if zipped else page.plain(()))
     return Response(body, media_type=responses.HTML.decode(), headers=headers)
@@ -139,9 +138,10 @@ def _page(page: SlottedPage, request: Request, language: str) -> Response:
 
 def _landing(scan: ScanRoute, notices: Callable[[], NoticesCard | None]) -> Callable[[Request], Any]:
     async def landing(request: Request) -> Response:
-        language = _language(scan, request)
-        page = scan.pages.landing(language, notices(), large=request.query_params.get("size") == "large")
-        return _page(page, request, language)
+        read = exchange.Request.read(request.scope)
+        language = _language(scan, read)
+        page = scan.pages.landing(language, notices(), large=read.large)
+        return _page(page, read, language)
 
     return landing
 
@@ -151,8 +151,9 @@ def _typed(scan: ScanRoute) -> Callable[[Request], Any]:
 
     async def typed(request: Request) -> Response:
         text = request.query_params.get("code", "").strip()
-        query = "?lang=" + _language(scan, request)
-        if request.query_params.get("size") == "large":
+        read = exchange.Request.read(request.scope)
+        query = "?lang=" + _language(scan, read)
+        if read.large:
             query += LARGE
         if not text:
             return RedirectResponse("/" + query, status_code=303, headers=_fixed())

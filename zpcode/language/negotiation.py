@@ -4,25 +4,32 @@ Accept, Accept-Encoding and Accept-Language are lists of ranges with weights (RF
 not well-formed is ignored. Only the first 512 characters of a header are read.
 
 The rule for a language: the best match; else English for a reader who asks only for languages that are not Chinese;
-else Chinese. A language with weight 0 is refused: it is chosen only if the reader refuses every language of the service.
-A range matches by its primary subtag (RFC 4647, 3.4), so `zh-TW` gets `zh-CN` and `en-GB` gets `en`. An
-underscore is read as a hyphen: some clients send `en_US`.
+else Chinese. Mandarin (`cmn`), Cantonese (`yue`) and the like are Chinese. A language with weight 0 is refused: it is
+chosen only if the reader refuses every language of the service. A range matches by its primary subtag (RFC 4647, 3.4),
+so `zh-TW` gets `zh-CN` and `en-GB` gets `en`. An underscore is read as a hyphen: some clients send `en_US`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
 CHINESE: Final = "zh-CN"
 ENGLISH: Final = "en"
 MAX_HEADER: Final = 512
+_CHINESE_LANGUAGES: Final = frozenset({"cmn", "gan", "hak", "hsn", "nan", "wuu", "yue"})
+"""Languages of the macrolanguage `zh` (ISO 639-3) that CLDR matches with it. A phone in Cantonese sends `yue-Hant-HK`."""
 _WEIGHT: Final = re.compile(r"[qQ]\s*=\s*(0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
 
 _RANGE: Final = re.compile(r"\*|[a-z]{1,8}(?:-[a-z0-9]{1,8})*", re.ASCII)
 """A language range (RFC 4647, 2.1)."""
+
+
+def one_line(lines: Iterable[str]) -> str:
+    """A header that was sent in several lines, as the one list that they are (RFC 9110, 5.3)."""
+    return ",".join(lines)
 
 
 def weighted(header: str) -> list[tuple[str, float]]:
@@ -64,7 +71,8 @@ def choose_language(tags: Sequence[str], accept_language: str, named: str = "") 
 
 
 def _primary(tag: str) -> str:
-    return tag.lower().partition("-")[0]
+    language = tag.lower().partition("-")[0]
+    return "zh" if language in _CHINESE_LANGUAGES else language
 
 
 def _weight(tag: str, ranges: Sequence[tuple[str, float]]) -> float | None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.requests import HTTPConnection, Request
 
+from scanweb.http.exchange import Request as ScanRequest
 from scanweb.page.texts import load as scan_words
 from zpcode.api.http import problems
 from zpcode.errors import NotFound, Text
@@ -23,27 +24,53 @@ CASES = [
     ("fr", EN), ("fr, zh;q=0.1", ZH), ("de,*", ZH), ("en;q=0.5,*;q=0.8", ZH), ("en_US", EN), ("zh_CN", ZH),
     ("zh;q=0, *", EN), ("zh;q=0", EN), ("en, zh", EN), ("zh, en", ZH), ("en;q=x", ZH), ("en;q=2", ZH), (";;,,q=", ZH),
     ("en;q=0", ZH), ("fr, en;q=0", ZH), ("en-GB;q=0, fr", ZH), ("fr, zh;q=0", EN), ("en;q=0, zh;q=0", EN), ("*;q=0", EN),
+    ("yue-Hant-HK", ZH), ("cmn-Hans-CN,en;q=0.5", ZH), ("yue;q=0, fr", EN), ("yuez", EN),
     ("en;q=0, *;q=0.1", ZH), ("en;q=nan, zh;q=0.1", ZH), ("zh;q=0.5, en;q=0.9", EN), ("fr, en;q=0.3, zh;q=0.5", ZH), ("," * 100_000, ZH),
 ]  # fmt: skip
 
 
-def of_the_api(accept: str) -> str:
+def headers(lines: tuple[str, ...]) -> list[tuple[bytes, bytes]]:
+    """Accept-Language in so many lines."""
+    return [(b"accept-language", line.encode("latin-1")) for line in lines]
+
+
+def of_the_api(*accept: str) -> str:
     """The language of a problem document."""
-    scope = {"type": "http", "headers": [(b"accept-language", accept.encode("latin-1"))], "state": {}}
+    scope = {"type": "http", "headers": headers(accept), "state": {}}
     return problems.response_to(HTTPConnection(scope), NotFound(Text("没有", "nothing"))).headers["content-language"]
 
 
-def of_the_portal(accept: str) -> str:
+def of_the_portal(*accept: str) -> str:
     """The language of a page."""
-    scope = {"type": "http", "headers": [(b"accept-language", accept.encode("latin-1"))], "query_string": b""}
+    scope = {"type": "http", "headers": headers(accept), "query_string": b""}
     return PortalPages(PREFIX, Path(routes.__file__).parent).texts(Request(scope)).language
+
+
+def of_a_scan(*accept: str) -> str:
+    """The language of the page of a code."""
+    request = ScanRequest.read({"method": "GET", "headers": headers(accept), "query_string": b""})
+    return Languages(tuple(scan_words())).choose(request.asked_language, request.languages)
 
 
 @pytest.mark.parametrize(("accept", "language"), CASES)
 def test_all_three_services_choose_the_same_language(accept: str, language: str) -> None:
-    assert of_the_api(accept) == language
-    assert of_the_portal(accept) == language
-    assert Languages(tuple(scan_words())).choose("", accept) == language
+    assert (of_the_api(accept), of_the_portal(accept), of_a_scan(accept)) == (language,) * 3
+
+
+@pytest.mark.parametrize(
+    ("lines", "language"),
+    [
+        (("fr", "zh"), ZH),
+        (("zh", "fr"), ZH),
+        (("zh;q=0.1", "en;q=0.9"), EN),
+        (("en;q=0.9", "zh;q=0.1"), EN),
+        (("", "en"), EN),
+        (("x" * 600, "en"), ZH),
+    ],
+)
+def test_lines_of_one_header_are_one_list(lines: tuple[str, ...], language: str) -> None:
+    """RFC 9110, 5.3: no service takes the first line, or the last, for the whole."""
+    assert (of_the_api(*lines), of_the_portal(*lines), of_a_scan(*lines)) == (language,) * 3
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from starlette.responses import Response
 
 from zpcode.api.http.refusals import NotReady, TooMany, UnsatisfiableRange
 from zpcode.errors import RETRY_SECONDS, Finding, Text, ZpError
-from zpcode.language.negotiation import CHINESE, ENGLISH, choose_language
+from zpcode.language.negotiation import CHINESE, ENGLISH, choose_language, one_line
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -141,7 +141,7 @@ def response(
     **more: Any,
 ) -> Response:
     """A problem as the response to a request, in the language that the request asks for."""
-    language = choose_language((CHINESE, ENGLISH), connection.headers.get("accept-language", ""))
+    language = choose_language((CHINESE, ENGLISH), one_line(connection.headers.getlist("accept-language")))
     content = document(kind, text, language=language, request_id=request_id(connection), findings=findings, **more)
     # A lone surrogate in what a client sent (\ud800) is sent back with its escape.
     body = json.dumps(content, ensure_ascii=False).encode("utf-8", "backslashreplace")

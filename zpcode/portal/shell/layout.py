@@ -22,7 +22,7 @@ from starlette.responses import Response
 
 from zpcode.language import messages
 from zpcode.language.messages import Messages
-from zpcode.language.negotiation import choose_language
+from zpcode.language.negotiation import choose_language, one_line
 from zpcode.wire import security_headers
 from zpcode.wire.calendar import SHANGHAI
 
@@ -54,7 +54,7 @@ class PortalPages:
     def texts(self, request: Request, tag: str = "") -> Messages:
         """The words for a reader: in the language `tag`, else in that of `?lang=`, else by Accept-Language."""
         asked = tag or request.query_params.get("lang", "")
-        accept_language = request.headers.get("accept-language", "")
+        accept_language = one_line(request.headers.getlist("accept-language"))
         return self.languages[choose_language(tuple(self.languages), accept_language, asked)]
 
     def page(
