@@ -5,8 +5,14 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-CARDS = {"ProductCard", "BatchCard", "LotCard", "NoticesCard", "Timeline"}
-DERIVING = {"zpcode/rules/cards.py", "zpcode/rules/status/timelines.py", "zpcode/wire/card.py"}
+CARDS = {"ProductCard", "BatchCard", "LotCard", "NoticesCard", "Timeline", "RangeLayer"}
+DERIVING = {
+    "zpcode/rules/cards.py",
+    "zpcode/rules/status/ranges.py",
+    "zpcode/rules/status/timelines.py",
+    "zpcode/wire/card.py",
+    "zpcode/wire/timelines.py",
+}
 
 
 def calls(path: Path) -> set[str]:

@@ -11,8 +11,7 @@ from zpcode.api.schemas import DecisionOrder
 from zpcode.rules.status.decisions import ACTIONS, Action, Actor
 from zpcode.rules.status.permissions import HORIZON, MAX_NOTICE, MAX_TARGET, MAX_TEXT, MAY
 from zpcode.rules.status.reasons import REASONS, Reason
-from zpcode.rules.status.timelines import MAX_PENDING, MAX_RANGES
-from zpcode.services.status.change import MAX_CARD_BYTES
+from zpcode.rules.status.shares import MAX_BYTES, MAX_DECISIONS, MAX_PENDING, MAX_RANGES
 from zpcode.wire.vocabulary import Scope
 
 
@@ -75,9 +74,14 @@ def test_the_limits_are_the_codes(document: str) -> None:
         f"Target {MAX_TARGET} characters, legal basis and each language of the note {MAX_TEXT}, notice {MAX_NOTICE};"
         in document
     )
-    assert f"At most {MAX_RANGES} ranges" in document
-    assert f"at most {MAX_CARD_BYTES // 1024} KiB" in document
-    assert f"At most {MAX_PENDING} may wait" in document
+    assert f"At most {MAX_PENDING} decisions of one kind of actor may wait" in document
+    assert [row[1] for row in rows(document, "Limits")] == [
+        f"{MAX_PENDING}",
+        f"{MAX_RANGES}",
+        ", ".join(f"{actor} {MAX_BYTES[actor] // 1024} KiB" for actor in Actor),
+        f"{MAX_DECISIONS}",
+    ]
+    assert sum(MAX_BYTES.values()) == 256 * 1024
     assert "up to a year ahead" in document
     assert HORIZON.days == 366
 

@@ -127,6 +127,13 @@ def standing(state: State, *, reason: str = "sample-test-failed", since: int = -
     return Timeline((msgspec.structs.replace(base, **changes),))
 
 
+def ranged(first: int, last: int, state: State) -> card.RangeLayer:
+    """The layer of a city with one decision about a range, in effect for a minute."""
+    one = standing(state).standings[0]
+    text = msgspec.structs.replace(one, effective_at=0)
+    return card.RangeLayer("city", (text,), (card.RangeEntry(first, last, 0, one.effective_at),))
+
+
 def item_identity(index: int = 0, number: int = 7, gtin: str = GTIN) -> payload.Identity:
     """The item of that index in the factory's batches."""
     return payload.Identity(gtin, serial=payload.Serial(number, Permutation(KEY).slot(index)))

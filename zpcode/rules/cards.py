@@ -18,7 +18,7 @@ from zpcode.rules.notices import Names, ended_at, gtin_of, subject_text
 from zpcode.rules.regions import region_name
 from zpcode.rules.registry.industries import industry_name
 from zpcode.rules.registry.records import Enterprise, Product, Recognition, Registry
-from zpcode.rules.status import timelines
+from zpcode.rules.status import ranges, timelines
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.rules.status.records import decision
 from zpcode.wire.calendar import iso, seconds
@@ -177,7 +177,7 @@ def with_decisions(card: BatchCard, scope: Scope, changes: Sequence[StatusChange
     """The card with all decisions of one scope (batch, range or code), in the order they were made.
 
     Decisions about the batch give its timeline, those about ranges its ranges. For decisions about single items the
-    card only gets `exceptions`; each item has its own card. Raises Conflict for more than 1000 ranges.
+    card only gets `exceptions`; each item has its own card.
     """
     if not changes:
         return card
@@ -186,7 +186,7 @@ def with_decisions(card: BatchCard, scope: Scope, changes: Sequence[StatusChange
         case Scope.BATCH:
             return msgspec.structs.replace(card, timeline=timelines.timeline(decisions, now))
         case Scope.RANGE:
-            return msgspec.structs.replace(card, ranges=timelines.ranges(decisions, now))
+            return msgspec.structs.replace(card, ranges=ranges.layers(decisions, now))
         case Scope.CODE:
             return msgspec.structs.replace(card, exceptions=True)
     raise ValueError(scope)

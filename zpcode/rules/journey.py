@@ -25,7 +25,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Any, Final
 
-from zpcode.errors import Finding, Findings, Forbidden, Text
+from zpcode.errors import Conflict, Finding, Findings, Forbidden, Text
 from zpcode.rules.access import Caller, Role
 from zpcode.wire.calendar import SHANGHAI, seconds, today
 from zpcode.wire.card import MAX_JOURNEY, TraceEvent
@@ -34,6 +34,9 @@ from zpcode.wire.vocabulary import Bilingual
 MAX_TEXT: Final = 200
 MAX_DOCUMENT: Final = 100
 MAX_EVENTS: Final = 500
+"""Events of one batch or lot that the enterprise may report; the operator may report as many."""
+OPERATOR_SHOWN: Final = 10
+_RECORDERS: Final = {Role.ENTERPRISE: Text("企业", "the enterprise"), Role.OPERATOR: Text("平台运营方", "the operator")}
 SKEW: Final = timedelta(minutes=10)
 EARLIEST: Final = date(2000, 1, 1)
 DAY, MINUTE = "day", "minute"
@@ -256,13 +259,32 @@ def on_record(events: Iterable[JourneyEvent]) -> list[JourneyEvent]:
 
 
 def shown_events(events: Iterable[JourneyEvent]) -> tuple[TraceEvent, ...]:
-    """The events that a card shows, of all events of a batch and its lot: the newest 30, but always the first production."""
+    """The events that a card shows, of all events of a batch and its lot, in order of time; at most 30.
+
+    The first production, the operator's newest 10, and the newest of all: an enterprise with many events does not
+    displace those of the operator.
+    """
     kept = standing(events)
-    shown = kept[-MAX_JOURNEY:]
-    first = next((event for event in kept if event.kind == "produced"), None)
-    if first is not None and first not in shown:
-        shown = [first, *shown[1:]]
-    return tuple(event.trace_event() for event in shown)
+    first = [event for event in kept if event.kind == "produced"][:1]
+    operators = [event for event in reversed(kept) if event.recorded_by.startswith(f"{Role.OPERATOR}:")][
+        :OPERATOR_SHOWN
+    ]
+    chosen = dict.fromkeys((*first, *operators, *reversed(kept)))
+    numbers = {event.id for event in list(chosen)[:MAX_JOURNEY]}
+    return tuple(event.trace_event() for event in kept if event.id in numbers)
+
+
+def check_number(recorded: Iterable[JourneyEvent], new: int, subject: Subject, caller: Caller) -> None:
+    """Raise Conflict if the caller's role would have more than 500 events of a batch or lot: each role has its own share."""
+    own = sum(event.recorded_by.startswith(f"{caller.role}:") for event in recorded)
+    if own + new <= MAX_EVENTS:
+        return
+    who = _RECORDERS[caller.role]
+    text = Text(
+        f"{who.zh}对 {subject.name} 填报的事件已满 {MAX_EVENTS} 条",
+        f"{who.en} has reported {MAX_EVENTS} events of {subject.name} already",
+    )
+    raise Conflict(text, (Finding("too-many-events", text),))
 
 
 def audit_detail(event: JourneyEvent) -> dict[str, Any]:

@@ -7,15 +7,23 @@ the same authority leaves the notice standing; if it has a number, it is a notic
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from zpcode.rules.status.decisions import Actor
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.wire.calendar import seconds
+from zpcode.wire.card import MAX_NOTICES
 from zpcode.wire.vocabulary import SEVERITY, Bilingual, Scope
 
 _ANY: Final = (0, 0)
+SHARES: Final = {
+    frozenset({Actor.PROVINCE, Actor.OPERATOR}): 20,
+    frozenset({Actor.CITY}): 15,
+    frozenset({Actor.COUNTY}): 15,
+}
+"""Places on the card that only these levels can use up. A place that its level does not use is for the newest others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,21 @@ class Names:
     batches: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     recognitions: Mapping[str, str] = field(default_factory=dict)
     certificates: Mapping[str, str] = field(default_factory=dict)
+
+
+def selected(candidates: Iterable[StatusChange]) -> list[StatusChange]:
+    """The notices for the card, newest first, at most `MAX_NOTICES`, of the newest notices of each level.
+
+    The notices of many counties never displace those of a city or the province.
+    """
+    newest = sorted(candidates, key=lambda change: change.id, reverse=True)
+    first: list[StatusChange] = []
+    for actors, places in SHARES.items():
+        first += [change for change in newest if change.actor in actors][:places]
+    taken = {change.id for change in first}
+    others = [change for change in newest if change.id not in taken]
+    chosen = [*first, *others[: MAX_NOTICES - len(first)]]
+    return sorted(chosen, key=lambda change: change.id, reverse=True)
 
 
 def ended_at(change: StatusChange, decisions: Sequence[StatusChange]) -> int:

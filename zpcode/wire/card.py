@@ -69,12 +69,26 @@ class Timeline(msgspec.Struct, frozen=True):
         return min((standing.effective_at for standing in self.standings if standing.effective_at > now), default=None)
 
 
-class RangeStanding(msgspec.Struct, frozen=True):
-    """Decisions about the items `first` … `last` (both included) of one batch."""
+class RangeEntry(msgspec.Struct, frozen=True, array_like=True):
+    """From `effective_at` on, the standing with this number in its layer holds for the items `first` … `last` (included)."""
 
     first: int
     last: int
-    timeline: Timeline
+    standing: int
+    effective_at: int
+
+
+class RangeLayer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The decisions of one kind of actor about ranges of a batch (`zpcode.wire.timelines.item_timeline` reads them).
+
+    `standings` are their different texts, without times. `current` are the ranges in force when the card was written:
+    disjoint and in order. `coming` are later changes in the order of taking effect; GOOD ends the actor's decision.
+    """
+
+    actor: str
+    standings: tuple[Standing, ...] = ()
+    current: tuple[RangeEntry, ...] = ()
+    coming: tuple[RangeEntry, ...] = ()
 
 
 class Picture(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -247,7 +261,8 @@ class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True):
     """One batch of codes. Indexes are below `quantity`; both keys are 16 random bytes.
 
     `activated_at` 0 means not activated. `exceptions` is True if there are decisions about single items (x cards).
-    `journey` has at most `MAX_JOURNEY` events in order of time, including those of the lot.
+    `ranges` has one layer for each kind of actor that decided about ranges, the lowest level first. `journey` has at
+    most `MAX_JOURNEY` events in order of time, including those of the lot.
     """
 
     number: int
@@ -262,7 +277,7 @@ class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True):
     expiry_date: str = ""
     activated_at: int = 0
     timeline: Timeline = Timeline(())
-    ranges: tuple[RangeStanding, ...] = ()
+    ranges: tuple[RangeLayer, ...] = ()
     exceptions: bool = False
     journey: tuple[TraceEvent, ...] = ()
 

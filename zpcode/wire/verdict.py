@@ -12,6 +12,7 @@ import msgspec
 
 from zpcode.wire.card import BatchCard, History, LotCard, ProductCard, Standing, Timeline
 from zpcode.wire.payload import Level
+from zpcode.wire.timelines import item_timeline
 from zpcode.wire.vocabulary import SEVERITY, Scope, State
 
 
@@ -134,10 +135,11 @@ def _own_timelines(evidence: Evidence) -> tuple[tuple[Scope, Timeline], ...]:
     batch, index = evidence.batch, evidence.index
     if batch is None:
         return ()
-    ranges = tuple(
-        (Scope.RANGE, part.timeline) for part in batch.ranges if index is not None and part.first <= index <= part.last
-    )
-    return (*ranges, (Scope.BATCH, batch.timeline))
+    whole = (Scope.BATCH, batch.timeline)
+    if index is None or not batch.ranges:
+        return (whole,)
+    of_ranges = item_timeline(batch.ranges, index)
+    return (whole,) if of_ranges is None else ((Scope.RANGE, of_ranges), whole)
 
 
 def decide(evidence: Evidence, *, now: int, today: str) -> Outcome:

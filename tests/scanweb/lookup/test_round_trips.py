@@ -109,7 +109,7 @@ def test_cancelled_requests_never_mix_replies(
     addresses: ServerAddresses, registry: ScanAuthority, slow: tuple[Delay, str]
 ) -> None:
     """A third of the requests is cancelled; each of the others gets the response for its own item."""
-    registry.put({card.batch_key(7): make.batch(ranges=(card.RangeStanding(0, 49, make.standing(State.RECALLED)),))})
+    registry.put({card.batch_key(7): make.batch(ranges=(make.ranged(0, 49, State.RECALLED),))})
     delay, url = slow
     chance = random.Random(11)
 

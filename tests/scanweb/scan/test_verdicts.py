@@ -100,7 +100,7 @@ def test_the_first_decision_about_an_item_of_a_batch_shows_with_the_very_next_sc
 def test_a_decision_about_a_range_reaches_both_its_ends_and_nothing_beyond(
     service: ScanService, registry: ScanAuthority
 ) -> None:
-    ranges = (card.RangeStanding(10, 20, make.standing(State.RECALLED)),)
+    ranges = (make.ranged(10, 20, State.RECALLED),)
     registry.put({card.batch_key(7): make.batch(ranges=ranges)})
     verdicts = {index: service.verdict(registry.item(index)) for index in (9, 10, 20, 21)}
     assert verdicts == {9: "verified", 10: "recalled", 20: "recalled", 21: "verified"}

@@ -14,7 +14,8 @@ from zpcode.wire.card import (
     EnterpriseInfo,
     LotCard,
     ProductCard,
-    RangeStanding,
+    RangeEntry,
+    RangeLayer,
     RecognitionInfo,
     Standing,
     Timeline,
@@ -160,9 +161,14 @@ def test_of_two_decisions_the_graver_is_told(one: State, other: State) -> None:
     assert decided.standing.state is graver
 
 
+def revoked_range(first: int, last: int) -> RangeLayer:
+    """The layer of a city that revoked a range."""
+    return RangeLayer("city", (Standing(State.REVOKED, 0),), (RangeEntry(first, last, 0, NOW - 1),))
+
+
 def test_of_two_equal_decisions_the_narrower_is_told() -> None:
     """The decision about the item is shown first, then the batch's, then the enterprise's."""
-    reaching = batch(ranges=(RangeStanding(0, 9, timeline((State.REVOKED, -1))),))
+    reaching = batch(ranges=(revoked_range(0, 9),))
     scopes = [Scope.ENTERPRISE, Scope.PRODUCT, Scope.CODE]
     evidence = item(batch=reaching, timelines=tuple((scope, timeline((State.REVOKED, -1))) for scope in scopes))
     assert decide(evidence, now=NOW, today=TODAY).scope is Scope.CODE
@@ -172,7 +178,7 @@ def test_of_two_equal_decisions_the_narrower_is_told() -> None:
 
 def test_a_range_reaches_its_items_and_no_other() -> None:
     """Both ends belong to it."""
-    ranged = batch(ranges=(RangeStanding(10, 20, timeline((State.REVOKED, -1))),))
+    ranged = batch(ranges=(revoked_range(10, 20),))
     verdicts = {index: verdict(item(batch=ranged, index=index)) for index in (9, 10, 20, 21)}
     assert verdicts == {9: Verdict.VERIFIED, 10: Verdict.REVOKED, 20: Verdict.REVOKED, 21: Verdict.VERIFIED}
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from zpcode.rules.access import Caller
-from zpcode.rules.status import timelines
+from zpcode.rules.status import ranges, timelines
 from zpcode.rules.status.decisions import Action
 from zpcode.rules.status.permissions import NO_NOTE, StatusChange, StatusRequest, actor_of, authority_of, effective
 from zpcode.rules.status.reasons import REASONS
@@ -86,7 +86,7 @@ def with_lift(earlier: Sequence[StatusChange], new: StatusChange) -> StatusChang
     if new.first is None or new.last is None:
         current = timelines.in_force(decisions, new.effective_at)
     else:
-        current = timelines.in_force_within(decisions, new.first, new.last, new.effective_at)
+        current = ranges.in_force_within(decisions, new.first, new.last, new.effective_at)
     return replace(new, lifts=timelines.lifted_by(new.actor, current))
 
 

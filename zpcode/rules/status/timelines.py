@@ -1,28 +1,27 @@
-"""Timelines: which decisions about one target are in force, now and later; and the ranges of one batch.
+"""Timelines: which decisions about one target are in force, now and later.
 
-The same rule applies to an item, a range and a registry record. Each kind of decider (`Actor`) has at most one decision
-in force, its latest. A restoration ends the decision of the actor that it names. The consumer sees the most severe
-decision in force. So a lower level never weakens the decision of a higher level, and a flag never hides a recall.
+The same rule applies to an item, a range (`zpcode.rules.status.ranges`) and a registry record. Each kind of decider
+(`Actor`) has at most one decision in force, its latest. A restoration ends the decision of the actor that it names. The
+consumer sees the most severe decision in force. So a lower level never weakens the decision of a higher level, and a flag
+never hides a recall.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-
-import msgspec
 
 from zpcode.errors import Conflict, Finding, Forbidden, Text
 from zpcode.rules.status.decisions import Action, Actor
 from zpcode.rules.status.permissions import RANK, may_lift
-from zpcode.wire.card import RangeStanding, Standing, Timeline
-from zpcode.wire.vocabulary import SEVERITY, State
+from zpcode.wire.card import Standing, Timeline
+from zpcode.wire.timelines import composed
+from zpcode.wire.vocabulary import State
 
-MAX_PENDING: Final = 50
-MAX_RANGES: Final = 1000
+LEVELS: Final = (Actor.ENTERPRISE, Actor.COUNTY, Actor.CITY, Actor.OPERATOR, Actor.PROVINCE)
+"""The actors from the lowest level to the highest, as a card has them; of equally severe decisions the last is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,23 @@ class TimelineDecision:
     first: int | None = None
     last: int | None = None
 
+    @property
+    def level(self) -> Actor:
+        """The actor whose decision this one replaces or ends."""
+        return self.actor if self.lifts is None else self.lifts
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The ends of its range, both included. A whole target is one item."""
+        return (0, 0) if self.first is None or self.last is None else (self.first, self.last)
+
+    @property
+    def shown(self) -> Standing:
+        """What its level decides from now on: the decision, or for a restoration GOOD with the restoration's reason."""
+        if self.lifts is None:
+            return self.standing
+        return Standing(State.GOOD, self.standing.effective_at, self.standing.reason)
+
 
 InForce = tuple[TimelineDecision, ...]  # at most one of each actor
 
@@ -53,8 +69,7 @@ def in_order(decisions: Iterable[TimelineDecision]) -> list[TimelineDecision]:
 
 def after(current: InForce, decision: TimelineDecision) -> InForce:
     """The decisions in force after one more decision has taken effect."""
-    replaced = decision.actor if decision.lifts is None else decision.lifts
-    others = tuple(one for one in current if one.actor is not replaced)
+    others = tuple(one for one in current if one.actor is not decision.level)
     return others if decision.lifts is not None else (*others, decision)
 
 
@@ -67,126 +82,13 @@ def in_force(decisions: Iterable[TimelineDecision], at: datetime) -> InForce:
     return current
 
 
-def most_severe(current: InForce) -> TimelineDecision | None:
-    """The decision that the consumer sees: the most severe; among equals, that of the highest level."""
-    return max(
-        current,
-        key=lambda decision: (SEVERITY[decision.standing.state], RANK[decision.actor], decision.id),
-        default=None,
-    )
-
-
 def timeline(decisions: Sequence[TimelineDecision], now: datetime) -> Timeline:
     """The decision in force now, and all later changes. Empty if the target is good now and later."""
-    coming = [decision for decision in decisions if decision.effective_at > now]
-    return _timeline(in_force(decisions, now), in_order(coming))
-
-
-def _timeline(current: InForce, coming: Sequence[TimelineDecision]) -> Timeline:
-    shown = most_severe(current)
-    standings = [] if shown is None else [msgspec.structs.replace(shown.standing, begun=True)]
-    for decision in coming:
-        current = after(current, decision)
-        standing = _shown(most_severe(current), decision)
-        if not standings or not _same(standings[-1], standing):
-            standings.append(standing)
-    if standings and all(standing.state is State.GOOD for standing in standings):
-        return Timeline(())
-    return Timeline(tuple(standings))
-
-
-def _shown(shown: TimelineDecision | None, cause: TimelineDecision) -> Standing:
-    """The standing from the moment `cause` takes effect.
-
-    An older decision that is shown again keeps its own reason and texts.
-    """
-    if shown is None:
-        return Standing(State.GOOD, cause.standing.effective_at, cause.standing.reason)
-    return msgspec.structs.replace(shown.standing, effective_at=cause.standing.effective_at)
-
-
-def _same(one: Standing, other: Standing) -> bool:
-    return one == msgspec.structs.replace(other, effective_at=one.effective_at, begun=one.begun)
-
-
-@dataclass(frozen=True, slots=True)
-class _Segment:
-    """Items `first` … `last` of a batch with the same decisions."""
-
-    first: int
-    last: int
-    current: InForce = ()
-    coming: tuple[TimelineDecision, ...] = ()
-
-
-def ranges(decisions: Sequence[TimelineDecision], now: datetime) -> tuple[RangeStanding, ...]:
-    """The ranges of one batch with different timelines: disjoint and in order; neighbours with equal timelines are joined.
-
-    Raises Conflict for more than 1000 ranges, because every scan of the batch reads the card with all of them.
-    """
-    segments: list[_Segment] = []
-    for decision in in_order(decisions):
-        _add(segments, decision, begun=decision.effective_at <= now)
-    standings: list[RangeStanding] = []
-    for segment in segments:
-        merged = _timeline(segment.current, segment.coming)
-        if not merged.standings:
-            continue
-        if standings and standings[-1].last + 1 == segment.first and standings[-1].timeline == merged:
-            standings[-1] = RangeStanding(standings[-1].first, segment.last, merged)
-        else:
-            standings.append(RangeStanding(segment.first, segment.last, merged))
-    if len(standings) > MAX_RANGES:
-        raise _conflict(
-            "too-many-ranges",
-            f"该批次的号段状态超过 {MAX_RANGES} 段；请改用整批或合并号段",
-            f"this batch would have more than {MAX_RANGES} different ranges; decide about the batch, or about wider ranges",
-        )
-    return tuple(standings)
-
-
-def _add(segments: list[_Segment], decision: TimelineDecision, *, begun: bool) -> None:
-    """Add one decision to disjoint segments in order; segments without a decision are removed."""
-    first, last = decision.first, decision.last
-    if first is None or last is None:
-        raise ValueError("a decision about a range has bounds")
-    low = bisect_left(segments, first, key=lambda segment: segment.last)
-    high = bisect_right(segments, last, key=lambda segment: segment.first)
-    cut = _cut(segments[low:high], first, last)
-    changed = (_with_decision(piece, decision, begun) if first <= piece.first <= last else piece for piece in cut)
-    segments[low:high] = [piece for piece in changed if piece.current or piece.coming]
-
-
-def _cut(overlapping: Sequence[_Segment], first: int, last: int) -> Iterator[_Segment]:
-    """The segments that overlap a range, cut at its ends, and empty segments for the rest of the range."""
-    bare = first  # the first item of the range that no yielded segment covers yet
-    for old in overlapping:
-        if old.first < first:
-            yield replace(old, last=first - 1)
-        if bare < old.first:
-            yield _Segment(bare, old.first - 1)
-        yield replace(old, first=max(old.first, first), last=min(old.last, last))
-        if old.last > last:
-            yield replace(old, first=last + 1)
-        bare = old.last + 1
-    if bare <= last:
-        yield _Segment(bare, last)
-
-
-def _with_decision(segment: _Segment, decision: TimelineDecision, begun: bool) -> _Segment:
-    if begun:
-        return replace(segment, current=after(segment.current, decision))
-    return replace(segment, coming=(*segment.coming, decision))
-
-
-def in_force_within(decisions: Iterable[TimelineDecision], first: int, last: int, at: datetime) -> InForce:
-    """All decisions in force at a time for any item of a range."""
-    segments: list[_Segment] = []
-    for decision in in_order(decisions):
-        if decision.effective_at <= at:
-            _add(segments, decision, begun=True)
-    overlapping = (segment.current for segment in segments if segment.first <= last and first <= segment.last)
-    return tuple(dict.fromkeys(decision for current in overlapping for decision in current))
+    current: list[Standing | None] = [None] * len(LEVELS)
+    for one in in_force(decisions, now):
+        current[LEVELS.index(one.actor)] = one.standing
+    coming = [decision for decision in in_order(decisions) if decision.effective_at > now]
+    return Timeline(composed(current, [(LEVELS.index(one.level), one.shown) for one in coming]))
 
 
 def lifted_by(actor: Actor, current: Iterable[TimelineDecision]) -> Actor:
@@ -206,24 +108,9 @@ def lifted_by(actor: Actor, current: Iterable[TimelineDecision]) -> Actor:
             "the decision in force was made by a higher level; only that level or one above it can restore",
         )
         raise Forbidden(text, (Finding("higher-level", text),))
-    raise _conflict(
-        "nothing-to-restore",
+    text = Text(
         "该范围上没有生效的决定；其他范围的决定须在其原范围恢复，尚未生效的须以其生效时间恢复",
         "no decision is in force at this scope; restore a decision of another scope at its own scope, "
         "and a decision that has not taken effect yet with its effective time",
     )
-
-
-def check_pending(decisions: Iterable[TimelineDecision], now: datetime) -> None:
-    """Raise Conflict if more than 50 decisions about one target have not taken effect yet."""
-    if sum(decision.effective_at > now for decision in decisions) > MAX_PENDING:
-        raise _conflict(
-            "too-many-pending",
-            f"该对象已有 {MAX_PENDING} 项待生效的决定",
-            f"{MAX_PENDING} decisions about this target have not taken effect yet",
-        )
-
-
-def _conflict(slug: str, zh: str, en: str) -> Conflict:
-    text = Text(zh, en)
-    return Conflict(text, (Finding(slug, text),))
+    raise Conflict(text, (Finding("nothing-to-restore", text),))

@@ -6,6 +6,7 @@ a reservation of a batch with a lot takes the lot's lock too, so that the batch'
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -13,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from zpcode.errors import Conflict, Finding, Findings, NotFound, Text
+from zpcode.errors import Findings, NotFound, Text
 from zpcode.rules import journey as rules
 from zpcode.rules.access import Caller
 from zpcode.rules.batches.batch import Batch
@@ -152,7 +153,7 @@ def _record(
     _check_superseded(
         recorded, [(number, by_content[content]) for number, content in enumerate(order) if content in missing], where
     )
-    _check_limit(recorded, missing.values())
+    _check_limit(recorded, missing.values(), caller)
     new = dict(zip(missing, journey.add(connection, list(missing.values())), strict=True))
     if new:
         _audit(connection, list(new.values()), caller, now)
@@ -181,16 +182,11 @@ def _check_superseded(
     findings.refuse(_REFUSED.zh, _REFUSED.en)
 
 
-def _check_limit(recorded: Mapping[Subject, Sequence[JourneyEvent]], new: Collection[JourneyEvent]) -> None:
-    counts = {subject: len(history) for subject, history in recorded.items()}
-    for event in new:
-        counts[event.subject] = counts.get(event.subject, 0) + 1
-        if counts[event.subject] > rules.MAX_EVENTS:
-            text = Text(
-                f"{event.subject.name} 的事件已满 {rules.MAX_EVENTS} 条",
-                f"{event.subject.name} has {rules.MAX_EVENTS} events already",
-            )
-            raise Conflict(text, (Finding("too-many-events", text),))
+def _check_limit(
+    recorded: Mapping[Subject, Sequence[JourneyEvent]], new: Collection[JourneyEvent], caller: Caller
+) -> None:
+    for subject, number in Counter(event.subject for event in new).items():
+        rules.check_number(recorded.get(subject, ()), number, subject, caller)
 
 
 def _audit(connection: Connection, new: Sequence[JourneyEvent], caller: Caller, now: datetime) -> None:

@@ -15,14 +15,14 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from zpcode.errors import Conflict, Finding, Text, Unavailable
+from zpcode.errors import Unavailable
 from zpcode.projection.client import AnyRedis
 from zpcode.projection.projector import catch_up
 from zpcode.rules.access import Caller
 from zpcode.rules.cards import new_batch_card, standing, with_decisions
 from zpcode.rules.paging import page_size
 from zpcode.rules.status import permissions as rules
-from zpcode.rules.status import records, timelines
+from zpcode.rules.status import records, shares
 from zpcode.rules.status.permissions import StatusChange, StatusRequest
 from zpcode.rules.status.targets import parse_target
 from zpcode.services.cards import stored_card
@@ -34,7 +34,6 @@ from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.wire.card import BatchCard, Timeline, batch_key, item_key, standing_key
 from zpcode.wire.vocabulary import Scope
 
-MAX_CARD_BYTES: Final = 256 * 1024
 _LATEST: Final = 2**63 - 1  # placeholder for the number that the database will assign; above all others
 
 
@@ -49,7 +48,7 @@ def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datet
     """Record a decision. A request that repeats the latest decision word for word returns that one, as `repeated`.
 
     Raises Forbidden (not permitted, or a higher level's decision), Refused with every finding, NotFound (no such target,
-    or not within reach), Conflict (nothing to restore, too many ranges), Unavailable.
+    or not within reach), Conflict (nothing to restore, the actor's share used up), Unavailable.
     """
     actor = rules.actor_of(caller)
     rules.permit(request, actor)
@@ -64,7 +63,7 @@ def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datet
             return replace(same, repeated=True)
         new = records.with_lift(earlier, new)
         decisions = [*earlier, replace(new, id=_LATEST)]
-        timelines.check_pending([records.decision(one) for one in decisions], now)
+        shares.check([records.decision(one) for one in decisions], actor, now)
         written = _cards(connection, resolved, decisions)
         audit.lock(connection)  # other writers wait from here on, so everything slow is done before
         decided = status.add(connection, new, caller.name)
@@ -134,8 +133,6 @@ def _cards(connection: Connection, resolved: ResolvedTarget, decisions: list[Sta
     key = batch_key(batch.number)
     card = stored_card(connection, key, BatchCard) or new_batch_card(batch)
     body = _encoded(with_decisions(card, scope, decisions))
-    if scope is Scope.RANGE:
-        _check_size(body)
     if resolved.index is None:
         return {key: body}
     return {item_key(batch.number, resolved.index): _encoded(standing(decisions)), key: body}
@@ -143,12 +140,3 @@ def _cards(connection: Connection, resolved: ResolvedTarget, decisions: list[Sta
 
 def _encoded(card: BatchCard | Timeline) -> bytes:
     return msgspec.msgpack.encode(card)
-
-
-def _check_size(body: bytes) -> None:
-    if len(body) > MAX_CARD_BYTES:
-        text = Text(
-            "该批次各号段的说明过长；请缩短公开说明，或改用整批",
-            "the notes of the ranges of this batch are too long; shorten the public notes, or decide about the batch",
-        )
-        raise Conflict(text, (Finding("card-too-large", text),))

@@ -12,17 +12,10 @@ from hypothesis import strategies as st
 
 from zpcode.errors import Conflict, Forbidden
 from zpcode.rules.status.decisions import STATES, Action, Actor
-from zpcode.rules.status.timelines import (
-    MAX_PENDING,
-    TimelineDecision,
-    check_pending,
-    in_force,
-    in_force_within,
-    lifted_by,
-    ranges,
-    timeline,
-)
+from zpcode.rules.status.ranges import in_force_within, layers
+from zpcode.rules.status.timelines import TimelineDecision, in_force, lifted_by, timeline
 from zpcode.wire.card import Standing
+from zpcode.wire.timelines import item_timeline
 from zpcode.wire.vocabulary import SEVERITY, State
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
@@ -82,17 +75,29 @@ def decisions(draw: st.DrawFn) -> list[TimelineDecision]:
 @settings(max_examples=400, deadline=None)
 @given(decisions())
 def test_overlapping_ranges_say_of_each_item_what_the_rule_says(made: list[TimelineDecision]) -> None:
-    """At every moment from now on and for every item; the ranges are disjoint and in order."""
-    pieces = ranges(made, NOW)
-    assert all(one.first <= one.last for one in pieces)
-    assert all(one.last < two.first for one, two in pairwise(pieces))
+    """At every moment from now on and for every item; the ranges of each actor are disjoint and in order."""
+    card = layers(made, NOW)
+    for layer in card:
+        assert all(one.first <= one.last for one in layer.current)
+        assert all(one.last < two.first for one, two in pairwise(layer.current))
     for item in range(ITEMS):
-        met = [one for one in pieces if one.first <= item <= one.last]
-        assert len(met) <= 1
+        merged = item_timeline(card, item)
         for seconds in range(7):
             at = NOW + timedelta(seconds=seconds)
-            standing = met[0].timeline.at(int(at.timestamp())) if met else None
+            standing = merged.at(int(at.timestamp())) if merged else None
             assert (State.GOOD if standing is None else standing.state) == naive(made, item, at), (item, seconds)
+
+
+@settings(max_examples=200, deadline=None)
+@given(decisions())
+def test_a_range_of_one_item_shows_what_a_decision_about_the_item_alone_shows(made: list[TimelineDecision]) -> None:
+    """Reasons and times too: both ways lead to one rule."""
+    alone = [replace(one, first=None, last=None) for one in made]
+    ranged = item_timeline(layers([replace(one, first=5, last=5) for one in made], NOW), 5)
+    for seconds in range(7):
+        at = int(NOW.timestamp()) + seconds
+        whole = timeline(alone, NOW).at(at)
+        assert (ranged.at(at) if ranged else None) == whole
 
 
 @settings(max_examples=200, deadline=None)
@@ -120,15 +125,31 @@ def test_a_restoration_of_a_range_sees_all_decisions_about_its_items(
     assert {each.actor for each in in_force_within(made, first, last, NOW)} == expected
 
 
-def test_neighbouring_ranges_that_say_the_same_are_one() -> None:
-    """A restored middle part that is suspended again gives one range again."""
+def test_a_decision_within_another_cuts_it_and_equal_neighbours_are_one() -> None:
+    """A restored middle part that is flagged again; neighbours with the same text and time share an entry."""
+
+    def ends(made: list[TimelineDecision]) -> list[tuple[int, int]]:
+        return [(one.first, one.last) for layer in layers(made, NOW) for one in layer.current]
+
     whole = decision(1, Actor.CITY, Action.SUSPEND, bounds=(0, 9))
     lifted = decision(2, Actor.CITY, Action.RESTORE, lifts=Actor.CITY, bounds=(4, 5))
-    assert [(one.first, one.last) for one in ranges([whole, lifted], NOW)] == [(0, 3), (6, 9)]
+    assert ends([whole, lifted]) == [(0, 3), (6, 9)]
     again = decision(3, Actor.CITY, Action.FLAG, bounds=(2, 7))
-    assert [(one.first, one.last) for one in ranges([whole, lifted, again], NOW)] == [(0, 1), (2, 7), (8, 9)]
+    assert ends([whole, lifted, again]) == [(0, 1), (2, 7), (8, 9)]
     nothing = decision(4, Actor.CITY, Action.RESTORE, lifts=Actor.CITY, bounds=(0, 9))
-    assert ranges([whole, lifted, again, nothing], NOW) == ()
+    assert layers([whole, lifted, again, nothing], NOW) == ()
+    two = [replace(whole, id=number, first=5 * number, last=5 * number + 4) for number in (0, 1)]
+    assert ends(two) == [(0, 9)]
+
+
+def test_what_is_cancelled_before_its_time_needs_no_place() -> None:
+    """A scheduled decision and its restoration at the same time are on no card; so are those of a range."""
+    coming = decision(1, Actor.CITY, Action.REVOKE, at=60, bounds=(2, 4))
+    cancelled = decision(2, Actor.CITY, Action.RESTORE, at=60, lifts=Actor.CITY, bounds=(0, 9))
+    assert layers([coming, cancelled], NOW) == ()
+    assert timeline([coming, cancelled], NOW).standings == ()
+    part = replace(cancelled, first=3, last=3)
+    assert [len(layer.coming) for layer in layers([coming, part], NOW)] == [2]
 
 
 def test_a_lower_levels_flag_never_hides_a_higher_levels_revocation() -> None:
@@ -195,31 +216,13 @@ def test_restoring_what_a_higher_level_decided_is_forbidden_and_nothing_is_a_con
         lifted_by(Actor.PROVINCE, [])
 
 
-def test_a_batch_has_at_most_a_thousand_ranges() -> None:
-    """One more is refused, with what to do instead."""
-    made = [decision(number, Actor.CITY, Action.FLAG, bounds=(number * 2, number * 2)) for number in range(1, 1001)]
-    assert len(ranges(made, NOW)) == 1000
-    with pytest.raises(Conflict, match="wider ranges"):
-        ranges([*made, decision(1001, Actor.CITY, Action.FLAG, bounds=(5000, 5001))], NOW)
-
-
-def test_what_waits_to_take_effect_is_bounded() -> None:
-    """Fifty future decisions are allowed, the next is refused; decisions in effect do not count."""
-    past = [decision(number, Actor.CITY, Action.FLAG, at=-1) for number in range(1, 100)]
-    coming = [decision(number, Actor.CITY, Action.FLAG, at=number) for number in range(1, MAX_PENDING + 1)]
-    check_pending([*past, *coming], NOW)
-    with pytest.raises(Conflict):
-        check_pending([*past, *coming, decision(200, Actor.CITY, Action.FLAG, at=99)], NOW)
-
-
 def test_what_holds_when_a_card_is_written_holds_for_a_reader_whose_clock_is_behind() -> None:
     """For a reader 90 s behind, a revocation shows at once, a future one at its time on that clock."""
     behind = int(NOW.timestamp()) - 90
     made = [decision(1, Actor.CITY, Action.SUSPEND), decision(2, Actor.CITY, Action.REVOKE, at=30)]
-    for card_timeline in (
-        timeline(made, NOW),
-        ranges([replace(one, first=0, last=9) for one in made], NOW)[0].timeline,
-    ):
+    ranged = item_timeline(layers([replace(one, first=0, last=9) for one in made], NOW), 9)
+    for card_timeline in (timeline(made, NOW), ranged):
+        assert card_timeline is not None
         assert [
             state and state.state
             for state in (card_timeline.at(behind), card_timeline.at(behind + 119), card_timeline.at(behind + 120))

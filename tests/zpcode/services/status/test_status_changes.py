@@ -381,15 +381,3 @@ def test_an_enterprises_notice_is_not_a_public_notice(engine: Engine, now: datet
     """Only offices and the operator publish."""
     decided(engine, MAKER, now, ask(Scope.BATCH, world.item, Action.RECALL, "safety-recall", notice="self-made"))
     assert notices(engine, 0, 50) == []
-
-
-def test_a_batchs_card_has_a_size(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
-    """Long notes on many ranges are refused before every scan has to carry them."""
-    wordy = Bilingual("字" * 500, "字" * 500)
-    asked = [
-        ask(Scope.RANGE, world.item, Action.FLAG, first=index, last=index, note=wordy, notice=str(index))
-        for index in range(100)
-    ]
-    with pytest.raises(Conflict, match="shorten"):
-        decided(engine, COUNTY, now, *asked)
-    assert 100_000 < len(in_database(engine)(f"b:{world.item}") or b"") <= 256 * 1024
