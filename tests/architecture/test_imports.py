@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -32,15 +31,41 @@ def test_a_process_loads_only_what_its_trust_boundary_allows(module: str, never:
     assert not _loaded(module) & never
 
 
+def exports_imported(source: str) -> set[str]:
+    """The modules of `zpcode.exports` that a source imports, wherever the import stands; `*` for the package."""
+    imported = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            imported |= {f"{node.module}.{name.name}" for name in node.names}
+        elif isinstance(node, ast.Import):
+            imported |= {name.name for name in node.names}
+    parts = [name.split(".") for name in imported]
+    return {part[2] if len(part) > 2 else "*" for part in parts if part[:2] == ["zpcode", "exports"]}
+
+
+@pytest.mark.parametrize(
+    ("source", "modules"),
+    [
+        ("from zpcode.exports import base, csv", {"base", "csv"}),
+        ("from zpcode.exports.csv import Csv", {"csv"}),
+        ("def later():\n    import os, zpcode.exports.rows as rows", {"rows"}),
+        ("import zpcode.exports", {"*"}),
+        ("from zpcode import exports", {"*"}),
+        ("from zpcode import errors", set()),
+    ],
+)
+def test_each_way_to_import_an_export_is_noticed(source: str, modules: set[str]) -> None:
+    assert exports_imported(source) == modules
+
+
 def test_only_the_exports_know_a_format(root: Path) -> None:
     """Everybody else takes it from the registry, so that a new format touches no other folder."""
-    imported = re.compile(r"^(?:from|import) zpcode\.exports(?:\.| import )(\w+)", re.MULTILINE)
     modules = {
         module: path.relative_to(root)
         for folder in ("zpcode", "loadtests")
         for path in (root / folder).rglob("*.py")
         if path.parent != root / "zpcode" / "exports"
-        for module in imported.findall(path.read_text("utf-8"))
+        for module in exports_imported(path.read_text("utf-8"))
     }
     assert {"base", "formats"} <= set(modules)
     assert set(modules) <= {"base", "formats", "qr"}, modules
@@ -58,6 +83,31 @@ def test_no_module_imports_a_private_name(root: Path) -> None:
         if name.name.startswith("_")
     ]
     assert private == []
+
+
+def impurities(source: str) -> set[str]:
+    """What a source does that depends on more than its arguments: reads the clock or a file, or imports by a name."""
+    called = [node.func for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    names = {node.id for node in called if isinstance(node, ast.Name)}
+    methods = {node.attr for node in called if isinstance(node, ast.Attribute)}
+    return names & {"open", "input", "print", "__import__"} | methods & {"now", "today", "utcnow", "import_module"}
+
+
+def test_what_is_pure_reads_no_clock_and_no_file(root: Path) -> None:
+    """import-linter sees modules, not calls: `datetime.now()` needs no module that a rule may not have."""
+    pure = [root / "zpcode" / name for name in ("errors.py", "ratelimit.py", "language/negotiation.py")]
+    pure += [path for folder in ("wire", "rules") for path in (root / "zpcode" / folder).rglob("*.py")]
+    assert len(pure) > 40
+    impure = {str(path.relative_to(root)): impurities(path.read_text("utf-8")) for path in pure}
+    assert {path: calls for path, calls in impure.items() if calls} == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["datetime.now(UTC)", "date.today()", "open('x').read()", "__import__('os')", "importlib.import_module('os')"],
+)
+def test_a_call_that_reads_the_world_is_noticed(source: str) -> None:
+    assert impurities(source)
 
 
 def test_every_package_file_is_empty(root: Path) -> None:

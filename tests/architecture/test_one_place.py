@@ -38,6 +38,10 @@ RULES = {
 }
 """Each rule: the text that defines it, and the one module that may have that text."""
 
+SQL = re.compile(r"\bexec_driver_sql\b|[\"']\s*(?:SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH)\s")
+"""SQL that needs no import of SQLAlchemy, so that import-linter cannot see it."""
+WITH_SQL = ("zpcode/store/", "scanweb/lookup/database.py", "zpcode/embedded/servers.py")
+
 MIGRATIONS = "zpcode/store/migrations/"
 
 
@@ -80,6 +84,19 @@ def test_a_rule_has_one_place(root: Path, rule: str) -> None:
 )
 def test_a_second_place_would_be_noticed(rule: str, second: str) -> None:
     assert RULES[rule][0].search(second)
+
+
+def test_sql_stands_in_the_store(root: Path) -> None:
+    having = {name for name, source in sources(root) if SQL.search(source)}
+    assert "scanweb/lookup/database.py" in having
+    assert [name for name in sorted(having) if not name.startswith(WITH_SQL)] == []
+
+
+@pytest.mark.parametrize(
+    "second", ["connection.exec_driver_sql(text)", 'execute("SELECT 1")', "run('DELETE FROM batch')"]
+)
+def test_sql_elsewhere_would_be_noticed(second: str) -> None:
+    assert SQL.search(second)
 
 
 def test_a_time_as_an_example_is_no_second_place() -> None:

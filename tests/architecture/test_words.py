@@ -20,6 +20,10 @@ def bound_name(node: ast.AST) -> str:
             return name
         case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
             return name
+        case ast.alias(asname=str(name)) | ast.ExceptHandler(name=str(name)):
+            return name
+        case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.MatchMapping(rest=str(name)):
+            return name
     return ""
 
 
@@ -52,6 +56,11 @@ def test_every_name_says_what_it_is(root: Path) -> None:
         ("class Told: ...", "Told"),
         ("LOOKS = 1", "LOOKS"),
         ("self._seen = 1", "_seen"),
+        ("import json as look", "look"),
+        ("try: ...\nexcept OSError as found: ...", "found"),
+        ("match 1:\n    case int() as held: ...", "held"),
+        ("match ():\n    case [*told]: ...", "told"),
+        ("match {}:\n    case {**seen}: ...", "seen"),
     ],
 )
 def test_a_vague_name_is_noticed_wherever_it_is_bound(tmp_path: Path, source: str, name: str) -> None:
