@@ -1,6 +1,6 @@
 # One verb each. `make demo` needs Python ≥ 3.11, make and a package index; `make test` Chromium and npm besides.
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick proof coverage check fmt bench bench-against load browser gallery lighthouse clean
+.PHONY: help demo test quick proof coverage check fmt bench bench-against load browser gallery lighthouse attack clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
@@ -50,6 +50,9 @@ proof: $(VENV)/.dev browser coverage ## what takes minutes by nature: servers th
 
 coverage: $(VENV)/.dev ## branch coverage of rules, wire and services by their own tests; fails below 95 %
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not proof" --cov --cov-report=term $(COVERED)
+
+attack: $(VENV)/.dev ## attack a demo with what strangers, customers and stolen credentials can do, and print what was tried
+	$(BIN)/python -m tests.attack $(NAMES)
 
 check: $(VENV)/.dev ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.quick import touched_folders
 
-KINDS = {"architecture", "browser", "e2e", "faults", "support", "vectors"}
+KINDS = {"architecture", "attack", "browser", "e2e", "faults", "support", "vectors"}
 """Folders of tests that are about the whole system, or help others."""
 
 
