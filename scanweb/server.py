@@ -1,4 +1,4 @@
-"""uvicorn with two additions: bounds (`scanweb.http.bounds`) and whole responses in one message.
+"""uvicorn with two additions: bounds (`zpcode.request_bounds`) and whole responses in one message.
 
 Started as `uvicorn --http scanweb.server:Protocol …`.
 
@@ -11,13 +11,13 @@ plain ASGI messages: `scanweb.http.responses.respond` does both.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from scanweb.http.bounds import RequestBounds
 from scanweb.http.responses import WHOLE_RESPONSE
+from zpcode.request_bounds import HEAD_BYTES, RequestBounds, refusal
 
 _EXTENSIONS: Final[dict[str, dict[object, object]]] = {WHOLE_RESPONSE: {}}
 
@@ -94,7 +94,22 @@ class Cycle(RequestResponseCycle):
 
 
 class Protocol(RequestBounds):
-    """uvicorn's httptools protocol with bounds and the extension for whole responses."""
+    """uvicorn's httptools protocol with bounds and the extension for whole responses.
+
+    A scan has no body: head and body together have the bounds of a head.
+    """
+
+    refusals: ClassVar[Mapping[int, bytes]] = {
+        **RequestBounds.refusals,
+        413: refusal(413, "请求过大：扫码不需要请求体 / the request is too large: a scan has no body\n"),
+    }
+
+    def _check_body(self, more: int) -> None:
+        del more
+        if self._size >= HEAD_BYTES:
+            self._refuse(413)
+        elif self._arrival_timer is None:
+            self._arrival_timer = self.loop.call_later(self.head_seconds, self._arrival_ended)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Callable[..., Any]) -> None:
         cycle.__class__ = Cycle  # uvicorn offers no setting for this class

@@ -1,6 +1,7 @@
 """The composition root of the authority's API and portal: it opens what the routes work with, and closes it at the end.
 
-Run it with `uvicorn --factory --no-proxy-headers --no-server-header --no-access-log zpcode.app:create_app`.
+Run it with `uvicorn --factory --no-proxy-headers --no-server-header --no-access-log --http zpcode.server:AuthorityProtocol
+--ws none zpcode.app:create_app`.
 """
 
 from __future__ import annotations

@@ -8,12 +8,14 @@ import pytest
 
 from keys.ceremony import KeyRoom
 from tests.faults import tuned_protocol
+from tests.faults.ambiguous import AMBIGUOUS
 from tests.faults.scan_processes import TUNED_PROTOCOL, ScanProcess, environment, scan_process
-from tests.faults.wires import connect, exchange, until_closed
+from tests.faults.wires import connect, exchange, padded, until_closed
 from tests.support import keyroom
 from tests.support.patience import eventually
 from tests.support.scan_factories import item_identity
 from zpcode.embedded.servers import Servers
+from zpcode.request_bounds import HEAD_BYTES, MAX_FIELDS
 
 MIB = 1024
 
@@ -86,6 +88,17 @@ def test_a_head_that_is_too_large_is_refused(scan: ScanProcess, code: str) -> No
     assert scan.memory_kib() - before < 30 * MIB
 
 
+def test_a_head_is_as_large_as_documented_and_not_a_byte_larger(scan: ScanProcess, code: str) -> None:
+    """In one segment and in several: 32 KiB with its blank line, and 100 fields."""
+    for size, expected in ((HEAD_BYTES, 200), (HEAD_BYTES + 1, 431), (40_000, 431)):
+        head = padded(request(code, b"connection: close"), size)
+        assert status(exchange(scan.port, head)) == expected
+        assert status(exchange(scan.port, head[:20_000], head[20_000:])) == expected
+    for fields, expected in ((MAX_FIELDS, 200), (MAX_FIELDS + 1, 431)):
+        more = (b"a%d: b" % n for n in range(fields - 3))  # host, accept and connection are there
+        assert status(exchange(scan.port, request(code, b"connection: close", *more))) == expected
+
+
 def test_a_body_nobody_asked_for_is_not_read(scan: ScanProcess, code: str) -> None:
     """100 MB after a GET, and chunks without end: the connection is closed after some KiB."""
     before = scan.memory_kib()
@@ -127,21 +140,6 @@ def test_pipelined_requests_are_answered_in_order(scan: ScanProcess, scan_keys: 
 def test_what_cannot_be_read_after_a_good_request_is_not_taken_for_its_answer(scan: ScanProcess, code: str) -> None:
     received = exchange(scan.port, request(code) + b"\x00\x01 nonsense\r\n\r\n")
     assert not received or status(received) == 200
-
-
-AMBIGUOUS = {
-    "both lengths": b"GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-    "chunked first": b"GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
-    "two lengths": b"GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\nhello",
-    "signed length": b"GET / HTTP/1.1\r\nhost: a\r\ncontent-length: +5\r\n\r\nhello",
-    "chunked, then something": b"GET / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
-    "space before colon": b"GET / HTTP/1.1\r\nhost : a\r\n\r\n",
-    "NUL in a field": b"GET / HTTP/1.1\r\nhost: a\x00b\r\n\r\n",
-    "NUL in the path": b"GET /\x00 HTTP/1.1\r\nhost: a\r\n\r\n",
-    "no such version": b"GET / HTTP/9.9\r\nhost: a\r\n\r\n",
-    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
-    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-}
 
 
 def test_what_two_servers_could_read_differently_is_refused(scan: ScanProcess) -> None:

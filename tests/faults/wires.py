@@ -49,6 +49,12 @@ def exchange(port: int, *pieces: bytes) -> bytes:
         return until_closed(wire)
 
 
+def padded(head: bytes, size: int) -> bytes:
+    """A head of exactly this many bytes: the last field is as long as it takes."""
+    fields = head.removesuffix(b"\r\n\r\n") + b"\r\nx: "
+    return fields.ljust(size - 4, b"a") + b"\r\n\r\n"
+
+
 def is_closed(wire: socket.socket) -> bool:
     """Whether the other side has hung up, without waiting; what it sent before is discarded."""
     wire.setblocking(False)

@@ -115,7 +115,7 @@ class Installation:
         """Start the authority's API; returns its address."""
         port = _free_port()
         command = [sys.executable, "-m", "uvicorn", "--factory", "--no-proxy-headers", "--no-access-log", "--port", str(port),
-                   "zpcode.app:create_app"]  # fmt: skip
+                   "--http", "zpcode.server:AuthorityProtocol", "zpcode.app:create_app"]  # fmt: skip
         self.processes.start("api", command, env=self.authority_environment())
         base = f"http://127.0.0.1:{port}"
         eventually(lambda: _status(f"{base}/readyz") == 200, seconds=60)

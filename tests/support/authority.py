@@ -35,6 +35,7 @@ from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest
 from zpcode.rules.complaints.complaint import ComplaintForm, ComplaintKind
 from zpcode.rules.journey import EventRequest, Subject
+from zpcode.server import AuthorityProtocol
 from zpcode.services import access, complaints
 from zpcode.services.batches import issue, reserve
 from zpcode.services.batches.queue import IssueQueue
@@ -102,7 +103,10 @@ def app(here: Authority) -> FastAPI:
 def base_url(app: FastAPI) -> Iterator[str]:
     """The address where it listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, server_header=False))
+        settings = uvicorn.Config(
+            app, http=AuthorityProtocol, ws="none", log_config=None, access_log=False, server_header=False
+        )
+        server = uvicorn.Server(settings)
         thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         while not server.started:

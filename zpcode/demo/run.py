@@ -149,7 +149,7 @@ def _start(processes: Processes, plan: Plan, environment: dict[str, str]) -> Non
         "--host",
         plan.host,
     ]
-    api = [*serve, "--port", str(plan.api_port), "--http", "h11", "zpcode.app:create_app"]
+    api = [*serve, "--port", str(plan.api_port), "--http", "zpcode.server:AuthorityProtocol", "zpcode.app:create_app"]
     scan = [
         *serve,
         "--port",

@@ -55,7 +55,7 @@ def test_from_an_order_to_the_file_and_a_clean_end(
         "ZPCODE_PUBLIC_BASE": "https://zpm.example",
     }
     command = [sys.executable, "-m", "uvicorn", "--factory", "--no-server-header", "--no-access-log",
-               "--host", "127.0.0.1", "--port", str(port), "zpcode.app:create_app"]  # fmt: skip
+               "--host", "127.0.0.1", "--port", str(port), "--http", "zpcode.server:AuthorityProtocol", "zpcode.app:create_app"]  # fmt: skip
     log = tmp_path / "authority.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=root, env=environment, stdout=output, stderr=output)

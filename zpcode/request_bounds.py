@@ -1,8 +1,12 @@
-"""Request bounds: uvicorn's HTTP protocol with limits on time and size. `scanweb.server` is built on it.
+"""Request bounds: uvicorn's HTTP protocol with limits on time and size. Authority and scan service are served with it.
 
 Plain uvicorn waits without limit for the end of a head and for a client that does not read, and keeps headers of any
-length in memory. Here a request must arrive within `ARRIVE_SECONDS` and `REQUEST_BYTES`, and a response must be read
-within `TAKE_SECONDS`. A client that exceeds a bound is refused and disconnected, at no cost to other clients.
+length in memory. Here a head must arrive within `head_seconds` and `HEAD_BYTES`, with at most `MAX_FIELDS` fields, and a
+response must be read within `take_seconds`. A subclass bounds the body: `scanweb.server`, `zpcode.server`. A client that
+exceeds a bound is refused and disconnected, at no cost to other clients.
+
+llhttp, the parser below, refuses what two servers could read differently (RFC 9112, 11.2): a `Transfer-Encoding` beside a
+`Content-Length`, a line that ends with LF alone, a field that is continued on the next line (obs-fold).
 
 A reverse proxy in front does the same (deploy/nginx.conf). These bounds are for hosts without a proxy, and for proxies
 that are configured to wait longer.
@@ -14,43 +18,46 @@ from __future__ import annotations
 
 import logging
 from asyncio import TimerHandle, Transport
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, NoReturn
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-ARRIVE_SECONDS: Final = 10.0
-"""From the connection, or from the first byte of a further request, to the last byte of the request."""
-TAKE_SECONDS: Final = 20.0
-"""How long a client may pause reading, and how long it may take to read the rest while the connection is being closed."""
-REQUEST_BYTES: Final = 32 * 1024
-"""Head and body together. A scan has at most 2 KiB and no body."""
+HEAD_BYTES: Final = 32 * 1024
+MAX_FIELDS: Final = 100
+"""Header fields of a request. A browser sends at most thirty."""
 _PIECE: Final = 16 * 1024
 _LOG: Final = logging.getLogger("uvicorn.bounds")
 _LOG.setLevel(logging.ERROR)
 
-_REFUSALS: Final = {
-    400: "请求不是有效的 HTTP / this is not valid HTTP\n",
-    408: "请求没有在时限内到达 / the request did not arrive in time\n",
-    413: "请求过大：扫码不需要请求体 / the request is too large: a scan has no body\n",
-    431: "请求头过大 / the header fields are too large\n",
-}
 
-
-def _refusal(status: int) -> bytes:
-    body = _REFUSALS[status].encode()
+def refusal(status: int, text: str) -> bytes:
+    """A whole response that refuses a request and ends the connection."""
+    body = text.encode()
     head = f"content-type: text/plain; charset=utf-8\r\ncache-control: no-store\r\ncontent-length: {len(body)}\r\n"
     return STATUS_LINE[status] + head.encode("ascii") + b"connection: close\r\n\r\n" + body
 
 
-_WHOLE_REFUSALS: Final = {status: _refusal(status) for status in _REFUSALS}
+class _HeadRefused(Exception):
+    """The parser stops at this head."""
 
 
 class RequestBounds(HttpToolsProtocol):
-    """One connection. Only two steps of an ordinary request are overridden, because each costs a scan 0.2 µs.
+    """One connection. Few steps of an ordinary request are overridden, because each costs a scan 0.1 µs.
 
     uvicorn makes a new `scope` at the first byte of a request and a new `cycle` at the end of its head. So the arriving
     request is whole when its scope is `_whole`, and its head is whole when its scope is the cycle's.
     """
+
+    head_seconds: ClassVar[float] = 10.0
+    """From the connection, or from the first byte of a further request, to the last byte of the head."""
+    take_seconds: ClassVar[float] = 20.0
+    """How long a client may pause reading, and how long it may take to read the rest while the connection is being closed."""
+    refusals: ClassVar[Mapping[int, bytes]] = {
+        400: refusal(400, "请求不是有效的 HTTP / this is not valid HTTP\n"),
+        408: refusal(408, "请求没有在时限内到达 / the request did not arrive in time\n"),
+        431: refusal(431, "请求头过大 / the header fields are too large\n"),
+    }
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -58,6 +65,7 @@ class RequestBounds(HttpToolsProtocol):
         self._whole: object = self
         self._measured: object = None
         self._size = 0
+        self._fault = 400
         self._refused = False
         self._arrival_timer: TimerHandle | None = None
         self._reading_timer: TimerHandle | None = None
@@ -67,42 +75,67 @@ class RequestBounds(HttpToolsProtocol):
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """A client connected: start the timer for its first request."""
         super().connection_made(transport)
-        self._arrival_timer = self.loop.call_later(ARRIVE_SECONDS, self._arrival_ended)
+        self._arrival_timer = self.loop.call_later(self.head_seconds, self._arrival_ended)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of requests, parsed in pieces so that no request grows beyond its bound."""
-        if len(data) > _PIECE:
-            for at in range(0, len(data), _PIECE):
-                if not self.transport.is_closing():
-                    self.data_received(data[at : at + _PIECE])
-            return
-        super().data_received(data)
+        """Bytes of requests. A request that comes in parts is measured: no head grows beyond its bound."""
+        if self._size or len(data) > _PIECE:
+            self._receive_pieces(data)
+        else:
+            self._receive_piece(data)
+
+    def _receive_pieces(self, data: bytes) -> None:
+        """Pass on a piece that ends at the bound of the head, so that a head which is larger is seen before its end."""
+        at = 0
+        while at < len(data) and not self.transport.is_closing():
+            end = at + min(_PIECE, max(1, HEAD_BYTES - self._size))
+            self._receive_piece(data[at:end])
+            at = end
+
+    def _receive_piece(self, piece: bytes) -> None:
+        super().data_received(piece)
         if self._whole is not self.scope:
-            self._check_arrival(len(data))
-        elif self._arrival_timer is not None:
-            self._arrival_timer.cancel()
-            self._arrival_timer = None
+            self._check_arrival(len(piece))
+        else:
+            self._size = 0
+            if self._arrival_timer is not None:
+                self._arrival_timer.cancel()
+                self._arrival_timer = None
 
     def _check_arrival(self, more: int) -> None:
         """Check the size of a request that is not whole yet, of which at most `more` bytes have just come, and time the rest."""
         if self._measured is not self.scope:
             self._measured, self._size = self.scope, 0
         self._size += more
-        if self._size > REQUEST_BYTES:
-            self._refuse(413 if self._has_head() else 431)
+        if self._has_head():
+            self._check_body(more)
+        elif self._size >= HEAD_BYTES:
+            self._refuse(431)
         elif self._arrival_timer is None:
-            self._arrival_timer = self.loop.call_later(ARRIVE_SECONDS, self._arrival_ended)
+            self._arrival_timer = self.loop.call_later(self.head_seconds, self._arrival_ended)
+
+    def _check_body(self, more: int) -> None:
+        """The head is whole, the body is not: at most `more` bytes of it have just come, `_size` with the head."""
+        raise NotImplementedError
 
     def _has_head(self) -> bool:
         return self.cycle is not None and self.cycle.scope is self.scope
 
+    def on_headers_complete(self) -> None:
+        """A head is whole."""
+        if len(self.headers) > MAX_FIELDS:
+            self._stop(431)
+        super().on_headers_complete()
+
+    def _stop(self, status: int) -> NoReturn:
+        """Within a callback of the parser: refuse the request whose head is being parsed."""
+        self._fault = status
+        raise _HeadRefused
+
     def on_message_complete(self) -> None:
-        """A request is whole. If the connection ends with its response, start the timer for reading that."""
+        """A request is whole."""
         self._whole = self.scope
         super().on_message_complete()
-        cycle = self.cycle
-        if cycle is not None and not cycle.keep_alive and self._reading_timer is None:
-            self._reading_timer = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
 
     def _arrival_ended(self) -> None:
         self._arrival_timer = None
@@ -113,16 +146,22 @@ class RequestBounds(HttpToolsProtocol):
 
     # Responses ---------------------------------------------------------------------------------------
 
+    def on_response_complete(self) -> None:
+        """A response is complete. If the connection ends with it, start the timer for reading the rest."""
+        super().on_response_complete()
+        if self._reading_timer is None and self.transport.is_closing():
+            self._reading_timer = self.loop.call_later(self.take_seconds, self.transport.abort)
+
     def pause_writing(self) -> None:
         """The client reads more slowly than the response is written: start the timer."""
         super().pause_writing()
         if self._reading_timer is None:
-            self._reading_timer = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+            self._reading_timer = self.loop.call_later(self.take_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client has caught up: stop the timer."""
         super().resume_writing()
-        if self._reading_timer is not None and self.cycle.keep_alive and not self.transport.is_closing():
+        if self._reading_timer is not None and not self.transport.is_closing():
             self._reading_timer.cancel()
             self._reading_timer = None
 
@@ -131,9 +170,9 @@ class RequestBounds(HttpToolsProtocol):
         self._hang_up()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse a request that the parser could not read."""
+        """Refuse a request that the parser could not read, or whose head was refused."""
         del msg
-        self._refuse(400)
+        self._refuse(self._fault)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: stop its timers."""
@@ -148,7 +187,7 @@ class RequestBounds(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         if self._is_next():
-            self.transport.write(_WHOLE_REFUSALS[status])
+            self.transport.write(self.refusals[status])
         self._refused = True
         if self.cycle is not None:
             self.cycle.disconnected = True  # drop whatever the application still sends
@@ -162,7 +201,7 @@ class RequestBounds(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _hang_up(self) -> None:
-        """Close the connection, after at most `TAKE_SECONDS` for the client to read the rest."""
+        """Close the connection, after at most `take_seconds` for the client to read the rest."""
         self.transport.close()
         if self._reading_timer is None:
-            self._reading_timer = self.loop.call_later(TAKE_SECONDS, self.transport.abort)
+            self._reading_timer = self.loop.call_later(self.take_seconds, self.transport.abort)
