@@ -157,7 +157,14 @@ def test_no_log_and_no_metric_tells_who_scanned_what(
     token = access.create(engine, Role.ENTERPRISE, uscc(), caller=OPERATOR, now=now).token
     with ExitStack() as stack:
         scan = stack.enter_context(_running("scan", [*UVICORN, "--http", "httptools", "scanweb.app:create_app"], environment, tmp_path))  # fmt: skip
-        api = stack.enter_context(_running("authority", [*UVICORN, "--http", "zpcode.server:AuthorityProtocol", "zpcode.app:create_app"], environment, tmp_path))
+        api = stack.enter_context(
+            _running(
+                "authority",
+                [*UVICORN, "--http", "zpcode.server:AuthorityProtocol", "zpcode.app:create_app"],
+                environment,
+                tmp_path,
+            )
+        )
         worker = stack.enter_context(_running("worker", WORKER, environment, tmp_path))
         _scan(scan, authority, redis)
         _ask(api, token)
