@@ -17,8 +17,9 @@ from typer import Option
 from keys import ceremony, passphrases, server, settings
 from keys.ceremony import KeyRoom
 from keys.files import read_public
-from keys.keyring import Key, fingerprint, read_root
-from zpcode.errors import Text, ZpError
+from keys.keyring import Key, KeyPurpose, fingerprint, read_root
+from keys.log import chain
+from zpcode.errors import KeyringError, Text, ZpError
 from zpcode.telemetry import logs
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -45,6 +46,9 @@ RootPassphrase = Annotated[
 ]
 Days = Annotated[int, Option("--validity-days", min=2, max=3660, help="可签名的天数 / number of days the key may sign")]
 Yes = Annotated[bool, Option("--yes", help="不再询问 / do not ask for confirmation")]
+Purpose = Annotated[
+    KeyPurpose, Option("--purpose", help="用途：签码或会签审计日志 / what it signs: codes, or heads of the audit log")
+]
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="密钥编号 / key id")]
 
 _SIGNING = Text("签名密钥", "signing key")
@@ -109,15 +113,17 @@ def create(
     passphrase_file: KeyPassphrase = None,
     root_passphrase_file: RootPassphrase = None,
     validity_days: Days = 365,
+    purpose: Purpose = KeyPurpose.CODES,
 ) -> None:
-    """生成第一把签名密钥 / make the first signing key."""
+    """生成某一用途的第一把签名密钥 / make the first signing key of a purpose."""
     room = _room(keys_dir, keyring, root_key, root_public)
-    key_id = ceremony.create_key(room, **_arguments(passphrase_file, root_passphrase_file, validity_days))
+    arguments = _arguments(passphrase_file, root_passphrase_file, validity_days)
+    key_id = ceremony.create_key(room, purpose=purpose, **arguments)
     _say(f"签名密钥 {key_id} 已启用，公钥环已发布。", f"Signing key {key_id} is active, the keyring is published.")
 
 
 @app.command()
-def rotate(
+def rotate(  # noqa: PLR0913, PLR0917 - each argument is an option of the command
     keys_dir: KeysDir = None,
     keyring: Ring = None,
     root_key: RootKey = None,
@@ -125,12 +131,17 @@ def rotate(
     passphrase_file: KeyPassphrase = None,
     root_passphrase_file: RootPassphrase = None,
     validity_days: Days = 365,
+    purpose: Purpose = KeyPurpose.CODES,
     yes: Yes = False,
 ) -> None:
     """更换签名密钥，旧密钥只完成已开始的批次 / make a new signing key; the old key only finishes its batches."""
     _confirm(yes, "更换签名密钥？", "Rotate the signing key?")
     room = _room(keys_dir, keyring, root_key, root_public)
-    key_id = ceremony.rotate(room, **_arguments(passphrase_file, root_passphrase_file, validity_days))
+    arguments = _arguments(passphrase_file, root_passphrase_file, validity_days)
+    key_id = ceremony.rotate(room, purpose=purpose, **arguments)
+    if purpose is not KeyPurpose.CODES:
+        _say(f"现在由 {key_id} 会签。", f"{key_id} countersigns from now on.")
+        return
     _say(
         f"新批次使用 {key_id}；旧密钥只完成已开始的批次，完成后请执行 zpkeys retire。",
         f"New batches use {key_id}. The old key finishes the batches it started; after that, run: zpkeys retire.",
@@ -198,6 +209,7 @@ def _row(key: Key) -> dict[str, str]:
     return {
         "id": key.id,
         "suite": record.suite,
+        "purpose": record.purpose,
         "state": str(key.state),
         "not_before": record.not_before.isoformat(),
         "not_after": record.not_after.isoformat(),
@@ -224,7 +236,7 @@ def list_keys(
     _say(f"公钥环序号 {ring.serial}", f"Keyring serial {ring.serial}")
     for row in rows:
         typer.echo(
-            f"{row['id']}  {row['state']:<9} {row['not_before'][:10]} … {row['not_after'][:10]}  {row['reason']}"
+            f"{row['id']}  {row['purpose']:<10} {row['state']:<9} {row['not_before'][:10]} … {row['not_after'][:10]}  {row['reason']}"
         )
 
 
@@ -232,6 +244,29 @@ def list_keys(
 def root_fingerprint(root_public: RootPublic = None) -> None:
     """根公钥的指纹，供公布和核对 / print the root key's fingerprint, to publish and to compare."""
     typer.echo(fingerprint(read_root(_room(None, None, None, root_public).root_public)))
+
+
+@app.command("verify-log")
+def verify_log(
+    logs_: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]...", help="按先后列出的日志 / log files, oldest first (ZPCODE_SIGNER_LOG)"),
+    ] = None,
+) -> None:
+    """检查签名日志的哈希链 / check the hash chain of the signing log."""
+    files = logs_ or [settings.load().signer_log]
+    count, tail, fault = chain.first_fault(line for path in files for line in read_public(path).splitlines())
+    if fault is not None:
+        zh, en = (
+            f"第 {fault.line} 条不符（{fault.kind}），此前 {count} 条完整",
+            f"entry {fault.line} is wrong ({fault.kind}); {count} entries before it are whole",
+        )
+        raise KeyringError(Text(f"签名日志：{zh}", f"the signing log: {en}"))
+    head = "-" if tail.head is None else f"{tail.head.id} {tail.head.hash.hex()}"
+    _say(
+        f"签名日志完整：{count} 条；最大批次序号 {tail.batch}；最新会签的审计链头 {head}。",
+        f"The signing log is whole: {count} entries; highest batch {tail.batch}; newest countersigned audit head {head}.",
+    )
 
 
 @app.command()

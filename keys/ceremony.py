@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from keys import es256
-from keys.document import Document, KeyRecord, KeyState, assembled, body_of, signed_bytes_of
+from keys.document import Document, KeyPurpose, KeyRecord, KeyState, assembled, body_of, signed_bytes_of
 from keys.files import locked, make_folder, read_public, replace_file, write_secret
 from keys.keyring import FINISHING, Keyring, read_root
 from keys.signer import FileKey, decrypted, generated, key_path, open_key
@@ -74,32 +74,52 @@ def create_root(room: KeyRoom, *, root_passphrase: bytes) -> str:
     return es256.key_id(root.public)
 
 
-def create_key(room: KeyRoom, *, passphrase: bytes, root_passphrase: bytes, now: datetime, validity: timedelta) -> str:
-    """Make a signing key and return its id. Raises KeyringError if a key is active: `rotate` replaces it."""
+def create_key(
+    room: KeyRoom,
+    *,
+    passphrase: bytes,
+    root_passphrase: bytes,
+    now: datetime,
+    validity: timedelta,
+    purpose: KeyPurpose = KeyPurpose.CODES,
+) -> str:
+    """Make a signing key and return its id. Raises KeyringError if a key of this purpose is active: `rotate` replaces it."""
 
     def change(keys: Sequence[KeyRecord]) -> _Change:
         for record in keys:
-            if record.state is KeyState.ACTIVE:
+            if record.state is KeyState.ACTIVE and record.purpose == purpose.value:
                 raise _refuse(
                     f"密钥 {record.id} 正在使用，如需更换，请执行 zpkeys rotate",
                     f"key {record.id} is active; to replace it use: zpkeys rotate",
                 )
-        fresh = _new_key(room, keys, passphrase, now, validity)
+        fresh = _new_key(room, keys, passphrase, now, validity, purpose)
         return _Change([*keys, fresh], fresh.id)
 
     return _perform(room, root_passphrase, now, change)
 
 
-def rotate(room: KeyRoom, *, passphrase: bytes, root_passphrase: bytes, now: datetime, validity: timedelta) -> str:
-    """Make a new active key and return its id. The key before becomes `retiring`: it finishes its batches."""
+def rotate(
+    room: KeyRoom,
+    *,
+    passphrase: bytes,
+    root_passphrase: bytes,
+    now: datetime,
+    validity: timedelta,
+    purpose: KeyPurpose = KeyPurpose.CODES,
+) -> str:
+    """Make a new active key of a purpose and return its id.
+
+    A key for codes becomes `retiring`: it finishes its batches. A key for audit heads has nothing to finish and becomes `retired`.
+    """
+    after = KeyState.RETIRING if purpose is KeyPurpose.CODES else KeyState.RETIRED
+
+    def replaced(record: KeyRecord) -> KeyRecord:
+        same = record.state is KeyState.ACTIVE and record.purpose == purpose.value
+        return msgspec.structs.replace(record, state=after) if same else record
 
     def change(keys: Sequence[KeyRecord]) -> _Change:
-        fresh = _new_key(room, keys, passphrase, now, validity)
-        older = [
-            msgspec.structs.replace(record, state=KeyState.RETIRING) if record.state is KeyState.ACTIVE else record
-            for record in keys
-        ]
-        return _Change([*older, fresh], fresh.id)
+        fresh = _new_key(room, keys, passphrase, now, validity, purpose)
+        return _Change([*map(replaced, keys), fresh], fresh.id)
 
     return _perform(room, root_passphrase, now, change)
 
@@ -212,7 +232,12 @@ def _install(room: KeyRoom, keyring: Keyring) -> None:
 
 
 def _new_key(
-    room: KeyRoom, keys: Sequence[KeyRecord], passphrase: bytes, now: datetime, validity: timedelta
+    room: KeyRoom,
+    keys: Sequence[KeyRecord],
+    passphrase: bytes,
+    now: datetime,
+    validity: timedelta,
+    purpose: KeyPurpose,
 ) -> KeyRecord:
     _check_passphrase(passphrase)
     if not FINISHING < validity <= MAX_VALIDITY:
@@ -225,7 +250,7 @@ def _new_key(
     open_key(path.as_uri(), passphrase, private.public)
     begin = now.replace(microsecond=0)
     public = es256.jwk_of(private.public)
-    return KeyRecord(key_id, es256.NAME, public, begin, begin + validity, KeyState.ACTIVE)
+    return KeyRecord(key_id, es256.NAME, public, begin, begin + validity, KeyState.ACTIVE, purpose=purpose.value)
 
 
 def _check_same_passphrase(room: KeyRoom, keys: Sequence[KeyRecord], passphrase: bytes) -> None:

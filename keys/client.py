@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -17,11 +18,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from keys.audit_head import SignedHead
 from keys.protocol import (
     MAX_ANSWER,
     MAX_ITEMS,
     MAX_SOCKET_PATH,
     ActiveKey,
+    Countersign,
+    HighWater,
     Items,
     Request,
     SignerReply,
@@ -32,7 +36,7 @@ from keys.protocol import (
 )
 from zpcode.errors import SignerError, SignerUnavailable, Text
 
-__all__ = ["MAX_ITEMS", "SignerClient", "SigningService"]
+__all__ = ["MAX_ITEMS", "SignedHead", "SignerClient", "SignerHighWater", "SigningService"]
 
 _QUEUE_FULL_PAUSE = 0.01
 _SIGNATURE = 64
@@ -41,8 +45,34 @@ _ANSWERS = msgspec.msgpack.Decoder(SignerReply)
 Slots = bytes | npt.NDArray[np.uint64]
 
 
+@dataclass(frozen=True, slots=True)
+class SignerHighWater:
+    """How far the signer has come: the highest batch number that it signed item codes for, and the newest countersigned head.
+
+    `batch` is 0 before the first item code; `head` is None before the first countersignature.
+    """
+
+    batch: int
+    head: SignedHead | None
+
+    @property
+    def audit_id(self) -> int:
+        """The id of the newest countersigned audit entry; 0 before the first."""
+        return 0 if self.head is None else self.head.id
+
+    @property
+    def audit_hash(self) -> bytes:
+        """The hash of that entry, 32 bytes; empty before the first."""
+        return b"" if self.head is None else self.head.hash
+
+    @property
+    def audit_at(self) -> int:
+        """When the signer countersigned it, seconds since 1970; 0 before the first."""
+        return 0 if self.head is None else self.head.at
+
+
 class SigningService(Protocol):
-    """Signs codes. Every method raises SignerUnavailable (try again later) or SignerError (the request was refused)."""
+    """Signs codes and audit heads. Every method raises SignerUnavailable (try again later) or SignerError (the request was refused)."""
 
     def active_key(self) -> str:
         """The id of the key for a new batch."""
@@ -58,6 +88,17 @@ class SigningService(Protocol):
 
     def sign_items(self, key_id: str, gtin: str, batch: int, slots: Slots) -> bytes:
         """The signatures of item codes, 64 bytes each in the order of `slots` (at most 65 536)."""
+        ...
+
+    def countersign(self, entry: int, hash_: bytes) -> SignedHead:
+        """The countersigned head of the audit chain: the id of its newest entry and the entry's hash (32 bytes).
+
+        The signer refuses an id below the newest one that it has countersigned, and the same id with another hash.
+        """
+        ...
+
+    def high_water(self) -> SignerHighWater:
+        """How far the signer has come, from its own log. Costs one short round trip."""
         ...
 
 
@@ -101,6 +142,18 @@ class SignerClient:
         """The signatures of up to 65 536 item codes: a uint64 array, or its bytes little-endian."""
         packed = _packed(slots)
         return self._signed(Items(key_id, gtin, batch, packed), len(packed) // 8)
+
+    def countersign(self, entry: int, hash_: bytes) -> SignedHead:
+        """The countersigned head of the audit chain. Raises as `SigningService` says."""
+        head = self._ask(Countersign(entry, hash_)).head
+        if head is None or (head.id, head.hash) != (entry, hash_):
+            raise self._unavailable("unexpected answer")
+        return head
+
+    def high_water(self) -> SignerHighWater:
+        """How far the signer has come. Raises as `SigningService` says."""
+        reply = self._ask(HighWater())
+        return SignerHighWater(reply.batch, reply.head)
 
     def _signed(self, request: Request, count: int) -> bytes:
         signatures = self._ask(request).signatures

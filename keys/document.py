@@ -41,8 +41,18 @@ class KeyState(enum.StrEnum):
     REVOKED = "revoked"  # signs nothing, and its signatures are not trusted
 
 
+class KeyPurpose(enum.StrEnum):
+    """What a key signs. Each purpose has keys of its own and a message prefix of its own."""
+
+    CODES = "codes"  # zpcode.wire.payload.signed_bytes
+    AUDIT_HEAD = "audit-head"  # keys.audit_head.signed_bytes_of_head
+
+
 class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One key as published. It may sign from `not_before` to `not_after`; its signatures stay valid after that."""
+    """One key as published. It may sign from `not_before` to `not_after`; its signatures stay valid after that.
+
+    `purpose` is a KeyPurpose; the published file leaves out "codes". A reader lists a key of another purpose and does not use it.
+    """
 
     id: KeyId
     suite: Annotated[str, Meta(min_length=1, max_length=32)]
@@ -52,6 +62,7 @@ class KeyRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     state: KeyState
     revoked_at: Time | None = None
     reason: str | None = None
+    purpose: Annotated[str, Meta(min_length=1, max_length=32)] = KeyPurpose.CODES.value
 
 
 class RootSignature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -85,7 +85,8 @@ def _write_all(descriptor: int, content: bytes) -> None:
         os.fsync(descriptor)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Force a folder's names to disk (fsync)."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -101,7 +102,7 @@ def write_secret(path: Path, content: bytes) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         _write_all(descriptor, content)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except FileExistsError as error:
         raise _refuse(f"{path} 已存在，不会覆盖", f"{path} exists and is not overwritten") from error
     except OSError as error:
@@ -119,7 +120,7 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
         os.fchmod(descriptor, mode)  # whatever the umask
         _write_all(descriptor, content)
         fresh.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         fresh.unlink(missing_ok=True)
         raise _refuse(f"无法写入 {path}（{error.strerror}）", f"cannot write {path} ({error.strerror})") from error

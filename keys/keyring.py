@@ -18,13 +18,15 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from keys import es256
-from keys.document import MAX_BYTES, Document, KeyRecord, KeyState, read_document, refusal, root_key
+from keys.audit_head import SignedHead
+from keys.document import MAX_BYTES, Document, KeyPurpose, KeyRecord, KeyState, read_document, refusal, root_key
 from zpcode.errors import KeyringError, Text
 from zpcode.wire.payload import Code, Seal, signed_bytes
 
 __all__ = [
     "FINISHING",
     "Key",
+    "KeyPurpose",
     "KeyState",
     "Keyring",
     "KeyringFile",
@@ -40,7 +42,7 @@ _REREAD_SECONDS = 0.25
 
 
 class SealVerdict(enum.Enum):
-    """The verdict of a keyring on one seal."""
+    """The verdict of a keyring on one seal or on another signature."""
 
     VALID = "valid"
     INVALID = "invalid"
@@ -69,9 +71,14 @@ class Key:
         signing = self.state in {KeyState.ACTIVE, KeyState.RETIRING} and self.public is not None
         return signing and self.record.not_before <= now < self.record.not_after
 
+    def signs(self, purpose: KeyPurpose) -> bool:
+        """Whether the key was made for this purpose."""
+        return self.record.purpose == purpose.value
+
     def may_start_batch(self, now: datetime) -> bool:
-        """Whether the key may start a new batch: active, with a day left to finish it."""
-        return self.state is KeyState.ACTIVE and self.may_sign(now) and now < self.record.not_after - FINISHING
+        """Whether the key may start a new batch of codes: active, with a day left to finish it."""
+        active = self.signs(KeyPurpose.CODES) and self.state is KeyState.ACTIVE and self.may_sign(now)
+        return active and now < self.record.not_after - FINISHING
 
 
 def _key(record: KeyRecord) -> Key:
@@ -109,7 +116,7 @@ class Keyring:
         self._seals = {
             key.id: (key.public, SealVerdict.REVOKED if key.state is KeyState.REVOKED else SealVerdict.VALID)
             for key in self._keys.values()
-            if key.public is not None
+            if key.public is not None and key.signs(KeyPurpose.CODES)
         }
 
     @classmethod
@@ -156,6 +163,24 @@ class Keyring:
         """The key for a new batch: of the active keys the one that started last; None without one."""
         usable = (key for key in self if key.may_start_batch(now))
         return max(usable, key=lambda key: key.record.not_before, default=None)
+
+    def key_for_audit_heads(self, now: datetime) -> Key | None:
+        """The key for countersignatures of the audit chain: active, the one that started last; None without one."""
+        usable = (
+            key
+            for key in self
+            if key.signs(KeyPurpose.AUDIT_HEAD) and key.state is KeyState.ACTIVE and key.may_sign(now)
+        )
+        return max(usable, key=lambda key: key.record.not_before, default=None)
+
+    def verify_head(self, signed: SignedHead) -> SealVerdict:
+        """The verdict on a countersigned head of the audit chain. Never raises."""
+        key = self._keys.get(signed.key_id)
+        if key is None or key.public is None or not key.signs(KeyPurpose.AUDIT_HEAD):
+            return SealVerdict.INVALID
+        if not es256.verify_raw(key.public, signed.message, signed.signature):
+            return SealVerdict.INVALID
+        return SealVerdict.REVOKED if key.state is KeyState.REVOKED else SealVerdict.VALID
 
     def verify(self, code: Code) -> SealVerdict:
         """The verdict on a code's seal; INVALID for a code without a seal. Never raises.

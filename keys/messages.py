@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from keys.protocol import MAX_ITEMS, Items, SignLotCode, SignProductCode
+from keys.audit_head import HASH_BYTES, MAX_ENTRY, SignedHead
+from keys.protocol import MAX_ITEMS, Countersign, Items, SignLotCode, SignProductCode
 from zpcode.errors import SignerError, Text
 from zpcode.wire.bulk import serials
 from zpcode.wire.gs1 import is_gtin14, is_lot
@@ -47,3 +48,24 @@ def _items(request: Items) -> list[bytes]:
     prefix = signed_bytes(request.key_id, f"/01/{request.gtin}/21/")
     text = serials(request.batch, slots).tobytes()
     return [prefix + text[at : at + SERIAL_LENGTH] for at in range(0, len(text), SERIAL_LENGTH)]
+
+
+def check_head(request: Countersign, newest: SignedHead | None) -> None:
+    """Raises SignerError for a head that is not valid, or that contradicts the newest one that was countersigned.
+
+    An id below the newest, or the same id with another hash, is a chain that was cut or written again.
+    """
+    if not 1 <= request.id <= MAX_ENTRY or len(request.hash) != HASH_BYTES:
+        raise refusal("审计链头不合规", f"a head has an id from 1 to {MAX_ENTRY} and a hash of {HASH_BYTES} bytes")
+    if newest is None or request.id > newest.id or (request.id == newest.id and request.hash == newest.hash):
+        return
+    if request.id < newest.id:
+        raise refusal(
+            f"审计链头 {request.id} 早于已会签的 {newest.id}：审计日志被截短，或数据库是从备份恢复的",
+            f"audit head {request.id} is older than {newest.id}, which it has countersigned: "
+            "the audit log was cut, or the database was restored from a backup",
+        )
+    raise refusal(
+        f"审计条目 {request.id} 的哈希与已会签的不同：审计日志被改写",
+        f"audit entry {request.id} has another hash than the one it has countersigned: the audit log was rewritten",
+    )

@@ -14,6 +14,8 @@ from typing import Final
 
 import msgspec
 
+from keys.audit_head import SignedHead
+
 MAX_ITEMS: Final = 65_536
 MAX_REQUEST: Final = 1 << 20
 MAX_ANSWER: Final = (4 << 20) + 4096  # 65 536 signatures of 64 bytes, and the other fields
@@ -49,14 +51,30 @@ class Items(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     slots: bytes
 
 
-Request = ActiveKey | SignProductCode | SignLotCode | Items
+class Countersign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="audit-head"):
+    """Countersign the head of the audit chain: the id of its newest entry and the entry's hash (32 bytes)."""
+
+    id: int
+    hash: bytes
+
+
+class HighWater(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="high-water"):
+    """Ask how far the signer has come: its highest batch number and the newest head that it countersigned."""
+
+
+Request = ActiveKey | SignProductCode | SignLotCode | Items | Countersign | HighWater
 
 
 class SignerReply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The reply: a key id, signatures (64 bytes each, in the order of the request), or a refusal in two languages."""
+    """The reply: a key id, signatures (64 bytes each, in the order of the request), or a refusal in two languages.
+
+    `head` answers Countersign and HighWater, `batch` answers HighWater: the highest batch number that item codes were signed for.
+    """
 
     key_id: str = ""
     signatures: bytes = b""
+    head: SignedHead | None = None
+    batch: int = 0
     zh: str = ""
     en: str = ""
 

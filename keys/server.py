@@ -21,11 +21,11 @@ import msgspec
 
 from keys.keyring import KeyringFile, read_root
 from keys.listening import peer_uid
+from keys.log.writer import SigningLog
 from keys.messages import refusal
 from keys.prefork import Prefork
-from keys.protocol import MAX_REQUEST, ActiveKey, Request, SignerReply, receive, send
+from keys.protocol import MAX_REQUEST, ActiveKey, Countersign, HighWater, Request, SignerReply, receive, send
 from keys.signer import KeySigner
-from keys.signing_log import SigningLog
 from zpcode.errors import KeyringError, SignerError
 
 REQUEST_SECONDS: Final = 2.0
@@ -129,6 +129,11 @@ def answer(signer: KeySigner, request: Request, uid: int) -> SignerReply:
     try:
         if isinstance(request, ActiveKey):
             return SignerReply(key_id=signer.active_key())
+        if isinstance(request, Countersign):
+            return SignerReply(head=signer.countersign(request, uid))
+        if isinstance(request, HighWater):
+            tail = signer.high_water()
+            return SignerReply(head=tail.head, batch=tail.batch)
         return SignerReply(signatures=signer.sign(request, uid))
     except KeyringError:
         # The text of the error names files of this machine: it belongs in the log, not in the reply.

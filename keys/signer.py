@@ -19,11 +19,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from keys import es256
+from keys.audit_head import SignedHead, signed_bytes_of_head
 from keys.files import read_secret
-from keys.keyring import Key, Keyring, KeyringFile
-from keys.messages import messages_of, refusal
-from keys.protocol import Items, SignLotCode, SignProductCode
-from keys.signing_log import SigningLog, entry
+from keys.keyring import Key, KeyPurpose, Keyring, KeyringFile
+from keys.log.chain import LogTail
+from keys.log.writer import SigningLog, entry, head_entry
+from keys.messages import check_head, messages_of, refusal
+from keys.protocol import Countersign, Items, SignLotCode, SignProductCode
 from zpcode.errors import KeyringError, Text
 
 _LOG = logging.getLogger(__name__)
@@ -183,6 +185,36 @@ class KeySigner:
         self._log.append(entry(request, messages, self._clock(), uid))
         return private.sign_each(messages)
 
+    def countersign(self, request: Countersign, uid: int) -> SignedHead:
+        """The countersigned head, with this signer's time. It is on disk in the log when this returns.
+
+        Raises SignerError: no key for heads, or `keys.messages.check_head` refuses the head. Raises KeyringError if the key cannot
+        be loaded.
+        """
+        key = self._head_key()
+        private = self._load(key)
+        with self._log.writing() as log:
+            check_head(request, log.tail.head)
+            now = self._clock()
+            at = int(now.timestamp())
+            message = signed_bytes_of_head(key.id, request.id, request.hash, at)
+            head = SignedHead(request.id, request.hash, at, key.id, private.sign_raw(message))
+            log.write(head_entry(head, now, uid), sync=True)
+        return head
+
+    def high_water(self) -> LogTail:
+        """How far this signer has come, from its log. Raises SignerError if the log cannot be read."""
+        return self._log.tail()
+
+    def _head_key(self) -> Key:
+        key = self._ring().key_for_audit_heads(self._clock())
+        if key is None:
+            raise refusal(
+                "没有用于会签审计日志的密钥，请执行 zpkeys create --purpose audit-head",
+                "there is no active key for audit heads; run: zpkeys create --purpose audit-head",
+            )
+        return key
+
     def _load(self, key: Key) -> SigningKey:
         if key.public is None:
             raise refusal(f"密钥 {key.id} 的算法未知", f"this signer does not know the suite of key {key.id}")
@@ -204,6 +236,11 @@ class KeySigner:
         key = self._ring().get(key_id)
         if key is None:
             raise refusal(f"没有密钥 {key_id[:8]!r}", f"there is no key {key_id[:8]!r}")
+        if not key.signs(KeyPurpose.CODES):
+            raise refusal(
+                f"密钥 {key_id} 的用途是 {key.record.purpose}，不能签码",
+                f"key {key_id} is for {key.record.purpose} and signs no codes",
+            )
         if not key.may_sign(self._clock()):
             raise refusal(
                 f"密钥 {key_id} 现在不能签名（状态 {key.state}，有效期至 {key.record.not_after:%Y-%m-%d}）",

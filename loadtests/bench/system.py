@@ -77,8 +77,8 @@ def running(codes: int, scan_processes: int) -> Iterator[BenchSystem]:
         home.chmod(0o711)
         addresses = stack.enter_context(Servers(home)).addresses
         environment = _environment(home, addresses)
-        for step in ("init", "create"):
-            subprocess.run([sys.executable, "-m", "keys", step], env=os.environ | environment, check=True,  # noqa: S603 - our own command
+        for step in (["init"], ["create"], ["create", "--purpose", "audit-head"]):
+            subprocess.run([sys.executable, "-m", "keys", *step], env=os.environ | environment, check=True,  # noqa: S603 - our own command
                            stdout=subprocess.DEVNULL)  # fmt: skip
         processes = Processes(home / "log")
         stack.callback(processes.stop)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from keys.keyring import fingerprint
+from keys.log.chain import BEGINNING, chained, hash_of
 
 
 @dataclass
@@ -75,6 +76,30 @@ def begun(prepared: CeremonyDesk, tmp_path: Path) -> CeremonyDesk:
     """A copy of that desk."""
     shutil.copytree(prepared.home.parent, tmp_path, dirs_exist_ok=True)
     return CeremonyDesk(tmp_path / "home")
+
+
+def test_each_purpose_has_a_key_of_its_own(begun: CeremonyDesk) -> None:
+    made = begun.run("create", "--purpose", "audit-head")
+    assert made.returncode == 0, made.stderr
+    listed = json.loads(begun.run("list", "--json").stdout)["keys"]
+    assert [(key["purpose"], key["state"]) for key in listed] == [("codes", "active"), ("audit-head", "active")]
+    assert begun.run("create", "--purpose", "audit-head").returncode == 1
+    assert begun.run("rotate", "--purpose", "audit-head", "--yes").returncode == 0
+    assert sorted(begun.keys().values()) == ["active", "active", "retired"]
+    assert begun.run("create", "--purpose", "seals").returncode == 2
+
+
+def test_the_signing_log_is_checked(begun: CeremonyDesk) -> None:
+    log = begun.home / "log/signer.jsonl"
+    log.parent.mkdir()
+    lines = [chained({"kind": "items", "batch": 5}, BEGINNING)]
+    lines.append(chained({"kind": "items", "batch": 4}, hash_of(lines[0].strip())))
+    log.write_bytes(b"".join(lines))
+    assert "2 entries; highest batch 5" in begun.run("verify-log").stdout
+    log.write_bytes(b"".join(lines).replace(b":5", b":6"))
+    ended = begun.run("verify-log", str(log))
+    assert ended.returncode == 1
+    assert "entry 2 is wrong (previous); 1 entries before it are whole" in ended.stderr
 
 
 def test_a_life_of_two_keys(begun: CeremonyDesk) -> None:

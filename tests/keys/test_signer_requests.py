@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
+import resource
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,9 +17,9 @@ import pytest
 
 from keys.ceremony import KeyRoom
 from keys.keyring import KeyringFile, SealVerdict, read_root
+from keys.log.writer import SigningLog
 from keys.protocol import MAX_ITEMS, Items, SignLotCode, SignProductCode
 from keys.signer import KeySigner, key_path
-from keys.signing_log import SigningLog
 from tests.support.keyroom import GTIN, PASSPHRASE, create, key_room, retire, revoke, ring, rotate
 from zpcode.errors import KeyringError, SignerError
 from zpcode.wire.payload import MAX_BATCH, Code, Identity, Seal, Serial, signed_bytes
@@ -46,8 +48,9 @@ class SignerBench:
         return self._seconds
 
     def entries(self) -> list[dict[str, object]]:
-        """The log so far."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        """The log so far, without the hashes that chain it."""
+        entries = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [{name: value for name, value in entry.items() if name != "prev"} for entry in entries]
 
 
 @pytest.fixture
@@ -191,17 +194,24 @@ def test_the_log_has_an_entry_for_each_request_and_no_secret(bench: SignerBench)
 
 def test_nothing_is_signed_that_cannot_be_logged(tmp_path: Path) -> None:
     bench = SignerBench(key_room(tmp_path))
-    bench.signer._log._path = Path("/dev/full")  # a file that takes no byte
-    bench.signer._log._descriptor = os.open("/dev/full", os.O_WRONLY)
-    with pytest.raises(SignerError, match="so it signs nothing"):
-        bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
-
-
-def test_a_log_moved_away_is_followed_by_a_new_one(bench: SignerBench) -> None:
     bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
-    bench.log.rename(bench.log.with_suffix(".1"))
-    bench.signer.sign(SignLotCode(bench.key_id, GTIN, "A"), 0)
-    assert [entry["kind"] for entry in bench.entries()] == ["lot"]
+    before = bench.log.read_bytes()
+    with file_size_limit(len(before) + 20), pytest.raises(SignerError, match="so it signs nothing"):
+        bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
+    assert bench.log.read_bytes() == before
+    assert bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)
+    assert len(bench.entries()) == 2
+
+
+@contextlib.contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """No file of this process grows beyond `size` bytes: what a full disk does to a write."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_log_others_can_read_is_refused(bench: SignerBench) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, insert, select, update
 
 from keys.ceremony import KeyRoom, create_key, create_root, revoke, rotate
 from keys.client import SignerClient
-from keys.keyring import Keyring
+from keys.keyring import KeyPurpose, Keyring
 from zpcode.errors import SignerUnavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import BatchRequest
@@ -170,12 +170,15 @@ class KeyHouse:
 
 
 def key_house(home: Path, now: datetime | None = None) -> KeyHouse:
-    """A key room with a root key and one active signing key."""
+    """A key room with a root key and one active signing key of each purpose."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     room = KeyRoom(home / "keys", home / "keyring.json", home / "root.key.pem", home / "root.pub.pem")
     create_root(room, root_passphrase=WORD)
     begin = (now or datetime.now(UTC)) - timedelta(days=1)
-    create_key(room, passphrase=WORD, root_passphrase=WORD, now=begin, validity=timedelta(days=365))
+    for purpose in KeyPurpose:
+        create_key(
+            room, passphrase=WORD, root_passphrase=WORD, now=begin, validity=timedelta(days=365), purpose=purpose
+        )
     return KeyHouse(room, home)
 
 

@@ -16,7 +16,7 @@ from typing import Self
 from keys import ceremony
 from keys.ceremony import KeyRoom
 from keys.client import SignerClient
-from keys.document import Document, assembled, body_of, signed_bytes_of
+from keys.document import Document, KeyPurpose, assembled, body_of, signed_bytes_of
 from keys.keyring import Keyring
 from keys.signer import FileKey, decrypted, key_path
 from tests.support.patience import eventually
@@ -42,6 +42,18 @@ def key_room(folder: Path) -> KeyRoom:
 def create(room: KeyRoom, now: datetime, validity: timedelta = YEAR) -> str:
     """A first key, active."""
     return ceremony.create_key(room, passphrase=PASSPHRASE, root_passphrase=ROOT_PASSPHRASE, now=now, validity=validity)
+
+
+def create_audit_key(room: KeyRoom, now: datetime) -> str:
+    """A first key for audit heads, active."""
+    return ceremony.create_key(
+        room,
+        passphrase=PASSPHRASE,
+        root_passphrase=ROOT_PASSPHRASE,
+        now=now,
+        validity=YEAR,
+        purpose=KeyPurpose.AUDIT_HEAD,
+    )
 
 
 def rotate(room: KeyRoom, now: datetime, validity: timedelta = YEAR) -> str:
@@ -84,13 +96,14 @@ def signed_by_root(room: KeyRoom, content: Document) -> bytes:
 
 
 class RunningSigner:
-    """`zpkeys serve` as a process, on a room with one active key made at the real time."""
+    """`zpkeys serve` as a process, on a room with one active key of each purpose, made at the real time."""
 
     def __init__(self, *, processes: int = 2, allowed_uids: str = "[]") -> None:
         self.home = Path(tempfile.mkdtemp(prefix="zp-"))  # short: a socket path has at most 107 bytes
         self.home.chmod(0o755)
         self.room = key_room(self.home)
         self.key_id = create(self.room, datetime.now(UTC))
+        self.audit_key = create_audit_key(self.room, datetime.now(UTC))
         self.socket, self.log = self.home / "run/signer.sock", self.home / "log/signer.jsonl"
         self.words = self.home / "words"
         self.words.write_bytes(PASSPHRASE + b"\n")

@@ -7,6 +7,7 @@ below one directory, so the second start is quick and prints the same codes.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
+from keys.keyring import KeyPurpose
 from zpcode.demo import console, seed
 from zpcode.demo.ports import free_port, reachable_name
 from zpcode.embedded.processes import Processes
@@ -118,22 +120,29 @@ def _environment(plan: Plan, addresses: ServerAddresses) -> dict[str, str]:
 
 
 def _ceremony(environment: dict[str, str]) -> None:
-    """Make the root key and the first signing key with the commands an operator uses."""
-    home = Path(environment["ZPCODE_HOME"])
-    steps = [] if (home / "root.pub.pem").exists() else [["init"]]
-    steps += [] if (home / "keyring.json").exists() else [["create"]]
-    for step in steps:
-        done = subprocess.run(
-            [sys.executable, "-m", "keys", *step],
-            env={**os.environ, **environment},
-            check=False,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-        )
-        if done.returncode != 0:
-            reason = (done.stderr or done.stdout).strip()
-            raise Unavailable(Text(f"密钥仪式失败：{reason}", f"the key ceremony failed: {reason}"))
+    """Make the root key and the first signing key of each purpose with the commands an operator uses."""
+    if not (Path(environment["ZPCODE_HOME"]) / "root.pub.pem").exists():
+        _zpkeys(environment, "init")
+    listed = json.loads(_zpkeys(environment, "list", "--json"))
+    present = {key["purpose"] for key in listed["keys"]}
+    for purpose in KeyPurpose:
+        if purpose.value not in present:
+            _zpkeys(environment, "create", "--purpose", purpose.value)
+
+
+def _zpkeys(environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "keys", *arguments],
+        env={**os.environ, **environment},
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+    if done.returncode != 0:
+        reason = (done.stderr or done.stdout).strip()
+        raise Unavailable(Text(f"密钥仪式失败：{reason}", f"the key ceremony failed: {reason}"))
+    return done.stdout
 
 
 def _start(processes: Processes, plan: Plan, environment: dict[str, str]) -> None:

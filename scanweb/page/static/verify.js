@@ -102,7 +102,7 @@
       otherwise = 'root';
       return vouched(text, rootKey, rootId);
     }).then(function (ring) {
-      key = ring.keys.filter(function (each) { return each.id === code[1]; })[0];
+      key = ring.keys.filter(function (each) { return each.id === code[1] && (each.purpose || 'codes') === 'codes'; })[0];
       step('root');
       otherwise = 'key';
       if (!key) { refuse('unknown'); }
