@@ -35,6 +35,8 @@ from zpcode.portal.complaints.rate_limits import ComplaintRateLimits
 from zpcode.portal.complaints.routes import Complaints
 from zpcode.projection import client
 from zpcode.services.batches.queue import IssueQueue
+from zpcode.services.continuity.gate import ContinuityGate
+from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness
 from zpcode.services.pictures.decoder import PictureDecoder
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.settings import AuthoritySettings, load
@@ -123,10 +125,13 @@ def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
     resources.callback(engine.dispose)
     redis = client.connect(cache)
     resources.callback(redis.close)
+    signer = resources.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS))
+    gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir)])
+    gate.install()
     return Authority(
         engine=engine,
         redis=redis,
-        signer=resources.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS)),
+        signer=signer,
         queue=resources.enter_context(IssueQueue(database)),
         keyring=PublishedKeyring(settings.keyring, settings.root_public),
         exports=settings.export_dir,

@@ -12,6 +12,7 @@
     ├── SignerError         the signer refused
     │   └── SignerUnavailable   the signer does not answer: try again later
     └── Unavailable         PostgreSQL or Redis does not answer
+        └── DatabaseBehind  the database is older than what others have from it
 
 People read the messages, so each is a `Text` in Chinese and English: what is wrong, where, and what to do. `slug` is the
 stable name of the error in the problem document's `type` (RFC 9457). Any other exception that leaves a service (a
@@ -135,6 +136,15 @@ class Unavailable(ZpError):
     """PostgreSQL or Redis does not answer. Nothing was done."""
 
     slug = "unavailable"
+
+
+class DatabaseBehind(Unavailable):
+    """The database is older than what others have from it, as after a restore from a backup. Nothing was done.
+
+    It stays so until the operator runs `zpcode recover` (docs/recovery.md).
+    """
+
+    slug = "database-behind"
 
 
 @dataclass(slots=True)

@@ -30,9 +30,12 @@ from zpcode.errors import Conflict, ForeignFile, SignerError, Text, Unavailable
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.projection.comparison import SLICE_SECONDS, ProjectionComparison
+from zpcode.projection.heads import refusal
 from zpcode.services import complaints, notices, scans
 from zpcode.services.batches import queue as issue_queue
 from zpcode.services.batches.issue import issue
+from zpcode.services.continuity.gate import ContinuityGate
+from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness
 from zpcode.services.monitoring.statistics import InstallationStatistics
 from zpcode.services.registry import product_cards
 from zpcode.settings import AuthoritySettings
@@ -48,6 +51,7 @@ from zpcode.wire import redis_keys
 from zpcode.wire.calendar import today
 
 PROJECT_SECONDS: Final = 0.25
+WITNESS_SECONDS: Final = 1.0
 DRAIN_SECONDS: Final = 0.25
 SWEEP_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 5.0
@@ -66,7 +70,8 @@ _logger = logging.getLogger(__name__)
 class Worker:
     """One worker process.
 
-    `redis` writes cards, `stream` drains scans: two connections, because their timeouts differ. `comparison` finds cards
+    `redis` writes cards, `stream` drains scans: two connections, because their timeouts differ. `gate` compares the database
+    with what others have from it; a database that is behind stops issuing and projecting. `comparison` finds cards
     that Redis has lost. `statistics` reads the state of the installation for Prometheus. `tracer` records a span of each
     turn. `stop` ends every loop.
     """
@@ -79,6 +84,7 @@ class Worker:
     queue: issue_queue.IssueQueue
     directory: Path
     stop: threading.Event = field(default_factory=threading.Event)
+    gate: ContinuityGate | None = None
     comparison: ProjectionComparison | None = None
     statistics: InstallationStatistics | None = None
     loops: WorkerLoops = field(default_factory=lambda: WorkerLoops(time.monotonic))
@@ -156,6 +162,11 @@ class Worker:
         product_cards.turn_cards(self.engine, now=_clock())
         notices.begin(self.engine)
 
+    def witness_once(self) -> None:
+        """Compare the database with every witness, also while nothing is written. Raises Unavailable, DatabaseBehind."""
+        if self.gate is not None and (evidence := self.gate.compare()):
+            raise refusal(evidence)
+
     def compare_once(self) -> None:
         """Compare one slice of Redis with the database and repair what differs. Raises Unavailable."""
         if self.comparison is not None:
@@ -176,6 +187,7 @@ class Worker:
         """Work until SIGTERM or SIGINT. A batch that is being issued stops after its current chunk; a later run continues it."""
         steps: tuple[tuple[Callable[[], object], float], ...] = (
             (self.partitions_once, PARTITION_SECONDS),
+            (self.witness_once, WITNESS_SECONDS),
             (self.project_once, PROJECT_SECONDS),
             (self.drain_all, DRAIN_SECONDS),
             (self.sweep_once, SWEEP_SECONDS),
@@ -308,6 +320,8 @@ def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
     trace(engine, traces.tracer)
     redis, stream = _redis(settings, resources)
     statistics_signer = resources.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS))
+    gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir)])
+    gate.install()
     comparison = ProjectionComparison(engine, redis, settings.comparison_seconds)
     return Worker(
         database,
@@ -317,8 +331,9 @@ def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
         resources.enter_context(SignerClient(settings.signer_socket)),
         resources.enter_context(issue_queue.IssueQueue(database)),
         settings.export_dir,
+        gate=gate,
         comparison=comparison,
-        statistics=InstallationStatistics(engine, redis, statistics_signer, comparison),
+        statistics=InstallationStatistics(engine, redis, statistics_signer, comparison, gate),
         tracer=traces.tracer,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import typer
 
@@ -13,18 +13,41 @@ from zpcode.errors import Unavailable
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.rules.access import Caller, Role
+from zpcode.services.continuity.gate import ContinuityGate
+from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Witness
 from zpcode.settings import AuthoritySettings
 from zpcode.store.database.session import Engine, connect
 
 
 @contextmanager
 def database(settings: AuthoritySettings) -> Iterator[Engine]:
-    """The authority's PostgreSQL: that of the settings, or that of the running demo."""
+    """The authority's PostgreSQL: that of the settings, or that of the running demo. Writers pass the gate of continuity."""
+    with ungated_database(settings) as engine, ExitStack() as resources:
+        gate_of(engine, settings, resources).install()
+        yield engine
+
+
+@contextmanager
+def ungated_database(settings: AuthoritySettings) -> Iterator[Engine]:
+    """The same without the gate: for `recover`, which brings a database forward that is behind."""
     engine = connect(settings.database_url or Servers(settings.home).addresses.database, pool_size=2)
     try:
         yield engine
     finally:
         engine.dispose()
+
+
+def gate_of(engine: Engine, settings: AuthoritySettings, resources: ExitStack) -> ContinuityGate:
+    """The gate of this command. `resources` closes its connections."""
+    return ContinuityGate(engine, witnesses_of(settings, resources))
+
+
+def witnesses_of(settings: AuthoritySettings, resources: ExitStack) -> list[Witness]:
+    """Redis, unless neither the settings nor a running demo names one, and the folder of code files."""
+    witnesses: list[Witness] = [FilesWitness(settings.export_dir)]
+    with suppress(Unavailable):
+        witnesses.append(RedisWitness(resources.enter_context(cache(settings))))
+    return witnesses
 
 
 @contextmanager

@@ -22,10 +22,11 @@ from typing import Final, NamedTuple
 from redis.exceptions import RedisError
 
 from zpcode.errors import Text, Unavailable
-from zpcode.projection import client, copies, projector
+from zpcode.projection import client, copies, heads, projector
 from zpcode.projection.client import AnyRedis, Layout
 from zpcode.projection.copies import Copy
 from zpcode.store import cards as card_table
+from zpcode.store import continuity
 from zpcode.store.cards import Card
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.store.monitoring import integrity
@@ -117,11 +118,14 @@ def confirm(engine: Engine, redis: AnyRedis, keys: Sequence[str], *, repair: boo
 
 @contextmanager
 def _exclusive(engine: Engine, redis: AnyRedis) -> Iterator[tuple[Connection, Layout]]:
-    """A transaction with the projector's lock, and the shards of Redis. Raises Unavailable."""
+    """A transaction with the projector's lock, and the shards of Redis. Raises Unavailable; DatabaseBehind if one is ahead."""
     try:
         with transaction(engine) as connection:
+            continuity.require(connection)
             card_table.lock_projector(connection)
-            yield connection, client.layout(redis)
+            layout = client.layout(redis)
+            heads.require_not_ahead(connection, heads.of_layout(layout))
+            yield connection, layout
     except RedisError as error:
         raise Unavailable(_AWAY) from error
 

@@ -4,30 +4,36 @@ Redis may be emptied, frozen or replaced at any moment, on a cluster each shard 
 filled from the table. A shard that is behind gets all changes since the revision of its head. A head is advanced after
 every card up to its revision is written to all shards that reply. So a shard whose head is older than another's has lost
 writes, and readers do not use it (docs/adr/0006).
+
+A projection never goes backwards: if a head is ahead of the database, the database is older than Redis, and nothing is
+written until it was brought forward (docs/recovery.md). After that every shard is filled again.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Concatenate, Final, ParamSpec
+from dataclasses import dataclass, field
+from typing import Concatenate, Final, ParamSpec
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from zpcode.errors import Text, Unavailable
+from zpcode.projection import heads
 from zpcode.projection.client import AnyRedis, Layout, ShardClient, layout
+from zpcode.projection.heads import ShardHead
+from zpcode.rules.continuity import Marks
 from zpcode.store import cards as card_table
+from zpcode.store import continuity
 from zpcode.store.cards import Card
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.store.scans import unscanned
 from zpcode.wire import redis_keys
-from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD, batch_key
+from zpcode.wire.card import batch_key
 
 P = ParamSpec("P")
 CHUNK: Final = 500
-_SLOTS_FIELD: Final = "slots"
 _AWAY: Final = Text(
     "缓存服务暂时无法访问，更改已保存，稍后自动同步",
     "Redis does not answer; the change is saved and will be copied automatically",
@@ -55,9 +61,17 @@ return 1
 # Write the head of a filled shard if the token of this filling still exists: a server that was emptied has lost it.
 _BEGIN = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'revision', ARGV[3])
+redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'revision', ARGV[3], 'marks', ARGV[5])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'slots', ARGV[4]) end
 redis.call('DEL', KEYS[2])
+return 1
+"""
+# Replace the marks of the same generation, never by those of a shorter audit log.
+_MARK = """
+if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[1] then return 0 end
+local old = redis.call('HGET', KEYS[1], 'marks')
+if old and (cjson.decode(old).audit or 0) > tonumber(ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], 'marks', ARGV[2])
 return 1
 """
 
@@ -70,6 +84,7 @@ class _Shard:
     generation: str = ""
     revision: int = -1
     slots: str = ""
+    marks: Marks = field(default_factory=Marks)
     failure: Exception | None = None
 
     @property
@@ -79,10 +94,12 @@ class _Shard:
 
     def read_head(self) -> None:
         """Read the head."""
-        values: list[Any] = self.redis.hmget(self.client.feed.head, [GENERATION_FIELD, REVISION_FIELD, _SLOTS_FIELD])
-        generation, revision, slots = ((value or b"").decode("ascii", "replace") for value in values)
-        if generation and revision.isdigit():
-            self.generation, self.revision, self.slots = generation, int(revision), slots
+        self.generation, self.revision, self.slots, self.marks = heads.read(self.client)
+
+    @property
+    def head(self) -> ShardHead:
+        """The head as it was read."""
+        return ShardHead(self.generation, self.revision, self.slots, self.marks)
 
 
 def catch_up(engine: Engine, redis: AnyRedis, *, fill: bool = True) -> int:
@@ -91,9 +108,10 @@ def catch_up(engine: Engine, redis: AnyRedis, *, fill: bool = True) -> int:
     Filling may take minutes; without `fill`, empty shards are left to the worker. Raises Unavailable if the database, Redis
     or any shard does not reply, if another process is copying, if Redis is emptied during the run, or if a shard is empty
     and `fill` is False. The table still has everything, and the next call continues. A failed shard does not prevent
-    writing the others.
+    writing the others. Raises DatabaseBehind, before anything is written, if a head is ahead of the database.
     """
     with transaction(engine) as connection:
+        continuity.require(connection)
         card_table.lock_projector(connection)
         try:
             shards = layout(redis)
@@ -109,6 +127,7 @@ class _Projector:
         self._connection, self._layout = connection, layout
         self._shards = [_Shard(shard) for shard in layout.shards]
         self._of = {id(shard.client): shard for shard in self._shards}
+        self._marks = Marks()
         self._unowned = False  # set if a card has no shard, because no primary owns its slot at the moment
 
     @property
@@ -118,9 +137,10 @@ class _Projector:
     def run(self, *, fill: bool) -> int:
         """Read all heads, fill empty shards, then write the changes since the oldest head."""
         self._each(self._shards, _Shard.read_head)
-        newest = card_table.head(self._connection)
-        generation = self._generation(newest)
-        cleared = [shard for shard in self._live if shard.generation != generation or shard.revision > newest]
+        self._marks = heads.require_not_ahead(self._connection, [shard.head for shard in self._live]).reached
+        newest = self._marks.revision
+        generation = self._generation()
+        cleared = [shard for shard in self._live if shard.generation != generation]
         grown = [shard for shard in self._live if shard not in cleared and shard.slots != shard.client.slots]
         if (cleared or grown) and not fill:
             raise Unavailable(_TO_FILL)
@@ -128,12 +148,22 @@ class _Projector:
             self._each(cleared, self._forget)
             self._fill([*cleared, *grown], generation, newest)
         self._follow(generation)
+        marked = [shard for shard in self._live if shard.marks != self._marks]
+        self._each(marked, _mark, generation, self._marks)
         self._raise_failure()
         return max(newest, *(shard.revision for shard in self._shards))
 
-    def _generation(self, newest: int) -> str:
-        """The generation to continue: that of the shard with the newest head, or a new one if no shard has a head."""
-        heads = [(shard.revision, shard.generation) for shard in self._live if 0 <= shard.revision <= newest]
+    def _generation(self) -> str:
+        """The generation to continue: that of the shard with the newest head, or a new one if no shard has a head.
+
+        After a recovery of the database no generation is continued: Redis may have cards that the database lost.
+        """
+        recoveries = self._marks.recoveries
+        heads = [
+            (shard.revision, shard.generation)
+            for shard in self._live
+            if shard.revision >= 0 and shard.marks.recoveries == recoveries
+        ]
         return max(heads)[1] if heads else secrets.token_hex(8)
 
     def _each(
@@ -238,9 +268,11 @@ class _Projector:
         if self._has_standings(shard):  # the mark alone may have been evicted
             kept = redis.hget(redis_keys.STANDINGS, redis_keys.COMPLETE) == token.encode("ascii")
         begin = redis.register_script(_BEGIN)
-        if not kept or not begin(keys=[feed.head, feed.build], args=[token, generation, newest, shard.client.slots]):
+        args: list[bytes | str | int] = [token, generation, newest, shard.client.slots, heads.encode(self._marks)]
+        if not kept or not begin(keys=[feed.head, feed.build], args=args):
             raise Unavailable(_EMPTIED)
         shard.generation, shard.revision, shard.slots = generation, newest, shard.client.slots
+        shard.marks = self._marks
 
     def _forget(self, shard: _Shard) -> None:
         """Delete everything of a projection without a head, but not the scans that wait to be drained."""
@@ -294,3 +326,9 @@ def _announce(shard: _Shard, generation: str, cards: Sequence[Card]) -> None:
     shard.redis.xadd(feed.log, {"k": names}, id=f"{last}-*", maxlen=redis_keys.LOG_LENGTH, approximate=True)
     shard.redis.register_script(_FORWARD)(keys=[feed.head], args=[generation, last])
     shard.revision = last
+
+
+def _mark(shard: _Shard, generation: str, marks: Marks) -> None:
+    """Write the marks of the database into the head of a shard."""
+    script = shard.redis.register_script(_MARK)
+    script(keys=[shard.client.feed.head], args=[generation, heads.encode(marks), marks.audit])

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from zpcode.rules.audit import GENESIS, Entry, digest
-from zpcode.store import locks
+from zpcode.store import continuity, locks
 from zpcode.store.locks import Lock
 from zpcode.store.tables.access import audit
 
@@ -17,8 +17,10 @@ from zpcode.store.tables.access import audit
 def lock(connection: Connection) -> None:
     """Take the lock for appending until the transaction ends. A transaction may take it twice.
 
-    A transaction that takes it before it inserts other rows numbers those rows in commit order too.
+    A transaction that takes it before it inserts other rows numbers those rows in commit order too. Raises DatabaseBehind
+    instead of giving the number of an entry again.
     """
+    continuity.require(connection)
     locks.hold(connection, Lock.AUDIT)
 
 

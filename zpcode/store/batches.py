@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from zpcode.errors import Text, Unavailable
 from zpcode.rules.access import Caller
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
-from zpcode.store import locks
+from zpcode.store import continuity, locks
 from zpcode.store.locks import Lock
 from zpcode.store.reach import within
 from zpcode.store.tables.codes import batch, idempotency
@@ -68,7 +68,11 @@ def quota(connection: Connection, uscc: str) -> tuple[str, int | None, int]:
 
 
 def next_number(connection: Connection) -> int:
-    """A new batch number. A number whose transaction is rolled back is not used again."""
+    """A new batch number. A number whose transaction is rolled back is not used again.
+
+    Raises DatabaseBehind instead of giving a number again, and Unavailable if no witness of earlier numbers answers.
+    """
+    continuity.require(connection, number=True)
     return int(connection.execute(text("SELECT nextval('batch_number')")).scalar_one())
 
 

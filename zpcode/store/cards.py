@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import OperationalError
 
 from zpcode.errors import Text, Unavailable
-from zpcode.store import locks
+from zpcode.store import continuity, locks
 from zpcode.store.locks import Lock
 from zpcode.store.tables.codes import card, card_head
 
@@ -31,8 +31,9 @@ def put_cards(connection: Connection, cards: Mapping[str, bytes]) -> int:
     """Write the cards whose bytes differ from the stored ones; return the head revision.
 
     Each writer locks the head row until its commit. So revisions become visible in order: a reader of revision N can
-    read every revision up to N.
+    read every revision up to N. Raises DatabaseBehind instead of giving a revision again.
     """
+    continuity.require(connection)
     head = connection.execute(select(card_head.c.revision).with_for_update()).scalar_one()
     stored = {row.key: bytes(row.body) for row in fetch(connection, cards)}
     changed = [(key, body) for key, body in cards.items() if stored.get(key) != body]
@@ -54,8 +55,9 @@ def put_cards(connection: Connection, cards: Mapping[str, bytes]) -> int:
 def renew(connection: Connection, keys: Collection[str]) -> int:
     """Give unchanged cards new revisions, so that the projector copies and announces them again.
 
-    Returns the head revision. Writers lock the head row as in `put_cards`.
+    Returns the head revision. Writers lock the head row as in `put_cards`. Raises DatabaseBehind.
     """
+    continuity.require(connection)
     head = int(connection.execute(select(card_head.c.revision).with_for_update()).scalar_one())
     for step, key in enumerate(sorted(set(keys)), 1):
         connection.execute(update(card).where(card.c.key == key).values(revision=head + step))
@@ -82,7 +84,8 @@ def turned_on(connection: Connection) -> date:
 
 
 def turn(connection: Connection, day: date) -> None:
-    """Store that the product cards were derived for the date `day`."""
+    """Store that the product cards were derived for the date `day`. Raises DatabaseBehind."""
+    continuity.require(connection)
     connection.execute(update(card_head).values(turned_on=day))
 
 

@@ -19,14 +19,14 @@ from zpcode.projection.projector import catch_up
 from zpcode.rules.audit import Break, first_break
 from zpcode.store import audit, cards
 from zpcode.store.database.session import connect, transaction
-from zpcode.store.tables import access, codes, complaints, registry
+from zpcode.store.tables import access, codes, complaints, continuity, registry
 from zpcode.store.tables.columns import metadata
 from zpcode.wire import redis_keys
 
 
 def test_every_table_is_declared_as_it_was_migrated(engine: Engine) -> None:
     """`store/tables` has exactly the tables and columns of the migrated database."""
-    assert {module.__name__.rpartition(".")[2] for module in (access, codes, complaints, registry)} | {
+    assert {module.__name__.rpartition(".")[2] for module in (access, codes, complaints, continuity, registry)} | {
         "columns",
         "__init__",
     } == {path.stem for path in Path(registry.__file__).parent.glob("*.py")}, "each module of tables is imported here"

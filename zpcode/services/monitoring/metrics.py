@@ -5,7 +5,7 @@ Labels take their values from closed lists, and every value is there from the st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -13,6 +13,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from zpcode.projection.comparison import ProjectionComparison
+from zpcode.rules.continuity import Evidence
 from zpcode.rules.status.decisions import Action
 from zpcode.store.monitoring.statistics import Counts, Decisions
 from zpcode.telemetry.metrics import counters, gauges
@@ -20,6 +21,7 @@ from zpcode.wire.vocabulary import Scope
 
 MONTHS: Final = ("this", "next")
 JOB_STATES: Final = ("todo", "doing", "succeeded", "failed", "cancelled", "aborting", "aborted")
+WITNESSES: Final = ("redis", "files", "signer", "process")
 KINDS: Final = ("missing", "older", "newer", "altered", "unreadable", "stray", "mark")
 
 
@@ -113,6 +115,13 @@ def _of_batches(counts: Counts) -> Iterator[Metric]:
     waited = 0.0 if counts.oldest is None else (datetime.now(UTC) - counts.oldest).total_seconds()
     meaning = "For how long the oldest reserved batch has waited."
     yield GaugeMetricFamily("zpcode_batches_waiting_seconds", meaning, waited)
+
+
+def of_continuity(evidence: Sequence[Evidence]) -> GaugeMetricFamily:
+    """Whether the database is behind, by the witness that proves it."""
+    meaning = "1 if this witness has more than the database: it was restored, and zpcode recover is due."
+    behind = {one.witness for one in evidence}
+    return gauges("zpcode_database_behind", meaning, "witness", {name: int(name in behind) for name in WITNESSES})
 
 
 def of_comparison(comparison: ProjectionComparison) -> Iterator[Metric]:

@@ -8,9 +8,9 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from keys.client import SigningService
-from zpcode.errors import KeyringError, SignerError, Unavailable
+from zpcode.errors import DatabaseBehind, KeyringError, SignerError, Unavailable
 from zpcode.projection.client import AnyRedis
-from zpcode.store import cards
+from zpcode.store import cards, continuity
 from zpcode.store.database.session import Engine, transaction
 
 READY: Final = "ready"
@@ -18,10 +18,11 @@ DEGRADED: Final = "degraded"
 UNAVAILABLE: Final = "unavailable"
 OK: Final = "ok"
 DOWN: Final = "down"
+BEHIND: Final = "behind"
 
 
 def parts(engine: Engine, redis: AnyRedis, signer: SigningService, keyring: Callable[[], bytes]) -> dict[str, str]:
-    """`ok` or `down` for the database, Redis, the signer and the keyring."""
+    """`ok` or `down` for the database, Redis, the signer and the keyring; `behind` for a database that was restored."""
     return {
         "database": _asked(lambda: _database(engine)),
         "redis": _asked(redis.ping),
@@ -31,7 +32,12 @@ def parts(engine: Engine, redis: AnyRedis, signer: SigningService, keyring: Call
 
 
 def status(states: dict[str, str]) -> str:
-    """`unavailable` without the database, `degraded` if another part is down, else `ready`. Takes what `parts` gives."""
+    """`unavailable` without the database, `behind` if it is behind (docs/recovery.md), `degraded` if another part is down.
+
+    Else `ready`. Takes what `parts` gives.
+    """
+    if states["database"] == BEHIND:
+        return BEHIND
     if states["database"] != OK:
         return UNAVAILABLE
     return READY if set(states.values()) == {OK} else DEGRADED
@@ -40,6 +46,8 @@ def status(states: dict[str, str]) -> str:
 def _asked(ask: Callable[[], object]) -> str:
     try:
         ask()
+    except DatabaseBehind:
+        return BEHIND
     except (Unavailable, RedisError, SignerError, KeyringError):
         return DOWN
     return OK
@@ -47,4 +55,5 @@ def _asked(ask: Callable[[], object]) -> str:
 
 def _database(engine: Engine) -> int:
     with transaction(engine) as connection:
+        continuity.require(connection)
         return cards.head(connection)

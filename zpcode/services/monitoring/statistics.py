@@ -20,6 +20,7 @@ from keys.client import SigningService
 from zpcode.errors import SignerError, Text, Unavailable
 from zpcode.projection.client import AnyRedis, layout
 from zpcode.projection.comparison import ProjectionComparison
+from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.monitoring import metrics
 from zpcode.services.monitoring.lag import Lag
 from zpcode.services.monitoring.metrics import Stream
@@ -51,9 +52,11 @@ class InstallationStatistics(Collector):
         redis: AnyRedis,
         signer: SigningService,
         comparison: ProjectionComparison | None = None,
+        gate: ContinuityGate | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine, self._redis, self._signer, self._comparison = engine, redis, signer, comparison
+        self._gate = gate
         self._clock = clock
         self._answered: dict[str, float] = {}
         self._lag = Lag(clock)

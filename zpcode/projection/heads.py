@@ -1,0 +1,107 @@
+"""What the head of each shard says: generation, revision, slots, and the high-water marks of the database.
+
+The marks make Redis a witness of how far the database had come (`zpcode.rules.continuity`). Only the authority reads them.
+A head is ahead of the database if and only if the database went back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from zpcode.errors import DatabaseBehind, Text
+from zpcode.projection.client import Layout, ShardClient
+from zpcode.rules.continuity import DatabaseMarks, Evidence, Marks, behind, foreign
+from zpcode.store import continuity
+from zpcode.store.database.session import Connection
+from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
+from zpcode.wire.redis_keys import MARKS_FIELD
+
+SLOTS_FIELD: Final = "slots"
+WITNESS: Final = "redis"
+_BEHIND: Final = Text(
+    "数据库比缓存、码文件或签名记录旧，可能由备份恢复而来；已停止签发、决定与同步，须由运营方执行 zpcode recover",
+    "the database is older than Redis, the code files or the signer's records, as after a restore from a backup; nothing is"
+    " issued, decided or projected until the operator runs: zpcode recover",
+)
+_FOREIGN: Final = Text(
+    "缓存属于另一个安装（另一个数据库），不予改写；请检查 ZPCODE_REDIS_URL 与 ZPCODE_DATABASE_URL，确知另一个安装已废弃时才可清空该缓存",
+    "this Redis belongs to another installation (another database) and is not overwritten; check ZPCODE_REDIS_URL and"
+    " ZPCODE_DATABASE_URL, and empty this Redis only if the other installation is gone for good",
+)
+_logger = logging.getLogger(__name__)
+_DECODER: Final = msgspec.json.Decoder(Marks)
+
+
+class ShardHead(NamedTuple):
+    """The head of one shard. An empty shard has no generation and revision -1; `marks` are empty in a head without any."""
+
+    generation: str = ""
+    revision: int = -1
+    slots: str = ""
+    marks: Marks = Marks()
+
+
+def read(shard: ShardClient) -> ShardHead:
+    """The head of a shard. Raises RedisError."""
+    names = [GENERATION_FIELD, REVISION_FIELD, SLOTS_FIELD, MARKS_FIELD]
+    values: list[Any] = shard.redis.hmget(shard.feed.head, names)
+    generation, revision, slots = ((value or b"").decode("ascii", "replace") for value in values[:3])
+    if not generation or not revision.isdigit():
+        return ShardHead()
+    marks = decode(values[3])
+    return ShardHead(
+        generation, int(revision), slots, msgspec.structs.replace(marks, revision=max(marks.revision, int(revision)))
+    )
+
+
+def decode(value: bytes | None) -> Marks:
+    """The marks in a head; none from a head without marks or with unreadable ones: its revision is still a witness."""
+    try:
+        return _DECODER.decode(value) if value else Marks()
+    except msgspec.MsgspecError:
+        _logger.warning("the marks in a head of Redis cannot be read")
+        return Marks()
+
+
+def encode(marks: Marks) -> bytes:
+    """The marks as the head has them."""
+    return msgspec.json.encode(marks)
+
+
+def ahead(heads: Iterable[ShardHead], database: DatabaseMarks) -> list[Evidence]:
+    """In what the heads are ahead of the database, whose hashes were asked for as `audit_ids` says."""
+    proofs = [one for head in heads if head.generation for one in behind(WITNESS, head.marks, database)]
+    return list(dict.fromkeys(proofs))
+
+
+def audit_ids(heads: Iterable[ShardHead]) -> set[int]:
+    """The audit entries whose hashes the heads know."""
+    return {head.marks.audit for head in heads if head.marks.audit_hash}
+
+
+def require_not_ahead(connection: Connection, heads: Sequence[ShardHead]) -> DatabaseMarks:
+    """The marks of the database, read after the heads. Raises DatabaseBehind if a head is ahead of them.
+
+    The caller has the projector's lock, so no head changes before it writes.
+    """
+    database = continuity.marks(connection, audit_ids(heads))
+    proofs = ahead(heads, database)
+    if proofs:
+        for one in proofs:
+            _logger.error("the database is behind", extra={"evidence": one.text.en})
+        raise refusal(proofs)
+    return database
+
+
+def refusal(proofs: Sequence[Evidence]) -> DatabaseBehind:
+    """The error of everything that would write on this evidence."""
+    return DatabaseBehind(_FOREIGN if foreign(proofs) else _BEHIND)
+
+
+def of_layout(layout: Layout) -> list[ShardHead]:
+    """The heads of all shards. Raises RedisError if one does not reply."""
+    return [read(shard) for shard in layout.shards]

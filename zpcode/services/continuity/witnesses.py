@@ -1,0 +1,87 @@
+"""The witnesses of how far the database had come: Redis, the folder of code files, and the signer.
+
+A witness that does not answer proves nothing and stops nothing. What it said before stays valid.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from redis.exceptions import RedisError
+
+from zpcode.errors import Text, Unavailable
+from zpcode.projection import client, heads
+from zpcode.projection.client import AnyRedis
+from zpcode.rules.continuity import Marks
+
+_FILE: Final = re.compile(r"batch-([0-9]{1,8})\..+", re.ASCII)
+_SILENT: Final = Text("没有应答", "it does not answer")
+
+
+class Testimony(NamedTuple):
+    """What a witness says: marks, and the numbers of the batches that it has files of."""
+
+    marks: tuple[Marks, ...] = ()
+    files: tuple[int, ...] = ()
+
+
+class Witness(Protocol):
+    """One witness. `lasts` is how long (seconds) a testimony may be used again instead of asking anew."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - described above
+
+    @property
+    def lasts(self) -> float: ...  # noqa: D102
+
+    def read(self) -> Testimony:
+        """Ask it. Raises Unavailable if it does not answer."""
+        ...
+
+
+class RedisWitness:
+    """The heads of the projection. They are asked in every transaction that writes."""
+
+    name: Final = heads.WITNESS
+    lasts: Final = 0.0
+
+    def __init__(self, redis: AnyRedis) -> None:
+        self._redis = redis
+
+    def read(self) -> Testimony:
+        """The marks in the heads of all shards."""
+        try:
+            present = heads.of_layout(client.layout(self._redis))
+        except RedisError as error:
+            raise Unavailable(_SILENT) from error
+        return Testimony(tuple(head.marks for head in present if head.generation))
+
+
+class FilesWitness:
+    """The folder of code files, finished or not. It is listed again only after it has changed."""
+
+    name: Final = "files"
+    lasts: Final = 0.0
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._listed: tuple[int, Testimony] = (-1, Testimony())
+
+    def read(self) -> Testimony:
+        """The batch numbers in the names of all files. A folder that does not exist (an unmounted disk) does not answer."""
+        try:
+            changed = self._directory.stat().st_mtime_ns
+            if changed != self._listed[0]:
+                self._listed = changed, Testimony(files=tuple(numbers_of(self._directory)))
+        except OSError as error:
+            raise Unavailable(_SILENT) from error
+        return self._listed[1]
+
+
+def numbers_of(directory: Path) -> Sequence[int]:
+    """The batch numbers of the code files in a folder, in order."""
+    matches = (_FILE.fullmatch(path.name) for path in directory.iterdir())
+    return sorted({int(match[1]) for match in matches if match is not None})

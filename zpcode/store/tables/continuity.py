@@ -1,0 +1,48 @@
+"""The tables of high-water marks and of recoveries."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from zpcode.store.tables.columns import metadata, moment
+
+continuity = Table(
+    "continuity",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("installation", Text),
+    Column("recoveries", Integer),
+    moment("behind_since"),
+    Column("evidence", JSONB),
+)
+
+recovery = Table(
+    "recovery",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    moment("at"),
+    Column("actor", Text),
+    Column("audit", BigInteger),
+    Column("taken_in", JSONB),
+)
+
+lost_batch = Table(
+    "lost_batch",
+    metadata,
+    Column("number", BigInteger, primary_key=True),
+    Column("recovery", Integer),
+    Column("card", LargeBinary),
+)
+
+held_decision = Table(
+    "held_decision",
+    metadata,
+    Column("scope", Text, primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("first", BigInteger, primary_key=True),
+    Column("last", BigInteger, primary_key=True),
+    Column("recovery", Integer, primary_key=True),
+    Column("timeline", LargeBinary),
+    moment("confirmed_at"),
+)
