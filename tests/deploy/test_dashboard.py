@@ -23,6 +23,7 @@ from zpcode.portal.complaints.metrics import FormCounters
 from zpcode.projection import client
 from zpcode.projection.comparison import ProjectionComparison
 from zpcode.services.batches import queue
+from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.monitoring.statistics import InstallationStatistics
 from zpcode.telemetry import metrics
 from zpcode.wire import redis_keys
@@ -65,7 +66,9 @@ def _worker(engine: Engine, addresses: ServerAddresses, folder: Path) -> Worker:
     """A worker that has read all statistics and has one loop."""
     redis = client.connect(addresses.redis, seconds=5)
     signer = SignerClient(folder / "nobody")
-    statistics = InstallationStatistics(engine, redis, signer, ProjectionComparison(engine, redis, 60))
+    statistics = InstallationStatistics(
+        engine, redis, signer, ProjectionComparison(engine, redis, 60), ContinuityGate(engine, ())
+    )
     statistics.read_database()
     statistics.read_redis()
     jobs = queue.IssueQueue(addresses.database)

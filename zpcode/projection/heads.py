@@ -14,7 +14,7 @@ import msgspec
 
 from zpcode.errors import DatabaseBehind, Text
 from zpcode.projection.client import Layout, ShardClient
-from zpcode.rules.continuity import DatabaseMarks, Evidence, Marks, behind, foreign
+from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks, behind, foreign
 from zpcode.store import continuity
 from zpcode.store.database.session import Connection
 from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
@@ -72,7 +72,7 @@ def encode(marks: Marks) -> bytes:
     return msgspec.json.encode(marks)
 
 
-def ahead(heads: Iterable[ShardHead], database: DatabaseMarks) -> list[Evidence]:
+def ahead(heads: Iterable[ShardHead], database: DatabaseMarks) -> list[BehindEvidence]:
     """In what the heads are ahead of the database, whose hashes were asked for as `audit_ids` says."""
     proofs = [one for head in heads if head.generation for one in behind(WITNESS, head.marks, database)]
     return list(dict.fromkeys(proofs))
@@ -97,7 +97,7 @@ def require_not_ahead(connection: Connection, heads: Sequence[ShardHead]) -> Dat
     return database
 
 
-def refusal(proofs: Sequence[Evidence]) -> DatabaseBehind:
+def refusal(proofs: Sequence[BehindEvidence]) -> DatabaseBehind:
     """The error of everything that would write on this evidence."""
     return DatabaseBehind(_FOREIGN if foreign(proofs) else _BEHIND)
 

@@ -44,7 +44,7 @@ class Marks(msgspec.Struct, frozen=True, omit_defaults=True):
     audit_hash: str = ""
 
 
-class Evidence(msgspec.Struct, frozen=True):
+class BehindEvidence(msgspec.Struct, frozen=True):
     """One proof that the database is behind: `kind` of mark, the witness's value and the database's.
 
     `kind` is a counter of `Marks`, `audit` (a higher entry), `audit_hash` (another entry with this number), `recoveries`,
@@ -101,24 +101,24 @@ class DatabaseMarks:
     assigned: Marks
     hashes: Mapping[int, str] = field(default_factory=dict)
     recovered: Sequence[Mapping[str, Marks]] = ()
-    evidence: tuple[Evidence, ...] = ()
+    evidence: tuple[BehindEvidence, ...] = ()
 
 
-def behind(witness: str, marks: Marks, database: DatabaseMarks) -> list[Evidence]:
+def behind(witness: str, marks: Marks, database: DatabaseMarks) -> list[BehindEvidence]:
     """In which marks the database is behind a witness. `database.hashes` was asked for `marks.audit`."""
     ours = database.assigned
     if marks.installation and marks.installation != ours.installation:
-        return [Evidence(witness, "installation", marks.installation, ours.installation)]
+        return [BehindEvidence(witness, "installation", marks.installation, ours.installation)]
     if marks.recoveries > ours.recoveries:
-        return [Evidence(witness, "recoveries", str(marks.recoveries), str(ours.recoveries))]
+        return [BehindEvidence(witness, "recoveries", str(marks.recoveries), str(ours.recoveries))]
     proofs = [
-        Evidence(witness, kind, str(getattr(marks, kind)), str(getattr(ours, kind)))
+        BehindEvidence(witness, kind, str(getattr(marks, kind)), str(getattr(ours, kind)))
         for kind in (*COUNTERS, "audit")
         if getattr(marks, kind) > getattr(ours, kind)
     ]
     forked = marks.audit_hash and marks.audit <= ours.audit and database.hashes.get(marks.audit) != marks.audit_hash
     if forked and not _taken_in(witness, marks, database):
-        proofs.append(Evidence(witness, "audit_hash", str(marks.audit), ""))
+        proofs.append(BehindEvidence(witness, "audit_hash", str(marks.audit), ""))
     return proofs
 
 
@@ -128,12 +128,12 @@ def _taken_in(witness: str, marks: Marks, database: DatabaseMarks) -> bool:
     return any(marks.audit <= one.audit and marks.revision <= one.revision for one in later)
 
 
-def files_without_batch(numbers: Collection[int], existing: Collection[int]) -> list[Evidence]:
+def files_without_batch(numbers: Collection[int], existing: Collection[int]) -> list[BehindEvidence]:
     """Code files of batches that the database does not have. `existing` includes the batches known as lost."""
-    return [Evidence("files", "file", str(number), "") for number in sorted(set(numbers) - set(existing))]
+    return [BehindEvidence("files", "file", str(number), "") for number in sorted(set(numbers) - set(existing))]
 
 
-def foreign(evidence: Sequence[Evidence]) -> bool:
+def foreign(evidence: Sequence[BehindEvidence]) -> bool:
     """Whether the only evidence is that Redis belongs to another installation: then this database is not behind."""
     return bool(evidence) and all(one.kind == "installation" for one in evidence)
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, bindparam, event, insert, select, tex
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
-from zpcode.rules.continuity import DatabaseMarks, Evidence, Marks
+from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks
 from zpcode.store.tables.codes import batch
 from zpcode.store.tables.continuity import continuity, lost_batch, recovery
 
@@ -107,11 +107,11 @@ def marks(connection: Connection, audit_ids: Collection[int] = ()) -> DatabaseMa
         assigned=Marks(**common, **assigned),
         hashes={int(number): hash_ for number, hash_ in (row.hashes or {}).items()},
         recovered=msgspec.convert(row.recovered or [], list[dict[str, Marks]]),
-        evidence=msgspec.convert(row.evidence, tuple[Evidence, ...]),
+        evidence=msgspec.convert(row.evidence, tuple[BehindEvidence, ...]),
     )
 
 
-def record_behind(connection: Connection, evidence: Sequence[Evidence], now: datetime) -> None:
+def record_behind(connection: Connection, evidence: Sequence[BehindEvidence], now: datetime) -> None:
     """Record that this database is behind, unless that is recorded already."""
     values = {"behind_since": now, "evidence": msgspec.to_builtins(list(evidence))}
     connection.execute(update(continuity).where(continuity.c.behind_since.is_(None)).values(values))

@@ -14,7 +14,7 @@ from tests.support.authority import Tenants, as_, issued
 from tests.support.patience import eventually
 from zpcode.api.http import problems
 from zpcode.api.http.context import Authority
-from zpcode.errors import KeyringError, SignerError, SignerUnavailable, Text, Unavailable, ZpError
+from zpcode.errors import DatabaseBehind, KeyringError, SignerError, SignerUnavailable, Text, Unavailable, ZpError
 from zpcode.store.database.session import connect
 from zpcode.wire import security_headers
 from zpcode.wire.link import parse
@@ -58,6 +58,7 @@ BROUGHT_ABOUT = {
     "keyring",
     "signer-unavailable",
     "unavailable",
+    "database-behind",
 }
 
 
@@ -165,7 +166,7 @@ def test_a_malformed_code_is_refused_with_its_reason(http: httpx.Client, app: Fa
     assert answer.json()["errors"][0]["reason"] == "gtin"
 
 
-@pytest.mark.parametrize("kind", [SignerError, SignerUnavailable, Unavailable, KeyringError])
+@pytest.mark.parametrize("kind", [SignerError, SignerUnavailable, Unavailable, DatabaseBehind, KeyringError])
 def test_a_part_that_is_down_is_named(http: httpx.Client, app: FastAPI, kind: type[ZpError]) -> None:
     """And when to try again."""
 

@@ -21,7 +21,7 @@ from typing import Final
 
 from zpcode.errors import Text, Unavailable
 from zpcode.projection.heads import refusal
-from zpcode.rules.continuity import DatabaseMarks, Evidence, Marks, behind, files_without_batch, foreign
+from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks, behind, files_without_batch, foreign
 from zpcode.services.continuity.witnesses import Testimony, Witness
 from zpcode.store import continuity
 from zpcode.store.database.session import Connection, Engine, transaction
@@ -53,7 +53,7 @@ class ContinuityGate:
         self._due: dict[str, float] = {}
         self._own = Marks()
         self._lock = threading.Lock()
-        self.evidence: tuple[Evidence, ...] = ()
+        self.evidence: tuple[BehindEvidence, ...] = ()
         """Why the database was found behind in the last comparison; empty if it was not."""
 
     def install(self) -> None:
@@ -81,7 +81,7 @@ class ContinuityGate:
         if not self._testimonies:
             raise Unavailable(_UNWITNESSED)
 
-    def compare(self) -> tuple[Evidence, ...]:
+    def compare(self) -> tuple[BehindEvidence, ...]:
         """Compare now; returns in what the database is behind, nothing if it is not. Raises Unavailable."""
         self._ask()
         with transaction(self._engine) as connection:
@@ -99,7 +99,7 @@ class ContinuityGate:
                 wait = PAUSE_SECONDS
             self._due[witness.name] = self._monotonic() + wait
 
-    def _compare(self, connection: Connection) -> tuple[Evidence, ...]:
+    def _compare(self, connection: Connection) -> tuple[BehindEvidence, ...]:
         with self._lock:
             own, testimonies = self._own, dict(self._testimonies)
         asked = [*(one for testimony in testimonies.values() for one in testimony.marks), own]
@@ -114,7 +114,7 @@ class ContinuityGate:
             proofs += behind("process", own, database)
         return self._conclude(tuple(dict.fromkeys(proofs)), database)
 
-    def _conclude(self, proofs: tuple[Evidence, ...], database: DatabaseMarks) -> tuple[Evidence, ...]:
+    def _conclude(self, proofs: tuple[BehindEvidence, ...], database: DatabaseMarks) -> tuple[BehindEvidence, ...]:
         """Remember a database that is not behind; record one that is, and log it once."""
         if not proofs:
             self._remember(database.reached)
@@ -141,6 +141,6 @@ class ContinuityGate:
                     audit_hash=marks.audit_hash,
                 )
 
-    def _record(self, proofs: tuple[Evidence, ...]) -> None:
+    def _record(self, proofs: tuple[BehindEvidence, ...]) -> None:
         with suppress(Unavailable), transaction(self._engine) as connection:
             continuity.record_behind(connection, proofs, self._clock())

@@ -13,7 +13,7 @@ from typing import Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from zpcode.projection.comparison import ProjectionComparison
-from zpcode.rules.continuity import Evidence
+from zpcode.rules.continuity import BehindEvidence
 from zpcode.rules.status.decisions import Action
 from zpcode.store.monitoring.statistics import Counts, Decisions
 from zpcode.telemetry.metrics import counters, gauges
@@ -117,9 +117,9 @@ def _of_batches(counts: Counts) -> Iterator[Metric]:
     yield GaugeMetricFamily("zpcode_batches_waiting_seconds", meaning, waited)
 
 
-def of_continuity(evidence: Sequence[Evidence]) -> GaugeMetricFamily:
+def of_continuity(evidence: Sequence[BehindEvidence]) -> GaugeMetricFamily:
     """Whether the database is behind, by the witness that proves it."""
-    meaning = "1 if this witness has more than the database: it was restored, and zpcode recover is due."
+    meaning = "1 if this witness has more than the database: redis, files, signer, process."
     behind = {one.witness for one in evidence}
     return gauges("zpcode_database_behind", meaning, "witness", {name: int(name in behind) for name in WITNESSES})
 

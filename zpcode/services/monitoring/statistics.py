@@ -114,6 +114,8 @@ class InstallationStatistics(Collector):
                 yield from metrics.of_counts(self._counts)
         if "redis" in current:
             yield from metrics.of_stream(self._stream)
+        if self._gate is not None:
+            yield metrics.of_continuity(self._gate.evidence)
         if self._comparison is not None:
             yield from metrics.of_comparison(self._comparison)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -157,7 +158,7 @@ def test_redis_that_is_behind_or_empty_is_no_evidence(
     """A replica of Redis that was promoted, or a flush: it is filled again."""
     own = gate(engine, redis, directory)
     projector.catch_up(engine, redis)
-    old = redis.hgetall("zp:{feed}:head")
+    old: Any = redis.hgetall("zp:{feed}:head")
     _revoke(engine, redis, world.compact, now)
     redis.hset("zp:{feed}:head", mapping=old)
     assert own.compare() == ()
