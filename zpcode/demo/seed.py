@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import IO
 
 from keys.client import SignerClient
-from zpcode.demo import events
+from zpcode.demo import console, events
 from zpcode.demo.console import Credential, DemoCode
 from zpcode.embedded.servers import ServerAddresses
-from zpcode.errors import Conflict, SignerUnavailable
+from zpcode.errors import Conflict, DatabaseBehind, SignerUnavailable
 from zpcode.projection import client, projector
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.rules.paging import MAX_PAGE
 from zpcode.services import access
 from zpcode.services.batches import code_file, issue, reserve
+from zpcode.services.continuity.gate import ContinuityGate
+from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Witness
 from zpcode.services.pictures.import_ import open_pictures
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.services.registry import importing, product_cards
@@ -45,10 +47,20 @@ def seed_registry(home: Path, addresses: ServerAddresses) -> None:
     """Migrate the database, and import the demo registry and the pictures of its products."""
     engine = connect(addresses.database, pool_size=2)
     migrate(engine, scan_role="zpcode_scan")
+    engine.dispose()
+    engine = _gated(home, addresses)
     data = files("zpcode.demo").joinpath("registry.json").read_bytes()
     with open_pictures(PictureStorage((home / "pictures").absolute().as_uri()), _pictures()) as pictures:
         importing.import_registry(engine, data, actor=DEMO.name, now=_now(), pictures=pictures)
     engine.dispose()
+
+
+def _gated(home: Path, addresses: ServerAddresses) -> Engine:
+    """An engine whose writers pass the gate, like those of every process."""
+    engine = connect(addresses.database, pool_size=4)
+    witnesses: list[Witness] = [RedisWitness(client.connect(addresses.redis)), FilesWitness(home / "exports")]
+    ContinuityGate(engine, witnesses).install()
+    return engine
 
 
 def _pictures() -> IO[bytes]:
@@ -71,7 +83,7 @@ def signer_answers(home: Path) -> bool:
 
 def seed_codes(home: Path, addresses: ServerAddresses, base: str) -> list[DemoCode]:
     """Issue one batch at each level, publish the notices and update Redis; returns one code of each level."""
-    engine = connect(addresses.database, pool_size=4)
+    engine = _gated(home, addresses)
     with SignerClient(home / "run" / "signer.sock") as signer:
         codes = [
             _first_code(engine, _issue(engine, signer, home, product, level, base), home, base)
@@ -79,7 +91,10 @@ def seed_codes(home: Path, addresses: ServerAddresses, base: str) -> list[DemoCo
         ]
     events.publish_notices(engine, now=_now())
     redis = client.connect(addresses.redis)
-    projector.catch_up(engine, redis)
+    try:
+        projector.catch_up(engine, redis)
+    except DatabaseBehind as behind:  # the operator needs running servers for `zpcode recover`
+        console.step(behind.text.zh, behind.text.en)
     redis.close()
     engine.dispose()
     return codes
@@ -129,7 +144,7 @@ def seed_credentials(home: Path, addresses: ServerAddresses) -> list[Credential]
     """API keys of an enterprise, the province and the operator. The first start writes them to a file of mode 0600."""
     path = home / "secrets" / "demo-api-keys.json"
     if not path.exists():
-        engine = connect(addresses.database, pool_size=2)
+        engine = _gated(home, addresses)
         with transaction(engine) as connection:
             cards = product_cards.product_cards(connection, store.all_gtins(connection), today(_now()))
         enterprise = next(iter(cards.values())).enterprise
