@@ -14,7 +14,7 @@ import pytest
 from keys.keyring import SealVerdict
 from scanweb.lookup.cards import ScanRequest
 from scanweb.lookup.lookup import Lookup
-from scanweb.lookup.memory import CardEntry, Memory, decode_entry
+from scanweb.lookup.memory import CardEntry, CardRow, Memory, Rows, decode_entry
 from scanweb.lookup.redis_reader import RedisQuery, RedisReader
 from scanweb.lookup.seals import CheckedCode
 from scanweb.redis.client import RedisClient
@@ -110,6 +110,128 @@ def test_the_item_is_read_again_where_another_round_trip_brought_a_new_batch_car
         return [] if standing is None else [standing.state]
 
     assert asyncio.run(scan()) == [State.REVOKED]
+
+
+class SlowRedis:
+    """A Redis at revision 5, then 6: the item of batch 7 was good and is revoked.
+
+    Its first reply to a scan is from revision 5 and arrives after another round trip has read revision 6.
+    """
+
+    cluster, seconds = False, 1.0
+
+    def __init__(self) -> None:
+        self.revision = 5
+        self.first_may_arrive = asyncio.Event()
+
+    def reaches(self, key: str) -> bool:
+        """Always."""
+        return bool(key)
+
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """As the server would: the revision is the one at which the commands arrive."""
+        replies = [self._reply(command, self.revision) for command in commands]
+        if commands[-1][0] == "EVALSHA" and self.revision == 5:
+            await self.first_may_arrive.wait()
+        return replies
+
+    def _reply(self, command: Command, revision: int) -> Any:
+        if command[1] == redis_keys.HEAD:
+            return [b"g", b"%d" % revision]
+        if command[1] == redis_keys.LOG:
+            return [(b"5-0", [b"k", b"p:1"]), (b"6-0", [b"k", ITEM.encode()])]
+        own = packed(ITEM) if revision == 6 else b""
+        return [struct.pack(">BIIB", 3, 1, 1, 0) + own]
+
+
+def test_an_item_reply_from_before_the_head_that_another_round_trip_read_is_not_used() -> None:
+    """The batch card is the same before and after: only the head says that the item was read too early."""
+    memory = memory_before()
+    memory.put(BATCH, decode_entry(BATCH, 5, msgspec.msgpack.encode(CARDS[BATCH])))
+
+    async def scan() -> State | None:
+        redis = SlowRedis()
+        redis_reader = reader(redis, memory)
+        scanning = asyncio.create_task(
+            Lookup(memory, redis_reader, UnavailableDatabase()).find(CODE, ScanRequest(int(time.time())))
+        )
+        for _ in range(5):
+            await asyncio.sleep(0)
+        redis.revision = 6
+        await redis_reader.query(RedisQuery())
+        assert memory.revision == 6
+        redis.first_may_arrive.set()
+        result = await scanning
+        assert result.confirmed
+        standing = None if result.own is None else result.own.at(int(time.time()))
+        return None if standing is None else standing.state
+
+    assert asyncio.run(scan()) is State.REVOKED
+
+
+class ForgetfulRedis:
+    """A Redis that has lost the card of batch 7. The batch changed at revision 6."""
+
+    cluster, seconds = False, 1.0
+
+    def __init__(self) -> None:
+        self.revision = 5
+
+    def reaches(self, key: str) -> bool:
+        """Always."""
+        return bool(key)
+
+    async def execute(self, commands: Sequence[Command]) -> list[Any]:
+        """As the server would."""
+        await asyncio.sleep(0)
+        return [self._reply(command) for command in commands]
+
+    def _reply(self, command: Command) -> Any:
+        if command[1] == redis_keys.HEAD:
+            return [b"g", b"%d" % self.revision]
+        if command[1] == redis_keys.LOG:
+            return [(b"5-0", [b"k", b"p:1"]), (b"6-0", [b"k", BATCH.encode()])]
+        return None if command[0] == "GET" else [struct.pack(">BIIB", 3, 1, 1, 0)]
+
+
+class SlowDatabase(UnavailableDatabase):
+    """Reads the batch card at revision 5 for the first query, whose reply arrives late; then at revision 6."""
+
+    def __init__(self) -> None:
+        self.asked, self.first_may_arrive = asyncio.Event(), asyncio.Event()
+
+    async def read(self, keys: Sequence[str]) -> Rows:
+        """The card of the batch."""
+        assert list(keys) == [BATCH]
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.first_may_arrive.wait()
+            return Rows([(BATCH, CardRow(BATCH, 5, msgspec.msgpack.encode(make.batch())))], 5)
+        return Rows([(BATCH, CardRow(BATCH, 6, msgspec.msgpack.encode(make.batch(exceptions=True))))], 6)
+
+
+def test_a_card_that_the_database_had_before_a_change_is_not_remembered_after_it() -> None:
+    """Otherwise a process would show a revoked batch as good until the card changes again."""
+    memory = memory_before()
+    memory.drop([BATCH])
+
+    async def scan() -> None:
+        redis, database = ForgetfulRedis(), SlowDatabase()
+        redis_reader = reader(redis, memory)
+        scanning = asyncio.create_task(Lookup(memory, redis_reader, database).find(CODE, ScanRequest(int(time.time()))))
+        await database.asked.wait()
+        redis.revision = 6
+        await redis_reader.query(RedisQuery())
+        assert memory.revision == 6
+        database.first_may_arrive.set()
+        result = await scanning
+        assert result.confirmed
+        assert result.cards.batch == make.batch(exceptions=True)
+
+    asyncio.run(scan())
+    entry = memory.get(BATCH)
+    assert entry is not None
+    assert entry.revision == 6
 
 
 class EmptiedRedis:
