@@ -45,18 +45,24 @@ class ScanRateLimits:
         return self._whole_seconds(address, seconds) if seconds else 0
 
     def spend_guess(self, address: bytes, now: float) -> int:
-        """Take one guess: 0 if its response may be sent, else the whole seconds to wait."""
-        seconds = self._guesses.spend(address[:8], now)
-        if not seconds and len(address) == 16:
-            seconds = self._sites.spend(address[:6], now)
-        return self._whole_seconds(address, seconds) if seconds else 0
+        """Take one guess: 0 if its response may be sent. Else nothing is taken: the whole seconds to wait."""
+        seconds = self._until_guess(address, now)
+        if seconds:
+            return self._whole_seconds(address, seconds)
+        self._guesses.spend(address[:8], now)
+        if len(address) == 16:
+            self._sites.spend(address[:6], now)
+        return 0
 
     def check_guess(self, address: bytes, now: float) -> int:
         """The whole seconds a guess would have to wait, 0 for none. Takes nothing: for requests that are guesses by their path."""
-        seconds = self._guesses.check(address[:8], now)
-        if not seconds and len(address) == 16:
-            seconds = self._sites.check(address[:6], now)
+        seconds = self._until_guess(address, now)
         return self._whole_seconds(address, seconds) if seconds else 0
+
+    def _until_guess(self, address: bytes, now: float) -> float:
+        """The seconds until both limits allow a guess."""
+        seconds = self._guesses.check(address[:8], now)
+        return max(seconds, self._sites.check(address[:6], now)) if len(address) == 16 else seconds
 
     def _whole_seconds(self, address: bytes, seconds: float) -> int:
         """Seconds rounded up; 0 for a private address, because many clients stand behind it and cannot be told apart."""

@@ -87,6 +87,16 @@ def test_an_ipv6_customer_is_a_64_and_a_48_of_guessers_is_ten_of_them() -> None:
     assert limits.spend_guess(at("2001:db8:2::1"), BEGIN) == 0
 
 
+def test_a_guess_that_is_refused_takes_nothing() -> None:
+    """A neighbour in a /48 of guessers waits for the /48, and has all its own guesses afterwards."""
+    limits = ScanRateLimits(0, 2)
+    for n in range(10):
+        assert [limits.spend_guess(at(f"2001:db8:1:{n:x}::1"), BEGIN) for _ in range(2)] == [0, 0]
+    neighbour = at("2001:db8:1:ff::1")
+    assert [limits.spend_guess(neighbour, BEGIN) for _ in range(5)] == [3] * 5
+    assert [limits.spend_guess(neighbour, BEGIN + 6.5) for _ in range(3)] == [0, 0, 30]
+
+
 def test_a_limit_of_zero_is_no_limit() -> None:
     limits = ScanRateLimits(0, 0)
     assert not any(spent(limits, PUBLIC, 10_000))
