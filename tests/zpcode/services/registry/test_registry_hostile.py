@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 from datetime import date
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.registry_data import as_json, as_workbook, as_xlsx, registry, saved
-from zpcode.errors import ImportRefused, ZpError
+from zpcode.errors import ImportRefused, Refused, ZpError
 from zpcode.rules.registry import consistency
 from zpcode.rules.registry.records import Registry
 from zpcode.services.registry.files import archive, xml_scan
@@ -243,3 +247,94 @@ def test_no_mutation_of_json_raises_anything_but_our_own_errors(seed: int) -> No
             [b"", b"null", b"1e999", b"[]", b"{}", b'"', b"\\ud800", b"9" * 400, b"-0.0", b"true"]
         )
     _examined(bytes(data))
+
+
+LONG = 32 * 2**20
+TOKENS = {
+    "comment": (b"<!--", b"-->"),
+    "attribute": (b'<row r="', b'"/>'),
+    "processing instruction": (b"<?x ", b"?>"),
+    "name": (b"<", b"/>"),
+    "doctype": (b"<!DOCTYPE ", b">"),
+    "system identifier": (b'<!DOCTYPE x SYSTEM "', b'">'),
+    "entity reference": (b"&", b";"),
+    "end tag": (b"</", b">"),
+}
+"""What opens and closes each kind of token that expat keeps until it is complete."""
+
+
+def fed_until_refused(opening: bytes, filling: bytes = b"a" * archive.PIECE) -> tuple[int, str]:
+    """How many bytes of a part the scan takes before it refuses it, and why; the part is an opening and 32 MiB of filling."""
+    scan, fed = xml_scan.Scan(is_sheet=True, elements=0), 0
+    pieces = itertools.chain((opening,), itertools.repeat(filling, LONG // len(filling)))
+    for piece in pieces:
+        fed += len(piece)
+        try:
+            scan.feed(piece)
+        except Refused as refused:
+            return fed, refused.findings[0].reason
+    return fed, ""
+
+
+@pytest.mark.parametrize("kind", TOKENS)
+@pytest.mark.parametrize("within", [True, False])
+def test_a_long_token_is_refused_after_a_few_pieces(kind: str, within: bool) -> None:
+    """CVE-2023-52425: expat before 2.6 reads an incomplete token again with every piece, 75 s for a file of 1.5 MB."""
+    opening = (b"<worksheet>" if within else b"") + TOKENS[kind][0]
+    fed, why = fed_until_refused(opening)
+    assert why in {"too_much", "broken_xml", "doctype"}
+    assert fed <= xml_scan.MAX_TOKEN + 2 * archive.PIECE
+
+
+def test_a_long_text_or_character_section_is_no_token() -> None:
+    """Expat passes both on piece by piece, so their cost is that of their bytes."""
+    for opening in (b"<worksheet>", b"<worksheet><![CDATA["):
+        assert fed_until_refused(opening)[1] == ""
+
+
+def test_comments_and_instructions_are_few() -> None:
+    """No spreadsheet program writes any: a sheet of nothing else is refused, however short each is."""
+    for one in (b"<!-- -->", b"<?x y?>"):
+        fed, why = fed_until_refused(b"<worksheet>", one * (archive.PIECE // len(one)))
+        assert why == "too_much"
+        assert fed <= 2 * 2**20
+
+
+_MEASURED = """
+import datetime, pathlib, resource, sys
+from zpcode.errors import ImportRefused
+from zpcode.services.registry.importing import read_file
+data, before = pathlib.Path(sys.argv[1]).read_bytes(), resource.getrusage(resource.RUSAGE_SELF).ru_utime
+try:
+    read_file(data, datetime.date(2026, 11, 21))
+    why = "accepted"
+except ImportRefused as refused:
+    why = refused.findings[-1].reason
+print(why, resource.getrusage(resource.RUSAGE_SELF).ru_utime - before)
+"""
+
+
+def processor_seconds(row: bytes, path: Path, opening: bytes = b"", closing: bytes = b"") -> tuple[str, float]:
+    """Read a workbook with 32 MiB of this row in a process of its own: why it is refused, and its processor time."""
+    chance = random.Random(1)
+    rows = (row % chance.randbytes(400).hex().encode() for _ in range(LONG // len(row)))
+    content = opening + b"".join(rows) + closing
+    path.write_bytes(replaced(SHEET, sheet_xml("").replace(b"</sheetData>", content + b"</sheetData>")))
+    assert path.stat().st_size < 2 * 10**6
+    done = subprocess.run([sys.executable, "-c", _MEASURED, path], capture_output=True, text=True, check=True)
+    why, seconds = done.stdout.split()
+    return why, float(seconds)
+
+
+def test_the_longest_tokens_that_are_allowed_cost_seconds_of_processor_time(tmp_path: Path) -> None:
+    """32 MiB of them, out of a file below 2 MB: the scan and the reader both parse them."""
+    longest = b'<row x="%s' + b"a" * (xml_scan.MAX_TOKEN - archive.PIECE) + b'"/>'
+    why, seconds = processor_seconds(longest, tmp_path / "worst.xlsx")
+    assert (why, seconds < 8) == ("accepted", True)
+
+
+def test_a_comment_of_32_mib_in_a_small_file_costs_next_to_nothing(tmp_path: Path) -> None:
+    """One of 64 MiB took 75 s of processor time with expat 2.5; the time grew with the square of the size."""
+    line = b"%s" + b"a" * (LONG // 1000)
+    why, seconds = processor_seconds(line, tmp_path / "comment.xlsx", b"<!-- ", b" -->")
+    assert (why, seconds < 8) == ("too_much", True)

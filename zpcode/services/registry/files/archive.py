@@ -22,7 +22,7 @@ MAX_FILE: Final = 32 * 2**20  # bytes, as uploaded
 MAX_MEMBERS: Final = 1000
 MAX_UNPACKED: Final = 256 * 2**20  # bytes, all members together
 MAX_RATIO: Final = 200  # greatest ratio of unpacked to packed size, for members above 1 MiB
-_PIECE = 64 * 2**10
+PIECE: Final = 32 * 2**10  # bytes that are unpacked and scanned at a time
 _LEGACY = bytes.fromhex("d0cf11e0a1b11ae1")  # OLE: an old .xls, or an .xlsx with a password
 _NEEDED = re.compile(
     r"\[Content_Types\]\.xml|_rels/\.rels|xl/_rels/[^/]+\.rels"
@@ -113,7 +113,7 @@ def _copied(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> Archive
         for member in members:
             scan = Scan(is_sheet="worksheets/" in member.filename, elements=elements)
             with archive.open(member) as source, clean.open(member.filename, "w") as target:
-                while piece := source.read(_PIECE):
+                while piece := source.read(PIECE):
                     unpacked += len(piece)
                     if unpacked > MAX_UNPACKED:
                         raise _bomb("解压后过大", "too large unpacked")

@@ -2,6 +2,10 @@
 
 The workbook reader creates an object for each element, so the counts here limit its memory. Content beyond 50 000 rows or
 64 columns of a sheet is refused. Empty formatted cells beyond them are common and allowed.
+
+Expat before 2.6 reads an incomplete token (a tag, a comment, a declaration) again from its start with every piece:
+quadratic in the token's size (CVE-2023-52425). CPython has such a version inside. So the size of a token is bounded here,
+whatever the version, and the reader, which parses a second time, gets no longer one.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ MAX_ROWS: Final = 50_000
 MAX_COLUMNS: Final = 64
 MAX_ELEMENTS: Final = 4_000_000  # all parts together
 MAX_OTHER_ELEMENTS: Final = 100_000  # in a part, outside rows and shared strings
+MAX_TOKEN: Final = 128 * 2**10  # bytes; a tag with all attributes of a spreadsheet is below 8 KiB
 _MAX_ROW_ELEMENTS = 1_048_576  # the most rows of a spreadsheet
 _MAX_CELLS = 16_384
 _MAX_DEPTH = 32
@@ -41,6 +46,7 @@ class Scan:
         self.elements = elements
         self.uncached: set[str] = set()
         self._is_sheet = is_sheet
+        self._fed = 0
         self._other = self._depth = self._rows = self._row = self._cells = 0
         self._cell, self._formula, self._value, self._in_value = "", False, False, False
         self._parser = expat.ParserCreate(namespace_separator=" ")
@@ -49,6 +55,7 @@ class Scan:
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._text
+        self._parser.CommentHandler = self._parser.ProcessingInstructionHandler = self._no_content
 
     def feed(self, piece: bytes) -> None:
         """Scan the next piece. Raises Refused."""
@@ -63,6 +70,14 @@ class Scan:
             self._parser.Parse(piece, final)
         except (expat.ExpatError, ValueError, LookupError) as error:
             raise _broken() from error
+        self._fed += len(piece)
+        if self._fed - self._parser.CurrentByteIndex > MAX_TOKEN:
+            raise _refuse("单个标记过长", "a tag or a comment is too long")
+
+    def _no_content(self, *_: object) -> None:
+        self._other += 1
+        if self._other > MAX_OTHER_ELEMENTS:
+            raise _refuse("内容过多", "too many elements")
 
     def _doctype(self, *_: object) -> None:
         raise refusal(
