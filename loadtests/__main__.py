@@ -42,6 +42,10 @@ def run(  # noqa: PLR0913 - one parameter for each option
     confirmed: Annotated[
         bool, typer.Option(targets.CONFIRM, help="目标不是本机也要测 / confirm that another machine is loaded")
     ] = False,
+    readyz: Annotated[
+        str,
+        typer.Option(help="目标扫码进程内部端口的 /readyz / /readyz on the private port of the target's scan process"),
+    ] = "",
     home: Annotated[Path, typer.Option(help="自启系统的目录 / folder of the demo")] = Path("build/load/home"),
     products: Annotated[int, typer.Option(help="自启系统的产品数 / products of the demo")] = 500,
     codes: Annotated[int, typer.Option(help="自启系统的码数 / codes of the demo")] = 50_000,
@@ -60,25 +64,26 @@ def run(  # noqa: PLR0913 - one parameter for each option
     thresholds.read(thresholds_file, chosen.name)  # before anything is started
     with ExitStack() as stack:
         if host:
-            target = _remote(host, api, sample, confirmed=confirmed)
+            target = _remote(host, api, sample, readyz, confirmed=confirmed)
         else:
             plan = Plan(products, codes, sampled=min(codes, 200_000), set_aside=min(codes // 10, 5000))
             target = stack.enter_context(system.running(home, plan, port, port - 1))
         folder = (out or Path("build") / "load" / chosen.name).absolute()
         options = ["--sample", target.sample, "--api", target.api, "--seconds", seconds, "--out", folder,
                    "--scans-per-second", rate or chosen.rate, "--thresholds", thresholds_file.absolute()]  # fmt: skip
+        options += ["--readyz", target.readyz] if target.readyz else []
         status = _locust(chosen, target.scan, folder, [str(one) for one in options], confirmed=confirmed)
     raise typer.Exit(status)
 
 
-def _remote(host: str, api: str, sample: Path | None, *, confirmed: bool) -> system.System:
+def _remote(host: str, api: str, sample: Path | None, readyz: str, *, confirmed: bool) -> system.System:
     """A named target. Raises Refused unless it is this machine or was confirmed."""
-    text = targets.refusal([host, *([api] if api else [])], confirmed=confirmed)
+    text = targets.refusal([one for one in (host, api, readyz) if one], confirmed=confirmed)
     if text is not None:
         raise Refused(text)
     if sample is None:
         raise Refused(Text("请用 --sample 指明目标的样本目录", "name the folder of the target's sample with --sample"))
-    return system.System(host, api, sample.absolute())
+    return system.System(host, api, sample.absolute(), readyz)
 
 
 def _locust(profile: Profile, host: str, folder: Path, options: list[str], *, confirmed: bool) -> int:

@@ -75,7 +75,12 @@ class App:
         self.tracing = tracing.start("scan", settings.traces, settings.trace_ratio)
         self.scan_app = traced(self.scan, self.tracing.tracer)
         self.site = site.create(
-            self.scan, self.keyring, self.health, self.notices.current, settings.security_contact, settings.public_base
+            self.scan,
+            self.keyring,
+            lambda: self.ready,
+            self.notices.current,
+            settings.security_contact,
+            settings.public_base,
         )
         self.pictures = PictureFiles(settings.pictures_url, self.site)
         self.loop_lag = LoopLag(lambda: self.freshness.comparisons)
@@ -83,8 +88,11 @@ class App:
         self.exposition = self._exposition()
 
     def _exposition(self) -> Exposition:
-        page = exposition.of_metrics(metrics.registry("scan", self.collector))
-        return Exposition(self.settings.metrics_address, {exposition.METRICS: page})
+        pages = {
+            exposition.METRICS: exposition.of_metrics(metrics.registry("scan", self.collector)),
+            exposition.READYZ: exposition.of_state(self.collector.readiness),
+        }
+        return Exposition(self.settings.metrics_address, pages)
 
     def _scan_route(self) -> ScanRoute:
         words = texts.load()
@@ -145,12 +153,17 @@ class App:
         await asyncio.to_thread(self.tracing.close)
         await asyncio.sleep(0)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the process can confirm the status of a code."""
+        return self.freshness.state != "nowhere" and self.loop_lag.rounds_grow
+
     def health(self) -> dict[str, Any]:
-        """The body of /readyz. The process is ready while it can confirm the status of a code."""
+        """The body of /readyz on the private port."""
         keyring = self.keyring.current()
         signing = keyring.key_for_new_batch(datetime.now(UTC))
         return {
-            "ready": self.freshness.state != "nowhere" and self.loop_lag.rounds_grow,
+            "ready": self.ready,
             "answers_from": self.freshness.state,
             "redis": "up" if self.memory.believed else "not believed",
             "database": "up" if self.database.up else "down",

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -37,6 +38,7 @@ from zpcode.projection import client
 from zpcode.services.batches.queue import IssueQueue
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness
+from zpcode.services.monitoring import readiness
 from zpcode.services.pictures.decoder import PictureDecoder
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.settings import AuthoritySettings, load
@@ -74,7 +76,7 @@ def create(settings: AuthoritySettings) -> FastAPI:
     authority = _authority(settings, resources)
     trace(authority.engine, traces.tracer)
     metrics = ApiMetrics()
-    metrics_server = Exposition(settings.metrics_address, {exposition.METRICS: exposition.of_metrics(metrics.registry)})
+    metrics_server = Exposition(settings.metrics_address, _private_pages(authority, metrics))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -117,6 +119,15 @@ def serve(
         RequestMiddleware, larger=operator.LARGER | pictures.LARGER | routes.LARGER, metrics=metrics, tracer=tracer
     )
     return app
+
+
+def _private_pages(authority: Authority, metrics: ApiMetrics) -> exposition.Pages:
+    """Metrics, and what the authority can reach: only for this machine and for Prometheus."""
+    details = partial(readiness.details, authority.engine, authority.redis, authority.signer, authority.keyring)
+    return {
+        exposition.METRICS: exposition.of_metrics(metrics.registry),
+        exposition.READYZ: exposition.of_state(details),
+    }
 
 
 def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:

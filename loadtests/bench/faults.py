@@ -100,13 +100,11 @@ def _p99_during(
 
 def _wait_for_answers_from(system: BenchSystem, source: str) -> None:
     """Wait until the scan process says that its answers come from `redis` or `database`."""
-    visitor = Visitor(system.ports[0], "settled")
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while visitor.scan("/readyz")["answers_from"] != source:
+    while system.state(system.ports[0])["answers_from"] != source:
         if time.monotonic() > deadline:
             raise SystemExit(f"answers do not come from {source}")
         time.sleep(0.05)
-    visitor.close()
 
 
 # Faults ---------------------------------------------------------------------------------------------------------

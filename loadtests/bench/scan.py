@@ -13,12 +13,10 @@ What the servers count in the same time without scans is subtracted.
 from __future__ import annotations
 
 import itertools
-import json
 import multiprocessing
 import statistics
 import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -61,7 +59,7 @@ def _under_load(system: BenchSystem) -> Iterator[None]:
     for visitor in visitors:
         visitor.start()
     time.sleep(STATISTICS_SECONDS)
-    before = [_scans_sent(port) for port in system.ports]
+    before = [_scans_sent(system, port) for port in system.ports]
     begun = time.monotonic()
     yield
     seconds = time.monotonic() - begun
@@ -69,17 +67,15 @@ def _under_load(system: BenchSystem) -> Iterator[None]:
         visitor.terminate()
         visitor.join()
     for port, answers in zip(system.ports, before, strict=True):
-        if (_scans_sent(port) - answers) / seconds < LOAD / 2:
+        if (_scans_sent(system, port) - answers) / seconds < LOAD / 2:
             raise SystemExit(
-                f"the load on port {port} was too low: {_scans_sent(port) - answers} answers in {seconds:.0f} s"
+                f"the load on port {port} was too low: {_scans_sent(system, port) - answers} answers in {seconds:.0f} s"
             )
 
 
-def _scans_sent(port: int) -> int:
-    """How many scans a process has sent to the stream so far, from its /readyz."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz") as response:
-        state: dict[str, Any] = json.load(response)
-    return int(state["scans"]["sent"])
+def _scans_sent(system: BenchSystem, port: int) -> int:
+    """How many scans a process has sent to the stream so far."""
+    return int(system.state(port)["scans"]["sent"])
 
 
 def _send_scans(port: int, requests: list[bytes]) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -47,7 +48,10 @@ GRANIAN: Final = ("granian", "--interface", "asgi", "--loop", "uvloop", "--runti
 
 @dataclass(frozen=True, slots=True)
 class BenchSystem:
-    """The running system. `paths` are the item codes of `batch` in the order of their index, `ports` the scan processes'."""
+    """The running system. `paths` are the item codes of `batch` in the order of their index, `ports` the scan processes'.
+
+    `private_ports` are the ports of their metrics, by port.
+    """
 
     home: Path
     addresses: ServerAddresses
@@ -58,15 +62,26 @@ class BenchSystem:
     processes: Processes
     environment: Mapping[str, str]
     ports: list[int] = field(default_factory=list)
+    private_ports: dict[int, int] = field(default_factory=dict)
 
     def serve(self, name: str, application: str, *, server: Sequence[str] = UVICORN, **environment: str) -> int:
         """Start one server process on a free port, wait until it is ready, and return the port."""
         port = free_port("127.0.0.1", 18701 + len(self.ports))
+        private = free_port("127.0.0.1", 19701 + len(self.ports))
         command = [sys.executable, "-m", *server, "--port", str(port), application]
-        self.processes.start(name, command, env={**self.environment, **environment})
+        self.processes.start(
+            name, command, env={**self.environment, "ZPCODE_METRICS_ADDRESS": str(private), **environment}
+        )
         _wait_until_ready(port)
         self.ports.append(port)
+        self.private_ports[port] = private
         return port
+
+    def state(self, port: int) -> dict[str, Any]:
+        """The state of a scan process, from /readyz on its private port."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.private_ports[port]}/readyz") as response:
+            document: dict[str, Any] = json.load(response)
+        return document
 
 
 @contextmanager

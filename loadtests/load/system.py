@@ -33,11 +33,15 @@ _STOP_SECONDS: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A running system: the addresses of scan service and API, and the folder of its sample."""
+    """A running system: the addresses of scan service and API, and the folder of its sample.
+
+    `readyz` is the address of the scan process's state on its private port; empty if it is not known.
+    """
 
     scan: str
     api: str
     sample: Path
+    readyz: str = ""
 
 
 @contextmanager
@@ -49,18 +53,18 @@ def running(home: Path, plan: Plan, port: int = SCAN_PORT, api_port: int = API_P
     home, sample = home.absolute(), home.absolute() / "sample"
     with ExitStack() as stack:
         step("启动系统", "starting the system")
-        scan, api = stack.enter_context(_demo(home, port, api_port))
+        scan, api, readyz = stack.enter_context(_demo(home, port, api_port))
         seeded = sample / "plan.txt"
         if not seeded.exists() or seeded.read_text("utf-8") != repr(plan):
             _seed(home, plan, scan, sample)
             seeded.write_text(repr(plan), "utf-8")
         assert (sample / CONTENTS).exists()  # noqa: S101
-        yield System(scan, api, sample)
+        yield System(scan, api, sample, readyz)
 
 
 @contextmanager
-def _demo(home: Path, port: int, api_port: int) -> Iterator[tuple[str, str]]:
-    """The demo as a child process; yields the addresses of its scan service and its API."""
+def _demo(home: Path, port: int, api_port: int) -> Iterator[tuple[str, str, str]]:
+    """The demo as a child process; yields the addresses of its scan service, its API, and the scan process's state."""
     command = [sys.executable, "-m", "zpcode", "demo", "--home", str(home),
                "--port", str(port), "--api-port", str(api_port)]  # fmt: skip
     environment = os.environ | {"ZPCODE_TRUSTED_PROXIES": "127.0.0.0/8"}
@@ -73,7 +77,7 @@ def _demo(home: Path, port: int, api_port: int) -> Iterator[tuple[str, str]]:
         process.communicate(timeout=_STOP_SECONDS)
 
 
-def _addresses(process: subprocess.Popen[str]) -> tuple[str, str]:
+def _addresses(process: subprocess.Popen[str]) -> tuple[str, str, str]:
     """The addresses that the demo prints. The API key that it prints as well is not used."""
     addresses: dict[str, str] = {}
     output: list[str] = []
@@ -81,11 +85,11 @@ def _addresses(process: subprocess.Popen[str]) -> tuple[str, str]:
     for line in process.stdout:
         output.append(line)
         words = line.split()
-        for name, last in (("scan", "/"), ("API", "/openapi.json")):
+        for name, last in (("scan", "/"), ("API", "/openapi.json"), ("metrics", "/metrics")):
             if name in words and words[-1].startswith("http://") and words[-1].endswith(last):
                 addresses.setdefault(name, words[-1].removesuffix(last))
         if _READY in line:
-            return addresses["scan"], addresses["API"]
+            return addresses["scan"], addresses["API"], addresses["metrics"] + "/readyz"
     reason = "".join(output).strip()[-2000:]
     raise Unavailable(Text(f"系统没有启动：{reason}", f"the system did not start: {reason}"))
 

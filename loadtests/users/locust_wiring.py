@@ -68,7 +68,12 @@ def _options(parser: ArgumentParser) -> None:
     own.add_argument("--seconds", type=float, default=60.0, help="持续秒数 / how long")
     own.add_argument("--out", default="", help="报告目录 / folder of the report")
     own.add_argument("--thresholds", default=str(thresholds.DEFAULT), help="阈值文件 / file of thresholds")
-    own.add_argument("--readyz", action="append", default=[], help="每个扫码进程的 /readyz / of each scan process")
+    own.add_argument(
+        "--readyz",
+        action="append",
+        default=[],
+        help="每个扫码进程内部端口的 /readyz / /readyz on the private port of each scan process",
+    )
     own.add_argument(
         targets.CONFIRM, dest="confirmed", action="store_true", help="目标不是本机也要测 / load another machine"
     )
@@ -163,9 +168,11 @@ class _Process:
         report.write(out, info, self.shared.tally, measured, judged)
 
     def _dropped_scans(self) -> int | None:
-        """How many scans the scan processes report as dropped so far; None where one does not answer."""
+        """How many scans the scan processes report as dropped so far; None where one does not answer, or none is named."""
+        if not self._options.readyz:
+            return None
         lost = 0
-        for url in self._options.readyz or [f"{self._options.host}/readyz"]:
+        for url in self._options.readyz:
             try:
                 with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - the confirmed target
                     lost += int(json.load(response)["scans"]["dropped"])

@@ -74,12 +74,12 @@ class TypedResponse(Response):
 def create(
     scan: ScanRoute,
     keyring: KeyringFile,
-    health: Callable[[], dict[str, Any]],
+    ready: Callable[[], bool],
     notices: Callable[[], NoticesCard | None],
     security: str,
     base: str,
 ) -> FastAPI:
-    """The application. `health` returns the body of /readyz, `notices` the published notices (None: unknown).
+    """The application. `ready` says whether the process is ready, `notices` has the published notices (None: unknown).
 
     `security` is the URI to which weaknesses of the service are reported (RFC 9116); empty: there is no security.txt.
     """
@@ -95,7 +95,7 @@ def create(
     site.add_api_route("/q", _typed(scan), methods=["GET", "HEAD"])
     site.add_api_route("/.well-known/zpcode-keyring.json", _keyring(keyring), methods=["GET", "HEAD"])
     site.add_api_route("/healthz", _alive, methods=["GET", "HEAD"])
-    site.add_api_route("/readyz", _ready(health), methods=["GET", "HEAD"])
+    site.add_api_route("/readyz", _ready(ready), methods=["GET", "HEAD"])
     site.add_api_route("/robots.txt", _robots, methods=["GET", "HEAD"])
     if security:
         site.add_api_route("/.well-known/security.txt", _security(security, base), methods=["GET", "HEAD"])
@@ -180,12 +180,14 @@ async def _alive() -> Response:
     return PlainTextResponse("ok\n", headers=_fixed())
 
 
-def _ready(health: Callable[[], dict[str, Any]]) -> Callable[[], Any]:
-    async def ready() -> Response:
-        state = health()
-        return JSONResponse(state, status_code=200 if state["ready"] else 503, headers=_fixed())
+def _ready(ready: Callable[[], bool]) -> Callable[[], Any]:
+    """The response of /readyz: only ready or not, because this port is public."""
 
-    return ready
+    async def readiness() -> Response:
+        state = ready()
+        return JSONResponse({"ready": state}, status_code=200 if state else 503, headers=_fixed())
+
+    return readiness
 
 
 async def _robots() -> Response:

@@ -67,6 +67,13 @@ class ScanCollector(Collector):
             yield from _of_scans(snapshot.health["scans"], self._limit)
             yield from _of_keyring(snapshot.health["keyring"])
 
+    def readiness(self) -> tuple[bool, Mapping[str, Any]]:
+        """Whether the process is ready, and the details, which only the private port tells."""
+        snapshot = self._from_loop()
+        if snapshot is None:
+            return False, {"ready": False, "loop": "no answer within a second"}
+        return snapshot.health["ready"], snapshot.health
+
     def snapshot(self) -> MetricsSnapshot:
         """All numbers now. Call it on the event loop only."""
         meters, times = self._meters, self._meters.seconds

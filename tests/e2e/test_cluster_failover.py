@@ -156,9 +156,10 @@ def test_a_primary_is_killed_while_people_scan(
             "ZPCODE_SCAN_REDIS_URL": cluster.addresses.scan_redis,
             "ZPCODE_REFUSAL_FLOOR_MS": "0",
         }
+        private_ports = process.free_port(), process.free_port()
         ports = tuple(
-            int(stack.enter_context(process.running(environment, tmp_path / f"scan-{number}"))[1].rpartition(":")[2])
-            for number in range(2)
+            int(stack.enter_context(process.running(own, tmp_path / f"scan-{number}"))[1].rpartition(":")[2])
+            for number, own in enumerate(environment | {"ZPCODE_METRICS_ADDRESS": str(port)} for port in private_ports)
         )
         for number in range(2):
             stack.enter_context(_worker(addresses, cluster, tmp_path, number))
@@ -175,7 +176,7 @@ def test_a_primary_is_killed_while_people_scan(
                 eventually(lambda: _caught_up(registry), seconds=60)
                 after = [_revoke(registry, number, 20 + turn) for number in BATCHES]
                 crowd.settle(*after)
-                eventually(lambda: all(_ready(port)["answers_from"] == "redis" for port in ports), seconds=60)
+                eventually(lambda: all(_ready(port)["answers_from"] == "redis" for port in private_ports), seconds=60)
             scans_before = crowd.scans
             eventually(lambda: crowd.scans > scans_before + 200, seconds=60)
         assert crowd.failed == []
@@ -183,7 +184,7 @@ def test_a_primary_is_killed_while_people_scan(
         assert all(crowd.all_say(path, "revoked") for path in crowd.final)
         untouched = [registry.item(index, number) for index in range(24, ITEMS) for number in BATCHES]
         assert all(crowd.all_say(path, "verified") for path in untouched)
-        _all_accounted_for(engine, redis, ports, crowd, replicas)
+        _all_accounted_for(engine, redis, private_ports, crowd, replicas)
 
 
 def _victims(cluster: EmbeddedCluster, replicas: int) -> list[int]:
@@ -204,12 +205,12 @@ def _caught_up(registry: ScanAuthority) -> bool:
 
 
 def _all_accounted_for(
-    engine: Engine, redis: client.AnyRedis, ports: tuple[int, ...], crowd: Crowd, replicas: int
+    engine: Engine, redis: client.AnyRedis, private_ports: tuple[int, ...], crowd: Crowd, replicas: int
 ) -> None:
     """Every scan was sent or counted as dropped; every sent scan is stored, except those that a dead primary lost."""
-    eventually(lambda: all(_ready(port)["scans"]["waiting"] == 0 for port in ports))
+    eventually(lambda: all(_ready(port)["scans"]["waiting"] == 0 for port in private_ports))
     eventually(lambda: client.holder(redis, redis_keys.SCANS).xlen(redis_keys.SCANS) == 0, seconds=60)
-    counts = [_ready(port)["scans"] for port in ports]
+    counts = [_ready(port)["scans"] for port in private_ports]
     sent, dropped = (sum(count[name] for count in counts) for name in ("sent", "dropped"))
     assert sent + dropped == crowd.scans
     with engine.connect() as connection:
@@ -217,6 +218,6 @@ def _all_accounted_for(
         counted = connection.execute(text("SELECT coalesce(sum(scans), 0) FROM item_history")).scalar_one()
     assert counted <= stored <= sent + dropped
     if replicas:  # without a replica, a dead primary loses the scans in its stream
-        assert sent - stored <= 2 * len(ports) * AT_ONCE, (
+        assert sent - stored <= 2 * len(private_ports) * AT_ONCE, (
             "at most the last round trip of each process and killed primary"
         )

@@ -51,7 +51,7 @@ def load(profile: str, out: Path, limits: str, *options: object) -> tuple[int, d
 
 
 def of(target: system.System) -> tuple[object, ...]:
-    return ("--host", target.scan, "--api", target.api, "--sample", target.sample)
+    return ("--host", target.scan, "--api", target.api, "--sample", target.sample, "--readyz", target.readyz)
 
 
 def test_a_recall_is_seen_by_everybody_and_the_run_passes(running: system.System, tmp_path: Path) -> None:

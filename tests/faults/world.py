@@ -43,7 +43,10 @@ GOOD, SCRAPPED, WITHDRAWN = 7, 7, 9
 
 @dataclass
 class Installation:
-    """One installation. `ports` are those of the scan processes; `registry` writes its cards."""
+    """One installation; `registry` writes its cards.
+
+    `ports` are those of the scan processes; `private_ports` are those of their metrics, by port.
+    """
 
     servers: Servers
     addresses: ServerAddresses
@@ -52,6 +55,7 @@ class Installation:
     registry: ScanAuthority
     processes: Processes
     ports: list[int] = field(default_factory=list)
+    private_ports: dict[int, int] = field(default_factory=dict)
 
     @property
     def good(self) -> list[str]:
@@ -76,9 +80,12 @@ class Installation:
         fresh = []
         for _ in range(number):
             name, port = f"scan-{len(self.ports)}", _free_port()
+            self.private_ports[port] = _free_port()
             command = [sys.executable, "-m", "uvicorn", "--factory", "--no-proxy-headers", "--no-access-log", "--http", PROTOCOL,
                        "--loop", "uvloop", "--port", str(port), app]  # fmt: skip
-            self.processes.start(name, command, env=self._scan_environment() | settings | {"PGAPPNAME": name})
+            environment = self._scan_environment() | settings
+            environment |= {"PGAPPNAME": name, "ZPCODE_METRICS_ADDRESS": str(self.private_ports[port])}
+            self.processes.start(name, command, env=environment)
             self.ports.append(port)
             fresh.append(port)
         for port in fresh:
@@ -124,7 +131,8 @@ class Installation:
     def ready(self, port: int) -> dict[str, Any]:
         """The readiness document of a scan process; empty if it does not answer."""
         try:
-            document: dict[str, Any] = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30).json()
+            private = self.private_ports[port]
+            document: dict[str, Any] = httpx.get(f"http://127.0.0.1:{private}/readyz", timeout=30).json()
         except httpx.TransportError:
             return {}
         return document

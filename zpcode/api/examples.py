@@ -202,7 +202,7 @@ IMPORT: Final[Example] = {
     "products_in_all": 1,
 }
 REGISTRY: Final[Example] = {"enterprises": [{"uscc": USCC, "name": {"zh": "杭州青澄机械有限公司"}, "region": "330110", "industry": "C3523"}]}  # fmt: skip
-READY: Final[Example] = {"status": "ready", "parts": {"database": "ok", "redis": "ok", "signer": "ok", "keyring": "ok"}}
+READY: Final[Example] = {"ready": True}
 PROBLEM_KIND: Final[Example] = {
     "type": "/problems/not-found",
     "status": 404,

@@ -367,14 +367,10 @@ class ImportView(BaseModel):
 
 
 class Readiness(BaseModel):
-    """What the authority can reach. `unavailable` (503): not the database. `degraded`: not one of the other parts.
-
-    `behind`: the database is older than what others have from it, and nothing is issued or decided.
-    """
+    """Whether the process is ready: false (503) without the database."""
 
     model_config = _example(examples.READY)
-    status: str
-    parts: dict[str, str]
+    ready: bool
 
 
 class Health(BaseModel):

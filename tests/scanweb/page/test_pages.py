@@ -256,8 +256,7 @@ def test_the_keyring_is_served_as_it_was_signed(service: ScanService, registry: 
 
 def test_health_tells_the_truth(service: ScanService) -> None:
     assert service.get("/healthz").text == "ok\n"
-    ready = service.get("/readyz").json()
-    assert (ready["ready"], ready["answers_from"], ready["redis"], ready["database"]) == (True, "redis", "up", "up")
+    assert service.get("/readyz").json() == {"ready": True}
 
 
 def test_the_form_and_the_style_sheet_are_there(service: ScanService) -> None:

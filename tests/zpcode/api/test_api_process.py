@@ -90,7 +90,7 @@ def _wait_until_ready(http: httpx.Client, process: subprocess.Popen[bytes]) -> N
     """Wait until every part is ready; the process must not end meanwhile."""
     while process.poll() is None:
         try:
-            if http.get("/readyz").json()["status"] == "ready":
+            if http.get("/readyz").json()["ready"]:
                 return
         except httpx.TransportError:
             time.sleep(0.05)

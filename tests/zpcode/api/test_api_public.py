@@ -18,7 +18,8 @@ from tests.support.api_routes import all_routes, requests, send
 from tests.support.authority import Tenants, as_
 from zpcode.api.http import problems
 from zpcode.api.http.context import Authority
-from zpcode.app import PublishedKeyring
+from zpcode.api.http.metrics import ApiMetrics
+from zpcode.app import PublishedKeyring, _private_pages
 
 METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -42,18 +43,27 @@ def test_a_missing_keyring_is_a_problem(http: httpx.Client, app: FastAPI, here: 
     app.state.authority = replace(here, keyring=PublishedKeyring(here.exports / "none.json", published._paths[1]))
     answer = http.get("/.well-known/zpcode-keyring.json")
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/keyring")
-    assert http.get("/readyz").json()["parts"]["keyring"] == "down"
+    assert http.get("/readyz").json() == {"ready": True}
+    assert private_readiness(app)[1]["parts"]["keyring"] == "down"
     assert http.get("/v1/notices").status_code == 200
 
 
-def test_readiness_lists_each_part_and_only_the_database_is_required(http: httpx.Client) -> None:
-    """No signer listens in these tests: degraded, but decisions can be made."""
+def private_readiness(app: FastAPI) -> tuple[int, dict[str, Any]]:
+    """Status and body of /readyz on the private port."""
+    page = _private_pages(app.state.authority, ApiMetrics())["/readyz"]()
+    return page.status, json.loads(page.body)
+
+
+def test_the_public_port_says_ready_or_not_and_the_private_one_lists_each_part(
+    http: httpx.Client, app: FastAPI
+) -> None:
+    """No signer listens in these tests: degraded, but decisions can be made. A stranger does not learn it."""
     answer = http.get("/readyz")
-    assert answer.status_code == 200
-    assert answer.json() == {
-        "status": "degraded",
-        "parts": {"database": "ok", "redis": "ok", "signer": "down", "keyring": "ok"},
-    }
+    assert (answer.status_code, answer.json()) == (200, {"ready": True})
+    assert private_readiness(app) == (
+        200,
+        {"status": "degraded", "parts": {"database": "ok", "redis": "ok", "signer": "down", "keyring": "ok"}},
+    )
 
 
 def test_notices_are_the_published_decisions_and_no_others(http: httpx.Client, world: Tenants) -> None:

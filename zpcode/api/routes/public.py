@@ -93,19 +93,22 @@ async def get_health() -> Health:
 
 @router.get(
     "/readyz",
-    summary="Check what the authority can reach",
+    summary="Check whether the process is ready",
     response_model=Readiness,
     responses={
-        **responses_of(200, "Ready, or degraded", examples.READY, slugs=("error",)),
+        **responses_of(200, "Ready", examples.READY, slugs=("error",)),
         503: {"description": "No database",
-              "content": {"application/json": {"example": examples.READY | {"status": "unavailable"}}}},
+              "content": {"application/json": {"example": {"ready": False}}}},
     },
 )  # fmt: skip
 async def get_readiness(authority: AuthorityDep, response: Response) -> Readiness:
-    """503 only without the database: without Redis or the signer, decisions can still be made, and have to be."""
+    """503 only without the database: without Redis or the signer, decisions can still be made, and have to be.
+
+    The private port of the process tells the parts (docs/observing.md).
+    """
     ask = partial(readiness.parts, authority.engine, authority.redis, authority.signer, authority.keyring)
     parts = await asyncio.get_running_loop().run_in_executor(_READINESS_THREADS, ask)
-    word = readiness.status(parts)
-    if word == readiness.UNAVAILABLE:
+    ready = readiness.status(parts) != readiness.UNAVAILABLE
+    if not ready:
         response.status_code = 503
-    return Readiness(status=word, parts=parts)
+    return Readiness(ready=ready)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from redis.exceptions import RedisError
 
@@ -41,6 +41,15 @@ def status(states: dict[str, str]) -> str:
     if states["database"] != OK:
         return UNAVAILABLE
     return READY if set(states.values()) == {OK} else DEGRADED
+
+
+def details(
+    engine: Engine, redis: AnyRedis, signer: SigningService, keyring: Callable[[], bytes]
+) -> tuple[bool, dict[str, Any]]:
+    """Whether the authority is ready, and the word and the parts for the private port."""
+    states = parts(engine, redis, signer, keyring)
+    word = status(states)
+    return word != UNAVAILABLE, {"status": word, "parts": states}
 
 
 def _asked(ask: Callable[[], object]) -> str:
