@@ -24,7 +24,7 @@ class ChildExit:
     status: int
 
 
-def _ended_with_parent(stop: signal.Signals) -> None:
+def ended_with_parent(stop: signal.Signals) -> None:
     """Ask Linux to send `stop` to this process when its parent ends. Called in the child, before exec."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, stop)
@@ -63,7 +63,7 @@ class Processes:
                 user=None if user is None else user.pw_uid,
                 group=None if user is None else user.pw_gid,
                 extra_groups=None if user is None else [],
-                preexec_fn=lambda: _ended_with_parent(stop),  # noqa: PLW1509 - before any thread is started
+                preexec_fn=lambda: ended_with_parent(stop),  # noqa: PLW1509 - before any thread is started
             )
         self._running[name] = child, stop
 

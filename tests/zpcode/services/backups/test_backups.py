@@ -1,0 +1,197 @@
+"""A backup is complete or is none, old ones are removed with what only they need, and a stopped archive is noticed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.support.backup_setting import BackedUp, installation
+from tests.support.clock import NOW
+from zpcode.errors import Conflict, Findings, Refused, Text, Unavailable
+from zpcode.rules.backups import segment_at, segment_name
+from zpcode.services.backups import archive, check
+from zpcode.services.backups.files import copy_files, read_table
+from zpcode.services.backups.folder import UNFINISHED, BackupFolder
+from zpcode.services.backups.make import CODE_FILES, PICTURES
+from zpcode.services.backups.programs import TO_BACK_UP, connection, programs_for
+from zpcode.services.backups.prune import prune
+from zpcode.store.database.session import connect
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[BackedUp]:
+    """The installation with one backup and one commit after it."""
+    with installation() as running:
+        running.note("before")
+        running.back_up()
+        yield running
+
+
+@pytest.fixture
+def copied(running: BackedUp) -> Iterator[BackupFolder]:
+    """A copy of the folder of backups, to change."""
+    copy = running.folder.path.with_name("copy")
+    shutil.copytree(running.folder.path, copy)
+    yield BackupFolder(copy)
+    shutil.rmtree(copy)
+
+
+def test_a_backup_says_what_it_contains(running: BackedUp) -> None:
+    (backup,) = running.folder.backups()
+    manifest = backup.manifest
+    assert (manifest.audit_count, manifest.last_batch, manifest.keyring_serial) == (1, 0, 2)
+    assert manifest.started <= manifest.ended <= running.clock()
+    assert set(read_table(backup.path / PICTURES)) == {f"{digit * 32}-160.webp" for digit in "abc"}
+    assert set(manifest.files) >= {CODE_FILES, PICTURES, "keyring.json", "root.pub.pem", "database/backup_manifest"}
+
+
+def test_no_other_user_can_read_a_backup(running: BackedUp) -> None:
+    others = [path for path in running.folder.path.rglob("*") if path.stat().st_mode & 0o077]
+    assert [path for path in others if path.parent == running.folder.path and path.name != "lock"] == []
+    assert running.folder.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_that_others_may_enter_is_refused(copied: BackupFolder) -> None:
+    copied.path.chmod(0o750)
+    with pytest.raises(Refused, match="chmod 700"):
+        copied.prepare()
+
+
+def test_an_interrupted_backup_is_none_and_the_next_one_removes_it(copied: BackupFolder) -> None:
+    (complete,) = copied.backups()
+    left = copied.begin(NOW)
+    (left / "database").mkdir()
+    assert [backup.path for backup in copied.backups()] == [complete.path]
+    assert copied.begin(NOW + timedelta(hours=1)) != left
+    assert not left.exists()
+
+
+def test_two_backups_do_not_run_at_once(running: BackedUp) -> None:
+    with running.folder.locked(), pytest.raises(Conflict, match="another backup"):
+        running.back_up()
+
+
+def test_a_failed_base_backup_leaves_no_backup(running: BackedUp) -> None:
+    """The server refuses the role, and the program's own words are in the message."""
+    before = running.folder.backups()
+    with pytest.raises(Unavailable, match=r"pg_basebackup failed: .*permission denied"):
+        running.back_up(NOW + timedelta(hours=2), url=running.servers.addresses.scan_database)
+    assert running.folder.backups() == before
+
+
+def test_a_damaged_manifest_is_named(copied: BackupFolder) -> None:
+    (backup,) = copied.backups()
+    (backup.path / "manifest.json").write_bytes(b"{}")
+    with pytest.raises(Refused, match="is damaged"):
+        copied.backups()
+
+
+def test_a_backup_of_another_database_needs_a_folder_of_its_own(copied: BackupFolder, running: BackedUp) -> None:
+    (backup,) = copied.backups()
+    manifest = backup.path / "manifest.json"
+    manifest.write_text(manifest.read_text("utf-8").replace(backup.manifest.postgres.system, "1"), "utf-8")
+    other = BackedUp(running.home, running.servers, running.engine, running.room, copied)
+    with pytest.raises(Refused, match="use a new folder"):
+        other.back_up()
+
+
+def test_what_is_wrong_with_a_backup_is_named(copied: BackupFolder, running: BackedUp) -> None:
+    (backup,) = copied.backups()
+    (copied.pictures / f"{'a' * 32}-160.webp").unlink()
+    (backup.database / "PG_VERSION").write_text("99")
+    findings = Findings()
+    check.check(copied, backup, programs_for(18, running.home, TO_BACK_UP), findings)
+    assert {Path(finding.where).name for finding in findings.items} == {"database", f"{'a' * 32}-160.webp"}
+
+
+def test_old_backups_go_with_the_pictures_that_only_they_list(running: BackedUp) -> None:
+    (first,) = running.folder.backups()
+    running.originals.pictures.remove([f"{'a' * 32}-160.webp"])
+    (running.folder.pictures / f"{'a' * 32}-160.webp").unlink()
+    second = running.back_up(NOW + timedelta(days=1))
+    programs = programs_for(18, running.home, TO_BACK_UP)
+    assert prune(running.folder, 2, programs) == []
+    assert prune(running.folder, 1, programs) == [first]
+    assert running.folder.backups() == [second]
+    assert not list(running.folder.path.glob(f"*{UNFINISHED}"))
+
+
+def test_only_new_pictures_are_copied(running: BackedUp) -> None:
+    copy_files(running.originals, running.folder)
+    assert copy_files(running.originals, running.folder).new_pictures == 0
+    running.originals.pictures.put({f"{'d' * 32}-160.webp": b"new"})
+    assert copy_files(running.originals, running.folder).new_pictures == 1
+
+
+# The archive ----------------------------------------------------------------------------------------
+
+
+def _prepared(running: BackedUp, said: list[Text]) -> Path:
+    role = connect(running.url, pool_size=1)
+    try:
+        return archive._prepare(role, running.url, running.home, running.folder, said.append)[1]
+    finally:
+        role.dispose()
+
+
+def test_an_archive_that_began_after_a_backup_has_a_gap_before_it(running: BackedUp) -> None:
+    """Nobody received what was written between them."""
+    running.administer("SELECT pg_switch_wal()")
+    running.administer("CHECKPOINT")
+    (backup,) = running.folder.backups()
+    with running.archive():
+        running.note("archived")
+    assert check.wal_of(running.folder, backup).segments == ()
+    base = backup.manifest.postgres
+    assert check.wal_of(running.folder, backup).gap == segment_name(
+        1, segment_at(base.end, base.segment_bytes), 16 << 20
+    )
+
+
+def test_an_archive_whose_slot_is_gone_is_put_aside(running: BackedUp) -> None:
+    """What the server wrote meanwhile is not there: the segments must not look contiguous."""
+    said: list[Text] = []
+    target = _prepared(running, said)
+    assert (said, [path.suffix for path in target.iterdir()]) == ([], [".partial"])
+    programs_for(18, running.home, TO_BACK_UP).run("pg_receivewal", "--drop-slot", "-S", archive.SLOT, url=running.url)
+    target = _prepared(running, said)
+    assert ([text.en.partition(":")[0] for text in said], list(target.iterdir())) == (["the WAL archive has a gap"], [])
+    assert [path.name for path in sorted(running.folder.wal.iterdir())] == ["1", "1.1"]
+
+
+def test_segments_that_are_missing_before_the_slot_are_a_gap(running: BackedUp) -> None:
+    """As when the archive was copied back from an old disk."""
+    said: list[Text] = []
+    target = _prepared(running, said)
+    (target / segment_name(1, 1, 16 << 20)).touch()
+    running.administer("SELECT pg_switch_wal()")
+    assert _prepared(running, said).is_dir()
+    assert [text.en.partition(":")[0] for text in said] == ["the WAL archive has a gap"]
+
+
+# Programs -------------------------------------------------------------------------------------------
+
+
+def test_programs_of_another_version_are_not_used(running: BackedUp) -> None:
+    with pytest.raises(Unavailable, match=r"of PostgreSQL 97 are missing\. Debian: install postgresql-97"):
+        programs_for(97, running.home, TO_BACK_UP)
+
+
+@pytest.mark.parametrize(
+    ("url", "plain"),
+    [
+        (
+            "postgresql://me:s%40me@db:5432/zpcode?sslmode=verify-full",
+            "postgresql://me@db:5432/zpcode?sslmode=verify-full",
+        ),
+        ("postgresql://me@/zpcode?host=%2Ftmp&password=s%40me", "postgresql://me@/zpcode?host=%2Ftmp"),
+    ],
+)
+def test_no_password_is_on_a_command_line(url: str, plain: str) -> None:
+    """Every user of a machine can read the command lines of all processes."""
+    options, environment = connection(url)
+    assert (options, environment["PGPASSWORD"]) == (["-w", "-d", plain], "s@me")

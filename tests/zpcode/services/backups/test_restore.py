@@ -1,0 +1,189 @@
+"""A backup and its WAL bring back every commit, or those up to a time; what is damaged is not restored."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from keys.ceremony import KeyRoom
+from keys.keyring import Key, Keyring, KeyState
+from tests.support import issuing_setting as setting
+from tests.support.backup_setting import installation, notes, quiet
+from tests.support.issuing_setting import KeyHouse
+from zpcode.errors import Conflict, Refused, Unavailable
+from zpcode.rules.backups import offset, segment_name
+from zpcode.services.backups import check
+from zpcode.services.backups.files import copy_files
+from zpcode.services.backups.folder import MANIFEST, Backup, BackupFolder
+from zpcode.services.backups.restore import Restored, restore
+
+
+@dataclass
+class Crashed:
+    """A server that was killed after a backup and some commits, of which `between` parts the second from the third."""
+
+    folder: BackupFolder
+    backup: Backup
+    room: KeyRoom
+    between: datetime
+    homes: Path
+
+
+@pytest.fixture(scope="module")
+def crashed() -> Iterator[Crashed]:
+    """The commits: one before the backup, one after it, and one after `between`. A key was revoked at the end."""
+    with installation() as running:
+        running.note("before")
+        with running.archive():
+            backup = running.back_up()
+            running.note("after")
+            between = running.clock()
+            running.administer("SELECT pg_switch_wal()")
+            running.note("last")
+        running.servers.processes.kill("postgres")
+        setting.revoke_key(KeyHouse(running.room, running.home), active_key(running.room).id)
+        copy_files(running.originals, running.folder)
+        yield Crashed(running.folder, backup, running.room, between, running.home.parent)
+
+
+@pytest.fixture
+def home(crashed: Crashed, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A home that does not exist yet."""
+    path = crashed.homes / str(abs(hash(request.node.name)))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def _restore(crashed: Crashed, home: Path, until: datetime | None = None, *, despite_gap: bool = False) -> Restored:
+    return restore(crashed.folder, home, until, quiet, despite_gap=despite_gap)
+
+
+def active_key(room: KeyRoom) -> Key:
+    """The key that signs codes."""
+    keyring = Keyring.load(room.keyring.read_bytes(), room.root_public.read_bytes())
+    return next(key for key in keyring if key.state is KeyState.ACTIVE and key.record.purpose == "codes")
+
+
+@contextmanager
+def moved(path: Path) -> Iterator[None]:
+    """As if this file were not there."""
+    aside = path.rename(path.with_name("aside"))
+    yield
+    aside.rename(path)
+
+
+def test_everything_that_was_committed_is_there_again(crashed: Crashed, home: Path) -> None:
+    """Without the old home: its passwords and its WAL are gone."""
+    restored = _restore(crashed, home)
+    assert notes(home) == ["before", "after", "last"]
+    assert restored.wal.last_commit is not None
+    assert restored.wal.last_commit > crashed.between
+    assert restored.pictures == 3
+    assert sorted(path.stat().st_mode & 0o777 for path in (home / "pictures").iterdir()) == [0o644] * 3
+
+
+def test_a_time_parts_the_commits_before_it_from_those_after(crashed: Crashed, home: Path) -> None:
+    restored = _restore(crashed, home, crashed.between)
+    assert notes(home) == ["before", "after"]
+    assert restored.wal.last_commit is not None
+    assert restored.wal.last_commit < crashed.between
+
+
+def test_the_newest_keyring_is_restored_whichever_backup_is(crashed: Crashed, home: Path) -> None:
+    """The key was revoked after the backup: codes under it stay untrusted."""
+    restored = _restore(crashed, home, crashed.between)
+    keyring = Keyring.load((home / "keyring.json").read_bytes(), (home / "root.pub.pem").read_bytes())
+    assert KeyState.REVOKED in {key.state for key in keyring}
+    assert keyring.serial == restored.keyring.serial == crashed.backup.manifest.keyring_serial + 1
+
+
+def test_a_newer_keyring_of_the_home_stays(crashed: Crashed, home: Path) -> None:
+    home.mkdir(mode=0o755)
+    room = replace(crashed.room, keyring=home / "keyring.json")
+    room.keyring.write_bytes(crashed.room.keyring.read_bytes())
+    setting.rotate_key(KeyHouse(room, home))
+    newer = room.keyring.read_bytes()
+    assert _restore(crashed, home).keyring.document == newer
+    assert room.keyring.read_bytes() == newer
+
+
+def test_a_database_is_not_overwritten(crashed: Crashed, home: Path) -> None:
+    _restore(crashed, home)
+    with pytest.raises(Conflict, match="is not overwritten"):
+        _restore(crashed, home)
+    assert notes(home) == ["before", "after", "last"]
+
+
+def test_a_time_after_the_end_of_the_wal_is_refused_with_the_last_commit(crashed: Crashed, home: Path) -> None:
+    """PostgreSQL cannot know whether something was committed between the end and that time."""
+    with pytest.raises(Refused, match=r"the WAL ends before --until \(last commit: 20"):
+        _restore(crashed, home, crashed.between + timedelta(hours=1))
+    assert not (home / "postgres").exists()
+
+
+def test_a_time_before_every_backup_is_refused(crashed: Crashed, home: Path) -> None:
+    with pytest.raises(Refused, match="no complete backup from before"):
+        _restore(crashed, home, crashed.backup.manifest.ended - timedelta(microseconds=1))
+
+
+def test_a_backup_without_a_manifest_is_none(crashed: Crashed, home: Path) -> None:
+    """As an interrupted copy of the folder leaves it."""
+    manifest = crashed.backup.path / MANIFEST
+    with moved(manifest), pytest.raises(Refused, match="no complete backup"):
+        _restore(crashed, home)
+
+
+@pytest.mark.parametrize(
+    "name", ["database/PG_VERSION", "database/backup_manifest", "keyring.json", "pictures.tsv", "../pictures/{}"]
+)
+def test_a_damaged_file_is_noticed_before_anything_is_restored(crashed: Crashed, home: Path, name: str) -> None:
+    path = crashed.backup.path / name.format(f"{'a' * 32}-160.webp")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-2] + b"??")
+    try:
+        with pytest.raises(Refused, match="incomplete or damaged"):
+            _restore(crashed, home)
+    finally:
+        path.write_bytes(whole)
+    assert not (home / "keyring.json").exists()
+
+
+def test_a_gap_in_the_wal_is_refused_unless_it_is_accepted(crashed: Crashed, home: Path) -> None:
+    """Without the segment that follows the base backup, the commits after it are lost."""
+    wal = check.wal_of(crashed.folder, crashed.backup).segments
+    later = wal[-1].with_name(segment_name(1, 99, crashed.backup.manifest.postgres.segment_bytes))
+    shutil.copy(wal[-1], later)
+    try:
+        with pytest.raises(Refused) as refused:
+            _restore(crashed, home)
+        assert [finding.reason for finding in refused.value.findings] == ["wal-gap"]
+        _restore(crashed, home, despite_gap=True)
+    finally:
+        later.unlink()
+    assert notes(home) == ["before", "after", "last"]
+
+
+@pytest.mark.parametrize(("segment", "refusal"), [(0, "incomplete or damaged"), (-2, "damaged or incomplete at 0/")])
+def test_damaged_wal_is_not_taken_for_its_end(crashed: Crashed, home: Path, segment: int, refusal: str) -> None:
+    """PostgreSQL ends a recovery at a record whose CRC is wrong as it does at the end of the WAL.
+
+    The last complete segment is not read before: its last record may go on in the next one.
+    """
+    path = check.wal_of(crashed.folder, crashed.backup).segments[segment]
+    whole = path.read_bytes()
+    begin = offset(crashed.backup.manifest.postgres.end) % len(whole)
+    path.write_bytes(whole[:begin] + bytes(8192) + whole[begin + 8192 :])
+    try:
+        with pytest.raises((Refused, Unavailable), match=refusal):
+            _restore(crashed, home)
+        assert not (home / "postgres").exists()
+        _restore(crashed, home, despite_gap=True)
+    finally:
+        path.write_bytes(whole)
+    assert notes(home) == ["before"]

@@ -1,0 +1,137 @@
+"""What is not in the database: the public keyring, the pinned root key, and the pictures of products.
+
+These files never change under one name (a keyring is named by its serial, a picture by its content), so only new ones are
+copied, and a restoration takes the newest keyring whichever backup it restores: an older one would trust a revoked key again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from keys.keyring import Keyring, read_root
+from zpcode.errors import KeyringError, Text, Unavailable
+from zpcode.rules.backups import FileDigest
+from zpcode.services.backups.folder import BackupFolder, digest, write
+from zpcode.services.pictures.storage import PictureStorage
+
+_AT_ONCE: Final = 8
+_CHUNK: Final = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Originals:
+    """Where the files are that a backup copies."""
+
+    keyring: Path
+    root_public: Path
+    pictures: PictureStorage
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedFiles:
+    """What was copied: the keyring now in force, the root key (PEM), and how many pictures were new."""
+
+    keyring: Keyring
+    root: bytes
+    new_pictures: int
+
+
+def copy_files(originals: Originals, folder: BackupFolder) -> CopiedFiles:
+    """Copy what is new. Raises KeyringError, or Unavailable if the pictures cannot be read."""
+    root = read_root(originals.root_public)
+    try:
+        keyring = Keyring.load(originals.keyring.read_bytes(), root)
+    except OSError as error:
+        zh, en = f"无法读取公钥环 {originals.keyring}", f"cannot read the keyring {originals.keyring}"
+        raise KeyringError(Text(f"{zh}（{error.strerror}）", f"{en} ({error.strerror})")) from error
+    path = folder.keyrings / f"{keyring.serial}.json"
+    if not path.exists():
+        write(path, keyring.document)
+    return CopiedFiles(keyring, root, _copy_pictures(originals.pictures, folder))
+
+
+def newest_keyring(folder: BackupFolder, root: bytes) -> Keyring:
+    """The keyring with the highest serial, verified with the root key (PEM). Raises KeyringError."""
+    newest: Keyring | None = None
+    for path in sorted(folder.keyrings.glob("*.json"), key=lambda path: int(path.stem)):
+        newest = (
+            newest.successor(path.read_bytes(), root) if newest is not None else Keyring.load(path.read_bytes(), root)
+        )
+    if newest is None:
+        raise KeyringError(Text(f"{folder.keyrings} 中没有公钥环", f"there is no keyring in {folder.keyrings}"))
+    return newest
+
+
+# Pictures -------------------------------------------------------------------------------------------
+
+
+def _copy_pictures(storage: PictureStorage, folder: BackupFolder) -> int:
+    present = {path.name for path in folder.pictures.iterdir()}
+    missing = (stored.name for stored in storage.listing() if stored.name not in present)
+
+    def copy(name: str) -> bool:
+        content = storage.get(name)
+        if content is not None:  # None: a clean-up removed it meanwhile
+            _write_once(folder.pictures / name, content)
+        return content is not None
+
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        return sum(sum(threads.map(copy, chunk)) for chunk in _chunks(missing))
+
+
+def _write_once(path: Path, content: bytes) -> None:
+    """Without a sync of its own: there may be millions, and `BackupFolder.finish` brings them all to disk."""
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(content)
+    fresh.chmod(0o600)
+    fresh.rename(path)
+
+
+def index_pictures(folder: BackupFolder, previous: dict[str, FileDigest]) -> dict[str, FileDigest]:
+    """The digest of every picture; `previous` are those of an earlier backup, whose files are not read again."""
+    paths = (path for path in folder.pictures.iterdir() if not path.name.startswith("."))
+    return {path.name: previous.get(path.name) or digest(path) for path in paths}
+
+
+def restore_pictures(folder: BackupFolder, names: Iterable[str], storage: PictureStorage) -> int:
+    """Store these pictures where the service reads them; returns how many. Raises Unavailable."""
+    count = 0
+    for chunk in _chunks(names):
+        storage.put({name: (folder.pictures / name).read_bytes() for name in chunk})
+        count += len(chunk)
+    return count
+
+
+def _chunks(names: Iterable[str]) -> Iterator[list[str]]:
+    """The names in lists of bounded length."""
+    rest = iter(names)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk
+
+
+# Lists ----------------------------------------------------------------------------------------------
+
+
+def table(digests: dict[str, FileDigest]) -> bytes:
+    """The digests as lines of name, size and SHA-256, separated by tabs, in the order of the names."""
+    lines = (f"{name}\t{one.bytes}\t{one.sha256}\n" for name, one in sorted(digests.items()))
+    return "".join(lines).encode("utf-8")
+
+
+def read_table(path: Path) -> dict[str, FileDigest]:
+    """The digests in a file that `table` has made; empty if there is no such file. Raises Unavailable if it is damaged."""
+    try:
+        return dict(_rows(path.read_text("utf-8"))) if path.exists() else {}
+    except ValueError as error:
+        raise Unavailable(Text(f"{path} 已损坏", f"{path} is damaged")) from error
+
+
+def _rows(text: str) -> Iterator[tuple[str, FileDigest]]:
+    for line in text.splitlines():
+        name, size, sha256 = line.split("\t")
+        yield name, FileDigest(int(size), sha256)

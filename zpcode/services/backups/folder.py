@@ -1,0 +1,143 @@
+"""The folder of an installation's backups: which files it has, and who may use it.
+
+    20261129T150000Z/          one backup, named by the time at which it began
+      manifest.json              written last: a backup without it is incomplete
+      database/                  the base backup, as PostgreSQL wrote it
+      keyring.json root.pub.pem code-files.tsv pictures.tsv
+    wal/TIMELINE/              the WAL that the archive has received
+    pictures/ keyrings/        files that never change, shared by all backups
+
+Nothing in it is for other users: it contains everything but the private keys.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from zpcode.errors import Conflict, Refused, Text
+from zpcode.rules.backups import BackupManifest, FileDigest
+
+MANIFEST: Final = "manifest.json"
+DATABASE: Final = "database"
+UNFINISHED: Final = ".unfinished"
+_STAMP = re.compile(r"\d{8}T\d{6}Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A complete backup."""
+
+    path: Path
+    manifest: BackupManifest
+
+    @property
+    def database(self) -> Path:
+        """The base backup."""
+        return self.path / DATABASE
+
+
+class BackupFolder:
+    """The folder at a path; nothing is created before `prepare`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.pictures = self.path / "pictures"
+        self.keyrings = self.path / "keyrings"
+        self.wal = self.path / "wal"
+
+    def prepare(self) -> None:
+        """Create the folder. Raises Refused if other users may enter it."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.path.stat().st_mode & 0o077:
+            raise Refused(
+                Text(
+                    f"其他用户可以进入 {self.path}；请执行 chmod 700 {self.path}",
+                    f"other users may enter {self.path}: chmod 700 {self.path}",
+                )
+            )
+        for folder in (self.pictures, self.keyrings, self.wal):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Work on the backups alone. Raises Conflict if another process does. The WAL archive has its own writer."""
+        with (self.path / "lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Conflict(
+                    Text(f"另一个备份正在写入 {self.path}", f"another backup is writing to {self.path}")
+                ) from None
+            yield
+
+    def begin(self, now: datetime) -> Path:
+        """The folder of a new backup, without what an interrupted one has left. `finish` gives it its name."""
+        for leftover in self.path.glob(f"*{UNFINISHED}"):
+            shutil.rmtree(leftover)
+        path = self.path / f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}{UNFINISHED}"
+        path.mkdir(mode=0o700)
+        return path
+
+    def finish(self, path: Path, manifest: BackupManifest) -> Backup:
+        """Write the manifest and give the backup its name, after everything is on disk."""
+        os.sync()
+        write(path / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+        final = path.with_name(path.name.removesuffix(UNFINISHED))
+        path.rename(final)
+        sync(self.path)
+        return Backup(final, manifest)
+
+    def backups(self) -> list[Backup]:
+        """All complete backups, oldest first. Raises Refused if this is no folder of backups, or a manifest is damaged."""
+        if not self.path.is_dir():
+            raise Refused(Text(f"没有备份目录 {self.path}", f"there is no folder of backups {self.path}"))
+        paths = (path for path in sorted(self.path.iterdir()) if _STAMP.fullmatch(path.name))
+        return [Backup(path, read_manifest(path)) for path in paths if (path / MANIFEST).exists()]
+
+
+def read_manifest(path: Path) -> BackupManifest:
+    """The manifest of a backup. Raises Refused if it is damaged."""
+    try:
+        return msgspec.json.decode((path / MANIFEST).read_bytes(), type=BackupManifest)
+    except msgspec.MsgspecError as error:
+        raise Refused(
+            Text(f"备份清单 {path / MANIFEST} 已损坏：{error}", f"the manifest {path / MANIFEST} is damaged: {error}")
+        ) from error
+
+
+def digest(path: Path) -> FileDigest:
+    """The size and the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return FileDigest(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file of mode 0600 so that it is there with this content, or not at all, whatever happens."""
+    fresh = path.with_name(f".{path.name}.new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """Bring the entries of a folder to disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
