@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.attack import api, codes, credentials
+from tests.attack import api, codes, complaints, credentials, uploads
 from tests.attack.target import Attempts, Target
 
 
@@ -33,7 +33,12 @@ ATTACKS = (
     Attack(STRANGER, codes.guessed_codes),
     Attack(STRANGER, api.without_a_key),
     Attack(STRANGER, api.ambiguous_requests),
+    Attack(STRANGER, complaints.posts_of_another_site),
+    Attack(STRANGER, complaints.silenced_complaints),
+    Attack(STRANGER, complaints.script_in_fields),
     Attack(KEY, api.with_a_lower_key),
+    Attack(KEY, uploads.costly_pictures),
+    Attack(KEY, uploads.costly_workbooks),
     Attack(SCAN, credentials.commands_of_the_scan_account),
     Attack(SCAN, credentials.queries_of_the_scan_account),
     Attack(SCAN, credentials.histories_of_the_scan_account),

@@ -1,0 +1,130 @@
+"""Complaints that somebody wants to silence, and script in every field that a page shows."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import unescape
+
+import httpx
+
+from tests.attack.processes import environment, find
+from tests.attack.target import SECONDS, Attempt, Attempts, Target
+
+FORM = "/complaints/new"
+_TICKET_SECONDS = 3.5
+"""A form is accepted three seconds after it was opened."""
+_NETWORKS, _VICTIMS = 61, 10
+_SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'><svg/onload=alert(1)>{{7*7}}${7*7}&#60;b&#62;"
+
+
+def silenced_complaints(target: Target) -> Attempts:
+    """Somebody with a /48 and with three addresses cannot keep others from complaining about an item or about its product."""
+    with _behind_a_proxy(target) as http:
+        for name, code in (("the item", target.item), ("the product", target.product)):
+            tickets = {address: _opened(http, code, address) for address in _attackers()}
+            victims = {f"60.191.{number}.7": {} for number in range(_VICTIMS)}
+            victims = {address: _opened(http, code, address) for address in victims}
+            time.sleep(_TICKET_SECONDS)
+            for address, fields in tickets.items():
+                for again in range(10):  # the same form again and again, each time with another text
+                    _send(http, fields | {"description": f"假 {again}"}, address)
+            for address, fields in victims.items():
+                status = _send(http, fields | {"description": f"真的坏了 {address}"}, address)
+                yield Attempt(f"{address} about {name}", "" if status in range(200, 400) else f"status {status}")
+
+
+def posts_of_another_site(target: Target) -> Attempts:
+    """A form that another site posts is not accepted, even with a valid ticket."""
+    fields = _opened(target.api, target.item, "")
+    time.sleep(_TICKET_SECONDS)
+    for headers in (
+        {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ):
+        status = _send(target.api, fields | {"description": "x"}, "", headers)
+        yield Attempt(str(headers), "" if status in {400, 403} else f"status {status}")
+
+
+def script_in_fields(target: Target) -> Attempts:
+    """Text that a person wrote is text on every page."""
+    pages = {}
+    fields = _opened(target.api, target.item, "")
+    time.sleep(_TICKET_SECONDS)
+    sent = target.api.post(FORM, data=_complete(fields) | {"description": _SCRIPT, "place": _SCRIPT}, files=_NO_PHOTO)
+    pages["the complaint"] = target.api.get(sent.headers["location"]).text
+    pages["the form"] = target.api.post(FORM, data={"description": _SCRIPT, "place": _SCRIPT}, files=_NO_PHOTO).text
+    for query in ("code", "number", "key", "lang"):
+        pages[f"the parameter {query} of the form"] = target.api.get(FORM, params={query: _SCRIPT}).text
+        pages[f"the parameter {query} of the search"] = target.api.get("/complaints/find", params={query: _SCRIPT}).text
+    pages["a typed code"] = httpx.get(f"{target.demo.scan}/q", params={"code": _SCRIPT}, timeout=SECONDS).text
+    note = {"scope": "code", "target": target.compact, "action": "flag", "reason": "cloning-suspected",
+            "note": {"zh": _SCRIPT, "en": _SCRIPT}}  # fmt: skip
+    target.api.post("/v1/status-changes", json=note, headers=target.demo.tokens["operator"])
+    for language in ("zh", "en"):
+        page = httpx.get(target.demo.scan + target.compact, headers={"Accept-Language": language}, timeout=SECONDS)
+        pages[f"the note of a decision in {language}"] = page.text
+    for name, page in pages.items():
+        for part in ("<script>alert", "<img src=x", "<svg/onload", "\"'><", "49}"):
+            if part in page:
+                yield Attempt(name, f"the page has {part}")
+                break
+        else:
+            yield Attempt(name)
+
+
+_NO_PHOTO = [("photos", ("", b"", "application/octet-stream"))]
+
+
+def _attackers() -> Iterator[str]:
+    yield from (f"2408:8000:9:{number:x}::1" for number in range(_NETWORKS))
+    yield from ("60.190.0.1", "60.190.0.2", "60.190.0.3")
+
+
+def _opened(http: httpx.Client, code: str, address: str) -> dict[str, str]:
+    """The hidden fields of a new form about a code."""
+    page = http.get(FORM, params={"code": code}, headers={"X-Forwarded-For": address} if address else {}).text
+    return {name: unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)}
+
+
+def _complete(fields: dict[str, str]) -> dict[str, str]:
+    return {"kind": "quality", "place": "", "contact": "", "website": ""} | fields
+
+
+def _send(http: httpx.Client, fields: dict[str, str], address: str, headers: dict[str, str] | None = None) -> int:
+    forwarded = {"X-Forwarded-For": address} if address else {}
+    return http.post(FORM, data=_complete(fields), files=_NO_PHOTO, headers=forwarded | (headers or {})).status_code
+
+
+@contextmanager
+def _behind_a_proxy(target: Target) -> Iterator[httpx.Client]:
+    """A further process of the authority that trusts the addresses which a proxy on this machine names."""
+    variables = environment(find(target.demo.home, "zpcode.app:create_app"))
+    variables.pop("ZPCODE_METRICS_ADDRESS", None)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        command = [sys.executable, "-m", "uvicorn", "--factory", "--no-access-log", "--proxy-headers",
+                   "--forwarded-allow-ips", "127.0.0.1", "--fd", str(listener.fileno()),
+                   "--http", "zpcode.server:AuthorityProtocol", "zpcode.app:create_app"]  # fmt: skip
+        process = subprocess.Popen(
+            command,
+            env=os.environ | variables,
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with httpx.Client(base_url=base, timeout=SECONDS) as http:
+                yield http
+        finally:
+            process.terminate()
+            process.wait(SECONDS)
