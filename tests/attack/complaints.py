@@ -21,6 +21,8 @@ FORM = "/complaints/new"
 _TICKET_SECONDS = 3.5
 """A form is accepted three seconds after it was opened."""
 _NETWORKS, _VICTIMS = 61, 10
+_SHOWN = 5
+"""Pages that show the text: the complaint, its form, and both languages of a decision's note among them."""
 _SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'><svg/onload=alert(1)>{{7*7}}${7*7}&#60;b&#62;"
 
 
@@ -29,8 +31,8 @@ def silenced_complaints(target: Target) -> Attempts:
     with _behind_a_proxy(target) as http:
         for name, code in (("the item", target.item), ("the product", target.product)):
             tickets = {address: _opened(http, code, address) for address in _attackers()}
-            victims = {f"60.191.{number}.7": {} for number in range(_VICTIMS)}
-            victims = {address: _opened(http, code, address) for address in victims}
+            addresses = [f"60.191.{number}.7" for number in range(_VICTIMS)]
+            victims = {address: _opened(http, code, address) for address in addresses}
             time.sleep(_TICKET_SECONDS)
             for address, fields in tickets.items():
                 for again in range(10):  # the same form again and again, each time with another text
@@ -71,15 +73,13 @@ def script_in_fields(target: Target) -> Attempts:
             "note": {"zh": _SCRIPT, "en": _SCRIPT}}  # fmt: skip
     target.api.post("/v1/status-changes", json=note, headers=target.demo.tokens["operator"])
     for language in ("zh", "en"):
-        page = httpx.get(target.demo.scan + target.compact, headers={"Accept-Language": language}, timeout=SECONDS)
-        pages[f"the note of a decision in {language}"] = page.text
+        answer = httpx.get(target.demo.scan + target.compact, headers={"Accept-Language": language}, timeout=SECONDS)
+        pages[f"the note of a decision in {language}"] = answer.text
     for name, page in pages.items():
-        for part in ("<script>alert", "<img src=x", "<svg/onload", "\"'><", "49}"):
-            if part in page:
-                yield Attempt(name, f"the page has {part}")
-                break
-        else:
-            yield Attempt(name)
+        markup = [part for part in ("<script>alert", "<img src=x", "<svg/onload", "\"'><", "49}") if part in page]
+        yield Attempt(name, f"the page has {markup[0]}" if markup else "")
+    shown = [name for name, page in pages.items() if "&lt;script&gt;alert" in page]
+    yield Attempt("the text is shown", "" if len(shown) >= _SHOWN else f"only by {shown}, so the attack shows little")
 
 
 _NO_PHOTO = [("photos", ("", b"", "application/octet-stream"))]
