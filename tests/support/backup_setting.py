@@ -23,12 +23,13 @@ from tests.support.folders import in_memory
 from tests.support.patience import eventually
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Text
+from zpcode.rules.continuity import BehindEvidence
 from zpcode.services.backups import make
 from zpcode.services.backups.files import Originals
 from zpcode.services.backups.folder import Backup, BackupFolder
 from zpcode.services.backups.make import BackupSource
 from zpcode.services.pictures.storage import PictureStorage
-from zpcode.store import audit, backups
+from zpcode.store import audit, backups, continuity
 from zpcode.store.database.session import connect, migrate, transaction
 
 _RECEIVED = """
@@ -127,6 +128,17 @@ def installation() -> Iterator[BackedUp]:
                 yield made
             finally:
                 engine.dispose()
+
+
+def restored_evidence(home: Path) -> tuple[BehindEvidence, ...]:
+    """What a restored database says of itself; its server is started for this and stopped."""
+    with Servers(home, durable=False) as servers:
+        engine = connect(servers.addresses.database, pool_size=1)
+        try:
+            with transaction(engine) as connection:
+                return continuity.marks(connection).evidence
+        finally:
+            engine.dispose()
 
 
 def notes(home: Path) -> list[str]:

@@ -38,9 +38,12 @@ class BaseBackup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The server that was copied, and the part of its WAL without which the copy is not consistent.
 
     `system` identifies the database cluster, `timeline` its history: both change only by a new cluster or by a recovery.
+    `database` is the name of the authority's database, `superuser` the name of the role that owns the cluster.
     """
 
     major: Annotated[int, Meta(ge=15, le=99)]
+    database: str
+    superuser: str
     system: str
     timeline: Annotated[int, Meta(ge=1)]
     segment_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 30)]

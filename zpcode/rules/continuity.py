@@ -48,7 +48,8 @@ class BehindEvidence(msgspec.Struct, frozen=True):
     """One proof that the database is behind: `kind` of mark, the witness's value and the database's.
 
     `kind` is a counter of `Marks`, `audit` (a higher entry), `audit_hash` (another entry with this number), `recoveries`,
-    `file` (a code file of a batch that the database does not have), or `installation` (Redis belongs to another database).
+    `file` (a code file of a batch that the database does not have), `installation` (Redis belongs to another database), or
+    `restored` (`zpcode restore` made this database: it is behind even if nobody is left who knows more).
     """
 
     witness: str
@@ -70,6 +71,7 @@ _WITNESSES: Final = {
     "files": Text("码文件", "code files"),
     "signer": Text("签名服务", "signer"),
     "heads": Text("已会签的日志头", "countersigned heads of the audit log"),
+    "restore": Text("恢复命令", "zpcode restore"),
     "process": Text("本进程的记忆", "this process's memory"),
 }
 _WORDS: Final = {
@@ -83,6 +85,7 @@ _WORDS: Final = {
     "audit_hash": ("审计日志第 {value} 条与数据库的不同", "has another entry {value} of the audit log than the database"),
     "recoveries": ("已恢复 {value} 次，数据库只记得 {database} 次", "has {value} recoveries, the database only {database}"),
     "file": ("有批次 {value} 的文件，数据库没有此批次", "there is a file of batch {value}, which the database does not have"),
+    "restored": ("数据库由备份恢复到 {value}，其后的一切都已丢失", "this database was restored up to {value}; what came later is lost"),
     "installation": ("属于另一个安装 {value}，不是 {database}", "belongs to another installation, {value}, not to {database}"),
 }  # fmt: skip
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, func, select, text
 
+from zpcode.rules.continuity import BehindEvidence
 from zpcode.store.tables.access import audit
 from zpcode.store.tables.codes import batch
 
 
 class DatabaseServer(NamedTuple):
-    """A server: its major version, identity and timeline, the size of a WAL segment and of the database in bytes, its
-    clock, how many tablespaces of its own it has, whether it is a replica, and the LSN up to which its WAL is written.
+    """A server: its major version, the names of the database and of the superuser that owns the cluster, its identity and
+    timeline, the size of a WAL segment and of the database in bytes, its clock, how many tablespaces of its own it has, whether it is a replica, and the LSN up to which its WAL is written.
     """
 
     major: int
+    database: str
+    superuser: str
     system: str
     timeline: int
     segment_bytes: int
@@ -48,6 +52,7 @@ def server(connection: Connection) -> DatabaseServer:
     row = connection.execute(
         text(
             "SELECT current_setting('server_version_num')::int / 10000,"
+            " current_database(), (SELECT rolname FROM pg_roles WHERE oid = 10),"
             " (SELECT system_identifier FROM pg_control_system())::text,"
             " CASE WHEN pg_is_in_recovery() THEN (SELECT timeline_id FROM pg_control_checkpoint())"
             " ELSE ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END,"
@@ -63,6 +68,16 @@ def now(connection: Connection) -> datetime:
     """The time by the server's clock, by which it stamps every commit."""
     moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     return moment
+
+
+def mark_restored(evidence: BehindEvidence) -> str:
+    """The statement that records in a restored database that it is behind; it has no parameters, for psql.
+
+    So the database is not taken for a whole one if Redis, code files and signer are lost too, or are new.
+    """
+    proofs = msgspec.json.encode([evidence]).decode("utf-8").replace("'", "''")
+    now = "coalesce(behind_since, now())"
+    return f"UPDATE continuity SET behind_since = {now}, evidence = evidence || '{proofs}'::jsonb"  # noqa: S608 - quoted above
 
 
 def slot(connection: Connection, name: str) -> ReplicationSlot | None:

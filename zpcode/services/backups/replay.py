@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Final
 
 from zpcode.embedded.processes import Processes
 from zpcode.errors import Refused, Text, Unavailable
+from zpcode.rules.backups import BaseBackup
 from zpcode.services.backups.programs import PostgresPrograms
 
 LOG: Final = "restore"
@@ -42,15 +43,18 @@ class ReplayedWal:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The replay on one data directory. `user` is whom the server runs as if this process is root; `log` gets its output."""
+    """The replay on one data directory of a backup. `user` is whom the server runs as if this process is root; `log` gets its output."""
 
     programs: PostgresPrograms
     data: Path
+    base: BaseBackup
     user: pwd.struct_passwd | None
     processes: Processes
 
-    def run(self, until: datetime | None, statements: Sequence[str] = ()) -> ReplayedWal:
-        """Replay to `until` (None: all WAL), begin a new timeline, run these statements as `postgres`, and stop.
+    def run(self, until: datetime | None, statements: Callable[[datetime | None], Sequence[str]]) -> ReplayedWal:
+        """Replay to `until` (None: all WAL), begin a new timeline, run statements as the superuser, and stop.
+
+        `statements` gets the time of the last commit (None: the WAL had none).
 
         Raises Refused if the WAL ends before `until`, Unavailable if the server fails.
         """
@@ -65,7 +69,7 @@ class Replay:
             self.processes.start(LOG, self._command(private, until), user=self.user, stop=signal.SIGINT)
             try:
                 self._wait(begin)
-                self._execute(private, statements)
+                self._execute(private, statements(_last_commit(self._log(begin))))
             finally:
                 self.processes.stop()
         log = self._log(begin)
@@ -116,8 +120,6 @@ class Replay:
 
     def _execute(self, private: Path, statements: Sequence[str]) -> None:
         """By standard input: other users can read a command line."""
-        if not statements:
-            return
         command: list[str | Path] = [
             self.programs.path("psql"),
             "-X",
@@ -127,15 +129,17 @@ class Replay:
             "-h",
             private,
             "-U",
-            "postgres",
+            self.base.superuser,
             "-d",
-            "postgres",
+            self.base.database,
         ]
         script = "".join(f"{statement};\n" for statement in statements)
         done = subprocess.run(command, input=script, check=False, capture_output=True, text=True)
         if done.returncode != 0:
             raise Unavailable(
-                Text(f"设置数据库口令失败：{done.stderr}", f"setting the passwords failed: {done.stderr}")
+                Text(
+                    f"恢复后的数据库无法写入：{done.stderr}", f"writing to the restored database failed: {done.stderr}"
+                )
             )
 
     def _own(self, folder: Path) -> None:

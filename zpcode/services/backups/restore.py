@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from keys.keyring import Keyring
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Conflict, Findings, Refused, Text, Unavailable
 from zpcode.rules import backups as rules
+from zpcode.rules.continuity import BehindEvidence
 from zpcode.services.backups.check import WalArchive, check, wal_of
 from zpcode.services.backups.files import newest_keyring, read_table, restore_pictures
 from zpcode.services.backups.folder import Backup, BackupFolder, write
@@ -23,6 +24,7 @@ from zpcode.services.backups.make import PICTURES, Announce
 from zpcode.services.backups.programs import TO_RESTORE, PostgresPrograms, programs_for
 from zpcode.services.backups.replay import Replay, ReplayedWal, stage
 from zpcode.services.pictures.storage import PictureStorage
+from zpcode.store.backups import mark_restored
 
 RESTORING: Final = ".restoring"
 
@@ -116,8 +118,13 @@ def _restore_database(
     shutil.copytree(backup.database, fresh, symlinks=True)
     fresh.chmod(0o700)
     stage(archive.segments, fresh)
-    statements = _passwords(servers) if backup.manifest.embedded else ()
-    return Replay(programs, fresh, servers.user, servers.processes).run(until, statements)
+    passwords = _passwords(servers) if backup.manifest.embedded else ()
+
+    def statements(commit: datetime | None) -> tuple[str, ...]:
+        moment = (commit or backup.manifest.ended).astimezone(UTC).isoformat(timespec="seconds")
+        return (*passwords, mark_restored(BehindEvidence("restore", "restored", moment, "")))
+
+    return Replay(programs, fresh, backup.manifest.postgres, servers.user, servers.processes).run(until, statements)
 
 
 def _rename(data: Path) -> None:

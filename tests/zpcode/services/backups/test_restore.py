@@ -14,7 +14,7 @@ import pytest
 from keys.ceremony import KeyRoom
 from keys.keyring import Key, Keyring, KeyState
 from tests.support import issuing_setting as setting
-from tests.support.backup_setting import installation, notes, quiet
+from tests.support.backup_setting import installation, notes, quiet, restored_evidence
 from tests.support.issuing_setting import KeyHouse
 from zpcode.errors import Conflict, Refused, Unavailable
 from zpcode.rules.backups import offset, segment_name
@@ -93,6 +93,15 @@ def test_a_time_parts_the_commits_before_it_from_those_after(crashed: Crashed, h
     assert notes(home) == ["before", "after"]
     assert restored.wal.last_commit is not None
     assert restored.wal.last_commit < crashed.between
+
+
+def test_a_restored_database_is_behind_even_if_nobody_knows_more(crashed: Crashed, home: Path) -> None:
+    """Redis, code files and signer may be lost with the server. Then only the database can say it."""
+    restored = _restore(crashed, home)
+    assert restored.wal.last_commit is not None
+    (proof,) = restored_evidence(home)
+    assert proof.text.en.startswith("zpcode restore: this database was restored up to 20")
+    assert datetime.fromisoformat(proof.value) == restored.wal.last_commit.replace(microsecond=0)
 
 
 def test_the_newest_keyring_is_restored_whichever_backup_is(crashed: Crashed, home: Path) -> None:
