@@ -104,7 +104,9 @@ class App:
             JsonBodies(words),
             addresses=ClientAddresses(self.settings.trusted_proxies),
             salts=self.salts,
-            rate_limits=ScanRateLimits(self.settings.scans_per_minute, self.settings.guesses_per_minute),
+            rate_limits=ScanRateLimits(
+                self.settings.scans_per_minute, self.settings.guesses_per_minute, self.settings.scans_recorded_per_day
+            ),
             clock=time.time,
             floor=self.settings.refusal_floor_ms / 1000,
         )

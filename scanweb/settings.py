@@ -82,6 +82,11 @@ class ScanSettings(BaseSettings):
         ge=0,
         description="Requests from one address (an IPv6 /64), each process; 0: no limit.",
     )
+    scans_recorded_per_day: int = Field(
+        200_000,
+        ge=0,
+        description="Scans of one /24 (IPv6: /48) that each process records and counts in a day; 0: no limit.",
+    )
     guesses_per_minute: int = Field(
         60,
         ge=0,

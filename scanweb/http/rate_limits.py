@@ -10,6 +10,9 @@ There are two limits, because many consumers share one address (carrier NAT, an 
   An address without guesses still gets the response to every sealed code. An IPv6 /48 may belong to one customer of a
   hosting provider, so it gets ten times the limit of one /64, not 65 536 times.
 
+A third limit bounds what is stored: the scans of one /24 (IPv6: /48) that this process records in a day. Beyond it a scan is
+answered as always; it is not recorded and does not count.
+
 Methods that begin with `spend` take from a limit; those that begin with `check` take nothing.
 """
 
@@ -23,26 +26,37 @@ from zpcode.ratelimit import RateLimit, is_inner
 
 _LOG = logging.getLogger(__name__)
 SITE_SHARE: Final = 10
+DAY: Final = 86_400.0
 
 
 class ScanRateLimits:
     """The limits of one scan process, requests a minute; 0 is no limit. An address is 4 or 16 bytes, empty if unknown.
 
-    `now` is monotonic, in seconds.
+    `records` is the limit of one network a day. `now` is monotonic, in seconds.
     """
 
-    __slots__ = ("_guesses", "_scans", "_sites", "_warned")
+    __slots__ = ("_guesses", "_records", "_scans", "_sites", "_warned")
 
-    def __init__(self, scans: int, guesses: int) -> None:
+    def __init__(self, scans: int, guesses: int, records: int = 0) -> None:
         self._scans = RateLimit(scans)
         self._guesses = RateLimit(guesses)
         self._sites = RateLimit(guesses * SITE_SHARE)
+        self._records = RateLimit(records, period=DAY)
         self._warned = False
 
     def spend_scan(self, address: bytes, now: float) -> int:
         """Take one scan: 0 if it is allowed, else the whole seconds to wait (at least 1), for Retry-After."""
         seconds = self._scans.spend(address if len(address) == 4 else address[:8], now)
         return self._whole_seconds(address, seconds) if seconds else 0
+
+    def check_record(self, address: bytes, now: float) -> bool:
+        """Whether one more scan of the address's network may be recorded today. Takes nothing."""
+        key = address[:3] if len(address) == 4 else address[:6]
+        return not self._records.check(key, now) or is_inner(address)
+
+    def spend_record(self, address: bytes, now: float) -> None:
+        """Take one recorded scan."""
+        self._records.spend(address[:3] if len(address) == 4 else address[:6], now)
 
     def spend_guess(self, address: bytes, now: float) -> int:
         """Take one guess: 0 if its response may be sent. Else nothing is taken: the whole seconds to wait."""

@@ -74,7 +74,9 @@ class ScanRoute:
             await self._refuse(seconds, request, language, scope, send)
             return
         try:
-            resolution = await self.resolver.scan(path, self.visitor(address, request), language)
+            resolution = await self.resolver.scan(path, self.visitor(address, request, arrived), language)
+            if resolution.recorded:
+                self.rate_limits.spend_record(address, arrived)
             if not _is_proved(resolution) and (seconds := self.rate_limits.spend_guess(address, arrived)):
                 await self._refuse(seconds, request, language, scope, send)
                 return
@@ -93,7 +95,9 @@ class ScanRoute:
             await self._refuse(seconds, request, language, scope, send)
             return
         try:
-            resolution = await self.resolver.typed(text, self.visitor(address, request), language)
+            resolution = await self.resolver.typed(text, self.visitor(address, request, arrived), language)
+            if resolution.recorded:
+                self.rate_limits.spend_record(address, arrived)
             await self._send(resolution, request, language, arrived, scope, send, text)
         except Exception:  # noqa: BLE001 - as with a scan
             await self._failed(request, language, scope, send)
@@ -155,11 +159,13 @@ class ScanRoute:
         client = scope.get("client")
         return self._addresses.client_of(client[0] if client else None, request.forwarded)
 
-    def visitor(self, address: bytes, request: Request) -> Visitor:
-        """The visitor of a request. Of the address only the cut network is passed on."""
-        network = visitors.network(address)
-        mark = visitors.mark(self._salts.current(self._clock()), network, request.agent, request.languages)
-        return Visitor(network, _channel(request), mark)
+    def visitor(self, address: bytes, request: Request, now: float) -> Visitor:
+        """The visitor of a request at `now` (monotonic seconds). Of the address only the cut network is passed on."""
+        recorded = self.rate_limits.check_record(address, now)
+        if not recorded:
+            self.meters.unrecorded += 1
+        mark = visitors.mark(self._salts.current(self._clock()), address, request.agent, request.languages)
+        return Visitor(visitors.network(address), _channel(request), mark, recorded)
 
 
 def _language_headers(language: str, *, zipped: bool) -> Headers:

@@ -39,6 +39,7 @@ class MetricsSnapshot:
     seconds: float
     errors: int
     refused: int
+    unrecorded: int
     lag: float
 
 
@@ -84,6 +85,7 @@ class ScanCollector(Collector):
             times.total,
             meters.errors,
             meters.refused,
+            meters.unrecorded,
             self._loop_lag.seconds,
         )
 
@@ -118,6 +120,8 @@ def of_answers(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     )
     yield CounterMetricFamily("zpcode_scan_errors_total", "Answers of status 500.", snapshot.errors)
     yield CounterMetricFamily("zpcode_scan_refused_total", "Answers of status 429.", snapshot.refused)
+    meaning = "Scans not recorded: their network has used up its limit of the day."
+    yield CounterMetricFamily("zpcode_scan_unrecorded_total", meaning, snapshot.unrecorded)
     meaning = "Longest delay of the event loop in the last half minute."
     yield GaugeMetricFamily("zpcode_scan_loop_lag_seconds", meaning, snapshot.lag)
 

@@ -28,15 +28,16 @@ class AnswerTimes:
 
 
 class ScanCounters:
-    """Answers by verdict (the word of `zpcode.wire.verdict.Verdict`), times of all answers, errors and refusals."""
+    """Answers by verdict (the word of `zpcode.wire.verdict.Verdict`), times of all answers, errors, refusals and scans not recorded."""
 
-    __slots__ = ("answers", "errors", "refused", "seconds")
+    __slots__ = ("answers", "errors", "refused", "seconds", "unrecorded")
 
     def __init__(self) -> None:
         self.answers: dict[str, int] = {}
         self.seconds = AnswerTimes()
         self.errors = 0  # answers of status 500
         self.refused = 0  # answers of status 429
+        self.unrecorded = 0  # scans of networks that have used up the day's limit of recorded scans
 
     def answered(self, verdict: str, seconds: float) -> None:
         """Count an answer that was sent `seconds` after its request came in."""

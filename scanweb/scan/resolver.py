@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable
 from typing import Any, Final, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from keys.keyring import SealVerdict
 from scanweb.lookup.cards import LookupResult, ScanRequest
@@ -59,7 +60,7 @@ class Resolution(msgspec.Struct, frozen=True):
     """The result of a scan. `code` is None where the text was not a code. `at` is in seconds since 1970.
 
     `path` is the code's canonical path from `/01/` on, `printed` the same with the seal. `uncounted`: the view is no scan,
-    but a preview, a HEAD request or a number typed by hand. `pages` is shared by all resolutions that differ only in path,
+    but a preview, a HEAD request or a number typed by hand. `recorded`: it is on its way to the statistics. `pages` is shared by all resolutions that differ only in path,
     history and time; None where this one shares it with no other.
     """
 
@@ -69,6 +70,7 @@ class Resolution(msgspec.Struct, frozen=True):
     at: int
     path: str = ""
     uncounted: bool = False
+    recorded: bool = False
     pages: dict[Hashable, Any] | None = None
     printed: str = ""
 
@@ -114,7 +116,7 @@ class Resolver:
         if isinstance(identity, Verdict):
             evidence = Evidence(Level.ITEM, Proof.MISSING, confirmed=identity is not Verdict.UNCONFIRMED)
             return Resolution(Outcome(identity), evidence, None, int(now))
-        typed = Visitor(visitor.network, "typed", visitor.mark)
+        typed = replace(visitor, channel="typed")
         return await self._resolve(
             CheckedCode.of(Code(identity), None, identity.path), typed, language, now, typed=True
         )
@@ -145,11 +147,15 @@ class Resolver:
             code.identity.serial is not None
             and (checked.seal is not None or (code.identity.check is not None and not typed))
             and is_person(visitor.channel)
+            and visitor.recorded
         )
         city = self.geoip.city(visitor.network)
         result = await self.lookup.find(checked, ScanRequest(second, visitor.mark, city, counts))
         evidence = _evidence(checked, result, second, typed=typed)
         cached = self._outcome(result, evidence, second)
+        # Unconfirmed unsealed codes are not recorded: anyone can invent them.
+        plausible = result.confirmed or checked.seal is not None or result.index is not None
+        recorded = cached.outcome.verdict.http_status == OK and plausible and visitor.recorded
         resolution = Resolution(
             cached.outcome,
             evidence,
@@ -157,12 +163,11 @@ class Resolver:
             second,
             checked.path,
             not counts,
+            recorded,
             cached.pages,
             checked.printed,
         )
-        # Unconfirmed unsealed codes are not recorded: anyone can invent them.
-        plausible = result.confirmed or checked.seal is not None or result.index is not None
-        if cached.outcome.verdict.http_status == OK and plausible:
+        if recorded:
             self._record_scan(resolution, result, visitor, language, city, now)
         return resolution
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
+from zpcode.ratelimit import is_inner
 from zpcode.wire import redis_keys
 
 Network = IPv4Network | IPv6Network
@@ -154,17 +155,36 @@ class ClientAddresses:
 
 
 class Visitor(msgspec.Struct, frozen=True, gc=False):
-    """The visitor of one page view: the cut network, the channel, and the day's mark."""
+    """The visitor of one page view: the cut network, the channel, and the day's mark.
+
+    `recorded` is False if this process has recorded as many scans of the network today as it may: then the view does not
+    count and is not recorded.
+    """
 
     network: str
     channel: str
     mark: bytes
+    recorded: bool = True
 
 
-def mark(salt: bytes, network: str, agent: str, languages: str) -> bytes:
-    """A visitor's mark: 8 bytes, the same for the same visitor on one day, another value on every other day."""
-    message = f"{network}\n{agent}\n{languages}".encode("utf-8", "surrogatepass")
+def mark(salt: bytes, address: bytes, agent: str, languages: str) -> bytes:
+    """A visitor's mark: 8 bytes, the same for the same visitor on one day, another value on every other day.
+
+    A visitor is an address, whatever its programs call themselves: a program can send a thousand User-Agents. Of the
+    address the mark has the cut network and four more bits (of the /64 for IPv6), so that a sixteenth of the network has
+    the same mark and no mark stands for one address. Behind an inner address are many clients that cannot be told apart:
+    there a visitor is what the program says about itself.
+    """
+    if is_inner(address):
+        message = f"{network(address)}\n{agent}\n{languages}".encode("utf-8", "surrogatepass")
+    elif len(address) == 4:
+        message = address[:3] + _FOUR_BITS[address[3]]
+    else:
+        message = address[:6] + _FOUR_BITS[address[7]]
     return blake2b(message, key=salt, digest_size=8).digest()
+
+
+_FOUR_BITS: Final = tuple(bytes((value & 15,)) for value in range(256))
 
 
 _SALT_BYTES = 32

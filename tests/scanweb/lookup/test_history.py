@@ -42,6 +42,38 @@ def test_a_reload_by_the_same_visitor_within_ten_minutes_does_not_count(
     assert service.json(path, client="192.0.2.1")["history"]["scans"] == 2
 
 
+def test_an_address_with_300_user_agents_is_one_visitor(service: ScanService, registry: ScanAuthority) -> None:
+    """Before, anybody could make a good code "scanned 300 times" from one address."""
+    path = registry.item()
+    scans = {service.json(path, agent=f"{IPHONE} {number}")["history"]["scans"] for number in range(300)}
+    assert scans == {1}
+    assert service.json(path, client="192.0.2.1")["history"]["scans"] == 2
+
+
+def test_an_office_behind_one_address_is_answered_and_raises_no_alarm(
+    service: ScanService, registry: ScanAuthority
+) -> None:
+    """Twelve colleagues with a phone each look at twelve packages: each package was scanned by one visitor."""
+    for package in range(12):
+        answers = [service.json(registry.item(package), agent=f"{IPHONE} phone/{phone}") for phone in range(12)]
+        assert {answer["verdict"] for answer in answers} == {"verified"}
+        assert {answer["history"]["scans"] for answer in answers} == {1}
+
+
+def test_a_network_leaves_no_more_scans_in_a_day_than_its_limit(
+    addresses: ServerAddresses, registry: ScanAuthority, redis: Redis
+) -> None:
+    """Everybody is answered; beyond the limit a scan is not stored and does not count. Another network is not affected."""
+    with ScanService(make.settings(addresses, registry.room, scans_recorded_per_day=5)) as limited:
+        answers = [limited.json(registry.item(index), client=f"198.51.100.{index}") for index in range(20)]
+        assert {answer["verdict"] for answer in answers} == {"verified"}
+        assert limited.json(registry.item(30), client="192.0.2.1")["history"]["scans"] == 1
+        assert limited.app.meters.unrecorded == 15
+    assert len(events(redis)) == 6
+    stored = sum(len(redis.hgetall(key)) for key in redis.scan_iter("zp:{b:7}:h:*"))
+    assert stored == 6
+
+
 def replies_to(redis: Redis, *queries: item_history.ItemQuery) -> list[item_history.ItemReply]:
     speak: Any = redis.execute_command
     replies = speak(*item_history.command(queries, evicting=False, script=True))

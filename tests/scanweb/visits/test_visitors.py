@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -110,17 +111,44 @@ def test_a_header_is_nobodys_word_where_no_proxy_is_trusted() -> None:
     assert visitors.network(NOBODY.client_of("203.0.113.9", ("6.6.6.6",))) == "203.0.113.0/24"
 
 
-def test_a_mark_changes_with_everything_it_is_made_of() -> None:
-    first = visitors.mark(b"s" * 32, "203.0.113.0/24", "agent", "zh")
-    others = {
-        visitors.mark(b"t" * 32, "203.0.113.0/24", "agent", "zh"),
-        visitors.mark(b"s" * 32, "203.0.114.0/24", "agent", "zh"),
-        visitors.mark(b"s" * 32, "203.0.113.0/24", "other", "zh"),
-        visitors.mark(b"s" * 32, "203.0.113.0/24", "agent", "en"),
-    }
-    assert len(first) == 8
-    assert len(others) == 4
-    assert first not in others
+SALT = b"s" * 32
+
+
+def mark_of(address: str, agent: str = "agent", languages: str = "zh", salt: bytes = SALT) -> bytes:
+    """The mark of a visitor."""
+    return visitors.mark(salt, ip_address(address).packed, agent, languages)
+
+
+def test_an_address_is_one_visitor_whatever_its_programs_call_themselves() -> None:
+    """A program can invent a thousand User-Agents and languages; the next day the mark is another."""
+    for address in ("203.0.113.7", "2001:db8:1:2::3"):
+        assert len({mark_of(address, f"agent {number}", f"x-{number}") for number in range(1000)}) == 1
+        assert mark_of(address) != mark_of(address, salt=b"t" * 32)
+        assert len(mark_of(address)) == 8
+
+
+def test_an_ipv6_subnet_is_one_visitor() -> None:
+    """A phone changes the last 64 bits by itself (RFC 8981)."""
+    assert mark_of("2001:db8:1:2::3") == mark_of("2001:db8:1:2:ffff::9")
+
+
+@pytest.mark.parametrize("network", ["203.0.113.0/24", "2001:db8:1::/52"])
+def test_no_mark_stands_for_one_address(network: str) -> None:
+    """A network has sixteen marks: enough for neighbours to count apart, too few to find an address by trying all."""
+    step = 1 if ":" not in network else 2**64
+    first = int(ip_network(network).network_address)
+    addresses = [str(ip_address(first + step * number)) for number in range(256)]
+    marks = Counter(map(mark_of, addresses))
+    assert len(marks) == 16
+    assert set(marks.values()) == {16}
+    assert mark_of("203.0.114.0") not in marks
+    assert mark_of("2001:db8:2::") not in marks
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "100.64.0.1", "fd00::1"])
+def test_behind_an_inner_address_visitors_differ_by_their_programs(address: str) -> None:
+    """It is a proxy that does not pass on its clients' addresses: all consumers would be one visitor."""
+    assert len({mark_of(address), mark_of(address, "other"), mark_of(address, languages="en")}) == 3
 
 
 def test_the_salt_changes_daily_and_the_old_one_is_forgotten() -> None:
