@@ -39,7 +39,7 @@ from zpcode.services.batches.queue import IssueQueue
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness
 from zpcode.services.monitoring import readiness
-from zpcode.services.pictures.decoder import PictureDecoder
+from zpcode.services.pictures.decoder import PictureDecoder, separate_slots
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.settings import AuthoritySettings, load
 from zpcode.store.database.session import connect
@@ -155,7 +155,7 @@ def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
 
 def _portal(settings: AuthoritySettings, authority: Authority, resources: ExitStack, metrics: ApiMetrics) -> Complaints:
     keyring = PublishedKeyring(settings.keyring, settings.root_public)
-    desk = Desk(authority.engine, keyring.current, authority.clock, resources.enter_context(PictureDecoder()))
+    desk = Desk(authority.engine, keyring.current, authority.clock, resources.enter_context(PictureDecoder(slots=separate_slots())))
     rate_limits = ComplaintRateLimits(settings.complaints_per_hour, settings.complaints_per_code)
     return Complaints(desk, rate_limits, FormCounters(metrics.registry))
 

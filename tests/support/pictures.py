@@ -33,6 +33,18 @@ def jpeg(width: int = 400, height: int = 300, *, seed: int = 1) -> bytes:
     return encoded(drawn(width, height, seed=seed))
 
 
+def with_scans(data: bytes, scans: int, *, between: bytes = b"") -> bytes:
+    """A progressive JPEG with this many scans: its last scan is repeated. `between` is put before each further scan."""
+    marker, end = b"\xff\xda", data.rindex(b"\xff\xd9")
+    last = data[data.rindex(marker) : end]
+    return data[:end] + (between + last) * (scans - data.count(marker)) + data[end:]
+
+
+def progressive(width: int = 400, height: int = 300, *, scans: int) -> bytes:
+    """A progressive JPEG of one colour with this many scans: about 60 bytes each."""
+    return with_scans(encoded(Image.new("RGB", (width, height), "teal"), progressive=True), scans)
+
+
 def zipped(files: Mapping[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> BytesIO:
     """A ZIP with these files, to be read from its beginning."""
     target = BytesIO()

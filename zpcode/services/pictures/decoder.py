@@ -1,9 +1,11 @@
 """Decode and encode pictures in child processes with limits on memory, time and files.
 
 The decoders are C libraries that read untrusted files. A file that crashes a decoder, or makes it allocate or compute
-without end, must not stop the API. So a child process does the work, with 1 GiB of address space, 20 s of processor time
-for each picture, an empty environment and no permission to write files. A child that does not reply within 30 s is
-killed. Starting a child takes 0.2 s, so an import keeps its children for all its pictures.
+without end, must not stop the API. So a child process does the work, with 1 GiB of address space, 3 s of processor time
+for each picture, a low priority, an empty environment and no permission to write files. A child that does not reply within
+30 s is killed. Starting a child takes 0.2 s, so an import keeps its children for all its pictures.
+
+Enterprises and the public have separate slots: photos of complaints hold up no picture of a product.
 
 This protects against accidents and decompression bombs; it is not a sandbox. The child runs as the same user on the same
 host: code that took it over could read everything that this user may read, such as `/proc/PPID/environ`, and open
@@ -34,12 +36,13 @@ from zpcode.services.pictures.encode import MAX_BYTES, EncodedPicture, too_large
 from zpcode.wire.card import Picture
 
 CHILDREN: Final = 2
-"""The most pictures that this process encodes at once; each may use one processor and 1 GiB."""
+"""The most pictures that are encoded at once with the same slots; each may use one processor and 1 GiB."""
 SECONDS: Final = 30.0
 _WAIT_SECONDS: Final = 60.0
 _LENGTH = struct.Struct(">Q")
 _MAX_REPLY = 64 * 2**20
 _slots = BoundedSemaphore(CHILDREN)
+"""The slots of everybody who has a key: the pictures of the API, one at a time and in an import."""
 
 
 class DecoderReply(msgspec.Struct, frozen=True, array_like=True):
@@ -52,11 +55,19 @@ class DecoderReply(msgspec.Struct, frozen=True, array_like=True):
     en: str = ""
 
 
-class PictureDecoder:
-    """Encodes pictures, up to `CHILDREN` at once, from any thread. Its children end with its context."""
+def separate_slots() -> BoundedSemaphore:
+    """Slots that no other decoder has."""
+    return BoundedSemaphore(CHILDREN)
 
-    def __init__(self, *, seconds: float = SECONDS) -> None:
-        self._seconds = seconds
+
+class PictureDecoder:
+    """Encodes pictures, up to `CHILDREN` at once, from any thread. Its children end with its context.
+
+    All decoders with the same `slots` encode up to `CHILDREN` pictures at once.
+    """
+
+    def __init__(self, *, seconds: float = SECONDS, slots: BoundedSemaphore = _slots) -> None:
+        self._seconds, self._slots = seconds, slots
         self._idle: LifoQueue[_Child | None] = (
             LifoQueue()
         )  # last in, first out: running children are used before new ones
@@ -78,7 +89,7 @@ class PictureDecoder:
             raise too_large()
         child = self._idle.get()
         try:
-            with _slot():
+            with self._slot():
                 child = child or _Child(self._seconds)
                 reply = child.encode(data)
         except _Gone:
@@ -92,16 +103,15 @@ class PictureDecoder:
             raise Refused(text, (Finding(reply.reason, text),))
         return EncodedPicture(reply.picture, reply.files)
 
-
-@contextmanager
-def _slot() -> Iterator[None]:
-    """Wait for permission to encode one picture; a large import takes turns with all other requests."""
-    if not _slots.acquire(timeout=_WAIT_SECONDS):
-        raise busy()
-    try:
-        yield
-    finally:
-        _slots.release()
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """Wait for permission to encode one picture; a large import takes turns with all other requests."""
+        if not self._slots.acquire(timeout=_WAIT_SECONDS):
+            raise busy()
+        try:
+            yield
+        finally:
+            self._slots.release()
 
 
 class _Gone(Exception):

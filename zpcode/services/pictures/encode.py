@@ -17,6 +17,7 @@ from PIL import Image, ImageCms
 
 from zpcode.errors import Refused, refusal
 from zpcode.services.pictures.sniff import cut_short, picture_header
+from zpcode.services.pictures.structure import check_structure
 from zpcode.wire.card import Picture, picture_name
 
 MAX_BYTES: Final = 10 * 10**6
@@ -65,6 +66,7 @@ def encode_picture(data: bytes) -> EncodedPicture:
         raise too_large()
     header = picture_header(data)
     _check_size(*header.size)
+    check_structure(data, header.form)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

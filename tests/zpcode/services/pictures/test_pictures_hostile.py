@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.support.pictures import drawn, encoded, jpeg
+from tests.support.pictures import drawn, encoded, jpeg, progressive, with_scans
 from zpcode.errors import Refused, Unavailable
 from zpcode.services.pictures import decoder
-from zpcode.services.pictures.decoder import PictureDecoder
+from zpcode.services.pictures.decoder import PictureDecoder, separate_slots
 from zpcode.services.pictures.encode import MAX_BYTES, MAX_SIDE, encode_picture
 
 
@@ -31,13 +31,13 @@ def _png(width: int, height: int, body: bytes = b"", *, more: bytes = b"") -> by
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
-def _webp(width: int, height: int, *, animated: bool = False) -> bytes:
+def _webp(width: int, height: int, *, animated: bool = False, frames: int = 0) -> bytes:
     """An extended WebP that says it has this canvas."""
     flags = bytes([2 if animated else 0, 0, 0, 0])
     canvas = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     body = b"WEBPVP8X" + struct.pack("<I", 10) + flags + canvas
     if animated:
-        body += b"ANIM" + struct.pack("<I", 6) + bytes(6)
+        body += b"ANIM" + struct.pack("<I", 6) + bytes(6) + (b"ANMF" + struct.pack("<I", 16) + bytes(16)) * frames
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
@@ -48,6 +48,7 @@ def _jpeg_of(width: int, height: int) -> bytes:
     return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
 
 
+PROGRESSIVE = encoded(drawn(), progressive=True)
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 FILES = {
     "empty": (b"", "not_a_picture"),
@@ -92,6 +93,15 @@ FILES = {
     "no wider than a hair": (encoded(drawn(31, 300)), "too_small"),
     "one pixel": (encoded(drawn(1, 1).resize((1, 1)), "PNG"), "too_small"),
     "a strip": (encoded(drawn(40, 401)), "too_long_a_strip"),
+    "jpeg of 101 scans": (progressive(scans=101), "too_many_scans"),
+    "jpeg of 2000 scans": (progressive(6300, 6300, scans=2000), "too_many_scans"),
+    "jpeg of scans behind other bytes": (with_scans(PROGRESSIVE, 2000, between=b"\0junk\xff\0\xff\xd3"), "too_many_scans"),
+    "jpeg of scans behind fill bytes": (with_scans(PROGRESSIVE, 2000, between=b"\xff\xff"), "too_many_scans"),
+    "jpeg of comments behind its scans": (with_scans(PROGRESSIVE, 50, between=b"\xff\xfe\0\x02" * 50), "too_many_parts"),
+    "png of empty data chunks": (_png(400, 300, more=_chunk(b"IDAT", b"") * 20_000), "too_many_parts"),
+    "png of texts": (_png(400, 300, more=_chunk(b"tEXt", b"k\0v") * 2000), "too_many_parts"),
+    "png of frames": (_png(400, 300, more=_chunk(b"fcTL", bytes(26)) * 2000), "too_many_parts"),
+    "webp of frames": (_webp(400, 300, animated=True, frames=2000), "too_many_parts"),
     "a byte too large": (jpeg().ljust(MAX_BYTES + 1, b"\0"), "too_large"),
 }  # fmt: skip
 
@@ -158,21 +168,39 @@ def test_a_file_with_bytes_changed_anywhere_is_refused_or_a_picture(picture_deco
     } <= expected
 
 
+@pytest.mark.parametrize("scans", [10, 50, 100])
+def test_a_picture_of_many_scans_is_a_picture(picture_decoder: PictureDecoder, scans: int) -> None:
+    """Scans behind the end of the first image are not decoded and not counted."""
+    data = progressive(scans=scans)
+    assert picture_decoder.encode(data + data).files == picture_decoder.encode(data).files
+
+
+@pytest.mark.proof
+def test_the_worst_accepted_pictures_need_no_more_than_their_processor_time(picture_decoder: PictureDecoder) -> None:
+    """40 megapixels: a hundred scans, a PNG with transparency, a WebP. The child has 3 s for each."""
+    flat = Image.new("RGBA", (7680, 5200), "teal")
+    for data in (progressive(6300, 6300, scans=100), encoded(flat, "PNG"), encoded(flat, "WEBP", method=0)):
+        assert picture_decoder.encode(data).files
+
+
 @pytest.mark.parametrize(
     "deed",
     ["import os; os.kill(os.getpid(), 11)", "bytearray(2**31)", "while True: pass", "import time; time.sleep(600)"],
     ids=["crashes", "takes all memory", "computes for ever", "sleeps"],
 )
 def test_a_decoder_that_fails_in_the_worst_way_takes_nobody_along(monkeypatch: pytest.MonkeyPatch, deed: str) -> None:
-    """The child process runs a decoder that does this; the caller gets an error, and the next file a new child."""
-    picture_decoder = PictureDecoder(seconds=3.0)
+    """The child process runs a decoder that does this; the caller gets an error, and the next file a new child.
+
+    A child that computes ends by its processor time, long before the parent would end it.
+    """
+    picture_decoder = PictureDecoder(seconds=3.0 if "sleep" in deed else 600.0)
     started = subprocess.Popen
     spoilt = [True]
 
     def start(command: list[str], **options: Any) -> object:
         if spoilt[0]:
             code = (
-                "import sys\nfrom zpcode.services.pictures import child\n"
+                "import sys\nfrom zpcode.services.pictures import decoder_child as child\n"
                 f"def deed(data):\n    {deed}\n"
                 "child.encode_picture = deed\nchild.confine()\nchild.serve(sys.stdin.buffer, sys.stdout.buffer)\n"
             )
@@ -227,6 +255,8 @@ def test_who_waits_too_long_is_told_so_and_an_idle_room_keeps_nobody_waiting(mon
         try:
             with pytest.raises(Unavailable):
                 other.encode(jpeg())
+            with PictureDecoder(slots=separate_slots()) as separate:
+                assert separate.encode(jpeg()).files, "slots of its own are free"
         finally:
             for _ in range(decoder.CHILDREN):
                 decoder._slots.release()
