@@ -155,7 +155,12 @@ def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
 
 def _portal(settings: AuthoritySettings, authority: Authority, resources: ExitStack, metrics: ApiMetrics) -> Complaints:
     keyring = PublishedKeyring(settings.keyring, settings.root_public)
-    desk = Desk(authority.engine, keyring.current, authority.clock, resources.enter_context(PictureDecoder(slots=separate_slots())))
+    desk = Desk(
+        authority.engine,
+        keyring.current,
+        authority.clock,
+        resources.enter_context(PictureDecoder(slots=separate_slots())),
+    )
     rate_limits = ComplaintRateLimits(settings.complaints_per_hour, settings.complaints_per_code)
     return Complaints(desk, rate_limits, FormCounters(metrics.registry))
 
