@@ -22,6 +22,7 @@ from loadtests.load.terminal import refused, step
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Refused, Text, ZpError
 from zpcode.projection import client, projector
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.settings import AuthoritySettings, load
 from zpcode.store.database.session import connect
 
@@ -129,7 +130,8 @@ def _seed(settings: AuthoritySettings, sample: Path, plan: Plan, threads: int) -
         engine = connect(settings.database_url or demo.database, pool_size=2 * threads + 2)
         stack.callback(engine.dispose)
         signer = stack.enter_context(SignerClient(settings.signer_socket))
-        Seeding(engine, signer, settings.export_dir, settings.public_base, plan, step, threads).run(sample)
+        exports = CodeFolder(settings.export_dir, settings.file_key)
+        Seeding(engine, signer, exports, settings.public_base, plan, step, threads).run(sample)
         redis = client.connect(settings.redis_url or demo.redis)
         stack.callback(redis.close)
         projector.catch_up(engine, redis)

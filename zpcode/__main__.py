@@ -15,9 +15,11 @@ from zpcode.cli.connections import database, project
 from zpcode.demo import run
 from zpcode.errors import Finding, ZpError
 from zpcode.services import notices
+from zpcode.services.batches import file_keys
+from zpcode.services.batches.reserve import anything_reserved
 from zpcode.services.registry.product_cards import rebuild_cards
 from zpcode.settings import load
-from zpcode.store.database.session import migrate
+from zpcode.store.database.session import Engine, migrate
 
 app = typer.Typer(
     add_completion=False,
@@ -42,7 +44,24 @@ def migrate_() -> None:
     with database(settings) as engine:
         migrate(engine, scan_role=settings.scan_role or None)
         notices.begin(engine)
+        _first_file_key(engine, settings.file_key)
     typer.echo("数据库已是最新 / the database is up to date")
+
+
+def _first_file_key(engine: Engine, path: Path) -> None:
+    """Make the key of the code files in a new installation. Later it may only be lost, or missing on this host."""
+    if path.exists():
+        return
+    if anything_reserved(engine):
+        typer.echo(
+            f"缺少码文件的密钥 {path}：请从其他主机或备份复制；若已遗失，请执行 zpcode batches encrypt --new-key\n"
+            f"The key of the code files is missing: {path}. Copy it from another host or a backup; if it is lost, run: "
+            "zpcode batches encrypt --new-key",
+            err=True,
+        )
+        return
+    file_keys.create(path)
+    typer.echo(f"已生成码文件的密钥，请备份 / the key of the code files was made; back it up: {path}")
 
 
 @app.command("rebuild")

@@ -35,6 +35,7 @@ from zpcode.portal.complaints.metrics import FormCounters
 from zpcode.portal.complaints.rate_limits import ComplaintRateLimits
 from zpcode.portal.complaints.routes import Complaints
 from zpcode.projection import client
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.queue import IssueQueue
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness
@@ -145,7 +146,7 @@ def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
         signer=signer,
         queue=resources.enter_context(IssueQueue(database)),
         keyring=PublishedKeyring(settings.keyring, settings.root_public),
-        exports=settings.export_dir,
+        exports=CodeFolder(settings.export_dir, settings.file_key),
         storage=PictureStorage(settings.pictures_url),
         base=settings.public_base,
         clock=lambda: datetime.now(UTC),

@@ -53,7 +53,12 @@ class AuthoritySettings(BaseSettings):
         description="Storage of product pictures: `file:///…`, `s3://BUCKET/PREFIX`, `gs://…` or `az://…`. Empty: the "
         "folder `HOME/pictures`.",
     )
-    export_dir: Path = Field(Path(), description="Folder of finished code files; default `HOME/exports`.")
+    export_dir: Path = Field(Path(), description="Folder of finished code files, encrypted; default `HOME/exports`.")
+    file_key: Path = Field(
+        Path(),
+        description="File of mode 0600 or 0400 with the keys of the code files (docs/issuing.md); default "
+        "`HOME/secrets/files.key`.",
+    )
     comparison_seconds: int = Field(
         300,
         ge=10,
@@ -100,6 +105,7 @@ class AuthoritySettings(BaseSettings):
             ("root_public", "root.pub.pem"),
             ("signer_socket", "run/signer.sock"),
             ("export_dir", "exports"),
+            ("file_key", "secrets/files.key"),
         ):
             if getattr(self, name) == Path():
                 setattr(self, name, self.home / path)

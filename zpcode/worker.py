@@ -16,7 +16,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 from opentelemetry.trace import Tracer
@@ -33,6 +32,7 @@ from zpcode.projection.comparison import SLICE_SECONDS, ProjectionComparison
 from zpcode.projection.heads import refusal
 from zpcode.services import complaints, notices, scans
 from zpcode.services.batches import queue as issue_queue
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.issue import issue
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness
@@ -82,7 +82,7 @@ class Worker:
     stream: AnyRedis
     signer: SigningService
     queue: issue_queue.IssueQueue
-    directory: Path
+    exports: CodeFolder
     stop: threading.Event = field(default_factory=threading.Event)
     gate: ContinuityGate | None = None
     comparison: ProjectionComparison | None = None
@@ -104,7 +104,7 @@ class Worker:
     def issue_once(self, number: int) -> None:
         """Issue one batch and write its cards to Redis. If a server does not answer, `sweep_once` queues the batch again."""
         try:
-            batch = issue(self.engine, self.signer, number, directory=self.directory, clock=_clock, stop=self.stop)
+            batch = issue(self.engine, self.signer, number, folder=self.exports, clock=_clock, stop=self.stop)
         except (ForeignFile, SignerError, Unavailable) as error:
             self.counters.batch("waits")
             _logger.warning("batch waits", extra={"batch": number, "reason": error.text.en})
@@ -330,7 +330,7 @@ def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
         stream,
         resources.enter_context(SignerClient(settings.signer_socket)),
         resources.enter_context(issue_queue.IssueQueue(database)),
-        settings.export_dir,
+        CodeFolder(settings.export_dir, settings.file_key),
         gate=gate,
         comparison=comparison,
         statistics=InstallationStatistics(engine, redis, statistics_signer, comparison, gate),

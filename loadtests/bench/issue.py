@@ -36,10 +36,10 @@ from keys.ceremony import KeyRoom, create_key, create_root
 from keys.client import SignerClient
 from zpcode.embedded.servers import Servers
 from zpcode.errors import SignerUnavailable
-from zpcode.exports.formats import file_name
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import BatchRequest
-from zpcode.services.batches import reserve
+from zpcode.services.batches import file_keys, reserve
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.issue import issue
 from zpcode.store.cards import put_cards
 from zpcode.store.database.session import connect, migrate, transaction
@@ -166,11 +166,13 @@ def _issue_only(home: Path, database: str, codes: int, key: str) -> None:
     engine, now = connect(database, pool_size=2), datetime.now(UTC)
     request = BatchRequest(Level.ITEM, _GTIN, codes, lot="BENCH", production_date=today(now))
     batch = reserve.reserve(engine, request, caller=_OPERATOR, idempotency_key=key, base="https://zpm.example", now=now)
+    folder = CodeFolder(home / "exports", home / "files.key")
+    file_keys.create(folder.key_file)
     with SignerClient(home / "run" / "signer.sock") as signer:
         start = time.perf_counter()
-        issued = issue(engine, signer, batch.number, directory=home / "exports", clock=lambda: datetime.now(UTC))
+        issued = issue(engine, signer, batch.number, folder=folder, clock=lambda: datetime.now(UTC))
         seconds = time.perf_counter() - start
-    (home / "exports" / file_name(issued)).unlink()
+    folder.finished(issued).unlink()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     sys.stdout.write(json.dumps({"seconds": seconds, "rss_mb": peak}))
 

@@ -31,7 +31,8 @@ from zpcode.embedded.servers import ServerAddresses, Servers, secret_file
 from zpcode.errors import Refused, SignerUnavailable
 from zpcode.projection import projector
 from zpcode.rules.batches.batch import Batch, BatchRequest
-from zpcode.services.batches import code_file, issue, reserve
+from zpcode.services.batches import code_file, file_keys, issue, reserve
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.store.database.session import connect, transaction
 from zpcode.store.registry import records
 from zpcode.wire.link import path_of
@@ -152,11 +153,17 @@ def _issued(engine: Engine, home: Path, codes: int) -> Batch:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.05)
-        return issue.issue(engine, signer, number, directory=home / "exports", clock=lambda: datetime.now(UTC))
+        return issue.issue(engine, signer, number, folder=_folder(home), clock=lambda: datetime.now(UTC))
+
+
+def _folder(home: Path) -> CodeFolder:
+    folder = CodeFolder(home / "exports", home / "secrets" / "files.key")
+    file_keys.create(folder.key_file)
+    return folder
 
 
 def _paths(home: Path, batch: Batch) -> tuple[str, ...]:
-    return tuple(path_of(url) for url in code_file.first_urls(batch, home / "exports", batch.codes))
+    return tuple(path_of(url) for url in code_file.first_urls(batch, _folder(home), batch.codes))
 
 
 def _wait_until_ready(port: int) -> None:

@@ -25,6 +25,7 @@ from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.services import access
 from zpcode.services.batches import code_file, issue, reserve
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.registry import importing
 from zpcode.store.database.session import Engine
 from zpcode.wire.link import path_of
@@ -83,7 +84,7 @@ class Seeding:
 
     engine: Engine
     signer: SigningService
-    exports: Path
+    exports: CodeFolder
     base: str
     plan: Plan
     progress: Callable[[str, str], None]
@@ -133,7 +134,7 @@ class Seeding:
         deadline = time.monotonic() + _OTHER_PROCESS_SECONDS
         while batch.state is not BatchState.ISSUED:
             try:
-                batch = issue.issue(self.engine, self.signer, batch.number, directory=self.exports, clock=_now)
+                batch = issue.issue(self.engine, self.signer, batch.number, folder=self.exports, clock=_now)
             except Conflict:  # the worker is issuing it
                 if time.monotonic() > deadline:
                     raise
@@ -170,7 +171,7 @@ def _orders(plan: Plan) -> Iterator[_Order]:
         yield _Order(BatchRequest(Level.COMPACT, registry.gtin(number), 10, LOT), "compact_codes", 1)
 
 
-def _paths(exports: Path, batch: Batch, count: int) -> list[str]:
+def _paths(exports: CodeFolder, batch: Batch, count: int) -> list[str]:
     """The paths of the first `count` codes of a batch's file. Raises Unavailable where the file has fewer."""
     urls = code_file.first_urls(batch, exports, count)
     if len(urls) < count:

@@ -23,6 +23,7 @@ from loadtests.load.terminal import step
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Text, Unavailable
 from zpcode.projection import client, projector
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.store.database.session import connect
 
 SCAN_PORT: Final = 18701
@@ -102,7 +103,9 @@ def _seed(home: Path, plan: Plan, base: str, sample: Path) -> None:
         engine = connect(addresses.database, pool_size=10)
         stack.callback(engine.dispose)
         signer = stack.enter_context(SignerClient(home / "run" / "signer.sock"))
-        Seeding(engine, signer, home / "exports", base, plan, step).run(sample)
+        Seeding(engine, signer, CodeFolder(home / "exports", home / "secrets" / "files.key"), base, plan, step).run(
+            sample
+        )
         redis = client.connect(addresses.redis)
         stack.callback(redis.close)
         projector.catch_up(engine, redis)

@@ -14,6 +14,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from keys.client import SignerClient
+from tests.support.code_folders import code_folder
 from tests.support.exposed import Exposed
 from tests.support.promql import names
 from tests.support.scan_factories import ScanAuthority, ScanService
@@ -72,7 +73,7 @@ def _worker(engine: Engine, addresses: ServerAddresses, folder: Path) -> Worker:
     statistics.read_database()
     statistics.read_redis()
     jobs = queue.IssueQueue(addresses.database)
-    worker = Worker(addresses.database, engine, redis, redis, signer, jobs, folder, statistics=statistics)
+    worker = Worker(addresses.database, engine, redis, redis, signer, jobs, code_folder(folder), statistics=statistics)
     worker.loops.add("drain_all", 1)
     return worker
 

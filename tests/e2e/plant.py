@@ -23,15 +23,16 @@ from sqlalchemy import Engine, select
 
 from tests.e2e import worker_process
 from tests.faults.scan_processes import ScanProcess
+from tests.support.code_folders import content
 from tests.support.issuing_setting import KeyHouse
 from tests.support.registry_data import as_json, gtin, registry
 from tests.support.status_setting import MAKER, OPERATOR
 from zpcode.embedded.servers import ServerAddresses
-from zpcode.exports.formats import file_name
 from zpcode.projection import projector
 from zpcode.rules.batches.batch import Batch, BatchRequest
-from zpcode.services.batches import code_file, issue, reserve
+from zpcode.services.batches import code_file, file_keys, issue, reserve
 from zpcode.services.batches import queue as jobs
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.registry.importing import import_registry
 from zpcode.settings import AuthoritySettings
 from zpcode.store.database.session import transaction
@@ -62,12 +63,13 @@ class Plant:
             keyring=self.house.room.keyring,
             root_public=self.house.room.root_public,
         )
+        file_keys.create(self.settings.file_key)
         import_registry(self.engine, as_json(registry(1)), actor=OPERATOR.name, now=datetime.now(UTC))
 
     @property
-    def exports(self) -> Path:
+    def folder(self) -> CodeFolder:
         """The folder of the code files."""
-        return self.settings.export_dir
+        return CodeFolder(self.settings.export_dir, self.settings.file_key)
 
     def order(self, queue: jobs.IssueQueue | None, level: Level, quantity: int) -> int:
         """Reserve a batch as an enterprise does and, if a queue is given, queue it for issuing."""
@@ -89,13 +91,13 @@ class Plant:
         """The paths of a new batch of item codes, issued by this process."""
         number = self.order(None, Level.ITEM, quantity)
         with self.house.client() as signer:
-            issue.issue(self.engine, signer, number, directory=self.exports, clock=lambda: datetime.now(UTC))
+            issue.issue(self.engine, signer, number, folder=self.folder, clock=lambda: datetime.now(UTC))
         projector.catch_up(self.engine, self.redis)
         return self.paths(number)
 
     def paths(self, number: int) -> list[str]:
         """The paths of an issued batch's codes, in the order of their index."""
-        rows = (self.exports / file_name(self.batch(number))).read_text("ascii").splitlines()[1:]
+        rows = content(self.folder, self.batch(number)).decode("ascii").splitlines()[1:]
         return [path_of(row.partition(",")[0]) for row in rows]
 
     def worker(self, name: str, *, chunk: int = code_file.CHUNK, metrics: str = "") -> ForkServerProcess:
@@ -113,13 +115,14 @@ class Plant:
         """Whether a batch's file equals, byte for byte, the file that an uninterrupted run writes into `directory`."""
         made = self.batch(number)
         with self.house.client() as signer:
-            file = code_file.produce(made, signer, directory)
-        written = (self.exports / file_name(made)).read_bytes()
-        return file is not None and file.sha256 == made.sha256 and (directory / file_name(made)).read_bytes() == written
+            again = CodeFolder(directory, self.settings.file_key)
+            file = code_file.produce(made, signer, again)
+        same = content(again, made) == content(self.folder, made)
+        return file is not None and file.sha256 == made.sha256 and same
 
     def fsck(self) -> list[dict[str, Any]]:
         """The checks that do not hold, from the command `zpcode fsck --deep` on the running installation."""
-        names = ("home", "database_url", "redis_url", "keyring", "root_public")
+        names = ("home", "database_url", "redis_url", "keyring", "root_public", "file_key")
         environ = {f"ZPCODE_{name.upper()}": str(getattr(self.settings, name)) for name in names}
         command = [sys.executable, "-m", "zpcode", "fsck", "--deep", "--json"]
         done = subprocess.run(command, env=os.environ | environ, check=False, capture_output=True, text=True)

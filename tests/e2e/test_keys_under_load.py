@@ -85,7 +85,7 @@ def test_a_signer_that_is_killed_keeps_a_batch_waiting_and_nothing_else(
 
 
 def _written(plant: Plant, number: int) -> int:
-    return code_file.progress(plant.exports, plant.batch(number))
+    return code_file.progress(plant.folder, plant.batch(number))
 
 
 def test_while_keys_are_rotated_and_revoked_no_valid_scan_fails(plant: Plant, house: KeyHouse, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_while_keys_are_rotated_and_revoked_no_valid_scan_fails(plant: Plant, ho
         eventually(lambda: all(people.verdicts(path)[-1] == "key_revoked" for path in first))
         since = sum(others.views().values())
         eventually(lambda: sum(others.views().values()) > since + 50)
-    assert house.keyring.verify(setting.last_code(plant.exports / f"batch-{number}.csv")) is SealVerdict.VALID
+    assert house.keyring.verify(setting.last_code(plant.folder, plant.batch(number))) is SealVerdict.VALID
     for path in first:
         verdicts = people.verdicts(path)
         turned = verdicts.index("key_revoked")

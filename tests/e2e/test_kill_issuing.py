@@ -17,12 +17,13 @@ from sqlalchemy import Engine
 
 from keys.keyring import SealVerdict
 from tests.support import issuing_setting as setting
+from tests.support.code_folders import code_folder, content
 from tests.support.issuing_setting import MAKER, NOW, KeyHouse
 from tests.support.patience import eventually
 from zpcode.errors import SignerError, SignerUnavailable
-from zpcode.exports.formats import file_name
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, reserve
+from zpcode.services.batches.encrypted_file import HEADER_BYTES
 from zpcode.services.batches.issue import issue
 from zpcode.store import batches as store
 from zpcode.store.database.session import transaction
@@ -46,52 +47,54 @@ def _registered(engine: Engine) -> None:
 def _finish(engine: Engine, house: KeyHouse, directory: Path, number: int) -> Batch:
     """Issue the batch completely."""
     with house.client() as signer:
-        return issue(engine, signer, number, directory=directory, clock=lambda: NOW)
+        return issue(engine, signer, number, folder=code_folder(directory), clock=lambda: NOW)
 
 
 def _in_one_go(batch: Batch, house: KeyHouse, directory: Path) -> code_file.CodeFile:
     with house.client() as signer:
-        file = code_file.produce(batch, signer, directory)
+        file = code_file.produce(batch, signer, code_folder(directory))
     assert file is not None
     return file
 
 
 @pytest.fixture
 def whole(engine: Engine, house: KeyHouse, tmp_path: Path) -> tuple[Batch, bytes]:
-    """An issued batch of three and a half chunks, and its bytes."""
+    """An issued batch of three and a half chunks, and its file as it is on disk."""
     number = setting.reserved(engine, quantity=3 * code_file.CHUNK + code_file.CHUNK // 2)
-    batch = _finish(engine, house, tmp_path / "whole", number)
-    return batch, (tmp_path / "whole" / file_name(batch)).read_bytes()
+    batch = _finish(engine, house, tmp_path, number)
+    return batch, code_folder(tmp_path).finished(batch).read_bytes()
 
 
 @pytest.mark.parametrize(
     "damage",
-    ["empty", "header", "half a header", "half a row", "one byte short", "zeros at the beginning", "zeros in the middle",
-     "zeros at the end", "nothing but zeros", "longer"],
+    ["empty", "half a header", "zeros for a header", "header", "half a chunk", "one byte short", "a bit in the middle",
+     "zeros at the beginning", "zeros in the middle", "zeros at the end", "longer"],
 )  # fmt: skip
 def test_files_left_by_a_crash_are_found_and_written_again(
     house: KeyHouse, tmp_path: Path, whole: tuple[Batch, bytes], damage: str
 ) -> None:
-    """Blocks that were not written read as zeros; the file may be too short or too long."""
+    """Blocks that were not written read as zeros; the file may be too short or too long. The header was on disk before."""
     batch, good = whole
     middle = len(good) // 2
     left = {
         "empty": b"",
-        "header": good[: good.index(b"\n") + 1],
         "half a header": good[:9],
-        "half a row": good[: good.index(b"\n") + 100],
-        "zeros at the beginning": bytes(middle) + good[middle:],
-        "nothing but zeros": bytes(middle),
+        "zeros for a header": bytes(HEADER_BYTES),
+        "header": good[:HEADER_BYTES],
+        "half a chunk": good[: HEADER_BYTES + 100],
         "one byte short": good[:-1],
+        "a bit in the middle": good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :],
+        "zeros at the beginning": good[:HEADER_BYTES] + bytes(middle) + good[HEADER_BYTES + middle :],
         "zeros in the middle": good[:middle] + bytes(4096) + good[middle + 4096 :],
         "zeros at the end": good[:-5000] + bytes(5000),
         "longer": good + good[-1000:],
     }[damage]
-    directory = tmp_path / "damaged"
-    directory.mkdir()
-    code_file.part_path(directory, batch).write_bytes(left)
-    file = _in_one_go(batch, house, directory)
-    assert (directory / file_name(batch)).read_bytes() == good
+    folder = code_folder(tmp_path)
+    original = content(folder, batch)
+    folder.finished(batch).unlink()
+    folder.unfinished(batch).write_bytes(left)
+    file = _in_one_go(batch, house, tmp_path)
+    assert content(folder, batch) == original
     assert file.sha256 == batch.sha256
 
 
@@ -108,7 +111,7 @@ def test_a_complete_file_that_was_never_noted_is_checked_and_noted(
     batch = reserve.get(engine, number, MAKER)
     file = _in_one_go(batch, house, tmp_path)
     nobody = setting.KeyHouse(house.room, tmp_path / "nobody").client()
-    issued = issue(engine, nobody, number, directory=tmp_path, clock=lambda: NOW)
+    issued = issue(engine, nobody, number, folder=code_folder(tmp_path), clock=lambda: NOW)
     assert (issued.state, issued.sha256) == (BatchState.ISSUED, file.sha256)
 
 
@@ -124,14 +127,14 @@ def test_a_signer_that_dies_half_way_costs_nothing(engine: Engine, tmp_path: Pat
                 os.kill(process, signal.SIGTERM)
 
         with pytest.raises(SignerUnavailable):
-            issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=end_signer)
+            issue(engine, signer, number, folder=code_folder(tmp_path), clock=lambda: NOW, progress=end_signer)
     waiting = reserve.get(engine, number, MAKER)
     assert waiting.problem is not None
-    written = code_file.progress(tmp_path, waiting)
+    written = code_file.progress(code_folder(tmp_path), waiting)
     assert 2 * code_file.CHUNK <= written < waiting.quantity
     progress: list[int] = []
     with house.signer() as signer:
-        batch = issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=progress.append)
+        batch = issue(engine, signer, number, folder=code_folder(tmp_path), clock=lambda: NOW, progress=progress.append)
     assert batch.state is BatchState.ISSUED
     assert progress[0] == written + code_file.CHUNK, "it did not go on where it was"
 
@@ -160,11 +163,13 @@ def test_a_rotation_half_way_loses_no_batch(engine: Engine, tmp_path: Path) -> N
             if done == 2 * code_file.CHUNK:
                 setting.rotate_key(house)
 
-        batch = issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=rotate)
-        follows = issue(engine, signer, setting.reserved(engine, "next"), directory=tmp_path, clock=lambda: NOW)
+        batch = issue(engine, signer, number, folder=code_folder(tmp_path), clock=lambda: NOW, progress=rotate)
+        follows = issue(
+            engine, signer, setting.reserved(engine, "next"), folder=code_folder(tmp_path), clock=lambda: NOW
+        )
     assert batch.key_id == began
     assert follows.key_id != began
-    assert house.keyring.verify(setting.last_code(tmp_path / file_name(batch))) is SealVerdict.VALID
+    assert house.keyring.verify(setting.last_code(code_folder(tmp_path), batch)) is SealVerdict.VALID
 
 
 def test_a_key_revoked_half_way_leaves_no_code_of_it_in_the_file(engine: Engine, tmp_path: Path) -> None:
@@ -183,16 +188,16 @@ def test_a_key_revoked_half_way_leaves_no_code_of_it_in_the_file(engine: Engine,
 
         def tried() -> Batch | None:
             try:
-                return issue(engine, signer, number, directory=tmp_path, clock=lambda: NOW, progress=revoke)
+                return issue(engine, signer, number, folder=code_folder(tmp_path), clock=lambda: NOW, progress=revoke)
             except SignerError:  # a chunk was being signed during the revocation; a worker tries again
                 return None
 
         batch = eventually(tried)
-    data = (tmp_path / file_name(batch)).read_bytes()
+    data = content(code_folder(tmp_path), batch)
     assert batch.key_id != began
     assert f"/{began}".encode() not in data
     assert data.count(f"/{batch.key_id}".encode()) == batch.quantity
-    assert house.keyring.verify(setting.last_code(tmp_path / file_name(batch))) is SealVerdict.VALID
+    assert house.keyring.verify(setting.last_code(code_folder(tmp_path), batch)) is SealVerdict.VALID
 
 
 def test_without_any_key_that_may_sign_the_batch_waits(engine: Engine, tmp_path: Path) -> None:

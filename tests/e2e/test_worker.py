@@ -17,6 +17,7 @@ from redis import Redis
 from sqlalchemy import Engine, func, select, text
 
 from tests.support import issuing_setting as setting
+from tests.support.code_folders import code_folder
 from tests.support.issuing_setting import GTIN, MAKER, KeyHouse
 from zpcode import worker
 from zpcode.embedded.servers import ServerAddresses
@@ -55,6 +56,7 @@ def _running(addresses: ServerAddresses, house: KeyHouse, directory: Path) -> It
         "ZPCODE_REDIS_URL": addresses.redis,
         "ZPCODE_SIGNER_SOCKET": str(house.socket),
         "ZPCODE_EXPORT_DIR": str(directory),
+        "ZPCODE_FILE_KEY": str(code_folder(directory).key_file),
     }
     process = subprocess.Popen([sys.executable, "-c", _PROGRAM], env=environment, stderr=subprocess.DEVNULL)
     try:
@@ -83,7 +85,7 @@ def test_a_batch_that_nobody_asked_for_is_found_issued_and_shown(
     with _running(addresses, house, tmp_path) as process:
         _until(lambda: _issued(engine, number), process)
         batch = reserve.get(engine, number, MAKER)
-        assert code_file.verify(batch, tmp_path)
+        assert code_file.verify(batch, code_folder(tmp_path))
         _until(lambda: _as_in_the_table(engine, redis), process)
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0
@@ -130,11 +132,11 @@ def test_a_batch_is_finished_by_the_next_worker(
     assert 2 * code_file.CHUNK < written < waiting.quantity
     with _running(addresses, house, tmp_path) as process:
         _until(lambda: _issued(engine, number), process)
-    assert code_file.verify(reserve.get(engine, number, MAKER), tmp_path)
+    assert code_file.verify(reserve.get(engine, number, MAKER), code_folder(tmp_path))
 
 
 def _begun(engine: Engine, number: int, directory: Path) -> int:
-    return code_file.progress(directory, reserve.get(engine, number, MAKER))
+    return code_file.progress(code_folder(directory), reserve.get(engine, number, MAKER))
 
 
 def test_a_batch_is_queued_once_however_often_it_is_asked_for(engine: Engine, addresses: ServerAddresses) -> None:
@@ -163,7 +165,7 @@ def _worker(engine: Engine, addresses: ServerAddresses, house: KeyHouse, directo
         client.connect(addresses.redis),
         house.client(),
         jobs.IssueQueue(addresses.database),
-        directory,
+        code_folder(directory),
     )
 
 

@@ -24,6 +24,7 @@ from sqlalchemy import Engine
 from keys.client import SignerClient
 from tests.support import databases
 from tests.support.clock import NOW
+from tests.support.code_folders import code_folder
 from tests.support.databases import Furnished
 from tests.support.keyroom import create, key_room
 from tests.support.registry_data import as_json, gtin, registry, uscc
@@ -85,7 +86,7 @@ def here(engine: Engine, addresses: ServerAddresses, tmp_path: Path, now: dateti
             signer=SignerClient(tmp_path / "nowhere.sock", timeout=0.2),
             queue=queue,
             keyring=PublishedKeyring(room.keyring, room.root_public),
-            exports=tmp_path / "exports",
+            exports=code_folder(tmp_path / "exports"),
             storage=PictureStorage((tmp_path / "pictures").as_uri()),
             base=BASE,
             clock=lambda: now,
@@ -184,7 +185,7 @@ def _no_keyring() -> NoReturn:
 
 def issued(here: Authority, number: int) -> Batch:
     """A compact batch, issued."""
-    return issue.issue(here.engine, here.signer, number, directory=here.exports, clock=here.clock)
+    return issue.issue(here.engine, here.signer, number, folder=here.exports, clock=here.clock)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ scans, and Redis up to date. Everything was made by the services, so every check
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from typing import Any
 from redis import Redis
 from sqlalchemy import Connection, Engine, text
 
+from tests.support.code_folders import content, put_content
 from tests.support.issuing_setting import KeyHouse
 from tests.support.registry_data import as_json, gtin, registry, uscc
 from tests.support.status_setting import LOT, MAKER, OPERATOR, ask, decided, reserved
@@ -25,6 +26,7 @@ from zpcode.rules.journey import EventRequest, Subject
 from zpcode.rules.status.decisions import Action
 from zpcode.services import complaints, scans
 from zpcode.services.batches import issue
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.complaints import ComplaintSubject
 from zpcode.services.fsck import run
 from zpcode.services.fsck.context import CheckContext
@@ -72,7 +74,15 @@ class CheckedService:
 
     def file(self, number: int) -> Path:
         """A batch's file."""
-        return self.context.directory / f"batch-{number}.csv"
+        return self.context.exports.path / f"batch-{number}.csv"
+
+    def change_content(self, number: int, change: Callable[[bytes], bytes]) -> None:
+        """Change the content of a batch's file as somebody does who has the file key."""
+        folder = self.context.exports
+        with transaction(self.engine) as connection:
+            batch = batches.get(connection, number)
+        assert batch is not None
+        put_content(folder, batch, change(content(folder, batch)))
 
     @contextmanager
     def tampering(self) -> Iterator[Connection]:
@@ -104,13 +114,13 @@ class CheckedService:
         }
 
 
-def settle(engine: Engine, redis: Redis, house: KeyHouse, directory: Path) -> CheckedService:
+def settle(engine: Engine, redis: Redis, house: KeyHouse, folder: CodeFolder) -> CheckedService:
     """Everything, as the services make it."""
     now = datetime.now(UTC) - timedelta(minutes=5)
     import_registry(engine, as_json(registry(1)), actor=OPERATOR.name, now=now)
     turn_cards(engine, now=now)
     made = [
-        _issued(engine, house, directory, level, now) for level in (Level.ITEM, Level.COMPACT, Level.PRODUCT, Level.LOT)
+        _issued(engine, house, folder, level, now) for level in (Level.ITEM, Level.COMPACT, Level.PRODUCT, Level.LOT)
     ]
     waiting = reserved(engine, Level.ITEM, 1, MAKER, datetime.now(UTC), "waiting").number
     item, compact, product, lot = (batch.number for batch in made)
@@ -121,15 +131,15 @@ def settle(engine: Engine, redis: Redis, house: KeyHouse, directory: Path) -> Ch
     projector.catch_up(engine, redis)
     _scanned(engine, redis, item, now)
     context = CheckContext(
-        engine, redis, directory, lambda: house.keyring, datetime.now(UTC), patience=0, pause=lambda _: None
+        engine, redis, folder, lambda: house.keyring, datetime.now(UTC), patience=0, pause=lambda _: None
     )
     return CheckedService(engine, redis, context, item, compact, product, lot, waiting)
 
 
-def _issued(engine: Engine, house: KeyHouse, directory: Path, level: Level, now: datetime) -> Batch:
+def _issued(engine: Engine, house: KeyHouse, folder: CodeFolder, level: Level, now: datetime) -> Batch:
     number = reserved(engine, level, 1, MAKER, now).number
     with house.client() as signer:
-        return issue.issue(engine, signer, number, directory=directory, clock=lambda: now)
+        return issue.issue(engine, signer, number, folder=folder, clock=lambda: now)
 
 
 def _decided(engine: Engine, item: int, compact: int, now: datetime) -> None:

@@ -21,9 +21,11 @@ from sqlalchemy import Engine, insert, select, update
 from keys.ceremony import KeyRoom, create_key, create_root, revoke, rotate
 from keys.client import SignerClient
 from keys.keyring import KeyPurpose, Keyring
+from tests.support.code_folders import content
 from zpcode.errors import SignerUnavailable
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.batches.batch import BatchRequest
+from zpcode.rules.batches.batch import Batch, BatchRequest
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.reserve import reserve
 from zpcode.store.cards import put_cards
 from zpcode.store.database.session import transaction
@@ -193,9 +195,9 @@ def revoke_key(house: KeyHouse, key_id: str) -> None:
     revoke(house.room, key_id, reason="a test", root_passphrase=WORD, now=datetime.now(UTC))
 
 
-def last_code(path: Path) -> Code:
+def last_code(folder: CodeFolder, made: Batch) -> Code:
     """The last code of a finished file."""
-    line = path.read_bytes().rstrip().rpartition(b"\n")[2].decode("ascii")
+    line = content(folder, made).rstrip().rpartition(b"\n")[2].decode("ascii")
     return parse(path_of(line.partition(",")[0]))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from zpcode.api import schemas
@@ -17,6 +16,7 @@ from zpcode.rules.status.permissions import StatusChange
 from zpcode.rules.status.reasons import REASONS
 from zpcode.services.access import NewKey
 from zpcode.services.batches import code_file
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.registry.listing import ListedEnterprise
 from zpcode.wire import card, vocabulary
 
@@ -41,7 +41,7 @@ def picture(picture: card.Picture, base: str) -> schemas.PictureView:
     )
 
 
-def batch(batch: Batch, exports: Path) -> schemas.BatchView:
+def batch(batch: Batch, exports: CodeFolder) -> schemas.BatchView:
     """A batch. The progress of its file is read from the file."""
     issued = batch.state is BatchState.ISSUED
     written = batch.codes if issued else code_file.progress(exports, batch)

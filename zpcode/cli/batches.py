@@ -5,7 +5,10 @@ Who runs these commands acts as the operator. The audit log records the login na
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -17,14 +20,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keys.client import SignerClient
-from zpcode.cli.connections import database, operator, project
+from zpcode.cli.connections import code_folder, database, operator, project
 from zpcode.cli.output import to_second
 from zpcode.errors import Finding, Refused, Text
-from zpcode.exports.formats import EXPORTS, file_name
+from zpcode.exports.formats import EXPORTS
 from zpcode.rules.batches.batch import DEFAULT_FORMAT, Activation, Batch, BatchRequest
 from zpcode.rules.paging import MAX_PAGE
-from zpcode.services.batches import code_file, reserve
+from zpcode.services.batches import code_file, file_keys, reserve
+from zpcode.services.batches import encrypt as encryption
 from zpcode.services.batches import issue as issuing
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.settings import load
 from zpcode.wire.gs1 import gtin14
 from zpcode.wire.payload import MAX_BATCH, Level
@@ -83,11 +88,14 @@ def issue(
             now=_now(),
         )
         typer.echo(f"批次 / batch {batch.number}")
-        folder = directory or settings.export_dir
+        folder = code_folder(settings, directory)
         with SignerClient(settings.signer_socket) as signer, _bar(batch.codes) as progress:
-            batch = issuing.issue(engine, signer, batch.number, directory=folder, clock=_now, progress=progress)
+            batch = issuing.issue(engine, signer, batch.number, folder=folder, clock=_now, progress=progress)
         project(engine, settings)
-    typer.echo(f"{folder / file_name(batch)}\nsha256 {batch.sha256}  {batch.bytes} bytes")
+    typer.echo(f"{folder.finished(batch)}\nsha256 {batch.sha256}  {batch.bytes} bytes")
+    typer.echo(
+        f"文件已加密，取明文请执行 / the file is encrypted; for its content: zpcode batches export {batch.number} --to FILE"
+    )
 
 
 @app.command("list")
@@ -110,7 +118,7 @@ def show(number: Number) -> None:
     settings = load()
     with database(settings) as engine:
         batch = reserve.get(engine, number, operator())
-    for name, value in _fields(batch, code_file.progress(settings.export_dir, batch)):
+    for name, value in _fields(batch, code_file.progress(code_folder(settings), batch)):
         typer.echo(f"{name}: {value}")
 
 
@@ -125,16 +133,53 @@ def activate(number: Number) -> None:
 
 
 @app.command("export")
-def export(number: Number, *, directory: Folder = None) -> None:
+def export(
+    number: Number,
+    *,
+    to: Annotated[
+        str,
+        typer.Option(help="写出明文的新文件；- 为标准输出 / new file for the content, decrypted; - is standard output"),
+    ] = "",
+) -> None:
     """取得已生成批次的文件；缺失或损坏时原样重写。Get the file of an issued batch. A missing or damaged file is written again."""
     settings = load()
+    folder = code_folder(settings)
     with database(settings) as engine, SignerClient(settings.signer_socket) as signer:
         batch = reserve.get(engine, number, operator())
         with _bar(batch.codes) as progress:
-            path = issuing.reissue(
-                engine, signer, number, directory=directory or settings.export_dir, progress=progress
-            )
-    typer.echo(f"{path}\nsha256 {batch.sha256}  {batch.bytes} bytes")
+            path = issuing.reissue(engine, signer, number, folder=folder, progress=progress)
+    if to:
+        _write_content(folder, batch, to)
+    typer.echo(f"{to or path}\nsha256 {batch.sha256}  {batch.bytes} bytes", err=to == "-")
+
+
+@app.command("encrypt")
+def encrypt(
+    *,
+    new_key: Annotated[bool, typer.Option("--new-key", help="先换新密钥 / begin with a new key")] = False,
+) -> None:
+    """用当前密钥重新加密所有码文件。Encrypt all code files with the current key; with --new-key, with a new one."""
+    settings = load()
+    if new_key:
+        file_keys.add(settings.file_key)
+    with database(settings) as engine:
+        report = encryption.encrypt_all(engine, code_folder(settings), lambda number: typer.echo(str(number)))
+    for number, text in report.refused.items():
+        typer.echo(f"{number}: {text.zh} / {text.en}", err=True)
+    typer.echo(f"已重新加密 / encrypted: {report.written}；未能处理 / not possible: {len(report.refused)}")
+    if report.refused:
+        raise typer.Exit(1)
+
+
+def _write_content(folder: CodeFolder, batch: Batch, to: str) -> None:
+    """Write the content of a finished file to a new file of mode 0600, or to standard output."""
+    with folder.open(batch) as source:
+        if to == "-":
+            shutil.copyfileobj(source, sys.stdout.buffer)
+            return
+        descriptor = os.open(to, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as target:
+            shutil.copyfileobj(source, target)
 
 
 @contextmanager

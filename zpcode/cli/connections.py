@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 import typer
 
@@ -13,6 +14,7 @@ from zpcode.errors import Unavailable
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.rules.access import Caller, Role
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Witness
 from zpcode.settings import AuthoritySettings
@@ -67,6 +69,11 @@ def project(engine: Engine, settings: AuthoritySettings) -> None:
             projector.catch_up(engine, redis)
         except Unavailable as unavailable:
             typer.echo(f"{unavailable.text.zh} / {unavailable.text.en}", err=True)
+
+
+def code_folder(settings: AuthoritySettings, directory: Path | None = None) -> CodeFolder:
+    """The folder of the code files: `directory`, or that of the settings."""
+    return CodeFolder(directory or settings.export_dir, settings.file_key)
 
 
 def operator() -> Caller:

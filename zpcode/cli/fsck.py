@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from keys.keyring import Keyring, read_root
-from zpcode.cli.connections import cache, database
+from zpcode.cli.connections import cache, code_folder, database
 from zpcode.cli.output import finding_line
 from zpcode.errors import KeyringError, Text
 from zpcode.services.fsck import run
@@ -58,7 +58,7 @@ def fsck(
         context = CheckContext(
             engine,
             redis,
-            directory or settings.export_dir,
+            code_folder(settings, directory),
             lambda: _keyring(settings),
             datetime.now(UTC),
             deep=deep,

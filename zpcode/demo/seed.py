@@ -25,7 +25,9 @@ from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.rules.paging import MAX_PAGE
 from zpcode.services import access
-from zpcode.services.batches import code_file, issue, reserve
+from zpcode.services.batches import code_file, file_keys, issue, reserve
+from zpcode.services.batches.code_folder import CodeFolder
+from zpcode.services.batches.encrypt import encrypt_all
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Witness
 from zpcode.services.pictures.import_ import open_pictures
@@ -84,6 +86,8 @@ def signer_answers(home: Path) -> bool:
 def seed_codes(home: Path, addresses: ServerAddresses, base: str) -> list[DemoCode]:
     """Issue one batch at each level, publish the notices and update Redis; returns one code of each level."""
     engine = _gated(home, addresses)
+    file_keys.create(_folder(home).key_file)
+    encrypt_all(engine, _folder(home))  # an earlier version of the demo did not encrypt
     with SignerClient(home / "run" / "signer.sock") as signer:
         codes = [
             _first_code(engine, _issue(engine, signer, home, product, level, base), home, base)
@@ -98,6 +102,10 @@ def seed_codes(home: Path, addresses: ServerAddresses, base: str) -> list[DemoCo
     redis.close()
     engine.dispose()
     return codes
+
+
+def _folder(home: Path) -> CodeFolder:
+    return CodeFolder(home / "exports", home / "secrets" / "files.key")
 
 
 def _products(engine: Engine) -> Sequence[ProductCard]:
@@ -129,12 +137,12 @@ def _issue(engine: Engine, signer: SignerClient, home: Path, card: ProductCard, 
     events.record_journey(engine, batch, card, caller=DEMO, now=_now())
     if batch.state is BatchState.ISSUED:
         return batch
-    return issue.issue(engine, signer, batch.number, directory=home / "exports", clock=_now)
+    return issue.issue(engine, signer, batch.number, folder=_folder(home), clock=_now)
 
 
 def _first_code(engine: Engine, batch: Batch, home: Path, base: str) -> DemoCode:
     """The first code of a batch, with the base address of this run: the seal does not cover the address."""
-    (url,) = code_file.first_urls(batch, home / "exports", 1)
+    (url,) = code_file.first_urls(batch, _folder(home), 1)
     with transaction(engine) as connection:
         card = product_cards.product_cards(connection, [batch.gtin], today(_now()))[batch.gtin]
     return DemoCode(batch.level, base + path_of(url), f"{card.name.zh} / {card.name.en} · {card.enterprise.name.zh}")

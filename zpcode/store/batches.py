@@ -106,6 +106,11 @@ def get(connection: Connection, number: int, *, lock: bool = False) -> Batch | N
     return None if row is None else _batch(row)
 
 
+def any_batch(connection: Connection) -> bool:
+    """Whether there is any batch."""
+    return connection.execute(select(batch.c.number).limit(1)).one_or_none() is not None
+
+
 def numbered(connection: Connection, numbers: Collection[int], *, lock: bool = False) -> list[Batch]:
     """The existing batches among these numbers, in order. With `lock` the rows are locked as in `get`, in the same order."""
     query = _select().where(batch.c.number.in_(numbers)).order_by(batch.c.number)

@@ -15,6 +15,7 @@ from opentelemetry.trace import Tracer
 from keys.client import SignerClient
 from scanweb.http.tracing import traced
 from tests.support import scan_factories as make
+from tests.support.code_folders import code_folder
 from tests.support.scan_factories import ScanAuthority, ScanService
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Text, Unavailable
@@ -67,7 +68,7 @@ def test_a_turn_of_the_worker_is_a_span_also_when_it_fails(
     addresses: ServerAddresses, tmp_path: Path, tracer: Tracer, kept: InMemorySpanExporter
 ) -> None:
     redis, engine = client.connect(addresses.redis), connect(addresses.database)
-    worker = Worker(addresses.database, engine, redis, redis, SignerClient(tmp_path), queue.IssueQueue(addresses.database), tmp_path, tracer=tracer)  # fmt: skip
+    worker = Worker(addresses.database, engine, redis, redis, SignerClient(tmp_path), queue.IssueQueue(addresses.database), code_folder(tmp_path), tracer=tracer)  # fmt: skip
     outcomes = iter([Unavailable(Text("停", "away")), None])
 
     def step() -> None:

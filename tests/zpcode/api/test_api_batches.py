@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import text
 
 from tests.support.authority import Tenants, as_, issued
+from tests.support.code_folders import put_content
 from zpcode.api.http.context import Authority
-from zpcode.exports.formats import file_name
 from zpcode.rules.access import Caller, Role
 from zpcode.services.batches import reserve
 from zpcode.store.database.session import transaction
@@ -194,11 +194,16 @@ def test_a_client_that_has_the_file_gets_304(http: httpx.Client, here: Authority
 def test_a_file_that_is_gone_or_short_is_never_sent(http: httpx.Client, here: Authority, world: Tenants) -> None:
     """503, with the operator's command in the detail."""
     batch = issued(here, world.my_batch)
-    path = here.exports / file_name(batch)
-    path.write_bytes(path.read_bytes()[:-1])
+    path = here.exports.finished(batch)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
     answer = http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine))
     assert answer.status_code == 503
     assert f"zpcode batches export {batch.number}" in answer.json()["detail"]
+    put_content(here.exports, batch, b"of another size")
+    assert http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine)).status_code == 503
+    path.write_bytes(b"not encrypted" + whole[13:])
+    assert http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine)).status_code == 503
     path.unlink()
     assert http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine)).status_code == 503
 

@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 
 from keys.client import SignerClient
 from tests.support.authority import OPERATOR, as_
+from tests.support.code_folders import code_folder
 from tests.support.keyroom import RunningSigner
 from tests.support.registry_data import as_json, gtin, registry, uscc
 from zpcode.embedded.servers import ServerAddresses
@@ -52,6 +53,7 @@ def test_from_an_order_to_the_file_and_a_clean_end(
         "ZPCODE_KEYRING": str(signer.room.keyring),
         "ZPCODE_ROOT_PUBLIC": str(signer.room.root_public),
         "ZPCODE_SIGNER_SOCKET": str(signer.socket),
+        "ZPCODE_FILE_KEY": str(code_folder(tmp_path / "exports").key_file),
         "ZPCODE_PUBLIC_BASE": "https://zpm.example",
     }
     command = [sys.executable, "-m", "uvicorn", "--factory", "--no-server-header", "--no-access-log",
@@ -67,7 +69,9 @@ def test_from_an_order_to_the_file_and_a_clean_end(
             assert answer.status_code == 202
             number = answer.json()["number"]
             with SignerClient(signer.socket) as client:
-                issue.issue(engine, client, number, directory=tmp_path / "exports", clock=lambda: datetime.now(UTC))
+                issue.issue(
+                    engine, client, number, folder=code_folder(tmp_path / "exports"), clock=lambda: datetime.now(UTC)
+                )
             codes = http.get(f"/v1/batches/{number}/codes").content
             assert hashlib.sha256(codes).hexdigest() == http.get(f"/v1/batches/{number}").json()["file"]["sha256"]
             assert codes.count(b"https://zpm.example/") == 300

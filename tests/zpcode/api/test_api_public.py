@@ -40,7 +40,7 @@ def test_a_missing_keyring_is_a_problem(http: httpx.Client, app: FastAPI, here: 
     """503, and nothing else stops working."""
     published = here.keyring
     assert isinstance(published, PublishedKeyring)
-    app.state.authority = replace(here, keyring=PublishedKeyring(here.exports / "none.json", published._paths[1]))
+    app.state.authority = replace(here, keyring=PublishedKeyring(here.exports.path / "none.json", published._paths[1]))
     answer = http.get("/.well-known/zpcode-keyring.json")
     assert (answer.status_code, answer.json()["type"]) == (503, "/problems/keyring")
     assert http.get("/readyz").json() == {"ready": True}

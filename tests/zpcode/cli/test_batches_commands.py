@@ -14,6 +14,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from tests.support import issuing_setting as setting
+from tests.support.code_folders import code_folder, content
 from tests.support.issuing_setting import GTIN, OPERATOR, KeyHouse
 from zpcode.cli import batches as commands
 from zpcode.embedded.servers import ServerAddresses
@@ -42,6 +43,7 @@ def _set(
         ("REDIS_URL", addresses.redis),
         ("SIGNER_SOCKET", str(house.socket)),
         ("EXPORT_DIR", str(tmp_path / "exports")),
+        ("FILE_KEY", str(code_folder(tmp_path / "exports").key_file)),
         ("PUBLIC_BASE", setting.BASE),
     ):
         monkeypatch.setenv(f"ZPCODE_{name}", value)
@@ -108,6 +110,11 @@ def test_a_batch_is_activated_and_exported_again(engine: Engine, tmp_path: Path)
     assert batch.activated_at is None
     _run(commands.app, "activate", str(batch.number))
     assert reserve.get(engine, batch.number, OPERATOR).activated_at is not None
-    _run(commands.app, "export", str(batch.number), "--directory", str(tmp_path / "elsewhere"))
-    original = (tmp_path / "exports" / file_name(batch)).read_bytes()
-    assert (tmp_path / "elsewhere" / file_name(batch)).read_bytes() == original
+    original = content(code_folder(tmp_path / "exports"), batch)
+    (tmp_path / "exports" / file_name(batch)).unlink()
+    copy = tmp_path / "codes.csv"
+    _run(commands.app, "export", str(batch.number), "--to", str(copy))
+    assert copy.read_bytes() == original == content(code_folder(tmp_path / "exports"), batch)
+    assert copy.stat().st_mode & 0o077 == 0
+    with pytest.raises(FileExistsError):
+        _run(commands.app, "export", str(batch.number), "--to", str(copy))

@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 from keys.client import SignerClient
 from tests.support import authority
 from tests.support.authority import Tenants, app, as_, base_url, furnished, here, http, world
+from tests.support.code_folders import code_folder, content, put_content
 from tests.support.issuing_setting import KeyHouse, key_house
 from zpcode.api.http.context import Authority
 from zpcode.embedded.servers import ServerAddresses
@@ -32,7 +33,8 @@ from zpcode.exports.text import text_example
 from zpcode.projection import projector
 from zpcode.rules.batches.batch import Batch
 from zpcode.services import scans
-from zpcode.services.batches import code_file
+from zpcode.services.batches import code_file, reserve
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.issue import issue, reissue
 from zpcode.services.fsck import run
 from zpcode.services.fsck.context import CheckContext
@@ -145,15 +147,27 @@ class PackagingLine:
         return _issue(self.here.engine, self.house.client(), number, self.here.exports)
 
     def path(self, number: int) -> Path:
-        return self.here.exports / f"batch-{number}{self.export.suffix}"
+        return self.here.exports.path / f"batch-{number}{self.export.suffix}"
+
+    def content(self, number: int) -> bytes:
+        """The content of a batch's file."""
+        return content(self.here.exports, self.batch(number), self.path(number))
+
+    def put(self, number: int, data: bytes) -> None:
+        """Change the content of a batch's file as somebody does who has the file key."""
+        put_content(self.here.exports, self.batch(number), data, self.path(number))
+
+    def batch(self, number: int) -> Batch:
+        return reserve.get(self.here.engine, number, authority.OPERATOR)
 
     def rows(self, number: int) -> list[bytes]:
         """The lines of a batch's file."""
-        return self.path(number).read_bytes().splitlines(keepends=True)
+        return self.content(number).splitlines(keepends=True)
 
     def restored(self, number: int) -> bytes:
         """The file of an issued batch, written again where it is missing or damaged."""
-        return reissue(self.here.engine, self.house.client(), number, directory=self.here.exports).read_bytes()
+        reissue(self.here.engine, self.house.client(), number, folder=self.here.exports)
+        return self.content(number)
 
     def fsck(self) -> FsckReport:
         """All checks, over all codes."""
@@ -173,9 +187,9 @@ def line(
     return PackagingLine(http, here, world, house, redis, export)
 
 
-def _issue(engine: Engine, signer: SignerClient, number: int, directory: Path) -> Batch:
+def _issue(engine: Engine, signer: SignerClient, number: int, folder: CodeFolder) -> Batch:
     with signer:
-        return issue(engine, signer, number, directory=directory, clock=lambda: datetime.now(UTC))
+        return issue(engine, signer, number, folder=folder, clock=lambda: datetime.now(UTC))
 
 
 @pytest.mark.parametrize("level", ["product", "lot", "item", "compact"])
@@ -186,7 +200,7 @@ def test_a_batch_is_ordered_issued_and_downloaded_in_the_new_format(line: Packag
     assert answer.status_code == 200
     assert answer.headers["Content-Type"] == line.export.media_type
     assert answer.headers["Content-Disposition"] == f'attachment; filename="batch-{batch.number}{line.export.suffix}"'
-    assert answer.content == line.path(batch.number).read_bytes()
+    assert answer.content == line.content(batch.number)
     rows = [row for row in answer.content.splitlines() if line.here.base.encode() in row]
     assert len(rows) == batch.codes == len(set(rows))
     assert all(b"L1" in row for row in rows)
@@ -198,7 +212,7 @@ def test_the_rows_of_a_format_may_differ_in_width(line: PackagingLine) -> None:
     widths = {len(row) for row in line.rows(batch.number)[1:-1]}
     if isinstance(line.export, JsonArray):
         assert len(widths) > 1
-        assert len(json.loads(line.path(batch.number).read_bytes())) == batch.codes + 1
+        assert len(json.loads(line.content(batch.number))) == batch.codes + 1
     else:
         assert len(widths) == 1
 
@@ -221,7 +235,7 @@ def test_fsck_reads_the_new_format(line: PackagingLine) -> None:
     path, rows = line.path(batch.number), line.rows(batch.number)
     rows[6] = next(row for row in line.rows(other.number)[1:-1] if len(row) == len(rows[6]))
     rows[8] = rows[8].replace(b"L1", b"L2")
-    path.write_bytes(b"".join(rows))
+    line.put(batch.number, b"".join(rows))
     line.path(999).touch(mode=0o600)
     report = line.fsck()
     assert [(one.reason, one.where) for one in report.of("code-contents").findings] == [
@@ -243,8 +257,7 @@ def test_fsck_compares_the_digest_of_a_format_that_this_version_lacks(
     altered, lost = line.issued("item", 300), line.issued("item", 301)
     monkeypatch.delitem(EXPORTS, line.export.name)
     assert not line.fsck().of("code-files").findings
-    rows = line.path(altered.number).read_bytes()
-    line.path(altered.number).write_bytes(rows[:-1] + b"?")
+    line.put(altered.number, line.content(altered.number)[:-1] + b"?")
     line.path(lost.number).unlink()
     report = line.fsck()
     assert {(one.reason, one.where) for one in report.of("code-files").findings} == {
@@ -260,7 +273,7 @@ def test_an_issue_that_was_killed_goes_on_to_the_same_bytes(
     """Killed in the second part, with zeros at the end as after a power cut; then deleted or damaged and written again."""
     number = line.order("item", 3 * code_file.CHUNK + 5).json()["number"]
     program = f"import sys; from {__name__} import issue_until_killed; issue_until_killed(*sys.argv[1:])"
-    arguments = [addresses.database, str(line.house.socket), str(number), str(line.here.exports)]
+    arguments = [addresses.database, str(line.house.socket), str(number), str(line.here.exports.path)]
     killed = subprocess.run([sys.executable, "-c", program, *arguments], check=False)
     assert killed.returncode == -signal.SIGKILL
     part = line.path(number).with_suffix(f"{line.export.suffix}.part")
@@ -268,17 +281,18 @@ def test_an_issue_that_was_killed_goes_on_to_the_same_bytes(
     assert left
     part.write_bytes(left + bytes(100))
     batch = _issue(line.here.engine, line.house.client(), number, line.here.exports)
-    resumed = line.path(number).read_bytes()
+    resumed = line.content(number)
     line.path(number).unlink()
     assert line.restored(number) == resumed
-    line.path(number).write_bytes(resumed[:-1] + b"?")
+    line.put(number, resumed[:-1] + b"?")
     assert line.restored(number) == resumed
+    at_once = code_folder(tmp_path / "at once")
     with line.house.client() as signer:
-        assert code_file.produce(batch, signer, tmp_path / "at once") is not None
-    assert (tmp_path / "at once" / line.path(number).name).read_bytes() == resumed
+        assert code_file.produce(batch, signer, at_once) is not None
+    assert content(at_once, batch) == resumed
 
 
-def issue_until_killed(database: str, socket: str, number: str, directory: str) -> None:
+def issue_until_killed(database: str, socket: str, number: str, folder: str) -> None:
     """Issue a batch in a process that is killed after the second part."""
     assert isinstance(EXPORTS, dict)
     EXPORTS.update({export.name: export for export in FORMATS})
@@ -289,4 +303,11 @@ def issue_until_killed(database: str, socket: str, number: str, directory: str) 
 
     with SignerClient(Path(socket), timeout=10) as signer:
         engine = connect(database, pool_size=1)
-        issue(engine, signer, int(number), directory=Path(directory), clock=lambda: datetime.now(UTC), progress=kill)
+        issue(
+            engine,
+            signer,
+            int(number),
+            folder=code_folder(Path(folder)),
+            clock=lambda: datetime.now(UTC),
+            progress=kill,
+        )

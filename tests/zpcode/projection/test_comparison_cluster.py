@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import Engine
 
+from tests.support.code_folders import code_folder
 from zpcode.embedded.cluster import EmbeddedCluster
 from zpcode.errors import KeyringError, Text
 from zpcode.projection import client, projector
@@ -67,7 +68,7 @@ def test_what_any_shard_has_lost_or_too_many_is_put_right(engine: Engine, redis:
         _lose(redis, key)
     shard, where, _ = _at(redis, "p:99999999999999")
     shard.redis.set(where, redis_keys.pack(1, b"x"))
-    context = CheckContext(engine, redis, tmp_path, _no_keyring, datetime.now(UTC), patience=0)
+    context = CheckContext(engine, redis, code_folder(tmp_path), _no_keyring, datetime.now(UTC), patience=0)
     outcome = run.check(context, only=["projection"]).of("projection")
     assert {finding.where for finding in outcome.findings} == {*lost, "p:99999999999999"}
     round_ = ProjectionComparison(engine, redis, 60)

@@ -18,6 +18,7 @@ from keys.client import SignerClient
 from keys.keyring import Keyring
 from tests.support import databases
 from tests.support.clock import NOW
+from tests.support.code_folders import code_folder
 from tests.support.databases import Furnished
 from tests.support.registry_data import as_json, gtin, registry
 from tests.support.status_setting import CITY, COUNTY, MAKER, NINGBO, OPERATOR, OTHER, PROVINCE
@@ -267,7 +268,7 @@ def context(registered: Engine, redis: Redis, tmp_path: Path, now: datetime) -> 
     number = received(registered, now, COMPLAINT_FORM, b"jpeg").number
     for step in (StepRequest(ComplaintStep.ASSIGN, region="330100"), ANSWER, StepRequest(ComplaintStep.CLOSE, "Done")):
         complaints.take(registered, number, step, caller=CITY, now=now)
-    return CheckContext(registered, redis, tmp_path, no_keyring, now, patience=0)
+    return CheckContext(registered, redis, code_folder(tmp_path), no_keyring, now, patience=0)
 
 
 def reasons(context: CheckContext, name: str = "complaints") -> set[str]:
@@ -390,7 +391,7 @@ def test_the_worker_forgets(
     number = received(registered, now, COMPLAINT_FORM, b"jpeg").number
     complaints.take(registered, number, StepRequest(ComplaintStep.CLOSE, "Done"), caller=COUNTY, now=now)
     queue, signer = IssueQueue(addresses.database), SignerClient(tmp_path / "nobody")
-    worker = Worker(addresses.database, registered, redis, redis, signer, queue, tmp_path)
+    worker = Worker(addresses.database, registered, redis, redis, signer, queue, code_folder(tmp_path))
     query = text("UPDATE complaint SET ended_at = now() - make_interval(days => :days)")
     for days, left in ((179, 1), (181, 0)):
         with registered.begin() as connection:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Protocol
 
 from fastapi import Depends
@@ -17,6 +16,7 @@ from zpcode.api.http.rate_limits import ApiRateLimits
 from zpcode.errors import Unavailable
 from zpcode.projection import projector
 from zpcode.projection.client import AnyRedis
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.store.database.session import Engine
 
@@ -44,7 +44,7 @@ class Authority:
     signer: SigningService
     queue: Queue
     keyring: Callable[[], bytes]
-    exports: Path
+    exports: CodeFolder
     storage: PictureStorage
     base: str
     clock: Callable[[], datetime]

@@ -2,42 +2,49 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Final
+from contextlib import suppress
+from typing import BinaryIO, Final
 
 from starlette.datastructures import Headers
 from starlette.responses import Response, StreamingResponse
 
 from zpcode.api.http.refusals import UnsatisfiableRange
-from zpcode.errors import Text, Unavailable
+from zpcode.errors import ForeignFile, Text, Unavailable
 from zpcode.exports.formats import export_of, file_name
 from zpcode.rules.batches.batch import Batch
+from zpcode.services.batches.code_folder import CodeFolder
+from zpcode.services.batches.encrypted_file import DamagedFile
 
 CHUNK: Final = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 
 
-def download(batch: Batch, exports: Path, request: Headers) -> Response:
+def download(batch: Batch, exports: CodeFolder, request: Headers) -> Response:
     """The file (200), the one range of it that is requested (206), or 304 if `If-None-Match` names its ETag.
 
-    Raises UnsatisfiableRange; Unavailable if this machine does not have the file, or has one of another size.
+    ETag, length and ranges are those of the content. Raises UnsatisfiableRange; Unavailable if this machine does not have
+    the file or its key, or has one of another size or of another batch.
     """
     name, etag = file_name(batch), f'"{batch.sha256}"'
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
     if _names(request.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
-    path = exports / name
-    _check_file(path, batch)
+    file = _opened(exports, batch)
     headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    requested = _range(request, etag, batch.bytes)
+    try:
+        requested = _range(request, etag, batch.bytes)
+    except UnsatisfiableRange:
+        file.close()
+        raise
     first, last = requested or (0, batch.bytes - 1)
     headers["Content-Length"] = str(last - first + 1)
     if requested:
         headers["Content-Range"] = f"bytes {first}-{last}/{batch.bytes}"
     status = 206 if requested else 200
-    return StreamingResponse(_read(path, first, last), status, headers, export_of(batch).media_type)
+    return StreamingResponse(_read(file, first, last), status, headers, export_of(batch).media_type)
 
 
 def _names(if_none_match: str, etag: str) -> bool:
@@ -69,25 +76,26 @@ def _suffix(length: int, size: int) -> tuple[int, int]:
     return max(size - length, 0), size - 1
 
 
-def _check_file(path: Path, batch: Batch) -> None:
-    try:
-        complete = path.stat().st_size == batch.bytes
-    except OSError:
-        complete = False
-    if not complete:
-        number = batch.number
-        raise Unavailable(
-            Text(
-                f"批次 {number} 的文件不在本机；请平台运营方执行 zpcode batches export {number} 重新生成",
-                f"the file of batch {number} is not on this machine; the operator can write it again with "
-                f"zpcode batches export {number}",
-            )
+def _opened(exports: CodeFolder, batch: Batch) -> BinaryIO:
+    with suppress(OSError, DamagedFile, ForeignFile):
+        file = exports.open(batch)
+        if file.seek(0, os.SEEK_END) == batch.bytes:
+            return file
+        file.close()
+    number = batch.number
+    raise Unavailable(
+        Text(
+            f"批次 {number} 的文件不在本机；请平台运营方执行 zpcode batches export {number} 重新生成",
+            f"the file of batch {number} is not on this machine; the operator can write it again with "
+            f"zpcode batches export {number}",
         )
+    )
 
 
-def _read(path: Path, first: int, last: int) -> Iterator[bytes]:
+def _read(file: BinaryIO, first: int, last: int) -> Iterator[bytes]:
+    """The bytes of a range. DamagedFile ends the response before its Content-Length: a client sees that it is cut."""
     left = last - first + 1
-    with path.open("rb") as file:
+    with file:
         file.seek(first)
         while left > 0 and (chunk := file.read(min(CHUNK, left))):
             left -= len(chunk)

@@ -5,9 +5,8 @@ complete and on disk. To resume, the format compares each part on disk with the 
 one that is short or wrong on, the file is written again. Signatures are deterministic (RFC 6979), so a part is the same
 each time.
 
-A file of other content is never overwritten, whatever its name: a database that was restored from a backup gives a
-number again, with other secret keys and so with other codes. A file belongs to a batch if at least one complete row in it
-is a code of this batch. A file without any code may be overwritten: a crash leaves such files.
+The file is encrypted (`encrypted_file`). "Bytes", "size" and "SHA-256" mean the content, which is what an enterprise
+downloads. A file of other content is never overwritten (`code_folder`).
 
 Memory does not grow with the batch: only a few parts are in work at a time.
 """
@@ -15,25 +14,38 @@ Memory does not grow with the batch: only a few parts are in work at a time.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
+import io
 import itertools
 import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
 
 from keys.client import SigningService
-from zpcode.errors import Conflict, Finding, ForeignFile, Text, Unavailable
+from zpcode.errors import Text, Unavailable
 from zpcode.exports.base import FileLayout, Slots
-from zpcode.exports.formats import file_name, layout_of
+from zpcode.exports.formats import layout_of
 from zpcode.rules.batches.batch import Batch
+from zpcode.services.batches import code_folder
+from zpcode.services.batches.code_folder import CodeFolder, FileKeyMissing, label_of
+from zpcode.services.batches.encrypted_file import (
+    CHUNK_BYTES,
+    Content,
+    DamagedFile,
+    DecryptedFile,
+    EncryptedAppender,
+    FileCipher,
+    content_bytes,
+    disk_bytes,
+)
+from zpcode.services.batches.file_keys import EncryptionKeys
 from zpcode.wire import bulk
 from zpcode.wire.payload import Level
 
@@ -41,7 +53,6 @@ CHUNK: Final = 8192
 IN_FLIGHT: Final = 2 * len(os.sched_getaffinity(0)) + 1
 _SPARE_BYTES = 64 << 20  # left free on the disk for other programs
 _WRITE_BACK_BYTES = 32 << 20
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +63,10 @@ class CodeFile:
     bytes: int
 
 
-def part_path(directory: Path, batch: Batch) -> Path:
-    """The path of a batch's unfinished file."""
-    return directory / f"{file_name(batch)}.part"
-
-
-def progress(directory: Path, batch: Batch) -> int:
+def progress(folder: CodeFolder, batch: Batch) -> int:
     """How many of a reserved batch's codes have been written so far."""
     try:
-        size = part_path(directory, batch).stat().st_size
+        size = content_bytes(folder.unfinished(batch).stat().st_size)
         return layout_of(batch).codes_in(size)
     except (OSError, Unavailable):
         return 0
@@ -69,7 +75,7 @@ def progress(directory: Path, batch: Batch) -> int:
 def produce(
     batch: Batch,
     signer: SigningService,
-    directory: Path,
+    folder: CodeFolder,
     *,
     report: Callable[[int], None] | None = None,
     stop: threading.Event | None = None,
@@ -78,92 +84,74 @@ def produce(
 
     `report` is called with the number of codes in the file. Raises SignerError, SignerUnavailable, ForeignFile if a file
     of other content has the name (it stays as it is), Conflict if another process of this machine is writing the file,
-    Unavailable if the disk is full or broken or the format is unknown. What was written stays; the next call continues
-    from it.
+    Unavailable if the disk is full or broken, the format is unknown or there is no key to encrypt with. What was written
+    stays; the next call continues from it.
     """
-    layout = layout_of(batch)
-    part, finished = part_path(directory, batch), directory / file_name(batch)
+    layout, keys = layout_of(batch), folder.keys()
+    part, finished, label = folder.unfinished(batch), folder.finished(batch), label_of(batch, Content.CODES)
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if finished.exists():
-            _refuse_foreign(finished, batch)
-            if not part.exists():
-                finished.rename(part)  # complete, but not recorded: the file is checked like an unfinished one
-        with _opened(part) as file:
-            _refuse_foreign(part, batch)
+        folder.make()
+        code_folder.refuse_foreign(finished, label, keys)
+        if finished.exists() and not part.exists():
+            finished.rename(part)  # complete, but not recorded: the file is checked like an unfinished one
+        with code_folder.locked(part) as file:
             unfinished = _UnfinishedFile(file, layout, batch.codes)
-            unfinished.resume()
-            _check_space(directory, layout.size - unfinished.size)
+            unfinished.resume(*_begun(file, part, batch, keys))
+            _check_space(folder.path, disk_bytes(layout.size) - disk_bytes(unfinished.size))
             if not _complete(unfinished, batch, signer, report, stop):
                 return None
             sha256 = unfinished.finish()
             part.rename(finished)
-            _sync_directory(directory)
+            code_folder.sync_directory(folder.path)
     except OSError as error:
-        raise _disk(directory, error) from error
+        raise _disk(folder.path, error) from error
     return CodeFile(sha256, unfinished.size)
 
 
-def verify(batch: Batch, directory: Path) -> bool:
-    """Whether the finished file exists and has the SHA-256 that was recorded when the batch was issued."""
+def verify(batch: Batch, folder: CodeFolder) -> bool:
+    """Whether the finished file exists and has the SHA-256 that was recorded when the batch was issued.
+
+    A file whose key is lost is as good as none. Raises ForeignFile if it is another file, Unavailable if there is no key file
+    or the disk is broken.
+    """
     try:
-        with (directory / file_name(batch)).open("rb") as file:
+        with folder.open(batch) as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == batch.sha256
-    except FileNotFoundError:
+    except (FileNotFoundError, DamagedFile, FileKeyMissing):
         return False
     except OSError as error:
-        raise _disk(directory, error) from error
+        raise _disk(folder.path, error) from error
 
 
-def first_urls(batch: Batch, directory: Path, count: int) -> list[str]:
+def first_urls(batch: Batch, folder: CodeFolder, count: int) -> list[str]:
     """The first `count` printed URLs in a batch's finished file; fewer where it has fewer. The rest is not read."""
-    with (directory / file_name(batch)).open("rb") as file:
+    with folder.open(batch) as file:
         codes = layout_of(batch).codes(file, [range(min(count, batch.codes))])
         return [code.url for code in codes if code.url is not None]
 
 
-def discard(batch: Batch, directory: Path) -> None:
+def discard(batch: Batch, folder: CodeFolder) -> None:
     """Delete an unfinished file."""
-    part_path(directory, batch).unlink(missing_ok=True)
+    folder.unfinished(batch).unlink(missing_ok=True)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The unfinished file, open to one process at a time; only its owner may read it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "r+b") as file:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Conflict(Text(f"另一个进程正在写入 {path.name}", f"another process is writing {path.name}")) from None
-        yield file
+def _begun(file: BinaryIO, path: Path, batch: Batch, keys: EncryptionKeys) -> tuple[FileCipher, bool]:
+    """The cipher of an unfinished file, and whether the file has content to continue from.
 
-
-def _refuse_foreign(path: Path, batch: Batch) -> None:
-    """Raise ForeignFile unless the file has a code of this batch, or no code at all."""
-    with path.open("rb") as file:
-        spans = (range(at, min(at + CHUNK, batch.codes)) for at in range(0, batch.codes, CHUNK))
-        layout = layout_of(batch)
-        if any(code.intact for code in layout.codes(file, spans)) or _without_codes(file, layout):
-            return
-    text = Text(
-        f"{path} 的内容不是批次 {batch.number} 的码，不会被覆盖：该序号可能曾发给另一批次（例如数据库由备份恢复）；请先查明来历，再把文件移走",
-        f"{path} is not a file of batch {batch.number} and is not overwritten: the number may have been given to another "
-        "batch before (for example, the database was restored from a backup); find out where the file is from, then "
-        "move it away",
-    )
-    raise ForeignFile(text, (Finding("file_of_other_content", text, path.name),))
-
-
-def _without_codes(file: BinaryIO, layout: FileLayout) -> bool:
-    """Whether a crash may have left the file before its first code: a part of header and first code, zeros, or nothing."""
+    The header of a new file is on disk before its first code: whatever a crash leaves, the file says whose it is.
+    """
+    label = label_of(batch, Content.CODES)
+    cipher = code_folder.continued(file, path, label, keys)
+    if cipher is not None:
+        return cipher, True
+    cipher = FileCipher.fresh(keys.current, label)
     file.seek(0)
-    begin = file.read(len(layout.header)).rstrip(b"\0")
-    if begin != layout.header[: len(begin)]:
-        return False
-    if layout.codes_in(os.fstat(file.fileno()).st_size) == 0:
-        return True
-    return not any(block.strip(b"\0") for block in iter(lambda: file.read(_BLOCK), b""))
+    file.truncate(0)
+    file.write(cipher.header)
+    file.flush()
+    os.fsync(file.fileno())
+    code_folder.sync_directory(path.parent)
+    return cipher, False
 
 
 class _UnfinishedFile:
@@ -171,45 +159,55 @@ class _UnfinishedFile:
 
     def __init__(self, file: BinaryIO, layout: FileLayout, codes: int) -> None:
         self._file, self.layout, self._codes = file, layout, codes
-        self.done, self.size = 0, len(layout.header)
-        self._digest = hashlib.sha256(layout.header)
+        self.done, self.size = 0, 0
+        self._digest = hashlib.sha256()
         self._sent_to_disk = 0
 
-    def resume(self) -> None:
+    def resume(self, cipher: FileCipher, has_content: bool) -> None:
         """Compare the parts on disk with the parts that belong there, and cut the file off before the first wrong one."""
-        layout, file = self.layout, self._file
-        if file.read(len(layout.header)) == layout.header:
-            while (count := self._next()) and (part := layout.part_at(file, self.done, count)) is not None:
-                self._add(part, count)
-        if self.done == 0:
-            file.seek(0)
-            file.write(layout.header)
-            file.flush()
-        file.truncate(self.size)
-        file.seek(self.size)
+        self._appender = EncryptedAppender(self._file, cipher)
+        content = DecryptedFile(self._file, cipher, complete=False)
+        if has_content:
+            self._read(io.BufferedReader(content, CHUNK_BYTES))
+        if self.done:
+            self._appender.truncate(self.size, content)
+        else:
+            self._appender.truncate(0)
+            self._digest, self.size = hashlib.sha256(), 0
+            self._append(self.layout.header, 0)
 
     def append(self, part: bytes | memoryview) -> None:
         """Write the next part."""
-        self._file.write(part)
-        self._add(part, self._next())
+        self._append(part, self._next())
         if self.size - self._sent_to_disk >= _WRITE_BACK_BYTES:
-            self._file.flush()
             # Linux starts to write these pages to disk in the background, so the last fsync has little left to do.
             os.posix_fadvise(self._file.fileno(), self._sent_to_disk, self.size, os.POSIX_FADV_DONTNEED)
             self._sent_to_disk = self.size
 
     def finish(self) -> str:
         """Write the footer, wait until all bytes are on disk, and return the SHA-256 in hex."""
-        footer = self.layout.footer()
-        self._file.write(footer)
-        self._add(footer, 0)
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._append(self.layout.footer(), 0)
+        self._appender.finish()
         return self._digest.hexdigest()
+
+    def _read(self, file: BinaryIO) -> None:
+        layout = self.layout
+        try:
+            if (header := file.read(len(layout.header))) != layout.header:
+                return
+            self._add(header, 0)
+            while (count := self._next()) and (part := layout.part_at(file, self.done, count)) is not None:
+                self._add(part, count)
+        except DamagedFile:
+            return
 
     def _next(self) -> int:
         """How many codes the next part has; 0 after the last."""
         return min(CHUNK, self._codes - self.done)
+
+    def _append(self, data: bytes | memoryview, codes: int) -> None:
+        self._appender.append(data)
+        self._add(data, codes)
 
     def _add(self, data: bytes | memoryview, codes: int) -> None:
         self._digest.update(data)
@@ -303,12 +301,3 @@ def _disk(directory: Path, error: OSError) -> Unavailable:
             f"{directory}: {en}; what is written stays, and writing continues from there once this is fixed",
         )
     )
-
-
-def _sync_directory(directory: Path) -> None:
-    """Wait until the new name is on disk."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

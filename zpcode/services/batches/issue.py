@@ -15,9 +15,9 @@ from pathlib import Path
 
 from keys.client import SigningService
 from zpcode.errors import Conflict, Finding, ForeignFile, NotFound, SignerError, SignerUnavailable, Text, Unavailable
-from zpcode.exports.formats import file_name
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
 from zpcode.services.batches import code_file
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.reserve import put_batch_cards
 from zpcode.store import audit, batches
 from zpcode.store.database.session import Engine, transaction
@@ -30,12 +30,12 @@ def issue(
     signer: SigningService,
     number: int,
     *,
-    directory: Path,
+    folder: CodeFolder,
     clock: Callable[[], datetime],
     progress: Callable[[int], None] | None = None,
     stop: threading.Event | None = None,
 ) -> Batch:
-    """Write the file of a reserved batch into `directory` and issue the batch. An issued batch is returned unchanged.
+    """Write the file of a reserved batch into `folder` and issue the batch. An issued batch is returned unchanged.
 
     `clock` gives aware times, `progress` is called with the number of codes written. When `stop` is set, it ends after
     the current chunk and returns the batch, which is still reserved. Raises SignerUnavailable, SignerError, Unavailable
@@ -51,7 +51,7 @@ def issue(
         if batch.state is not BatchState.RESERVED:
             return batch
         try:
-            batch, file = _write(engine, signer, batch, directory, clock, progress, stop)
+            batch, file = _write(engine, signer, batch, folder, clock, progress, stop)
         except (ForeignFile, SignerError, Unavailable) as error:
             _record_problem(engine, number, error.text)
             raise
@@ -63,7 +63,7 @@ def reissue(
     signer: SigningService,
     number: int,
     *,
-    directory: Path,
+    folder: CodeFolder,
     progress: Callable[[int], None] | None = None,
 ) -> Path:
     """The path of an issued batch's file. A missing or damaged file is written again, identical to the byte.
@@ -76,18 +76,17 @@ def reissue(
         if not locked or batch.state is not BatchState.ISSUED:
             text = Text(f"批次 {number} 尚未生成完毕", f"batch {number} is not issued yet")
             raise Conflict(text, (Finding("not_issued", text),))
-        if not code_file.verify(batch, directory):
-            _restore(batch, signer, directory, progress)
-        return directory / file_name(batch)
+        if not code_file.verify(batch, folder):
+            _restore(batch, signer, folder, progress)
+        return folder.finished(batch)
 
 
-def _restore(batch: Batch, signer: SigningService, directory: Path, progress: Callable[[int], None] | None) -> None:
-    """Write an issued batch's file again: first from what is on disk; if its hash then differs, from the start."""
-    for _ in range(2):
-        file = code_file.produce(batch, signer, directory, report=progress)
-        if file is not None and file.sha256 == batch.sha256:
-            return
-        (directory / file_name(batch)).unlink()
+def _restore(batch: Batch, signer: SigningService, folder: CodeFolder, progress: Callable[[int], None] | None) -> None:
+    """Write an issued batch's file again. What is on disk and undamaged is not signed again."""
+    file = code_file.produce(batch, signer, folder, report=progress)
+    if file is not None and file.sha256 == batch.sha256:
+        return
+    folder.finished(batch).unlink()
     text = Text(
         f"批次 {batch.number} 的文件无法还原",
         f"the file of batch {batch.number} cannot be restored to its issued bytes",
@@ -107,7 +106,7 @@ def _write(
     engine: Engine,
     signer: SigningService,
     batch: Batch,
-    directory: Path,
+    folder: CodeFolder,
     clock: Callable[[], datetime],
     progress: Callable[[int], None] | None,
     stop: threading.Event | None,
@@ -118,7 +117,7 @@ def _write(
     if batch.sealed and not batch.key_id:
         batch = _begin(engine, batch, signer.active_key(), clock())
     try:
-        return batch, code_file.produce(batch, signer, directory, report=progress, stop=stop)
+        return batch, code_file.produce(batch, signer, folder, report=progress, stop=stop)
     except SignerUnavailable:
         raise
     except SignerError:
@@ -126,9 +125,9 @@ def _write(
         if active == batch.key_id:
             raise
         # The key was retired or revoked meanwhile. No code has been released, so all are signed again.
-        code_file.discard(batch, directory)
+        code_file.discard(batch, folder)
         batch = _begin(engine, batch, active, clock())
-        return batch, code_file.produce(batch, signer, directory, report=progress, stop=stop)
+        return batch, code_file.produce(batch, signer, folder, report=progress, stop=stop)
 
 
 def _begin(engine: Engine, batch: Batch, key_id: str, now: datetime) -> Batch:

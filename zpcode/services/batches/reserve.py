@@ -88,6 +88,12 @@ def listing(engine: Engine, caller: Caller, after: int | None = None, limit: int
         return batches.listing(connection, caller, after, page_size(limit))
 
 
+def anything_reserved(engine: Engine) -> bool:
+    """Whether there is any batch. Raises Unavailable."""
+    with transaction(engine) as connection:
+        return batches.any_batch(connection)
+
+
 def activate(engine: Engine, number: int, caller: Caller, now: datetime) -> Batch:
     """Activate a batch: from now on its codes are valid. An active batch is returned unchanged.
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 
 from keys.keyring import Keyring
 from zpcode.projection.client import AnyRedis
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.fsck.report import CheckResult
 from zpcode.store.database.session import Engine
 
@@ -18,14 +18,14 @@ from zpcode.store.database.session import Engine
 class CheckContext:
     """The parts of a running service, and the options of the checks.
 
-    `keyring` returns the public keyring or raises KeyringError. `directory` has the code files. `now` is aware. `deep`
+    `keyring` returns the public keyring or raises KeyringError. `exports` has the code files. `now` is aware. `deep`
     checks every code and every history, not only samples. `repair` repairs derived data, never the data it is derived
     from. `patience` is how long (seconds) a check waits for work that other processes are about to do; `pause` sleeps.
     """
 
     engine: Engine
     redis: AnyRedis
-    directory: Path
+    exports: CodeFolder
     keyring: Callable[[], Keyring]
     now: datetime
     deep: bool = False

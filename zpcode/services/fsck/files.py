@@ -7,14 +7,17 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from keys.keyring import Keyring, SealVerdict
-from zpcode.errors import MalformedCode, Text
+from zpcode.errors import ForeignFile, MalformedCode, Text, Unavailable
 from zpcode.exports.base import CodeRead
 from zpcode.exports.formats import EXPORTS, file_name, layout_of
 from zpcode.rules.batches.batch import Batch, BatchState
+from zpcode.services.batches.code_folder import CodeFolder
+from zpcode.services.batches.encrypted_file import DamagedFile, disk_bytes
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
 from zpcode.store.monitoring import integrity
@@ -60,16 +63,20 @@ _REASONS: Final = {
 
 
 def files(context: CheckContext, outcome: CheckResult) -> None:
-    """Size, mode and SHA-256 of each issued batch's file, read once in constant memory; and files without a batch."""
+    """Size, mode and SHA-256 of each issued batch's file, read once in constant memory; and files without a batch.
+
+    Size on disk; the SHA-256 is that of the content, decrypted.
+    """
     numbers: set[int] = set()
     for batch in _batches(context):
         numbers.add(batch.number)
         if batch.state is BatchState.ISSUED:
             outcome.examined += 1
-            _check_file(_path(context.directory, batch), batch, outcome)
+            _check_file(context.exports, _path(context.exports.path, batch), batch, outcome)
     suffixes = "|".join(re.escape(export.suffix) for export in EXPORTS.values())
     pattern = re.compile(rf"batch-([0-9]{{1,8}})(?:{suffixes})(?:\.part)?", re.ASCII)
-    for path in sorted(context.directory.iterdir()) if context.directory.is_dir() else ():
+    folder = context.exports.path
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = pattern.fullmatch(path.name)
         if match is not None and int(match[1]) not in numbers:
             outcome.find("stray", "文件没有对应的批次", "there is no batch for this file", where=path.name)
@@ -84,18 +91,34 @@ def _path(directory: Path, batch: Batch) -> Path:
     return next(written, directory / name)
 
 
-def _check_file(path: Path, batch: Batch, outcome: CheckResult) -> None:
+def _check_file(folder: CodeFolder, path: Path, batch: Batch, outcome: CheckResult) -> None:
     try:
-        with path.open("rb") as file:
-            status = os.fstat(file.fileno())
-            if status.st_size != batch.bytes:
-                zh, en = f"{status.st_size} 字节，应为 {batch.bytes}", f"has {status.st_size} bytes, not {batch.bytes}"
-                outcome.find("size", zh, en, where=path.name)
-            elif hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
-                outcome.find("digest", "摘要与记录不符", "its digest is not the recorded one", where=path.name)
+        status = path.stat()
+        if status.st_size != (size := disk_bytes(batch.bytes)):
+            zh, en = f"{status.st_size} 字节，应为 {size}", f"has {status.st_size} bytes, not {size}"
+            outcome.find("size", zh, en, where=path.name)
+        else:
+            _check_digest(folder, path, batch, outcome)
     except FileNotFoundError:
         outcome.find("missing", "文件缺失", "the file is missing", where=path.name)
         return
+    _check_mode(path, status, outcome)
+
+
+def _check_digest(folder: CodeFolder, path: Path, batch: Batch, outcome: CheckResult) -> None:
+    try:
+        with folder.open(batch, path) as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
+                outcome.find("digest", "摘要与记录不符", "its digest is not the recorded one", where=path.name)
+    except DamagedFile as damage:
+        outcome.find("damaged", f"文件已损坏（{damage}）", f"the file is damaged ({damage})", where=path.name)
+    except ForeignFile as error:
+        outcome.find("foreign", error.text.zh, error.text.en, where=path.name)
+    except Unavailable as error:
+        outcome.find("file-key", error.text.zh, error.text.en, where=path.name)
+
+
+def _check_mode(path: Path, status: os.stat_result, outcome: CheckResult) -> None:
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
         zh, en = f"权限 {mode:04o}，他人可以访问；请执行 chmod 600", f"mode {mode:04o} lets other users in; chmod 600"
@@ -113,14 +136,16 @@ def contents(context: CheckContext, outcome: CheckResult) -> None:
         unsigned = batch.sealed and not batch.key_id
         if batch.state is not BatchState.ISSUED or unsigned or batch.format not in EXPORTS:
             continue  # reported by batch-records
-        path, layout = context.directory / file_name(batch), layout_of(batch)
-        if not path.is_file() or path.stat().st_size != (layout.size if layout.exact else batch.bytes):
+        path, layout = context.exports.finished(batch), layout_of(batch)
+        size = layout.size if layout.exact else batch.bytes
+        if not path.is_file() or path.stat().st_size != disk_bytes(size):
             continue  # reported by code-files
         if batch.sealed and keyring.get(batch.key_id) is None:
             zh, en = f"公钥环里没有密钥 {batch.key_id}", f"the keyring has no key {batch.key_id}"
             outcome.find("unknown-key", zh, en, where=path.name)
             continue
-        with path.open("rb") as file:
+        with suppress(DamagedFile, ForeignFile, Unavailable), context.exports.open(batch) as file:
+            # What is suppressed is reported by code-files.
             if file.read(len(layout.header)) != layout.header:
                 outcome.find("header", *_REASONS["header"], where=path.name)
             check = _CodeCheck(batch, path.name, keyring, outcome)

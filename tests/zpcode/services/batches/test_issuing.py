@@ -17,13 +17,14 @@ from sqlalchemy import Engine, select
 
 from keys.keyring import SealVerdict
 from tests.support import issuing_setting as setting
+from tests.support.code_folders import code_folder, content
 from tests.support.issuing_setting import BASE, GTIN, MAKER, NOW, OPERATOR, OTHER, KeyHouse
 from zpcode.errors import Conflict, Forbidden, ForeignFile, NotFound, SignerUnavailable, Unavailable
 from zpcode.exports.csv import COLUMNS
 from zpcode.exports.formats import file_name
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
-from zpcode.services.batches import code_file, reserve
+from zpcode.services.batches import code_file, file_keys, reserve
 from zpcode.services.batches.issue import issue, reissue
 from zpcode.store import batches as store
 from zpcode.store import cards
@@ -50,11 +51,11 @@ def _registered(engine: Engine) -> None:
 
 
 def _issue(engine: Engine, house: KeyHouse, number: int, directory: Path) -> Batch:
-    return issue(engine, house.client(), number, directory=directory, clock=lambda: NOW)
+    return issue(engine, house.client(), number, folder=code_folder(directory), clock=lambda: NOW)
 
 
 def _rows(directory: Path, batch: Batch) -> list[dict[str, str]]:
-    text = (directory / file_name(batch)).read_bytes().decode("ascii")
+    text = content(code_folder(directory), batch).decode("ascii")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -87,7 +88,7 @@ def test_every_row_of_an_item_batch_is_a_valid_code_of_its_own(engine: Engine, h
 def test_the_file_is_rfc_4180_in_ascii_with_rows_of_one_width(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """CRLF, a header row, no byte order mark, and nothing a spreadsheet takes for a formula."""
     batch = _issue(engine, house, setting.reserved(engine, lot="A.-1"), tmp_path)
-    data = (tmp_path / file_name(batch)).read_bytes()
+    data = content(code_folder(tmp_path), batch)
     lines = data.split(b"\r\n")
     assert lines[0].decode("ascii") == ",".join(COLUMNS)
     assert lines[-1] == b""
@@ -105,7 +106,7 @@ def test_a_compact_batch_needs_no_signer(engine: Engine, tmp_path: Path, house: 
     """Its proof is the check made with the batch's key."""
     number = setting.reserved(engine, level=Level.COMPACT)
     batch = issue(
-        engine, setting.KeyHouse(house.room, tmp_path).client(), number, directory=tmp_path, clock=lambda: NOW
+        engine, setting.KeyHouse(house.room, tmp_path).client(), number, folder=code_folder(tmp_path), clock=lambda: NOW
     )
     codes = [parse(path_of(row["url"])) for row in _rows(tmp_path, batch)]
     assert len({code.identity.serial for code in codes}) == batch.quantity
@@ -205,7 +206,7 @@ def test_without_a_signer_the_batch_waits_and_says_so(engine: Engine, house: Key
     number = setting.reserved(engine)
     absent = setting.KeyHouse(house.room, tmp_path / "nobody").client()
     with pytest.raises(SignerUnavailable):
-        issue(engine, absent, number, directory=tmp_path, clock=lambda: NOW)
+        issue(engine, absent, number, folder=code_folder(tmp_path), clock=lambda: NOW)
     waiting = reserve.get(engine, number, MAKER)
     assert waiting.state is BatchState.RESERVED
     assert waiting.problem is not None
@@ -232,23 +233,24 @@ def test_only_one_process_issues_a_batch(engine: Engine, house: KeyHouse, tmp_pa
             _issue(engine, house, number, tmp_path)
         reasons.append(refusal.value.findings[0].reason)
 
-    batch = issue(engine, house.client(), number, directory=tmp_path, clock=lambda: NOW, progress=second)
+    batch = issue(engine, house.client(), number, folder=code_folder(tmp_path), clock=lambda: NOW, progress=second)
     assert set(reasons) == {"being_issued"}
     assert batch.state is BatchState.ISSUED
 
 
 def test_a_damaged_or_lost_file_is_written_again_byte_for_byte(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
-    """No code is stored, but the file can be written again at any time."""
+    """No code is stored, but the file can be written again as long as the key can sign."""
     number = setting.reserved(engine, quantity=2 * code_file.CHUNK + 5)
-    batch = _issue(engine, house, number, tmp_path)
-    path = tmp_path / file_name(batch)
-    original = path.read_bytes()
+    batch, folder = _issue(engine, house, number, tmp_path), code_folder(tmp_path)
+    path, original = folder.finished(batch), content(folder, batch)
     path.unlink()
-    assert reissue(engine, house.client(), number, directory=tmp_path).read_bytes() == original
-    damaged = bytearray(original)
-    damaged[len(original) // 2] ^= 1
+    reissue(engine, house.client(), number, folder=folder)
+    assert content(folder, batch) == original
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
-    assert reissue(engine, house.client(), number, directory=tmp_path).read_bytes() == original
+    assert reissue(engine, house.client(), number, folder=folder) == path
+    assert content(folder, batch) == original
 
 
 def _numbered_again(engine: Engine, number: int, **changes: object) -> Batch:
@@ -260,41 +262,69 @@ def _numbered_again(engine: Engine, number: int, **changes: object) -> Batch:
 
 
 @pytest.mark.parametrize("ending", ["", ".part"])
-@pytest.mark.parametrize("content", ["another batch", "another key", "a note"])
+@pytest.mark.parametrize("file", ["another batch", "another product", "not encrypted", "a note", "a damaged header"])
 def test_a_file_of_other_content_is_never_overwritten(
-    engine: Engine, house: KeyHouse, tmp_path: Path, content: str, ending: str
+    engine: Engine, house: KeyHouse, tmp_path: Path, file: str, ending: str
 ) -> None:
     """Issue, restore the database, order again: the number is given again. The batch waits, the file stays."""
-    first = _issue(engine, house, setting.reserved(engine), tmp_path)
-    path = tmp_path / f"{file_name(first)}{ending}"
-    earlier = (tmp_path / file_name(first)).read_bytes()
-    if content == "another batch":
-        again = _numbered_again(engine, first.number)
-    else:
-        again = _numbered_again(engine, first.number, permutation_key=first.permutation_key)
-        earlier = earlier.replace(f"/{first.key_id}".encode(), b"/AAAA") if content == "another key" else b"a note\n"
-    (tmp_path / file_name(first)).unlink()
+    first, folder = _issue(engine, house, setting.reserved(engine), tmp_path), code_folder(tmp_path)
+    raw = folder.finished(first).read_bytes()
+    earlier = {
+        "another batch": raw,
+        "another product": raw.replace(b"zpcodes", b"zqcodes"),
+        "not encrypted": content(folder, first),
+        "a note": b"the delivery note of batch 13\n",
+        "a damaged header": raw[:60] + bytes([raw[60] ^ 1]) + raw[61:],
+    }[file]
+    same = {} if file == "another batch" else {"permutation_key": first.permutation_key, "check_key": first.check_key}
+    again = _numbered_again(engine, first.number, **same)
+    folder.finished(first).unlink()
+    path = Path(f"{folder.finished(first)}{ending}")
     path.write_bytes(earlier)
-    with pytest.raises(ForeignFile, match=re.escape(str(path))) as refusal:
+    with pytest.raises(ForeignFile, match=re.escape(f"{folder.finished(first)}")) as refusal:
         _issue(engine, house, again.number, tmp_path)
     waiting = reserve.get(engine, again.number, MAKER)
     assert (waiting.state, waiting.problem) == (BatchState.RESERVED, refusal.value.text)
-    assert {one.name: one.read_bytes() for one in tmp_path.iterdir() if one.is_file()} == {path.name: earlier}
-    path.unlink()
+    assert path.read_bytes() == earlier
+    path.rename(tmp_path / "set aside")
     assert _issue(engine, house, again.number, tmp_path).state is BatchState.ISSUED
+
+
+def test_a_delivered_file_under_another_key_is_not_overwritten(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
+    """The database was restored to before the batch began, and the key has been rotated: the codes would differ."""
+    own = setting.key_house(tmp_path / "own")
+    with own.signer():
+        first = _issue(engine, own, setting.reserved(engine), tmp_path)
+    delivered = content(code_folder(tmp_path), first)
+    keys = {"permutation_key": first.permutation_key, "check_key": first.check_key}
+    again = _numbered_again(engine, first.number, **keys)
+    with pytest.raises(ForeignFile):
+        _issue(engine, house, again.number, tmp_path)
+    assert content(code_folder(tmp_path), first) == delivered
+
+
+def test_a_delivered_file_under_the_same_key_is_issued_as_it_is(
+    engine: Engine, house: KeyHouse, tmp_path: Path
+) -> None:
+    """The database was restored to before the batch began: the same codes are recorded again, and none is signed."""
+    first = _issue(engine, house, setting.reserved(engine), tmp_path)
+    before = code_folder(tmp_path).finished(first).stat().st_mtime_ns
+    again = _numbered_again(engine, first.number, permutation_key=first.permutation_key, check_key=first.check_key)
+    assert _issue(engine, house, again.number, tmp_path).sha256 == first.sha256
+    assert code_folder(tmp_path).finished(first).stat().st_mtime_ns >= before
 
 
 def test_a_finished_file_of_other_content_is_not_replaced_by_an_unfinished_one(
     engine: Engine, house: KeyHouse, tmp_path: Path
 ) -> None:
     """Both names may exist."""
-    first = _issue(engine, house, setting.reserved(engine), tmp_path)
-    earlier = (tmp_path / file_name(first)).read_bytes()
+    first, folder = _issue(engine, house, setting.reserved(engine), tmp_path), code_folder(tmp_path)
+    earlier = content(folder, first)
     again = _numbered_again(engine, first.number)
-    code_file.part_path(tmp_path, again).write_bytes(b"")
+    folder.unfinished(again).write_bytes(b"")
     with pytest.raises(ForeignFile):
         _issue(engine, house, again.number, tmp_path)
-    assert (tmp_path / file_name(again)).read_bytes() == earlier
+    assert content(folder, first) == earlier
 
 
 def test_a_lost_file_does_not_come_back_over_one_of_other_content(
@@ -302,12 +332,26 @@ def test_a_lost_file_does_not_come_back_over_one_of_other_content(
 ) -> None:
     """`zpcode batches export` refuses as issuing does."""
     first = _issue(engine, house, setting.reserved(engine), tmp_path)
-    second = _issue(engine, house, setting.reserved(engine, "key-2"), tmp_path)
-    other = (tmp_path / file_name(first)).read_bytes()
-    (tmp_path / file_name(second)).write_bytes(other)
+    second, folder = _issue(engine, house, setting.reserved(engine, "key-2"), tmp_path), code_folder(tmp_path)
+    other = folder.finished(first).read_bytes()
+    folder.finished(second).write_bytes(other)
     with pytest.raises(ForeignFile):
-        reissue(engine, house.client(), second.number, directory=tmp_path)
-    assert (tmp_path / file_name(second)).read_bytes() == other
+        reissue(engine, house.client(), second.number, folder=folder)
+    assert folder.finished(second).read_bytes() == other
+
+
+def test_without_its_file_key_a_file_is_written_again(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
+    """A lost file key costs time only: the codes are signed again, and the file has the same bytes."""
+    batch, folder = _issue(engine, house, setting.reserved(engine), tmp_path), code_folder(tmp_path)
+    original = content(folder, batch)
+    folder.key_file.unlink()
+    with pytest.raises(Unavailable, match=re.escape(str(folder.key_file))):
+        folder.open(batch)
+    file_keys.create(folder.key_file)
+    with pytest.raises(Unavailable, match="not in"):
+        folder.open(batch)
+    reissue(engine, house.client(), batch.number, folder=folder)
+    assert content(folder, batch) == original
 
 
 def test_a_batch_is_seen_only_by_those_whom_it_concerns(engine: Engine) -> None:

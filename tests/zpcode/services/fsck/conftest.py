@@ -10,6 +10,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from tests.support import fsck_setting, issuing_setting
+from tests.support.code_folders import code_folder
 from tests.support.fsck_setting import CheckedService
 from tests.support.issuing_setting import KeyHouse
 
@@ -25,4 +26,4 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
 @pytest.fixture
 def world(engine: Engine, redis: Redis, house: KeyHouse, tmp_path: Path) -> CheckedService:
     """A service of which everything holds."""
-    return fsck_setting.settle(engine, redis, house, tmp_path / "exports")
+    return fsck_setting.settle(engine, redis, house, code_folder(tmp_path / "exports"))

@@ -24,7 +24,8 @@ def command(addresses: ServerAddresses, world: CheckedService, house: KeyHouse, 
     monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)
     monkeypatch.setenv("ZPCODE_KEYRING", str(house.room.keyring))
     monkeypatch.setenv("ZPCODE_ROOT_PUBLIC", str(house.room.root_public))
-    monkeypatch.setenv("ZPCODE_EXPORT_DIR", str(world.context.directory))
+    monkeypatch.setenv("ZPCODE_EXPORT_DIR", str(world.context.exports.path))
+    monkeypatch.setenv("ZPCODE_FILE_KEY", str(world.context.exports.key_file))
     return lambda *words: CliRunner().invoke(app, list(words))
 
 

@@ -1,0 +1,180 @@
+"""The folder of code files: which file belongs to which batch, and how a finished one is read.
+
+A file belongs to a batch if its header has the batch's number and identity (`encrypted_file.FileLabel`). A name proves
+nothing: a database that was restored from a backup gives a number again, with other secret keys and so with other codes.
+A file that belongs to another batch, or is no code file, is never overwritten, cut or renamed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from zpcode.errors import Conflict, Finding, ForeignFile, Text, Unavailable
+from zpcode.exports.formats import file_name
+from zpcode.rules.batches.batch import Batch
+from zpcode.services.batches import file_keys
+from zpcode.services.batches.encrypted_file import (
+    CHUNK_BYTES,
+    HEADER_BYTES,
+    MAGIC,
+    Content,
+    DamagedFile,
+    DecryptedFile,
+    FileCipher,
+    FileHeader,
+    FileLabel,
+)
+from zpcode.services.batches.file_keys import EncryptionKeys
+
+_IDENTITY_BYTES: Final = 16
+
+
+class FileKeyMissing(Unavailable):
+    """A file is encrypted with a key that is not in the key file: the key is lost, or is on another host."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeFolder:
+    """The folder `path`, and the file with the keys that its files are encrypted with."""
+
+    path: Path
+    key_file: Path
+
+    def finished(self, batch: Batch) -> Path:
+        """The path of a batch's finished file."""
+        return self.path / file_name(batch)
+
+    def unfinished(self, batch: Batch) -> Path:
+        """The path of a batch's unfinished file."""
+        return self.path / f"{file_name(batch)}.part"
+
+    def make(self) -> None:
+        """Make the folder if it does not exist."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def keys(self) -> EncryptionKeys:
+        """The keys as they are now: a changed key file needs no restart. Raises Unavailable."""
+        return file_keys.load(self.key_file)
+
+    def open(self, batch: Batch, path: Path | None = None) -> io.BufferedReader:
+        """The content of a batch's finished file, at `path` or under its usual name; only what is read is decrypted.
+
+        Raises OSError (FileNotFoundError is one), ForeignFile if it is the file of another batch or no code file,
+        FileKeyMissing if its key is not in the key file, Unavailable if there is no key file. Opening or reading raises DamagedFile.
+        """
+        path = path or self.finished(batch)
+        file = path.open("rb")
+        try:
+            cipher = self._cipher(file, path, label_of(batch, Content.CODES))
+        except BaseException:
+            file.close()
+            raise
+        return io.BufferedReader(DecryptedFile(file, cipher, complete=True), CHUNK_BYTES)
+
+    def _cipher(self, file: BinaryIO, path: Path, label: FileLabel) -> FileCipher:
+        header = FileHeader.parse(file.read(HEADER_BYTES))
+        if header is None or header.label != label:
+            raise foreign(path, label)
+        key = self.keys().by_id.get(header.key_id)
+        if key is None:
+            raise FileKeyMissing(
+                Text(
+                    f"{path.name} 以密钥 {header.key_id.hex()} 加密，而 {self.key_file} 中没有这把密钥",
+                    f"{path.name} is encrypted with the key {header.key_id.hex()}, which is not in {self.key_file}",
+                )
+            )
+        return FileCipher.of(key, header)
+
+
+def label_of(batch: Batch, content: Content) -> FileLabel:
+    """The label of a batch's file."""
+    secrets = b"zpcode-batch\n" + batch.permutation_key + batch.check_key
+    identity = hashlib.sha256(secrets).digest()[:_IDENTITY_BYTES]
+    return FileLabel(batch.number, identity, batch.key_id, content)
+
+
+def foreign(path: Path, label: FileLabel) -> ForeignFile:
+    """The refusal to use or overwrite a file."""
+    number = label.number
+    text = Text(
+        f"{path} 不是批次 {number} 以密钥 {label.signing_key or '-'} 签发的码文件，不会被覆盖：该序号可能曾发给另一批次"
+        "（例如数据库由备份恢复），或文件未加密、文件头已损坏；请先查明来历，再把文件移走",
+        f"{path} is not the code file of batch {number} under the key {label.signing_key or '-'} and is not overwritten: "
+        "the number may have been given to another batch before (for example, the database was restored from a backup), "
+        "or the file is not encrypted, or its header is damaged; find out where the file is from, then move it away",
+    )
+    return ForeignFile(text, (Finding("file_of_other_content", text, path.name),))
+
+
+def refuse_foreign(path: Path, label: FileLabel, keys: EncryptionKeys) -> None:
+    """Raise ForeignFile if a finished file exists that is not the file with this label. Raises OSError."""
+    try:
+        with path.open("rb") as file:
+            header = FileHeader.parse(file.read(HEADER_BYTES))
+    except FileNotFoundError:
+        return
+    if header is None or header.label != label:
+        raise foreign(path, label)
+    _known_cipher(header, path, label, keys)
+
+
+def _known_cipher(header: FileHeader, path: Path, label: FileLabel, keys: EncryptionKeys) -> FileCipher | None:
+    """The cipher of a file, None if its key is lost. Raises ForeignFile if the header has been altered."""
+    key = keys.by_id.get(header.key_id)
+    try:
+        return None if key is None else FileCipher.of(key, header)
+    except DamagedFile:
+        raise foreign(path, label) from None
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[BinaryIO]:
+    """An unfinished file, made if it does not exist, open to one process at a time; only its owner may read it.
+
+    Raises OSError, Conflict if another process has it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "r+b") as file:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(Text(f"另一个进程正在写入 {path.name}", f"another process is writing {path.name}")) from None
+        yield file
+
+
+def continued(file: BinaryIO, path: Path, label: FileLabel, keys: EncryptionKeys) -> FileCipher | None:
+    """The cipher of an unfinished file, if it can be continued; None if it is to be begun, from its first byte.
+
+    A crash leaves a file without its whole header, which has no code. The same batch under another signing key, or under a
+    file key that is lost, is begun again: nothing of an unfinished file has been delivered. Raises ForeignFile if the file
+    is anything else.
+    """
+    raw = file.read(HEADER_BYTES)
+    if (len(raw) < HEADER_BYTES and raw[: len(MAGIC)] == MAGIC[: len(raw)]) or not raw.strip(b"\0"):
+        if file.read(1):
+            raise foreign(path, label)
+        return None
+    header = FileHeader.parse(raw)
+    if header is None or (header.label.number, header.label.identity, header.label.content) != (
+        label.number, label.identity, label.content,
+    ):  # fmt: skip
+        raise foreign(path, label)
+    cipher = _known_cipher(header, path, label, keys)
+    return cipher if header.label.signing_key == label.signing_key else None
+
+
+def sync_directory(directory: Path) -> None:
+    """Wait until a new name is on disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

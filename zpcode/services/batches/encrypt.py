@@ -1,0 +1,129 @@
+"""Brings all finished code files to the current file key: after a change of the key, or from a version without encryption."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from zpcode.errors import ForeignFile, Text, Unavailable
+from zpcode.rules.batches.batch import Batch, BatchState
+from zpcode.services.batches import code_folder
+from zpcode.services.batches.code_folder import CodeFolder, label_of
+from zpcode.services.batches.encrypted_file import (
+    CHUNK_BYTES,
+    HEADER_BYTES,
+    Content,
+    DamagedFile,
+    EncryptedAppender,
+    FileCipher,
+    FileHeader,
+)
+from zpcode.services.batches.file_keys import EncryptionKeys
+from zpcode.store import batches
+from zpcode.store.database.session import Engine
+from zpcode.store.monitoring import integrity
+
+_BLOCK = 16 * CHUNK_BYTES
+
+
+@dataclass(slots=True)
+class EncryptionReport:
+    """How many files were written anew, and the batches whose file could not be, with the reason."""
+
+    written: int = 0
+    refused: dict[int, Text] = field(default_factory=dict)
+
+
+def encrypt_all(engine: Engine, folder: CodeFolder, report: Callable[[int], None] | None = None) -> EncryptionReport:
+    """Write each finished file that is not under the current file key anew, under this key.
+
+    The new file replaces the old one in one step, and only if its SHA-256 is the recorded one. A missing, damaged or foreign
+    file stays as it is; `zpcode batches export` writes it again. `report` is called with the number of each written batch.
+    Raises Unavailable.
+    """
+    keys, result = folder.keys(), EncryptionReport()
+    for batch in _issued(engine):
+        path = folder.finished(batch)
+        if not path.is_file() or _is_current(path, keys):
+            continue
+        with batches.issuing(engine, batch.number) as locked:
+            if not locked:
+                continue
+            try:
+                _replace(batch, folder, keys)
+            except (ForeignFile, Unavailable) as error:
+                result.refused[batch.number] = error.text
+                continue
+        result.written += 1
+        if report is not None:
+            report(batch.number)
+    return result
+
+
+def _issued(engine: Engine) -> Iterator[Batch]:
+    with integrity.snapshot(engine) as connection:
+        for chunk in integrity.every_batch(connection):
+            yield from (batch for batch in chunk if batch.state is BatchState.ISSUED)
+
+
+def _is_current(path: Path, keys: EncryptionKeys) -> bool:
+    with path.open("rb") as file:
+        header = FileHeader.parse(file.read(HEADER_BYTES))
+    return header is not None and header.key_id == keys.current.id
+
+
+def _replace(batch: Batch, folder: CodeFolder, keys: EncryptionKeys) -> None:
+    path = folder.finished(batch)
+    fresh = path.with_name(
+        f".{path.name}.new"
+    )  # not a name that fsck, or an interrupted issue, would take for a code file
+    try:
+        with _content(batch, folder) as source, _private(fresh) as target:
+            digest = _copy(source, target, FileCipher.fresh(keys.current, label_of(batch, Content.CODES)))
+        if digest != batch.sha256:
+            raise code_folder.foreign(path, label_of(batch, Content.CODES))
+        fresh.replace(path)
+        code_folder.sync_directory(folder.path)
+    except DamagedFile as damage:
+        raise Unavailable(Text(f"{path.name} 已损坏（{damage}）", f"{path.name} is damaged ({damage})")) from damage
+    except OSError as error:
+        zh, en = f"{path}：{error.strerror}", f"{path}: {error.strerror}"
+        raise Unavailable(Text(zh, en)) from error
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+@contextmanager
+def _content(batch: Batch, folder: CodeFolder) -> Iterator[BinaryIO]:
+    """The content of a finished file, also of one that is not encrypted."""
+    with folder.finished(batch).open("rb") as plain:
+        if FileHeader.parse(plain.read(HEADER_BYTES)) is None:
+            plain.seek(0)
+            yield plain
+            return
+    with folder.open(batch) as file:
+        yield file
+
+
+def _copy(source: BinaryIO, target: BinaryIO, cipher: FileCipher) -> str:
+    """Write a whole file; the SHA-256 of its content in hex."""
+    digest, appender = hashlib.sha256(), EncryptedAppender(target, cipher)
+    target.write(cipher.header)
+    appender.truncate(0)
+    while block := source.read(_BLOCK):
+        digest.update(block)
+        appender.append(block)
+    appender.finish()
+    return digest.hexdigest()
+
+
+def _private(path: Path) -> BinaryIO:
+    """A new file that only its owner may read."""
+    path.unlink(missing_ok=True)
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    return os.fdopen(os.open(path, flags, 0o600), "w+b")
