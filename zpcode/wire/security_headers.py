@@ -38,6 +38,7 @@ PICTURE: Final[Mapping[str, str]] = MappingProxyType(_DATA | _TLS | {_EMBEDDED_B
 PORTAL_PAGE: Final[Mapping[str, str]] = MappingProxyType(
     _PAGE
     | {
+        "Referrer-Policy": "strict-origin",  # with no-referrer the browser sends `Origin: null` with a form
         _POLICY: "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' blob:; form-action 'self'; "
         "base-uri 'none'; frame-ancestors 'none'",
         "X-Robots-Tag": "noindex, nofollow",

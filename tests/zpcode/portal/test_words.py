@@ -9,7 +9,7 @@ from pathlib import Path
 from zpcode.rules.complaints.complaint import ComplaintKind, ComplaintState, ComplaintStep
 
 PORTAL = Path("zpcode/portal")
-ERRORS = (400, 404, 405, 408, 413, 429, 500, 503)
+ERRORS = (400, 403, 404, 405, 408, 413, 429, 500, 503)
 BY_VALUE = (
     {f"kind.{kind}" for kind in ComplaintKind}
     | {f"state.{state}" for state in ComplaintState}

@@ -37,7 +37,8 @@ def test_a_page_of_the_portal_loads_only_from_its_own_origin() -> None:
         "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' blob:; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     )
-    assert dict(PORTAL_PAGE) == PAGE | {"Content-Security-Policy": policy, "X-Robots-Tag": "noindex, nofollow"}
+    own = {"Content-Security-Policy": policy, "X-Robots-Tag": "noindex, nofollow", "Referrer-Policy": "strict-origin"}
+    assert dict(PORTAL_PAGE) == PAGE | own
     assert dict(PORTAL_FILE) == {"X-Content-Type-Options": "nosniff"}
 
 

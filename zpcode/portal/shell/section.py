@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -14,6 +15,7 @@ from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from zpcode.errors import RETRY_SECONDS, NotFound, ZpError
+from zpcode.portal.shell.cross_site import SAFE, is_cross_site
 from zpcode.portal.shell.layout import PortalPages, redirect
 
 _logger = logging.getLogger(__name__)
@@ -29,8 +31,9 @@ class RouteLabel:
 class Section:
     """The pages of one section. The paths of `routes` are relative to `pages.prefix`.
 
-    An exception of an endpoint becomes a page: HTTPException with its status, NotFound with 404, every other ZpError with
-    503, anything else with 500; the last is logged and not shown.
+    A request that may change something is refused with 403 if a page of another site sent it (`cross_site`), before its body
+    is read. An exception of an endpoint becomes a page: HTTPException with its status, NotFound with 404, every other ZpError
+    with 503, anything else with 500; the last is logged and not shown.
     """
 
     def __init__(self, pages: PortalPages, routes: Sequence[Route]) -> None:
@@ -56,6 +59,7 @@ class Section:
         scope.setdefault("app", self)
         scope["starlette.exception_handlers"] = ({}, {})  # those of the API would answer with problem documents
         try:
+            _refuse_cross_site(scope)
             await self._router(scope, receive, send_on)
         except ClientDisconnect:
             raise
@@ -75,7 +79,7 @@ class Section:
             status, headers = 503, {"Retry-After": str(RETRY_SECONDS)}
         else:
             _logger.error("a page failed", exc_info=error)
-        if status in {408, 413}:
+        if status in {403, 408, 413}:
             headers["Connection"] = "close"  # the rest of the body is not read
         return self.pages.error(self.pages.texts(request), status, headers)
 
@@ -98,3 +102,8 @@ class Section:
     async def _with_slash(self, request: Request) -> Response:
         query = f"?{request.url.query}" if request.url.query else ""
         return redirect(f"{self.pages.prefix}/{query}", 308)
+
+
+def _refuse_cross_site(scope: Scope) -> None:
+    if scope["method"] not in SAFE and is_cross_site(Headers(scope=scope)):
+        raise HTTPException(403)

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from zpcode.errors import NotFound, Text, Unavailable
-from zpcode.portal.shell.layout import PortalPages
+from zpcode.portal.shell.layout import PortalPages, redirect
 from zpcode.portal.shell.section import Section
 from zpcode.wire import security_headers
 
@@ -42,6 +42,7 @@ class Orchard(Section):
             Route("/", self._apples),
             Route("/apples", self._apples, methods=["GET"]),
             Route("/wrong", self._wrong, methods=["GET"]),
+            Route("/pick", self._pick, methods=["POST", "DELETE"]),
             *(Route(f"/{name}", failing(error)) for name, error in ERRORS.items()),
         ]
         super().__init__(PortalPages(PREFIX, folder), routes)
@@ -49,6 +50,9 @@ class Orchard(Section):
     async def _apples(self, request: Request) -> Response:
         sort = request.query_params.get("sort", "<b>")
         return self.pages.page("apples.html", self.pages.texts(request), query={"sort": sort}, sort=sort)
+
+    async def _pick(self, _: Request) -> Response:
+        return redirect(f"{PREFIX}/apples")
 
     async def _wrong(self, request: Request) -> Response:
         errors = [("sort", "is rotten"), ("", "too many"), ("sort", "is green")]
@@ -79,13 +83,16 @@ class SectionClient:
     def __init__(self, app: Starlette) -> None:
         self._app = app
 
-    def get(self, path: str, *, method: str = "GET", **params: str) -> httpx.Response:
-        """The answer to one request."""
+    def get(
+        self, path: str, *, method: str = "GET", sent: dict[str, str] | None = None, **params: str
+    ) -> httpx.Response:
+        """The answer to one request, with these headers."""
 
         async def ask() -> httpx.Response:
             transport = httpx.ASGITransport(self._app)
             async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
-                return await client.request(method, path, params=params or None, headers={"Accept-Language": "en"})
+                headers = {"Accept-Language": "en"} | (sent or {})
+                return await client.request(method, path, params=params or None, headers=headers)
 
         return asyncio.run(ask())
 
@@ -176,6 +183,19 @@ def test_an_error_is_a_page_of_the_section(http: SectionClient, path: str, statu
         "5" if status == 503 else None,
         "close" if status == 408 else None,
     )
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+def test_every_section_refuses_what_a_page_of_another_site_sends(http: SectionClient, method: str) -> None:
+    """With a page that says so; reading is open to everybody, and a program sends neither header."""
+    evil = {"Origin": "https://evil.example"}
+    for sent in (evil, evil | {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "null"}):
+        page = http.get(f"{PREFIX}/pick", method=method, sent=sent)
+        assert (page.status_code, page.headers["Connection"]) == (403, "close")
+        assert "This form was sent by another site" in page.text
+        assert http.get(f"{PREFIX}/apples", sent=sent).status_code == 200
+    for sent in ({"Origin": "http://here", "Sec-Fetch-Site": "same-origin"}, {"Origin": "http://here"}, {}):
+        assert http.get(f"{PREFIX}/pick", method=method, sent=sent).status_code == 303
 
 
 def test_a_method_that_a_route_lacks_gets_a_page_and_allow(http: SectionClient) -> None:
