@@ -6,7 +6,7 @@ the reader's session. Browsers say where a form came from, and no page can chang
 - `Sec-Fetch-Site` (Fetch Metadata; Chrome 76, Firefox 90, Safari 16.4). Only `same-origin` is accepted. `same-site` is
   another host of the same domain, such as the scan service.
 - `Origin` (RFC 6454, 7), for browsers without it. It has to name the host that the request was sent to. A sandboxed page
-  and a `data:` URL send `null`. Our pages do not: their Referrer-Policy is `strict-origin`.
+  and a `data:` URL send `null`. Our pages do not (`PORTAL_PAGE` in `zpcode.wire.security_headers`).
 
 A request with neither header comes from a program or a very old browser. It is accepted: the token of the form decides.
 """
