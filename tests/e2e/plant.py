@@ -44,7 +44,10 @@ from zpcode.wire.payload import Level
 
 @dataclass
 class Plant:
-    """A registered enterprise with a product, and the installation that serves it. At first only the servers run."""
+    """A registered enterprise with a product, and the installation that serves it. At first only the servers run.
+
+    `registered`: the database has the enterprise already, and the key of the code files is in its place.
+    """
 
     engine: Engine
     redis: Redis
@@ -52,6 +55,7 @@ class Plant:
     house: KeyHouse
     home: Path
     ordered: int = 0
+    registered: bool = False
     settings: AuthoritySettings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,8 +67,9 @@ class Plant:
             keyring=self.house.room.keyring,
             root_public=self.house.room.root_public,
         )
-        file_keys.create(self.settings.file_key)
-        import_registry(self.engine, as_json(registry(1)), actor=OPERATOR.name, now=datetime.now(UTC))
+        if not self.registered:
+            file_keys.create(self.settings.file_key)
+            import_registry(self.engine, as_json(registry(1)), actor=OPERATOR.name, now=datetime.now(UTC))
 
     @property
     def folder(self) -> CodeFolder:
