@@ -51,7 +51,7 @@ class Promises:
 
 
 @dataclass
-class Site:
+class RunningSite:
     """One running installation; `plant` is its parts."""
 
     home: Path
@@ -98,7 +98,7 @@ class Site:
 
 
 @contextmanager
-def site(home: Path, house: KeyHouse, *, restored: bool = False) -> Iterator[Site]:
+def site(home: Path, house: KeyHouse, *, restored: bool = False) -> Iterator[RunningSite]:
     """An installation in `home`, whose Valkey writes its append-only file. `restored`: its database is there already."""
     with ExitStack() as stack:
         servers = stack.enter_context(Servers(home))
@@ -108,7 +108,7 @@ def site(home: Path, house: KeyHouse, *, restored: bool = False) -> Iterator[Sit
             migrate(engine, scan_role="zpcode_scan")
         redis = Redis.from_url(servers.addresses.admin_redis, socket_timeout=5)
         stack.callback(redis.close)
-        yield Site(home, servers, Plant(engine, redis, servers.addresses, house, home, registered=restored))
+        yield RunningSite(home, servers, Plant(engine, redis, servers.addresses, house, home, registered=restored))
 
 
 class Work:
@@ -117,7 +117,7 @@ class Work:
     Of each batch one code is revoked by itself, and each fourth batch as a whole.
     """
 
-    def __init__(self, at: Site) -> None:
+    def __init__(self, at: RunningSite) -> None:
         self.site, self.promises = at, Promises()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.e2e.lost_site import Site
+from tests.e2e.lost_site import RunningSite
 from tests.support.patience import eventually
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import Servers
@@ -21,7 +21,7 @@ from zpcode.services.backups.programs import TO_BACK_UP, programs_for
 class Standby:
     """The replica in `home`. After `promote` it is stopped, so that `site` can start it as the database of this home."""
 
-    def __init__(self, home: Path, first: Site) -> None:
+    def __init__(self, home: Path, first: RunningSite) -> None:
         self.servers, self._first = Servers(home), first
         self._processes = Processes(home / "log")
 
@@ -74,7 +74,7 @@ class Standby:
 
 
 @contextmanager
-def following(first: Site, home: Path) -> Iterator[Standby]:
+def following(first: RunningSite, home: Path) -> Iterator[Standby]:
     """A replica that is up to date."""
     replica = Standby(home, first)
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e import standby, worker_process
-from tests.e2e.lost_site import Promises, Site, Work, site, survivors
+from tests.e2e.lost_site import Promises, RunningSite, Work, site, survivors
 from tests.faults.scan_processes import environment, scan_process
 from tests.support import issuing_setting
 from tests.support.folders import in_memory
@@ -76,7 +76,7 @@ def test_a_replica_that_lags_becomes_the_primary(top: Path, house: KeyHouse) -> 
         judge(promoted, work.promises)
 
 
-def judge(restored: Site, promises: Promises) -> None:
+def judge(restored: RunningSite, promises: Promises) -> None:
     """The claims of the drill, on an installation whose database lost what came last."""
     settings = environment(restored.servers.addresses, restored.plant.house.room)
     with scan_process(settings, restored.home / "scan.log") as scan:
@@ -84,7 +84,7 @@ def judge(restored: Site, promises: Promises) -> None:
         assert [path for path in promises.revoked if scan.verdict(path) == "verified"] == []
 
 
-def refusal(restored: Site) -> str:
+def refusal(restored: RunningSite) -> str:
     """What a command that issues says before the recovery."""
     command = [sys.executable, "-m", "zpcode", "issue", "--level", "item", "--gtin", gtin(1), "--quantity", "1"]
     done = subprocess.run(command, env=restored.environment, check=False, capture_output=True, text=True)
