@@ -66,7 +66,7 @@ class App:
             self.buffer,
             wake=self.freshness.wake,
             limit=settings.scan_pipelines,
-            stream=settings.scan_stream_length,
+            inbox=settings.scan_stream_length,
         )
         self.notices = Notices(self.memory, self.redis_reader, self.database, lambda: self.freshness.state != "nowhere")
         self.geoip = GeoIP(settings.geoip_database)

@@ -128,12 +128,13 @@ class Worker:
         its slot, and the next worker on that slot finishes them at once.
         """
         stream = client.holder(self.stream, redis_keys.SCANS)
-        done = scans.drain(self.engine, stream, consumer=f"worker-{self.slot.number()}", now=_clock())
+        consumer = f"worker-{self.slot.number()}"
+        done = scans.drain(self.engine, stream, consumer=consumer, refuse=self.counters.refuse)
         self.counters.drained.inc(done)
         return done
 
     def drain_all(self) -> None:
-        """Drain until the stream is empty. Raises Unavailable."""
+        """Drain until inbox and stream are empty. Raises Unavailable."""
         # Make the partition first: once the default partition has scans of a month, PostgreSQL cannot add that month's
         # partition.
         if not self.partitioned:

@@ -29,12 +29,12 @@ from scanweb.lookup.history import ItemQuery
 from scanweb.lookup.redis_reader import HEAD
 from zpcode.embedded.cluster import EmbeddedCluster
 from zpcode.embedded.servers import Servers
-from zpcode.projection import client, projector
+from zpcode.projection import client, library, projector
 from zpcode.services import scans
 from zpcode.store import cards
 from zpcode.store.database.session import connect, migrate, transaction
 from zpcode.wire import redis_keys
-from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, encode
+from zpcode.wire.scan_event import ScanEvent, encode
 
 ROWS = 200_000
 TRIPS = 2000
@@ -88,15 +88,15 @@ def _event(number: int) -> ScanEvent:
 def _stream_and_tables(engine: Engine, redis: Any, postgres: int) -> dict[str, float]:
     """Scans in the stream, and as rows in the tables. `postgres` is the server's process id."""
     for start in range(0, ROWS, TOGETHER):
-        redis.xadd(redis_keys.SCANS, {EVENT_FIELD: encode([_event(start + step) for step in range(TOGETHER)])})
-    waiting = redis.memory_usage(redis_keys.SCANS, samples=0)
+        redis.rpush(redis_keys.INBOX, encode([_event(start + step) for step in range(TOGETHER)]))
+    waiting = redis.memory_usage(redis_keys.INBOX, samples=0)
     log, began, own, server = (
         _log_position(engine),
         time.perf_counter(),
         time.process_time(),
         _processor_seconds(postgres),
     )
-    while scans.drain(engine, redis, consumer="bench", now=datetime.now(UTC)):
+    while scans.drain(engine, redis, consumer="bench"):
         pass
     seconds = time.perf_counter() - began
     own, server = time.process_time() - own, _processor_seconds(postgres) - server
@@ -167,7 +167,7 @@ def _valkey_costs(redis: Any) -> dict[str, float]:
     """Processor time and traffic of a round trip of 32 scans: with one script call, and with one call for each scan."""
     redis.set(f"zp:{{b:{_BATCH}}}", b"card")
     redis.set(redis_keys.history_complete(_BATCH), 1)
-    redis.script_load(history.SCRIPT)
+    library.provide(redis, ())
     trips = [[_query(_DICE.randrange(10**6)) for _ in range(TOGETHER)] for _ in range(TRIPS)]
     together, traffic = _cost(redis, [[history.command(trip, evicting=False)] for trip in trips])
     apart, _ = _cost(redis, [[history.command([query], evicting=False) for query in trip] for trip in trips])
@@ -188,7 +188,7 @@ def _cost(redis: Any, calls: list[list[tuple[str | int | bytes, ...]]]) -> tuple
     before = redis.info()
     for scripts in calls:
         pipeline = redis.pipeline(transaction=False)
-        for command in (HEAD, *scripts, ("XADD", redis_keys.SCANS, "MAXLEN", "~", 1_000_000, "*", EVENT_FIELD, entry)):
+        for command in (HEAD, *scripts, ("RPUSH", redis_keys.INBOX, entry)):
             pipeline.execute_command(*command)
         pipeline.execute()
     after = redis.info()

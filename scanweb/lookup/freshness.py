@@ -14,11 +14,9 @@ from typing import Final
 
 import msgspec
 
-from scanweb.lookup import history
 from scanweb.lookup.database import Database
 from scanweb.lookup.memory import CardEntry, CardRow, Memory, decode_entry
 from scanweb.lookup.redis_reader import HEAD, RedisReader
-from scanweb.redis.connection import Command
 from scanweb.visits.visitors import Salts
 from zpcode.errors import Unavailable
 from zpcode.wire import redis_keys
@@ -27,8 +25,6 @@ _LOG = logging.getLogger(__name__)
 PERIOD: Final = 0.5
 MAX_NEWER: Final = 5000
 """If the database has more cards newer than Redis, Redis is not believed until it has caught up."""
-
-_INFO: Final[tuple[Command, ...]] = (("INFO", "memory"), ("INFO", "stats"), ("SCRIPT", "LOAD", history.SCRIPT))
 
 
 class Freshness:
@@ -99,14 +95,12 @@ class Freshness:
         """
         if self.redis is None:
             return None
-        info: list[Command] = [] if self.redis.redis.cluster else list(_INFO)
         try:
-            replies = await self.redis.redis.execute([HEAD, *info, *self.salts.commands()])
+            replies = await self.redis.redis.execute([HEAD, *self.salts.commands()])
         except Unavailable:
             return None
-        if info:
-            self.redis.evicting = _is_evicting(replies[1], replies[2])
-        self.salts.read(replies[1 + len(info) :])
+        self.redis.evicting = redis_keys.is_evicting(replies[0])
+        self.salts.read(replies[1:])
         return redis_keys.read_head(replies[0])
 
     async def _believe(self, redis: tuple[str, int], database: int | None) -> bool:
@@ -162,15 +156,3 @@ def _entries(rows: list[CardRow]) -> dict[str, CardEntry]:
         except (msgspec.MsgspecError, KeyError, ValueError):
             _LOG.exception("a card that cannot be read", extra={"key": row.key})
     return entries
-
-
-def _is_evicting(memory: object, stats: object) -> bool:
-    """Whether this Redis drops keys when memory is short, or has dropped some, by two sections of INFO."""
-    if not isinstance(memory, bytes) or not isinstance(stats, bytes):
-        return True  # unknown, so a missing key proves nothing
-    evicted = _field(stats, b"evicted_keys")
-    return evicted not in {b"", b"0"} or _field(memory, b"maxmemory_policy").startswith(b"allkeys")
-
-
-def _field(section: bytes, name: bytes) -> bytes:
-    return next((line[len(name) + 1 :] for line in section.split(b"\r\n") if line.startswith(name + b":")), b"")

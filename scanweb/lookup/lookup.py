@@ -24,6 +24,7 @@ from scanweb.lookup.seals import CheckedCode
 from zpcode.errors import Text, Unavailable
 from zpcode.wire import redis_keys
 from zpcode.wire.card import BatchCard, History, Timeline, batch_key, history_key, item_key
+from zpcode.wire.functions import histories
 
 ROUNDS: Final = 6
 _MAX_RECENT: Final = 10_000
@@ -202,7 +203,7 @@ class Lookup:
         if item.timeline is not None:
             try:
                 card = decode_entry(item_key(batch.number, index), *redis_keys.unpack(item.timeline)).card
-            except msgspec.MsgspecError as error:
+            except ValueError as error:
                 raise Unavailable(_UNSETTLED) from error
             return card if isinstance(card, Timeline) else None
         if batch.exceptions and not item.loaded:
@@ -240,9 +241,8 @@ class Lookup:
             keys += [history_key(number, at) for at in range(first, min(first + redis_keys.BUCKET, quantity))]
         for key, row in (await self.database.read(keys)).items():
             _, batch, index = key.split(":")
-            history = msgspec.json.decode(row.body, type=History)
             bucket, at = divmod(int(index), redis_keys.BUCKET)
-            entries[int(batch), bucket][str(at)] = msgspec.msgpack.encode(history)
+            entries[int(batch), bucket][str(at)] = _stored_history(row.body)
         try:
             await self.redis.complete(entries)
         except Unavailable:  # its memory is full: for a second no histories are read that it would not take
@@ -325,6 +325,14 @@ class Lookup:
             except (msgspec.MsgspecError, ValueError) as error:
                 raise DatabaseUnavailable(_UNSETTLED) from error
         return entries, rows.head
+
+
+def _stored_history(body: bytes) -> bytes:
+    """A history of the view as Redis stores it. Raises Unavailable where it is none."""
+    try:
+        return histories.pack(msgspec.json.decode(body, type=History))
+    except ValueError as error:
+        raise Unavailable(_UNSETTLED) from error
 
 
 def _item_query(query: CodeQuery, batch: BatchCard, index: int, *, again: bool = False) -> ItemQuery:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
-from redis.exceptions import NoScriptError
 
 from scanweb.lookup import history
 from scanweb.lookup.batcher import Batcher
@@ -22,16 +21,18 @@ from scanweb.redis.connection import Command
 from scanweb.visits.buffer import ScanBuffer
 from zpcode.errors import Text, Unavailable
 from zpcode.wire import redis_keys
-from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
-from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, encode
+from zpcode.wire.card import EVICTING_FIELD, GENERATION_FIELD, REVISION_FIELD
+from zpcode.wire.scan_event import ScanEvent, encode
 
 MAX_QUERIES: Final = 200
 """Queries in one round trip."""
 FLUSH_SECONDS: Final = 0.05
 LOG_ENTRIES: Final = 1000
+FULL_SECONDS: Final = 1.0
+"""For how long scans wait in the process after the inbox was at its limit."""
 SLACK: Final = 0.05
 """Seconds that the batcher waits longer than the Redis client, so that the client reports its own timeout."""
-HEAD: Final[Command] = ("HMGET", redis_keys.HEAD, GENERATION_FIELD, REVISION_FIELD)
+HEAD: Final[Command] = ("HMGET", redis_keys.HEAD, GENERATION_FIELD, REVISION_FIELD, EVICTING_FIELD)
 _NOT_BELIEVED = Text("缓存服务的内容暂不可信", "Redis is not believed just now")
 
 
@@ -54,7 +55,10 @@ class RedisReply(msgspec.Struct, frozen=True):
 
 
 class RedisReader:
-    """Batches the queries of all scans. `wake` is called when Redis has to be compared with the database at once."""
+    """Batches the queries of all scans. `wake` is called when Redis has to be compared with the database at once.
+
+    `inbox` is the most entries of scans that may wait in Redis. `limit` is the most round trips at a time.
+    """
 
     def __init__(
         self,
@@ -64,12 +68,13 @@ class RedisReader:
         *,
         wake: Callable[[], None],
         limit: int,
-        stream: int,
+        inbox: int,
     ) -> None:
         self.redis, self.memory, self.buffer = redis, memory, buffer
         self.evicting = False  # this Redis drops keys when memory is short: a missing key proves nothing
         self._wake = wake
-        self._stream = stream
+        self._inbox = inbox
+        self._full_until = 0.0  # on the event loop's clock
         self._batcher: Batcher[RedisQuery, RedisReply] = Batcher(
             self._round_trip, limit=limit, size=MAX_QUERIES, deadline=redis.seconds + SLACK
         )
@@ -81,7 +86,7 @@ class RedisReader:
         return self._batcher.submit(query)
 
     def record(self, event: ScanEvent) -> None:
-        """Send a scan to the stream: with the next round trip, or after 50 ms with a round trip for it alone."""
+        """Send a scan to the inbox: with the next round trip, or after 50 ms with a round trip for it alone."""
         loop = asyncio.get_running_loop()
         if not len(self.buffer):
             self._waiting_since = loop.time()
@@ -105,7 +110,7 @@ class RedisReader:
         """Send the scans that wait, then close the connections."""
         if self._flush is not None:
             self._flush.cancel()
-        while len(self.buffer) and self.memory.believed and self.redis.reaches(redis_keys.SCANS):
+        while len(self.buffer) and self.memory.believed and self._inbox_takes():
             try:
                 await self._batcher.submit(RedisQuery())
             except Unavailable:
@@ -124,11 +129,11 @@ class RedisReader:
         item_queries = [query.item for query in queries if query.item is not None]
         groups = self._groups(item_queries)
         reads = _read_commands(keys)
-        calls = [self._item_command([item_queries[position] for position in group]) for group in groups]
+        calls = [history.command([item_queries[at] for at in group], evicting=self.evicting) for group in groups]
         replies = await self._send([HEAD, *reads, *calls])
         head = redis_keys.read_head(replies[0])
         entries, absent = _entries(keys, replies[1 : 1 + len(reads)])
-        items = iter(await self._item_replies(item_queries, groups, replies[1 + len(reads) :]))
+        items = iter(_item_replies(len(item_queries), groups, replies[1 + len(reads) :]))
         changed = await self._agree(head, epoch, revision)
         if not changed and memory.epoch == epoch:
             for key, entry in entries.items():
@@ -143,12 +148,10 @@ class RedisReader:
         ]
 
     async def _send(self, commands: list[Command]) -> list[Any]:
-        """Send commands, and behind them the scans that wait as one entry of the stream; returns the commands' replies."""
-        events = self.buffer.take() if self.redis.reaches(redis_keys.SCANS) else []
+        """Send commands, and behind them the scans that wait as one entry of the inbox; returns the commands' replies."""
+        events = self.buffer.take() if self._inbox_takes() else []
         if events:
-            entry = encode(events)
-            add: Command = ("XADD", redis_keys.SCANS, "MAXLEN", "~", self._stream, "*", EVENT_FIELD, entry)
-            commands.append(add)
+            commands.append(("RPUSH", redis_keys.INBOX, encode(events)))
         try:
             replies = await self.redis.execute(commands)
         except BaseException:
@@ -156,11 +159,22 @@ class RedisReader:
             self._doubt()
             raise
         if events:
-            if isinstance(replies.pop(), Exception):
-                self.buffer.dropped += len(events)
-            else:
-                self.buffer.sent += len(events)
+            self._note_sent(len(events), replies.pop())
         return replies
+
+    def _inbox_takes(self) -> bool:
+        """Whether scans may be sent: the inbox's server is up, and the inbox was not at its limit just now."""
+        if not self.redis.reaches(redis_keys.INBOX):
+            return False
+        return not self._full_until or asyncio.get_running_loop().time() >= self._full_until
+
+    def _note_sent(self, number: int, reply: object) -> None:
+        """Count scans as sent, or as dropped where the server refused them. `reply` is the length of the inbox then."""
+        if not isinstance(reply, int):
+            self.buffer.dropped += number
+            return
+        self.buffer.sent += number
+        self._full_until = 0.0 if reply < self._inbox else asyncio.get_running_loop().time() + FULL_SECONDS
 
     def _doubt(self) -> None:
         self.memory.doubt()
@@ -205,7 +219,7 @@ class RedisReader:
             raise
 
     def _groups(self, queries: Sequence[ItemQuery]) -> list[list[int]]:
-        """The positions of the queries that go into one call of the script.
+        """The positions of the queries that go into one call of the function.
 
         On a cluster one call is about one batch, whose keys share a slot; on a single server one call is about all.
         """
@@ -215,25 +229,6 @@ class RedisReader:
         for position, query in enumerate(queries):
             groups.setdefault(query.number, []).append(position)
         return list(groups.values())
-
-    def _item_command(self, queries: Sequence[ItemQuery], *, script: bool = False) -> Command:
-        return history.command(queries, evicting=self.evicting, script=script)
-
-    async def _item_replies(
-        self, queries: Sequence[ItemQuery], groups: list[list[int]], replies: Sequence[Any]
-    ) -> list[ItemReply]:
-        """The reply to each query, in order. `replies` are those to the calls of `groups`."""
-        unloaded = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if unloaded:  # a server that has just started; calls that other servers executed are not repeated
-            calls = [self._item_command([queries[position] for position in groups[at]], script=True) for at in unloaded]
-            replies = list(replies)
-            for at, reply in zip(unloaded, await self.redis.execute(calls), strict=True):
-                replies[at] = reply
-        items = [history.EMPTY] * len(queries)
-        for group, reply in zip(groups, replies, strict=True):
-            for position, item in zip(group, history.read_all(reply, len(group)), strict=True):
-                items[position] = item
-        return items
 
     # Histories that Redis does not have -------------------------------------------------------------
 
@@ -259,6 +254,15 @@ def _read_commands(keys: Sequence[str]) -> list[Command]:
     fields = [cast("str", redis_keys.location(key)[1]) for key in keys if key[0] == "s"]
     reads: list[Command] = [("GET", redis_keys.location(key)[0]) for key in keys if key[0] != "s"]
     return [*reads, ("HMGET", redis_keys.STANDINGS, redis_keys.COMPLETE, *fields)] if fields else reads
+
+
+def _item_replies(count: int, groups: list[list[int]], replies: Sequence[Any]) -> list[ItemReply]:
+    """The reply to each of `count` queries, in order. `replies` are those to the calls of `groups`."""
+    items = [history.EMPTY] * count
+    for group, reply in zip(groups, replies, strict=True):
+        for position, item in zip(group, history.read_all(reply, len(group)), strict=True):
+            items[position] = item
+    return items
 
 
 def _entries(keys: Sequence[str], replies: Sequence[Any]) -> tuple[dict[str, Any], frozenset[str]]:

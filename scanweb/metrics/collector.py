@@ -169,7 +169,7 @@ def _of_scans(scans: Mapping[str, int], limit: int) -> Iterator[Metric]:
     meaning = "Scans dropped: they are never counted."
     yield CounterMetricFamily("zpcode_scan_events_dropped_total", meaning, scans["dropped"])
     yield GaugeMetricFamily(
-        "zpcode_scan_stream_limit", "Length above which the stream drops its oldest entries.", limit
+        "zpcode_scan_stream_limit", "Entries of scans in Redis above which scans wait in the processes.", limit
     )
 
 

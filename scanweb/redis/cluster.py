@@ -12,12 +12,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from scanweb.redis.connection import Command
 from zpcode.errors import Text, Unavailable
 from zpcode.wire import redis_cluster, redis_keys
-from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
+from zpcode.wire.card import EVICTING_FIELD, GENERATION_FIELD, REVISION_FIELD
 from zpcode.wire.redis_cluster import Node, Span
 from zpcode.wire.redis_keys import Feed
 
@@ -46,19 +46,23 @@ class Client(Protocol):
 
 
 class ShardState:
-    """One primary and its slots. `down`: it failed, and no reading of the layout has reached it since."""
+    """One primary and its slots. `down`: it failed, and no reading of the layout has reached it since.
 
-    __slots__ = ("client", "down", "feed")
+    `evicting`: by its head, a key that it does not have proves nothing.
+    """
+
+    __slots__ = ("client", "down", "evicting", "feed")
 
     def __init__(self, client: Client, spans: Sequence[Span]) -> None:
         self.client = client
         self.feed: Feed = redis_keys.feed(spans[0][0])
         self.down = False
+        self.evicting = True
 
     @property
     def head(self) -> Command:
         """The command that reads this shard's head."""
-        return ("HMGET", self.feed.head, GENERATION_FIELD, REVISION_FIELD)
+        return ("HMGET", self.feed.head, GENERATION_FIELD, REVISION_FIELD, EVICTING_FIELD)
 
 
 class ClusterServer:
@@ -103,7 +107,7 @@ class ClusterServer:
             if revisions:
                 break
             parts = {}
-        if not revisions or any(type(reply) is not NoScriptError and isinstance(reply, Exception) for reply in replies):
+        if not revisions or any(isinstance(reply, Exception) for reply in replies):
             self._read_layout_soon()
         if not revisions:
             raise Unavailable(_AWAY)
@@ -164,6 +168,7 @@ class ClusterServer:
             shard.down = True
             self._read_layout_soon()
             return None
+        shard.evicting = redis_keys.is_evicting(replies[0])
         return replies
 
     def _revision(self, reply: Any) -> int | None:
@@ -173,9 +178,10 @@ class ClusterServer:
 
     def _fill_heads(self, commands: Sequence[Command], replies: list[Any], revision: int) -> None:
         self.floor = max(self.floor, revision)
+        evicting = any(shard.evicting for shard in self.shards)
         for position, command in enumerate(commands):
             if command[1] == redis_keys.HEAD:
-                replies[position] = [(self.generation or "").encode("ascii"), b"%d" % revision]
+                replies[position] = [(self.generation or "").encode("ascii"), b"%d" % revision, b"%d" % evicting]
 
     # The layout ---------------------------------------------------------------------------------------
 
@@ -253,4 +259,4 @@ class ClusterServer:
 
 def _key(command: Command) -> str:
     """The key that decides about a command's shard."""
-    return cast("str", command[3] if command[0] in {"EVALSHA", "EVAL"} else command[1])
+    return cast("str", command[3] if command[0] == "FCALL" else command[1])

@@ -10,19 +10,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import hiredis
 from redis.asyncio.connection import parse_url
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 Command = tuple[str | int | bytes, ...]
-_NO_SCRIPT: Final = "NOSCRIPT"
-
-
-def _failed(message: str) -> ResponseError:
-    return NoScriptError(message) if message.startswith(_NO_SCRIPT) else ResponseError(message)
 
 
 class _ReplyProtocol(asyncio.Protocol):
@@ -33,7 +28,7 @@ class _ReplyProtocol(asyncio.Protocol):
         self.waiting: asyncio.Future[list[Any]] | None = None
         self.replies: list[Any] = []
         self.missing = 0
-        self.reader = hiredis.Reader(protocolError=Disconnected, replyError=_failed)
+        self.reader = hiredis.Reader(protocolError=Disconnected, replyError=ResponseError)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)

@@ -46,7 +46,6 @@ def scrapes(
     """One scrape of each of the three kinds of process."""
     service.get(registry.item())
     redis.xadd(redis_keys.SCANS, {"e": b"x"})
-    redis.set(redis_keys.DRAINED, 0)
     api = ApiMetrics()
     api.count("GET", "/v1/batches", 200, 0.01)
     FormCounters(api.registry)

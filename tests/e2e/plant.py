@@ -114,7 +114,8 @@ class Plant:
         """Whether every batch is issued and every scan drained."""
         with transaction(self.engine) as connection:
             waiting = connection.execute(select(batch.c.number).where(batch.c.state == "reserved")).first()
-        return waiting is None and self.redis.xlen(redis_keys.SCANS) == 0
+        drained = not self.redis.exists(redis_keys.INBOX) and self.redis.xlen(redis_keys.SCANS) == 0
+        return waiting is None and drained
 
     def same_as_in_one_go(self, number: int, directory: Path) -> bool:
         """Whether a batch's file equals, byte for byte, the file that an uninterrupted run writes into `directory`."""

@@ -209,7 +209,7 @@ def _all_accounted_for(
 ) -> None:
     """Every scan was sent or counted as dropped; every sent scan is stored, except those that a dead primary lost."""
     eventually(lambda: all(_ready(port)["scans"]["waiting"] == 0 for port in private_ports))
-    eventually(lambda: client.holder(redis, redis_keys.SCANS).xlen(redis_keys.SCANS) == 0, seconds=60)
+    eventually(lambda: _drained(client.holder(redis, redis_keys.SCANS)), seconds=60)
     counts = [_ready(port)["scans"] for port in private_ports]
     sent, dropped = (sum(count[name] for count in counts) for name in ("sent", "dropped"))
     assert sent + dropped == crowd.scans
@@ -221,3 +221,7 @@ def _all_accounted_for(
         assert sent - stored <= 2 * len(private_ports) * AT_ONCE, (
             "at most the last round trip of each process and killed primary"
         )
+
+
+def _drained(redis: Any) -> bool:
+    return not redis.exists(redis_keys.INBOX) and redis.xlen(redis_keys.SCANS) == 0

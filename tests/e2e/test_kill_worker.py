@@ -74,7 +74,9 @@ def test_two_hundred_kills_leave_no_trace(plant: Plant, tmp_path: Path) -> None:
             time.sleep(chance.uniform(0.02, 0.2))
             slot = chance.randrange(2)
             assert worker_process.ended(workers[slot], signal.SIGKILL) == -signal.SIGKILL
-            at_work += any(plant.folder.path.glob("*.part")) or bool(plant.redis.xlen(redis_keys.SCANS))
+            at_work += any(plant.folder.path.glob("*.part")) or bool(
+                plant.redis.exists(redis_keys.INBOX) or plant.redis.xlen(redis_keys.SCANS)
+            )
             workers[slot] = plant.worker(f"worker-{slot}", chunk=CHUNK)
         people.end()
         eventually(plant.at_rest, seconds=120)

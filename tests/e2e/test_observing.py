@@ -194,7 +194,7 @@ def _scan(scan: Running, authority: ScanAuthority, redis: Redis) -> None:
         http.get(authority.item(0)[:-4] + "ZZZZ")
         http.get("/q", params={"code": make.item_identity(3).path.rsplit("/", 1)[1]})
         http.get("/telltale-path?telltale=query")
-    assert redis.exists(redis_keys.SCANS)
+    assert redis.exists(redis_keys.INBOX, redis_keys.SCANS)
 
 
 def _scan_through(scan: Running, authority: ScanAuthority) -> None:

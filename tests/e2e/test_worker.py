@@ -108,8 +108,8 @@ def test_scans_and_cards_are_moved_while_it_runs(
         _until(lambda: redis.exists(redis_keys.HEAD), process)
         redis.flushall()
         _until(lambda: redis.exists(redis_keys.HEAD), process)
-        redis.xadd(redis_keys.SCANS, {"e": encode([event])})
-        _until(lambda: redis.xlen(redis_keys.SCANS) == 0, process)
+        redis.rpush(redis_keys.INBOX, encode([event]))
+        _until(lambda: not redis.exists(redis_keys.INBOX) and redis.xlen(redis_keys.SCANS) == 0, process)
     with transaction(engine) as connection:
         assert connection.execute(select(func.count()).select_from(scan)).scalar_one() == 1
         partition = connection.execute(text("SELECT tableoid::regclass::text FROM scan")).scalar_one()

@@ -158,7 +158,7 @@ def test_midnight_between_two_processes_divides_no_counting_and_no_drain(
         for one in (evening, morning):
             one.process.terminate()
             one.process.wait(30)
-    scans.drain(engine, redis, consumer="test", now=now)
+    scans.drain(engine, redis, consumer="test")
     assert registry.histories() == [(7, 5, 3)]
 
 

@@ -106,7 +106,7 @@ def test_a_frozen_database_makes_the_api_say_so_and_holds_nobody(bare: Installat
 
 
 def test_a_full_disk_keeps_decisions_and_scans_out_whole_and_shows_what_is_there(world: Installation) -> None:
-    """No file can grow: decisions are refused, scans wait in the stream, every scan is answered; afterwards all are stored."""
+    """No file can grow: decisions are refused, scans wait in Redis, every scan is answered; afterwards all are stored."""
     placed = setting.settle(world.engine, datetime.now(UTC))
     world.fill_tables()
     asked = [setting.ask(Scope.CODE, f"{placed.item}:{index}", Action.REVOKE) for index in range(100)]
@@ -116,9 +116,9 @@ def test_a_full_disk_keeps_decisions_and_scans_out_whole_and_shows_what_is_there
         with world.full_disk():
             made = refused_from(world, asked)
             assert {response.verdict for response in load.more()} == {"verified", "revoked"}
-            waiting = eventually(lambda: world.redis.xlen(redis_keys.SCANS))
+            waiting = eventually(lambda: world.redis.llen(redis_keys.INBOX))
             load.more()
-            assert world.redis.xlen(redis_keys.SCANS) > waiting, "the worker cannot store them"
+            assert world.redis.llen(redis_keys.INBOX) > waiting, "the worker cannot store them"
             assert decisions(world, placed.item) == made
         for request in asked[made : made + 3]:
             setting.decided(world.engine, setting.MAKER, datetime.now(UTC), request)

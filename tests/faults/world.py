@@ -228,7 +228,10 @@ class Installation:
                 session.execute(statement.encode())
 
     def scans_drained(self) -> None:
-        """Wait until every scan that is in the stream now is in the database. New scans may arrive meanwhile."""
+        """Wait until every scan that is in Redis now is in the database. New scans may arrive meanwhile."""
+        last_entry: Any = self.redis.lindex(redis_keys.INBOX, -1)
+        if last_entry is not None:
+            eventually(lambda: self.redis.lpos(redis_keys.INBOX, last_entry) is None, seconds=60)
         newest: Any = self.redis.xrevrange(redis_keys.SCANS, count=1)
         if newest:
             last: bytes = newest[0][0]

@@ -1,4 +1,4 @@
-"""The small parts: settings, the stream's entry, the script's answer, JSON logging, and what a scan imports."""
+"""The small parts: settings, the stream's entry, the function's reply, JSON logging, and what a scan imports."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import subprocess
 import sys
 from ipaddress import ip_network
 from pathlib import Path
+from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +20,7 @@ from scanweb.settings import ScanSettings
 from zpcode.telemetry import logs
 from zpcode.wire import scan_event
 from zpcode.wire.card import History
+from zpcode.wire.functions import histories
 from zpcode.wire.scan_event import ScanEvent
 
 
@@ -80,21 +81,54 @@ def test_an_event_comes_back_as_it_went(event: ScanEvent) -> None:
 def test_an_entry_that_is_none_is_refused(value: bytes) -> None:
     try:
         scan_event.decode(value)
-    except msgspec.MsgspecError:
+    except ValueError:
         return
 
 
-@given(st.binary(max_size=60) | st.none() | st.integers() | st.just(ValueError("refused")))
-def test_an_answer_of_the_script_that_is_none_says_nothing(reply: object) -> None:
-    item = history.read(reply)
-    assert isinstance(item, history.ItemReply)
-    if not isinstance(reply, bytes) or len(reply) < 10:
-        assert item == history.EMPTY
+ANYTHING = (
+    st.binary(max_size=80) | st.none() | st.integers() | st.floats() | st.lists(st.none(), max_size=2) | st.text()
+)
 
 
-def test_an_answer_of_the_script_is_read() -> None:
-    reply = b"\x07\x00\x00\x00\x02\x6a\x00\x00\x00\x02ab" + b"stored"
-    assert history.read(reply) == history.ItemReply(b"stored", True, History(2, 0x6A000000, "ab"), True)
+@given(st.lists(ANYTHING, min_size=5, max_size=5))
+def test_a_reply_of_another_shape_is_never_a_history_or_a_timeline(parts: list[Any]) -> None:
+    """Whatever is in the five parts: a timeline is the fifth, unchanged, and a history is within its bounds."""
+    (item,) = history.read_all(parts, 1)
+    assert item.timeline is None or item.timeline is parts[4]
+    if item.history is not None:
+        assert (item.history.scans, item.history.first_at) == tuple(parts[1:3])
+        assert 0 <= item.history.scans < 2**31
+        assert 0 <= item.history.first_at < 2**32
+        assert item.history.first_city.isprintable()
+
+
+@given(ANYTHING.filter(lambda reply: not isinstance(reply, list)) | st.lists(ANYTHING, max_size=4))
+def test_a_reply_of_another_length_says_nothing(reply: object) -> None:
+    assert history.read_all(reply, 1) == [history.EMPTY]
+
+
+def test_a_reply_of_the_function_is_read() -> None:
+    reply = [7, 2, 0x6A000000, b"ab", b"stored", 8, 0, 0, b"", None]
+    assert history.read_all(reply, 2) == [
+        history.ItemReply(b"stored", True, History(2, 0x6A000000, "ab"), True),
+        history.ItemReply(away=True),
+    ]
+
+
+@given(st.integers(1, 2**31 - 1), st.integers(0, 2**32 - 1), st.text(max_size=20))
+def test_a_stored_history_comes_back_as_it_went(scans: int, first_at: int, city: str) -> None:
+    shown = city if city.isprintable() and len(city.encode()) <= histories.MAX_CITY else ""
+    assert histories.unpack(histories.pack(History(scans, first_at, city))) == History(scans, first_at, shown)
+
+
+@given(st.binary(max_size=120))
+def test_bytes_that_are_no_history_are_refused(value: bytes) -> None:
+    try:
+        stored = histories.unpack(value)
+    except ValueError:
+        return
+    assert value.startswith(histories.pack(stored))
+    assert len(value) <= 9 + 64 + 36
 
 
 def test_a_log_line_is_one_json_object_with_its_extras() -> None:

@@ -83,7 +83,7 @@ def test_a_process_answers_over_http_and_leaves_nothing_behind(
         assert httpx.get(base + registry.item()[:-13] + "%2F").status_code == 400
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) in {0, -signal.SIGTERM}
-    assert registry.redis.xlen(redis_keys.SCANS) == 1, "the scan that waited was sent before the end"
+    assert registry.redis.llen(redis_keys.INBOX) == 1, "the scan that waited was sent before the end"
     log = (tmp_path / "log").read_text()
     assert [json.loads(line)["service"] for line in log.splitlines()] != []
     assert "198.51.100" not in log

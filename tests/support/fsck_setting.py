@@ -38,6 +38,8 @@ from zpcode.store import batches
 from zpcode.store.database.session import transaction
 from zpcode.wire import redis_keys
 from zpcode.wire.calendar import today
+from zpcode.wire.card import History
+from zpcode.wire.functions import histories
 from zpcode.wire.payload import Level
 from zpcode.wire.scan_event import ScanEvent, encode
 from zpcode.wire.vocabulary import Scope
@@ -193,6 +195,6 @@ def _scanned(engine: Engine, redis: Redis, item: int, now: datetime) -> None:
     ]
     for index, count in ((1, 2), (2, 1)):
         where, name = redis_keys.history(item, index)
-        redis.eval("return redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack({tonumber(ARGV[2]), 1, '', ''}))", 1, where, name, count)  # fmt: skip
-    redis.xadd(redis_keys.SCANS, {"e": encode(events)})
-    assert scans.drain(engine, redis, consumer="one", now=datetime.now(UTC)) == 1
+        redis.hset(where, name, histories.pack(History(count, 1)))
+    redis.rpush(redis_keys.INBOX, encode(events))
+    assert scans.drain(engine, redis, consumer="one") == 1

@@ -314,6 +314,6 @@ def room_in(folder: Path) -> tuple[KeyRoom, str]:
 
 
 def events(redis: Redis) -> list[scan_event.ScanEvent]:
-    """The scans in the stream."""
-    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", redis.xrange(redis_keys.SCANS))
-    return [event for _, fields in entries for event in scan_event.decode(fields[scan_event.EVENT_FIELD])]
+    """The scans in the inbox."""
+    entries = cast("list[bytes]", redis.lrange(redis_keys.INBOX, 0, -1))
+    return [event for entry in entries for event in scan_event.decode(entry)]

@@ -30,16 +30,26 @@ from zpcode.embedded.processes import Processes
 from zpcode.errors import Text, Unavailable
 
 START_SECONDS = 60
-# The authority may do everything with keys of this project, and nothing with the server.
-AUTHORITY_ACL = "~zp:* resetchannels +@all -@dangerous +info +config|get"
-# The scan service may read the projection, and write histories, visits, salts and the stream.
-SCAN_ACL = (
-    "%R~zp:{feed}:* %R~zp:{feed:* %R~zp:{s} %R~zp:{n:} %R~zp:{p:* %R~zp:{b:*"
-    " %RW~zp:{b:*}:h:* %RW~zp:{salt}:* %W~zp:{scans}:stream resetchannels -@all"
-    " +ping +hello +auth +client|setinfo +client|setname +get +mget +hget +hmget +exists +xrange +xlen +info"
-    " +config|get +command +cluster|slots +cluster|shards +cluster|nodes +readonly +time"
-    " +eval +evalsha +xadd +set +hset +hsetnx"
+# The authority may use the commands that it needs, on keys of this project. Of the server it may read INFO and the slots.
+AUTHORITY_ACL = (
+    "~zp:* resetchannels -@all +ping +hello +auth +select +client|setinfo +client|setname +info +cluster|slots +multi +exec"
+    " +discard +eval +evalsha +script|load +script|exists +function|load +function|list +function|delete"
+    " +get +set +del +unlink +exists +type +scan +time"
+    " +hget +hmget +hset +hsetnx +hdel +hexists +hlen +hscan +lpop +llen"
+    " +xadd +xlen +xrange +xreadgroup +xautoclaim +xack +xdel +xgroup|create +xpending +xinfo|stream +xinfo|groups"
 )
+# The scan service may read the projection, count in histories, share salts, and append to the inbox of scans. It may send
+# no scripts. Each pair of brackets permits some commands on some keys; a function has the rights of its caller.
+SCAN_ACL = (
+    "resetchannels -@all +ping +hello +auth +select +client|setinfo +client|setname +cluster|slots"
+    " (+get +hmget +exists +xrange %R~zp:{feed}:head %R~zp:{feed}:log %R~zp:{feed:*}:head %R~zp:{feed:*}:log"
+    " %R~zp:{s} %R~zp:{n:} %R~zp:{p:* %R~zp:{b:*)"
+    " (+fcall +hmget +hset +hsetnx %RW~zp:{b:[0-9]*}:h:[0-9]*)"
+    " (+get +set %RW~zp:{salt}:[0-9]*)"
+    " (+rpush %W~zp:{scans}:inbox)"
+)
+MAX_BULK = "4mb"
+"""The longest argument of a command. The longest that the services send is a card of 256 KiB."""
 
 
 ROLE_SECRETS = {"zpcode": "database", "zpcode_scan": "scan-database", "zpcode_backup": "backup-database"}
@@ -292,7 +302,8 @@ class Servers:
         socket.unlink(missing_ok=True)
         command: list[str | Path] = [valkey_program(), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700",
                    "--dir", directory, "--aclfile", directory / "users.acl", "--maxmemory-policy", "noeviction",
-                   "--appendonly", "yes" if self.durable else "no", "--save", "", "--daemonize", "no"]  # fmt: skip
+                   "--appendonly", "yes" if self.durable else "no", "--save", "", "--daemonize", "no",
+                   "--proto-max-bulk-len", MAX_BULK]  # fmt: skip
         self.processes.start("valkey", command)
         redis = Redis.from_url(self.addresses.redis, socket_timeout=2)
         self._wait("valkey", redis.ping, RedisError)

@@ -88,7 +88,9 @@ def compare_standings_mark(engine: Engine, redis: AnyRedis, *, repair: bool) -> 
 def strays(engine: Engine, redis: AnyRedis, keys: Sequence[str], *, repair: bool) -> list[Difference]:
     """The confirmed cards among these keys of Redis that the database does not have. Raises Unavailable."""
     with transaction(engine) as connection:
-        existing = integrity.existing_cards(connection, keys)
+        existing = integrity.existing_cards(
+            connection, [key for key in keys if "\0" not in key]
+        )  # no text of SQL has it
     suspect = [key for key in keys if key not in existing]
     return confirm(engine, redis, suspect, repair=repair) if suspect else []
 

@@ -7,6 +7,8 @@ writes, and readers do not use it (docs/adr/0006).
 
 A projection never goes backwards: if a head is ahead of the database, the database is older than Redis, and nothing is
 written until it was brought forward (docs/recovery.md). After that every shard is filled again.
+
+Each run makes sure that every shard has the function library of the scan service; a shard gets it before its head.
 """
 
 from __future__ import annotations
@@ -20,9 +22,10 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from zpcode.errors import Text, Unavailable
-from zpcode.projection import heads
+from zpcode.projection import heads, library
 from zpcode.projection.client import AnyRedis, Layout, ShardClient, layout
 from zpcode.projection.heads import ShardHead
+from zpcode.projection.library import ServerState
 from zpcode.rules.continuity import Marks
 from zpcode.store import cards as card_table
 from zpcode.store import continuity
@@ -61,7 +64,7 @@ return 1
 # Write the head of a filled shard if the token of this filling still exists: a server that was emptied has lost it.
 _BEGIN = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'revision', ARGV[3], 'marks', ARGV[5])
+redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'revision', ARGV[3], 'marks', ARGV[5], 'evicting', ARGV[6])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'slots', ARGV[4]) end
 redis.call('DEL', KEYS[2])
 return 1
@@ -78,13 +81,17 @@ return 1
 
 @dataclass(slots=True, eq=False)
 class _Shard:
-    """One shard in one run: its head, and its failure if there was one."""
+    """One shard in one run: its head, and its failure if there was one.
+
+    `state` is that of its server.
+    """
 
     client: ShardClient
     generation: str = ""
     revision: int = -1
     slots: str = ""
     marks: Marks = field(default_factory=Marks)
+    state: ServerState = field(default_factory=ServerState)
     failure: Exception | None = None
 
     @property
@@ -93,8 +100,15 @@ class _Shard:
         return self.client.redis
 
     def read_head(self) -> None:
-        """Read the head."""
+        """Read the head, and the state of the server."""
         self.generation, self.revision, self.slots, self.marks = heads.read(self.client)
+        self.state = library.state(self.client)
+
+    def prepare(self) -> None:
+        """Load the function library if the server does not have it, and note in the head whether the server evicts keys."""
+        library.provide(self.redis, self.state.libraries)
+        if self.revision >= 0:
+            library.note(self.client, self.state)
 
     @property
     def head(self) -> ShardHead:
@@ -138,6 +152,7 @@ class _Projector:
         """Read all heads, fill empty shards, then write the changes since the oldest head."""
         self._each(self._shards, _Shard.read_head)
         self._marks = heads.require_not_ahead(self._connection, [shard.head for shard in self._live]).reached
+        self._each(self._shards, _Shard.prepare)
         newest = self._marks.revision
         generation = self._generation()
         cleared = [shard for shard in self._live if shard.generation != generation]
@@ -269,6 +284,7 @@ class _Projector:
             kept = redis.hget(redis_keys.STANDINGS, redis_keys.COMPLETE) == token.encode("ascii")
         begin = redis.register_script(_BEGIN)
         args: list[bytes | str | int] = [token, generation, newest, shard.client.slots, heads.encode(self._marks)]
+        args.append(shard.state.evicting)
         if not kept or not begin(keys=[feed.head, feed.build], args=args):
             raise Unavailable(_EMPTIED)
         shard.generation, shard.revision, shard.slots = generation, newest, shard.client.slots
@@ -297,7 +313,7 @@ class _Projector:
         if shard is None or shard.failure is not None:
             return False
         try:
-            return bool(shard.redis.xlen(redis_keys.SCANS) == 0)
+            return not shard.redis.exists(redis_keys.INBOX) and shard.redis.xlen(redis_keys.SCANS) == 0
         except RedisError as failure:
             shard.failure = failure
             return False

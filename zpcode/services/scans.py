@@ -1,46 +1,47 @@
-"""Drain scans from the Redis stream into PostgreSQL, in bulk; each scan counts once.
+"""Drain scans from Redis into PostgreSQL, in bulk; each scan counts once.
 
+The worker takes entries over from the inbox into a stream (`zpcode.services.inbox`), and stores the entries of the stream.
 An entry is acknowledged and deleted after the commit of the transaction that stored it. If it is delivered again (after a
 crash, or to a second worker), its id is already stored, so nothing is counted twice.
+
+Nothing in an entry is trusted: the scan service is on the public network. An entry or a scan that cannot be stored is
+dropped and counted, and holds up no other one.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
-import msgspec
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from zpcode.errors import Text, Unavailable
+from zpcode.services import inbox
 from zpcode.store import scans
 from zpcode.store.database.session import Engine, transaction
 from zpcode.wire.payload import MAX_BATCH
 from zpcode.wire.permutation import SLOTS
-from zpcode.wire.redis_keys import DRAINED, SCAN_GROUP, SCANS
-from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, decode
+from zpcode.wire.redis_keys import SCAN_GROUP, SCANS
+from zpcode.wire.scan_event import EVENT_FIELD, SINCE_FIELD, ScanEvent, decode
 
 MAX_ENTRIES: Final = 100
 """The most entries read at once. Each entry has the scans of one round trip, 1 to `scan_event.AT_ONCE`."""
 ABANDONED_MS: Final = 60_000
 TIMEOUT_SECONDS: Final = 5.0
 """The time limit for Redis: reading a hundred entries may take longer than a write of the projector."""
-_EARLIEST = datetime(2020, 1, 1, tzinfo=UTC)
-_CLOCKS_DIFFER = timedelta(days=1)
+BUFFERED: Final = timedelta(hours=1)
+"""For how long a scan may have waited in its process before it came to Redis. An earlier time is moved to this bound."""
+CLOCKS_DIFFER: Final = timedelta(minutes=5)
+"""How far the clock of a scan process may be ahead of that of Redis. A later time is moved to this bound."""
 _TEXT_BYTES = 64
 _logger = logging.getLogger(__name__)
-
-# Acknowledge and delete entries, and count them: missing entries that are not counted were lost to the length limit.
-# A Redis whose memory is full deletes entries but cannot count them; pcall ignores this error.
-_DONE: Final = """
-local done = redis.call('XACK', KEYS[1], unpack(ARGV))
-redis.call('XDEL', KEYS[1], unpack(ARGV, 2))
-redis.pcall('INCRBY', KEYS[2], done)
-"""
+Refuse = Callable[[str, int], object]
+"""Gets one of `telemetry.worker_counters.REFUSALS` and a number of entries or scans."""
 Entry = tuple[str, Mapping[bytes, bytes]]
 
 
@@ -52,53 +53,74 @@ def ensure_partitions(engine: Engine, day: date) -> None:
             scans.ensure_partition(connection, month)
 
 
-def drain(engine: Engine, redis: Redis, *, consumer: str, now: datetime, limit: int = MAX_ENTRIES) -> int:
-    """Move the scans of up to `limit` entries from the stream into PostgreSQL; return the number of finished entries.
+def drain(
+    engine: Engine, redis: Redis, *, consumer: str, limit: int = MAX_ENTRIES, refuse: Refuse = lambda *_: None
+) -> int:
+    """Move the scans of up to `limit` entries into PostgreSQL; return the number of finished entries.
 
-    Unreadable scans are logged, counted and dropped, so that they do not block others. `consumer` names this worker. Its
-    own unfinished entries come first, then entries that another worker left unfinished for a minute, then new ones.
-    Raises Unavailable; nothing is lost then.
+    `consumer` names this worker. Its own unfinished entries come first, then entries that another worker left unfinished
+    for a minute, then those that a worker has taken over, then the inbox. `refuse` is told what was dropped. Raises
+    Unavailable; nothing is lost then.
     """
+    refused: Counter[str] = Counter()
     try:
-        entries = _read_entries(redis, consumer, limit)
-        if not entries:
-            return 0
-        parsed = [row for entry, fields in entries for row in rows_of(entry, fields, now)]
-        rows = [row for row in parsed if row is not None]
-        if len(rows) < len(parsed):
-            _logger.warning("unreadable scans dropped", extra={"dropped": len(parsed) - len(rows)})
-        with transaction(engine) as connection:
-            fresh = scans.add(connection, [_columns(row) for row in rows])
-            counted = {row["entry"] for row in rows if row["counted"]}
-            scans.count(connection, histories([row for row in fresh if row["entry"] in counted]))
-        _done(redis, [entry for entry, _ in entries])
+        entries = _read_entries(redis, consumer, limit, refuse)
+        if entries:
+            _store(engine, [row for entry, fields in entries for row in rows_of(entry, fields, refused)])
+            _done(redis, [entry for entry, _ in entries])
     except RedisError as error:
         raise Unavailable(
             Text("缓存服务暂时无法访问，扫码记录稍后入库", "Redis does not answer; scans are stored later")
         ) from error
+    for reason, number in (+refused).items():
+        _logger.warning("scans refused", extra={"reason": reason, "number": number})
+        refuse(reason, number)
     return len(entries)
 
 
-def rows_of(entry: str, fields: Mapping[bytes, bytes], now: datetime) -> list[dict[str, Any] | None]:
-    """The scans of a stream entry as columns of `scan` and `counted`; None for each unreadable scan.
+def _store(engine: Engine, rows: Sequence[dict[str, Any]]) -> None:
+    with transaction(engine) as connection:
+        fresh = scans.add(connection, [_columns(row) for row in rows])
+        counted = {row["entry"] for row in rows if row["counted"]}
+        scans.count(connection, histories([row for row in fresh if row["entry"] in counted]))
 
-    The name of a scan is the id of its entry and its position in the entry, so a second delivery is recognised.
+
+def rows_of(entry: str, fields: Mapping[bytes, bytes], refused: Counter[str]) -> list[dict[str, Any]]:
+    """The scans of a stream entry as columns of `scan` and `counted`; `refused` counts what was dropped or moved in time.
+
+    The name of a scan is the id of its entry and its position in the entry, so a second delivery is recognised. For the
+    same reason its row depends on the entry alone, not on the time of the delivery.
     """
+    arrived = int(entry.partition("-")[0])
     try:
         events = decode(fields[EVENT_FIELD])
-    except (KeyError, msgspec.MsgspecError):
-        return [None]
-    return [_row(f"{entry}.{position}", event, now) for position, event in enumerate(events)]
+        since = min(arrived, int(fields.get(SINCE_FIELD, arrived)))
+    except (KeyError, ValueError):
+        refused["entry_unreadable"] += 1
+        return []
+    earliest, latest = since - _ms(BUFFERED), arrived + _ms(CLOCKS_DIFFER)
+    rows = []
+    for position, event in enumerate(events):
+        at_ms = min(max(event.at_ms, earliest), latest)
+        refused["scan_time"] += at_ms != event.at_ms
+        row = _row(f"{entry}.{position}", event, at_ms)
+        refused["scan_bounds"] += row is None
+        rows += [] if row is None else [row]
+    return rows
 
 
-def _row(name: str, event: ScanEvent, now: datetime) -> dict[str, Any] | None:
+def _ms(time: timedelta) -> int:
+    return time // timedelta(milliseconds=1)
+
+
+def _row(name: str, event: ScanEvent, at_ms: int) -> dict[str, Any] | None:
     """One scan as columns. At most a /24 (IPv4) or /48 (IPv6) of an address is kept, whatever the event contains."""
+    if not _bounded(event):
+        return None
     try:
-        at = datetime.fromtimestamp(event.at_ms / 1000, UTC)
+        at = datetime.fromtimestamp(at_ms / 1000, UTC)
         network = _cut(event.network)
     except (ValueError, OverflowError, OSError):
-        return None
-    if not _EARLIEST <= at <= now + _CLOCKS_DIFFER or not _bounded(event):
         return None
     return {
         "at": at,
@@ -143,9 +165,10 @@ def _columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _bounded(event: ScanEvent) -> bool:
     """Whether every field fits its column; otherwise the statement for the whole chunk would fail."""
-    texts = (event.gtin, event.lot, event.verdict, event.city, event.language, event.channel)
+    texts = (event.gtin, event.lot, event.verdict, event.city, event.network, event.language, event.channel)
     return (
-        all(len(text.encode("utf-8")) <= _TEXT_BYTES and "\0" not in text for text in texts)
+        all(len(text) <= _TEXT_BYTES and len(text.encode("utf-8")) <= _TEXT_BYTES for text in texts)
+        and all(text.isprintable() for text in texts)
         and len(event.gtin) <= 14
         and len(event.visitor) <= _TEXT_BYTES
         and (event.batch is None or 0 <= event.batch <= MAX_BATCH)
@@ -161,25 +184,36 @@ def _cut(network: str) -> str | None:
     return str(parsed if parsed.prefixlen <= longest else parsed.supernet(new_prefix=longest))
 
 
-def _read_entries(redis: Redis, consumer: str, limit: int) -> list[Entry]:
+def _read_entries(redis: Redis, consumer: str, limit: int, refuse: Refuse) -> list[Entry]:
     """Read entries. The consumer group is created only if it is missing, because a full Redis refuses the command."""
     try:
-        return _take(redis, consumer, limit)
+        return _take_all(redis, consumer, limit, refuse)
     except ResponseError as error:
         if not str(error).startswith("NOGROUP"):
             raise
     _prepare(redis)
-    return _take(redis, consumer, limit)
+    return _take_all(redis, consumer, limit, refuse)
 
 
 def _prepare(redis: Redis) -> None:
     """Create the consumer group: at the first start, and after a flush."""
     try:
         redis.xgroup_create(SCANS, SCAN_GROUP, id="0", mkstream=True)
-        redis.set(DRAINED, 0, nx=True)
     except ResponseError as error:
         if not str(error).startswith("BUSYGROUP"):
             raise
+
+
+def _take_all(redis: Redis, consumer: str, limit: int, refuse: Refuse) -> list[Entry]:
+    """Entries of the stream; only if there are none, entries of the inbox. So the inbox alone grows during an outage."""
+    while not (entries := _take(redis, consumer, limit)):
+        collected = inbox.collect(redis, limit)
+        if collected.refused:
+            _logger.warning("scans refused", extra={"reason": "entry_size", "number": collected.refused})
+            refuse("entry_size", collected.refused)
+        if not collected.taken and not collected.refused:
+            break
+    return entries
 
 
 def _take(redis: Redis, consumer: str, limit: int) -> list[Entry]:
@@ -199,4 +233,8 @@ def _entries(reply: Any) -> list[Entry]:
 
 
 def _done(redis: Redis, entries: Sequence[str]) -> None:
-    redis.eval(_DONE, 2, SCANS, DRAINED, SCAN_GROUP, *entries)
+    """Acknowledge and delete entries, both or neither."""
+    pipeline = redis.pipeline(transaction=True)
+    pipeline.xack(SCANS, SCAN_GROUP, *entries)
+    pipeline.xdel(SCANS, *entries)
+    pipeline.execute()

@@ -14,6 +14,9 @@ bytes (MessagePack), so a scan that cannot read Redis reads the same card from P
 
 A `History` is not a card: the scan service counts scans itself, and the worker drains them into PostgreSQL.
 
+A reader refuses a card with a field that it does not know: so a new field needs the scan services first, then the authority
+(docs/operating.md, "Upgrade").
+
 Times are whole seconds since 1970 in UTC; dates are ISO 8601 calendar dates of Asia/Shanghai.
 """
 
@@ -27,6 +30,8 @@ from zpcode.wire.vocabulary import Bilingual, Scope, State
 
 GENERATION_FIELD: Final = "generation"
 REVISION_FIELD: Final = "revision"
+EVICTING_FIELD: Final = "evicting"
+"""`0` in the head where this server never evicts keys, as the authority has seen it last; else `1`."""
 PICTURES: Final = "/pictures/"
 """The path on the scan host below which pictures are served."""
 PICTURE_NAME: Final = "([0-9a-f]{32})-([1-9][0-9]{0,4})[.](webp|jpg)"
@@ -35,7 +40,7 @@ MAX_JOURNEY: Final = 30
 MAX_NOTICES: Final = 50
 
 
-class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
+class Standing(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One decision: its state from `effective_at` on, and what the page shows of it.
 
     `begun` is True if the decision was in effect when the card was written, by the authority's clock. Such a decision
@@ -51,7 +56,7 @@ class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
     begun: bool = False
 
 
-class Timeline(msgspec.Struct, frozen=True):
+class Timeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Decisions about one target in the order in which they take effect; at least one."""
 
     standings: tuple[Standing, ...]
@@ -69,7 +74,7 @@ class Timeline(msgspec.Struct, frozen=True):
         return min((standing.effective_at for standing in self.standings if standing.effective_at > now), default=None)
 
 
-class RangeEntry(msgspec.Struct, frozen=True, array_like=True):
+class RangeEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """From `effective_at` on, the standing with this number in its layer holds for the items `first` … `last` (included)."""
 
     first: int
@@ -78,7 +83,7 @@ class RangeEntry(msgspec.Struct, frozen=True, array_like=True):
     effective_at: int
 
 
-class RangeLayer(msgspec.Struct, frozen=True, omit_defaults=True):
+class RangeLayer(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The decisions of one kind of actor about ranges of a batch (`zpcode.wire.timelines.item_timeline` reads them).
 
     `standings` are their different texts, without times. `current` are the ranges in force when the card was written:
@@ -91,7 +96,7 @@ class RangeLayer(msgspec.Struct, frozen=True, omit_defaults=True):
     coming: tuple[RangeEntry, ...] = ()
 
 
-class Picture(msgspec.Struct, frozen=True, omit_defaults=True):
+class Picture(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A stored picture. Each of `widths` (pixels, ascending) exists as WebP and as JPEG, see `picture_name`.
 
     `digest` is the first 128 bits of SHA-256 over the largest WebP, in lower-case hex; `width` and `height` are the
@@ -104,7 +109,7 @@ class Picture(msgspec.Struct, frozen=True, omit_defaults=True):
     widths: tuple[int, ...]
 
 
-class EnterpriseInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class EnterpriseInfo(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The manufacturer. `uscc` is the 统一社会信用代码 (GB 32100), `region` the GB/T 2260 code."""
 
     uscc: str
@@ -118,7 +123,7 @@ class EnterpriseInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     story: Bilingual = Bilingual()
 
 
-class StandardInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class StandardInfo(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A standard that the product complies with; `registration` is its `ZZB □XXXX-YYYY` number."""
 
     number: str
@@ -130,7 +135,7 @@ class StandardInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     text_url: str = ""
 
 
-class CertificateInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class CertificateInfo(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A certificate. `accepted` is True for a certificate of another scheme that was accepted as evidence (采信)."""
 
     number: str
@@ -143,7 +148,7 @@ class CertificateInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     accepted: bool = False
 
 
-class RecognitionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class RecognitionInfo(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The brand recognition: its path, the evidence for that path, and the dates of its validity.
 
     `old_stock` says how goods already made are shown after it ends: valid, warned or revoked.
@@ -163,7 +168,7 @@ class RecognitionInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     transferred_number: str = ""
 
 
-class IndicatorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class IndicatorInfo(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One row of the comparison table (指标对比表). Values are texts as in the registry.
 
     `direction` is `ge`, `le`, `range` or `text`.
@@ -180,7 +185,7 @@ class IndicatorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     report: str = ""
 
 
-class CommitmentInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class CommitmentInfo(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One quality commitment; `kind` is first_responsibility, three_guarantees, service, insurance or hotline."""
 
     kind: str
@@ -190,7 +195,7 @@ class CommitmentInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     phone: str = ""
 
 
-class ClaimInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class ClaimInfo(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A typed claim with its evidence: same_line (三同), green, carbon_footprint or carbon_label."""
 
     kind: str
@@ -203,7 +208,7 @@ class ClaimInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     valid_to: str = ""
 
 
-class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True):
+class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """Everything that the page shows of a product, in four blocks.
 
     `mark` is the small logo of the brand beside the name; it says nothing about the product.
@@ -240,7 +245,7 @@ class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True):
         return tuple(keys)
 
 
-class TraceEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+class TraceEvent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One journey event of a whole batch or lot; never of a single item.
 
     `kind` is produced, inspected, packed, stored, shipped, received or other; `at` is in seconds. `precision` is `day`
@@ -257,7 +262,7 @@ class TraceEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     document: str = ""
 
 
-class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True):
+class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """One batch of codes. Indexes are below `quantity`; both keys are 16 random bytes.
 
     `activated_at` 0 means not activated. `exceptions` is True if there are decisions about single items (x cards).
@@ -282,7 +287,7 @@ class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True):
     journey: tuple[TraceEvent, ...] = ()
 
 
-class LotCard(msgspec.Struct, frozen=True, omit_defaults=True):
+class LotCard(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The dates of a lot, as given with its lot codes; `journey` as in `BatchCard`."""
 
     gtin: str
@@ -293,7 +298,7 @@ class LotCard(msgspec.Struct, frozen=True, omit_defaults=True):
     journey: tuple[TraceEvent, ...] = ()
 
 
-class NoticeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+class NoticeInfo(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A public notice: a decision of a regulator or the operator that has a notice number.
 
     `number` is the notice number. `about` names its target in words: a product or enterprise, the number of a standard,
@@ -312,13 +317,13 @@ class NoticeInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     ended_at: int = 0
 
 
-class NoticesCard(msgspec.Struct, frozen=True):
+class NoticesCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The public notices, newest first, at most `MAX_NOTICES`. An empty card means that there are none."""
 
     notices: tuple[NoticeInfo, ...] = ()
 
 
-class History(msgspec.Struct, frozen=True, array_like=True):
+class History(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The scans of an item: their number, and the time and city of the first."""
 
     scans: int

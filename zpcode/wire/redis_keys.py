@@ -1,7 +1,8 @@
 """The keys of the projection in Redis. Every key has a hash tag (Redis Cluster, section "Hash tags").
 
-    zp:{feed}:head            hash    generation (random, new at every rebuild), revision (integer), and marks: how far
-                                      the database had come, for the authority alone (zpcode/projection/heads.py)
+    zp:{feed}:head            hash    generation (random, new at every rebuild), revision (integer), evicting (0 or 1), and
+                                      marks: how far the database had come, for the authority alone
+                                      (zpcode/projection/heads.py)
     zp:{feed}:build           string  token of the running rebuild; missing if Redis was emptied since its start
     zp:{feed}:log             stream  entry REVISION-n, field k: keys of the changed cards, one a line
     zp:{feed:N}:head …        the same three keys on every shard of a cluster, with N such that they belong to its lowest
@@ -12,12 +13,13 @@
     zp:{n:}                   string  NoticesCard
     zp:{b:NUMBER}:x           hash    INDEX -> Timeline of that item; field `_` if the hash is complete
     zp:{b:NUMBER}:h:BUCKET    hash    index within the bucket -> History and the visits of the last ten minutes
-                                      (scanweb/lookup/history.lua); field `_` once the bucket is complete
+                                      (zpcode/wire/functions/library.py); field `_` once the bucket is complete
     zp:{b:NUMBER}:hc          string  exists if a missing bucket of the batch means that its items were never scanned
     zp:{s}                    hash    SCOPE:TARGET -> Timeline of a registry record; field `_` since the rebuild:
                                       without it the hash was evicted, and a missing field means nothing
-    zp:{scans}:stream         stream  scans that the worker has to drain into PostgreSQL
-    zp:{scans}:drained        string  the number of drained entries; other missing entries were lost to the length limit
+    zp:{scans}:inbox          list    entries of scans as the scan service appended them; nothing in them is checked yet
+    zp:{scans}:since          string  ms since 1970 at which the inbox was empty last: what is in it came later
+    zp:{scans}:stream         stream  checked entries, which the worker has to drain into PostgreSQL
     zp:{salt}:DAY             string  the visitor salt of a day (days since 1970, UTC)
 
 A card or timeline is stored as its revision (8 bytes, big-endian) and its body. It is only replaced by one with a higher
@@ -25,7 +27,10 @@ revision, so a write that a frozen server executes late cannot undo a newer one.
 
 Without a head the projection is empty, and readers ignore everything in Redis. A reader keeps cards in memory and reads
 the head with every round trip; the log names the cards that changed. A head is written after all cards up to its
-revision, on a cluster after those of all shards.
+revision, on a cluster after those of all shards. The function library (zpcode/wire/functions/library.py) is there before the head.
+
+The scan service may write the buckets of histories, the salts, and append to the inbox. It may write nothing else, and a
+reader of these keys trusts nothing in them.
 """
 
 from __future__ import annotations
@@ -50,19 +55,25 @@ def feed(lowest_slot: int | None = None) -> Feed:
 
 
 def read_head(reply: object) -> tuple[str, int] | None:
-    """Generation and revision from the reply to an HMGET of both; None from an empty projection or an error."""
-    if not isinstance(reply, list) or None in reply:
+    """Generation and revision, the first two of a reply to HMGET; None from an empty projection or an error."""
+    if not isinstance(reply, list) or reply[0] is None or reply[1] is None:
         return None
-    generation, revision = cast("tuple[bytes, bytes]", reply)
+    generation, revision = cast("tuple[bytes, bytes]", tuple(reply[:2]))
     return generation.decode("ascii", "replace"), int(revision)
+
+
+def is_evicting(reply: object) -> bool:
+    """Whether a missing key proves nothing, by `evicting`, the third of a reply to HMGET of a head; True if unknown."""
+    return not isinstance(reply, list) or reply[2:3] != [b"0"]
 
 
 HEAD: Final = feed().head
 LOG: Final = feed().log
 STANDINGS: Final = "zp:{s}"
+INBOX: Final = "zp:{scans}:inbox"
+INBOX_SINCE: Final = "zp:{scans}:since"
 SCANS: Final = "zp:{scans}:stream"
 SCAN_GROUP: Final = "authority"
-DRAINED: Final = "zp:{scans}:drained"
 
 MARKS_FIELD: Final = "marks"
 LOG_LENGTH: Final = 10_000

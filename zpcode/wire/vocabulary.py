@@ -37,7 +37,7 @@ class Scope(enum.StrEnum):
     KEY = "key"
 
 
-class Bilingual(msgspec.Struct, frozen=True, omit_defaults=True):
+class Bilingual(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """A text in Chinese, and in English if there is one."""
 
     zh: str = ""

@@ -75,8 +75,8 @@ def test_a_network_leaves_no_more_scans_in_a_day_than_its_limit(
 
 
 def replies_to(redis: Redis, *queries: item_history.ItemQuery) -> list[item_history.ItemReply]:
-    speak: Any = redis.execute_command
-    replies = speak(*item_history.command(queries, evicting=False, script=True))
+    call: Any = redis.execute_command
+    replies = call(*item_history.command(queries, evicting=False))
     return item_history.read_all(replies, len(queries))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
@@ -57,19 +56,19 @@ class ChangedRedis:
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """As the server would."""
         await asyncio.sleep(0)
-        if commands[-1][0] == "EVALSHA" and self._meanwhile:
+        if commands[-1][0] == "FCALL" and self._meanwhile:
             self._meanwhile.pop()()
         return [self._reply(command) for command in commands]
 
     def _reply(self, command: Command) -> Any:
         if command[1] == redis_keys.HEAD:
-            return [b"g", b"6"]
+            return [b"g", b"6", b"0"]
         if command[1] == redis_keys.LOG:
             return [(b"5-0", [b"k", b"p:1"]), (b"6-0", [b"k", f"{BATCH}\n{ITEM}".encode()])]
         if command[0] == "GET":
             return packed(BATCH)
         own = command[-1] != b""
-        return [struct.pack(">BIIB", 3 if own else 2, 1, 1, 0) + (packed(ITEM) if own else b"")]
+        return [3 if own else 2, 1, 1, b"", packed(ITEM) if own else None]
 
 
 def memory_before() -> Memory:
@@ -86,7 +85,7 @@ def memory_before() -> Memory:
 
 
 def reader(redis: object, memory: Memory) -> RedisReader:
-    return RedisReader(cast("RedisClient", redis), memory, ScanBuffer(10), wake=lambda: None, limit=2, stream=1000)
+    return RedisReader(cast("RedisClient", redis), memory, ScanBuffer(10), wake=lambda: None, limit=2, inbox=1000)
 
 
 @pytest.mark.parametrize("under_way", [True, False])
@@ -131,7 +130,7 @@ class SlowRedis:
     async def execute(self, commands: Sequence[Command]) -> list[Any]:
         """As the server would: the revision is the one at which the commands arrive."""
         replies = [self._reply(command, self.revision) for command in commands]
-        if commands[-1][0] == "EVALSHA" and self.revision == 5:
+        if commands[-1][0] == "FCALL" and self.revision == 5:
             await self.first_may_arrive.wait()
         return replies
 
@@ -140,8 +139,7 @@ class SlowRedis:
             return [b"g", b"%d" % revision]
         if command[1] == redis_keys.LOG:
             return [(b"5-0", [b"k", b"p:1"]), (b"6-0", [b"k", ITEM.encode()])]
-        own = packed(ITEM) if revision == 6 else b""
-        return [struct.pack(">BIIB", 3, 1, 1, 0) + own]
+        return [3, 1, 1, b"", packed(ITEM) if revision == 6 else None]
 
 
 def test_an_item_reply_from_before_the_head_that_another_round_trip_read_is_not_used() -> None:
@@ -191,7 +189,7 @@ class ForgetfulRedis:
             return [b"g", b"%d" % self.revision]
         if command[1] == redis_keys.LOG:
             return [(b"5-0", [b"k", b"p:1"]), (b"6-0", [b"k", BATCH.encode()])]
-        return None if command[0] == "GET" else [struct.pack(">BIIB", 3, 1, 1, 0)]
+        return None if command[0] == "GET" else [3, 1, 1, b"", None]
 
 
 class SlowDatabase(UnavailableDatabase):

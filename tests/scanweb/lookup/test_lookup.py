@@ -75,7 +75,7 @@ def _scanned(to: str, meanwhile: Callable[[Memory], None]) -> LookupResult:
 
     async def scan() -> LookupResult:
         redis = cast("RedisClient", Revoked(to, lambda: meanwhile(memory)))
-        reader = RedisReader(redis, memory, ScanBuffer(10), wake=lambda: None, limit=2, stream=1000)
+        reader = RedisReader(redis, memory, ScanBuffer(10), wake=lambda: None, limit=2, inbox=1000)
         finding: Awaitable[LookupResult] = Lookup(memory, reader, UnavailableDatabase()).find(
             CODE, ScanRequest(int(time.time()))
         )

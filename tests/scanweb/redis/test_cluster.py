@@ -21,7 +21,7 @@ from zpcode.embedded.servers import ServerAddresses
 from zpcode.projection import client as redis_client
 from zpcode.wire import card, redis_keys
 from zpcode.wire.redis_cluster import slot_of
-from zpcode.wire.scan_event import EVENT_FIELD, decode
+from zpcode.wire.scan_event import decode
 from zpcode.wire.vocabulary import Scope, State
 
 SHARDS = range(3)
@@ -121,7 +121,7 @@ def test_scans_verify_count_and_see_a_revocation(
     assert service.verdict(registry.item(0, BATCHES[0])) == "revoked"
     stream: Any = cluster.client(cluster.holder(redis_keys.SCANS))
     eventually(lambda: service.app.buffer.sent == 97, seconds=5)
-    assert stream.xlen(redis_keys.SCANS) > 0
+    assert stream.llen(redis_keys.INBOX) > 0
 
 
 @pytest.mark.parametrize("shard", SHARDS)
@@ -239,7 +239,7 @@ def test_scans_wait_while_the_shard_of_their_stream_is_gone(
         cluster.start(shard)
     stream: Any = cluster.client(shard)
     eventually(lambda: service.app.buffer.sent == 11)
-    assert stream.xlen(redis_keys.SCANS) > 0
+    assert stream.llen(redis_keys.INBOX) > 0
     eventually(lambda: all(cluster.whole(number) for number in SHARDS))
 
 
@@ -264,5 +264,5 @@ def test_a_server_that_does_not_know_the_script_yet_makes_nobody_count_twice(
 def _counted(cluster: EmbeddedCluster) -> list[Any]:
     """The scans in the stream that belong in an item's history."""
     stream: Any = cluster.client(cluster.holder(redis_keys.SCANS))
-    entries = [decode(fields[EVENT_FIELD]) for _, fields in stream.xrange(redis_keys.SCANS)]
+    entries = [decode(entry) for entry in stream.lrange(redis_keys.INBOX, 0, -1)]
     return [event for entry in entries for event in entry if event.counted]

@@ -25,7 +25,7 @@ from zpcode.store import cards as outbox
 from zpcode.store.database.session import transaction
 from zpcode.wire import redis_keys
 from zpcode.wire.redis_cluster import slot_of
-from zpcode.wire.scan_event import EVENT_FIELD, ScanEvent, encode
+from zpcode.wire.scan_event import ScanEvent, encode
 
 NOW = datetime(2026, 11, 21, 4, 0, tzinfo=UTC)
 _NOBODY = SignerClient(Path("/nonexistent/signer.sock"))
@@ -255,10 +255,10 @@ def test_scans_are_drained_from_whichever_shard_has_the_stream(
     event = ScanEvent(ms, "09501101530003", "", 7, 5, "verified", "", "", b"visitor1", "zh", "wechat", counted=True)
     stream = at(cluster, cluster.holder(redis_keys.SCANS))
     for _ in range(3):
-        stream.xadd(redis_keys.SCANS, {EVENT_FIELD: encode([event, event])})
+        stream.rpush(redis_keys.INBOX, encode([event, event]))
     holder = redis_client.holder(redis, redis_keys.SCANS)
-    assert scans.drain(engine, holder, consumer="one", now=NOW) == 3
-    assert scans.drain(engine, holder, consumer="one", now=NOW) == 0
+    assert scans.drain(engine, holder, consumer="one") == 3
+    assert scans.drain(engine, holder, consumer="one") == 0
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM scan")).scalar() == 6
 

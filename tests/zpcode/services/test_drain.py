@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -41,15 +42,36 @@ def event(**changes: Any) -> ScanEvent:
 
 
 def put(redis: Redis, *events: ScanEvent | bytes) -> list[str]:
-    """Append scans to the stream as the scan service does."""
+    """Add scans to the stream as the inbox was taken over at NOW; returns the ids of the entries."""
+    return put_at(redis, MS, *events)
+
+
+def put_at(redis: Redis, ms: int, *events: ScanEvent | bytes) -> list[str]:
+    """The same at another time."""
     values = [event if isinstance(event, bytes) else encode([event]) for event in events]
-    entries: list[Any] = [redis.xadd(SCANS, {"e": value}) for value in values]
+    entries: list[Any] = [redis.xadd(SCANS, {"e": value, "s": ms}, id=f"{ms}-*") for value in values]
     return [entry.decode("ascii") for entry in entries]
+
+
+class RefusedScans(Counter[str]):
+    """What `drain` has refused, by reason."""
+
+    def refuse(self, reason: str, number: int) -> None:
+        """Count it."""
+        self[reason] += number
+
+
+REFUSED = RefusedScans()
+
+
+@pytest.fixture(autouse=True)
+def _nothing_refused_yet() -> None:
+    REFUSED.clear()
 
 
 def drain(engine: Engine, redis: Redis, consumer: str = "one", limit: int = 1000) -> int:
     """One step."""
-    return scans.drain(engine, redis, consumer=consumer, now=NOW, limit=limit)
+    return scans.drain(engine, redis, consumer=consumer, limit=limit, refuse=REFUSED.refuse)
 
 
 def rows(engine: Engine) -> list[Any]:
@@ -153,10 +175,11 @@ HOSTILE = [
     encode([event(lot="A\0B")]),
     encode([event(city="x" * 100_000)]),
     encode([event(visitor=b"x" * 100)]),
-    encode([event(at_ms=0)]),
-    encode([event(at_ms=-(2**60))]),
-    encode([event(at_ms=2**63 - 1)]),
-    encode([event(at_ms=MS + 3 * 86_400_000)]),
+    b"\x91\x9c" + b"\xa1\xff" * 12,
+    encode([event()] * 251),
+    msgspec.msgpack.encode([[*msgspec.to_builtins(event()), "unknown"]]),
+    encode([event(city="杭州\n")]),
+    encode([event(network="192.0.2.0/24" + " " * 100)]),
     encode([event(batch=-1)]),
     encode([event(batch=2**63 - 1)]),
     encode([event(index=2**34)]),
@@ -175,6 +198,42 @@ def test_what_cannot_be_read_is_dropped_and_holds_up_nothing(engine: Engine, red
     assert len(rows(engine)) == len(HOSTILE)
     assert history(engine)[7, 5].scans == len(HOSTILE)
     assert redis.xlen(SCANS) == 0
+    assert REFUSED.total() == len(HOSTILE) + 1 - HOSTILE.count(msgspec.msgpack.encode([]))
+
+
+MINUTE = 60_000
+
+
+@pytest.mark.parametrize(
+    ("sent", "stored"),
+    [
+        (MS - 59 * MINUTE, MS - 59 * MINUTE),
+        (MS - 61 * MINUTE, MS - 60 * MINUTE),
+        (int(datetime(2020, 1, 1, tzinfo=NOW.tzinfo).timestamp() * 1000), MS - 60 * MINUTE),
+        (0, MS - 60 * MINUTE),
+        (-(2**60), MS - 60 * MINUTE),
+        (MS + 4 * MINUTE, MS + 4 * MINUTE),
+        (MS + 6 * MINUTE, MS + 5 * MINUTE),
+        (2**64 - 1, MS + 5 * MINUTE),
+    ],
+)
+def test_a_scan_lies_at_most_an_hour_before_its_entry(engine: Engine, redis: Redis, sent: int, stored: int) -> None:
+    """Another time is moved to the bound: a process that buffered through an outage loses no scan, and no date is invented."""
+    put(redis, event(at_ms=sent))
+    drain(engine, redis)
+    (row,) = rows(engine)
+    assert row.at.timestamp() * 1000 == stored
+    assert REFUSED["scan_time"] == (sent != stored)
+    assert history(engine)[7, 5].first_at == row.at
+
+
+def test_scans_that_waited_while_no_worker_ran_keep_their_time(engine: Engine, redis: Redis) -> None:
+    """The inbox was not empty for two days: its entries may have come at any time since."""
+    since = MS - 48 * 60 * MINUTE
+    redis.xadd(SCANS, {"e": encode([event(at_ms=since + 1)]), "s": since}, id=f"{MS}-*")
+    drain(engine, redis)
+    (row,) = rows(engine)
+    assert row.at.timestamp() * 1000 == since + 1
 
 
 def test_an_entry_trimmed_after_it_was_read_holds_up_nothing(engine: Engine, redis: Redis) -> None:
@@ -228,8 +287,9 @@ def test_this_month_and_the_next_have_partitions(engine: Engine, redis: Redis, d
     scans.ensure_partitions(engine, day)
     scans.ensure_partitions(engine, day)
     moment = datetime.combine(day, NOW.timetz())
-    put(redis, event(at_ms=int(moment.timestamp() * 1000)))
-    scans.drain(engine, redis, consumer="one", now=moment)
+    ms = int(moment.timestamp() * 1000)
+    put_at(redis, ms, event(at_ms=ms))
+    scans.drain(engine, redis, consumer="one")
     with transaction(engine) as connection:
         tables = {row[0] for row in connection.execute(text("SELECT tableoid::regclass::text FROM scan"))}
         there = connection.execute(text("SELECT to_regclass(:name)"), {"name": month}).scalar()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.errors import Unavailable
+from zpcode.projection import library
 from zpcode.projection.projector import catch_up
 from zpcode.rules.audit import Break, first_break
 from zpcode.store import audit, cards
@@ -22,6 +24,7 @@ from zpcode.store.database.session import connect, transaction
 from zpcode.store.tables import access, codes, complaints, continuity, registry
 from zpcode.store.tables.columns import metadata
 from zpcode.wire import redis_keys
+from zpcode.wire.functions.library import ITEMS, LIBRARY
 
 
 def test_every_table_is_declared_as_it_was_migrated(engine: Engine) -> None:
@@ -94,24 +97,91 @@ def test_an_older_card_never_replaces_a_newer_one(engine: Engine, redis: Any) ->
         ("DEL", "zp:{p:1}"),
         ("EVAL", "return redis.call('SET', KEYS[1], 'forged')", "1", "zp:{b:7}"),
         ("EVAL", "return redis.call('SET', ARGV[1], 'forged')", "0", "zp:{b:7}"),
+        ("EVALSHA", "0" * 40, "0"),
+        ("EVAL_RO", "return 1", "0"),
+        ("SCRIPT", "LOAD", "return 1"),
+        ("FUNCTION", "LOAD", "#!lua name=own"),
+        ("FUNCTION", "LIST"),
+        ("FUNCTION", "DELETE", LIBRARY),
+        ("FUNCTION", "FLUSH"),
+        ("FCALL", ITEMS, "1", "zp:{b:7}"),
+        ("FCALL", ITEMS, "1", redis_keys.exceptions(7)),
         ("XRANGE", redis_keys.SCANS, "-", "+"),
+        ("XADD", redis_keys.SCANS, "MAXLEN", "0", "*", "e", "x"),
+        ("XADD", redis_keys.SCANS, "18446744073709551615-1", "e", "x"),
+        ("XADD", redis_keys.INBOX, "*", "e", "x"),
+        ("XTRIM", redis_keys.SCANS, "MAXLEN", "0"),
+        ("LRANGE", redis_keys.INBOX, "0", "-1"),
+        ("LLEN", redis_keys.INBOX),
+        ("LTRIM", redis_keys.INBOX, "1", "0"),
+        ("LPOP", redis_keys.INBOX),
+        ("SET", redis_keys.INBOX, "x"),
+        ("SET", redis_keys.INBOX_SINCE, "0"),
+        ("SET", redis_keys.history(7, 1)[0], "x"),
+        ("SET", redis_keys.history_complete(7), "1"),
+        ("DEL", redis_keys.history(7, 1)[0]),
+        ("RPUSH", redis_keys.history(7, 1)[0], "x"),
+        ("RPUSH", "zp:{salt}:1", "x"),
+        ("HSET", "zp:{salt}:1", "x", "x"),
+        ("HSET", "zp:{b:x}:h:0", "0", "x"),
+        ("GET", redis_keys.feed().build),
+        ("GET", redis_keys.INBOX_SINCE),
+        ("KEYS", "*"),
+        ("SCAN", "0"),
+        ("INFO",),
         ("FLUSHALL",),
+        ("CONFIG", "GET", "masterauth"),
         ("CONFIG", "SET", "maxmemory", "1"),
+        ("CLIENT", "LIST"),
         ("ACL", "LIST"),
+        ("MULTI",),
     ],
+    ids=" ".join,
 )
 def test_the_scan_service_may_count_in_redis_and_change_nothing_else(
     addresses: ServerAddresses, redis: Any, command: tuple[str, ...]
 ) -> None:
-    """Its role may write histories, visits, salts and the stream, but not cards, standings or the head."""
+    """Its role may write histories and salts and append to the inbox, but not cards, standings or the head."""
     redis.set("zp:{b:7}", "card")
+    library.provide(redis, ())
     scan = Redis.from_url(addresses.scan_redis)
     scan.hset(redis_keys.history(7, 1)[0], "1", "ok")
-    scan.xadd(redis_keys.SCANS, {"e": "ok"})
+    scan.set(redis_keys.salt("1"), "ok")
+    scan.rpush(redis_keys.INBOX, "ok")
+    scan.fcall(ITEMS, 1, redis_keys.history(7, 2)[0], 1, 600, 0, 2, "anna", "", "")
     with pytest.raises(ResponseError, match=r"(?i)permission|NOPERM|ACL"):
         scan.execute_command(*command)  # type: ignore[no-untyped-call]
     scan.close()
     assert redis.get("zp:{b:7}") == b"card"
+    assert redis.exists(redis_keys.INBOX, redis_keys.history(7, 1)[0], redis_keys.salt("1")) == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("CONFIG", "GET", "masterauth"),
+        ("FLUSHALL",),
+        ("KEYS", "*"),
+        ("GET", "another:key"),
+        ("FUNCTION", "FLUSH"),
+        ("SCRIPT", "FLUSH"),
+        ("SHUTDOWN",),
+        ("REPLICAOF", "NO", "ONE"),
+        ("ACL", "LIST"),
+        ("CLIENT", "LIST"),
+        ("MONITOR",),
+        ("MIGRATE", "host", "1", "zp:{s}", "0", "1"),
+        ("XADD", "another:key", "*", "e", "x"),
+    ],
+    ids=" ".join,
+)
+def test_the_authority_may_do_what_it_needs_in_redis_and_nothing_with_the_server(
+    addresses: ServerAddresses, command: tuple[str, ...]
+) -> None:
+    with closing(Redis.from_url(addresses.redis)) as authority:
+        assert authority.ping()
+        with pytest.raises(ResponseError, match=r"(?i)permission|NOPERM|ACL"):
+            authority.execute_command(*command)  # type: ignore[no-untyped-call]
 
 
 def test_the_scan_service_may_read_one_view_of_the_database_and_nothing_else(addresses: ServerAddresses) -> None:
@@ -201,7 +271,7 @@ def test_a_rebuild_claims_no_empty_history_while_scans_wait(engine: Engine, redi
     """The database does not have the scans in the stream yet: no visitor may be told to be the first."""
     with transaction(engine) as connection:
         cards.put_cards(connection, {"b:7": b"batch"})
-    redis.xadd(redis_keys.SCANS, {"e": b"waits"})
+    redis.rpush(redis_keys.INBOX, b"waits")
     catch_up(engine, redis)
     assert not redis.exists(redis_keys.history_complete(7))
     with transaction(engine) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -12,6 +13,7 @@ from zpcode.services.fsck import cards, chain, complaints, files, journey, numbe
 from zpcode.services.fsck.context import Check, CheckContext
 from zpcode.services.fsck.report import CheckResult, FsckReport, Invariant
 
+_logger = logging.getLogger(__name__)
 CHECKS: Final[tuple[tuple[Invariant, Check], ...]] = (
     (numbers.NUMBERS, numbers.numbers),
     (numbers.RECORDS, numbers.records),
@@ -66,6 +68,13 @@ def check(
             outcome.obstacle = Text(f"缓存服务没有应答：{error}", f"Redis does not answer: {error}")
         except OSError as error:
             outcome.obstacle = Text(f"无法读取文件：{error}", f"a file cannot be read: {error}")
+        except Exception as error:  # one check that fails must not hide the others
+            _logger.exception("the check %s failed", invariant.name)
+            kind = type(error).__name__
+            outcome.obstacle = Text(
+                f"有一条记录无法读取（{kind}），堆栈见日志",
+                f"a record cannot be read ({kind}); the log has the traceback",
+            )
         report(outcome)
         outcomes.append(outcome)
     return FsckReport(tuple(outcomes))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import date, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import msgspec
 from redis import Redis
 from redis.exceptions import ResponseError
 
@@ -16,6 +16,7 @@ from zpcode.errors import Text
 from zpcode.projection import client, copies
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant
+from zpcode.services.inbox import waiting_since
 from zpcode.services.scans import ABANDONED_MS, ensure_partitions
 from zpcode.store.database.session import Connection
 from zpcode.store.monitoring import integrity
@@ -23,6 +24,8 @@ from zpcode.store.monitoring.integrity import ItemHistory
 from zpcode.wire import redis_keys
 from zpcode.wire.calendar import seconds, today
 from zpcode.wire.card import History, batch_key
+from zpcode.wire.functions.histories import pack as pack_history
+from zpcode.wire.functions.histories import unpack as unpack_history
 
 COUNTS: Final = Invariant(
     "scan-counts",
@@ -64,15 +67,22 @@ _SAMPLE: Final = 10_000
 _SLICE: Final = 500
 _STUCK_MS: Final = 10 * ABANDONED_MS
 
-# Raise a history in Redis to the count of the database. A higher count is newer and stays.
-_RAISE: Final = """
-local old = redis.call('HGET', KEYS[1], ARGV[1])
-local entry = old and cmsgpack.unpack(old) or {0, 0, ''}
-if entry[1] >= tonumber(ARGV[2]) then return 0 end
-entry[1] = tonumber(ARGV[2]); entry[2] = tonumber(ARGV[3]); entry[3] = ARGV[4]
-redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack(entry))
+# Replace an entry (empty: no entry), unless it has changed since it was read: a newer count stays.
+_REPLACE: Final = """
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
+if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return 1
 """
+_BUCKET: Final = re.compile(rb"zp:\{b:[1-9][0-9]{0,8}\}:h:(0|[1-9][0-9]{0,10})")
+_FIELD: Final = re.compile(rb"_|0|[1-9][0-9]?|1[01][0-9]|12[0-7]")
+_SHOWN_BYTES: Final = 60
+
+
+class _Wrong(NamedTuple):
+    """A history whose entry in Redis is wrong, and that entry (empty: no entry)."""
+
+    history: ItemHistory
+    entry: bytes
 
 
 def counts(context: CheckContext, outcome: CheckResult) -> None:
@@ -98,7 +108,12 @@ def counts(context: CheckContext, outcome: CheckResult) -> None:
 
 
 def histories(context: CheckContext, outcome: CheckResult) -> None:
-    """Check that Redis counts at least as many scans as the database. A sample of 10 000 items; with `deep`, all items."""
+    """Check that Redis counts at least as many scans as the database. A sample of 10 000 items; with `deep`, all items.
+
+    With `deep`, every entry in Redis is read too: the scan service may write any bytes there.
+    """
+    if context.deep:
+        _read_buckets(context, outcome)
     with integrity.snapshot(context.engine) as connection:
         for chunk in _histories(connection, context):
             _compare(context, outcome, chunk)
@@ -123,6 +138,45 @@ def _histories(connection: Connection, context: CheckContext) -> Iterator[list[I
             return
 
 
+def _read_buckets(context: CheckContext, outcome: CheckResult) -> None:
+    """Read all entries of all buckets; with `repair`, delete those that are none. They come back from the database."""
+    for shard in client.layout(context.redis).shards:
+        for key in shard.redis.scan_iter(match="zp:{b:*}:h:*", count=1000):
+            if _BUCKET.fullmatch(key) is None or shard.redis.type(key) != b"hash":
+                outcome.find("unreadable", "此处不是历史", "the value in Redis is not a history", where=_shown(key))
+                continue
+            for field, entry in shard.redis.hscan_iter(key, count=200):
+                if reason := _unreadable(field, entry):
+                    zh, en = f"此处不是历史：{reason}", f"the entry is not a history: {reason}"
+                    outcome.find("unreadable", zh, en, where=f"{_shown(key)} {_shown(field)}")
+                    if context.repair:
+                        _replace(shard.redis, key, field, entry, b"")
+                        outcome.add_repair(
+                            f"已删除 {_shown(key)} {_shown(field)}", f"deleted {_shown(key)} {_shown(field)}"
+                        )
+
+
+def _unreadable(field: bytes, entry: bytes) -> str:
+    """Why an entry of a bucket is not a history; empty if it is one, or the mark of completeness."""
+    if _FIELD.fullmatch(field) is None:
+        return "its field is not a number below 128"
+    try:
+        if field != redis_keys.COMPLETE.encode("ascii"):
+            unpack_history(entry)
+    except ValueError as error:
+        return str(error)[:200]
+    return ""
+
+
+def _shown(name: bytes) -> str:
+    """A key or field of Redis as text of bounded length."""
+    return ascii(name[:_SHOWN_BYTES])[2:-1]
+
+
+def _replace(redis: Redis, key: Any, field: Any, entry: bytes, new: bytes) -> bool:
+    return bool(redis.register_script(_REPLACE)(keys=[key], args=[field, entry, new]))
+
+
 def _compare(context: CheckContext, outcome: CheckResult, chunk: Sequence[ItemHistory]) -> None:
     layout = client.layout(context.redis)
     parts: defaultdict[int, list[ItemHistory]] = defaultdict(list)
@@ -137,7 +191,7 @@ def _compare(context: CheckContext, outcome: CheckResult, chunk: Sequence[ItemHi
             _raise(servers[name], outcome, wrong)
 
 
-def _behind(redis: Redis, outcome: CheckResult, part: Sequence[ItemHistory]) -> list[ItemHistory]:
+def _behind(redis: Redis, outcome: CheckResult, part: Sequence[ItemHistory]) -> list[_Wrong]:
     """The histories that are complete on a server but count fewer scans than the database."""
     pipeline = redis.pipeline(transaction=False)
     for one in part:
@@ -145,33 +199,35 @@ def _behind(redis: Redis, outcome: CheckResult, part: Sequence[ItemHistory]) -> 
         pipeline.hmget(where, [name, redis_keys.COMPLETE])
         pipeline.exists(redis_keys.history_complete(one.batch))
     replies = pipeline.execute(raise_on_error=False)
-    wrong: list[ItemHistory] = []
+    wrong: list[_Wrong] = []
     for one, reply, complete in zip(part, replies[::2], replies[1::2], strict=True):
         where = f"{one.batch}:{one.item}"
         if isinstance(reply, Exception):
             outcome.find("unreadable", "缓存中此处不是历史", "the value in Redis is not a history", where=where)
-        elif (reply[1] is not None or complete) and (scans := _scans(reply[0])) < one.scans:
+        elif (scans := _scans(reply[0])) is None:
+            outcome.find("unreadable", "缓存中此处不是历史", "the value in Redis is not a history", where=where)
+            wrong.append(_Wrong(one, reply[0]))
+        elif (reply[1] is not None or complete) and scans < one.scans:
             zh, en = f"缓存计 {scans} 次，数据库 {one.scans} 次", f"Redis counts {scans}, the database {one.scans}"
             outcome.find("behind", zh, en, where=where)
-            wrong.append(one)
+            wrong.append(_Wrong(one, reply[0] or b""))
     return wrong
 
 
-def _scans(value: bytes | None) -> int:
-    if value is None:
-        return 0
+def _scans(value: bytes | None) -> int | None:
+    """The number of scans of an entry; None if it is not a history."""
     try:
-        return msgspec.msgpack.decode(value, type=History).scans
-    except msgspec.MsgspecError:
-        return 0
+        return 0 if value is None else unpack_history(value).scans
+    except ValueError:
+        return None
 
 
-def _raise(redis: Redis, outcome: CheckResult, wrong: Sequence[ItemHistory]) -> None:
-    script = redis.register_script(_RAISE)
-    for one in wrong:
+def _raise(redis: Redis, outcome: CheckResult, wrong: Sequence[_Wrong]) -> None:
+    for one, entry in wrong:
         where, name = redis_keys.history(one.batch, one.item)
-        script(keys=[where], args=[name, one.scans, seconds(one.first_at), one.first_city])
-        outcome.add_repair(f"已补齐 {one.batch}:{one.item} 的历史", f"raised the history of {one.batch}:{one.item}")
+        right = pack_history(History(one.scans, seconds(one.first_at), one.first_city))
+        if _replace(redis, where, name, entry, right):
+            outcome.add_repair(f"已补齐 {one.batch}:{one.item} 的历史", f"raised the history of {one.batch}:{one.item}")
 
 
 def partitions(context: CheckContext, outcome: CheckResult) -> None:
@@ -198,10 +254,11 @@ def _name(day: date) -> str:
 
 
 def stream(context: CheckContext, outcome: CheckResult) -> None:
-    """Check that no entry was read by a worker long ago without being finished."""
+    """Check that the inbox is emptied, and that no entry was read by a worker long ago without being finished."""
     redis = client.holder(context.redis, redis_keys.SCANS)
+    _inbox(redis, context, outcome)
     try:
-        outcome.examined = int(redis.xlen(redis_keys.SCANS))
+        outcome.examined += int(redis.xlen(redis_keys.SCANS))
         if not redis.exists(redis_keys.SCANS):
             return
         pending: Any = redis.xpending_range(
@@ -222,3 +279,19 @@ def stream(context: CheckContext, outcome: CheckResult) -> None:
             f"{entry['consumer'].decode()} read it {minutes} minutes ago",
             where=entry["message_id"].decode(),
         )
+
+
+def _inbox(redis: Redis, context: CheckContext, outcome: CheckResult) -> None:
+    """Check that a worker has emptied the inbox in the last ten minutes."""
+    try:
+        waiting, since = waiting_since(redis)
+    except ResponseError:
+        outcome.find("unreadable", "此处不是扫码收件列表", "the value is not a list", where=redis_keys.INBOX)
+        return
+    outcome.examined = waiting
+    if waiting and (since is None or context.now - since > timedelta(milliseconds=_STUCK_MS)):
+        zh, en = (
+            f"{waiting} 条尚未收取，超过十分钟没有清空",
+            f"{waiting} entries wait, and it was not empty for ten minutes",
+        )
+        outcome.find("undrained", zh, en, where=redis_keys.INBOX)

@@ -27,22 +27,15 @@ KINDS: Final = ("missing", "older", "newer", "altered", "unreadable", "stray", "
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The stream of scans. All numbers are entries.
+    """The inbox and the stream of scans together. All numbers are entries.
 
-    `length` is in the stream now, `added` was ever added, `lag` no worker has read, `pending` a worker has read and not
-    finished. `drained` was removed by workers; None if Redis has no such number.
+    `length` wait now, `added` ever came, `lag` no worker has read, `pending` a worker has read and not finished.
     """
 
     length: int = 0
     added: int = 0
     lag: int = 0
     pending: int = 0
-    drained: int | None = None
-
-    @property
-    def trimmed(self) -> int | None:
-        """Entries that are neither in the stream nor drained: they were lost to its bound."""
-        return None if self.drained is None else max(0, self.added - self.length - self.drained)
 
 
 def of_parts(up: dict[str, bool]) -> GaugeMetricFamily:
@@ -84,15 +77,12 @@ def of_decisions(decisions: Decisions) -> Iterator[Metric]:
 
 def of_stream(stream: Stream) -> Iterator[Metric]:
     """The stream of scans."""
-    yield GaugeMetricFamily("zpcode_stream_entries", "Entries in the scan stream.", stream.length)
-    yield CounterMetricFamily("zpcode_stream_added_total", "Entries ever added to the scan stream.", stream.added)
+    yield GaugeMetricFamily("zpcode_stream_entries", "Entries of scans that wait in Redis.", stream.length)
+    yield CounterMetricFamily("zpcode_stream_added_total", "Entries of scans that ever came to Redis.", stream.added)
     yield GaugeMetricFamily("zpcode_stream_lag_entries", "Entries that no worker has read yet.", stream.lag)
     yield GaugeMetricFamily(
         "zpcode_stream_pending_entries", "Entries that a worker has read and not finished.", stream.pending
     )
-    if stream.trimmed is not None:
-        meaning = "Entries dropped at the stream's limit before they were drained."
-        yield CounterMetricFamily("zpcode_stream_trimmed_total", meaning, stream.trimmed)
 
 
 def of_counts(counts: Counts) -> Iterator[Metric]:

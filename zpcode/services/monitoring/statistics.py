@@ -130,25 +130,24 @@ def months(day: date) -> tuple[date, date]:
 
 
 def stream(redis: Redis) -> Stream:
-    """The stream of scans on the server that holds it. Raises RedisError."""
-    pipeline = redis.pipeline(
-        transaction=True
-    )  # in one transaction, otherwise an entry drained in between would count as lost
-    pipeline.get(redis_keys.DRAINED)
+    """The inbox and the stream of scans on the server that holds them. Raises RedisError."""
+    pipeline = redis.pipeline(transaction=True)  # in one transaction, because entries move from one to the other
+    pipeline.llen(redis_keys.INBOX)
     pipeline.xinfo_stream(redis_keys.SCANS)
     pipeline.xinfo_groups(redis_keys.SCANS)
-    drained, about, groups = pipeline.execute(raise_on_error=False)
+    waiting, about, groups = pipeline.execute(raise_on_error=False)
+    if isinstance(waiting, ResponseError):  # it is no list
+        waiting = 0
     if isinstance(about, ResponseError):  # there is no stream yet
-        return Stream(drained=0)
+        return Stream(waiting, waiting, waiting)
     names = {redis_keys.SCAN_GROUP, redis_keys.SCAN_GROUP.encode()}
     group: dict[str, Any] = next((group for group in groups if group["name"] in names), {})
     lag = group.get("lag")
     return Stream(
-        length=about["length"],
-        added=about["entries-added"],
-        lag=about["length"] if lag is None else lag,
+        length=waiting + about["length"],
+        added=waiting + about["entries-added"],
+        lag=waiting + (about["length"] if lag is None else lag),
         pending=group.get("pending", 0),
-        drained=None if drained is None else int(drained),
     )
 
 

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -185,41 +184,32 @@ def test_an_emptied_redis_shows_as_lag(installation: InstallationStatistics, red
 
 
 @pytest.mark.usefixtures("registry")
-def test_the_stream_and_what_was_lost_to_its_bound(installation: InstallationStatistics, redis: Redis) -> None:
-    assert _read_again(installation).value("zpcode_stream_trimmed_total") == 0
+def test_the_entries_that_wait_in_the_inbox_and_in_the_stream(
+    installation: InstallationStatistics, redis: Redis
+) -> None:
+    names = ("entries", "added_total", "lag_entries", "pending_entries")
+
+    def numbers() -> list[float]:
+        scraped = _read_again(installation)
+        return [scraped.value(f"zpcode_stream_{name}") for name in names]
+
+    assert numbers() == [0, 0, 0, 0]
+    redis.rpush(redis_keys.INBOX, *(b"x" for _ in range(3)))
+    assert numbers() == [3, 3, 3, 0]
     for _ in range(10):
         redis.xadd(redis_keys.SCANS, {"e": b"x"})
     redis.xgroup_create(redis_keys.SCANS, redis_keys.SCAN_GROUP, id="0")
-    redis.set(redis_keys.DRAINED, 0)
     redis.xreadgroup(redis_keys.SCAN_GROUP, "one", {redis_keys.SCANS: ">"}, count=4)
-    scraped = _read_again(installation)
-    numbers = [scraped.value(f"zpcode_stream_{name}") for name in ("entries", "added_total", "lag_entries", "pending_entries", "trimmed_total")]  # fmt: skip
-    assert numbers == [10, 10, 6, 4, 0]
-    redis.xtrim(redis_keys.SCANS, maxlen=3, approximate=False)
-    assert _read_again(installation).value("zpcode_stream_trimmed_total") == 7
-
-
-@pytest.mark.usefixtures("registry")
-def test_what_was_drained_was_not_lost(installation: InstallationStatistics, engine: Engine, redis: Redis) -> None:
-    drained = partial(scans.drain, engine, redis, consumer="one", now=datetime.now(UTC))
-    for _ in range(10):
-        redis.xadd(redis_keys.SCANS, {"e": b"unreadable"})
-    assert drained(limit=4) == 4
-    assert _read_again(installation).value("zpcode_stream_trimmed_total") == 0
-    redis.xtrim(redis_keys.SCANS, maxlen=1, approximate=False)
-    assert drained() == 1
-    scraped = _read_again(installation)
-    assert (scraped.value("zpcode_stream_entries"), scraped.value("zpcode_stream_trimmed_total")) == (0, 5)
+    assert numbers() == [13, 13, 9, 4]
 
 
 def test_a_redis_whose_memory_is_full_is_still_drained(engine: Engine, redis: Redis) -> None:
-    for _ in range(3):
-        redis.xadd(redis_keys.SCANS, {"e": b"unreadable"})
-    scans.drain(engine, redis, consumer="one", now=datetime.now(UTC), limit=1)
+    redis.rpush(redis_keys.INBOX, *(b"unreadable" for _ in range(3)))
+    scans.drain(engine, redis, consumer="one", limit=1)
     redis.config_set("maxmemory", 1)
     try:
-        assert scans.drain(engine, redis, consumer="one", now=datetime.now(UTC)) == 2
-        assert redis.xlen(redis_keys.SCANS) == 0
+        assert scans.drain(engine, redis, consumer="one") == 2
+        assert (redis.exists(redis_keys.INBOX), redis.xlen(redis_keys.SCANS)) == (0, 0)
     finally:
         redis.config_set("maxmemory", 0)
 
