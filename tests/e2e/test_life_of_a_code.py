@@ -119,6 +119,29 @@ def _issued(api: httpx.Client, number: int, headers: dict[str, str]) -> dict[str
     return batch if batch["state"] == "issued" else None
 
 
+def _open_to_all(folder: Path) -> Iterator[Path]:
+    """The files below a folder that every user of the machine can open."""
+    for path in folder.iterdir():
+        mode = path.lstat().st_mode
+        if path.is_dir() and mode & 0o001:
+            yield from _open_to_all(path)
+        elif path.is_file() and mode & 0o006:
+            yield path
+
+
+def test_other_users_of_the_machine_read_what_is_public_and_no_log(running: Demo) -> None:
+    """Keyring, root public key and pictures; not logs, code files, keys or secrets. The demo's folder is open for these."""
+    readable = {path.relative_to(running.home) for path in _open_to_all(running.home)}
+    assert {str(path) for path in readable if path.parts[0] != "pictures"} <= {
+        "keyring.json",
+        "root.pub.pem",
+        "demo.lock",
+    }
+    logs = running.home / "log"
+    assert logs.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in logs.glob("*.log")} == {0o600}
+
+
 def test_another_enterprise_sees_nothing_of_it(running: Demo) -> None:
     """Another enterprise gets the same 404 as for a batch that does not exist."""
     api, operator = running.api, running.tokens["operator"]

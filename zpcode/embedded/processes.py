@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 STOP_SECONDS = 15
 _PR_SET_PDEATHSIG = 1
@@ -50,8 +51,7 @@ class Processes:
 
         `user` is the user it runs as, if the parent is root. `stop` is the signal that asks it to end.
         """
-        self.logs.mkdir(parents=True, exist_ok=True)
-        with self.log(name).open("ab") as output:
+        with self._opened_log(name) as output:
             child = subprocess.Popen(
                 [os.fspath(part) for part in command],
                 stdin=subprocess.DEVNULL,
@@ -70,6 +70,14 @@ class Processes:
     def log(self, name: str) -> Path:
         """The file with a child's output."""
         return self.logs / f"{name}.log"
+
+    def _opened_log(self, name: str) -> BinaryIO:
+        """The log file, open for appending. Only its owner reads it: output may contain what an outsider must not see."""
+        self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.logs.chmod(0o700)  # one of an earlier version may be open to all
+        descriptor = os.open(self.log(name), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(descriptor, 0o600)
+        return os.fdopen(descriptor, "ab")
 
     def pid(self, name: str) -> int:
         """A child's process id, to freeze or signal it."""
