@@ -53,7 +53,7 @@ def test_a_point_in_time_under_load(top: Path, house: KeyHouse) -> None:
         worker_process.ended(worker, signal.SIGKILL)
         first.lose_servers()
     second = top / "second"
-    first.zpcode("restore", top / "backups", "--to", second, "--until", until.isoformat())
+    first.zpcode("restore-backup", top / "backups", "--to", second, "--until", until.isoformat())
     survivors(top / "first", second)
     with site(second, house, restored=True) as restored:
         judge(restored, work.promises)

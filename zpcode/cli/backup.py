@@ -1,4 +1,4 @@
-"""`zpcode backup` and `zpcode restore`. Exit status of `--check`: 0 all is well, 1 something is not.
+"""`zpcode backup` and `zpcode restore-backup`. Exit status of `--check`: 0 all is well, 1 something is not.
 
 docs/recovery.md has the order of a recovery, and what a backup does not contain.
 """
@@ -68,7 +68,7 @@ def backup(
             _back_up(folder, settings, keep)
 
 
-@app.command("restore")
+@app.command("restore-backup")
 def restore_(
     directory: Annotated[Path, typer.Argument(help="备份目录 / folder of the backups", metavar="DIR")],
     *,

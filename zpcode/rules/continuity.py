@@ -49,7 +49,7 @@ class BehindEvidence(msgspec.Struct, frozen=True):
 
     `kind` is a counter of `Marks`, `audit` (a higher entry), `audit_hash` (another entry with this number), `recoveries`,
     `file` (a code file of a batch that the database does not have), `installation` (Redis belongs to another database), or
-    `restored` (`zpcode restore` made this database: it is behind even if nobody is left who knows more).
+    `restored` (`zpcode restore-backup` made this database: it is behind even if nobody is left who knows more).
     """
 
     witness: str
@@ -71,7 +71,7 @@ _WITNESSES: Final = {
     "files": Text("码文件", "code files"),
     "signer": Text("签名服务", "signer"),
     "heads": Text("已会签的日志头", "countersigned heads of the audit log"),
-    "restore": Text("恢复命令", "zpcode restore"),
+    "restore": Text("恢复命令", "zpcode restore-backup"),
     "process": Text("本进程的记忆", "this process's memory"),
 }
 _WORDS: Final = {

@@ -1,4 +1,4 @@
-"""`zpcode backup` and `zpcode restore` on a command line: what they print, and their exit status."""
+"""`zpcode backup` and `zpcode restore-backup` on a command line: what they print, and their exit status."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_backup_is_made_checked_and_restored(running: BackedUp) -> None:
     assert "top-secret" not in manifest + made.output
     assert _run("backup", folder, "--check").exit_code == 0
     home = running.home.parent / "restored"
-    restored = _run("restore", folder, "--to", home)
+    restored = _run("restore-backup", folder, "--to", home)
     assert re.search(r"zpcode audit verify --expect-head [0-9a-f]{64} --expect-count 1\n", restored.output)
     assert f"ZPCODE_HOME={home} zpcode recover" in restored.output
     assert not (home / "log" / "postgres.log").exists(), "a server was started"

@@ -100,7 +100,7 @@ def test_a_restored_database_is_behind_even_if_nobody_knows_more(crashed: Crashe
     restored = _restore(crashed, home)
     assert restored.wal.last_commit is not None
     (proof,) = restored_evidence(home)
-    assert proof.text.en.startswith("zpcode restore: this database was restored up to 20")
+    assert proof.text.en.startswith("zpcode restore-backup: this database was restored up to 20")
     assert datetime.fromisoformat(proof.value) == restored.wal.last_commit.replace(microsecond=0)
 
 
