@@ -15,7 +15,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -59,9 +59,14 @@ class RunningSite:
     plant: Plant
 
     @property
+    def redis(self) -> Redis:
+        """Valkey as its administrator."""
+        return self.plant.redis
+
+    @property
     def environment(self) -> dict[str, str]:
         """The settings of its processes."""
-        settings, addresses = self.plant.settings, self.servers.addresses
+        settings, addresses = self.plant.settings, self.plant.addresses
         values = {name: str(getattr(settings, name)) for name in ("home", "keyring", "root_public", "signer_socket")}
         values |= {"database_url": addresses.database, "redis_url": addresses.redis}
         values |= {"export_dir": str(settings.export_dir)}
@@ -159,6 +164,20 @@ class Work:
         asked = ask(Scope.BATCH if whole else Scope.CODE, target, Action.REVOKE)
         change_and_project(plant.engine, plant.redis, asked, caller=OPERATOR, now=datetime.now(UTC))
         self.promises.revoked += paths if whole else [paths[3]]
+
+
+def with_valkey(first: RunningSite, socket: Path, redis: Redis) -> RunningSite:
+    """The same installation with another Valkey, at this socket, and with the same passwords."""
+    before = first.plant.addresses
+
+    def moved(url: str) -> str:
+        return f"{url.rpartition('@')[0]}@{socket}"
+
+    addresses = replace(before, redis=moved(before.redis), scan_redis=moved(before.scan_redis))
+    plant = Plant(
+        first.plant.engine, redis, addresses, first.plant.house, first.home, first.plant.ordered, registered=True
+    )
+    return RunningSite(first.home, first.servers, plant)
 
 
 def survivors(lost: Path, home: Path) -> None:

@@ -11,14 +11,24 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from redis import Redis
+from sqlalchemy import Engine
 
 from tests.e2e import standby, worker_process
-from tests.e2e.lost_site import Promises, RunningSite, Work, site, survivors
+from tests.e2e.lost_site import Promises, RunningSite, Work, site, survivors, with_valkey
+from tests.faults import replica
 from tests.faults.scan_processes import environment, scan_process
 from tests.support import issuing_setting
 from tests.support.folders import in_memory
 from tests.support.issuing_setting import KeyHouse
+from tests.support.patience import eventually
 from tests.support.registry_data import gtin
+from zpcode.services.batches import queue as jobs
+from zpcode.store import cards
+from zpcode.store.database.session import transaction
+from zpcode.wire import redis_keys
+from zpcode.wire.card import REVISION_FIELD
+from zpcode.wire.payload import Level
 
 pytestmark = [pytest.mark.proof, pytest.mark.timeout(600)]
 
@@ -62,18 +72,34 @@ def test_a_point_in_time_under_load(top: Path, house: KeyHouse) -> None:
 def test_a_replica_that_lags_becomes_the_primary(top: Path, house: KeyHouse) -> None:
     """The replica receives nothing more, the primary goes on and is lost; the replica does not know what it lacks."""
     second = top / "second"
-    with site(top / "first", house) as first, standby.following(first, second) as replica:
+    with site(top / "first", house) as first, standby.following(first, second) as copy:
         worker = first.plant.worker("worker")
         with Work(first) as work:
             work.until(4)
-            replica.lag()
+            copy.lag()
             work.until(6)
             worker_process.ended(worker, signal.SIGKILL)
             first.lose_servers()
-        replica.promote()
+        copy.promote()
     survivors(top / "first", second)
     with site(second, house, restored=True) as promoted:
         judge(promoted, work.promises)
+
+
+def test_a_valkey_replica_that_lags_becomes_the_primary(top: Path, house: KeyHouse) -> None:
+    """The replica lacks the last batches and decisions; the database has them, and the worker brings them."""
+    with site(top / "first", house) as first, replica.following(first) as second:
+        worker = first.plant.worker("worker")
+        with Work(first) as work:
+            work.until(4)
+            second.in_step()
+            second.lag()
+            work.until(6)
+            worker_process.ended(worker, signal.SIGKILL)
+            first.servers.processes.kill("valkey")
+        assert head(second.redis) < revision(first.plant.engine)
+        second.promote()
+        keeps_promises(with_valkey(first, second.socket, second.redis), work.promises)
 
 
 def judge(restored: RunningSite, promises: Promises) -> None:
@@ -90,3 +116,33 @@ def refusal(restored: RunningSite) -> str:
     done = subprocess.run(command, env=restored.environment, check=False, capture_output=True, text=True)
     assert done.returncode == 1
     return done.stderr
+
+
+def keeps_promises(at: RunningSite, promises: Promises) -> None:
+    """After a recovery: fsck is clean, no revoked code is good, no number is given again, no file has changed."""
+    plant = at.plant
+    settings = environment(plant.addresses, plant.house.room)
+    worker = plant.worker("worker-after")
+    eventually(lambda: head(at.redis) == revision(plant.engine))
+    with scan_process(settings, at.home / "scan-after.log") as scan, jobs.IssueQueue(plant.addresses.database) as queue:
+        assert [path for path in promises.revoked if scan.verdict(path) == "verified"] == []
+        good = [paths[5] for number, paths in promises.codes.items() if paths[5] not in promises.revoked]
+        assert {scan.verdict(path) for path in good} == {"verified"}
+        numbers = [plant.order(queue, Level.COMPACT, 5) for _ in range(3)]
+        assert min(numbers) > max(promises.codes)
+        eventually(plant.at_rest)
+        assert not {path for number in numbers for path in plant.paths(number)} & set().union(*promises.codes.values())
+    assert {number: sha256 for number, sha256 in promises.files.items() if plant.batch(number).sha256 != sha256} == {}
+    assert plant.fsck() == []
+    assert worker_process.ended(worker, signal.SIGTERM) == 0
+
+
+def revision(engine: Engine) -> int:
+    """The newest revision in the database."""
+    with transaction(engine) as connection:
+        return cards.head(connection)
+
+
+def head(redis: Redis) -> int:
+    """The revision in a Redis."""
+    return int(redis.hget(redis_keys.HEAD, REVISION_FIELD) or 0)

@@ -8,14 +8,23 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from redis import Redis
 
-from tests.faults.world import Installation
 from tests.support.patience import eventually
 from zpcode.embedded.processes import Processes
-from zpcode.embedded.servers import secret_file, valkey_program
+from zpcode.embedded.servers import Servers, secret_file, valkey_program
+
+
+class ReplicatedInstallation(Protocol):
+    """The part of an installation that a replica needs: its servers, and Valkey's administrator."""
+
+    @property
+    def servers(self) -> Servers: ...  # noqa: D102 - described above
+
+    @property
+    def redis(self) -> Redis: ...  # noqa: D102
 
 
 class Replica:
@@ -45,7 +54,7 @@ class Replica:
 
 
 @contextmanager
-def following(world: Installation) -> Iterator[Replica]:
+def following(world: ReplicatedInstallation) -> Iterator[Replica]:
     """A replica of the world's Valkey, up to date. Replication is over TCP on loopback, everything else as in the other tests."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
