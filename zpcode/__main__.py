@@ -10,7 +10,20 @@ from typing import Annotated
 import typer
 
 from zpcode import worker
-from zpcode.cli import access, audit, backup, batches, codes, complaints, fsck, journey, pictures, registry, status
+from zpcode.cli import (
+    access,
+    audit,
+    backup,
+    batches,
+    codes,
+    complaints,
+    fsck,
+    journey,
+    pictures,
+    recover,
+    registry,
+    status,
+)
 from zpcode.cli.connections import database, project
 from zpcode.demo import run
 from zpcode.errors import Finding, ZpError
@@ -27,7 +40,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="浙品码 / signed product codes: registry, batches, decisions, audit.",
 )
-for commands in (registry.app, batches.commands, codes.app, status.app, fsck.app, backup.app):
+for commands in (registry.app, batches.commands, codes.app, status.app, fsck.app, backup.app, recover.app):
     app.add_typer(commands)
 app.add_typer(batches.app, name="batches")
 app.add_typer(journey.app, name="journey", help="产品历程 / journeys of goods")

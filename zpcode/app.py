@@ -38,7 +38,7 @@ from zpcode.projection import client
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.queue import IssueQueue
 from zpcode.services.continuity.gate import ContinuityGate
-from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness
+from zpcode.services.continuity.witnesses import WITNESS_SECONDS, FilesWitness, RedisWitness, SignerWitness
 from zpcode.services.monitoring import readiness
 from zpcode.services.pictures.decoder import PictureDecoder, separate_slots
 from zpcode.services.pictures.storage import PictureStorage
@@ -138,7 +138,8 @@ def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
     redis = client.connect(cache)
     resources.callback(redis.close)
     signer = resources.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS))
-    gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir)])
+    witness = SignerWitness(resources.enter_context(SignerClient(settings.signer_socket, timeout=WITNESS_SECONDS)))
+    gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir), witness])
     gate.install()
     return Authority(
         engine=engine,

@@ -34,8 +34,9 @@ from zpcode.services import complaints, notices, scans
 from zpcode.services.batches import queue as issue_queue
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.issue import issue
+from zpcode.services.continuity import witnesses
 from zpcode.services.continuity.gate import ContinuityGate
-from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness
+from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, SignerWitness
 from zpcode.services.monitoring.statistics import InstallationStatistics
 from zpcode.services.registry import product_cards
 from zpcode.settings import AuthoritySettings
@@ -321,7 +322,10 @@ def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
     trace(engine, traces.tracer)
     redis, stream = _redis(settings, resources)
     statistics_signer = resources.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS))
-    gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir)])
+    witness = SignerWitness(
+        resources.enter_context(SignerClient(settings.signer_socket, timeout=witnesses.WITNESS_SECONDS))
+    )
+    gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir), witness])
     gate.install()
     comparison = ProjectionComparison(engine, redis, settings.comparison_seconds)
     return Worker(

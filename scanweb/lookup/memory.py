@@ -81,7 +81,10 @@ def decode_entry(key: str, revision: int, body: bytes | None) -> CardEntry:
         )
     if isinstance(card, BatchCard):
         needs = ((Scope.LOT, standing_key(Scope.LOT, lot_key(card.gtin, card.lot)[2:])),) if card.lot else ()
-        permutation = Permutation(card.permutation_key) if Level(card.level).is_item else None
+        is_item = (
+            card.permutation_key != b"" and Level(card.level).is_item
+        )  # of a lost batch, the number alone may be left
+        permutation = Permutation(card.permutation_key) if is_item else None
         return CardEntry(card, revision, needs, permutation)
     return CardEntry(card, revision)
 

@@ -20,7 +20,14 @@ def title(resolution: Resolution, t: Messages) -> str:
 
 def advice(resolution: Resolution, t: Messages) -> str:
     """What to do, in a sentence or two."""
-    return t(f"verdict.{resolution.verdict.public}.advice")
+    lost = "lost." if is_lost(resolution) else ""
+    return t(f"verdict.{resolution.verdict.public}.{lost}advice")
+
+
+def is_lost(resolution: Resolution) -> bool:
+    """Whether the code cannot be confirmed because the record of its batch is lost: scanning again does not help."""
+    batch = resolution.evidence.batch
+    return resolution.verdict is Verdict.UNCONFIRMED and resolution.evidence.confirmed and batch is not None
 
 
 def meaning(resolution: Resolution, t: Messages) -> str:
@@ -33,6 +40,8 @@ def meaning(resolution: Resolution, t: Messages) -> str:
         variant = "ended."
     elif verdict is Verdict.VERIFIED and evidence.proof is Proof.ONLINE:
         variant = "online."
+    elif is_lost(resolution):
+        variant = "lost."
     elif verdict is Verdict.UNCONFIRMED and evidence.proof is not Proof.SEALED:
         variant = "unsealed."
     return t(f"verdict.{verdict.public}.{variant}meaning")

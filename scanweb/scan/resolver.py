@@ -137,6 +137,8 @@ class Resolver:
             batch = await self.lookup.batch(parsed.batch)
         except Unavailable:
             return Verdict.UNCONFIRMED
+        if batch is not None and not batch.gtin:  # its record is lost
+            return Verdict.UNCONFIRMED
         return Verdict.UNKNOWN if batch is None else Identity(batch.gtin, serial=parsed, check=check)
 
     async def _resolve(
@@ -245,6 +247,6 @@ def _proof(checked: CheckedCode, batch: BatchCard | None, *, typed: bool) -> Pro
     identity = checked.code.identity
     if identity.check is None:
         return Proof.MISSING
-    if batch is not None and not check_matches(batch.check_key, identity):
+    if batch is not None and batch.check_key and not check_matches(batch.check_key, identity):
         return Proof.INVALID
     return Proof.MISSING if typed else Proof.ONLINE

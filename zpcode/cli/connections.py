@@ -9,14 +9,22 @@ from pathlib import Path
 
 import typer
 
+from keys.client import SignerClient
+from keys.keyring import Keyring, read_root
 from zpcode.embedded.servers import Servers
-from zpcode.errors import Unavailable
+from zpcode.errors import KeyringError, Text, Unavailable
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.rules.access import Caller, Role
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.continuity.gate import ContinuityGate
-from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Witness
+from zpcode.services.continuity.witnesses import (
+    WITNESS_SECONDS,
+    FilesWitness,
+    RedisWitness,
+    SignerWitness,
+    Witness,
+)
 from zpcode.settings import AuthoritySettings
 from zpcode.store.database.session import Engine, connect
 
@@ -45,8 +53,9 @@ def gate_of(engine: Engine, settings: AuthoritySettings, resources: ExitStack) -
 
 
 def witnesses_of(settings: AuthoritySettings, resources: ExitStack) -> list[Witness]:
-    """Redis, unless neither the settings nor a running demo names one, and the folder of code files."""
-    witnesses: list[Witness] = [FilesWitness(settings.export_dir)]
+    """The folder of code files, the signer, and Redis unless neither the settings nor a running demo names one."""
+    signer = resources.enter_context(SignerClient(settings.signer_socket, timeout=WITNESS_SECONDS))
+    witnesses: list[Witness] = [FilesWitness(settings.export_dir), SignerWitness(signer)]
     with suppress(Unavailable):
         witnesses.append(RedisWitness(resources.enter_context(cache(settings))))
     return witnesses
@@ -79,3 +88,14 @@ def code_folder(settings: AuthoritySettings, directory: Path | None = None) -> C
 def operator() -> Caller:
     """The caller of this command: an operator, with the login name for the audit log."""
     return Caller(Role.OPERATOR, "*", f"cli:{getpass.getuser()}")
+
+
+def keyring_of(settings: AuthoritySettings) -> Keyring:
+    """The published keyring, checked with the pinned root key. Raises KeyringError."""
+    root = read_root(settings.root_public)
+    try:
+        document = settings.keyring.read_bytes()
+    except OSError as error:
+        zh, en = f"无法读取公钥环 {settings.keyring}", f"cannot read the keyring {settings.keyring}"
+        raise KeyringError(Text(f"{zh}（{error.strerror}）", f"{en} ({error.strerror})")) from error
+    return Keyring.load(document, root)

@@ -10,14 +10,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from keys.keyring import Keyring, read_root
-from zpcode.cli.connections import cache, code_folder, database
+from zpcode.cli.connections import cache, code_folder, database, keyring_of
 from zpcode.cli.output import finding_line
-from zpcode.errors import KeyringError, Text
+from zpcode.errors import Text
 from zpcode.services.fsck import run
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, InvariantState
-from zpcode.settings import AuthoritySettings, load
+from zpcode.settings import load
 from zpcode.store.monitoring.integrity import remove_time_limit
 
 app = typer.Typer(add_completion=False)
@@ -59,7 +58,7 @@ def fsck(
             engine,
             redis,
             code_folder(settings, directory),
-            lambda: _keyring(settings),
+            lambda: keyring_of(settings),
             datetime.now(UTC),
             deep=deep,
             repair=repair,
@@ -70,16 +69,6 @@ def fsck(
         typer.echo(json.dumps({"whole": report.whole, "deep": deep, "checks": outcomes}, ensure_ascii=False, indent=1))
     if not report.whole:
         raise typer.Exit(1)
-
-
-def _keyring(settings: AuthoritySettings) -> Keyring:
-    root = read_root(settings.root_public)
-    try:
-        document = settings.keyring.read_bytes()
-    except OSError as error:
-        zh, en = f"无法读取公钥环 {settings.keyring}", f"cannot read the keyring {settings.keyring}"
-        raise KeyringError(Text(f"{zh}（{error.strerror}）", f"{en} ({error.strerror})")) from error
-    return Keyring.load(document, root)
 
 
 def _silent(_: CheckResult) -> None:

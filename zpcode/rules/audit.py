@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 GENESIS = bytes(32)
+RECOVERY = "database.recover"
+"""The action of a recovery (docs/recovery.md): the only entry that may leave numbers out before it, and says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +55,12 @@ def digest(previous: bytes, entry: Entry) -> bytes:
 def first_break(rows: Iterable[tuple[Entry, bytes, bytes]]) -> tuple[int, bytes, Break | None]:
     """Check entries in order; each row is an entry with its stored previous hash and hash.
 
-    Returns the number of entries before the first break, the hash of the last of them, and the break or None.
+    Entries are numbered without gaps, except before a recovery: its entry says which numbers a restore has lost. Returns
+    the number of the last entry before the first break, its hash, and the break or None.
     """
     whole, head = 0, GENESIS
     for entry, previous, stored in rows:
-        if entry.id != whole + 1:
+        if entry.id != whole + 1 and not _leaves_out(entry, whole):
             return whole, head, Break(whole + 1, "gap")
         if previous != head:
             return whole, head, Break(entry.id, "previous")
@@ -65,3 +68,9 @@ def first_break(rows: Iterable[tuple[Entry, bytes, bytes]]) -> tuple[int, bytes,
             return whole, head, Break(entry.id, "hash")
         whole, head = entry.id, stored
     return whole, head, None
+
+
+def _leaves_out(entry: Entry, whole: int) -> bool:
+    """Whether an entry is a recovery that names exactly the missing numbers: those above `whole` and below its own."""
+    lost = entry.detail.get("after"), entry.detail.get("lost_to")
+    return entry.action == RECOVERY and entry.id > whole and lost == (whole, entry.id - 1)

@@ -192,6 +192,20 @@ def with_decisions(card: BatchCard, scope: Scope, changes: Sequence[StatusChange
     raise ValueError(scope)
 
 
+def lost_batch_card(
+    number: int, former: BatchCard | None, changes: Sequence[StatusChange], *, exceptions: bool
+) -> BatchCard:
+    """The card of a batch whose record is lost: what its former card says of the codes, and the decisions about it."""
+    unknown = BatchCard(number, gtin="", level="", quantity=0, permutation_key=b"", check_key=b"")
+    known = unknown if former is None else former
+    card = msgspec.structs.replace(
+        known, timeline=Timeline(()), ranges=(), exceptions=exceptions, journey=(), lost=True
+    )
+    for scope in (Scope.BATCH, Scope.RANGE):
+        card = with_decisions(card, scope, [change for change in changes if change.scope is scope])
+    return card
+
+
 def with_events(card: BatchCard, events: Sequence[JourneyEvent]) -> BatchCard:
     """The card with all events of the batch and its lot."""
     return msgspec.structs.replace(card, journey=journey.shown_events(events))

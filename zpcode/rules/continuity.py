@@ -96,14 +96,14 @@ class DatabaseMarks:
 
     `reached` are its marks as committed rows have them: what a witness may be given. `assigned` are the highest numbers
     that are never assigned again, from the sequences; never below `reached`. `hashes` are the hashes of the audit entries
-    that were asked for, by number. `recovered` are the marks of each witness that the recoveries took in, oldest first.
+    that were asked for, by number. `recovered` are the marks of each witness that a recovery took in, by the recovery's number.
     `evidence` was recorded when a process found this database behind; it stays until the recovery.
     """
 
     reached: Marks
     assigned: Marks
     hashes: Mapping[int, str] = field(default_factory=dict)
-    recovered: Sequence[Mapping[str, Marks]] = ()
+    recovered: Mapping[int, Mapping[str, Marks]] = field(default_factory=dict)
     evidence: tuple[BehindEvidence, ...] = ()
 
 
@@ -127,7 +127,9 @@ def behind(witness: str, marks: Marks, database: DatabaseMarks) -> list[BehindEv
 
 def _taken_in(witness: str, marks: Marks, database: DatabaseMarks) -> bool:
     """Whether a recovery since these marks has taken in all that the witness had."""
-    later = (taken[witness] for taken in database.recovered[marks.recoveries :] if witness in taken)
+    later = (
+        taken[witness] for number, taken in database.recovered.items() if number > marks.recoveries and witness in taken
+    )
     return any(marks.audit <= one.audit and marks.revision <= one.revision for one in later)
 
 
@@ -142,11 +144,10 @@ def foreign(evidence: Sequence[BehindEvidence]) -> bool:
 
 
 def highest(marks: Sequence[Marks]) -> Marks:
-    """The highest of each mark; `installation` and `recoveries` of the last."""
+    """The highest of each mark; `installation` of the last."""
     if not marks:
         return Marks()
     newest = max(marks, key=lambda one: one.audit)
     counters = {kind: max(getattr(one, kind) for one in marks) for kind in COUNTERS}
-    return Marks(
-        marks[-1].installation, marks[-1].recoveries, **counters, audit=newest.audit, audit_hash=newest.audit_hash
-    )
+    recoveries = max(one.recoveries for one in marks)
+    return Marks(marks[-1].installation, recoveries, **counters, audit=newest.audit, audit_hash=newest.audit_hash)

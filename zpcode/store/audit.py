@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from zpcode.rules.audit import GENESIS, Entry, digest
+from zpcode.rules.audit import GENESIS, RECOVERY, Entry, digest
 from zpcode.store import continuity, locks
 from zpcode.store.locks import Lock
 from zpcode.store.tables.access import audit
@@ -46,6 +46,23 @@ def append(
             previous=previous,
             hash=digest(previous, entry),
         )
+    )
+    return number
+
+
+def append_recovery(connection: Connection, *, at: datetime, actor: str, detail: dict[str, Any], lost_to: int) -> int:
+    """Add the entry of a recovery and return its id, which is above `lost_to`: no number of a lost entry is used again.
+
+    `lost_to` is the highest entry that any witness knows of. The detail says which numbers are lost.
+    """
+    lock(connection)
+    last = connection.execute(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1)).one_or_none()
+    after, previous = (0, GENESIS) if last is None else (last.id, last.hash)
+    number = max(after, lost_to) + 1
+    entry = Entry(number, at, actor, RECOVERY, "database", {**detail, "after": after, "lost_to": number - 1})
+    values = {"id": number, "at": at, "actor": actor, "action": entry.action, "object": entry.object}
+    connection.execute(
+        insert(audit).values(**values, detail=entry.detail, previous=previous, hash=digest(previous, entry))
     )
     return number
 

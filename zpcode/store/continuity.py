@@ -46,7 +46,7 @@ _MARKS: Final = text(
     " (SELECT id FROM audit ORDER BY id DESC LIMIT 1) AS audit,"
     " (SELECT hash FROM audit ORDER BY id DESC LIMIT 1) AS audit_hash,"
     " (SELECT json_object_agg(id, encode(hash, 'hex')) FROM audit WHERE id = ANY(:ids)) AS hashes,"
-    " (SELECT json_agg(taken_in ORDER BY id) FROM recovery) AS recovered"
+    " (SELECT json_object_agg(id, taken_in) FROM recovery) AS recovered"
     " FROM continuity c, card_head h"
 ).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
 
@@ -90,6 +90,11 @@ def require(connection: Connection, *, number: bool = False) -> None:
         gate.require_witness()
 
 
+def exempt(connection: Connection) -> None:
+    """Let this transaction pass without a comparison: it is the recovery that brings the database forward."""
+    connection.info[_CHECKED] = connection.get_transaction()
+
+
 def marks(connection: Connection, audit_ids: Collection[int] = ()) -> DatabaseMarks:
     """The marks of this database; with the hashes of these audit entries, those that exist."""
     row = connection.execute(_MARKS, {"ids": sorted(set(audit_ids))}).one()
@@ -106,7 +111,7 @@ def marks(connection: Connection, audit_ids: Collection[int] = ()) -> DatabaseMa
         reached=Marks(**common, **rows),
         assigned=Marks(**common, **assigned),
         hashes={int(number): hash_ for number, hash_ in (row.hashes or {}).items()},
-        recovered=msgspec.convert(row.recovered or [], list[dict[str, Marks]]),
+        recovered=msgspec.convert(row.recovered or {}, dict[int, dict[str, Marks]], strict=False),
         evidence=msgspec.convert(row.evidence, tuple[BehindEvidence, ...]),
     )
 
@@ -127,8 +132,9 @@ def batches_with_record(connection: Connection, numbers: Collection[int]) -> set
 def add_recovery(
     connection: Connection, *, at: datetime, actor: str, audit_id: int, taken_in: Mapping[str, Marks]
 ) -> int:
-    """Record a recovery: the database is not behind any more. Returns the number of the recovery."""
-    number = int(connection.execute(select(continuity.c.recoveries).with_for_update()).scalar_one()) + 1
+    """Record a recovery: the database is not behind any more. Returns its number, which no witness knows yet."""
+    own = int(connection.execute(select(continuity.c.recoveries).with_for_update()).scalar_one())
+    number = max([own, *(marks.recoveries for marks in taken_in.values())]) + 1
     values: dict[str, Any] = {"id": number, "at": at, "actor": actor, "audit": audit_id}
     connection.execute(insert(recovery).values(**values, taken_in=msgspec.to_builtins(dict(taken_in))))
     connection.execute(update(continuity).values(recoveries=number, behind_since=None, evidence=[]))

@@ -19,6 +19,8 @@ class Lock(enum.IntEnum):
 
     MIGRATION = 7283001
     """One migration of the schema at a time."""
+    RECOVERY = 7283013
+    """One recovery of a restored database at a time."""
     IMPORT = 7283005
     """One import at a time: what one import has checked, no other import changes."""
     ISSUING = 7283010

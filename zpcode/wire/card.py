@@ -268,6 +268,9 @@ class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     `activated_at` 0 means not activated. `exceptions` is True if there are decisions about single items (x cards).
     `ranges` has one layer for each kind of actor that decided about ranges, the lowest level first. `journey` has at
     most `MAX_JOURNEY` events in order of time, including those of the lot.
+
+    `lost`: a restore of the database has lost the record of this batch. Its codes cannot be confirmed, and are not forged
+    either. Without a former card nothing but the number is known: `gtin`, `level` and both keys are empty.
     """
 
     number: int
@@ -285,6 +288,7 @@ class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     ranges: tuple[RangeLayer, ...] = ()
     exceptions: bool = False
     journey: tuple[TraceEvent, ...] = ()
+    lost: bool = False
 
 
 class LotCard(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

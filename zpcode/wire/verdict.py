@@ -146,7 +146,7 @@ def decide(evidence: Evidence, *, now: int, today: str) -> Outcome:
     """The verdict on a code. `now` is in seconds, `today` the ISO date in Asia/Shanghai.
 
     The first question with a negative answer gives the verdict: Is it a code of this service? Could its status be read?
-    Is it suspended, recalled or revoked? Is it sealed? Is it activated? Is it flagged? Has it expired? Is the
+    Is it suspended, recalled or revoked? Is there a record of its batch? Is it sealed? Is it activated? Is it flagged? Has it expired? Is the
     recognition in force?
     """
     refusal = _refusal(evidence)
@@ -155,6 +155,8 @@ def decide(evidence: Evidence, *, now: int, today: str) -> Outcome:
     decision = worst(evidence, now)
     if decision is not None and decision[1].state is not State.FLAGGED and decision[1].state is not State.ENDED:
         return Outcome(_OF_STATE[decision[1].state], decision[1], decision[0])
+    if _lost(evidence):
+        return Outcome(Verdict.UNCONFIRMED)
     if evidence.proof is Proof.MISSING:
         return Outcome(Verdict.SEAL_MISSING, *_shown(decision))
     if _activated_at(evidence, now) == 0:
@@ -186,9 +188,15 @@ def _refusal(evidence: Evidence) -> Verdict | None:
         return Verdict.KEY_REVOKED
     if not evidence.confirmed:
         return Verdict.UNCONFIRMED
-    if evidence.product is None or _missing_item(evidence):
+    if not _lost(evidence) and (evidence.product is None or _missing_item(evidence)):
         return Verdict.UNKNOWN
     return None
+
+
+def _lost(evidence: Evidence) -> bool:
+    """Whether the record of the code's batch is lost, and the code may be one of it, as far as that is still known."""
+    batch = evidence.batch
+    return batch is not None and batch.lost and (not batch.gtin or evidence.index is not None)
 
 
 def _missing_item(evidence: Evidence) -> bool:

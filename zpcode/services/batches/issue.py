@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from keys.client import SigningService
 from zpcode.errors import Conflict, Finding, ForeignFile, NotFound, SignerError, SignerUnavailable, Text, Unavailable
@@ -148,7 +149,7 @@ def _finish(engine: Engine, number: int, file: code_file.CodeFile, now: datetime
         if batch is None or batch.state is not BatchState.RESERVED:
             raise Conflict(Text(f"批次 {number} 的状态已改变", f"batch {number} has changed in the meantime"))
         activated = now if batch.activation is Activation.ON_ISSUE else None
-        detail = {"sha256": file.sha256, "bytes": file.bytes, "key_id": batch.key_id, "active": activated is not None}
+        detail = issue_detail(replace(batch, sha256=file.sha256, bytes=file.bytes, activated_at=activated))
         audit.append(connection, at=now, actor=ACTOR, action="batch.issue", object_=f"batch:{number}", detail=detail)
         batches.change(
             connection,
@@ -171,6 +172,16 @@ def _finish(engine: Engine, number: int, file: code_file.CodeFile, now: datetime
         )
         put_batch_cards(connection, issued)
         return issued
+
+
+def issue_detail(batch: Batch) -> dict[str, Any]:
+    """What the audit log has of an issued batch."""
+    return {
+        "sha256": batch.sha256,
+        "bytes": batch.bytes,
+        "key_id": batch.key_id,
+        "active": batch.activated_at is not None,
+    }
 
 
 def _record_problem(engine: Engine, number: int, problem: Text | None) -> None:

@@ -70,7 +70,7 @@ def reserve(
             status.lock(connection, Scope.LOT, f"{batch.gtin}:{batch.lot}")
         batches.add(connection, batch)
         batches.bind(connection, owner, idempotency_key, batch.number)
-        _audit_reserved(connection, batch, caller)
+        audit_reserved(connection, batch, caller)
         events = events_of_batches(connection, [batch])[batch.number]
         _put(connection, batch, batch_card(batch, (), exceptions=False, events=events))
         return batch
@@ -205,7 +205,8 @@ def _again(connection: Connection, earlier: batches.IdempotencyRecord, request: 
     return batch
 
 
-def _audit_reserved(connection: Connection, batch: Batch, caller: Caller) -> None:
+def audit_reserved(connection: Connection, batch: Batch, caller: Caller) -> None:
+    """Add the audit entry of a reservation."""
     detail = {
         "gtin": batch.gtin,
         "uscc": batch.uscc,

@@ -96,7 +96,7 @@ class ContinuityGate:
                 self._testimonies[witness.name] = witness.read()
                 wait = witness.lasts
             except Unavailable:
-                wait = PAUSE_SECONDS
+                wait = max(witness.lasts, PAUSE_SECONDS)
             self._due[witness.name] = self._monotonic() + wait
 
     def _compare(self, connection: Connection) -> tuple[BehindEvidence, ...]:

@@ -12,12 +12,15 @@ from typing import Final, NamedTuple, Protocol
 
 from redis.exceptions import RedisError
 
-from zpcode.errors import Text, Unavailable
+from keys.client import SigningService
+from zpcode.errors import SignerError, Text, Unavailable
 from zpcode.projection import client, heads
 from zpcode.projection.client import AnyRedis
 from zpcode.rules.continuity import Marks
 
 _FILE: Final = re.compile(r"batch-([0-9]{1,8})\..+", re.ASCII)
+WITNESS_SECONDS: Final = 0.2
+"""How long the signer may take to answer: a decision does not wait for it."""
 _SILENT: Final = Text("没有应答", "it does not answer")
 
 
@@ -79,6 +82,24 @@ class FilesWitness:
         except OSError as error:
             raise Unavailable(_SILENT) from error
         return self._listed[1]
+
+
+class SignerWitness:
+    """The signer: the highest batch number that it signed, and the newest audit entry that it countersigned."""
+
+    name: Final = "signer"
+    lasts: Final = 5.0
+
+    def __init__(self, signer: SigningService) -> None:
+        self._signer = signer
+
+    def read(self) -> Testimony:
+        """Its own log's tail."""
+        try:
+            reached = self._signer.high_water()
+        except SignerError as error:
+            raise Unavailable(_SILENT) from error
+        return Testimony((Marks(batch=reached.batch, audit=reached.audit_id, audit_hash=reached.audit_hash.hex()),))
 
 
 def numbers_of(directory: Path) -> Sequence[int]:

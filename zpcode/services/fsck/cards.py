@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from zpcode.errors import Text
-from zpcode.rules.cards import batch_card, standing
+from zpcode.rules.cards import batch_card, lost_batch_card, standing
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.services import notices
 from zpcode.services.cards import events_of_batches, lot_cards
@@ -18,7 +18,7 @@ from zpcode.services.fsck import chain, journey
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant, InvariantState
 from zpcode.services.registry.product_cards import product_cards
-from zpcode.store import audit, batches, status
+from zpcode.store import audit, batches, recovery, status
 from zpcode.store import cards as card_table
 from zpcode.store.cards import Card
 from zpcode.store.database.session import Connection, transaction
@@ -120,7 +120,7 @@ def _differing(
     differing: dict[str, str] = {}
     for day in days:
         to_check = [key for key in keys if day == days[0] or (key in differing and key.startswith("p:"))]
-        for key, right in _derived(connection, to_check, day, with_items).items():
+        for key, right in derived_cards(connection, to_check, day, with_items).items():
             if kind := _kind(stored.get(key), right):
                 differing[key] = kind
             else:
@@ -138,7 +138,7 @@ def _kind(card: Card | None, right: Derived) -> str:
     return "" if decoded == right else "differs"
 
 
-def _derived(
+def derived_cards(
     connection: Connection, keys: Sequence[str], day: date, with_items: Collection[int]
 ) -> Mapping[str, Derived]:
     """Derive the cards with these keys for a date; keys without a basis are left out."""
@@ -167,6 +167,10 @@ def _batch_cards(connection: Connection, numbers: Sequence[int], with_items: Col
         derived[batch_key(batch.number)] = batch_card(
             batch, decided, exceptions=batch.number in with_items, events=events[batch.number]
         )
+    for number, former in recovery.lost_batches(connection, numbers).items():
+        decided = [one for scope in (Scope.BATCH, Scope.RANGE) for one in decisions.get((scope, str(number)), ())]
+        card = None if former is None else msgspec.msgpack.decode(former, type=BatchCard)
+        derived[batch_key(number)] = lost_batch_card(number, card, decided, exceptions=number in with_items)
     return derived
 
 
@@ -204,7 +208,7 @@ def _repair(context: CheckContext, outcome: CheckResult, wrong: Sequence[str]) -
             days = _days(connection, context)
             with_items = status.batches_with_items(connection)
             differing = _differing(connection, keys, days, with_items)
-            right = _derived(connection, list(differing), days[0], with_items)
+            right = derived_cards(connection, list(differing), days[0], with_items)
             card_table.put_cards(connection, {key: msgspec.msgpack.encode(card) for key, card in right.items()})
         for key in keys:
             outcome.add_repair(f"已重写卡片 {key}", f"wrote card {key} again")

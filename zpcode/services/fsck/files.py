@@ -20,6 +20,8 @@ from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.encrypted_file import DamagedFile, disk_bytes
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
+from zpcode.store import recovery
+from zpcode.store.database.session import transaction
 from zpcode.store.monitoring import integrity
 from zpcode.wire.link import parse, path_of
 from zpcode.wire.payload import Code, Level, check_matches
@@ -67,7 +69,8 @@ def files(context: CheckContext, outcome: CheckResult) -> None:
 
     Size on disk; the SHA-256 is that of the content, decrypted.
     """
-    numbers: set[int] = set()
+    with transaction(context.engine) as connection:
+        numbers = set(recovery.lost_batches(connection))  # files that no record explains any more
     for batch in _batches(context):
         numbers.add(batch.number)
         if batch.state is BatchState.ISSUED:
@@ -148,12 +151,12 @@ def contents(context: CheckContext, outcome: CheckResult) -> None:
             # What is suppressed is reported by code-files.
             if file.read(len(layout.header)) != layout.header:
                 outcome.find("header", *_REASONS["header"], where=path.name)
-            check = _CodeCheck(batch, path.name, keyring, outcome)
+            check = CodeCheck(batch, path.name, keyring, outcome)
             for code in layout.codes(file, _spans(batch, context)):
                 check.code(code)
 
 
-class _CodeCheck:
+class CodeCheck:
     """Checks whether each code of one file is the code of its index."""
 
     def __init__(self, batch: Batch, name: str, keyring: Keyring, outcome: CheckResult) -> None:

@@ -159,6 +159,7 @@ _NOTICE_EXISTS = str(exists().where(NOTICE).compile(compile_kwargs={"literal_bin
 _EXPECTED = f"""
     SELECT 'p:' || gtin AS key FROM product
     UNION ALL SELECT 'b:' || number FROM batch
+    UNION ALL SELECT 'b:' || number FROM lost_batch
     UNION ALL SELECT DISTINCT 'l:' || gtin || ':' || lot FROM batch WHERE level = 'lot'
     UNION ALL SELECT DISTINCT 's:' || scope || ':' || target FROM status_change WHERE scope NOT IN ('code', 'range', 'batch')
     UNION ALL SELECT DISTINCT 'x:' || target FROM status_change WHERE scope = 'code'
@@ -181,7 +182,8 @@ def cards_under(connection: Connection, prefix: str) -> Iterator[list[Card]]:
 
 _BASELESS = {
     "p": "NOT EXISTS (SELECT FROM product p WHERE p.gtin = substr(c.key, 3))",
-    "b": "NOT EXISTS (SELECT FROM batch b WHERE b.number::text = substr(c.key, 3))",
+    "b": "NOT EXISTS (SELECT FROM batch b WHERE b.number::text = substr(c.key, 3))"
+    " AND NOT EXISTS (SELECT FROM lost_batch b WHERE b.number::text = substr(c.key, 3))",
     "l": "NOT EXISTS (SELECT FROM batch b WHERE b.level = 'lot' AND b.gtin = split_part(c.key, ':', 2)"
     " AND b.lot = substr(c.key, 4 + length(b.gtin)))",
     "s": "NOT EXISTS (SELECT FROM status_change s WHERE s.scope = split_part(c.key, ':', 2)"
@@ -250,7 +252,7 @@ def histories_astray(connection: Connection, limit: int) -> list[tuple[int, int]
     rows = connection.execute(
         text(
             "SELECT h.batch, h.index AS item FROM item_history h LEFT JOIN batch b ON b.number = h.batch"
-            " WHERE b.number IS NULL OR h.index < 0 OR h.index >= b.quantity OR b.level NOT IN ('item', 'compact')"
+            " WHERE (b.number IS NULL AND NOT EXISTS (SELECT FROM lost_batch l WHERE l.number = h.batch)) OR h.index < 0 OR h.index >= b.quantity OR b.level NOT IN ('item', 'compact')"
             " ORDER BY 1, 2 LIMIT :limit"
         ),
         {"limit": limit},

@@ -1,0 +1,197 @@
+"""`zpcode recover` brings a restored database forward: no number, code or decision is lost, and none is used twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine
+
+from tests.support import fsck_setting, restores
+from tests.support.code_folders import code_folder
+from tests.support.fsck_setting import CheckedService
+from tests.support.issuing_setting import KeyHouse, key_house
+from tests.support.registry_data import gtin, uscc
+from tests.support.status_setting import LOT, MAKER, OPERATOR, ask, in_redis, item_verdict, reserved
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.errors import DatabaseBehind, NotFound
+from zpcode.projection import projector
+from zpcode.rules.batches.batch import Batch
+from zpcode.rules.status.decisions import Action
+from zpcode.services import audit
+from zpcode.services.batches import issue
+from zpcode.services.continuity import decisions
+from zpcode.services.continuity.gate import ContinuityGate
+from zpcode.services.continuity.recover import MARGIN, RecoveryReport, RecoverySetting, recover
+from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, SignerWitness, Witness
+from zpcode.services.status.change import change_and_project
+from zpcode.store import batches
+from zpcode.store.database.session import transaction
+from zpcode.wire.payload import Level
+from zpcode.wire.verdict import Verdict
+from zpcode.wire.vocabulary import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class Restorable:
+    """A service of every kind of batch and decision, its signer, and the clock of this test."""
+
+    checked: CheckedService
+    house: KeyHouse
+    addresses: ServerAddresses
+
+    @property
+    def engine(self) -> Engine:
+        """The database."""
+        return self.checked.engine
+
+    @property
+    def redis(self) -> Redis:
+        """Redis."""
+        return self.checked.redis
+
+    @property
+    def setting(self) -> RecoverySetting:
+        """What `zpcode recover` works with."""
+        exports = self.checked.context.exports
+        witnesses: list[Witness] = [
+            RedisWitness(self.redis),
+            FilesWitness(exports.path),
+            SignerWitness(self.house.client()),
+        ]
+        return RecoverySetting(self.engine, self.redis, exports, witnesses, lambda: self.house.keyring,
+                               "https://zpm.example", OPERATOR, datetime.now(UTC))  # fmt: skip
+
+    def decide(self, scope: Scope, target: object, action: Action, **changes: Any) -> None:
+        """Decide and project, as the operator."""
+        now = datetime.now(UTC)
+        change_and_project(self.engine, self.redis, ask(scope, target, action, **changes), caller=OPERATOR, now=now)
+
+    def issue(self, level: Level, key: str) -> Batch:
+        """Issue a new batch and project it."""
+        now = datetime.now(UTC)
+        number = reserved(self.engine, level, 1, MAKER, now, key).number
+        with self.house.client() as signer:
+            new = issue.issue(self.engine, signer, number, folder=self.checked.context.exports, clock=lambda: now)
+        projector.catch_up(self.engine, self.redis)
+        return new
+
+    def recover(self) -> RecoveryReport:
+        """Recover and project."""
+        report = recover(self.setting, apply=True)
+        projector.catch_up(self.engine, self.redis)
+        return report
+
+    def verdict(self, number: int, index: int) -> Verdict:
+        """What a scan shows, from the cards in Redis."""
+        return item_verdict(in_redis(self.redis), number, index, datetime.now(UTC)).verdict
+
+    def batch(self, number: int) -> Batch | None:
+        """A batch as it is recorded."""
+        with transaction(self.engine) as connection:
+            return batches.get(connection, number)
+
+
+@pytest.fixture
+def service(engine: Engine, redis: Redis, addresses: ServerAddresses, tmp_path: Path) -> Iterator[Restorable]:
+    """Everything as the services make it, and a signer that signed nothing else."""
+    own = key_house(tmp_path / "keys")
+    with own.signer(1):
+        made = Restorable(fsck_setting.settle(engine, redis, own, code_folder(tmp_path / "exports")), own, addresses)
+        made.decide(Scope.LOT, f"{gtin(1)}:{LOT}", Action.RESTORE)
+        made.decide(Scope.ENTERPRISE, uscc(1), Action.RESTORE)
+        yield made
+
+
+def test_what_the_operator_did_and_the_recovery(service: Restorable) -> None:
+    """Dump, issue, revoke, restore, recover: the batch is there again, its codes are good, the revoked ones are not."""
+    dumped = restores.dump(service.addresses)
+    sealed, compact = service.issue(Level.ITEM, "after"), service.issue(Level.COMPACT, "after")
+    ordered = reserved(service.engine, Level.ITEM, 1, MAKER, datetime.now(UTC), "ordered")
+    service.decide(Scope.BATCH, service.checked.item, Action.REVOKE, notice="公告1号")
+    service.decide(Scope.CODE, f"{sealed.number}:3", Action.REVOKE)
+    service.decide(Scope.RANGE, compact.number, Action.SUSPEND, first=10, last=19)
+    before = audit.verify(service.engine).count
+    restores.restore(service.addresses, dumped)
+    gate = ContinuityGate(service.engine, service.setting.witnesses)
+    gate.install()
+    with pytest.raises(DatabaseBehind):
+        reserved(service.engine, Level.ITEM, 1, MAKER, datetime.now(UTC), "again")
+
+    shown = recover(service.setting, apply=False)
+    assert gate.compare() != ()
+    report = service.recover()
+    assert [(one.number, one.outcome) for one in report.batches] == [(one.number, one.outcome) for one in shown.batches]
+    outcomes = {one.number: one.outcome for one in report.batches}
+    assert (outcomes[sealed.number], outcomes[compact.number], outcomes[ordered.number]) == ("issued", "issued", "reserved")  # fmt: skip
+    assert gate.compare() == ()
+    assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
+    assert service.verdict(sealed.number, 3) is Verdict.REVOKED
+    assert service.verdict(sealed.number, 4) is Verdict.VERIFIED
+    assert service.verdict(compact.number, 12) is Verdict.SUSPENDED
+    assert service.verdict(compact.number, 20) is Verdict.VERIFIED
+    again = service.batch(sealed.number)
+    assert again is not None
+    assert (again.sha256, again.bytes, again.key_id, again.base) == (sealed.sha256, sealed.bytes, sealed.key_id, sealed.base)  # fmt: skip
+    assert report.lost_entries[1] == before
+    assert audit.verify(service.engine).whole
+    new = reserved(service.engine, Level.ITEM, 1, MAKER, datetime.now(UTC), "again").number
+    assert new > ordered.number + MARGIN
+    projector.catch_up(service.engine, service.redis)
+    fsck = service.checked.check(now=datetime.now(UTC), deep=True)
+    assert [(one.invariant.name, one.findings, one.obstacle) for one in fsck.outcomes if one.findings or one.obstacle] == []  # fmt: skip
+
+
+def test_a_second_recovery_finds_nothing(service: Restorable) -> None:
+    """Also after a restore of the same dump, which is recovered again."""
+    dumped = restores.dump(service.addresses)
+    service.decide(Scope.BATCH, service.checked.item, Action.REVOKE)
+    for _ in range(2):
+        restores.restore(service.addresses, dumped)
+        assert service.recover().evidence
+        assert service.recover().evidence == ()
+        assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
+
+
+def test_a_batch_without_its_file_is_lost_and_its_codes_cannot_be_confirmed(service: Restorable) -> None:
+    """Not forged: they were issued. When its file is found again, the next recovery records the batch."""
+    dumped = restores.dump(service.addresses)
+    lost = service.issue(Level.ITEM, "after")
+    path = service.checked.file(lost.number)
+    aside = path.rename(path.with_name("aside"))
+    restores.restore(service.addresses, dumped)
+    report = service.recover()
+    assert {one.number: one.outcome for one in report.batches}[lost.number] == "lost"
+    assert service.verdict(lost.number, 3) is Verdict.UNCONFIRMED
+    fsck = service.checked.check(now=datetime.now(UTC))
+    assert [one.invariant.name for one in fsck.outcomes if one.findings] == []
+    aside.rename(path)
+    report = service.recover()
+    assert [(one.number, one.outcome) for one in report.batches] == [(lost.number, "issued")]
+    assert service.verdict(lost.number, 3) is Verdict.VERIFIED
+    fsck = service.checked.check(now=datetime.now(UTC))
+    assert [one.invariant.name for one in fsck.outcomes if one.findings] == []
+
+
+def test_a_restoration_that_was_lost_is_held_until_a_person_confirms_it(service: Restorable) -> None:
+    """Redis shows a code good that the database has revoked: the graver state holds."""
+    service.decide(Scope.BATCH, service.checked.item, Action.REVOKE)
+    dumped = restores.dump(service.addresses)
+    service.decide(Scope.BATCH, service.checked.item, Action.RESTORE)
+    assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
+    restores.restore(service.addresses, dumped)
+    report = service.recover()
+    assert [(one.scope, one.target) for one in report.unconfirmed] == [(Scope.BATCH, str(service.checked.item))]
+    assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
+    target = str(service.checked.item)
+    now = datetime.now(UTC)
+    decisions.confirm(service.engine, Scope.BATCH, target, caller=OPERATOR, now=now)
+    projector.catch_up(service.engine, service.redis)
+    assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
+    with pytest.raises(NotFound):
+        decisions.confirm(service.engine, Scope.BATCH, target, caller=OPERATOR, now=now)

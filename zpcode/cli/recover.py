@@ -1,0 +1,162 @@
+"""`zpcode recover`: bring forward a database that was restored from a backup (docs/recovery.md).
+
+Exit status: 0 the database is not behind (any more), 1 it is behind or something has to be confirmed, 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from zpcode.cli.connections import (
+    cache,
+    code_folder,
+    database,
+    keyring_of,
+    operator,
+    project,
+    ungated_database,
+    witnesses_of,
+)
+from zpcode.rules.status.decisions import ACTIONS
+from zpcode.rules.status.permissions import StatusChange
+from zpcode.services.continuity import decisions
+from zpcode.services.continuity.recover import RecoveryReport, RecoverySetting, recover
+from zpcode.settings import AuthoritySettings, load
+from zpcode.store.database.session import Engine, transaction
+from zpcode.store.monitoring.integrity import remove_time_limit
+from zpcode.store.recovery import HeldDecision, held_decisions
+from zpcode.wire.card import Timeline
+from zpcode.wire.vocabulary import Scope
+
+app = typer.Typer(add_completion=False)
+
+_REDIS_SECONDS: Final = 5.0
+_SHOWN: Final = 50
+_OUTCOMES: Final = {
+    "issued": ("按卡片与码文件恢复为已生成", "restored as issued, from its card and its file"),
+    "reserved": ("按卡片恢复为待生成", "restored as reserved, from its card"),
+    "finished": ("备份后才生成，按卡片与码文件补记", "issued after the backup: entered from its card and its file"),
+    "activated": ("激活已补记", "its activation is entered again"),
+    "conflict": ("数据库在此序号下另有一批码；缓存中的那批无法恢复", "the database has other codes under this number; those that Redis knows cannot be restored"),
+    "lost": ("没有记录：其码显示“无法确认”", "without a record: its codes say that they cannot be confirmed"),
+}  # fmt: skip
+
+
+@app.command("recover")
+def recover_(
+    *,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="执行；不加此项只显示 / do it; without this only show")
+    ] = False,
+    confirm: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="确认 范围:对象 的较轻状态是对的，可重复 / SCOPE:TARGET whose milder state was right; may be repeated"
+        ),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="略过没有应答的见证：redis、files 或 signer / go on without this silent witness"),
+    ] = None,
+) -> None:
+    """数据库由备份恢复后，补回号段、批次与决定。After a restore: enter again what Redis, files and signer prove."""
+    settings = load()
+    if confirm:
+        _confirm(settings, confirm)
+        return
+    with ungated_database(settings) as engine, ExitStack() as resources:
+        remove_time_limit(engine)
+        redis = resources.enter_context(cache(settings, seconds=_REDIS_SECONDS))
+        setting = RecoverySetting(
+            engine,
+            redis,
+            code_folder(settings),
+            witnesses_of(settings, resources),
+            lambda: keyring_of(settings),
+            settings.public_base,
+            operator(),
+            datetime.now(UTC),
+            without or (),
+        )
+        report = recover(setting, apply=apply)
+        for line in lines(report, applied=apply):
+            typer.echo(line)
+        if apply and report.evidence:
+            project(engine, settings)
+        unconfirmed = _unconfirmed(engine)
+    _print_unconfirmed(unconfirmed)
+    if unconfirmed or (report.evidence and not apply):
+        raise typer.Exit(1)
+
+
+def lines(report: RecoveryReport, *, applied: bool) -> Iterator[str]:
+    """A report line by line."""
+    if not report.evidence:
+        yield "数据库没有落后 / the database is not behind"
+        return
+    yield "数据库落后于 / the database is behind:"
+    for one in report.evidence:
+        yield f"  - {one.text.zh} / {one.text.en}"
+    first, last = report.lost_entries
+    if first <= last:
+        yield f"审计日志丢失第 {first} 至 {last} 条 / entries {first} to {last} of the audit log are lost"
+    for batch in report.batches[:_SHOWN]:
+        zh, en = _OUTCOMES[batch.outcome]
+        yield f"批次 {batch.number} {zh} / batch {batch.number} {en}"
+    yield from _more(len(report.batches))
+    for decision in report.decisions[:_SHOWN]:
+        yield f"补记决定 / decision entered again: {_decision(decision)}"
+    yield from _more(len(report.decisions))
+    if report.unproven:
+        yield "缓存中另有数据库没有的内容，无从补记，请重新导入或登记 / Redis also has what cannot be entered again; import or record it again:"
+        yield from (f"  - {key}" for key in report.unproven[:_SHOWN])
+        yield from _more(len(report.unproven))
+    if applied:
+        yield f"已恢复（第 {report.number} 次）；各进程随即放行 / recovered (number {report.number}); every process lets go by itself"
+    else:
+        yield "以上尚未执行；执行请用 zpcode recover --apply / nothing was done yet; do it with: zpcode recover --apply"
+
+
+def _more(count: int) -> Iterator[str]:
+    if count > _SHOWN:
+        yield f"  … 共 {count} 项 / {count} in all"
+
+
+def _decision(one: StatusChange) -> str:
+    items = "" if one.first is None else f" {one.first}–{one.last}"
+    notice = f" {one.notice}" if one.notice else ""
+    return f"{one.scope}:{one.target}{items} {ACTIONS[one.action].zh} {one.action} ({one.reason}){notice}"
+
+
+def _unconfirmed(engine: Engine) -> list[HeldDecision]:
+    with transaction(engine) as connection:
+        return held_decisions(connection)
+
+
+def _print_unconfirmed(unconfirmed: list[HeldDecision]) -> None:
+    """What a person has to confirm: Redis showed a milder state, so a restoration may be lost."""
+    for one in unconfirmed[:_SHOWN]:
+        timeline = msgspec.msgpack.decode(one.timeline, type=Timeline)
+        shown = ", ".join(standing.state.value for standing in timeline.standings) or "good"
+        items = f" {one.first}–{one.last}" if one.scope is Scope.RANGE else ""
+        typer.echo(
+            f"待确认 / to confirm: {one.scope}:{one.target}{items}：缓存显示 {shown}，现按较重的决定 / Redis showed {shown}, the "
+            f"graver decision holds; zpcode recover --confirm {one.scope}:{one.target}"
+        )
+
+
+def _confirm(settings: AuthoritySettings, targets: list[str]) -> None:
+    with database(settings) as engine:
+        for text in targets:
+            scope, colon, target = text.partition(":")
+            if not colon or scope not in set(Scope):
+                raise typer.BadParameter("--confirm: 范围:对象，如 batch:6 / SCOPE:TARGET, such as batch:6")
+            for change in decisions.confirm(engine, Scope(scope), target, caller=operator(), now=datetime.now(UTC)):
+                typer.echo(f"已记录 / recorded: {_decision(change)}")
+        project(engine, settings)

@@ -1,0 +1,279 @@
+"""`zpcode recover`: bring a restored database forward, so that no number, no code and no decision is lost or used twice.
+
+One transaction. Until it commits nothing has changed (sequences excepted, which only move forward), so it may be
+interrupted and repeated. With its commit the database is not behind any more, and every process notices this by itself. Then
+Redis is filled again, because it may have cards that the database lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+from redis.exceptions import RedisError
+
+from keys.keyring import Keyring
+from zpcode.errors import Conflict, Finding, Text, Unavailable
+from zpcode.projection import client
+from zpcode.projection.client import AnyRedis
+from zpcode.rules.access import Caller
+from zpcode.rules.continuity import (
+    COUNTERS,
+    BehindEvidence,
+    DatabaseMarks,
+    Marks,
+    behind,
+    files_without_batch,
+    foreign,
+    highest,
+)
+from zpcode.rules.status.permissions import StatusChange
+from zpcode.services.batches.code_folder import CodeFolder
+from zpcode.services.continuity import survey
+from zpcode.services.continuity.batches import BatchRecovery, RecoveredBatch
+from zpcode.services.continuity.decisions import DecisionRecovery
+from zpcode.services.continuity.survey import NewerCopy
+from zpcode.services.continuity.witnesses import Testimony, Witness
+from zpcode.services.fsck.cards import derived_cards
+from zpcode.services.notices import encoded_card
+from zpcode.store import audit, continuity, recovery, status
+from zpcode.store import cards as card_table
+from zpcode.store.database.session import Connection, Engine, transaction
+from zpcode.store.monitoring import integrity
+from zpcode.store.recovery import HeldDecision
+from zpcode.wire.payload import MAX_BATCH
+
+MARGIN: Final = 100
+"""Batch numbers that are left out above the highest that a witness knows: one may have been given and seen by nobody."""
+_SLICE: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverySetting:
+    """What a recovery works with. `base` is the address of codes whose file does not say it. `now` is aware.
+
+    `without` names the witnesses that may be silent. A recovery that misses a witness may use its numbers again.
+    """
+
+    engine: Engine
+    redis: AnyRedis
+    exports: CodeFolder
+    witnesses: Sequence[Witness]
+    keyring: Callable[[], Keyring]
+    base: str
+    caller: Caller
+    now: datetime
+    without: Collection[str] = ()
+
+
+@dataclass(slots=True)
+class RecoveryReport:
+    """What a recovery found and did.
+
+    `evidence` says in what the database was behind; without any nothing was done. `lost_entries` are the first and last
+    number of audit entries that are lost, (1, 0) if none is. `unproven` are cards of Redis that no record of the database
+    explains and that were not entered again. `number` is that of the recovery, 0 before it is applied.
+    """
+
+    evidence: tuple[BehindEvidence, ...] = ()
+    known: Marks = Marks()  # noqa: RUF009 - frozen
+    lost_entries: tuple[int, int] = (1, 0)
+    batches: list[RecoveredBatch] = field(default_factory=list)
+    decisions: list[StatusChange] = field(default_factory=list)
+    unconfirmed: list[HeldDecision] = field(default_factory=list)
+    unproven: list[str] = field(default_factory=list)
+    number: int = 0
+
+
+def recover(setting: RecoverySetting, *, apply: bool) -> RecoveryReport:
+    """Bring the database forward; without `apply` only report what would be done.
+
+    Raises Conflict if a witness is silent or Redis belongs to another installation, Unavailable.
+    """
+    testimonies = _heard(setting)
+    with transaction(setting.engine) as connection:
+        report = _Recovery(setting, connection, testimonies).run(apply=apply)
+        if not apply:
+            connection.rollback()
+    return report
+
+
+def _heard(setting: RecoverySetting) -> dict[str, Testimony]:
+    """What the witnesses say. Raises Conflict if one is silent that may not be."""
+    testimonies: dict[str, Testimony] = {}
+    for witness in setting.witnesses:
+        try:
+            testimonies[witness.name] = witness.read()
+        except Unavailable as silent:
+            if witness.name not in setting.without:
+                text = Text(
+                    f"{witness.name} 没有应答；它可能记得更多，请先恢复它，或以 --without {witness.name} 略过",
+                    f"{witness.name} does not answer, and may know more; make it answer first, or leave it out with "
+                    f"--without {witness.name}",
+                )
+                raise Conflict(text, (Finding("silent-witness", text),)) from silent
+    return testimonies
+
+
+class _Recovery:
+    """One run within one transaction."""
+
+    def __init__(self, setting: RecoverySetting, connection: Connection, testimonies: dict[str, Testimony]) -> None:
+        self._setting, self._connection, self._testimonies = setting, connection, testimonies
+        self.report = RecoveryReport()
+
+    def run(self, *, apply: bool) -> RecoveryReport:
+        """Take the locks of all writers, compare, and enter again what is proven."""
+        connection, report = self._connection, self.report
+        continuity.exempt(connection)
+        recovery.lock(connection)
+        audit.lock(connection)
+        card_table.lock_projector(connection)
+        database = self._compare()
+        if not report.evidence:
+            self._record_lost_batches()
+            return report
+        newer = self._newer_copies(database)
+        known = report.known = self._known(newer)
+        if apply:
+            recovery.move_sequences(connection, _with_margin(known))
+        recovery.move_revision(connection, known.revision)
+        entry = self._append_entry(database, known)
+        report.number = continuity.add_recovery(
+            connection, at=self._setting.now, actor=self._setting.caller.name, audit_id=entry, taken_in=self._taken_in()
+        )
+        self._enter_again(newer, database)
+        return report
+
+    def _record_lost_batches(self) -> None:
+        """Record the lost batches that are proven now: a file was found again, or a product was imported again."""
+        batches = self._batches()
+        former = recovery.lost_batches(self._connection)
+        self.report.batches = batches.recover({number: body for number, body in former.items() if body is not None})
+        if self.report.batches:
+            self._write_cards([*(f"b:{one.number}" for one in self.report.batches), *batches.lot_keys])
+
+    def _batches(self) -> BatchRecovery:
+        setting = self._setting
+        return BatchRecovery(
+            self._connection, setting.exports, setting.keyring, setting.base, setting.caller, setting.now
+        )
+
+    def _compare(self) -> DatabaseMarks:
+        """The marks of the database; the evidence goes into the report. Raises Conflict for another installation's Redis."""
+        marks = [one for testimony in self._testimonies.values() for one in testimony.marks]
+        database = continuity.marks(self._connection, {one.audit for one in marks if one.audit_hash})
+        proofs = list(database.evidence)
+        for name, testimony in self._testimonies.items():
+            proofs += [proof for one in testimony.marks for proof in behind(name, one, database)]
+            existing = continuity.batches_with_record(self._connection, testimony.files)
+            proofs += files_without_batch(testimony.files, existing)
+        if foreign([one for one in proofs if one.kind == "installation"]):
+            text = Text(
+                "缓存属于另一个安装，不能作为恢复的依据",
+                "this Redis belongs to another installation; nothing can be recovered from it",
+            )
+            raise Conflict(text, (Finding("another-installation", text),))
+        self.report.evidence = tuple(dict.fromkeys(proofs))
+        return database
+
+    def _newer_copies(self, database: DatabaseMarks) -> dict[str, NewerCopy]:
+        """The cards of Redis that the database lost; none if Redis is silent and may be."""
+        if "redis" not in self._testimonies:
+            return {}
+        forked = any(one.kind == "audit_hash" for one in self.report.evidence)
+        try:
+            layout = client.layout(self._setting.redis)
+            return survey.newer_copies(self._connection, layout, database, forked=forked)
+        except RedisError as error:
+            raise Unavailable(Text("缓存服务没有应答", "Redis does not answer")) from error
+
+    def _known(self, newer: dict[str, NewerCopy]) -> Marks:
+        """The highest marks that anything knows of."""
+        marks = [one for testimony in self._testimonies.values() for one in testimony.marks]
+        files = [number for testimony in self._testimonies.values() for number in testimony.files]
+        files += [int(key[2:]) for key in survey.kinds(newer, "b") if key[2:].isdigit()]
+        counted = Marks(batch=max([0, *files]), revision=max([0, *(copy.revision for copy in newer.values())]))
+        recorded = [
+            msgspec.convert({one.kind: int(one.value)}, Marks)
+            for one in self.report.evidence
+            if one.kind in {*COUNTERS, "audit"}
+        ]
+        return highest([*marks, counted, *recorded])
+
+    def _append_entry(self, database: DatabaseMarks, known: Marks) -> int:
+        """The audit entry of this recovery, with a number above every lost one."""
+        detail: dict[str, Any] = {
+            "evidence": [msgspec.to_builtins(one) for one in self.report.evidence],
+            "known": msgspec.to_builtins(known),
+        }
+        number = audit.append_recovery(
+            self._connection,
+            at=self._setting.now,
+            actor=self._setting.caller.name,
+            detail=detail,
+            lost_to=known.audit,
+        )
+        self.report.lost_entries = database.assigned.audit + 1, number - 1
+        return number
+
+    def _taken_in(self) -> dict[str, Marks]:
+        return {name: highest(testimony.marks) for name, testimony in self._testimonies.items() if testimony.marks}
+
+    def _enter_again(self, newer: dict[str, NewerCopy], database: DatabaseMarks) -> None:
+        """Batches first, then the decisions about them, then the cards that follow from both."""
+        report, connection = self.report, self._connection
+        batches = self._batches()
+        former = {number: body for number, body in recovery.lost_batches(connection).items() if body is not None}
+        former |= {int(key[2:]): newer[key].body for key in survey.kinds(newer, "b") if key[2:].isdigit()}
+        report.batches = batches.recover(former)
+        numbers = self._unrecorded(former, database)
+        for number in numbers:
+            recovery.add_lost(connection, number, report.number, former.get(number))
+        report.batches += [RecoveredBatch(number, "lost") for number in numbers]
+        decisions = DecisionRecovery(connection, self._setting.caller, self._setting.now)
+        decisions.recover(newer)
+        report.decisions, report.unconfirmed = decisions.entered, decisions.unconfirmed
+        recovery.hold_decisions(connection, report.unconfirmed, report.number)
+        keys = [*(f"b:{one.number}" for one in report.batches), *decisions.keys, *batches.lot_keys]
+        report.unproven = sorted(set(newer) - set(keys) - {"n:"} - decisions.settled)
+        self._write_cards(keys)
+
+    def _unrecorded(self, former: Collection[int], database: DatabaseMarks) -> list[int]:
+        """The numbers that may have codes and have no record: those with a card or a file, and all newly left out."""
+        files = {number for testimony in self._testimonies.values() for number in testimony.files}
+        top = min(_with_margin(self.report.known).batch, MAX_BATCH) if self._moved(database) else 0
+        left_out = recovery.numbers_without_record(self._connection, database.assigned.batch + 1, top)
+        candidates = {*files, *former, *left_out}
+        with_batch = {one.number for one in self.report.batches if one.outcome != "lost"}
+        without = [
+            number
+            for number in sorted(candidates - with_batch)
+            if recovery.numbers_without_record(self._connection, number, number)
+        ]
+        return [number for number in without if 1 <= number <= MAX_BATCH]
+
+    def _moved(self, database: DatabaseMarks) -> bool:
+        return self.report.known.batch > database.assigned.batch
+
+    def _write_cards(self, keys: Sequence[str]) -> None:
+        """Derive the cards with these keys from the records; one card at least gets a revision above all that were lost."""
+        connection = self._connection
+        with_items = status.batches_with_items(connection)
+        _, day = integrity.newest_card(connection)
+        for start in range(0, len(keys), _SLICE):
+            part = derived_cards(connection, keys[start : start + _SLICE], day, with_items)
+            card_table.put_cards(connection, {key: msgspec.msgpack.encode(card) for key, card in part.items()})
+        card_table.put_cards(connection, encoded_card(connection))
+        newest, _ = integrity.newest_card(connection)
+        if newest < card_table.head(connection):
+            first = integrity.cards_after(connection, "", 1)
+            card_table.renew(connection, [card.key for card in first])
+
+
+def _with_margin(known: Marks) -> Marks:
+    batch = min(known.batch + MARGIN, MAX_BATCH) if known.batch else 0
+    return msgspec.structs.replace(known, batch=batch)

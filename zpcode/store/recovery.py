@@ -1,0 +1,97 @@
+"""What a recovery writes: sequences and revision moved forward, batches whose record is lost, decisions that are held."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from zpcode.rules.continuity import Marks
+from zpcode.store import locks
+from zpcode.store.continuity import SEQUENCES
+from zpcode.store.locks import Lock
+from zpcode.store.tables.codes import card_head
+from zpcode.store.tables.continuity import held_decision, lost_batch
+from zpcode.wire.vocabulary import Scope
+
+
+class HeldDecision(NamedTuple):
+    """A target for which Redis showed a milder state than the decisions give. `timeline` is what it showed, encoded.
+
+    `first` and `last` are the ends of a range, both 0 at other scopes.
+    """
+
+    scope: Scope
+    target: str
+    first: int
+    last: int
+    timeline: bytes
+
+
+def lock(connection: Connection) -> None:
+    """Let one recovery run at a time, and no import beside it."""
+    locks.hold(connection, Lock.RECOVERY)
+    locks.hold(connection, Lock.IMPORT)
+
+
+def move_revision(connection: Connection, revision: int) -> None:
+    """Move the head of the cards forward, never back."""
+    connection.execute(update(card_head).where(card_head.c.revision < revision).values(revision=revision))
+
+
+def move_sequences(connection: Connection, marks: Marks) -> None:
+    """Move every sequence past the numbers that a witness knows of, never back. A rollback does not undo this."""
+    for kind, sequence in SEQUENCES.items():
+        moved = f"SELECT setval('{sequence}', greatest(:known, last_value)) FROM {sequence} WHERE last_value < :known OR NOT is_called"  # noqa: S608 - names of this module
+        if (known := getattr(marks, kind)) > 0:
+            connection.execute(text(moved), {"known": known})
+
+
+def lost_batches(connection: Connection, numbers: Collection[int] | None = None) -> dict[int, bytes | None]:
+    """The batches whose record is lost, all or those among `numbers`, with the card that Redis had of each."""
+    query = select(lost_batch.c.number, lost_batch.c.card)
+    if numbers is not None:
+        query = query.where(lost_batch.c.number.in_(numbers))
+    return {int(row.number): None if row.card is None else bytes(row.card) for row in connection.execute(query)}
+
+
+def numbers_without_record(connection: Connection, first: int, last: int) -> list[int]:
+    """The numbers from `first` to `last` without a batch."""
+    query = "SELECT n FROM generate_series(CAST(:first AS bigint), CAST(:last AS bigint)) n WHERE NOT EXISTS (SELECT FROM batch WHERE number = n) ORDER BY n"
+    return [int(number) for number in connection.execute(text(query), {"first": first, "last": last}).scalars()]
+
+
+def add_lost(connection: Connection, number: int, recovery: int, card: bytes | None) -> None:
+    """Record that a batch's record is lost. A card that is known already stays if there is no new one."""
+    statement = upsert(lost_batch).values(number=number, recovery=recovery, card=card)
+    known = func.coalesce(statement.excluded.card, lost_batch.c.card)
+    connection.execute(statement.on_conflict_do_update(index_elements=[lost_batch.c.number], set_={"card": known}))
+
+
+def remove_lost(connection: Connection, number: int) -> None:
+    """Record that a batch has its record again."""
+    connection.execute(delete(lost_batch).where(lost_batch.c.number == number))
+
+
+def hold_decisions(connection: Connection, decisions: Iterable[HeldDecision], recovery: int) -> None:
+    """Record what a person has to confirm."""
+    for one in decisions:
+        connection.execute(insert(held_decision).values(**one._asdict(), recovery=recovery))
+
+
+def held_decisions(connection: Connection) -> list[HeldDecision]:
+    """What nobody has confirmed yet, in the order of targets."""
+    columns = held_decision.c
+    query = select(columns.scope, columns.target, columns.first, columns.last, columns.timeline)
+    rows = connection.execute(query.where(columns.confirmed_at.is_(None)).order_by(columns.scope, columns.target, columns.first))  # fmt: skip
+    return [HeldDecision(Scope(row.scope), row.target, row.first, row.last, bytes(row.timeline)) for row in rows]
+
+
+def confirm(connection: Connection, scope: Scope, target: str, now: datetime) -> None:
+    """Record that the held decisions about a target were confirmed."""
+    where = (held_decision.c.scope == scope.value) & (held_decision.c.target == target)
+    where &= held_decision.c.confirmed_at.is_(None)
+    connection.execute(update(held_decision).where(where).values(confirmed_at=now))
