@@ -52,6 +52,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
 @pytest.fixture
 def plant(engine: Engine, redis: Redis, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path) -> Plant:
     """An installation in which only the signer runs."""
+    issuing_setting.continue_after(engine, house)
     return Plant(engine, redis, addresses, house, tmp_path)
 
 

@@ -44,8 +44,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
 
 
 @pytest.fixture(autouse=True)
-def _registered(engine: Engine) -> None:
+def _registered(engine: Engine, house: KeyHouse) -> None:
     setting.register(engine, setting.product_card())
+    setting.continue_after(engine, house)
 
 
 @contextmanager

@@ -25,8 +25,10 @@ from tests.support.code_folders import content
 from zpcode.errors import SignerUnavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest
+from zpcode.rules.continuity import Marks
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.reserve import reserve
+from zpcode.store import recovery
 from zpcode.store.cards import put_cards
 from zpcode.store.database.session import transaction
 from zpcode.store.tables.codes import batch
@@ -182,6 +184,15 @@ def key_house(home: Path, now: datetime | None = None) -> KeyHouse:
             room, passphrase=WORD, root_passphrase=WORD, now=begin, validity=timedelta(days=365), purpose=purpose
         )
     return KeyHouse(room, home)
+
+
+def continue_after(engine: Engine, house: KeyHouse) -> None:
+    """Number batches after those that this signer has signed for other databases: else this one is found to be behind."""
+    with house.client() as signer:
+        reached = signer.high_water().batch
+    if reached:
+        with transaction(engine) as connection:
+            recovery.move_sequences(connection, Marks(batch=reached))
 
 
 def rotate_key(house: KeyHouse) -> None:

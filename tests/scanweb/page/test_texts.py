@@ -41,7 +41,8 @@ def needed() -> set[str]:
     keys = {f"{family}.{choice.code}" for family, choices in CHOICES.items() for choice in choices}
     keys |= {f"verdict.{verdict.public}.{part}" for verdict in Verdict for part in ("title", "meaning", "advice")}
     keys |= {f"verdict.{variant}.meaning" for variant in (
-        "verified.ended", "verified.online", "revoked.ended", "unconfirmed.unsealed")}  # fmt: skip
+        "verified.ended", "verified.online", "revoked.ended", "unconfirmed.unsealed", "unconfirmed.lost")}  # fmt: skip
+    keys.add("verdict.unconfirmed.lost.advice")
     keys |= {f"state.{state}" for state in State if state is not State.GOOD} | {f"scope.{scope}" for scope in Scope}
     keys |= {f"reason.{slug}" for slug in REASONS} | {f"level.{level}" for level in Level}
     keys |= {f"how.{proof}" for proof in ("sealed", "online", "missing")} | {f"language.{tag}" for tag in WORDS}

@@ -38,6 +38,7 @@ def _set(
     engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     setting.register(engine, setting.product_card())
+    setting.continue_after(engine, house)
     for name, value in (
         ("DATABASE_URL", addresses.database),
         ("REDIS_URL", addresses.redis),
