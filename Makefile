@@ -1,6 +1,6 @@
 # One verb each. `make demo` needs Python ≥ 3.11, make and a package index; `make test` Chromium and npm besides.
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick proof coverage check fmt bench bench-against load browser gallery lighthouse attack clean
+.PHONY: help demo test quick proof coverage check fmt bench bench-against load browser gallery lighthouse attack sbom clean
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
   command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && { echo $$p; break; }; done)
@@ -73,6 +73,9 @@ bench-against: $(VENV)/.dev ## the scan path against an older revision, old and 
 
 load: $(VENV)/.dev ## a load test on this machine; PROFILE=ordinary|double11|recall|scraper|lines, SECONDS=…
 	$(BIN)/python -m loadtests run $(PROFILE) --seconds $(SECONDS)
+
+sbom: $(VENV)/.dev ## what the service is made of at run time, CycloneDX, and its licences; fails on one that is not accepted
+	$(BIN)/python -m tests.sbom
 
 gallery: $(VENV)/.dev browser ## every page in both languages, two sizes, two themes, into build/gallery/index.html; PICTURES=1: the README's too
 	$(BIN)/python -m tests.browser.gallery $(if $(PICTURES),--pictures)

@@ -135,7 +135,6 @@ def test_other_users_of_the_machine_read_what_is_public_and_no_log(running: Demo
     assert {str(path) for path in readable if path.parts[0] != "pictures"} <= {
         "keyring.json",
         "root.pub.pem",
-        "demo.lock",
     }
     logs = running.home / "log"
     assert logs.stat().st_mode & 0o777 == 0o700

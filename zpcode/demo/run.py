@@ -228,7 +228,10 @@ def _watch(processes: Processes) -> NoReturn:
 @contextmanager
 def _only_one(home: Path) -> Iterator[None]:
     """Lock the directory. Raises Conflict if another demo has locked it."""
-    with (home / "demo.lock").open("a+") as lock:
+    path = home / "demo.lock"
+    path.touch(mode=0o600)
+    path.chmod(0o600)  # who can open the file can lock it too
+    with path.open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
