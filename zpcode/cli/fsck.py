@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
-from zpcode.cli.connections import cache, code_folder, database, keyring_of
+from zpcode.cli.connections import cache, code_folder, database, gate_of, keyring_of
 from zpcode.cli.output import finding_line
 from zpcode.errors import Text
 from zpcode.services.fsck import run
@@ -52,7 +53,11 @@ def fsck(
             f"没有检查项 {unknown[0][:80]}；可选 / no such check; choose from: {names}", param_hint="--only"
         )
     settings = load()
-    with database(settings) as engine, cache(settings, seconds=_REDIS_SECONDS) as redis:
+    with (
+        database(settings) as engine,
+        cache(settings, seconds=_REDIS_SECONDS) as redis,
+        ExitStack() as resources,
+    ):
         remove_time_limit(engine)
         context = CheckContext(
             engine,
@@ -60,6 +65,7 @@ def fsck(
             code_folder(settings, directory),
             lambda: keyring_of(settings),
             datetime.now(UTC),
+            gate_of(engine, settings, resources).compare,
             deep=deep,
             repair=repair,
         )
@@ -93,7 +99,7 @@ def lines(outcome: CheckResult) -> Iterator[str]:
     for repair in outcome.repairs:
         yield f"  + {repair.zh} / {repair.en}"
     if outcome.state is InvariantState.BROKEN:
-        yield f"  → {outcome.invariant.remedy.zh}\n    {outcome.invariant.remedy.en}"
+        yield f"  → {outcome.remedy.zh}\n    {outcome.remedy.en}"
 
 
 def _plain(outcome: CheckResult) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def _plain(outcome: CheckResult) -> dict[str, Any]:
             for finding in outcome.findings
         ],
         "repairs": [_both(repair) for repair in outcome.repairs],
-        "remedy": _both(outcome.invariant.remedy) if outcome.state is InvariantState.BROKEN else None,
+        "remedy": _both(outcome.remedy) if outcome.state is InvariantState.BROKEN else None,
     }
 
 

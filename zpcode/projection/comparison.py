@@ -16,6 +16,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -25,13 +26,14 @@ from zpcode.errors import Text, Unavailable
 from zpcode.projection import client, copies, heads, projector
 from zpcode.projection.client import AnyRedis, Layout
 from zpcode.projection.copies import Copy
+from zpcode.rules.continuity import BehindEvidence
 from zpcode.store import cards as card_table
 from zpcode.store import continuity
 from zpcode.store.cards import Card
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.store.monitoring import integrity
 from zpcode.wire import redis_keys
-from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
+from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD, is_card
 
 SLICE_SECONDS: Final = 1.0
 LEAST: Final = 200
@@ -99,23 +101,41 @@ def confirm(engine: Engine, redis: AnyRedis, keys: Sequence[str], *, repair: boo
     """Compare these cards while no other process writes Redis; with `repair`, repair the differences.
 
     A shard without a head has no differences: readers ignore it, and the worker fills it. Raises Unavailable, also if
-    another process is writing Redis.
+    another process is writing Redis; DatabaseBehind if a copy is newer than the newest card of the database.
     """
     marks = [key for key in dict.fromkeys(keys) if key.endswith(f":{redis_keys.COMPLETE}")]
     card_keys = [key for key in dict.fromkeys(keys) if key not in marks]
     with _exclusive(engine, redis) as (connection, layout):
-        heads = _heads(layout)
-        wrong = _wrong(connection, layout, heads, card_keys)
-        marks = [mark for mark in marks if id(copies.shard_of(layout, mark)) in heads and not _exists(layout, mark)]
+        revisions = _heads(layout)
+        wrong = _wrong(connection, layout, revisions, card_keys)
+        _refuse_newer(engine, wrong, card_table.head(connection))
+        marks = [mark for mark in marks if id(copies.shard_of(layout, mark)) in revisions and not _exists(layout, mark)]
         wrong_keys = {one.difference.key for one in wrong}
         for mark in marks:
-            in_hash = (one for one in _in_hash(connection, layout, mark, heads) if one.difference.key not in wrong_keys)
+            in_hash = (
+                one for one in _in_hash(connection, layout, mark, revisions) if one.difference.key not in wrong_keys
+            )
             wrong += list(islice(in_hash, MOST))
         differences = _repaired(connection, layout, wrong) if repair else [one.difference for one in wrong]
     if repair and differences:
         with suppress(Unavailable):  # the new revisions are in the table, so the worker continues
             projector.catch_up(engine, redis, fill=False)
     return differences + [Difference(mark, "mark", repair and _write_mark(engine, redis, mark)) for mark in marks]
+
+
+def _refuse_newer(engine: Engine, wrong: Sequence[_WrongCopy], newest: int) -> None:
+    """Raise DatabaseBehind if a copy has a revision that the database has not reached: it was written before a restore.
+
+    The heads alone do not always show this: a projector that is killed between a card and its head leaves such a copy. Bytes
+    that are no card prove nothing.
+    """
+    copies_of = {one.difference.key: redis_keys.unpack(one.copy) for one in wrong if one.copy}
+    revisions = [revision for key, (revision, body) in copies_of.items() if is_card(key, body)]
+    if (highest := max(revisions, default=0)) > newest:
+        evidence = [BehindEvidence(heads.WITNESS, "revision", str(highest), str(newest))]
+        with transaction(engine) as connection:
+            continuity.record_behind(connection, evidence, datetime.now(UTC))
+        raise heads.refusal(evidence)
 
 
 @contextmanager

@@ -335,6 +335,27 @@ class History(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     first_city: str = ""
 
 
+AnyCard = ProductCard | BatchCard | LotCard | Timeline | NoticesCard
+CARD_TYPES: Final[dict[str, type[AnyCard]]] = {
+    "p": ProductCard,
+    "b": BatchCard,
+    "l": LotCard,
+    "s": Timeline,
+    "x": Timeline,
+    "n": NoticesCard,
+}
+"""The type of a card by the first letter of its key."""
+
+
+def is_card(key: str, body: bytes) -> bool:
+    """Whether these bytes are a card of the kind that the key names."""
+    try:
+        msgspec.msgpack.decode(body, type=CARD_TYPES[key[:1]])
+    except (msgspec.MsgspecError, KeyError, ValueError):
+        return False
+    return True
+
+
 def product_key(gtin: str) -> str:
     """The key of a product card."""
     return f"p:{gtin}"

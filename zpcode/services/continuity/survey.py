@@ -30,7 +30,7 @@ from zpcode.services.fsck.report import CheckResult
 from zpcode.store import cards as card_table
 from zpcode.store.database.session import Connection
 from zpcode.wire import redis_keys
-from zpcode.wire.card import BatchCard
+from zpcode.wire.card import BatchCard, is_card
 from zpcode.wire.payload import Level
 
 _SLICE: Final = 2000
@@ -64,7 +64,7 @@ def newer_copies(
             revision, body = redis_keys.unpack(copy)
             row = rows.get(key)
             above = 0 if forked and row is None else row.revision if forked and row is not None else database.assigned.revision  # fmt: skip
-            if revision > above and (row is None or row.body != body):
+            if revision > above and (row is None or row.body != body) and is_card(key, body):
                 newer[key] = NewerCopy(revision, body)
     return newer
 

@@ -25,11 +25,9 @@ from zpcode.store.database.session import Connection, transaction
 from zpcode.store.monitoring import integrity
 from zpcode.wire.calendar import today
 from zpcode.wire.card import (
+    CARD_TYPES,
+    AnyCard,
     BatchCard,
-    LotCard,
-    NoticesCard,
-    ProductCard,
-    Timeline,
     batch_key,
     notices_key,
     product_key,
@@ -53,15 +51,6 @@ CARDS: Final = Invariant(
         " without a basis",
     ),
 )
-_KINDS: Final[dict[str, type[ProductCard | BatchCard | LotCard | Timeline | NoticesCard]]] = {
-    "p": ProductCard,
-    "b": BatchCard,
-    "l": LotCard,
-    "s": Timeline,
-    "x": Timeline,
-    "n": NoticesCard,
-}
-Derived = ProductCard | BatchCard | LotCard | Timeline | NoticesCard
 
 
 def head(context: CheckContext, outcome: CheckResult) -> None:
@@ -128,11 +117,11 @@ def _differing(
     return differing
 
 
-def _kind(card: Card | None, right: Derived) -> str:
+def _kind(card: Card | None, right: AnyCard) -> str:
     if card is None:
         return "missing"
     try:
-        decoded = msgspec.msgpack.decode(card.body, type=_KINDS[card.key[0]])
+        decoded = msgspec.msgpack.decode(card.body, type=CARD_TYPES[card.key[0]])
     except (msgspec.MsgspecError, ValueError):
         return "unreadable"
     return "" if decoded == right else "differs"
@@ -140,9 +129,9 @@ def _kind(card: Card | None, right: Derived) -> str:
 
 def derived_cards(
     connection: Connection, keys: Sequence[str], day: date, with_items: Collection[int]
-) -> Mapping[str, Derived]:
+) -> Mapping[str, AnyCard]:
     """Derive the cards with these keys for a date; keys without a basis are left out."""
-    derived: dict[str, Derived] = {}
+    derived: dict[str, AnyCard] = {}
     gtins = [key[2:] for key in keys if key.startswith("p:")]
     if gtins:
         derived |= {product_key(gtin): card for gtin, card in product_cards(connection, gtins, day).items()}
@@ -156,9 +145,9 @@ def derived_cards(
     return derived | _standings(connection, [key for key in keys if key[0] in "sx"])
 
 
-def _batch_cards(connection: Connection, numbers: Sequence[int], with_items: Collection[int]) -> dict[str, Derived]:
+def _batch_cards(connection: Connection, numbers: Sequence[int], with_items: Collection[int]) -> dict[str, AnyCard]:
     decisions = _by_target(connection, [(scope, str(one)) for one in numbers for scope in (Scope.BATCH, Scope.RANGE)])
-    derived: dict[str, Derived] = {}
+    derived: dict[str, AnyCard] = {}
     stored = batches.numbered(connection, numbers)
     events = events_of_batches(connection, stored)
     for batch in stored:
@@ -174,7 +163,7 @@ def _batch_cards(connection: Connection, numbers: Sequence[int], with_items: Col
     return derived
 
 
-def _standings(connection: Connection, keys: Sequence[str]) -> dict[str, Derived]:
+def _standings(connection: Connection, keys: Sequence[str]) -> dict[str, AnyCard]:
     targets: dict[tuple[Scope, str], str] = {}
     for key in keys:
         kind, _, rest = key.partition(":")

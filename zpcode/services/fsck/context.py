@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from keys.keyring import Keyring
 from zpcode.projection.client import AnyRedis
+from zpcode.rules.continuity import BehindEvidence
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.fsck.report import CheckResult
 from zpcode.store.database.session import Engine
@@ -20,7 +21,7 @@ class CheckContext:
 
     `keyring` returns the public keyring or raises KeyringError. `exports` has the code files. `now` is aware. `deep`
     checks every code and every history, not only samples. `repair` repairs derived data, never the data it is derived
-    from. `patience` is how long (seconds) a check waits for work that other processes are about to do; `pause` sleeps.
+    from. `behind` says in what the database is older than others know it. `patience` is how long (seconds) a check waits for work that other processes are about to do; `pause` sleeps.
     """
 
     engine: Engine
@@ -28,6 +29,7 @@ class CheckContext:
     exports: CodeFolder
     keyring: Callable[[], Keyring]
     now: datetime
+    behind: Callable[[], Sequence[BehindEvidence]] = tuple
     deep: bool = False
     repair: bool = False
     patience: float = 7.0

@@ -35,7 +35,8 @@ class CheckResult:
     """The result of one check. `examined` is the number of checked objects.
 
     `wrong` is the number of findings; the first 50 are in `findings`. `repaired` is the number of repaired findings;
-    `repairs` describes the first 50. `obstacle` says why the invariant could not be checked.
+    `repairs` describes the first 50. `obstacle` says why the invariant could not be checked. `advice` replaces the
+    invariant's remedy.
     """
 
     invariant: Invariant
@@ -45,6 +46,12 @@ class CheckResult:
     findings: list[Finding] = field(default_factory=list)
     repairs: list[Text] = field(default_factory=list)
     obstacle: Text | None = None
+    advice: Text | None = None
+
+    @property
+    def remedy(self) -> Text:
+        """What to do if the invariant does not hold."""
+        return self.invariant.remedy if self.advice is None else self.advice
 
     def find(self, reason: str, zh: str, en: str, *, where: str = "", value: object = None) -> None:
         """Add a finding: where it is, and the wrong value."""

@@ -26,6 +26,7 @@ from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import DatabaseBehind, Unavailable
 from zpcode.projection import heads, projector
 from zpcode.projection.client import connect as redis_client
+from zpcode.projection.comparison import ProjectionComparison
 from zpcode.rules.continuity import Marks
 from zpcode.rules.status.decisions import Action
 from zpcode.services import access
@@ -36,6 +37,7 @@ from zpcode.services.registry.product_cards import turn_cards
 from zpcode.services.status.change import change, change_and_project
 from zpcode.store import continuity
 from zpcode.store.database.session import connect, transaction
+from zpcode.wire import card, redis_keys
 from zpcode.wire.payload import Level
 from zpcode.wire.verdict import Verdict
 from zpcode.wire.vocabulary import Scope
@@ -193,3 +195,20 @@ def test_without_any_witness_decisions_are_made_and_numbers_are_not_given(
     change(engine, ask(Scope.BATCH, world.compact, Action.REVOKE), caller=OPERATOR, now=now)
     with pytest.raises(Unavailable, match="neither Redis nor"):
         reserved(engine, Level.COMPACT, 1, MAKER, now, "next")
+
+
+def test_a_card_newer_than_the_database_closes_the_gate_and_stays(
+    engine: Engine, redis: Redis, world: EnterpriseBatches, directory: Path
+) -> None:
+    """A projector was killed between a card and its head, then the database was restored: only the card is left."""
+    projector.catch_up(engine, redis)
+    where = redis_keys.location(card.batch_key(world.item))[0]
+    value: Any = redis.get(where)
+    revision, body = redis_keys.unpack(value)
+    newer = redis_keys.pack(revision + 1000, body)
+    redis.set(where, newer)
+    comparison = ProjectionComparison(engine, redis, 60)
+    with pytest.raises(DatabaseBehind):
+        comparison.step()
+    assert redis.get(where) == newer
+    assert [one.kind for one in gate(engine, redis, directory).compare()] == ["revision"]

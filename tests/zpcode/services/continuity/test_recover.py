@@ -29,6 +29,8 @@ from zpcode.services.continuity import decisions
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import MARGIN, RecoveryReport, RecoverySetting, recover
 from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, SignerWitness, Witness
+from zpcode.services.fsck.continuity import RECOVER
+from zpcode.services.fsck.report import FsckReport
 from zpcode.services.status.change import change_and_project
 from zpcode.store import batches
 from zpcode.store.database.session import transaction
@@ -87,6 +89,10 @@ class Restorable:
         projector.catch_up(self.engine, self.redis)
         return report
 
+    def fsck(self, gate: ContinuityGate, **options: Any) -> FsckReport:
+        """The report of fsck."""
+        return self.checked.check(now=datetime.now(UTC), behind=gate.compare, **options)
+
     def verdict(self, number: int, index: int) -> Verdict:
         """What a scan shows, from the cards in Redis."""
         return item_verdict(in_redis(self.redis), number, index, datetime.now(UTC)).verdict
@@ -122,6 +128,9 @@ def test_what_the_operator_did_and_the_recovery(service: Restorable) -> None:
     gate.install()
     with pytest.raises(DatabaseBehind):
         reserved(service.engine, Level.ITEM, 1, MAKER, datetime.now(UTC), "again")
+    broken = [one for one in service.fsck(gate, repair=True).outcomes if one.findings]
+    assert (broken[0].invariant.name, broken[0].repaired) == ("continuity", 0)
+    assert {one.remedy for one in broken} == {RECOVER}
 
     shown = recover(service.setting, apply=False)
     assert gate.compare() != ()
@@ -143,7 +152,7 @@ def test_what_the_operator_did_and_the_recovery(service: Restorable) -> None:
     new = reserved(service.engine, Level.ITEM, 1, MAKER, datetime.now(UTC), "again").number
     assert new > ordered.number + MARGIN
     projector.catch_up(service.engine, service.redis)
-    fsck = service.checked.check(now=datetime.now(UTC), deep=True)
+    fsck = service.fsck(gate, deep=True)
     assert [(one.invariant.name, one.findings, one.obstacle) for one in fsck.outcomes if one.findings or one.obstacle] == []  # fmt: skip
 
 
@@ -188,6 +197,8 @@ def test_a_restoration_that_was_lost_is_held_until_a_person_confirms_it(service:
     report = service.recover()
     assert [(one.scope, one.target) for one in report.unconfirmed] == [(Scope.BATCH, str(service.checked.item))]
     assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
+    fsck = service.checked.of("continuity")
+    assert [finding.reason for finding in fsck.findings] == ["unconfirmed"]
     target = str(service.checked.item)
     now = datetime.now(UTC)
     decisions.confirm(service.engine, Scope.BATCH, target, caller=OPERATOR, now=now)

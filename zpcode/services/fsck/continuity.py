@@ -1,0 +1,53 @@
+"""Compare the database with what others have from it: the first check, because every other one would mislead after a restore.
+
+While the database is behind nothing is repaired, and no remedy is given but `zpcode recover`: emptying Redis, moving a file or
+setting a sequence by hand would destroy what proves the lost decisions and numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from zpcode.errors import Text
+from zpcode.rules.continuity import foreign
+from zpcode.services.fsck.context import CheckContext
+from zpcode.services.fsck.report import CheckResult, Invariant
+from zpcode.store import recovery
+from zpcode.store.database.session import transaction
+
+RECOVER: Final = Text(
+    "先不要清空缓存、移动码文件或手工改序列：它们是恢复的依据；执行 zpcode recover 查看，再 zpcode recover --apply",
+    "do not empty Redis, move code files or set sequences by hand: the recovery needs them; run zpcode recover to see what "
+    "is missing, then zpcode recover --apply",
+)
+OTHER_REDIS: Final = Text(
+    "检查 ZPCODE_REDIS_URL 与 ZPCODE_DATABASE_URL：这个缓存属于另一个安装",
+    "check ZPCODE_REDIS_URL and ZPCODE_DATABASE_URL: this Redis belongs to another installation",
+)
+UNCONFIRMED: Final = "unconfirmed"
+CONTINUITY: Final = Invariant(
+    "continuity",
+    Text(
+        "数据库不落后于缓存、码文件与签名记录，没有待确认的决定",
+        "the database is not older than Redis, the code files or the signer's records, and no decision waits to be confirmed",
+    ),
+    RECOVER,
+)
+
+
+def continuity(context: CheckContext, outcome: CheckResult) -> None:
+    """Every proof that the database is behind, and every decision that a recovery holds until a person confirms it."""
+    evidence = context.behind()
+    outcome.examined = 1
+    for one in evidence:
+        outcome.find(one.kind, one.text.zh, one.text.en, where=one.witness)
+    if foreign(evidence):
+        outcome.advice = OTHER_REDIS
+    if evidence:
+        return
+    with transaction(context.engine) as connection:
+        for waiting in recovery.held_decisions(connection):
+            where = f"{waiting.scope}:{waiting.target}"
+            zh, en = f"待确认：zpcode recover --confirm {where}", f"to confirm: zpcode recover --confirm {where}"
+            outcome.find(UNCONFIRMED, zh, en, where=where)
+            outcome.advice = Text(zh, en)
