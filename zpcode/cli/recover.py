@@ -32,6 +32,7 @@ from zpcode.store.database.session import Engine, transaction
 from zpcode.store.monitoring.integrity import remove_time_limit
 from zpcode.store.recovery import HeldDecision, held_decisions
 from zpcode.wire.card import Timeline
+from zpcode.wire.payload import MAX_BATCH
 from zpcode.wire.vocabulary import Scope
 
 app = typer.Typer(add_completion=False)
@@ -64,6 +65,12 @@ def recover_(
         list[str] | None,
         typer.Option(help="略过没有应答的见证：redis、files 或 signer / go on without this silent witness"),
     ] = None,
+    above: Annotated[
+        int,
+        typer.Option(
+            min=0, max=MAX_BATCH, help="批次序号最多可能到此 / the highest batch number that may have been given"
+        ),
+    ] = 0,
 ) -> None:
     """数据库由备份恢复后，补回号段、批次与决定。After a restore: enter again what Redis, files and signer prove."""
     settings = load()
@@ -83,6 +90,7 @@ def recover_(
             operator(),
             datetime.now(UTC),
             without or (),
+            above,
         )
         report = recover(setting, apply=apply)
         for line in lines(report, applied=apply):

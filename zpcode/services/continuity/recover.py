@@ -47,7 +47,7 @@ from zpcode.store.recovery import HeldDecision
 from zpcode.wire.payload import MAX_BATCH
 
 MARGIN: Final = 100
-"""Batch numbers that are left out above the highest that a witness knows: one may have been given and seen by nobody."""
+"""Batch numbers that are left out above the highest known one: a number may have been given without any witness."""
 _SLICE: Final = 500
 
 
@@ -55,7 +55,8 @@ _SLICE: Final = 500
 class RecoverySetting:
     """What a recovery works with. `base` is the address of codes whose file does not say it. `now` is aware.
 
-    `without` names the witnesses that may be silent. A recovery that misses a witness may use its numbers again.
+    `without` names the witnesses that may be silent. A recovery that misses a witness may use its numbers again; `above` is
+    then the highest batch number that may have been given, as far as people know.
     """
 
     engine: Engine
@@ -67,6 +68,7 @@ class RecoverySetting:
     caller: Caller
     now: datetime
     without: Collection[str] = ()
+    above: int = 0
 
 
 @dataclass(slots=True)
@@ -139,7 +141,7 @@ class _Recovery:
         newer = self._newer_copies(database)
         known = report.known = self._known(newer)
         if apply:
-            recovery.move_sequences(connection, _with_margin(known))
+            recovery.move_sequences(connection, _with_margin(known, database.assigned.batch))
         recovery.move_revision(connection, known.revision)
         entry = self._append_entry(database, known)
         report.number = continuity.add_recovery(
@@ -196,7 +198,9 @@ class _Recovery:
         marks = [one for testimony in self._testimonies.values() for one in testimony.marks]
         files = [number for testimony in self._testimonies.values() for number in testimony.files]
         files += [int(key[2:]) for key in survey.kinds(newer, "b") if key[2:].isdigit()]
-        counted = Marks(batch=max([0, *files]), revision=max([0, *(copy.revision for copy in newer.values())]))
+        counted = Marks(
+            batch=max([self._setting.above, *files]), revision=max([0, *(copy.revision for copy in newer.values())])
+        )
         recorded = [
             msgspec.convert({one.kind: int(one.value)}, Marks)
             for one in self.report.evidence
@@ -245,7 +249,7 @@ class _Recovery:
     def _unrecorded(self, former: Collection[int], database: DatabaseMarks) -> list[int]:
         """The numbers that may have codes and have no record: those with a card or a file, and all newly left out."""
         files = {number for testimony in self._testimonies.values() for number in testimony.files}
-        top = min(_with_margin(self.report.known).batch, MAX_BATCH) if self._moved(database) else 0
+        top = min(self.report.known.batch, MAX_BATCH)
         left_out = recovery.numbers_without_record(self._connection, database.assigned.batch + 1, top)
         candidates = {*files, *former, *left_out}
         with_batch = {one.number for one in self.report.batches if one.outcome != "lost"}
@@ -255,9 +259,6 @@ class _Recovery:
             if recovery.numbers_without_record(self._connection, number, number)
         ]
         return [number for number in without if 1 <= number <= MAX_BATCH]
-
-    def _moved(self, database: DatabaseMarks) -> bool:
-        return self.report.known.batch > database.assigned.batch
 
     def _write_cards(self, keys: Sequence[str]) -> None:
         """Derive the cards with these keys from the records; one card at least gets a revision above all that were lost."""
@@ -274,6 +275,5 @@ class _Recovery:
             card_table.renew(connection, [card.key for card in first])
 
 
-def _with_margin(known: Marks) -> Marks:
-    batch = min(known.batch + MARGIN, MAX_BATCH) if known.batch else 0
-    return msgspec.structs.replace(known, batch=batch)
+def _with_margin(known: Marks, assigned: int) -> Marks:
+    return msgspec.structs.replace(known, batch=min(max(known.batch, assigned) + MARGIN, MAX_BATCH))
