@@ -28,18 +28,6 @@ class AuthorityProtocol(RequestBounds):
     window_bytes = 0
     unread_bytes = 0
 
-    def on_headers_complete(self) -> None:
-        """Refuse what RFC 9112 says is refused and llhttp lets pass."""
-        version, names = self.parser.get_http_version(), [name for name, _ in self.headers]
-        hosts, chunked = names.count(b"host"), b"transfer-encoding" in names
-        if version not in {"1.0", "1.1"} or hosts > 1 or (version == "1.1" and not hosts):
-            self._stop(400)  # section 3.2
-        if chunked and (version == "1.0" or dict(self.headers)[b"transfer-encoding"].strip().lower() != b"chunked"):
-            self._stop(400)  # section 6.1
-        if self.parser.should_upgrade() and (chunked or b"content-length" in names):
-            self._stop(400)  # after an upgrade the parser reads no body
-        super().on_headers_complete()
-
     def _check_body(self, more: int) -> None:
         """A body has to keep coming: start the timer behind its head, and count what comes then."""
         self._size = 1  # a body as a whole has no bound here, so that only the request's being under way counts

@@ -45,15 +45,17 @@ AMBIGUOUS: Final = {
     "no such version": b"GET / HTTP/9.9\r\nhost: a\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-}
-AMBIGUOUS_TO_THE_AUTHORITY: Final = {
     "no host": b"GET / HTTP/1.1\r\n\r\n",
     "two hosts": _GET + b"host: b\r\n\r\n",
+    "one host twice": _GET + b"Host: a\r\n\r\n",
+    "two hosts in HTTP/1.0": b"GET / HTTP/1.0\r\nhost: a\r\nhost: b\r\n\r\n",
     "chunked in HTTP/1.0": b"POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     "compressed chunks": _POST + b"transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
     "version 0.9": b"GET / HTTP/0.9\r\nhost: a\r\n\r\n",
     "no version": b"GET /\r\nhost: a\r\n\r\n",
+    "no version and no field": b"GET /\r\n\r\n",
     "version 2": b"GET / HTTP/2.0\r\nhost: a\r\n\r\n",
+    "version 2, kept alive": b"GET / HTTP/2.0\r\nhost: a\r\nconnection: keep-alive\r\n\r\n",
+    "CONNECT with a body": b"CONNECT a:1 HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx",
     "upgrade with a body": _POST + b"connection: upgrade\r\nupgrade: h2c\r\ncontent-length: 1\r\n\r\nx",
 }
-"""A scan reads no body and asks for no host; the authority does."""
