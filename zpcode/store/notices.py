@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from sqlalchemy import Column, Connection, Table, exists, select
 
-from zpcode.rules.access import Role
-from zpcode.rules.notices import Names, number_of, selected
+from zpcode.rules.notices import SHARES, Names, number_of, selected
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.store import status
 from zpcode.store.tables.codes import batch, card, status_change
@@ -17,21 +16,14 @@ from zpcode.store.tables.registry import certificate, enterprise, product, recog
 from zpcode.wire.card import MAX_NOTICES, notices_key
 from zpcode.wire.vocabulary import Bilingual, Scope
 
-_LEVELS: Final = (
-    f"^({Role.OPERATOR}:|{Role.REGULATOR}:[0-9]{{2}}0000:)",
-    f"^{Role.REGULATOR}:[0-9]{{2}}([1-9][0-9]|0[1-9])00:",
-    f"^{Role.REGULATOR}:[0-9]{{4}}([1-9][0-9]|0[1-9]):",
-)
-"""Regular expressions for `decided_by`: of province and operator, of cities, of counties (GB/T 2260)."""
-
 
 def published(connection: Connection) -> list[StatusChange]:
     """The notices of the card, newest first (`zpcode.rules.notices.selected`)."""
     newest = select(status_change).where(status.NOTICE).order_by(status_change.c.id.desc()).limit(MAX_NOTICES)
     candidates = {
         change.id: change
-        for level in _LEVELS
-        for change in status.changes(connection, newest.where(status_change.c.decided_by.regexp_match(level)))
+        for actors in SHARES
+        for change in status.changes(connection, newest.where(status.made_by(actors)))
     }
     return selected(candidates.values())
 

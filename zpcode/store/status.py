@@ -5,12 +5,12 @@ Also here: the enterprise that owns a target, which determines who may decide ab
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Row, Select, exists, func, insert, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Select, exists, false, func, insert, or_, select, tuple_
 
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.status.decisions import Action, Actor
@@ -27,6 +27,15 @@ PUBLISHED: Final = (status_change.c.notice != "") & ~func.starts_with(status_cha
 
 NOTICE: Final = PUBLISHED & (status_change.c.action != Action.RESTORE.value)
 """The condition that a decision is a public notice: it is published, and not a restoration."""
+
+_NAMES: Final = {
+    Actor.ENTERPRISE: f"^{Role.ENTERPRISE}:",
+    Actor.COUNTY: f"^{Role.REGULATOR}:[0-9]{{4}}([1-9][0-9]|0[1-9]):",
+    Actor.CITY: f"^{Role.REGULATOR}:[0-9]{{2}}([1-9][0-9]|0[1-9])00:",
+    Actor.PROVINCE: f"^{Role.REGULATOR}:[0-9]{{2}}0000:",
+    Actor.OPERATOR: f"^{Role.OPERATOR}:",
+}
+"""`decided_by` by kind of caller: `actor_of` as regular expressions, because PostgreSQL selects by them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,11 @@ def target_exists(connection: Connection, scope: Scope, target: str) -> bool:
     """Whether a standard is registered, or a batch is signed with a key."""
     column = standard.c.number if scope is Scope.STANDARD else batch.c.key_id
     return bool(connection.execute(select(exists().where(column == target))).scalar())
+
+
+def made_by(actors: Collection[Actor]) -> ColumnElement[bool]:
+    """The condition that one of these kinds of caller made a decision."""
+    return or_(false(), *(status_change.c.decided_by.regexp_match(_NAMES[actor]) for actor in actors))
 
 
 def add(connection: Connection, change: StatusChange, decided_by: str) -> StatusChange:

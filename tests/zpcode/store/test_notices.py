@@ -7,15 +7,17 @@ from datetime import datetime
 from itertools import product
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, select
 
 from tests.support.registry_data import gtin
 from tests.support.status_setting import COUNTY, MAKER, OPERATOR, PROVINCE, settle
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.status.decisions import STATES, Action
+from zpcode.rules.regions import FORMER, REGIONS
+from zpcode.rules.status.decisions import STATES, Action, Actor
 from zpcode.rules.status.permissions import StatusChange, actor_of
 from zpcode.store import notices, status
 from zpcode.store.database.session import Connection, transaction
+from zpcode.store.tables.codes import status_change
 from zpcode.wire.card import MAX_NOTICES
 from zpcode.wire.vocabulary import Bilingual, Scope
 
@@ -62,6 +64,19 @@ def test_the_public_list_has_the_restorations_too(connection: Connection, now: d
         if notice and caller.role is not Role.ENTERPRISE:
             expected.append(number)
     assert [decision.id for decision in status.notices(connection, 0, 1000)] == expected
+
+
+def test_the_database_selects_by_the_level_that_the_rule_gives(connection: Connection, now: datetime) -> None:
+    """Every region of Zhejiang, former ones, and codes with zeros in each place: one kind of caller each, that of `actor_of`."""
+    pairs = ("00", "01", "10", "90")
+    made_up = map("".join, product(("11", "30", "33"), pairs, pairs))
+    offices = (Caller(Role.REGULATOR, code, "key") for code in {PROVINCE.subject, *REGIONS, *FORMER, *made_up})
+    for caller in (MAKER, OPERATOR, *offices):
+        add(connection, caller, Action.FLAG, "", now)
+    every = set(status.every(connection))
+    for actor in Actor:
+        chosen = status.changes(connection, select(status_change).where(status.made_by({actor})))
+        assert set(chosen) == {decision for decision in every if decision.actor is actor} != set()
 
 
 @pytest.mark.parametrize(("caller", "action", "notice"), KINDS)
