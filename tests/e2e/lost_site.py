@@ -113,7 +113,11 @@ def site(home: Path, house: KeyHouse, *, restored: bool = False) -> Iterator[Run
             migrate(engine, scan_role="zpcode_scan")
         redis = Redis.from_url(servers.addresses.admin_redis, socket_timeout=5)
         stack.callback(redis.close)
-        yield RunningSite(home, servers, Plant(engine, redis, servers.addresses, house, home, registered=restored))
+        yield RunningSite(
+            home,
+            servers,
+            Plant(engine, redis, servers.addresses, house, home, ordered=1000 * restored, registered=restored),
+        )
 
 
 class Work:

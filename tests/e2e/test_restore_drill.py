@@ -103,11 +103,15 @@ def test_a_valkey_replica_that_lags_becomes_the_primary(top: Path, house: KeyHou
 
 
 def judge(restored: RunningSite, promises: Promises) -> None:
-    """The claims of the drill, on an installation whose database lost what came last."""
+    """The claims of the drill, on an installation whose database lost what came last: before, and after the recovery."""
     settings = environment(restored.servers.addresses, restored.plant.house.room)
     with scan_process(settings, restored.home / "scan.log") as scan:
         assert "zpcode recover" in refusal(restored)
         assert [path for path in promises.revoked if scan.verdict(path) == "verified"] == []
+        report = restored.zpcode("recover", "--apply")
+        assert "recovered (number 1)" in report, report
+        assert [path for path in promises.revoked if scan.verdict(path) == "verified"] == []
+    keeps_promises(restored, promises)
 
 
 def refusal(restored: RunningSite) -> str:

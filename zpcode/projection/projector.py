@@ -291,14 +291,19 @@ class _Projector:
         shard.marks = self._marks
 
     def _forget(self, shard: _Shard) -> None:
-        """Delete everything of a projection without a head, but not the scans that wait to be drained."""
+        """Delete everything of a projection without a head, but not the scans that wait to be drained.
+
+        After a recovery of the database the histories stay: they have the scans that the database lost.
+        """
+        recovered = shard.revision >= 0 and shard.marks.recoveries != self._marks.recoveries
         feed = shard.client.feed
         for key in (feed.head, feed.log, *([redis_keys.STANDINGS] if self._has_standings(shard) else [])):
             shard.redis.delete(key)  # one by one, because a command on a cluster may only have keys of one slot
         for pattern in ("zp:{p:*", "zp:{b:*", "zp:{n:*"):
             pipeline = shard.redis.pipeline(transaction=False)
             for key in shard.redis.scan_iter(match=pattern, count=1000):
-                pipeline.unlink(key)
+                if not (recovered and redis_keys.is_history(key)):
+                    pipeline.unlink(key)
                 if len(pipeline) >= CHUNK:
                     pipeline.execute()
             pipeline.execute()

@@ -122,6 +122,11 @@ def history_complete(number: int) -> str:
     return f"zp:{{b:{number}}}:hc"
 
 
+def is_history(key: bytes) -> bool:
+    """Whether a key belongs to the histories of a batch: a bucket, or the mark of `history_complete`."""
+    return b"}:h" in key
+
+
 def salt(day: str) -> str:
     """The key of the visitor salt of one day (days since 1970, UTC)."""
     return f"zp:{{salt}}:{day}"

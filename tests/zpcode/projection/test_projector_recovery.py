@@ -1,0 +1,41 @@
+"""After a recovery of the database every card is written again; the histories stay, for the database may have lost scans."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from redis import Redis
+from sqlalchemy import Engine
+
+from tests.support.status_setting import EnterpriseBatches, furnished, in_redis, world
+from zpcode.projection import projector
+from zpcode.store import continuity
+from zpcode.store.database.session import transaction
+from zpcode.wire import redis_keys
+from zpcode.wire.card import REVISION_FIELD, batch_key
+
+__all__ = ["furnished", "world"]
+
+
+def test_a_recovery_keeps_the_histories(engine: Engine, redis: Redis, world: EnterpriseBatches, now: datetime) -> None:
+    projector.catch_up(engine, redis)
+    bucket, field = redis_keys.history(world.item, 3)
+    redis.hset(bucket, field, b"a history")
+    redis.set(redis_keys.location(batch_key(999))[0], b"a card that the database lost")
+    complete = redis.exists(redis_keys.history_complete(world.item))
+    with transaction(engine) as connection:
+        continuity.add_recovery(connection, at=now, actor="test", audit_id=1, taken_in={})
+    projector.catch_up(engine, redis)
+    assert redis.hget(bucket, field) == b"a history"
+    assert redis.exists(redis_keys.history_complete(world.item)) == complete
+    assert in_redis(redis)(batch_key(999)) is None
+
+
+def test_a_projection_without_a_head_loses_them(engine: Engine, redis: Redis, world: EnterpriseBatches) -> None:
+    """What else it has lost is unknown; the database has the scans."""
+    projector.catch_up(engine, redis)
+    bucket, field = redis_keys.history(world.item, 3)
+    redis.hset(bucket, field, b"a history")
+    redis.hdel(redis_keys.HEAD, REVISION_FIELD)
+    projector.catch_up(engine, redis)
+    assert redis.hget(bucket, field) is None
