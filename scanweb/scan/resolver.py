@@ -241,12 +241,12 @@ def _evidence(checked: CheckedCode, result: LookupResult, now: int, *, typed: bo
 
 
 def _proof(checked: CheckedCode, batch: BatchCard | None, *, typed: bool) -> Proof:
-    """What the code itself proves. The check of a compact code needs a secret in the batch card."""
+    """What the code itself proves. The check of a compact code needs a secret in the card of a compact batch."""
     if checked.seal is not None:
         return Proof.SEALED
     identity = checked.code.identity
     if identity.check is None:
         return Proof.MISSING
-    if batch is not None and batch.check_key and not check_matches(batch.check_key, identity):
+    if batch is not None and batch.level and not check_matches(batch.check_key, identity):  # no level: a lost batch
         return Proof.INVALID
     return Proof.MISSING if typed else Proof.ONLINE

@@ -263,7 +263,7 @@ class TraceEvent(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
 
 
 class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One batch of codes. Indexes are below `quantity`; both keys are 16 random bytes.
+    """One batch of codes. Indexes are below `quantity`. Each key is 16 random bytes; only a compact batch has a check key.
 
     `activated_at` 0 means not activated. `exceptions` is True if there are decisions about single items (x cards).
     `ranges` has one layer for each kind of actor that decided about ranges, the lowest level first. `journey` has at

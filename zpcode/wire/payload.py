@@ -157,8 +157,8 @@ def check_of(key: bytes, gtin: str, serial: Serial) -> int:
 
 
 def check_matches(key: bytes, identity: Identity) -> bool:
-    """Whether a compact code's check is correct; compared in constant time."""
-    if identity.serial is None or identity.check is None:
+    """Whether a compact code's check is correct; compared in constant time. No check is correct under an empty key."""
+    if identity.serial is None or identity.check is None or not key:
         return False
     expected = check_of(key, identity.gtin, identity.serial)
     size = CHECK_BITS // 8

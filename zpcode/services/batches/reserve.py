@@ -162,7 +162,7 @@ def _reserved(
         created_by=caller.name,
         created_at=now,
         permutation_key=randomness(KEY_BYTES),
-        check_key=randomness(KEY_BYTES),
+        check_key=randomness(KEY_BYTES) if request.level is Level.COMPACT else b"",
     )
 
 

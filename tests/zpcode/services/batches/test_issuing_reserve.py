@@ -58,7 +58,8 @@ def test_what_is_reserved_is_committed_with_card_and_audit_entry(engine: Engine)
     assert made.state is BatchState.RESERVED
     assert made == reserve.get(engine, made.number, MAKER)
     assert other.number != made.number
-    assert len({made.permutation_key, made.check_key, other.permutation_key, other.check_key}) == 4
+    assert made.permutation_key != other.permutation_key
+    assert (made.check_key, other.check_key) == (b"", b"")
     with transaction(engine) as connection:
         body = cards.fetch(connection, [batch_key(made.number)])[0].body
         entries = list(audit.entries(connection))
@@ -68,6 +69,23 @@ def test_what_is_reserved_is_committed_with_card_and_audit_entry(engine: Engine)
     assert [entry.object for entry, *_ in entries] == [f"batch:{made.number}", f"batch:{other.number}"]
     assert made.permutation_key.hex() not in str(entries)
     assert first_break(entries)[2] is None
+
+
+def test_only_a_compact_batch_has_a_check_key(engine: Engine) -> None:
+    """So nothing on the card of another batch would make a compact code."""
+    setting.register(engine, setting.product_card())
+    requests = [
+        setting.request(level=level, lot="" if level is Level.PRODUCT else "L1", quantity=100 if level.is_item else 1)
+        for level in Level
+    ]
+    made = [_reserve(engine, request, f"of-{request.level}") for request in requests]
+    assert {batch.level for batch in made if batch.check_key} == {Level.COMPACT}
+    assert {len(batch.permutation_key) for batch in made} == {16}
+    with transaction(engine) as connection:
+        bodies = [cards.fetch(connection, [batch_key(batch.number)])[0].body for batch in made]
+    assert [msgspec.msgpack.decode(body, type=BatchCard).check_key for body in bodies] == [
+        batch.check_key for batch in made
+    ]
 
 
 def test_the_same_key_gives_the_same_batch(engine: Engine) -> None:
