@@ -16,6 +16,7 @@ from typer import Option
 
 from keys import ceremony, passphrases, server, settings
 from keys.ceremony import KeyRoom
+from keys.document import ArchiveStatement, statement_of
 from keys.files import read_public
 from keys.keyring import Key, KeyPurpose, fingerprint, read_root
 from keys.log import chain
@@ -48,6 +49,14 @@ Days = Annotated[int, Option("--validity-days", min=2, max=3660, help="可签名
 Yes = Annotated[bool, Option("--yes", help="不再询问 / do not ask for confirmation")]
 Purpose = Annotated[
     KeyPurpose, Option("--purpose", help="用途：签码或会签审计日志 / what it signs: codes, or heads of the audit log")
+]
+Archived = Annotated[
+    str,
+    Option(
+        "--archived",
+        help="平台的归档声明；none 表示不归档 / the authority's statement (zpcode batches archive --key KEY_ID --statement FILE); "
+        "none: nothing is archived",
+    ),
 ]
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="密钥编号 / key id")]
 
@@ -156,6 +165,7 @@ def retire(
     root_key: RootKey = None,
     root_public: RootPublic = None,
     root_passphrase_file: RootPassphrase = None,
+    archived: Archived = "",
     yes: Yes = False,
 ) -> None:
     """停用密钥，已签发的码仍然有效 / let a key sign no more; what it has signed stays valid."""
@@ -165,8 +175,28 @@ def retire(
         f"Retire {key_id}? An unfinished batch of this key is signed again from its first code with the active key.",
     )
     room = _room(keys_dir, keyring, root_key, root_public)
-    ceremony.retire(room, key_id, root_passphrase=_root_passphrase(root_passphrase_file), now=datetime.now(UTC))
+    statement = _statement(room, key_id, archived)
+    passphrase = _root_passphrase(root_passphrase_file)
+    ceremony.retire(room, key_id, statement=statement, root_passphrase=passphrase, now=datetime.now(UTC))
     _say(f"密钥 {key_id} 已停用。", f"Key {key_id} is retired.")
+
+
+def _statement(room: KeyRoom, key_id: str, archived: str) -> ArchiveStatement | None:
+    """The statement in a file; None if the key signs no codes, or a person has said that nothing is archived."""
+    if archived not in {"", "none"}:
+        return statement_of(read_public(Path(archived)))
+    ring = ceremony.current(room)
+    key = None if ring is None else ring.get(key_id)
+    if archived or (key is not None and not key.signs(KeyPurpose.CODES)):
+        return None
+    raise KeyringError(
+        Text(
+            f"停用后 {key_id} 的码文件无法再签出：请先在平台执行 zpcode batches archive --key {key_id} --statement FILE，"
+            "再以 --archived FILE 停用；确认不需要时用 --archived none",
+            f"after this, nothing can sign the code files of {key_id} again: first run on the authority zpcode batches archive "
+            f"--key {key_id} --statement FILE, then retire with --archived FILE, or with --archived none if nobody needs them",
+        )
+    )
 
 
 @app.command()

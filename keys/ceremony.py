@@ -16,7 +16,16 @@ from typing import Final
 import msgspec
 
 from keys import es256
-from keys.document import Document, KeyPurpose, KeyRecord, KeyState, assembled, body_of, signed_bytes_of
+from keys.document import (
+    ArchiveStatement,
+    Document,
+    KeyPurpose,
+    KeyRecord,
+    KeyState,
+    assembled,
+    body_of,
+    signed_bytes_of,
+)
 from keys.files import locked, make_folder, read_public, replace_file, write_secret
 from keys.keyring import FINISHING, Keyring, read_root
 from keys.signer import FileKey, decrypted, generated, key_path, open_key
@@ -124,16 +133,38 @@ def rotate(
     return _perform(room, root_passphrase, now, change)
 
 
-def retire(room: KeyRoom, key_id: str, *, root_passphrase: bytes, now: datetime) -> None:
-    """Let a key sign no more; what it has signed stays valid. An unfinished batch of this key starts again with the active key."""
+def retire(
+    room: KeyRoom, key_id: str, *, statement: ArchiveStatement | None, root_passphrase: bytes, now: datetime
+) -> None:
+    """Let a key sign no more; what it has signed stays valid. An unfinished batch of this key starts again with the active key.
+
+    `statement` is the authority's: the key's files can be written again without it. None retires it nevertheless. Raises
+    KeyringError if the statement is about another key or if the key is active: it may have started
+    batches after the statement.
+    """
 
     def change(keys: Sequence[KeyRecord]) -> _Change:
         record = _find(keys, key_id)
         if record.state in {KeyState.RETIRED, KeyState.REVOKED}:
             raise _refuse(f"密钥 {key_id} 已是 {record.state}", f"key {key_id} is already {record.state}")
+        if statement is not None:
+            _check_statement(statement, record)
         return _Change(_with(keys, msgspec.structs.replace(record, state=KeyState.RETIRED)), key_id)
 
     _perform(room, root_passphrase, now, change)
+
+
+def _check_statement(statement: ArchiveStatement, record: KeyRecord) -> None:
+    if statement.key != record.id:
+        raise _refuse(
+            f"归档声明针对密钥 {statement.key}，而非 {record.id}",
+            f"the statement of the archive is about the key {statement.key}, not {record.id}",
+        )
+    if record.state is not KeyState.RETIRING:
+        raise _refuse(
+            f"密钥 {record.id} 仍在启用，声明之后可能又开始了新批次；请先执行 zpkeys rotate，再归档",
+            f"key {record.id} is active and may have started batches after the statement; run zpkeys rotate first, then archive",
+        )
 
 
 def revoke(room: KeyRoom, key_id: str, *, reason: str, root_passphrase: bytes, now: datetime) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import socket
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -25,6 +26,7 @@ from keys.protocol import (
     MAX_SOCKET_PATH,
     ActiveKey,
     Countersign,
+    DescribeKey,
     HighWater,
     Items,
     Request,
@@ -71,11 +73,23 @@ class SignerHighWater:
         return 0 if self.head is None else self.head.at
 
 
+@dataclass(frozen=True, slots=True)
+class KeyDescription:
+    """A signing key: whether the same code always gets the same signature, and until when it may sign."""
+
+    repeats: bool
+    until: datetime
+
+
 class SigningService(Protocol):
     """Signs codes and audit heads. Every method raises SignerUnavailable (try again later) or SignerError (the request was refused)."""
 
     def active_key(self) -> str:
         """The id of the key for a new batch."""
+        ...
+
+    def describe(self, key_id: str) -> KeyDescription:
+        """What a key that may sign is like."""
         ...
 
     def sign_product(self, key_id: str, gtin: str) -> bytes:
@@ -110,7 +124,7 @@ class SignerClient:
     """A client of the signer on a unix socket. Any number of threads may share it.
 
     `timeout` is the time for one request in seconds, including the wait for a free process of the signer. A failed request
-    has changed nothing, and signatures are deterministic, so a request may be repeated.
+    has changed nothing, so a request may be repeated; the signatures are the same if the key repeats them.
     """
 
     def __init__(self, socket_path: Path, timeout: float = 30.0) -> None:
@@ -129,6 +143,11 @@ class SignerClient:
     def active_key(self) -> str:
         """The id of the key for a new batch. Raises as `SigningService` says."""
         return self._ask(ActiveKey()).key_id
+
+    def describe(self, key_id: str) -> KeyDescription:
+        """What a key that may sign is like. Raises as `SigningService` says."""
+        reply = self._ask(DescribeKey(key_id))
+        return KeyDescription(reply.repeats, datetime.fromtimestamp(reply.until, UTC))
 
     def sign_product(self, key_id: str, gtin: str) -> bytes:
         """The signature of a product code. Raises as `SigningService` says."""

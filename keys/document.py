@@ -182,3 +182,31 @@ def read_document(raw: bytes, root: bytes) -> Document:
         return msgspec.convert(body, Document)
     except msgspec.ValidationError as error:
         raise refusal(f"内容不合规（{error}）", f"its content is not valid ({error})") from None
+
+
+class ArchiveStatement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the authority states before a key is retired: all files of this key can be written again without it.
+
+    The authority knows the batches, the ceremony has the keyring, and the two share nothing but a file with this statement.
+    `key` has signed `batches` batches with `codes` codes. `keyring_serial` is that of the keyring in which the key was
+    retiring, `at` when the authority checked. A retiring key starts no batch, so the statement stays true.
+    """
+
+    key: str
+    keyring_serial: int
+    batches: int
+    codes: int
+    at: datetime
+
+
+def statement_bytes(statement: ArchiveStatement) -> bytes:
+    """A statement as JSON."""
+    return msgspec.json.format(msgspec.json.encode(statement)) + b"\n"
+
+
+def statement_of(raw: bytes) -> ArchiveStatement:
+    """The statement in these bytes. Raises KeyringError if they are none."""
+    try:
+        return msgspec.json.decode(raw, type=ArchiveStatement)
+    except msgspec.MsgspecError as error:
+        raise KeyringError(Text("这不是归档声明", "this is not a statement of the archive")) from error

@@ -51,6 +51,12 @@ class Items(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="
     slots: bytes
 
 
+class DescribeKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="describe-key"):
+    """Ask whether a key that may sign repeats its signatures, and until when it may sign."""
+
+    key_id: str
+
+
 class Countersign(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="audit-head"):
     """Countersign the head of the audit chain: the id of its newest entry and the entry's hash (32 bytes)."""
 
@@ -62,17 +68,21 @@ class HighWater(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     """Ask how far the signer has come: its highest batch number and the newest head that it countersigned."""
 
 
-Request = ActiveKey | SignProductCode | SignLotCode | Items | Countersign | HighWater
+Request = ActiveKey | DescribeKey | SignProductCode | SignLotCode | Items | Countersign | HighWater
 
 
 class SignerReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """The reply: a key id, signatures (64 bytes each, in the order of the request), or a refusal in two languages.
 
+    `repeats` and `until` answer DescribeKey: whether the same message always gets the same signature, and the end of the key's
+    validity in seconds since 1970.
     `head` answers Countersign and HighWater, `batch` answers HighWater: the highest batch number that item codes were signed for.
     """
 
     key_id: str = ""
     signatures: bytes = b""
+    repeats: bool = False
+    until: int = 0
     head: SignedHead | None = None
     batch: int = 0
     zh: str = ""

@@ -24,7 +24,17 @@ from keys.listening import peer_uid
 from keys.log.writer import SigningLog
 from keys.messages import refusal
 from keys.prefork import Prefork
-from keys.protocol import MAX_REQUEST, ActiveKey, Countersign, HighWater, Request, SignerReply, receive, send
+from keys.protocol import (
+    MAX_REQUEST,
+    ActiveKey,
+    Countersign,
+    DescribeKey,
+    HighWater,
+    Request,
+    SignerReply,
+    receive,
+    send,
+)
 from keys.signer import KeySigner
 from zpcode.errors import KeyringError, SignerError
 
@@ -129,6 +139,8 @@ def answer(signer: KeySigner, request: Request, uid: int) -> SignerReply:
     try:
         if isinstance(request, ActiveKey):
             return SignerReply(key_id=signer.active_key())
+        if isinstance(request, DescribeKey):
+            return signer.describe(request.key_id)
         if isinstance(request, Countersign):
             return SignerReply(head=signer.countersign(request, uid))
         if isinstance(request, HighWater):

@@ -25,7 +25,7 @@ from keys.keyring import Key, KeyPurpose, Keyring, KeyringFile
 from keys.log.chain import LogTail
 from keys.log.writer import SigningLog, entry, head_entry
 from keys.messages import check_head, messages_of, refusal
-from keys.protocol import Countersign, Items, SignLotCode, SignProductCode
+from keys.protocol import Countersign, Items, SignerReply, SignLotCode, SignProductCode
 from zpcode.errors import KeyringError, Text
 
 _LOG = logging.getLogger(__name__)
@@ -34,10 +34,17 @@ _ALGORITHM = ec.ECDSA(hashes.SHA256(), deterministic_signing=True)  # RFC 6979
 
 
 class SigningKey(Protocol):
-    """A private key of the suite ES256, in a file or elsewhere."""
+    """A private key of the suite ES256, in a file or elsewhere.
+
+    `deterministic`: the same message always gets the same signature (RFC 6979). Many tokens and cloud services draw a random
+    number for each signature instead. The authority then keeps the signatures, because it could not write a file again.
+    """
+
+    @property
+    def deterministic(self) -> bool: ...  # noqa: D102 - described above
 
     def sign_raw(self, message: bytes) -> bytes:
-        """The signature of a message: 64 bytes raw r‖s, low s. The same message always gets the same signature."""
+        """The signature of a message: 64 bytes raw r‖s, low s."""
         ...
 
     def sign_each(self, messages: Sequence[bytes]) -> bytes:
@@ -49,6 +56,7 @@ class FileKey:
     """A private key in this process's memory."""
 
     __slots__ = ("_private",)
+    deterministic = True
 
     def __init__(self, private: ec.EllipticCurvePrivateKey) -> None:
         self._private = private
@@ -59,7 +67,7 @@ class FileKey:
         return self._private.public_key()
 
     def sign_raw(self, message: bytes) -> bytes:
-        """The signature of a message: 64 bytes raw r‖s, low s. The same message always gets the same signature."""
+        """The signature of a message: 64 bytes raw r‖s, low s."""
         return es256.raw_signature(self._private.sign(message, _ALGORITHM))
 
     def sign_each(self, messages: Sequence[bytes]) -> bytes:
@@ -117,7 +125,8 @@ SCHEMES: Final[Mapping[str, Callable[[str, bytes], SigningKey]]] = {"file": _ope
 def open_key(uri: str, passphrase: bytes, public: ec.EllipticCurvePublicKey) -> SigningKey:
     """The private key that a URI names, after a test that it is the private half of `public`.
 
-    Raises KeyringError: unknown scheme, an error of the opener, or the two halves do not match.
+    Raises KeyringError: unknown scheme, an error of the opener, the two halves do not match, or the key does not repeat its
+    signatures although it says so.
     """
     scheme = uri.partition(":")[0].lower()
     opener = SCHEMES.get(scheme)
@@ -127,8 +136,12 @@ def open_key(uri: str, passphrase: bytes, public: ec.EllipticCurvePublicKey) -> 
         raise KeyringError(Text(zh, en))
     key = opener(uri, passphrase)
     challenge = _CHALLENGE + os.urandom(32)
-    if not es256.verify_raw(public, challenge, key.sign_raw(challenge)):
+    signature = key.sign_raw(challenge)
+    if not es256.verify_raw(public, challenge, signature):
         zh, en = f"{uri} 的私钥与公钥环中的公钥不匹配", f"the private key at {uri} does not match its public half"
+        raise KeyringError(Text(zh, en))
+    if key.deterministic and key.sign_raw(challenge) != signature:
+        zh, en = f"{uri} 的签名不可重复", f"the key at {uri} signs the same message differently each time"
         raise KeyringError(Text(zh, en))
     return key
 
@@ -176,6 +189,11 @@ class KeySigner:
                 "没有可用于新批次的密钥，请执行 zpkeys rotate", "no key may start a new batch; run: zpkeys rotate"
             )
         return key
+
+    def describe(self, key_id: str) -> SignerReply:
+        """What a key that may sign is like. Raises SignerError, or KeyringError if the key cannot be loaded."""
+        key = self._permitted(key_id)
+        return SignerReply(repeats=self._load(key).deterministic, until=int(key.record.not_after.timestamp()))
 
     def sign(self, request: SignProductCode | SignLotCode | Items, uid: int) -> bytes:
         """The signatures of a request, 64 bytes each. Raises SignerError, or KeyringError if the key cannot be loaded."""

@@ -7,7 +7,8 @@
     │   └── Forbidden       the caller may not do this
     ├── NotFound            no such object, or outside the caller's reach
     ├── Conflict            it contradicts what is on record
-    │   └── ForeignFile     a code file on disk has other content; it is never overwritten
+    │   ├── ForeignFile     a code file on disk has other content; it is never overwritten
+    │   └── LostFile        the code file of an issued batch cannot be written again as it was
     ├── KeyringError        the keyring or a key in it cannot be trusted
     ├── SignerError         the signer refused
     │   └── SignerUnavailable   the signer does not answer: try again later
@@ -112,6 +113,10 @@ class Conflict(ZpError):
 
 class ForeignFile(Conflict):
     """A file in the folder of code files has a batch's name and other content. It is never overwritten."""
+
+
+class LostFile(Conflict):
+    """The file of an issued batch is gone or damaged, and the same bytes cannot be made again."""
 
 
 class KeyringError(ZpError):

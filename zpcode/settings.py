@@ -59,6 +59,13 @@ class AuthoritySettings(BaseSettings):
         description="File of mode 0600 or 0400 with the keys of the code files (docs/issuing.md); default "
         "`HOME/secrets/files.key`.",
     )
+    code_file_days: int = Field(
+        90,
+        ge=0,
+        le=36_500,
+        description="Days after which a code file is removed, counted from its writing; it is written again on request "
+        "(docs/issuing.md). 0: never.",
+    )
     comparison_seconds: int = Field(
         300,
         ge=10,

@@ -25,13 +25,14 @@ from prometheus_client import CollectorRegistry
 
 from keys.client import SignerClient, SigningService
 from zpcode.embedded.servers import Servers
-from zpcode.errors import Conflict, ForeignFile, SignerError, Text, Unavailable
+from zpcode.errors import Conflict, ForeignFile, LostFile, SignerError, Text, Unavailable
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.projection.comparison import SLICE_SECONDS, ProjectionComparison
 from zpcode.projection.heads import refusal
 from zpcode.services import complaints, notices, scans
 from zpcode.services.batches import queue as issue_queue
+from zpcode.services.batches import retention
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.issue import issue
 from zpcode.services.continuity import witnesses
@@ -58,6 +59,7 @@ SWEEP_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 5.0
 PARTITION_SECONDS: Final = 3600.0
 FORGET_SECONDS: Final = 60.0
+RETENTION_SECONDS: Final = 60.0
 STATISTICS_SECONDS: Final = 1.0
 SIGNER_STATISTICS_SECONDS: Final = 5.0
 SIGNER_SECONDS: Final = 2.0
@@ -74,7 +76,7 @@ class Worker:
     `redis` writes cards, `stream` drains scans: two connections, because their timeouts differ. `gate` compares the database
     with what others have from it; a database that is behind stops issuing and projecting. `comparison` finds cards
     that Redis has lost. `statistics` reads the state of the installation for Prometheus. `tracer` records a span of each
-    turn. `stop` ends every loop.
+    turn. `stop` ends every loop. A code file is removed after `code_file_days`; 0: never.
     """
 
     database: str
@@ -90,6 +92,7 @@ class Worker:
     statistics: InstallationStatistics | None = None
     loops: WorkerLoops = field(default_factory=lambda: WorkerLoops(time.monotonic))
     tracer: Tracer = tracing.OFF
+    code_file_days: int = 0
     partitioned: bool = False  # whether this process has made the partitions
     slot: WorkerSlot = field(init=False)
     registry: CollectorRegistry = field(init=False)
@@ -106,7 +109,7 @@ class Worker:
         """Issue one batch and write its cards to Redis. If a server does not answer, `sweep_once` queues the batch again."""
         try:
             batch = issue(self.engine, self.signer, number, folder=self.exports, clock=_clock, stop=self.stop)
-        except (ForeignFile, SignerError, Unavailable) as error:
+        except (ForeignFile, LostFile, SignerError, Unavailable) as error:
             self.counters.batch("waits")
             _logger.warning("batch waits", extra={"batch": number, "reason": error.text.en})
             return
@@ -185,6 +188,21 @@ class Worker:
         if contacts or photos:
             _logger.info("ended complaints were forgotten", extra={"contacts": contacts, "photos": photos})
 
+    def remove_files_once(self) -> None:
+        """Remove the code files whose time is over; before that, keep what a key that ends could not sign again.
+
+        Raises Unavailable.
+        """
+        retention.archive_ending(
+            self.engine, self.signer, self.exports, _clock(), report=self._removing, stop=self.stop
+        )
+        removed = retention.remove_files(self.engine, self.signer, self.exports, self.code_file_days, _clock())
+        if removed:
+            _logger.info("code files were removed after their time", extra={"files": removed})
+
+    def _removing(self, _: int) -> None:
+        self.loops.progress("remove_files_once")
+
     def run(self) -> None:
         """Work until SIGTERM or SIGINT. A batch that is being issued stops after its current chunk; a later run continues it."""
         steps: tuple[tuple[Callable[[], object], float], ...] = (
@@ -196,6 +214,7 @@ class Worker:
             (self.turn_once, TURN_SECONDS),
             (self.compare_once, SLICE_SECONDS),
             (self.forget_once, FORGET_SECONDS),
+            (self.remove_files_once, RETENTION_SECONDS),
             *self._statistics_steps(),
         )
         threads = [threading.Thread(target=self.repeat, args=step, name=step[0].__name__) for step in steps]
@@ -340,6 +359,7 @@ def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
         comparison=comparison,
         statistics=InstallationStatistics(engine, redis, statistics_signer, comparison, gate),
         tracer=traces.tracer,
+        code_file_days=settings.code_file_days,
     )
 
 

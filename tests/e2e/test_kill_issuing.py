@@ -25,6 +25,7 @@ from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, reserve
 from zpcode.services.batches.encrypted_file import HEADER_BYTES
 from zpcode.services.batches.issue import issue
+from zpcode.services.batches.unfinished_file import CodeFile
 from zpcode.store import batches as store
 from zpcode.store.database.session import transaction
 
@@ -51,7 +52,7 @@ def _finish(engine: Engine, house: KeyHouse, directory: Path, number: int) -> Ba
         return issue(engine, signer, number, folder=code_folder(directory), clock=lambda: NOW)
 
 
-def _in_one_go(batch: Batch, house: KeyHouse, directory: Path) -> code_file.CodeFile:
+def _in_one_go(batch: Batch, house: KeyHouse, directory: Path) -> CodeFile:
     with house.client() as signer:
         file = code_file.produce(batch, signer, code_folder(directory))
     assert file is not None

@@ -129,7 +129,7 @@ def test_each_purpose_is_rotated_alone(bench: HeadBench) -> None:
 
 def test_a_head_under_a_retired_key_stays_valid_and_under_a_revoked_key_does_not(bench: HeadBench) -> None:
     head = bench.signer().countersign(Countersign(1, FIRST), 0)
-    ceremony.retire(bench.room, bench.audit_key, root_passphrase=ROOT_PASSPHRASE, now=NOW)
+    ceremony.retire(bench.room, bench.audit_key, statement=None, root_passphrase=ROOT_PASSPHRASE, now=NOW)
     assert ring(bench.room).verify_head(head) is SealVerdict.VALID
     revoke(bench.room, bench.audit_key, NOW)
     assert ring(bench.room).verify_head(head) is SealVerdict.REVOKED

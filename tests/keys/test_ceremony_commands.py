@@ -10,10 +10,12 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from keys.document import ArchiveStatement, statement_bytes
 from keys.keyring import fingerprint
 from keys.log.chain import BEGINNING, chained, hash_of
 
@@ -107,7 +109,7 @@ def test_a_life_of_two_keys(begun: CeremonyDesk) -> None:
     assert begun.run("rotate", "--yes", "--validity-days", "30").returncode == 0
     (second,) = begun.keys().keys() - {first}
     assert begun.keys() == {first: "retiring", second: "active"}
-    assert begun.run("retire", first, "--yes").returncode == 0
+    assert begun.run("retire", first, "--archived", "none", "--yes").returncode == 0
     ended = begun.run("revoke", second, "--reason", "演练", "--yes")
     assert f"密钥 {second} 已撤销" in ended.stdout
     assert f"Key {second} is revoked" in ended.stdout
@@ -115,6 +117,28 @@ def test_a_life_of_two_keys(begun: CeremonyDesk) -> None:
     listed = begun.run("list").stdout
     assert "Keyring serial 4" in listed
     assert "演练" in listed
+
+
+def test_a_key_of_codes_is_retired_with_the_statement_of_the_archive(begun: CeremonyDesk, tmp_path: Path) -> None:
+    """Nobody can forget it: without a statement, or with one that does not hold, the key stays."""
+    (first,) = begun.keys()
+    path = tmp_path / "statement.json"
+
+    def stated(key: str) -> list[str]:
+        path.write_bytes(statement_bytes(ArchiveStatement(key, 1, 3, 300, datetime.now(UTC))))
+        return ["retire", first, "--archived", str(path), "--yes"]
+
+    refused = begun.run("retire", first, "--yes")
+    assert refused.returncode == 1
+    assert f"zpcode batches archive --key {first} --statement FILE" in refused.stderr
+    assert "is active and may have started batches" in begun.run(*stated(first)).stderr
+    assert begun.run("rotate", "--yes").returncode == 0
+    assert "is about the key AAAA" in begun.run(*stated("AAAA")).stderr
+    path.write_text("{}")
+    assert "is not a statement" in begun.run("retire", first, "--archived", str(path), "--yes").stderr
+    assert begun.keys()[first] == "retiring"
+    assert begun.run(*stated(first)).returncode == 0
+    assert begun.keys()[first] == "retired"
 
 
 def test_the_fingerprint_of_the_root_stays_when_keys_change(begun: CeremonyDesk) -> None:
@@ -133,7 +157,12 @@ def test_nothing_that_cannot_be_undone_happens_without_a_yes(begun: CeremonyDesk
 
 
 def test_a_refusal_is_two_sentences_and_no_traceback(begun: CeremonyDesk) -> None:
-    for command in (["create"], ["init"], ["retire", "NONE", "--yes"]):
+    for command in (
+        ["create"],
+        ["init"],
+        ["retire", "NONE", "--yes"],
+        ["retire", "NONE", "--archived", "none", "--yes"],
+    ):
         ended = begun.run(*command)
         assert ended.returncode == 1
         assert len(ended.stderr.splitlines()) == 2
@@ -230,7 +259,7 @@ def test_a_keyring_from_an_offline_machine_is_published(begun: CeremonyDesk, tmp
     copy.write_bytes((begun.home / "keyring.json").read_bytes())
     (first,) = begun.keys()
     offline = ["--keyring", str(copy), "--keys-dir", str(tmp_path / "offline")]
-    assert begun.run("retire", first, "--yes", *offline).returncode == 0
+    assert begun.run("retire", first, "--archived", "none", "--yes", *offline).returncode == 0
     assert begun.keys() == {first: "active"}
     assert begun.run("publish", str(copy)).returncode == 0
     assert begun.keys() == {first: "retired"}

@@ -146,8 +146,8 @@ class KeyHouse:
         return SignerClient(self.socket, timeout=60)
 
     @contextmanager
-    def signer(self, processes: int = 2) -> Iterator[SignerClient]:
-        """The signer, running until the end of the block."""
+    def signer(self, processes: int = 2, module: str = "keys") -> Iterator[SignerClient]:
+        """The signer, running until the end of the block. `module` is what Python runs with the argument `serve`."""
         word = self.home / "passphrase"
         if not word.exists():
             word.touch(mode=0o600)
@@ -163,7 +163,7 @@ class KeyHouse:
             "ZPCODE_SIGNER_LOG": str(self.home / "signer.jsonl"),
             "ZPCODE_SIGNER_PROCESSES": str(processes),
         }
-        process = subprocess.Popen([sys.executable, "-m", "keys", "serve"], env=environment, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen([sys.executable, "-m", module, "serve"], env=environment, stderr=subprocess.DEVNULL)
         try:
             client = self.client()
             _wait(client, process)

@@ -63,7 +63,7 @@ def rotate(room: KeyRoom, now: datetime, validity: timedelta = YEAR) -> str:
 
 def retire(room: KeyRoom, key_id: str, now: datetime) -> None:
     """End a key's signing."""
-    ceremony.retire(room, key_id, root_passphrase=ROOT_PASSPHRASE, now=now)
+    ceremony.retire(room, key_id, statement=None, root_passphrase=ROOT_PASSPHRASE, now=now)
 
 
 def revoke(room: KeyRoom, key_id: str, now: datetime) -> None:

@@ -166,6 +166,9 @@ class File(BaseModel):
     href: str = Field(description="The address to download it from.")
     sha256: str = Field(description="In hex. It is also the ETag of the download.")
     bytes: int
+    removed_at: datetime | None = Field(
+        description="Since when the file has been removed after its time. A download writes it again."
+    )
 
 
 class Progress(BaseModel):

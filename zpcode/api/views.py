@@ -65,7 +65,9 @@ def batch(batch: Batch, exports: CodeFolder) -> schemas.BatchView:
         issued_at=batch.issued_at,
         activated_at=batch.activated_at,
         progress=schemas.Progress(written=written, codes=batch.codes),
-        file=schemas.File(href=href, sha256=batch.sha256, bytes=batch.bytes) if issued else None,
+        file=schemas.File(href=href, sha256=batch.sha256, bytes=batch.bytes, removed_at=batch.file_removed_at)
+        if issued
+        else None,
         problem=batch.problem and schemas.BilingualView(zh=batch.problem.zh, en=batch.problem.en),
     )
 

@@ -20,6 +20,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keys.client import SignerClient
+from keys.document import ArchiveStatement, KeyState, statement_bytes
+from keys.files import replace_file
+from keys.keyring import Keyring, read_root
 from zpcode.cli.connections import code_folder, database, operator, project
 from zpcode.cli.output import to_second
 from zpcode.errors import Finding, Refused, Text
@@ -29,8 +32,10 @@ from zpcode.rules.paging import MAX_PAGE
 from zpcode.services.batches import code_file, file_keys, reserve
 from zpcode.services.batches import encrypt as encryption
 from zpcode.services.batches import issue as issuing
+from zpcode.services.batches.archive import KeyArchive
 from zpcode.services.batches.code_folder import CodeFolder
-from zpcode.settings import load
+from zpcode.services.batches.rewrite import reissue
+from zpcode.settings import AuthoritySettings, load
 from zpcode.wire.gs1 import gtin14
 from zpcode.wire.payload import MAX_BATCH, Level
 
@@ -147,7 +152,8 @@ def export(
     with database(settings) as engine, SignerClient(settings.signer_socket) as signer:
         batch = reserve.get(engine, number, operator())
         with _bar(batch.codes) as progress:
-            path = issuing.reissue(engine, signer, number, folder=folder, progress=progress)
+            actor = operator().name
+            path = reissue(engine, signer, number, folder=folder, clock=_now, actor=actor, progress=progress)
     if to:
         _write_content(folder, batch, to)
     typer.echo(f"{to or path}\nsha256 {batch.sha256}  {batch.bytes} bytes", err=to == "-")
@@ -169,6 +175,51 @@ def encrypt(
     typer.echo(f"已重新加密 / encrypted: {report.written}；未能处理 / not possible: {len(report.refused)}")
     if report.refused:
         raise typer.Exit(1)
+
+
+@app.command("archive")
+def archive(
+    *,
+    key: Annotated[str, typer.Option(help="签名密钥编号 / id of the signing key")],
+    statement: Annotated[
+        Path | None, typer.Option(help="归档声明文件 / file for the statement, for zpkeys retire")
+    ] = None,
+) -> None:
+    """停用密钥前，保存其批次的签名。Before a key is retired: keep the signatures of its batches.
+
+    The statement is written only if nothing is missing and the key can start no batch any more.
+    """
+    settings = load()
+    serial = None if statement is None else _serial_of_retiring(settings, key)
+    with database(settings) as engine, SignerClient(settings.signer_socket) as signer:
+        folder, actor = code_folder(settings), operator().name
+        result = KeyArchive(engine, signer, folder, actor, _now()).archive(key)
+    kept, files = len(result.archived), len(result.as_files)
+    typer.echo(f"已存签名 / signatures kept: {kept}；仅存文件 / kept as a file: {files}；码 / codes: {result.codes}")
+    for number in result.unfinished:
+        typer.echo(f"{number}: 尚未生成完毕 / not issued yet, or being written", err=True)
+    for number, text in result.refused.items():
+        typer.echo(f"{number}: {text.zh} / {text.en}", err=True)
+    if not result.complete:
+        raise typer.Exit(1)
+    if statement is not None and serial is not None:
+        stated = ArchiveStatement(key, serial, kept + files, result.codes, _now())
+        replace_file(statement, statement_bytes(stated), 0o644)
+        typer.echo(f"{statement}: zpkeys retire {key} --archived {statement}")
+
+
+def _serial_of_retiring(settings: AuthoritySettings, key_id: str) -> int:
+    """The serial of the keyring in which the key is retiring. Raises Refused if it is not: it may still start batches."""
+    keyring = Keyring.load(settings.keyring.read_bytes(), read_root(settings.root_public))
+    key = keyring.get(key_id)
+    if key is None or key.state is not KeyState.RETIRING:
+        state = "-" if key is None else key.state
+        reason = Text(
+            f"密钥 {key_id} 的状态是 {state}，须为 retiring；请先执行 zpkeys rotate",
+            f"the state of key {key_id} is {state}, not retiring; run zpkeys rotate first",
+        )
+        raise Refused(reason, (Finding("key_state", reason, value=key_id[:80]),))
+    return keyring.serial
 
 
 def _write_content(folder: CodeFolder, batch: Batch, to: str) -> None:
@@ -211,6 +262,7 @@ def _fields(batch: Batch, written: int) -> Iterator[tuple[str, str]]:
         ("sha256", batch.sha256),
         ("生成 / issued", _time(batch.issued_at)),
         ("激活 / activated", _time(batch.activated_at)),
+        ("文件已清除 / file removed", _time(batch.file_removed_at)),
     ):
         if value:
             yield name, value

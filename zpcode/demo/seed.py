@@ -28,6 +28,7 @@ from zpcode.services import access
 from zpcode.services.batches import code_file, file_keys, issue, reserve
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.encrypt import encrypt_all
+from zpcode.services.batches.rewrite import reissue
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Witness
 from zpcode.services.pictures.import_ import open_pictures
@@ -136,6 +137,9 @@ def _issue(engine: Engine, signer: SignerClient, home: Path, card: ProductCard, 
         batch = next(batch for batch in batches if batch.created_by == DEMO.name and batch.level is level)
     events.record_journey(engine, batch, card, caller=DEMO, now=_now())
     if batch.state is BatchState.ISSUED:
+        reissue(
+            engine, signer, batch.number, folder=_folder(home), clock=_now
+        )  # it may have been removed after its time
         return batch
     return issue.issue(engine, signer, batch.number, folder=_folder(home), clock=_now)
 

@@ -24,6 +24,8 @@ from zpcode.store.tables.registry import enterprise
 from zpcode.wire.payload import Level
 
 _ITEM_LEVELS = (Level.ITEM.value, Level.COMPACT.value)
+_AWAITS_FILE = batch.c.file_requested_at >= batch.c.file_removed_at
+_WAITING = (batch.c.state == BatchState.RESERVED.value) | _AWAITS_FILE
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,20 +136,60 @@ def change(connection: Connection, number: int, **values: Any) -> None:
 
 
 def note_problem(connection: Connection, number: int, problem: Text | None) -> None:
-    """Store why a reserved batch cannot be issued; None clears the reason."""
+    """Store why the file of a batch cannot be written; None clears the reason."""
     problem_json = "" if problem is None else json.dumps({"zh": problem.zh, "en": problem.en}, ensure_ascii=False)
-    where = (
-        (batch.c.number == number) & (batch.c.state == BatchState.RESERVED.value) & (batch.c.problem != problem_json)
-    )
+    where = (batch.c.number == number) & _WAITING & (batch.c.problem != problem_json)
     connection.execute(update(batch).where(where).values(problem=problem_json))
 
 
 def waiting(connection: Connection, limit: int) -> list[int]:
-    """The numbers of up to `limit` reserved batches that no process is issuing, oldest first."""
+    """The numbers of up to `limit` batches whose file is to be written and that no process is writing.
+
+    Reserved batches come first, then those whose removed file was requested, each oldest first.
+    """
     busy = locks.objects_in_use(connection, Lock.ISSUING)
-    query = select(batch.c.number).where(batch.c.state == BatchState.RESERVED.value).order_by(batch.c.created_at)
+    query = select(batch.c.number).where(_WAITING).order_by(batch.c.state.desc(), batch.c.created_at)
     rows = connection.execute(query.limit(limit + len(busy)))
     return [row.number for row in rows if row.number not in busy][:limit]
+
+
+def awaiting_file(connection: Connection, uscc: str) -> int:
+    """How many removed files of an enterprise are to be written again.
+
+    The enterprise's row stays locked until the transaction ends, so that two requests cannot both be the last allowed one.
+    """
+    connection.execute(select(enterprise.c.uscc).where(enterprise.c.uscc == uscc).with_for_update(key_share=True))
+    query = select(func.count()).select_from(batch).where(batch.c.uscc == uscc, _AWAITS_FILE)
+    return int(connection.execute(query).scalar_one())
+
+
+def files_kept_since(
+    connection: Connection, before: datetime, after: int, except_keys: Collection[str], limit: int
+) -> list[Batch]:
+    """Up to `limit` batches with numbers above `after`, in order, whose file was written or requested before `before`.
+
+    Without those under one of `except_keys` whose signatures are not kept, and without removed files.
+    """
+    query = _select().where(
+        batch.c.state == BatchState.ISSUED.value,
+        batch.c.file_removed_at.is_(None),
+        func.coalesce(batch.c.file_requested_at, batch.c.issued_at) < before,
+        batch.c.number > after,
+        batch.c.key_id.not_in(except_keys) | (batch.c.signatures_sha256 != ""),
+    )
+    return [_batch(row) for row in connection.execute(query.order_by(batch.c.number).limit(limit))]
+
+
+def keys_of_removed_files(connection: Connection) -> list[str]:
+    """The signing keys of batches whose file is removed and whose signatures are not kept."""
+    where = batch.c.file_removed_at.is_not(None) & (batch.c.signatures_sha256 == "") & (batch.c.key_id != "")
+    return list(connection.execute(select(batch.c.key_id).where(where).distinct()).scalars())
+
+
+def signed_with(connection: Connection, key_id: str, after: int, limit: int) -> list[Batch]:
+    """Up to `limit` batches of a signing key with numbers above `after`, in order, issued or not."""
+    query = _select().where(batch.c.key_id == key_id, batch.c.number > after).order_by(batch.c.number).limit(limit)
+    return [_batch(row) for row in connection.execute(query)]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from tests.support.authority import Tenants, as_, issued
 from tests.support.code_folders import put_content
 from zpcode.api.http.context import Authority
 from zpcode.rules.access import Caller, Role
-from zpcode.services.batches import reserve
+from zpcode.services.batches import reserve, retention
 from zpcode.store.database.session import transaction
 
 ORDER = {"level": "item", "quantity": 500, "lot": "L1", "production_date": "2026-11-20"}
@@ -206,6 +207,34 @@ def test_a_file_that_is_gone_or_short_is_never_sent(http: httpx.Client, here: Au
     assert http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine)).status_code == 503
     path.unlink()
     assert http.get(f"/v1/batches/{world.my_batch}/codes", headers=as_(world.mine)).status_code == 503
+
+
+def test_a_removed_file_is_written_again_by_a_download(http: httpx.Client, here: Authority, world: Tenants) -> None:
+    """503 with Retry-After and the progress, which `curl -f --retry` waits for; then 200 with the same bytes and ETag."""
+    batch = issued(here, world.my_batch)
+    address, mine = f"/v1/batches/{world.my_batch}/codes", as_(world.mine)
+    whole = http.get(address, headers=mine)
+    later = here.clock() + timedelta(days=91)
+    assert retention.remove_files(here.engine, here.signer, here.exports, 90, later) == 1
+    assert http.get(f"/v1/batches/{world.my_batch}", headers=mine).json()["file"]["removed_at"] is not None
+    assert http.get(address, headers=as_(world.hangzhou)).status_code == 403
+    assert http.get(address, headers=as_(world.theirs)).status_code == 404
+    assert http.get(address, headers=mine | {"If-None-Match": whole.headers["ETag"]}).status_code == 304
+    assert not reserve.get(here.engine, batch.number, Caller(Role.OPERATOR, "*", "test")).awaits_file
+    with transaction(here.engine) as connection:
+        connection.execute(text("UPDATE batch SET file_removed_at = :now"), {"now": here.clock()})
+    for _ in range(2):
+        answer = http.get(address, headers=mine | {"Range": "bytes=5-"})
+        assert (answer.status_code, answer.json()["type"]) == (503, "/problems/file-removed")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert answer.json()["progress"] == {"written": 0, "codes": 100}
+    with transaction(here.engine) as connection:
+        requests = text("SELECT count(*) FROM audit WHERE action = 'batch.file-request'")
+        assert connection.execute(requests).scalar_one() == 1
+        assert connection.execute(text("SELECT count(*) FROM procrastinate_jobs")).scalar_one() == 1
+    issued(here, world.my_batch)
+    again = http.get(address, headers=mine)
+    assert (again.status_code, again.content, again.headers["ETag"]) == (200, whole.content, whole.headers["ETag"])
 
 
 def test_a_batch_is_activated_once_issued(http: httpx.Client, here: Authority, world: Tenants) -> None:

@@ -59,6 +59,7 @@ BROUGHT_ABOUT = {
     "signer-unavailable",
     "unavailable",
     "database-behind",
+    "file-removed",
 }
 
 

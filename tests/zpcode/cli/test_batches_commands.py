@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from sqlalchemy import Engine
 from typer import Typer
 from typer.testing import CliRunner
 
+from keys.ceremony import retire
+from keys.document import statement_of
 from tests.support import issuing_setting as setting
 from tests.support.code_folders import code_folder, content
 from tests.support.issuing_setting import GTIN, OPERATOR, KeyHouse
@@ -102,6 +105,36 @@ def test_a_refusal_has_its_reasons(engine: Engine) -> None:
     with pytest.raises(NotFound):
         _run(commands.app, "show", "99")
     assert reserve.listing(engine, OPERATOR) == []
+
+
+def test_a_key_is_archived_before_it_is_retired(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An active key may start batches: no statement. Then the statement is what `zpkeys retire` takes."""
+    own = setting.key_house(tmp_path / "own")
+    for name, value in (
+        ("KEYRING", own.room.keyring),
+        ("ROOT_PUBLIC", own.room.root_public),
+        ("SIGNER_SOCKET", own.socket),
+    ):
+        monkeypatch.setenv(f"ZPCODE_{name}", str(value))
+    statement = tmp_path / "statement.json"
+    with own.signer():
+        _issue()
+        (batch,) = reserve.listing(engine, OPERATOR)
+        arguments = ("archive", "--key", batch.key_id, "--statement", str(statement))
+        with pytest.raises(Refused, match="zpkeys rotate"):
+            _run(commands.app, *arguments)
+        setting.rotate_key(own)
+        assert str(statement) in _run(commands.app, *arguments)
+    stated = statement_of(statement.read_bytes())
+    assert (stated.key, stated.batches, stated.codes) == (batch.key_id, 1, 20)
+    now = datetime.now(UTC)
+    retire(own.room, batch.key_id, statement=stated, root_passphrase=setting.WORD, now=now)
+    content_before = content(code_folder(tmp_path / "exports"), batch)
+    (tmp_path / "exports" / file_name(batch)).unlink()
+    _run(commands.app, "export", str(batch.number))
+    assert content(code_folder(tmp_path / "exports"), batch) == content_before
 
 
 def test_a_batch_is_activated_and_exported_again(engine: Engine, tmp_path: Path) -> None:

@@ -35,7 +35,8 @@ from zpcode.rules.batches.batch import Batch
 from zpcode.services import scans
 from zpcode.services.batches import code_file, reserve
 from zpcode.services.batches.code_folder import CodeFolder
-from zpcode.services.batches.issue import issue, reissue
+from zpcode.services.batches.issue import issue
+from zpcode.services.batches.rewrite import reissue
 from zpcode.services.fsck import run
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import FsckReport
@@ -166,7 +167,7 @@ class PackagingLine:
 
     def restored(self, number: int) -> bytes:
         """The file of an issued batch, written again where it is missing or damaged."""
-        reissue(self.here.engine, self.house.client(), number, folder=self.here.exports)
+        reissue(self.here.engine, self.house.client(), number, folder=self.here.exports, clock=self.here.clock)
         return self.content(number)
 
     def fsck(self) -> FsckReport:

@@ -58,5 +58,5 @@ def example(kind: problems.ProblemType) -> dict[str, Any]:
     """An example of a problem document of a kind, in English."""
     text = Text("数量须在 1 与 1000000000 之间", "the quantity must be within 1 and 1 000 000 000")
     findings = (Finding("quantity", text, "/quantity", "0"),) if kind.slug in _WITH_FINDINGS else ()
-    more = {"progress": {"written": 8192, "codes": 20000}} if kind.slug == "not-ready" else {}
+    more = {"progress": {"written": 8192, "codes": 20000}} if kind.slug in {"not-ready", "file-removed"} else {}
     return problems.document(kind, kind.advice, language="en", request_id=_REQUEST_ID, findings=findings, **more)

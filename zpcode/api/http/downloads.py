@@ -28,9 +28,9 @@ def download(batch: Batch, exports: CodeFolder, request: Headers) -> Response:
     ETag, length and ranges are those of the content. Raises UnsatisfiableRange; Unavailable if this machine does not have
     the file or its key, or has one of another size or of another batch.
     """
-    name, etag = file_name(batch), f'"{batch.sha256}"'
+    name, etag = file_name(batch), _etag(batch)
     headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": "private, no-cache"}
-    if _names(request.get("if-none-match", ""), etag):
+    if has_file(batch, request):
         return Response(status_code=304, headers=headers)
     file = _opened(exports, batch)
     headers["Content-Disposition"] = f'attachment; filename="{name}"'
@@ -45,6 +45,15 @@ def download(batch: Batch, exports: CodeFolder, request: Headers) -> Response:
         headers["Content-Range"] = f"bytes {first}-{last}/{batch.bytes}"
     status = 206 if requested else 200
     return StreamingResponse(_read(file, first, last), status, headers, export_of(batch).media_type)
+
+
+def has_file(batch: Batch, request: Headers) -> bool:
+    """Whether the client has the file already: `If-None-Match` names its ETag (RFC 9110, 13.1.2)."""
+    return _names(request.get("if-none-match", ""), _etag(batch))
+
+
+def _etag(batch: Batch) -> str:
+    return f'"{batch.sha256}"'
 
 
 def _names(if_none_match: str, etag: str) -> bool:

@@ -111,7 +111,7 @@ def _problem() -> dict[str, Any]:
             "errors": {"type": "array", "items": finding},
             "progress": {
                 "type": "object",
-                "description": "Only of not-ready: how many codes of the file are written.",
+                "description": "Only of not-ready and file-removed: how many codes of the file are written.",
                 "properties": {"written": {"type": "integer"}, "codes": {"type": "integer"}},
             },
             "languages": {"type": "object", "properties": {"zh": _TITLED, "en": _TITLED}},

@@ -22,7 +22,7 @@ from uuid import uuid4
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from zpcode.api.http.refusals import NotReady, TooMany, UnsatisfiableRange
+from zpcode.api.http.refusals import FileRemoved, NotReady, TooMany, UnsatisfiableRange
 from zpcode.errors import RETRY_SECONDS, Finding, Text, ZpError
 from zpcode.language.negotiation import CHINESE, ENGLISH, choose_language, one_line
 
@@ -92,6 +92,9 @@ _KINDS = (
          Text("数据库比缓存、码文件或签名记录旧，多因从备份恢复。运营方须执行 zpcode recover；查询与扫码不受影响，本次请求没有改变任何内容。",
               "The database is older than Redis, the code files or the signer's records, as after a restore from a backup. The operator "
               "has to run zpcode recover. Queries and scans go on. This request changed nothing.")),
+    ProblemType("file-removed", 503, Text("文件已清除，正在重新生成", "The file was removed and is being written again"),
+         Text("progress 给出已写入的数量；请按 Retry-After 稍后再下载，例如 curl -f --retry。",
+              "progress says how many codes are written. Try again after Retry-After seconds, for example with curl -f --retry.")),
     ProblemType("unavailable", 503, Text("服务暂时不可用", "Temporarily unavailable"),
          Text("请按 Retry-After 稍后重试；除非 detail 另有说明，本次请求没有改变任何内容。",
               "Try again after Retry-After seconds. Nothing was changed unless the detail says otherwise.")),
@@ -166,7 +169,7 @@ def response_to(connection: HTTPConnection, error: ZpError) -> Response:
         headers["Retry-After"] = str(error.seconds)
     if isinstance(error, UnsatisfiableRange):
         headers["Content-Range"] = f"bytes */{error.size}"
-    if isinstance(error, NotReady):
+    if isinstance(error, NotReady | FileRemoved):
         headers["Retry-After"] = str(RETRY_SECONDS)
         more["progress"] = {"written": error.written, "codes": error.codes}
     return response(connection, kind, error.text, findings=error.findings, headers=headers, **more)

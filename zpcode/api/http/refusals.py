@@ -6,6 +6,7 @@ ZpError
 ├── UnsupportedMedia    a body of another media type or encoding
 ├── UnsatisfiableRange  a range that lies outside the file
 ├── Malformed           a request that does not match its schema, with every finding
+├── FileRemoved         the file of codes was removed after its time and is being written again
 └── Conflict
     └── NotReady        the file of codes is still being written
 """
@@ -84,6 +85,26 @@ class Malformed(ZpError):
             Text(f"请求有 {count} 处不符合要求", f"the request is wrong in {count} place{'s' if count != 1 else ''}"),
             findings,
         )
+
+
+class FileRemoved(ZpError):
+    """The file of codes was removed after its time. It is being written again: `written` of `codes` are in it.
+
+    The status is 503, not 409: `curl --retry` tries again by itself. `why` says what the file waits for, if that is known.
+    """
+
+    slug = "file-removed"
+
+    def __init__(self, written: int, codes: int, why: Text | None) -> None:
+        reason = why or Text("", "")
+        super().__init__(
+            Text(
+                f"码文件存放期满已清除，正在重新生成：{codes} 个中已写入 {written} 个；内容与原文件逐字节相同。{reason.zh}",
+                f"the file was removed after its time and is being written again, the same to the byte: {written} of {codes} "
+                f"codes are written. {reason.en}".rstrip(),
+            )
+        )
+        self.written, self.codes = written, codes
 
 
 class NotReady(Conflict):

@@ -17,14 +17,16 @@ from zpcode.api.fields import BatchNumber, Key, Short
 from zpcode.api.http.authentication import TAKES_JSON, CallerDep
 from zpcode.api.http.context import AuthorityDep
 from zpcode.api.http.documented import WITH_BODY, WITH_KEY, page_responses, responses_of
-from zpcode.api.http.downloads import download
+from zpcode.api.http.downloads import download, has_file
 from zpcode.api.http.paging import AfterNumber, AfterText, Limit, page_of
-from zpcode.api.http.refusals import NotReady
+from zpcode.api.http.refusals import FileRemoved, NotReady
 from zpcode.api.schemas import BatchOrder, BatchView, PageView, ProductView
+from zpcode.errors import Conflict, Text
 from zpcode.exports.formats import EXPORTS
 from zpcode.rules.access import may_take_codes
 from zpcode.rules.batches.batch import BatchRequest, BatchState
 from zpcode.services.batches import code_file, reserve
+from zpcode.services.batches.rewrite import request_file
 from zpcode.services.registry import listing
 from zpcode.wire.gs1 import gtin14
 
@@ -113,7 +115,7 @@ def get_batch(number: Number, caller: CallerDep, authority: AuthorityDep) -> Bat
     response_class=Response,
     responses={
         **responses_of(206, "The requested range", None,
-                  slugs=(*WITH_KEY, "forbidden", "not-found", "not-ready", "unsatisfiable-range")),
+                  slugs=(*WITH_KEY, "forbidden", "not-found", "not-ready", "file-removed", "unsatisfiable-range")),
         200: {
             "description": "The file, in the format that was ordered (docs/issuing.md)",
             "content": {
@@ -131,13 +133,28 @@ def get_batch(number: Number, caller: CallerDep, authority: AuthorityDep) -> Bat
 def get_codes(number: Number, caller: CallerDep, authority: AuthorityDep, request: Request) -> Response:
     """The finished file. Continue an interrupted download with `Range: bytes=N-` and `If-Range: "SHA-256"`.
 
-    Only for the enterprise and the operator: a holder of the file can print the codes.
+    Only for the enterprise and the operator: a holder of the file can print the codes. A file that was removed after its
+    time is written again, the same to the byte: the answer is 503 with Retry-After until it is there.
     """
     batch = reserve.get(authority.engine, number, caller)
     may_take_codes(caller)
+    written = code_file.progress(authority.exports, batch)
     if batch.state is not BatchState.ISSUED:
-        raise NotReady(code_file.progress(authority.exports, batch), batch.codes, batch.problem)
+        raise NotReady(written, batch.codes, batch.problem)
+    if batch.file_removed_at is not None and not has_file(batch, request.headers):
+        why = _requested(authority, number, caller)
+        raise FileRemoved(written, batch.codes, why)
     return download(batch, authority.exports, request.headers)
+
+
+def _requested(authority: AuthorityDep, number: int, caller: CallerDep) -> Text | None:
+    """Request a removed file; what it waits for, if that is known."""
+    try:
+        batch = request_file(authority.engine, number, caller, authority.clock())
+    except Conflict as busy:
+        return busy.text
+    authority.queue.defer_issue(number)
+    return batch.problem
 
 
 @router.post(

@@ -69,8 +69,10 @@ class Batch:
     """One batch. `number` is 1 … 2²⁶-1 and never used twice.
 
     `key_id` names the signing key; it is empty before the file is started, and always at compact level. `sha256` (hex)
-    and `bytes` are those of the finished file. `problem` says why a reserved batch cannot be issued. The two keys are
-    secret: they determine which serials exist.
+    and `bytes` are those of the finished file. `signatures_sha256` (hex) is that of the kept signatures, empty where none are
+    kept. `file_removed_at` says since when the file has been removed, `file_requested_at` when it was last requested to be
+    written again. `problem` says why a file that is to be written is not. The two keys are secret: they determine which
+    serials exist.
     """
 
     number: int
@@ -96,6 +98,15 @@ class Batch:
     issued_at: datetime | None = None
     activated_at: datetime | None = None
     problem: Text | None = None
+    signatures_sha256: str = ""
+    file_removed_at: datetime | None = None
+    file_requested_at: datetime | None = None
+
+    @property
+    def awaits_file(self) -> bool:
+        """Whether its file was removed and has been requested since."""
+        removed, requested = self.file_removed_at, self.file_requested_at
+        return removed is not None and requested is not None and requested >= removed
 
     @property
     def codes(self) -> int:

@@ -56,6 +56,10 @@ class CodeFolder:
         """The path of a batch's unfinished file."""
         return self.path / f"{file_name(batch)}.part"
 
+    def signatures(self, batch: Batch) -> Path:
+        """The path of the file with a batch's kept signatures."""
+        return self.path / f"batch-{batch.number}.signatures"
+
     def make(self) -> None:
         """Make the folder if it does not exist."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,7 +68,7 @@ class CodeFolder:
         """The keys as they are now: a changed key file needs no restart. Raises Unavailable."""
         return file_keys.load(self.key_file)
 
-    def open(self, batch: Batch, path: Path | None = None) -> io.BufferedReader:
+    def open(self, batch: Batch, path: Path | None = None, content: Content = Content.CODES) -> io.BufferedReader:
         """The content of a batch's finished file, at `path` or under its usual name; only what is read is decrypted.
 
         Raises OSError (FileNotFoundError is one), ForeignFile if it is the file of another batch or no code file,
@@ -73,7 +77,7 @@ class CodeFolder:
         path = path or self.finished(batch)
         file = path.open("rb")
         try:
-            cipher = self._cipher(file, path, label_of(batch, Content.CODES))
+            cipher = self._cipher(file, path, label_of(batch, content))
         except BaseException:
             file.close()
             raise

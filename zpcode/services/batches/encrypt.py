@@ -48,21 +48,37 @@ def encrypt_all(engine: Engine, folder: CodeFolder, report: Callable[[int], None
     """
     keys, result = folder.keys(), EncryptionReport()
     for batch in _issued(engine):
-        path = folder.finished(batch)
-        if not path.is_file() or _is_current(path, keys):
-            continue
-        with batches.issuing(engine, batch.number) as locked:
-            if not locked:
+        for task in _tasks(batch, folder):
+            if not task.path.is_file() or _is_current(task.path, keys):
                 continue
-            try:
-                _replace(batch, folder, keys)
-            except (ForeignFile, Unavailable) as error:
-                result.refused[batch.number] = error.text
-                continue
-        result.written += 1
-        if report is not None:
-            report(batch.number)
+            with batches.issuing(engine, batch.number) as locked:
+                if not locked:
+                    continue
+                try:
+                    _replace(task, folder, keys)
+                except (ForeignFile, Unavailable) as error:
+                    result.refused[batch.number] = error.text
+                    continue
+            result.written += 1
+            if report is not None:
+                report(batch.number)
     return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A file to encrypt anew: what it contains, and the SHA-256 of its content."""
+
+    batch: Batch
+    path: Path
+    content: Content
+    sha256: str
+
+
+def _tasks(batch: Batch, folder: CodeFolder) -> Iterator[_Task]:
+    yield _Task(batch, folder.finished(batch), Content.CODES, batch.sha256)
+    if batch.signatures_sha256:
+        yield _Task(batch, folder.signatures(batch), Content.SIGNATURES, batch.signatures_sha256)
 
 
 def _issued(engine: Engine) -> Iterator[Batch]:
@@ -77,16 +93,16 @@ def _is_current(path: Path, keys: EncryptionKeys) -> bool:
     return header is not None and header.key_id == keys.current.id
 
 
-def _replace(batch: Batch, folder: CodeFolder, keys: EncryptionKeys) -> None:
-    path = folder.finished(batch)
+def _replace(task: _Task, folder: CodeFolder, keys: EncryptionKeys) -> None:
+    path, label = task.path, label_of(task.batch, task.content)
     fresh = path.with_name(
         f".{path.name}.new"
     )  # not a name that fsck, or an interrupted issue, would take for a code file
     try:
-        with _content(batch, folder) as source, _private(fresh) as target:
-            digest = _copy(source, target, FileCipher.fresh(keys.current, label_of(batch, Content.CODES)))
-        if digest != batch.sha256:
-            raise code_folder.foreign(path, label_of(batch, Content.CODES))
+        with _content(task, folder) as source, _private(fresh) as target:
+            digest = _copy(source, target, FileCipher.fresh(keys.current, label))
+        if digest != task.sha256:
+            raise code_folder.foreign(path, label)
         fresh.replace(path)
         code_folder.sync_directory(folder.path)
     except DamagedFile as damage:
@@ -99,14 +115,14 @@ def _replace(batch: Batch, folder: CodeFolder, keys: EncryptionKeys) -> None:
 
 
 @contextmanager
-def _content(batch: Batch, folder: CodeFolder) -> Iterator[BinaryIO]:
+def _content(task: _Task, folder: CodeFolder) -> Iterator[BinaryIO]:
     """The content of a finished file, also of one that is not encrypted."""
-    with folder.finished(batch).open("rb") as plain:
+    with task.path.open("rb") as plain:
         if FileHeader.parse(plain.read(HEADER_BYTES)) is None:
             plain.seek(0)
             yield plain
             return
-    with folder.open(batch) as file:
+    with folder.open(task.batch, task.path, task.content) as file:
         yield file
 
 

@@ -22,9 +22,9 @@ from zpcode.projection import copies
 from zpcode.projection.client import Layout
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
 from zpcode.rules.continuity import DatabaseMarks
-from zpcode.services.batches.code_file import CodeFile
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.encrypted_file import DamagedFile
+from zpcode.services.batches.unfinished_file import CodeFile
 from zpcode.services.fsck.files import CONTENTS, CodeCheck
 from zpcode.services.fsck.report import CheckResult
 from zpcode.store import cards as card_table

@@ -75,9 +75,15 @@ def files(context: CheckContext, outcome: CheckResult) -> None:
         numbers.add(batch.number)
         if batch.state is BatchState.ISSUED:
             outcome.examined += 1
-            _check_file(context.exports, _path(context.exports.path, batch), batch, outcome)
+            path = _path(context.exports.path, batch)
+            if batch.file_removed_at is None:
+                _check_file(context.exports, path, batch, outcome)
+            elif path.exists() and not batch.awaits_file:
+                outcome.find(
+                    "left", "记录为已清除，文件却还在", "is recorded as removed, but is there", where=path.name
+                )
     suffixes = "|".join(re.escape(export.suffix) for export in EXPORTS.values())
-    pattern = re.compile(rf"batch-([0-9]{{1,8}})(?:{suffixes})(?:\.part)?", re.ASCII)
+    pattern = re.compile(rf"batch-([0-9]{{1,8}})(?:{suffixes}|\.signatures)(?:\.part)?", re.ASCII)
     folder = context.exports.path
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = pattern.fullmatch(path.name)
@@ -105,7 +111,7 @@ def _check_file(folder: CodeFolder, path: Path, batch: Batch, outcome: CheckResu
     except FileNotFoundError:
         outcome.find("missing", "文件缺失", "the file is missing", where=path.name)
         return
-    _check_mode(path, status, outcome)
+    check_mode(path, status, outcome)
 
 
 def _check_digest(folder: CodeFolder, path: Path, batch: Batch, outcome: CheckResult) -> None:
@@ -121,7 +127,8 @@ def _check_digest(folder: CodeFolder, path: Path, batch: Batch, outcome: CheckRe
         outcome.find("file-key", error.text.zh, error.text.en, where=path.name)
 
 
-def _check_mode(path: Path, status: os.stat_result, outcome: CheckResult) -> None:
+def check_mode(path: Path, status: os.stat_result, outcome: CheckResult) -> None:
+    """A finding if other users may access the file."""
     mode = stat.S_IMODE(status.st_mode)
     if mode & 0o077:
         zh, en = f"权限 {mode:04o}，他人可以访问；请执行 chmod 600", f"mode {mode:04o} lets other users in; chmod 600"

@@ -10,7 +10,19 @@ from typing import Final
 from redis.exceptions import RedisError
 
 from zpcode.errors import Finding, Refused, Text, ZpError
-from zpcode.services.fsck import cards, chain, complaints, continuity, files, journey, numbers, projection, queue, scans
+from zpcode.services.fsck import (
+    cards,
+    chain,
+    complaints,
+    continuity,
+    files,
+    journey,
+    numbers,
+    projection,
+    queue,
+    scans,
+    signatures,
+)
 from zpcode.services.fsck.context import Check, CheckContext
 from zpcode.services.fsck.report import CheckResult, FsckReport, Invariant
 
@@ -28,6 +40,7 @@ CHECKS: Final[tuple[tuple[Invariant, Check], ...]] = (
     (queue.JOBS, queue.queue),
     (files.FILES, files.files),
     (files.CONTENTS, files.contents),
+    (signatures.SIGNATURES, signatures.kept),
     (cards.HEAD, cards.head),
     (cards.CARDS, cards.cards),
     (projection.HEAD, projection.head),

@@ -52,6 +52,9 @@ batch = Table(
     moment("issued_at"),
     moment("activated_at"),
     Column("problem", Text),
+    Column("signatures_sha256", Text),
+    moment("file_removed_at"),
+    moment("file_requested_at"),
 )
 
 status_change = Table(

@@ -25,7 +25,8 @@ from zpcode.exports.formats import file_name
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
 from zpcode.services.batches import code_file, file_keys, reserve
-from zpcode.services.batches.issue import issue, reissue
+from zpcode.services.batches.issue import issue
+from zpcode.services.batches.rewrite import reissue
 from zpcode.store import batches as store
 from zpcode.store import cards
 from zpcode.store.database.session import transaction
@@ -244,12 +245,12 @@ def test_a_damaged_or_lost_file_is_written_again_byte_for_byte(engine: Engine, h
     batch, folder = _issue(engine, house, number, tmp_path), code_folder(tmp_path)
     path, original = folder.finished(batch), content(folder, batch)
     path.unlink()
-    reissue(engine, house.client(), number, folder=folder)
+    reissue(engine, house.client(), number, folder=folder, clock=lambda: NOW)
     assert content(folder, batch) == original
     damaged = bytearray(path.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     path.write_bytes(damaged)
-    assert reissue(engine, house.client(), number, folder=folder) == path
+    assert reissue(engine, house.client(), number, folder=folder, clock=lambda: NOW) == path
     assert content(folder, batch) == original
 
 
@@ -336,7 +337,7 @@ def test_a_lost_file_does_not_come_back_over_one_of_other_content(
     other = folder.finished(first).read_bytes()
     folder.finished(second).write_bytes(other)
     with pytest.raises(ForeignFile):
-        reissue(engine, house.client(), second.number, folder=folder)
+        reissue(engine, house.client(), second.number, folder=folder, clock=lambda: NOW)
     assert folder.finished(second).read_bytes() == other
 
 
@@ -350,7 +351,7 @@ def test_without_its_file_key_a_file_is_written_again(engine: Engine, house: Key
     file_keys.create(folder.key_file)
     with pytest.raises(Unavailable, match="not in"):
         folder.open(batch)
-    reissue(engine, house.client(), batch.number, folder=folder)
+    reissue(engine, house.client(), batch.number, folder=folder, clock=lambda: NOW)
     assert content(folder, batch) == original
 
 

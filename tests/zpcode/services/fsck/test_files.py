@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from tests.support.fsck_setting import CheckedService
+from tests.support.issuing_setting import KeyHouse
 from tests.support.registry_data import gtin
+from tests.support.status_setting import OPERATOR
+from zpcode.services.batches import reserve, retention
+from zpcode.services.batches.archive import KeyArchive
 
 
 def _swap_rows(content: bytes) -> bytes:
@@ -82,6 +87,62 @@ FILE_DAMAGES: dict[str, tuple[Callable[[CheckedService], Any], str, str]] = {
     "short": (lambda world: os.truncate(world.file(world.item), 500), "code-files", "size"),
     "missing": (lambda world: world.file(world.item).unlink(), "code-files", "missing"),
 }  # fmt: skip
+
+
+def _archived(world: CheckedService, house: KeyHouse) -> str:
+    """Keep the signatures of the item batch's key; the key."""
+    key_id = reserve.get(world.engine, world.item, OPERATOR).key_id
+    with house.client() as signer:
+        report = KeyArchive(world.engine, signer, world.context.exports, OPERATOR.name, world.context.now).archive(
+            key_id
+        )
+    assert report.complete
+    return key_id
+
+
+def test_a_removed_file_is_no_finding_as_long_as_it_can_be_written_again(
+    world: CheckedService, house: KeyHouse
+) -> None:
+    """Neither without kept signatures, while the key may sign, nor with them afterwards."""
+    folder, later = world.context.exports, world.context.now + timedelta(days=2)
+    with house.client() as signer:
+        assert retention.remove_files(world.engine, signer, folder, 1, later) == 4
+    assert {name: world.reasons(name) for name in ("code-files", "code-contents", "kept-signatures")} == {
+        "code-files": {}, "code-contents": {}, "kept-signatures": {},
+    }  # fmt: skip
+    much_later = world.context.now + timedelta(days=400)  # the key has ended
+    lost = world.of("kept-signatures", now=much_later)
+    assert {finding.reason for finding in lost.findings} == {"lost"}
+    assert {finding.where for finding in lost.findings} == {
+        f"batch:{n}" for n in (world.item, world.lot, world.product)
+    }
+    world.file(world.lot).touch()
+    assert world.reasons("code-files") == {"left": 1}
+    _archived(world, house)
+    assert not world.of("kept-signatures", now=much_later).findings
+
+
+def test_what_is_wrong_with_kept_signatures_is_found(world: CheckedService, house: KeyHouse) -> None:
+    """Altered, exchanged, lost or readable by others."""
+    _archived(world, house)
+    assert world.check(deep=True).whole
+    folder = world.context.exports
+    item, lot, product = (
+        folder.signatures(reserve.get(world.engine, number, OPERATOR))
+        for number in (world.item, world.lot, world.product)
+    )
+    _flip(item, -1)
+    assert world.reasons("kept-signatures") == {"damaged": 1}
+    lot.chmod(0o644)
+    assert world.reasons("kept-signatures") == {"damaged": 1, "mode": 1}
+    item.write_bytes(product.read_bytes())
+    assert world.reasons("kept-signatures") == {"foreign": 1, "mode": 1}
+    item.unlink()
+    assert world.reasons("kept-signatures") == {"missing": 1, "mode": 1}
+    world.sql("UPDATE batch SET signatures_sha256 = repeat('0', 64) WHERE number = :product")
+    assert world.reasons("kept-signatures") == {"missing": 1, "mode": 1, "digest": 1}
+    (folder.path / "batch-999.signatures").touch(mode=0o600)
+    assert world.reasons("code-files") == {"stray": 1}
 
 
 def test_what_is_wrong_with_a_file_is_found(world: CheckedService) -> None:
