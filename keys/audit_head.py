@@ -7,6 +7,7 @@ line feed ends them. No signed bytes of a code (`zpcode/1`) or a keyring (`zpcod
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Final
 
 import msgspec
@@ -31,6 +32,27 @@ class SignedHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def message(self) -> bytes:
         """The bytes that were signed."""
         return signed_bytes_of_head(self.key_id, self.id, self.hash, self.at)
+
+
+def head_fields(head: SignedHead) -> dict[str, str | int]:
+    """A head as a line of JSON has it: bytes in hex."""
+    return {
+        "key": head.key_id,
+        "id": head.id,
+        "hash": head.hash.hex(),
+        "at": head.at,
+        "signature": head.signature.hex(),
+    }
+
+
+def head_from(fields: Mapping[str, object]) -> SignedHead:
+    """The head in a decoded line of JSON; other members are ignored. Raises ValueError for anything else."""
+    try:
+        hash_, signature = (bytes.fromhex(str(fields[name])) for name in ("hash", "signature"))
+        plain = {"id": fields["id"], "hash": hash_, "at": fields["at"], "key_id": fields["key"], "signature": signature}
+        return msgspec.convert(plain, SignedHead)
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a countersigned head") from error
 
 
 def signed_bytes_of_head(key_id: str, entry: int, hash_: bytes, at: int) -> bytes:

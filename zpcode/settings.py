@@ -66,6 +66,11 @@ class AuthoritySettings(BaseSettings):
         description="Days after which a code file is removed, counted from its writing; it is written again on request "
         "(docs/issuing.md). 0: never.",
     )
+    audit_heads: Path = Field(
+        Path(),
+        description="File of the countersigned heads of the audit log, which the worker appends to; default "
+        "`HOME/audit-heads.jsonl`.",
+    )
     comparison_seconds: int = Field(
         300,
         ge=10,
@@ -111,6 +116,7 @@ class AuthoritySettings(BaseSettings):
             ("keyring", "keyring.json"),
             ("root_public", "root.pub.pem"),
             ("signer_socket", "run/signer.sock"),
+            ("audit_heads", "audit-heads.jsonl"),
             ("export_dir", "exports"),
             ("file_key", "secrets/files.key"),
         ):

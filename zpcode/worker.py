@@ -31,6 +31,7 @@ from zpcode.projection.client import AnyRedis
 from zpcode.projection.comparison import SLICE_SECONDS, ProjectionComparison
 from zpcode.projection.heads import refusal
 from zpcode.services import complaints, notices, scans
+from zpcode.services.audit_heads import Countersigner, HeadFile
 from zpcode.services.batches import queue as issue_queue
 from zpcode.services.batches import retention
 from zpcode.services.batches.code_folder import CodeFolder
@@ -60,6 +61,7 @@ TURN_SECONDS: Final = 5.0
 PARTITION_SECONDS: Final = 3600.0
 FORGET_SECONDS: Final = 60.0
 RETENTION_SECONDS: Final = 60.0
+COUNTERSIGN_LOOP_SECONDS: Final = 10.0
 STATISTICS_SECONDS: Final = 1.0
 SIGNER_STATISTICS_SECONDS: Final = 5.0
 SIGNER_SECONDS: Final = 2.0
@@ -75,8 +77,9 @@ class Worker:
 
     `redis` writes cards, `stream` drains scans: two connections, because their timeouts differ. `gate` compares the database
     with what others have from it; a database that is behind stops issuing and projecting. `comparison` finds cards
-    that Redis has lost. `statistics` reads the state of the installation for Prometheus. `tracer` records a span of each
-    turn. `stop` ends every loop. A code file is removed after `code_file_days`; 0: never.
+    that Redis has lost. `statistics` reads the state of the installation for Prometheus. `countersigner` has the audit log
+    countersigned. `tracer` records a span of each turn. `stop` ends every loop. A code file is removed after `code_file_days`;
+    0: never.
     """
 
     database: str
@@ -90,6 +93,7 @@ class Worker:
     gate: ContinuityGate | None = None
     comparison: ProjectionComparison | None = None
     statistics: InstallationStatistics | None = None
+    countersigner: Countersigner | None = None
     loops: WorkerLoops = field(default_factory=lambda: WorkerLoops(time.monotonic))
     tracer: Tracer = tracing.OFF
     code_file_days: int = 0
@@ -182,6 +186,11 @@ class Worker:
         scans.ensure_partitions(self.engine, today(_clock()))
         self.partitioned = True
 
+    def countersign_once(self) -> None:
+        """Let the signer countersign the head of the audit log if that is due. Raises Unavailable, also if the signer refuses."""
+        if self.countersigner is not None:
+            self.countersigner.step()
+
     def forget_once(self) -> None:
         """Delete contacts and photos of complaints that were closed more than 180 days ago. Raises Unavailable."""
         contacts, photos = complaints.forget(self.engine, _clock())
@@ -215,6 +224,7 @@ class Worker:
             (self.compare_once, SLICE_SECONDS),
             (self.forget_once, FORGET_SECONDS),
             (self.remove_files_once, RETENTION_SECONDS),
+            (self.countersign_once, COUNTERSIGN_LOOP_SECONDS),
             *self._statistics_steps(),
         )
         threads = [threading.Thread(target=self.repeat, args=step, name=step[0].__name__) for step in steps]
@@ -358,6 +368,7 @@ def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
         gate=gate,
         comparison=comparison,
         statistics=InstallationStatistics(engine, redis, statistics_signer, comparison, gate),
+        countersigner=Countersigner(engine, statistics_signer, HeadFile(settings.audit_heads)),
         tracer=traces.tracer,
         code_file_days=settings.code_file_days,
     )

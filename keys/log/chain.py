@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from keys.audit_head import SignedHead
+from keys.audit_head import SignedHead, head_fields
 
 BEGINNING: Final = "0" * 64
 CONTINUED: Final = "continued"
@@ -63,17 +63,6 @@ def chained(fields: dict[str, Any], previous: str) -> bytes:
     """The line of an entry, with its line feed. `previous` is the hash of the line before it."""
     text = json.dumps({"prev": previous, **fields}, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8") + b"\n"
-
-
-def head_fields(head: SignedHead) -> dict[str, Any]:
-    """A countersigned head as a line has it: bytes in hex."""
-    return {
-        "key": head.key_id,
-        "id": head.id,
-        "hash": head.hash.hex(),
-        "at": head.at,
-        "signature": head.signature.hex(),
-    }
 
 
 def continued(tail: LogTail) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from keys.audit_head import SignedHead
+from keys.audit_head import SignedHead, head_fields
 from keys.files import check_secret, locked, make_folder, sync_folder
 from keys.log import chain
 from keys.log.chain import LogTail
@@ -51,7 +51,7 @@ def entry(
 
 def head_entry(head: SignedHead, now: datetime, uid: int) -> dict[str, str | int]:
     """The log entry of one countersigned head. It has the signature too: the log is where the database cannot reach."""
-    return {"time": now.isoformat(), "uid": uid, "kind": "audit-head", **chain.head_fields(head)}
+    return {"time": now.isoformat(), "uid": uid, "kind": "audit-head", **head_fields(head)}
 
 
 class _LogFile:

@@ -145,7 +145,7 @@ class Seeding:
         """Create new API keys for a run: those of an earlier seeding may be on another machine."""
 
         def key(role: Role, subject: str) -> str:
-            return access.create(self.engine, role, subject, label="load test", caller=CALLER, now=_now()).token
+            return access.create(self.engine, role, subject, "load test", caller=CALLER, now=_now()).token
 
         enterprises = -(-self.plan.products // registry.PER_ENTERPRISE)
         lines = tuple(

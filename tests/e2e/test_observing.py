@@ -154,7 +154,7 @@ def test_no_log_and_no_metric_tells_who_scanned_what(
     authority = ScanAuthority(engine, redis, signer.room, signer.key_id)
     authority.everything()
     import_registry(engine, as_json(registry()), actor=OPERATOR.name, now=now)
-    token = access.create(engine, Role.ENTERPRISE, uscc(), caller=OPERATOR, now=now).token
+    token = access.create(engine, Role.ENTERPRISE, uscc(), "a test", caller=OPERATOR, now=now).token
     with ExitStack() as stack:
         scan = stack.enter_context(_running("scan", [*UVICORN, "--http", "httptools", "scanweb.app:create_app"], environment, tmp_path))  # fmt: skip
         api = stack.enter_context(

@@ -88,7 +88,7 @@ def impatient(app: FastAPI) -> Iterator[int]:
 @pytest.fixture
 def key(here: Authority, now: datetime) -> bytes:
     """The Authorization header of the operator."""
-    token = access.create(here.engine, Role.OPERATOR, "*", caller=OPERATOR, now=now).token
+    token = access.create(here.engine, Role.OPERATOR, "*", "a test", caller=OPERATOR, now=now).token
     return b"authorization: Bearer " + token.encode("ascii")
 
 

@@ -61,7 +61,7 @@ def test_killed_and_started_again(world: Installation) -> None:
 def api(bare: Installation) -> Iterator[httpx.Client]:
     """An operator's client of a running API."""
     operator = Caller(Role.OPERATOR, "*", "cli:test")
-    token = access.create(bare.engine, Role.OPERATOR, "*", caller=operator, now=datetime.now(UTC)).token
+    token = access.create(bare.engine, Role.OPERATOR, "*", "a test", caller=operator, now=datetime.now(UTC)).token
     headers = {"Authorization": f"Bearer {token}", "Accept-Language": "en"}
     limits = httpx.Limits(
         max_connections=None, max_keepalive_connections=0

@@ -138,7 +138,7 @@ def settle(engine: Engine) -> Tenants:
         import_registry(engine, as_json(content), actor=OPERATOR.name, now=NOW)
 
     def key(role: Role, subject: str) -> str:
-        return access.create(engine, role, subject, caller=OPERATOR, now=NOW).token
+        return access.create(engine, role, subject, "a test", caller=OPERATOR, now=NOW).token
 
     mine, theirs = (reserved(engine, gtin(number)) for number in (MINE, THEIRS))
     return Tenants(

@@ -154,7 +154,7 @@ class KeyOrder(BaseModel):
     subject: Short = Field(
         description="A USCC for an enterprise, a GB/T 2260 region code of 6 digits for a regulator, * for an operator."
     )
-    label: Short = Field("", description="A note for yourselves, without any effect.")
+    label: Short = Field(min_length=1, description="Who or what uses the key: 1 to 100 characters.")
 
 
 # Responses -------------------------------------------------------------------------------------------------

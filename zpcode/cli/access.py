@@ -24,7 +24,7 @@ def create(
     enterprise: Annotated[str, typer.Option(metavar="USCC", help="企业的统一社会信用代码 / an enterprise")] = "",
     regulator: Annotated[str, typer.Option(metavar="REGION", help="监管区域 GB/T 2260，6 位 / a regulator")] = "",
     operator: Annotated[bool, typer.Option("--operator", help="平台运营方 / an operator")] = False,
-    label: Annotated[str, typer.Option(help="备注 / a note")] = "",
+    label: Annotated[str, typer.Option(help="由谁或什么系统使用 / who or what uses the key")],
 ) -> None:
     """创建访问密钥，只显示这一次。Create an API key. It is shown only now."""
     options = [
@@ -37,7 +37,7 @@ def create(
         raise typer.BadParameter("--enterprise USCC, --regulator REGION 或 / or --operator")
     role, subject = chosen[0]
     with database(load()) as engine:
-        created = access.create(engine, role, subject, label=label, caller=operator_caller(), now=datetime.now(UTC))
+        created = access.create(engine, role, subject, label, caller=operator_caller(), now=datetime.now(UTC))
     typer.echo(created.token)
     typer.echo(f"只显示这一次，请妥善保存 / shown only now; keep it safe: {_line(created.key)}", err=True)
 

@@ -1,20 +1,25 @@
 """`zpcode audit verify` and `zpcode audit show`: the audit log.
 
-Exit status of `verify`: 0 the chain is complete, 1 an entry was changed or is missing.
+Exit status of `verify`: 0 nothing speaks against the log, 1 an entry or an API key was changed, is missing or is not in the log.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
-from zpcode.cli.connections import database
+from zpcode.cli.connections import countersigned_heads, database
 from zpcode.cli.output import to_second
-from zpcode.rules.audit import Break
+from zpcode.errors import ZpError
 from zpcode.services import audit
-from zpcode.settings import load
+from zpcode.services.audit import Verification
+from zpcode.services.audit_heads import CountersignedHeads
+from zpcode.services.fsck.chain import KEY_FINDINGS
+from zpcode.settings import AuthoritySettings, load
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 
@@ -22,6 +27,12 @@ _BREAKS = {
     "gap": ("第 {id} 条缺失", "entry {id} is missing"),
     "previous": ("第 {id} 条与前一条不相连", "entry {id} does not follow the one before it"),
     "hash": ("第 {id} 条被改动", "entry {id} was changed"),
+    "rewritten": (
+        "第 {id} 条与会签不符：日志被改写",
+        "entry {id} is not the countersigned one: the log was written again",
+    ),
+    "cut": ("第 {id} 条曾会签，现已不在：末尾被删去", "entry {id} was countersigned and is gone: the end was removed"),
+    "forked": ("第 {id} 条有两个会签的哈希", "entry {id} has two countersigned hashes"),
 }
 
 
@@ -32,16 +43,54 @@ def verify(
     ] = "",
     expect_count: Annotated[int, typer.Option(min=0, help="当时的条数 / number of entries at that time")] = 0,
 ) -> None:
-    """核对审计日志的哈希链。Verify the hash chain. Write its head down elsewhere: only then a missing end is noticed."""
-    with database(load()) as engine:
-        result = audit.verify(engine, expect_head=_hash(expect_head), expect_count=expect_count)
-    typer.echo(f"已核对 / entries verified: {result.count}\n末条哈希 / head: {result.head.hex()}")
-    if result.broken is not None:
-        typer.echo(_break_line(result.broken), err=True)
-    if result.cut:
-        typer.echo("以前记下的条目已不在链上 / the entry written down earlier is no longer in the chain", err=True)
+    """核对审计日志：哈希链、会签、访问密钥。Verify the audit log: its hash chain, its countersignatures, the API keys."""
+    settings = load()
+    heads = _heads(settings)
+    with database(settings) as engine:
+        result = audit.verify(engine, heads=heads, expect_head=_hash(expect_head), expect_count=expect_count)
+    typer.echo(f"已核对 / entries verified: {result.chain.count}\n末条哈希 / head: {result.chain.head.hex()}")
+    typer.echo(_covered_line(heads))
+    for line in _wrong_lines(result):
+        typer.echo(line, err=True)
     if not result.whole:
         raise typer.Exit(1)
+
+
+def _heads(settings: AuthoritySettings) -> CountersignedHeads:
+    """The countersigned heads; none if the keyring or their file cannot be read, which is printed."""
+    try:
+        heads = countersigned_heads(settings)
+    except ZpError as error:
+        heads = CountersignedHeads(silent=error.text)
+    if heads.silent is not None:
+        typer.echo(f"{heads.silent.zh} / {heads.silent.en}", err=True)
+    if heads.unsigned or heads.revoked:
+        zh = f"{heads.unsigned} 行不是签名服务会签的，{heads.revoked} 个会签的密钥已撤销"
+        en = f"{heads.unsigned} lines are not signed by the signer, {heads.revoked} heads are under a revoked key"
+        typer.echo(f"{zh} / {en}", err=True)
+    return heads
+
+
+def _covered_line(heads: CountersignedHeads) -> str:
+    if heads.newest is None:
+        return "没有会签：末尾被删或整体改写无法发现 / no countersignature: a removed end or a new chain is not noticed"
+    at = to_second(datetime.fromtimestamp(heads.newest.at, UTC))
+    return f"会签至 / countersigned up to: {heads.newest.id}  {at}"
+
+
+def _wrong_lines(result: Verification) -> Iterator[str]:
+    """Everything that speaks against the log, a line each."""
+    if (broken := result.chain.broken) is not None:
+        yield _line(broken.kind, broken.id)
+    for contradiction in result.contradicted:
+        yield _line(contradiction.kind, contradiction.id)
+    for number in result.forked:
+        yield _line("forked", number)
+    for mismatch in result.keys:
+        zh, en = KEY_FINDINGS[mismatch.kind]
+        yield f"访问密钥 {mismatch.key_id} {zh} / API key {mismatch.key_id}: {en}"
+    if result.cut:
+        yield "以前记下的条目已不在链上 / the entry written down earlier is no longer in the chain"
 
 
 def _hash(text: str) -> bytes | None:
@@ -56,10 +105,9 @@ def _hash(text: str) -> bytes | None:
     return digest
 
 
-def _break_line(broken: Break) -> str:
-    """Where and how the chain is broken."""
-    zh, en = _BREAKS[broken.kind]
-    return f"{zh.format(id=broken.id)} / {en.format(id=broken.id)}"
+def _line(kind: str, number: int) -> str:
+    zh, en = _BREAKS[kind]
+    return f"{zh.format(id=number)} / {en.format(id=number)}"
 
 
 @app.command()

@@ -6,6 +6,7 @@ import getpass
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import typer
 
@@ -16,6 +17,7 @@ from zpcode.errors import KeyringError, Text, Unavailable
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.rules.access import Caller, Role
+from zpcode.services.audit_heads import CountersignedHeads, HeadFile, read_heads
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.witnesses import (
@@ -27,6 +29,8 @@ from zpcode.services.continuity.witnesses import (
 )
 from zpcode.settings import AuthoritySettings
 from zpcode.store.database.session import Engine, connect
+
+SIGNER_SECONDS: Final = 2.0
 
 
 @contextmanager
@@ -99,3 +103,9 @@ def keyring_of(settings: AuthoritySettings) -> Keyring:
         zh, en = f"无法读取公钥环 {settings.keyring}", f"cannot read the keyring {settings.keyring}"
         raise KeyringError(Text(f"{zh}（{error.strerror}）", f"{en} ({error.strerror})")) from error
     return Keyring.load(document, root)
+
+
+def countersigned_heads(settings: AuthoritySettings) -> CountersignedHeads:
+    """The countersigned heads of the audit log, from their file and from the signer. Raises KeyringError, Unavailable."""
+    signer = SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS)
+    return read_heads(HeadFile(settings.audit_heads), signer, keyring_of(settings))

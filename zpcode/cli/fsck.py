@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from zpcode.cli.connections import cache, code_folder, database, gate_of, keyring_of
+from zpcode.cli.connections import cache, code_folder, countersigned_heads, database, gate_of, keyring_of
 from zpcode.cli.output import finding_line
 from zpcode.errors import Text
 from zpcode.services.fsck import run
@@ -68,6 +68,7 @@ def fsck(
             gate_of(engine, settings, resources).compare,
             deep=deep,
             repair=repair,
+            heads=lambda: countersigned_heads(settings),
         )
         report = run.check(context, only=only or (), report=_silent if as_json else _print)
     if as_json:

@@ -166,7 +166,7 @@ def seed_credentials(home: Path, addresses: ServerAddresses) -> list[Credential]
             (Role.OPERATOR, "*", "平台运营方", "operator"),
         ]
         made = [
-            [zh, en, access.create(engine, role, subject, label="demo", caller=DEMO, now=_now()).token]
+            [zh, en, access.create(engine, role, subject, "demo", caller=DEMO, now=_now()).token]
             for role, subject, zh, en in wanted
         ]
         engine.dispose()

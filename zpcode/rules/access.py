@@ -188,11 +188,15 @@ def key_subject(role: Role, subject: str, label: str) -> str:
         findings.add(
             "subject", "运营方的主体须为 *", "the subject of an operator is *", where="/subject", value=subject
         )
-    if len(label) > MAX_LABEL or any(unicodedata.category(character)[0] == "C" for character in label):
+    if (
+        not label.strip()
+        or len(label) > MAX_LABEL
+        or any(unicodedata.category(character)[0] == "C" for character in label)
+    ):
         findings.add(
             "label",
-            f"备注最多 {MAX_LABEL} 个字符，不含控制字符",
-            f"a label has at most {MAX_LABEL} characters and no control characters",
+            f"须写明由谁或什么系统使用，1 至 {MAX_LABEL} 个字符，不含控制字符",
+            f"a label says who or what uses the key: 1 to {MAX_LABEL} characters, no control characters",
             where="/label",
             value=ascii(label),
         )

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-GENESIS = bytes(32)
-RECOVERY = "database.recover"
+GENESIS: Final = bytes(32)
+RECOVERY: Final = "database.recover"
 """The action of a recovery (docs/recovery.md): the only entry that may leave numbers out before it, and says which."""
 
 
@@ -38,6 +38,28 @@ class Break:
     kind: str
 
 
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """An entry that differs from its countersigned head: `rewritten` (it has another hash) or `cut` (it does not exist)."""
+
+    id: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainCheck:
+    """A chain up to its first break: the number of entries, the last one's id and hash, and the break or None.
+
+    `lost` has the ids that an entry of `zpcode recover` declares lost.
+    """
+
+    count: int = 0
+    last: int = 0
+    head: bytes = GENESIS
+    lost: tuple[range, ...] = ()
+    broken: Break | None = None
+
+
 def digest(previous: bytes, entry: Entry) -> bytes:
     """The hash of an entry; `previous` is the hash of the entry before it (32 bytes)."""
     line = [
@@ -52,25 +74,48 @@ def digest(previous: bytes, entry: Entry) -> bytes:
     return hashlib.sha256(previous + text.encode("utf-8")).digest()
 
 
-def first_break(rows: Iterable[tuple[Entry, bytes, bytes]]) -> tuple[int, bytes, Break | None]:
+def check_chain(rows: Iterable[tuple[Entry, bytes, bytes]]) -> ChainCheck:
     """Check entries in order; each row is an entry with its stored previous hash and hash.
 
-    Entries are numbered without gaps, except before a recovery: its entry says which numbers a restore has lost. Returns
-    the number of the last entry before the first break, its hash, and the break or None.
+    Entries are numbered without gaps, except before a recovery: its entry says which numbers a restore has lost, with the detail
+    `{"after": last number before, "lost_to": last number lost}`.
     """
-    whole, head = 0, GENESIS
+    chain = ChainCheck()
     for entry, previous, stored in rows:
-        if entry.id != whole + 1 and not _leaves_out(entry, whole):
-            return whole, head, Break(whole + 1, "gap")
-        if previous != head:
-            return whole, head, Break(entry.id, "previous")
+        lost = _lost_before(entry, chain.last)
+        if entry.id != chain.last + 1 and lost is None:
+            return replace(chain, broken=Break(chain.last + 1, "gap"))
+        if previous != chain.head:
+            return replace(chain, broken=Break(entry.id, "previous"))
         if digest(previous, entry) != stored:
-            return whole, head, Break(entry.id, "hash")
-        whole, head = entry.id, stored
-    return whole, head, None
+            return replace(chain, broken=Break(entry.id, "hash"))
+        gaps = chain.lost if lost is None else (*chain.lost, lost)
+        chain = ChainCheck(chain.count + 1, entry.id, stored, gaps)
+    return chain
 
 
-def _leaves_out(entry: Entry, whole: int) -> bool:
-    """Whether an entry is a recovery that names exactly the missing numbers: those above `whole` and below its own."""
-    lost = entry.detail.get("after"), entry.detail.get("lost_to")
-    return entry.action == RECOVERY and entry.id > whole and lost == (whole, entry.id - 1)
+def _lost_before(entry: Entry, last: int) -> range | None:
+    """The ids that this entry declares lost, if they are all ids between the entry before and this one."""
+    if entry.action != RECOVERY or entry.detail.get("after") != last or entry.detail.get("lost_to") != entry.id - 1:
+        return None
+    return range(last + 1, entry.id) or None
+
+
+class HeadComparison:
+    """Compares entries with the countersigned heads (id → hash, 32 bytes), one entry at a time."""
+
+    def __init__(self, heads: Mapping[int, bytes]) -> None:
+        self._missing = dict(heads)
+        self._rewritten: list[Contradiction] = []
+
+    def compare(self, number: int, hash_: bytes) -> None:
+        """Compare one entry with its head, if it has one."""
+        if self._missing.pop(number, hash_) != hash_:
+            self._rewritten.append(Contradiction(number, "rewritten"))
+
+    def contradictions(self, chain: ChainCheck) -> tuple[Contradiction, ...]:
+        """What contradicts the heads, after all entries. A broken chain was not read to its end: nothing counts as cut."""
+        if chain.broken is not None:
+            return tuple(self._rewritten)
+        cut = [number for number in sorted(self._missing) if not any(number in ids for ids in chain.lost)]
+        return (*self._rewritten, *(Contradiction(number, "cut") for number in cut))

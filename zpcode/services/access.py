@@ -11,6 +11,7 @@ from typing import Final
 
 from zpcode.errors import Finding, NotFound, Refused, Text
 from zpcode.rules import access as rules
+from zpcode.rules import access_log
 from zpcode.rules.access import ApiKey, Caller, Role
 from zpcode.rules.paging import page_size
 from zpcode.store import access, audit
@@ -31,13 +32,13 @@ def create(
     engine: Engine,
     role: Role,
     subject: str,
+    label: str,
     *,
     caller: Caller,
     now: datetime,
-    label: str = "",
     randomness: Callable[[int], bytes] = secrets.token_bytes,
 ) -> NewKey:
-    """Create a key for an enterprise (USCC), a regulator (region code) or an operator (`*`).
+    """Create a key for an enterprise (USCC), a regulator (region code) or an operator (`*`). `label` says who or what uses it.
 
     Raises Forbidden unless the caller is the operator, Refused if the subject is not valid or the enterprise is not
     registered, Unavailable.
@@ -50,8 +51,9 @@ def create(
         if role is Role.ENTERPRISE and not access.is_registered(connection, subject):
             text = Text("登记册中没有这家企业，请先导入", "the registry has no such enterprise; import it first")
             raise Refused(text, (Finding("not_registered", text, "/subject", subject),))
-        access.add(connection, key, rules.secret_hash(secret))
-        _audit(connection, key, caller, now, "access.create")
+        stored = access.StoredKey(key, rules.secret_hash(secret))
+        access.add(connection, *stored)
+        _audit(connection, stored, caller, now, access_log.CREATE)
     return NewKey(key, rules.token(key.id, secret))
 
 
@@ -68,7 +70,7 @@ def revoke(engine: Engine, key_id: str, *, caller: Caller, now: datetime) -> Api
         if stored.key.revoked_at is not None:
             return stored.key
         access.revoke(connection, key_id, now)
-        _audit(connection, stored.key, caller, now, "access.revoke")
+        _audit(connection, stored, caller, now, access_log.REVOKE)
         return replace(stored.key, revoked_at=now)
 
 
@@ -96,12 +98,12 @@ def authenticate(engine: Engine, token: str, now: datetime) -> Caller | None:
         return stored.key.caller
 
 
-def _audit(connection: Connection, key: ApiKey, caller: Caller, now: datetime, action: str) -> None:
+def _audit(connection: Connection, stored: access.StoredKey, caller: Caller, now: datetime, action: str) -> None:
     audit.append(
         connection,
         at=now,
         actor=caller.name,
         action=action,
-        object_=f"api-key:{key.id}",
-        detail={"role": key.role.value, "subject": key.subject, "label": key.label},
+        object_=access_log.object_of(stored.key),
+        detail=access_log.audit_detail(*stored),
     )

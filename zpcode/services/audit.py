@@ -4,56 +4,92 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
-from zpcode.rules.audit import Break, Entry, first_break
+from zpcode.rules import access_log
+from zpcode.rules.access_log import KeyMismatch
+from zpcode.rules.audit import ChainCheck, Contradiction, Entry, HeadComparison, check_chain
 from zpcode.rules.paging import page_size
-from zpcode.store import audit
+from zpcode.services.audit_heads import CountersignedHeads
+from zpcode.store import access, audit
 from zpcode.store.database.session import Engine, transaction
+from zpcode.store.monitoring import integrity
 
 MAX_SHOWN: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """The result of a check: the number of entries before the first break, and the hash `head` (32 bytes) of the last one.
+    """The result of a check of the audit log.
 
-    `broken` is the first break. `cut` is True if an expected count or hash is missing: entries were removed from the
-    end, or the whole chain was written again.
+    `chain` is the hash chain up to its first break. `cut` is True if an expected count or hash is missing: entries were removed
+    from the end, or the whole chain was written again. `contradicted` has what the countersigned heads know otherwise, `forked`
+    the ids of two countersigned hashes. `keys` has the API keys that differ from the log. `newest_at` is the newest entry's time.
     """
 
-    count: int
-    head: bytes
-    broken: Break | None
-    cut: bool
+    chain: ChainCheck
+    cut: bool = False
+    contradicted: tuple[Contradiction, ...] = ()
+    forked: tuple[int, ...] = ()
+    keys: tuple[KeyMismatch, ...] = ()
+    newest_at: datetime | None = None
 
     @property
     def whole(self) -> bool:
-        """Whether the chain has no break and is not cut."""
-        return self.broken is None and not self.cut
+        """Whether nothing speaks against the log."""
+        chain_holds = self.chain.broken is None and not self.cut
+        return chain_holds and not (self.contradicted or self.forked or self.keys)
 
 
-def verify(engine: Engine, *, expect_head: bytes | None = None, expect_count: int = 0) -> Verification:
-    """Check the whole chain in constant memory. The chain may have grown since the expected values were noted.
+def verify(
+    engine: Engine,
+    *,
+    heads: CountersignedHeads | None = None,
+    expect_head: bytes | None = None,
+    expect_count: int = 0,
+) -> Verification:
+    """Check the whole log in constant memory: its chain, against the countersigned heads, and the API keys against the log.
 
-    With both given, entry number `expect_count` must have the hash `expect_head`. With one alone, that hash must occur,
-    or there must be that many entries. Without them, a removal at the end of the chain is not noticed.
+    Read the heads before: the log may have grown since. With an expected head and count, entry number `expect_count` must have the
+    hash `expect_head`. With one alone, that hash must occur, or there must be that many entries. Without heads and without expected
+    values, a removal at the end of the chain is not noticed.
     """
-    marks: set[tuple[int, bytes]] = set()
-    with transaction(engine) as connection, closing(audit.entries(connection)) as entries:
-        count, head, broken = first_break(_noting(entries, expect_head, marks))
-    missing = expect_head is not None and not any(not expect_count or at == expect_count for at, _ in marks)
-    return Verification(count, head, broken, cut=missing or count < expect_count)
+    heads = heads or CountersignedHeads()
+    reading = _Reading(HeadComparison(heads.by_id), expect_head)
+    with integrity.snapshot(engine) as connection:
+        with closing(audit.entries(connection)) as entries:
+            chain = check_chain(reading.noting(entries))
+        keys = access_log.mismatches(access.every(connection), audit.of_actions(connection, access_log.ACTIONS))
+    missing = expect_head is not None and not any(not expect_count or at == expect_count for at in reading.marks)
+    return Verification(
+        chain,
+        cut=missing or chain.last < expect_count,
+        contradicted=reading.comparison.contradictions(chain),
+        forked=tuple(heads.forked),
+        keys=tuple(keys),
+        newest_at=reading.at,
+    )
 
 
-def _noting(
-    rows: Iterable[tuple[Entry, bytes, bytes]], wanted: bytes | None, marks: set[tuple[int, bytes]]
-) -> Iterator[tuple[Entry, bytes, bytes]]:
-    for row in rows:
-        if row[2] == wanted:
-            marks.add((row[0].id, row[2]))
-        yield row
+@dataclass(slots=True)
+class _Reading:
+    """What is noted while the entries pass: the ids with the expected hash, and the newest entry's time."""
+
+    comparison: HeadComparison
+    expected: bytes | None
+    marks: set[int] = field(default_factory=set)
+    at: datetime | None = None
+
+    def noting(self, rows: Iterable[tuple[Entry, bytes, bytes]]) -> Iterator[tuple[Entry, bytes, bytes]]:
+        for row in rows:
+            entry, _, hash_ = row
+            self.comparison.compare(entry.id, hash_)
+            self.at = entry.at
+            if hash_ == self.expected:
+                self.marks.add(entry.id)
+            yield row
 
 
 def show(engine: Engine, object_: str = "", limit: int = 20) -> list[Entry]:

@@ -46,6 +46,12 @@ def listing(connection: Connection, after: str, limit: int) -> list[ApiKey]:
     return [_key(row) for row in connection.execute(query)]
 
 
+def every(connection: Connection) -> list[StoredKey]:
+    """All keys in the order of their ids, revoked ones too."""
+    rows = connection.execute(select(api_key).order_by(api_key.c.id))
+    return [StoredKey(_key(row), bytes(row.secret_hash)) for row in rows]
+
+
 def revoke(connection: Connection, id_: str, now: datetime) -> None:
     """Mark a key as revoked."""
     connection.execute(update(api_key).where(api_key.c.id == id_).values(revoked_at=now))

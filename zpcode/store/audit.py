@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Select, insert, select
 
 from zpcode.rules.audit import GENESIS, RECOVERY, Entry, digest
 from zpcode.store import continuity, locks
@@ -32,8 +32,8 @@ def append(
     Entries are numbered in commit order without gaps: each appender keeps the lock until its commit.
     """
     lock(connection)
-    last = connection.execute(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1)).one_or_none()
-    number, previous = (1, GENESIS) if last is None else (last.id + 1, last.hash)
+    last = head(connection)
+    number, previous = (1, GENESIS) if last is None else (last[0] + 1, last[1])
     entry = Entry(number, at, actor, action, object_, detail)
     connection.execute(
         insert(audit).values(
@@ -56,8 +56,7 @@ def append_recovery(connection: Connection, *, at: datetime, actor: str, detail:
     `lost_to` is the highest entry that any witness knows of. The detail says which numbers are lost.
     """
     lock(connection)
-    last = connection.execute(select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1)).one_or_none()
-    after, previous = (0, GENESIS) if last is None else (last.id, last.hash)
+    after, previous = head(connection) or (0, GENESIS)
     number = max(after, lost_to) + 1
     entry = Entry(number, at, actor, RECOVERY, "database", {**detail, "after": after, "lost_to": number - 1})
     values = {"id": number, "at": at, "actor": actor, "action": entry.action, "object": entry.object}
@@ -67,12 +66,34 @@ def append_recovery(connection: Connection, *, at: datetime, actor: str, detail:
     return number
 
 
+def head(connection: Connection) -> tuple[int, bytes] | None:
+    """The id and the hash of the newest entry; None for an empty log."""
+    return _one(connection, select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1))
+
+
+def hash_at(connection: Connection, id_: int) -> bytes | None:
+    """The hash of one entry, or None if there is no such entry."""
+    row = _one(connection, select(audit.c.id, audit.c.hash).where(audit.c.id == id_))
+    return None if row is None else row[1]
+
+
+def _one(connection: Connection, query: Select[Any]) -> tuple[int, bytes] | None:
+    row = connection.execute(query).one_or_none()
+    return None if row is None else (row.id, bytes(row.hash))
+
+
 def about(connection: Connection, object_: str, limit: int) -> list[Entry]:
     """Up to `limit` entries, newest first; only those about one object if `object_` is not empty."""
     query = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if object_:
         query = query.where(audit.c.object == object_)
     rows = connection.execute(query)
+    return [Entry(row.id, row.at, row.actor, row.action, row.object, row.detail) for row in rows]
+
+
+def of_actions(connection: Connection, actions: Sequence[str]) -> list[Entry]:
+    """All entries with these actions, oldest first."""
+    rows = connection.execute(select(audit).where(audit.c.action.in_(actions)).order_by(audit.c.id))
     return [Entry(row.id, row.at, row.actor, row.action, row.object, row.detail) for row in rows]
 
 

@@ -41,7 +41,7 @@ def _rows(engine: Engine) -> list[Any]:
 
 def test_only_the_hash_of_a_secret_is_stored(registered: Engine, now: datetime) -> None:
     """The secret is nowhere in the database: neither with the key nor in the audit log."""
-    made = access.create(registered, Role.ENTERPRISE, uscc(), caller=OPERATOR, now=now, label="line 2")
+    made = access.create(registered, Role.ENTERPRISE, uscc(), "line 2", caller=OPERATOR, now=now)
     assert TOKEN.fullmatch(made.token)
     secret = made.token.split("_")[2]
     (row,) = _rows(registered)
@@ -50,25 +50,26 @@ def test_only_the_hash_of_a_secret_is_stored(registered: Engine, now: datetime) 
         entries = [entry for entry, _, _ in audit.entries(connection)]
     assert secret not in str(row) + str(entries) + repr(made)
     assert (entries[-1].action, entries[-1].actor) == ("access.create", OPERATOR.name)
-    assert entries[-1].detail == {"role": "enterprise", "subject": uscc(), "label": "line 2"}
+    digest = hashlib.sha256(row.secret_hash).hexdigest()
+    assert entries[-1].detail == {"role": "enterprise", "subject": uscc(), "label": "line 2", "secret": digest}
 
 
 def test_no_two_keys_are_alike(engine: Engine, now: datetime) -> None:
     """Neither half."""
-    made = [access.create(engine, Role.OPERATOR, "*", caller=OPERATOR, now=now).token for _ in range(20)]
+    made = [access.create(engine, Role.OPERATOR, "*", "a test", caller=OPERATOR, now=now).token for _ in range(20)]
     for half in (1, 2):
         assert len({token.split("_")[half] for token in made}) == 20
 
 
 def test_a_key_identifies_its_holder(registered: Engine, now: datetime) -> None:
     """Role, subject, and the key's own id as credential."""
-    made = access.create(registered, Role.ENTERPRISE, uscc(), caller=OPERATOR, now=now)
+    made = access.create(registered, Role.ENTERPRISE, uscc(), "a test", caller=OPERATOR, now=now)
     assert access.authenticate(registered, made.token, now) == Caller(Role.ENTERPRISE, uscc(), made.key.id)
 
 
 def test_no_other_text_is_a_key(engine: Engine, now: datetime) -> None:
     """Every character of a key counts, and its case."""
-    token = access.create(engine, Role.OPERATOR, "*", caller=OPERATOR, now=now).token
+    token = access.create(engine, Role.OPERATOR, "*", "a test", caller=OPERATOR, now=now).token
     for at in range(len(token)):
         other = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
         assert access.authenticate(engine, other, now) is None
@@ -81,7 +82,7 @@ def test_an_unknown_id_takes_the_same_path_as_a_wrong_secret(
     engine: Engine, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each request makes one comparison in constant time."""
-    made = access.create(engine, Role.OPERATOR, "*", caller=OPERATOR, now=now)
+    made = access.create(engine, Role.OPERATOR, "*", "a test", caller=OPERATOR, now=now)
     compared: list[tuple[bytes, bytes]] = []
     real = hmac.compare_digest
 
@@ -98,7 +99,7 @@ def test_an_unknown_id_takes_the_same_path_as_a_wrong_secret(
 
 def test_a_revoked_key_is_refused_and_revoking_is_audited_once(engine: Engine, now: datetime) -> None:
     """Doing it again changes nothing."""
-    made = access.create(engine, Role.OPERATOR, "*", caller=OPERATOR, now=now)
+    made = access.create(engine, Role.OPERATOR, "*", "a test", caller=OPERATOR, now=now)
     later = now + timedelta(hours=1)
     first = access.revoke(engine, made.key.id, caller=OPERATOR, now=now)
     assert access.revoke(engine, made.key.id, caller=OPERATOR, now=later) == first
@@ -112,7 +113,7 @@ def test_a_revoked_key_is_refused_and_revoking_is_audited_once(engine: Engine, n
 
 def test_use_is_noted_at_most_once_a_minute(engine: Engine, now: datetime) -> None:
     """A busy key is not a busy row."""
-    made = access.create(engine, Role.OPERATOR, "*", caller=OPERATOR, now=now)
+    made = access.create(engine, Role.OPERATOR, "*", "a test", caller=OPERATOR, now=now)
     assert _rows(engine)[0].last_used_at is None
     for seconds, noted in ((0, 0), (59, 0), (60, 60), (90, 60), (121, 121)):
         access.authenticate(engine, made.token, now + timedelta(seconds=seconds))
@@ -136,16 +137,16 @@ def test_a_key_for_an_unknown_subject_is_refused(
 ) -> None:
     """Not a USCC, not registered, not a region of Zhejiang, not the operator."""
     with pytest.raises(Refused) as refused:
-        access.create(registered, role, subject, caller=OPERATOR, now=now)
+        access.create(registered, role, subject, "a test", caller=OPERATOR, now=now)
     assert refused.value.reasons == (reason,)
     assert _rows(registered) == []
 
 
-@pytest.mark.parametrize("label", ["x" * 101, "a\x00", "\ud800"])
-def test_a_label_is_short_and_printable(engine: Engine, now: datetime, label: str) -> None:
-    """It ends in a terminal."""
+@pytest.mark.parametrize("label", ["", "  ", "x" * 101, "a\x00", "\ud800"])
+def test_a_label_is_there_short_and_printable(engine: Engine, now: datetime, label: str) -> None:
+    """A key without a label could be anybody's. A label ends in a terminal."""
     with pytest.raises(Refused):
-        access.create(engine, Role.OPERATOR, "*", caller=OPERATOR, now=now, label=label)
+        access.create(engine, Role.OPERATOR, "*", label, caller=OPERATOR, now=now)
 
 
 @pytest.mark.parametrize("role", [Role.ENTERPRISE, Role.REGULATOR])
@@ -153,7 +154,7 @@ def test_only_the_operator_makes_lists_and_revokes_keys(engine: Engine, now: dat
     """No other role can make keys."""
     caller = Caller(role, "330000", "K")
     for attempt in (
-        lambda: access.create(engine, Role.OPERATOR, "*", caller=caller, now=now),
+        lambda: access.create(engine, Role.OPERATOR, "*", "a test", caller=caller, now=now),
         lambda: access.revoke(engine, "000000000000", caller=caller, now=now),
         lambda: access.listing(engine, caller),
     ):
@@ -197,7 +198,9 @@ def test_the_command_line_makes_keys_for_the_other_roles(
     shell: CliRunner, engine: Engine, now: datetime, option: list[str], role: Role, subject: str
 ) -> None:
     """A regulator of a region, an operator."""
-    caller = access.authenticate(engine, shell.invoke(commands.app, ["create", *option]).stdout.strip(), now)
+    caller = access.authenticate(
+        engine, shell.invoke(commands.app, ["create", *option, "--label", "x"]).stdout.strip(), now
+    )
     assert caller is not None
     assert (caller.role, caller.subject) == (role, subject)
 
@@ -205,5 +208,5 @@ def test_the_command_line_makes_keys_for_the_other_roles(
 @pytest.mark.parametrize("options", [[], ["--operator", "--regulator", "330100"]])
 def test_the_command_line_wants_exactly_one_role(shell: CliRunner, engine: Engine, options: list[str]) -> None:
     """None and two are usage errors."""
-    assert shell.invoke(commands.app, ["create", *options]).exit_code == 2
+    assert shell.invoke(commands.app, ["create", *options, "--label", "x"]).exit_code == 2
     assert _rows(engine) == []

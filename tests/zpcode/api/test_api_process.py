@@ -43,7 +43,7 @@ def test_from_an_order_to_the_file_and_a_clean_end(
     """Readiness, one item batch, end by SIGTERM; the log is JSON without secrets."""
     now = datetime.now(UTC)
     import_registry(engine, as_json(registry()), actor=OPERATOR.name, now=now)
-    token = access.create(engine, Role.ENTERPRISE, uscc(), caller=OPERATOR, now=now).token
+    token = access.create(engine, Role.ENTERPRISE, uscc(), "a test", caller=OPERATOR, now=now).token
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     environment = os.environ | {

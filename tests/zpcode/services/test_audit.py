@@ -23,7 +23,7 @@ def chain(engine: Engine, now: datetime) -> bytes:
         for number in range(6):
             detail = {"n": number, "说明": "文字", "nested": {"list": [1, None, True]}}
             audit.append(connection, at=now, actor="cli:me", action="test", object_=f"x:{number % 2}", detail=detail)
-    return verify(engine).head
+    return verify(engine).chain.head
 
 
 def tamper(engine: Engine, statement: str) -> None:
@@ -38,7 +38,7 @@ def test_an_untouched_chain_is_whole(engine: Engine, chain: bytes) -> None:
     """An empty log, a full log, and one that has grown since its head was noted."""
     report = verify(engine, expect_head=chain, expect_count=6)
     assert report.whole
-    assert (report.count, report.head) == (6, chain)
+    assert (report.chain.count, report.chain.head) == (6, chain)
     with transaction(engine) as connection:
         later = datetime.fromisoformat("2026-11-22T00:00:00.123456+08:00")
         audit.append(connection, at=later, actor="a", action="b", object_="c", detail={})
@@ -63,8 +63,8 @@ def test_every_change_inside_the_chain_is_found_at_its_place(
     """The owner of the database can change an entry, but the chain shows it."""
     tamper(engine, statement)
     report = verify(engine, expect_head=chain)
-    assert report.broken == broken
-    assert report.count == broken.id - 1
+    assert report.chain.broken == broken
+    assert report.chain.count == broken.id - 1
     assert not report.whole
 
 
@@ -75,7 +75,7 @@ def test_a_chain_cut_at_its_end_is_found_by_what_was_noted_elsewhere(engine: Eng
     assert not verify(engine, expect_head=chain).whole
     assert not verify(engine, expect_count=6).whole
     assert verify(engine, expect_count=4).whole
-    assert not verify(engine, expect_head=verify(engine).head, expect_count=3).whole
+    assert not verify(engine, expect_head=verify(engine).chain.head, expect_count=3).whole
 
 
 def test_entries_are_shown_newest_first_and_by_object(engine: Engine, chain: bytes) -> None:

@@ -18,7 +18,7 @@ from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.errors import Unavailable
 from zpcode.projection import library
 from zpcode.projection.projector import catch_up
-from zpcode.rules.audit import Break, first_break
+from zpcode.rules.audit import Break, check_chain
 from zpcode.store import audit, cards
 from zpcode.store.database.session import connect, transaction
 from zpcode.store.tables import access, codes, complaints, continuity, registry
@@ -217,12 +217,12 @@ def test_a_changed_removed_or_swapped_entry_breaks_the_chain(engine: Engine, now
             audit.append(connection, at=now, actor="cli:me", action="test", object_="x", detail={"标": number})
     with transaction(engine) as connection:
         rows = list(audit.entries(connection))
-    assert first_break(rows)[0] == 5
-    assert first_break(rows)[2] is None
-    assert first_break(rows[:2] + rows[3:])[2] == Break(3, "gap")
+    assert check_chain(rows).last == 5
+    assert check_chain(rows).broken is None
+    assert check_chain(rows[:2] + rows[3:]).broken == Break(3, "gap")
     forged = (rows[2][0].__class__(3, now, "cli:you", "test", "x", {"标": 2}), *rows[2][1:])
-    assert first_break([*rows[:2], forged, *rows[3:]])[2] == Break(3, "hash")
-    assert first_break([*rows[:2], (rows[2][0], b"\1" * 32, rows[2][2])])[2] == Break(3, "previous")
+    assert check_chain([*rows[:2], forged, *rows[3:]]).broken == Break(3, "hash")
+    assert check_chain([*rows[:2], (rows[2][0], b"\1" * 32, rows[2][2])]).broken == Break(3, "previous")
 
 
 class _Emptied:

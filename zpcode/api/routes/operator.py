@@ -86,9 +86,7 @@ def import_registry(
 )  # fmt: skip
 def make_key(order: KeyOrder, caller: OperatorDep, authority: AuthorityDep) -> NewKeyView:
     """For an enterprise, a regulator of a region, or another operator."""
-    made = access.create(
-        authority.engine, order.role, order.subject, label=order.label, caller=caller, now=authority.clock()
-    )
+    made = access.create(authority.engine, order.role, order.subject, order.label, caller=caller, now=authority.clock())
     return views.new_key(made)
 
 

@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import islice
 from typing import Any, Final
 
-from zpcode.errors import Text
+from zpcode.errors import Text, ZpError
+from zpcode.rules import access_log
 from zpcode.rules.audit import Entry
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.rules.status.records import audit_detail
 from zpcode.services import audit
+from zpcode.services.audit import Verification
+from zpcode.services.audit_heads import CountersignedHeads
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
-from zpcode.store import status
+from zpcode.store import access, status
+from zpcode.store import audit as log
 from zpcode.store.monitoring import integrity
 
 CHAIN: Final = Invariant(
     "audit-chain",
-    Text("审计日志的哈希链完整", "the hash chain of the audit log is intact"),
     Text(
-        "有人改动过日志：请保全数据库与备份，并与另处记下的条数和末条哈希比对（zpcode audit verify --expect-head）",
-        "somebody has altered the log: secure the database and its backups, and compare with the count and the head that were"
-        " recorded outside (zpcode audit verify --expect-head)",
+        "审计日志的哈希链完整，且与会签相符",
+        "the hash chain of the audit log is intact and agrees with its countersignatures",
+    ),
+    Text(
+        "有人改动过日志，或后台进程不再会签：请保全数据库、备份、签名日志与 audit-heads.jsonl（docs/status.md）",
+        "somebody has altered the log, or no worker has it countersigned: secure the database, its backups, the signing log and"
+        " audit-heads.jsonl (docs/status.md)",
+    ),
+)
+KEYS: Final = Invariant(
+    "api-keys",
+    Text("每个访问密钥都与审计日志相符", "each API key is in the audit log as it is stored"),
+    Text(
+        "有人绕过服务改动了密钥：立即撤销（zpcode access revoke ID），并查明谁能写数据库",
+        "somebody has changed keys past the service: revoke them now (zpcode access revoke ID), and find out who can write to the"
+        " database",
     ),
 )
 DECISIONS: Final = Invariant(
@@ -32,20 +49,79 @@ DECISIONS: Final = Invariant(
         "the audit log is authoritative: zpcode audit show --object SCOPE:TARGET; restore the altered decision from a backup",
     ),
 )
+UNCOVERED_AFTER: Final = timedelta(minutes=10)
+KEY_FINDINGS: Final = {
+    "unlogged": ("审计日志中没有创建记录", "the audit log has no entry that creates it"),
+    "altered": ("与创建时的记录不符", "it differs from the entry that creates it"),
+    "missing": ("已不在数据库中", "it is gone from the database"),
+    "revived": ("已撤销，又被改回有效", "it was revoked, and is valid again"),
+    "unlogged revocation": ("撤销与审计日志不符", "its revocation is not in the audit log"),
+}
+_FINDINGS: Final = {
+    "gap": ("此处缺一条", "the entry is missing"),
+    "previous": ("与前一条不相连", "it does not follow the entry before it"),
+    "hash": ("内容被改动", "it was altered"),
+    "rewritten": ("与会签的哈希不同：日志被改写", "its hash is not the countersigned one: the log was written again"),
+    "cut": ("已会签，但日志中没有：末尾被删去", "it was countersigned and is not in the log: the end was removed"),
+    "forked": ("会签过两个不同的哈希", "two different hashes of it were countersigned"),
+}
 _CHUNK: Final = 500
 
 
 def chain(context: CheckContext, outcome: CheckResult) -> None:
-    """Check the whole chain. Entries removed from its end are only noticed with a count or hash recorded outside."""
-    verification = audit.verify(context.engine)
-    outcome.examined = verification.count
-    if verification.broken is not None:
-        zh, en = {
-            "gap": ("此处缺一条", "the entry is missing"),
-            "previous": ("与前一条不相连", "it does not follow the entry before it"),
-            "hash": ("内容被改动", "it was altered"),
-        }[verification.broken.kind]
-        outcome.find(verification.broken.kind, zh, en, where=f"audit:{verification.broken.id}")
+    """Check the whole chain against itself and against the countersigned heads."""
+    heads = CountersignedHeads()
+    try:
+        heads = context.heads() if context.heads else heads
+    except ZpError as error:
+        outcome.obstacle = error.text
+    verification = audit.verify(context.engine, heads=heads)
+    outcome.examined = verification.chain.count
+    if (broken := verification.chain.broken) is not None:
+        _find(outcome, broken.kind, broken.id)
+    for contradiction in verification.contradicted:
+        _find(outcome, contradiction.kind, contradiction.id)
+    for number in verification.forked:
+        _find(outcome, "forked", number)
+    if context.heads and outcome.obstacle is None:
+        _covered(context, outcome, verification, heads)
+
+
+def _find(outcome: CheckResult, kind: str, number: int) -> None:
+    zh, en = _FINDINGS[kind]
+    outcome.find(kind, zh, en, where=f"audit:{number}")
+
+
+def _covered(
+    context: CheckContext, outcome: CheckResult, verification: Verification, heads: CountersignedHeads
+) -> None:
+    """Check that the heads are the signer's, and that old entries are covered by a head."""
+    if heads.unsigned:
+        outcome.find(
+            "unsigned", f"{heads.unsigned} 行不是签名服务会签的", f"{heads.unsigned} lines are not signed by the signer"
+        )
+    if heads.silent is not None and heads.newest is None:
+        outcome.obstacle = heads.silent
+        return
+    newest, at = 0 if heads.newest is None else heads.newest.id, verification.newest_at
+    if at is not None and verification.chain.last > newest and context.now - at > UNCOVERED_AFTER:
+        outcome.find(
+            "uncovered",
+            f"第 {newest} 条之后没有会签",
+            f"no countersignature covers the entries after {newest}",
+            where=f"audit:{verification.chain.last}",
+        )
+
+
+def keys(context: CheckContext, outcome: CheckResult) -> None:
+    """Check that each API key is in the audit log as it is stored, and that no key was lost."""
+    with integrity.snapshot(context.engine) as connection:
+        stored = access.every(connection)
+        outcome.examined = len(stored)
+        wrong = access_log.mismatches(stored, log.of_actions(connection, access_log.ACTIONS))
+    for mismatch in wrong:
+        zh, en = KEY_FINDINGS[mismatch.kind]
+        outcome.find(mismatch.kind, zh, en, where=f"api-key:{mismatch.key_id}")
 
 
 def decisions(context: CheckContext, outcome: CheckResult) -> None:

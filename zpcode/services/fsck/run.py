@@ -32,6 +32,7 @@ CHECKS: Final[tuple[tuple[Invariant, Check], ...]] = (
     (numbers.NUMBERS, numbers.numbers),
     (numbers.RECORDS, numbers.records),
     (chain.CHAIN, chain.chain),
+    (chain.KEYS, chain.keys),
     (numbers.LOGGED, numbers.logged),
     (chain.DECISIONS, chain.decisions),
     (journey.JOURNEY, journey.events),

@@ -75,6 +75,12 @@ def of_decisions(decisions: Decisions) -> Iterator[Metric]:
     yield family
 
 
+def of_countersignature(seconds: float) -> GaugeMetricFamily:
+    """How old the newest countersignature of the audit log is."""
+    meaning = "Seconds since the signer last countersigned the head of the audit log."
+    return GaugeMetricFamily("zpcode_audit_countersigned_age_seconds", meaning, seconds)
+
+
 def of_stream(stream: Stream) -> Iterator[Metric]:
     """The stream of scans."""
     yield GaugeMetricFamily("zpcode_stream_entries", "Entries of scans that wait in Redis.", stream.length)

@@ -65,6 +65,8 @@ class InstallationStatistics(Collector):
         self._counts: Counts | None = None
         self._decisions = Decisions()
         self._stream = Stream()
+        self._countersigned_at = 0
+        self._began_at = time.time()
 
     def read_database(self) -> None:
         """Read the newest revision, and every 15 seconds everything else. Raises Unavailable."""
@@ -94,9 +96,10 @@ class InstallationStatistics(Collector):
         self._answered["redis"] = self._clock()
 
     def read_signer(self) -> None:
-        """Ask the signer for its active key. Raises Unavailable."""
+        """Ask the signer for its active key, and when it last countersigned the audit log. Raises Unavailable."""
         try:
             self._signer.active_key()
+            self._countersigned_at = self._signer.high_water().audit_at
         except SignerError as error:
             raise Unavailable(_SIGNER_AWAY) from error
         self._answered["signer"] = self._clock()
@@ -116,8 +119,14 @@ class InstallationStatistics(Collector):
             yield from metrics.of_stream(self._stream)
         if self._gate is not None:
             yield metrics.of_continuity(self._gate.evidence)
+        if self._counts is not None:
+            yield metrics.of_countersignature(self._countersignature_age(self._counts))
         if self._comparison is not None:
             yield from metrics.of_comparison(self._comparison)
+
+    def _countersignature_age(self, counts: Counts) -> float:
+        """Seconds since the last countersignature, or since this process began; 0 for an empty log, which has no head."""
+        return max(0.0, time.time() - (self._countersigned_at or self._began_at)) if counts.audit_entries else 0.0
 
     def _age(self, part: str) -> float:
         return self._clock() - self._answered.get(part, float("-inf"))

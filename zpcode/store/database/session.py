@@ -111,8 +111,8 @@ def _is_outage(error: DBAPIError | PoolTimeoutError) -> bool:
     return (getattr(error.orig, "sqlstate", None) or "").startswith("XX")
 
 
-def migrate(engine: Engine, *, scan_role: str | None = None) -> None:
-    """Upgrade the schema to the newest revision; grant `scan_role` SELECT on the scan view and nothing else.
+def migrate(engine: Engine, *, scan_role: str | None = None, revision: str = "head") -> None:
+    """Upgrade the schema to the newest revision, or to `revision`; grant `scan_role` SELECT on the scan view and nothing else.
 
     Only one process migrates at a time (advisory lock).
     """
@@ -121,7 +121,7 @@ def migrate(engine: Engine, *, scan_role: str | None = None) -> None:
     with engine.begin() as connection:
         locks.hold(connection, Lock.MIGRATION)
         config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(config, revision)
         if scan_role:
             role = connection.dialect.identifier_preparer.quote(scan_role)
             connection.execute(text(f"GRANT SELECT ON scan_view TO {role}"))

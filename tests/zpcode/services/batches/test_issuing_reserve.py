@@ -15,7 +15,7 @@ from tests.support import issuing_setting as setting
 from tests.support.issuing_setting import BASE, GTIN, MAKER, NOW, OPERATOR, OTHER
 from zpcode.errors import Conflict, Forbidden, Refused, ZpError
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.audit import first_break
+from zpcode.rules.audit import check_chain
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.services.batches import reserve
 from zpcode.store import audit, cards
@@ -68,7 +68,7 @@ def test_what_is_reserved_is_committed_with_card_and_audit_entry(engine: Engine)
     assert card.permutation_key == made.permutation_key
     assert [entry.object for entry, *_ in entries] == [f"batch:{made.number}", f"batch:{other.number}"]
     assert made.permutation_key.hex() not in str(entries)
-    assert first_break(entries)[2] is None
+    assert check_chain(entries).broken is None
 
 
 def test_only_a_compact_batch_has_a_check_key(engine: Engine) -> None:

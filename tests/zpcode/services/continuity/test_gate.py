@@ -84,7 +84,7 @@ def test_after_a_restore_nothing_is_issued_decided_or_projected_and_what_was_rev
         lambda: reserved(engine, Level.COMPACT, 1, MAKER, now, "again"),
         lambda: change(engine, ask(Scope.BATCH, world.item, Action.REVOKE), caller=OPERATOR, now=now),
         lambda: import_registry(engine, as_json(registry(2)), actor=OPERATOR.name, now=now),
-        lambda: access.create(engine, OPERATOR.role, "*", caller=OPERATOR, now=now),
+        lambda: access.create(engine, OPERATOR.role, "*", "a test", caller=OPERATOR, now=now),
         lambda: projector.catch_up(engine, redis),
         lambda: turn_cards(engine, now=now),
     ]

@@ -122,7 +122,7 @@ def test_what_the_operator_did_and_the_recovery(service: Restorable) -> None:
     service.decide(Scope.BATCH, service.checked.item, Action.REVOKE, notice="公告1号")
     service.decide(Scope.CODE, f"{sealed.number}:3", Action.REVOKE)
     service.decide(Scope.RANGE, compact.number, Action.SUSPEND, first=10, last=19)
-    before = audit.verify(service.engine).count
+    before = audit.verify(service.engine).chain.count
     restores.restore(service.addresses, dumped)
     gate = ContinuityGate(service.engine, service.setting.witnesses)
     gate.install()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from tests.support.fsck_setting import CheckedService
+from tests.support.fsck_setting import CheckedService, countersign
 from tests.support.issuing_setting import KeyHouse
 from tests.support.registry_data import uscc
 from zpcode.cli.fsck import app
@@ -18,7 +19,9 @@ from zpcode.wire import redis_keys
 
 
 @pytest.fixture
-def command(addresses: ServerAddresses, world: CheckedService, house: KeyHouse, monkeypatch: pytest.MonkeyPatch) -> Any:
+def command(
+    addresses: ServerAddresses, world: CheckedService, house: KeyHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     """The command line on this world."""
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
     monkeypatch.setenv("ZPCODE_REDIS_URL", addresses.redis)
@@ -26,6 +29,9 @@ def command(addresses: ServerAddresses, world: CheckedService, house: KeyHouse, 
     monkeypatch.setenv("ZPCODE_ROOT_PUBLIC", str(house.room.root_public))
     monkeypatch.setenv("ZPCODE_EXPORT_DIR", str(world.context.exports.path))
     monkeypatch.setenv("ZPCODE_FILE_KEY", str(world.context.exports.key_file))
+    heads = tmp_path / "audit-heads.jsonl"
+    countersign(world.engine, house, heads)
+    monkeypatch.setenv("ZPCODE_AUDIT_HEADS", str(heads))
     return lambda *words: CliRunner().invoke(app, list(words))
 
 
