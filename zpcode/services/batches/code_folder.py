@@ -100,8 +100,8 @@ class CodeFolder:
 
 def label_of(batch: Batch, content: Content) -> FileLabel:
     """The label of a batch's file."""
-    secrets = b"zpcode-batch\n" + batch.permutation_key + batch.check_key
-    identity = hashlib.sha256(secrets).digest()[:_IDENTITY_BYTES]
+    secrets = batch.permutation_key + (b"" if batch.sealed else batch.check_key)  # only compact codes depend on both
+    identity = hashlib.sha256(b"zpcode-batch\n" + secrets).digest()[:_IDENTITY_BYTES]
     return FileLabel(batch.number, identity, batch.key_id, content)
 
 

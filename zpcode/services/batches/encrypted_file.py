@@ -20,7 +20,7 @@ the tag (16 bytes). Each chunk but the last has exactly 64 KiB of content.
 | 4 | the id of the batch's signing key in ASCII; zeros at compact level |
 | 1 | `C`: codes, `S`: signatures |
 | 7 | zeros |
-| 16 | the identity of the batch: SHA-256 over its two secret keys, cut to 16 bytes |
+| 16 | the identity of the batch: SHA-256 over a prefix and the secret keys that its codes depend on, cut to 16 |
 | 32 | the random salt |
 | 16 | HMAC-SHA256 over the fields above, cut to 16 bytes |
 """
