@@ -151,7 +151,9 @@ def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
         storage=PictureStorage(settings.pictures_url),
         base=settings.public_base,
         clock=lambda: datetime.now(UTC),
-        rate_limits=ApiRateLimits(settings.api_requests_per_minute, settings.api_failures_per_minute),
+        rate_limits=ApiRateLimits(
+            settings.api_requests_per_minute, settings.api_failures_per_minute, writes=settings.api_writes_per_day
+        ),
     )
 
 

@@ -99,6 +99,9 @@ class AuthoritySettings(BaseSettings):
     api_failures_per_minute: int = Field(
         30, ge=0, description="Requests without a valid key from one address (an IPv6 /64), each process; 0: no limit."
     )
+    api_writes_per_day: int = Field(
+        50_000, ge=0, description="Requests of one enterprise that may write, each process; 0: no limit."
+    )
     complaints_per_hour: int = Field(
         10, ge=0, description="Complaints from one address (an IPv6 /64), each process; 0: no limit."
     )

@@ -1,7 +1,7 @@
 """Structured logging for every process: one JSON object a line on standard error.
 
 Members: `time` (UTC, RFC 3339), `level`, `service`, `logger`, `message`, everything passed as `extra=`, and `error` with the
-traceback of an error. Addresses of requests are not logged: uvicorn's access log stays off. A repeated warning or error
+traceback of an error. Long texts are cut. Addresses of requests are not logged: uvicorn's access log stays off. A repeated warning or error
 is limited, because a fault under load or an attacker must not fill the disk.
 """
 
@@ -18,6 +18,9 @@ from typing import Any, Final, TextIO
 WINDOW_SECONDS: Final = 10.0
 MAX_REPEATS: Final = 20
 _MAX_KEYS: Final = 500
+MAX_VALUE: Final = 4096
+"""Characters of one text of a line. An error may repeat what a client sent, or a whole SQL statement."""
+MAX_TRACEBACK: Final = 16_384
 _OWN = frozenset(vars(logging.LogRecord("", 0, "", 0, "", (), None))) | {
     "message",
     "asctime",
@@ -40,12 +43,30 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "service": self.service,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _cut(record.getMessage()),
         }
-        line |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        line |= {name: _bounded(value) for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
+            line["error"] = _cut(self.formatException(record.exc_info), MAX_TRACEBACK)
         return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def _bounded(value: Any) -> Any:
+    """A value as JSON has it; a text, or what only its `str` can stand for, is cut."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return _cut(value)
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return value if len(text) <= MAX_VALUE else _cut(text)
+
+
+def _cut(text: str, most: int = MAX_VALUE) -> str:
+    """The text, or its two ends with the number of characters left out: a traceback's last line says what happened."""
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} …{len(text) - 2 * half}… {text[-half:]}"
 
 
 class Repeats(logging.Filter):

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from tests.support.authority import Tenants, as_, issued
 from tests.support.patience import eventually
-from zpcode.api.http import problems
+from zpcode.api.http import middleware, problems
 from zpcode.api.http.context import Authority
 from zpcode.errors import DatabaseBehind, KeyringError, SignerError, SignerUnavailable, Text, Unavailable, ZpError
 from zpcode.store.database.session import connect
@@ -136,6 +136,23 @@ def test_a_request_has_one_id_everywhere(http: httpx.Client, caplog: pytest.LogC
     assert "secret" not in str(line)
     assert world.mine not in str(line)
     assert http.get("/healthz").headers["X-Request-Id"] != id_
+
+
+def test_requests_without_a_key_write_a_bounded_number_of_lines(
+    app: FastAPI, http: httpx.Client, caplog: pytest.LogCaptureFixture, world: Tenants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anyone can send any number. Each is counted in the metrics, and requests with a key are always logged."""
+    monkeypatch.setattr(middleware, "UNKNOWN_LINES", 1)
+    app.middleware_stack = None  # it is made with the first request, and has been made by other tests
+    with caplog.at_level(logging.INFO, "zpcode.api.access"):
+        for _ in range(20):
+            http.get("/healthz")
+        for _ in range(3):
+            http.get("/v1/products", headers=as_(world.mine))
+        eventually(lambda: sum("/v1/products" in str(vars(one)) for one in caplog.records) == 3)
+    lines = [vars(record) for record in caplog.records if record.name == "zpcode.api.access"]
+    assert [line["route"] for line in lines] == ["/healthz", *["/v1/products"] * 3]
+    assert [line.get("unlogged") for line in lines] == [None, 19, None, None]
 
 
 def test_a_crash_does_not_show_its_text(http: httpx.Client, app: FastAPI, caplog: pytest.LogCaptureFixture) -> None:

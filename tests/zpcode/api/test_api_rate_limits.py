@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from sqlalchemy import event
 
 from tests.support.authority import Tenants, as_
@@ -42,6 +43,23 @@ def test_a_key_over_its_limit_waits_and_the_others_do_not(http: httpx.Client, wo
     assert get(http, world.theirs).status_code == 200
     clock.seconds += 60 / REQUESTS
     assert statuses(lambda: get(http, world.mine), 2) == [200, 429]
+
+
+def test_what_an_enterprise_writes_in_a_day_is_bounded_over_all_its_keys(
+    http: httpx.Client, app: FastAPI, here: Authority, world: Tenants, clock: Clock
+) -> None:
+    """So storage is bounded. Reading goes on; other enterprises, offices and the operator are not affected."""
+    app.state.authority = replace(here, rate_limits=ApiRateLimits(0, 0, clock, writes=3))
+
+    def write(token: str) -> int:
+        return http.post("/v1/status-changes", headers=as_(token), json={}).status_code
+
+    assert [write(world.mine) for _ in range(5)] == [422] * 3 + [429] * 2
+    assert get(http, world.mine).status_code == 200
+    assert write(world.theirs) == 422
+    assert {write(token) for token in (world.hangzhou, world.operator) for _ in range(5)} == {422}
+    clock.seconds += 86_400 / 3
+    assert [write(world.mine) for _ in range(2)] == [422, 429]
 
 
 def test_the_refusal_is_a_problem_in_both_languages_that_says_when(http: httpx.Client, world: Tenants) -> None:

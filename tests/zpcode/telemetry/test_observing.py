@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import threading
@@ -21,7 +22,7 @@ from tests.support.exposed import Exposed
 from zpcode.services.monitoring.lag import Lag
 from zpcode.telemetry import exposition, metrics
 from zpcode.telemetry.exposition import Exposition, address_of
-from zpcode.telemetry.logs import MAX_REPEATS, WINDOW_SECONDS, Repeats
+from zpcode.telemetry.logs import MAX_REPEATS, MAX_TRACEBACK, MAX_VALUE, WINDOW_SECONDS, JsonLines, Repeats
 from zpcode.telemetry.worker_loops import ALIVE_SECONDS, READY_SECONDS, WorkerLoops
 
 # Lag --------------------------------------------------------------------------------------------------------
@@ -181,6 +182,21 @@ def test_what_repeats_itself_is_bounded_and_said_how_often(clock: Clock) -> None
     late = _record("Invalid HTTP request received.")
     assert repeats.filter(late)
     assert vars(late)["suppressed"] == 1000 - MAX_REPEATS
+
+
+def test_a_line_of_the_log_has_a_bound_whatever_a_client_sent() -> None:
+    """Both ends of a long text stay, and so does the last line of a traceback."""
+    record = _record("x" * 100_000, logging.ERROR)
+    record.detail, record.parts, record.number = "y" * 100_000, ["z" * 50_000] * 2, 7
+    error = ValueError("parameters: " + "p" * 1_000_000 + " the cause")
+    record.exc_info = (type(error), error, None)
+    line = JsonLines("authority").format(record)
+    assert len(line) < MAX_TRACEBACK + 4 * MAX_VALUE
+    read = json.loads(line)
+    assert read["error"].startswith("ValueError: parameters")
+    assert read["error"].endswith("the cause")
+    assert read["number"] == 7
+    assert len(read["detail"]) < MAX_VALUE + 20
 
 
 # Where ------------------------------------------------------------------------------------------------------

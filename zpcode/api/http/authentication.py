@@ -15,6 +15,7 @@ from zpcode.rules.access import Caller, may_administer
 from zpcode.services import access
 
 JSON: Final = "application/json"
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _BEARER = HTTPBearer(
     scheme_name="ApiKey",
     bearerFormat="zpk_ID_SECRET",
@@ -37,6 +38,8 @@ def caller_of(
         authority.rate_limits.spend_failure(address)
         raise Unauthenticated
     authority.rate_limits.note_success(token)
+    if request.method not in _READING:
+        authority.rate_limits.spend_write(caller)
     request.state.caller = caller.name
     return caller
 

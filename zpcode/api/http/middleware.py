@@ -22,10 +22,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from zpcode.api.http import problems
 from zpcode.api.http.metrics import ApiMetrics
 from zpcode.errors import Text
+from zpcode.ratelimit import RateLimit
 from zpcode.telemetry import tracing
 from zpcode.wire import security_headers
 
 JSON_BYTES: Final = 64 * 1024
+UNKNOWN_LINES: Final = 600
+"""Log lines a minute about requests without a valid key: anyone can send any number. The metrics count every request."""
 _TRACED: Final = ("request_id", "method", "route", "status")
 _access = logging.getLogger("zpcode.api.access")
 _CRASH = Text("服务内部错误，已记录", "internal error; it has been recorded")
@@ -41,6 +44,8 @@ class RequestMiddleware:
         self.larger = {re.compile(pattern): bound for pattern, bound in larger.items()}
         self.metrics = metrics or ApiMetrics()
         self.tracer = tracer
+        self._unknown_lines = RateLimit(UNKNOWN_LINES)
+        self._unlogged = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -71,10 +76,15 @@ class RequestMiddleware:
             span.set_attributes({name: fields[name] for name in _TRACED})
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        """Write the log line and count the request."""
+        """Count the request and write its log line, which may be left out if there is no valid key."""
         fields = _log_fields(scope) | {"status": status, "milliseconds": round(seconds * 1000, 1)}
-        _access.info("request", extra=fields)
         self.metrics.count(scope["method"], fields["route"], status, seconds)
+        if not fields["caller"] and self._unknown_lines.spend("", time.monotonic()):
+            self._unlogged += 1
+            return
+        if self._unlogged:
+            fields["unlogged"], self._unlogged = self._unlogged, 0
+        _access.info("request", extra=fields)
 
     def _bound(self, path: str) -> int:
         return next((bound for pattern, bound in self.larger.items() if pattern.fullmatch(path)), JSON_BYTES)

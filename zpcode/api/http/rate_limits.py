@@ -1,6 +1,7 @@
-"""Rate limits of the API, by the minute and of this process: requests of one key, wrong keys from one address.
+"""Rate limits of the API, of this process: by the minute requests of one key and wrong keys from one address, by the day
+writing requests of one enterprise. The last bounds what a key can make the service store.
 
-They are checked before the database is asked, so that a request beyond them costs only its refusal.
+Those by the minute are checked before the database is asked, so that a request beyond them costs only its refusal.
 """
 
 from __future__ import annotations
@@ -15,14 +16,19 @@ from typing import Final
 
 from zpcode.api.http.refusals import TooMany
 from zpcode.ratelimit import RateLimit, payer
+from zpcode.rules.access import Caller, Role
 
 REQUESTS: Final = 1200
 FAILURES: Final = 30
+WRITES: Final = 50_000
+DAY: Final = 86_400.0
 _MAX_VALID: Final = 1000
 
 
 class ApiRateLimits:
-    """`requests` a minute for each key, `failures` for each address; 0: no limit. `clock` is monotonic, in seconds.
+    """`requests` a minute for each key, `failures` for each address, `writes` a day for each enterprise; 0: no limit.
+
+    `clock` is monotonic, in seconds.
 
     An address is a whole IPv4 address or an IPv6 /64. An address outside the public network is a proxy that does not
     pass on its clients' addresses (`--forwarded-allow-ips`): its failures are not counted, since many clients share it.
@@ -30,8 +36,14 @@ class ApiRateLimits:
     """
 
     def __init__(
-        self, requests: int = REQUESTS, failures: int = FAILURES, clock: Callable[[], float] = time.monotonic
+        self,
+        requests: int = REQUESTS,
+        failures: int = FAILURES,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        writes: int = WRITES,
     ) -> None:
+        self._writes = RateLimit(writes, period=DAY)
         self._requests, self._failures, self._clock = RateLimit(requests), RateLimit(failures), clock
         self._valid: OrderedDict[bytes, None] = OrderedDict()
         self._lock = Lock()
@@ -45,6 +57,17 @@ class ApiRateLimits:
                 seconds = self._failures.check(client, now)
         if seconds:
             raise TooMany(math.ceil(seconds))
+
+    def spend_write(self, caller: Caller) -> None:
+        """Take one request that may write, of an enterprise with all its keys. Raises TooMany.
+
+        Offices and the operator have no such limit: what protects people never waits.
+        """
+        if caller.role is Role.ENTERPRISE:
+            with self._lock:
+                seconds = self._writes.spend(caller.subject, self._clock())
+            if seconds:
+                raise TooMany(math.ceil(seconds))
 
     def spend_failure(self, address: str | None) -> None:
         """Take one failure of an address: the key of its request is not valid."""
