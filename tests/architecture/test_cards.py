@@ -8,7 +8,7 @@ from pathlib import Path
 CARDS = {"ProductCard", "BatchCard", "LotCard", "NoticesCard", "Timeline", "RangeLayer"}
 DERIVING = {
     "zpcode/rules/cards.py",
-    "zpcode/rules/status/ranges.py",
+    "zpcode/rules/status/layers.py",
     "zpcode/rules/status/timelines.py",
     "zpcode/wire/card.py",
     "zpcode/wire/timelines.py",

@@ -18,7 +18,8 @@ from zpcode.rules.notices import Names, ended_at, gtin_of, subject_text
 from zpcode.rules.regions import region_name
 from zpcode.rules.registry.industries import industry_name
 from zpcode.rules.registry.records import Enterprise, Product, Recognition, Registry
-from zpcode.rules.status import ranges, timelines
+from zpcode.rules.status import timelines
+from zpcode.rules.status.layers import layers
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.rules.status.records import decision
 from zpcode.wire.calendar import iso, seconds
@@ -186,7 +187,7 @@ def with_decisions(card: BatchCard, scope: Scope, changes: Sequence[StatusChange
         case Scope.BATCH:
             return msgspec.structs.replace(card, timeline=timelines.timeline(decisions, now))
         case Scope.RANGE:
-            return msgspec.structs.replace(card, ranges=ranges.layers(decisions, now))
+            return msgspec.structs.replace(card, ranges=layers(decisions, now))
         case Scope.CODE:
             return msgspec.structs.replace(card, exceptions=True)
     raise ValueError(scope)

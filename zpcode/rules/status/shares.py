@@ -16,7 +16,8 @@ import msgspec
 
 from zpcode.errors import Conflict, Finding, Text
 from zpcode.rules.status.decisions import ACTORS, Actor
-from zpcode.rules.status.ranges import ActorRanges, by_actor, content
+from zpcode.rules.status.layers import content
+from zpcode.rules.status.ranges import ActorRanges, by_actor
 from zpcode.rules.status.timelines import TimelineDecision
 from zpcode.wire.card import Standing
 

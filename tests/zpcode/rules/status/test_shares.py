@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.zpcode.rules.status.test_timelines import NOW, decision
 from zpcode.errors import Conflict
 from zpcode.rules.status.decisions import Action, Actor
+from zpcode.rules.status.layers import layers
 from zpcode.rules.status.permissions import MAX_NOTICE, MAX_TEXT
-from zpcode.rules.status.ranges import by_actor, layers
+from zpcode.rules.status.ranges import by_actor
 from zpcode.rules.status.shares import MAX_BYTES, MAX_DECISIONS, MAX_PENDING, MAX_RANGES, check, in_use
 from zpcode.rules.status.timelines import TimelineDecision
 from zpcode.wire.vocabulary import Bilingual

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from zpcode.errors import Conflict, Forbidden
 from zpcode.rules.status.decisions import STATES, Action, Actor
-from zpcode.rules.status.ranges import in_force_within, layers
+from zpcode.rules.status.layers import layers
+from zpcode.rules.status.ranges import in_force_within
 from zpcode.rules.status.timelines import TimelineDecision, in_force, lifted_by, timeline
 from zpcode.wire.card import Standing
 from zpcode.wire.timelines import item_timeline
