@@ -137,7 +137,7 @@ class Worker:
         """
         stream = client.holder(self.stream, redis_keys.SCANS)
         consumer = f"worker-{self.slot.number()}"
-        done = scans.drain(self.engine, stream, consumer=consumer, refuse=self.counters.refuse)
+        done = scans.drain(self.engine, stream, consumer=consumer, refuse=self.counters.refuse, day=today(_clock()))
         self.counters.drained.inc(done)
         return done
 
@@ -174,6 +174,7 @@ class Worker:
     def witness_once(self) -> None:
         """Compare the database with every witness, also while nothing is written. Raises Unavailable, DatabaseBehind."""
         if self.gate is not None and (evidence := self.gate.compare()):
+            self.partitioned = False  # a restored database may lack the partitions of this month and the next
             raise refusal(evidence)
 
     def compare_once(self) -> None:

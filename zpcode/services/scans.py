@@ -54,19 +54,26 @@ def ensure_partitions(engine: Engine, day: date) -> None:
 
 
 def drain(
-    engine: Engine, redis: Redis, *, consumer: str, limit: int = MAX_ENTRIES, refuse: Refuse = lambda *_: None
+    engine: Engine,
+    redis: Redis,
+    *,
+    consumer: str,
+    limit: int = MAX_ENTRIES,
+    refuse: Refuse = lambda *_: None,
+    day: date | None = None,
 ) -> int:
     """Move the scans of up to `limit` entries into PostgreSQL; return the number of finished entries.
 
     `consumer` names this worker. Its own unfinished entries come first, then entries that another worker left unfinished
-    for a minute, then those that a worker has taken over, then the inbox. `refuse` is told what was dropped. Raises
-    Unavailable; nothing is lost then.
+    for a minute, then those that a worker has taken over, then the inbox. `refuse` is told what was dropped. The partition
+    of the month of `day` is made first if it is missing: a database that was just restored may lack it. Raises Unavailable;
+    nothing is lost then.
     """
     refused: Counter[str] = Counter()
     try:
         entries = _read_entries(redis, consumer, limit, refuse)
         if entries:
-            _store(engine, [row for entry, fields in entries for row in rows_of(entry, fields, refused)])
+            _store(engine, [row for entry, fields in entries for row in rows_of(entry, fields, refused)], day)
             _done(redis, [entry for entry, _ in entries])
     except RedisError as error:
         raise Unavailable(
@@ -78,8 +85,10 @@ def drain(
     return len(entries)
 
 
-def _store(engine: Engine, rows: Sequence[dict[str, Any]]) -> None:
+def _store(engine: Engine, rows: Sequence[dict[str, Any]], day: date | None) -> None:
     with transaction(engine) as connection:
+        if day is not None and not scans.has_partition(connection, day):
+            scans.ensure_partition(connection, day)
         fresh = scans.add(connection, [_columns(row) for row in rows])
         counted = {row["entry"] for row in rows if row["counted"]}
         scans.count(connection, histories([row for row in fresh if row["entry"] in counted]))

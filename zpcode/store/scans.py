@@ -69,13 +69,22 @@ def _arrays(table: Table, rows: Sequence[dict[str, Any]]) -> Select[Any]:
     return select(*(columns.c[column.name] for column in table.c))
 
 
+def has_partition(connection: Connection, month: date) -> bool:
+    """Whether the partition of the month of the date `month` exists; it then exists until the transaction ends.
+
+    The second half locks the table: without it, a restore in place could come between this and an insert.
+    """
+    query = text("SELECT to_regclass(:name) IS NOT NULL AND NOT EXISTS (SELECT FROM scan WHERE false)")
+    return bool(connection.execute(query, {"name": f"scan_{month:%Y_%m}"}).scalar_one())
+
+
 def ensure_partition(connection: Connection, month: date) -> None:
     """Create the partition of the month of the date `month` if it does not exist."""
     first = month.replace(day=1)
     following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
     name = f"scan_{first:%Y_%m}"
     locks.hold(connection, Lock.PARTITION)  # two workers at the turn of a month
-    if connection.execute(select(func.to_regclass(name))).scalar() is None:
+    if not has_partition(connection, first):
         connection.execute(
             text(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF scan FOR VALUES FROM ('{first}') TO ('{following}')")
         )
