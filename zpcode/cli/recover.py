@@ -25,8 +25,9 @@ from zpcode.cli.connections import (
 )
 from zpcode.rules.status.decisions import ACTIONS
 from zpcode.rules.status.permissions import StatusChange
-from zpcode.services.continuity import decisions
-from zpcode.services.continuity.recover import RecoveryReport, RecoverySetting, recover
+from zpcode.services.continuity import confirm as confirming
+from zpcode.services.continuity.recover import recover
+from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
 from zpcode.settings import AuthoritySettings, load
 from zpcode.store.database.session import Engine, transaction
 from zpcode.store.monitoring.integrity import remove_time_limit
@@ -165,6 +166,6 @@ def _confirm(settings: AuthoritySettings, targets: list[str]) -> None:
             scope, colon, target = text.partition(":")
             if not colon or scope not in set(Scope):
                 raise typer.BadParameter("--confirm: 范围:对象，如 batch:6 / SCOPE:TARGET, such as batch:6")
-            for change in decisions.confirm(engine, Scope(scope), target, caller=operator(), now=datetime.now(UTC)):
+            for change in confirming.confirm(engine, Scope(scope), target, caller=operator(), now=datetime.now(UTC)):
                 typer.echo(f"已记录 / recorded: {_decision(change)}")
         project(engine, settings)

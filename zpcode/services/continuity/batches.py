@@ -13,6 +13,7 @@ from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.issue import issue_detail
 from zpcode.services.batches.reserve import audit_reserved
 from zpcode.services.continuity import survey
+from zpcode.services.continuity.proven_files import prove
 from zpcode.store import audit, batches, recovery, status
 from zpcode.store.database.session import Connection
 from zpcode.wire.card import BatchCard, lot_key
@@ -73,7 +74,7 @@ class BatchRecovery:
         batch = survey.batch_of(
             card, uscc=owner.uscc, region=owner.region, actor=self.caller.name, base=self.base, now=self.now
         )
-        proven = survey.prove(batch, self.exports, self.keyring)
+        proven = prove(batch, self.exports, self.keyring)
         if proven is None and (card.key_id or card.activated_at):
             return ""
         new = batch if proven is None else survey.issued(proven.batch, proven.file, card, self.now)
@@ -91,7 +92,7 @@ class BatchRecovery:
         """A batch that was reserved when the backup was made, and issued later."""
         if not (card.key_id or card.activated_at):
             return ""
-        proven = survey.prove(replace(present, key_id=card.key_id), self.exports, self.keyring)
+        proven = prove(replace(present, key_id=card.key_id), self.exports, self.keyring)
         if proven is None or (proven.batch.format, proven.batch.base) != (present.format, present.base):
             return ""
         self._issue(survey.issued(proven.batch, proven.file, card, self.now))

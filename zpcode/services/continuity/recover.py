@@ -7,22 +7,16 @@ Redis is filled again, because it may have cards that the database lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
 from redis.exceptions import RedisError
 
-from keys.keyring import Keyring
 from zpcode.errors import Conflict, Finding, Text, Unavailable
 from zpcode.projection import client
-from zpcode.projection.client import AnyRedis
-from zpcode.rules.access import Caller
 from zpcode.rules.continuity import (
     COUNTERS,
-    BehindEvidence,
     DatabaseMarks,
     Marks,
     behind,
@@ -30,64 +24,23 @@ from zpcode.rules.continuity import (
     foreign,
     highest,
 )
-from zpcode.rules.status.permissions import StatusChange
-from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.continuity import survey
 from zpcode.services.continuity.batches import BatchRecovery, RecoveredBatch
 from zpcode.services.continuity.decisions import DecisionRecovery
+from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
 from zpcode.services.continuity.survey import NewerCopy
-from zpcode.services.continuity.witnesses import Testimony, Witness
+from zpcode.services.continuity.witnesses import Testimony
 from zpcode.services.fsck.cards import derived_cards
 from zpcode.services.notices import encoded_card
 from zpcode.store import audit, continuity, recovery, status
 from zpcode.store import cards as card_table
-from zpcode.store.database.session import Connection, Engine, transaction
+from zpcode.store.database.session import Connection, transaction
 from zpcode.store.monitoring import integrity
-from zpcode.store.recovery import HeldDecision
 from zpcode.wire.payload import MAX_BATCH
 
 MARGIN: Final = 100
 """Batch numbers that are left out above the highest known one: a number may have been given without any witness."""
 _SLICE: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class RecoverySetting:
-    """What a recovery works with. `base` is the address of codes whose file does not say it. `now` is aware.
-
-    `without` names the witnesses that may be silent. A recovery that misses a witness may use its numbers again; `above` is
-    then the highest batch number that may have been given, as far as people know.
-    """
-
-    engine: Engine
-    redis: AnyRedis
-    exports: CodeFolder
-    witnesses: Sequence[Witness]
-    keyring: Callable[[], Keyring]
-    base: str
-    caller: Caller
-    now: datetime
-    without: Collection[str] = ()
-    above: int = 0
-
-
-@dataclass(slots=True)
-class RecoveryReport:
-    """What a recovery found and did.
-
-    `evidence` says in what the database was behind; without any nothing was done. `lost_entries` are the first and last
-    number of audit entries that are lost, (1, 0) if none is. `unproven` are cards of Redis that no record of the database
-    explains and that were not entered again. `number` is that of the recovery, 0 before it is applied.
-    """
-
-    evidence: tuple[BehindEvidence, ...] = ()
-    known: Marks = Marks()  # noqa: RUF009 - frozen
-    lost_entries: tuple[int, int] = (1, 0)
-    batches: list[RecoveredBatch] = field(default_factory=list)
-    decisions: list[StatusChange] = field(default_factory=list)
-    unconfirmed: list[HeldDecision] = field(default_factory=list)
-    unproven: list[str] = field(default_factory=list)
-    number: int = 0
 
 
 def recover(setting: RecoverySetting, *, apply: bool) -> RecoveryReport:

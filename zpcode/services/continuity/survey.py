@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from io import BufferedReader
 from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
 
-from keys.keyring import Keyring
-from zpcode.errors import ForeignFile
-from zpcode.exports.formats import EXPORTS, layout_of
+from zpcode.exports.formats import EXPORTS
 from zpcode.projection import copies
 from zpcode.projection.client import Layout
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
 from zpcode.rules.continuity import DatabaseMarks
-from zpcode.services.batches.code_folder import CodeFolder
-from zpcode.services.batches.encrypted_file import DamagedFile
 from zpcode.services.batches.unfinished_file import CodeFile
-from zpcode.services.fsck.files import CONTENTS, CodeCheck
-from zpcode.services.fsck.report import CheckResult
 from zpcode.store import cards as card_table
 from zpcode.store.database.session import Connection
 from zpcode.wire import redis_keys
@@ -115,56 +105,6 @@ def issued(batch: Batch, file: CodeFile, card: BatchCard, now: datetime) -> Batc
         issued_at=activated or now,
         activated_at=activated,
     )
-
-
-class ProvenFile(NamedTuple):
-    """A code file that has exactly the codes of a batch, and the batch with the format and base address of the file."""
-
-    batch: Batch
-    file: CodeFile
-
-
-def prove(batch: Batch, exports: CodeFolder, keyring: Callable[[], Keyring]) -> ProvenFile | None:
-    """The finished file of a batch if every code in it is the batch's; None where there is none, or another one.
-
-    Raises Unavailable if the key that the file is encrypted with is missing.
-    """
-    for name in EXPORTS:
-        candidate = replace(batch, format=name)
-        with suppress(FileNotFoundError, ForeignFile, DamagedFile), exports.open(candidate) as file:
-            base = _BASE.search(file.read(_HEAD_BYTES))
-            if base is None:
-                continue
-            candidate = replace(candidate, base=base[1].decode("ascii"))
-            file.seek(0)
-            if _has_exactly(candidate, file, keyring()):
-                return ProvenFile(candidate, _digested(file))
-    return None
-
-
-def _has_exactly(batch: Batch, file: BufferedReader, keyring: Keyring) -> bool:
-    """Whether a file has all codes of a batch, in order, and nothing else that the format would not write."""
-    layout, outcome = layout_of(batch), CheckResult(CONTENTS)
-    if batch.sealed and keyring.get(batch.key_id) is None:
-        return False
-    if file.read(len(layout.header)) != layout.header:
-        return False
-    check = CodeCheck(batch, f"batch-{batch.number}", keyring, outcome)
-    for code in layout.codes(file, _spans(batch)):
-        check.code(code)
-        if outcome.wrong:
-            return False
-    return outcome.examined == batch.codes and (not layout.exact or file.seek(0, os.SEEK_END) == layout.size)
-
-
-def _spans(batch: Batch) -> Iterator[range]:
-    return (range(first, min(first + _BLOCK, batch.codes)) for first in range(0, batch.codes, _BLOCK))
-
-
-def _digested(file: BufferedReader) -> CodeFile:
-    file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return CodeFile(digest, file.seek(0, os.SEEK_END))
 
 
 def kinds(newer: Mapping[str, NewerCopy], kind: str) -> list[str]:

@@ -25,9 +25,10 @@ from zpcode.rules.batches.batch import Batch
 from zpcode.rules.status.decisions import Action
 from zpcode.services import audit
 from zpcode.services.batches import issue
-from zpcode.services.continuity import decisions
+from zpcode.services.continuity.confirm import confirm
 from zpcode.services.continuity.gate import ContinuityGate
-from zpcode.services.continuity.recover import MARGIN, RecoveryReport, RecoverySetting, recover
+from zpcode.services.continuity.recover import MARGIN, recover
+from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
 from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, SignerWitness, Witness
 from zpcode.services.fsck.continuity import RECOVER
 from zpcode.services.fsck.report import FsckReport
@@ -201,8 +202,8 @@ def test_a_restoration_that_was_lost_is_held_until_a_person_confirms_it(service:
     assert [finding.reason for finding in fsck.findings] == ["unconfirmed"]
     target = str(service.checked.item)
     now = datetime.now(UTC)
-    decisions.confirm(service.engine, Scope.BATCH, target, caller=OPERATOR, now=now)
+    confirm(service.engine, Scope.BATCH, target, caller=OPERATOR, now=now)
     projector.catch_up(service.engine, service.redis)
     assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
     with pytest.raises(NotFound):
-        decisions.confirm(service.engine, Scope.BATCH, target, caller=OPERATOR, now=now)
+        confirm(service.engine, Scope.BATCH, target, caller=OPERATOR, now=now)
