@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ import numpy.typing as npt
 from zpcode.rules.batches.batch import Batch
 
 Slots = npt.NDArray[np.uint64]
+PART_BYTES: Final = 32 << 20
+"""The bytes of a part: 8192 codes of 4 KiB, 32 codes of 1 MiB. So memory does not grow with the bytes of a code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ class FileLayout(Protocol):
     """The file of one batch in one format. One object writes, or reads, one file once, from its beginning on.
 
     `header` comes before the first code. `size` is the bytes of the finished file. Where `exact` is false, `size` is an
-    estimate for the check of free disk space.
+    estimate for the check of free disk space. `code_bytes` is the most bytes that one code takes (`codes_a_part`).
     """
 
     @property
@@ -72,6 +74,9 @@ class FileLayout(Protocol):
 
     @property
     def exact(self) -> bool: ...  # noqa: D102
+
+    @property
+    def code_bytes(self) -> int: ...  # noqa: D102
 
     def part(self, slots: Slots, signatures: bytes) -> bytes | memoryview:
         """The bytes of the next codes.
@@ -101,6 +106,11 @@ class FileLayout(Protocol):
     def codes(self, file: BinaryIO, spans: Iterable[range]) -> Iterator[CodeRead]:
         """The codes with the indices in `spans`, in ascending order. Codes that are missing at the end are left out."""
         ...
+
+
+def codes_a_part(code_bytes: int, most: int) -> int:
+    """How many codes of `code_bytes` each a part has: at most `most`, at most `PART_BYTES` of them, at least one."""
+    return max(1, min(most, PART_BYTES // code_bytes))
 
 
 class Export(Protocol):

@@ -42,7 +42,7 @@ class CodeTable:
         self._row = np.frombuffer(template, np.uint8)
         self._signatures = _varying(template, _sample(batch, text, signature="B"), SIGNATURE_LENGTH)
         self._serials = _varying(template, _sample(batch, text, serial="1"), _SERIAL_LENGTHS.get(batch.level, 0))
-        self.width = len(template)
+        self.width = self.code_bytes = len(template)
         self.size = self.at(self._codes) + len(text.footer)
 
     def part(self, slots: Slots, signatures: bytes) -> memoryview:

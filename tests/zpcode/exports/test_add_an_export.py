@@ -293,6 +293,38 @@ def test_an_issue_that_was_killed_goes_on_to_the_same_bytes(
     assert content(at_once, batch) == resumed
 
 
+@pytest.mark.parametrize("misplaced", [0, 2])
+def test_a_part_in_the_place_of_another_is_written_again(line: PackagingLine, misplaced: int) -> None:
+    """A crash may leave old bytes: the right number of whole codes of this batch, but not those that belong there."""
+    size = code_file.CHUNK
+    batch = line.issued("compact", 3 * size)
+    content = line.content(batch.number)
+    rows = line.rows(batch.number)
+    start = len(rows) - batch.codes - (1 if isinstance(line.export, JsonArray) else 0)
+    parts = [b"".join(rows[at : at + size]) for at in range(start, start + batch.codes, size)]
+    first, end = b"".join(rows[:start]), b"".join(rows[start + batch.codes :])
+    assert first + b"".join(parts) + end == content
+    line.put(batch.number, first + b"".join(parts[2 - misplaced if at == misplaced else at] for at in range(3)) + end)
+    assert line.restored(batch.number) == content
+
+
+def test_a_part_has_few_codes_where_a_code_is_large(line: PackagingLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 KiB a code: 512 codes are a part of 32 MiB, and 8192 would be half a GB in memory."""
+
+    class Wide(FixedWidth):
+        def row(self, code: CodeRow) -> bytes:
+            return code.url.ljust(65_535).encode("ascii") + b"\n"
+
+        def url(self, row: bytes) -> str:
+            return row.decode("ascii").strip()
+
+    monkeypatch.setitem(EXPORTS, line.export.name, Wide())
+    number, done = line.order("compact", 600).json()["number"], list[int]()
+    with line.house.client() as signer:
+        assert code_file.produce(line.batch(number), signer, line.here.exports, report=done.append) is not None
+    assert done == [512, 600]
+
+
 def issue_until_killed(database: str, socket: str, number: str, folder: str) -> None:
     """Issue a batch in a process that is killed after the second part."""
     assert isinstance(EXPORTS, dict)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.export_batches import CODES, fixed_batch, signatures, written
 from zpcode.errors import Unavailable
-from zpcode.exports.base import CodeRow, Export, FileLayout
+from zpcode.exports.base import CodeRow, Export, FileLayout, codes_a_part
 from zpcode.exports.csv import Csv
 from zpcode.exports.formats import EXPORTS, export_of, file_name, layout_of
 from zpcode.exports.rows import RowFile
@@ -24,11 +24,21 @@ from zpcode.wire.link import parse, path_of
 from zpcode.wire.payload import Level
 from zpcode.wire.permutation import Permutation
 
-every_format = pytest.mark.parametrize("export", EXPORTS.values(), ids=EXPORTS)
+
+class CsvByRow(Csv):
+    """The format `csv` in the general layout."""
+
+    def layout(self, batch: Batch) -> RowFile:  # type: ignore[override]
+        """Rows of any width."""
+        return RowFile(batch, self)
+
+
+registered = pytest.mark.parametrize("export", EXPORTS.values(), ids=EXPORTS)
+every_format = pytest.mark.parametrize("export", [*EXPORTS.values(), CsvByRow()], ids=[*EXPORTS, "csv by row"])
 every_level = pytest.mark.parametrize("level", Level)
 
 
-@every_format
+@registered
 def test_a_format_is_registered_under_its_name(export: Export) -> None:
     """The name goes into orders and the suffix into file names: both are plain."""
     assert EXPORTS[export.name] is export
@@ -49,6 +59,7 @@ def test_each_code_is_read_back_from_the_file(export: Export, level: Level) -> N
     batch = fixed_batch(level, export.name)
     data, layout = written(export.layout(batch), level), export.layout(batch)
     assert len(data) == layout.size or not layout.exact
+    assert len(data) <= len(layout.header) + batch.codes * layout.code_bytes + len(layout.footer())
     assert data.startswith(layout.header)
     permutation, middle, last = Permutation(batch.permutation_key), batch.codes // 2, batch.codes - 1
     for spans in ([range(batch.codes)], [range(1), *(range(index, index + 1) for index in {middle, last} - {0})]):
@@ -86,6 +97,25 @@ def test_a_part_cut_off_is_not_kept(export: Export) -> None:
     cut = layout.header + three[:-5]
     assert layout.part_at(_after(layout.header, cut), 0, 3) is None
     assert len(list(layout.codes(io.BytesIO(layout.header + three), [range(CODES)]))) == 3
+
+
+@every_format
+def test_a_part_in_the_place_of_another_is_not_kept(export: Export) -> None:
+    """A crash may leave old bytes: whole codes of this batch, but not those that belong there."""
+    batch = fixed_batch(Level.ITEM, export.name)
+    data, layout = written(export.layout(batch), Level.ITEM), export.layout(batch)
+    first = layout.part_at(_after(layout.header, data), 0, CODES // 4)
+    assert first is not None
+    assert layout.part_at(io.BytesIO(first), CODES // 2, CODES // 4) is None
+    assert layout.part_at(io.BytesIO(first), 0, CODES // 4) == first
+
+
+@pytest.mark.parametrize(
+    ("code_bytes", "most", "codes"),
+    [(148, 8192, 8192), (4096, 8192, 8192), (4097, 8192, 8190), (1 << 20, 8192, 32), (1 << 26, 8192, 1), (148, 9, 9)],
+)
+def test_a_part_has_at_most_32_mib_and_at_least_one_code(code_bytes: int, most: int, codes: int) -> None:
+    assert codes_a_part(code_bytes, most) == codes
 
 
 def _after(header: bytes, data: bytes | bytearray) -> io.BytesIO:

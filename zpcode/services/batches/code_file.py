@@ -1,9 +1,9 @@
 """The file of a batch: written, resumed after a crash, and finished. Interruptions do not change its bytes.
 
-The file is `batch-NUMBER.SUFFIX.part` at first; each part that is appended has 8192 codes. The file is renamed once it is
-complete and on disk. To resume, the format compares each part on disk with the part that belongs there; from the first
-one that is short or wrong on, the file is written again. A part is the same each time: the signatures are deterministic
-(RFC 6979), or else they are kept (`signatures`).
+The file is `batch-NUMBER.SUFFIX.part` at first; each part that is appended has 8192 codes, or fewer where codes are large
+(`codes_a_part`). The file is renamed once it is complete and on disk. To resume, the format compares each part on disk with
+the part that belongs there; from the first one that is short or wrong on, the file is written again. A part is the same each
+time: the signatures are deterministic (RFC 6979), or else they are kept (`signatures`).
 
 The file is encrypted (`encrypted_file`). "Bytes", "size" and "SHA-256" mean the content, which is what an enterprise
 downloads. A file of other content is never overwritten (`code_folder`).
@@ -20,6 +20,7 @@ from typing import Final
 
 from keys.client import SigningService
 from zpcode.errors import Unavailable
+from zpcode.exports.base import codes_a_part
 from zpcode.exports.formats import layout_of
 from zpcode.rules.batches.batch import Batch
 from zpcode.services.batches import code_folder, signatures
@@ -62,7 +63,7 @@ def produce(
         if finished.exists() and not part.exists():
             finished.rename(part)  # complete, but not recorded: the file is checked like an unfinished one
         with code_folder.locked(part) as file:
-            unfinished = UnfinishedFile(file, layout, batch.codes, CHUNK)
+            unfinished = UnfinishedFile(file, layout, batch.codes, codes_a_part(layout.code_bytes, CHUNK))
             unfinished.resume(part, label, keys)
             unfinished.check_space(folder.path)
             parts = _missing_parts(unfinished, batch, signer, folder, stop)
@@ -85,15 +86,15 @@ def _missing_parts(
             return None
     if kept:
         unfinished.restart()
-        return signatures.from_file(batch, folder, CHUNK)
-    return signatures.from_signer(batch, signer, unfinished.done, CHUNK)
+        return signatures.from_file(batch, folder, unfinished.chunk)
+    return signatures.from_signer(batch, signer, unfinished.done, unfinished.chunk)
 
 
 def rebuilt_digest(batch: Batch, folder: CodeFolder) -> str:
     """The SHA-256 of the file that the kept signatures give, in hex; nothing is written. Raises as `produce` does."""
     layout = layout_of(batch)
     content = hashlib.sha256(layout.header)
-    for slots, signed in signatures.from_file(batch, folder, CHUNK):
+    for slots, signed in signatures.from_file(batch, folder, codes_a_part(layout.code_bytes, CHUNK)):
         content.update(layout.part(slots, signed))
     content.update(layout.footer())
     return content.hexdigest()

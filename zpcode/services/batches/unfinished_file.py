@@ -70,7 +70,7 @@ class UnfinishedFile:
     """
 
     def __init__(self, file: BinaryIO, layout: PartLayout, codes: int, chunk: int) -> None:
-        self._file, self.layout, self.codes, self._chunk = file, layout, codes, chunk
+        self._file, self.layout, self.codes, self.chunk = file, layout, codes, chunk
         self.done, self.size = 0, 0
         self._digest = hashlib.sha256()
         self._sent_to_disk = 0
@@ -159,7 +159,7 @@ class UnfinishedFile:
 
     def _next(self) -> int:
         """How many codes the next part has; 0 after the last."""
-        return min(self._chunk, self.codes - self.done)
+        return min(self.chunk, self.codes - self.done)
 
     def _append(self, data: bytes | memoryview, codes: int) -> None:
         self._appender.append(data)
