@@ -62,14 +62,8 @@ class ChainCheck:
 
 def digest(previous: bytes, entry: Entry) -> bytes:
     """The hash of an entry; `previous` is the hash of the entry before it (32 bytes)."""
-    line = [
-        entry.id,
-        entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
-        entry.actor,
-        entry.action,
-        entry.object,
-        entry.detail,
-    ]
+    at = entry.at.astimezone(UTC).isoformat(timespec="microseconds")
+    line = [entry.id, at, entry.actor, entry.action, entry.object, entry.detail]
     text = json.dumps(line, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(previous + text.encode("utf-8")).digest()
 
