@@ -23,7 +23,7 @@ from tests.support.patience import eventually
 from zpcode.errors import SignerError, SignerUnavailable
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, reserve
-from zpcode.services.batches.encrypted_file import HEADER_BYTES
+from zpcode.services.batches.file_cipher import HEADER_BYTES
 from zpcode.services.batches.issue import issue
 from zpcode.services.batches.unfinished_file import CodeFile
 from zpcode.store import batches as store

@@ -7,7 +7,8 @@ from pathlib import Path
 from zpcode.rules.batches.batch import Batch
 from zpcode.services.batches import file_keys
 from zpcode.services.batches.code_folder import CodeFolder, label_of
-from zpcode.services.batches.encrypted_file import Content, EncryptedAppender, FileCipher
+from zpcode.services.batches.encrypted_file import EncryptedAppender
+from zpcode.services.batches.file_cipher import Content, FileCipher
 
 
 def code_folder(path: Path) -> CodeFolder:

@@ -1,8 +1,13 @@
-"""How every command writes a finding and a time, in both languages."""
+"""How every command writes a finding, a time and its progress, in both languages."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from zpcode.errors import Finding
 from zpcode.wire.calendar import SHANGHAI
@@ -22,3 +27,13 @@ def to_second(moment: datetime) -> str:
 def to_minute(moment: datetime) -> str:
     """A time in Asia/Shanghai, to the minute."""
     return f"{moment.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+
+
+@contextmanager
+def progress_bar(codes: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, if that is a terminal: in a log it would only be noise."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("生成 / writing", total=codes)
+        yield lambda done: bar.update(task, completed=done)

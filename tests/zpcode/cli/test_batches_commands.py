@@ -77,7 +77,7 @@ def test_a_batch_is_issued_shown_and_projected(engine: Engine, redis: Redis, tmp
     shown = _run(commands.app, "show", str(number))
     assert batch.sha256 in shown
     assert "20 / 20" in shown
-    for secret in (batch.permutation_key, batch.check_key):
+    for secret in filter(None, (batch.permutation_key, batch.check_key)):
         assert secret.hex() not in shown
     assert f"{number}\t" in _run(commands.app, "list")
 

@@ -16,7 +16,7 @@ from zpcode.errors import ForeignFile, Text, Unavailable
 from zpcode.exports.formats import export_of, file_name
 from zpcode.rules.batches.batch import Batch
 from zpcode.services.batches.code_folder import CodeFolder
-from zpcode.services.batches.encrypted_file import DamagedFile
+from zpcode.services.batches.file_cipher import DamagedFile
 
 CHUNK: Final = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)

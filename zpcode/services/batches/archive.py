@@ -12,7 +12,7 @@ from zpcode.errors import LostFile, Text, Unavailable, ZpError
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, signatures
 from zpcode.services.batches.code_folder import CodeFolder
-from zpcode.services.batches.encrypted_file import DamagedFile
+from zpcode.services.batches.file_cipher import DamagedFile
 from zpcode.services.batches.unfinished_file import disk_errors
 from zpcode.store import audit, batches
 from zpcode.store.database.session import Engine, transaction

@@ -6,9 +6,7 @@ the part that belongs there; from the first one that is short or wrong on, the f
 time: the signatures are deterministic (RFC 6979), or else they are kept (`signatures`).
 
 The file is encrypted (`encrypted_file`). "Bytes", "size" and "SHA-256" mean the content, which is what an enterprise
-downloads. A file of other content is never overwritten (`code_folder`).
-
-Memory does not grow with the batch: only a few parts are in work at a time.
+downloads. A file of other content is never overwritten (`ownership`). Memory does not grow with the batch.
 """
 
 from __future__ import annotations
@@ -23,9 +21,10 @@ from zpcode.errors import Unavailable
 from zpcode.exports.base import codes_a_part
 from zpcode.exports.formats import layout_of
 from zpcode.rules.batches.batch import Batch
-from zpcode.services.batches import code_folder, signatures
+from zpcode.services.batches import ownership, signatures
 from zpcode.services.batches.code_folder import CodeFolder, FileKeyMissing, label_of
-from zpcode.services.batches.encrypted_file import Content, DamagedFile, content_bytes
+from zpcode.services.batches.encrypted_file import content_bytes
+from zpcode.services.batches.file_cipher import Content, DamagedFile
 from zpcode.services.batches.unfinished_file import CodeFile, Parts, UnfinishedFile, disk_errors
 
 CHUNK: Final = 8192
@@ -59,10 +58,10 @@ def produce(
     part, finished = folder.unfinished(batch), folder.finished(batch)
     with disk_errors(folder.path):
         folder.make()
-        code_folder.refuse_foreign(finished, label, keys)
+        ownership.refuse_foreign(finished, label, keys)
         if finished.exists() and not part.exists():
             finished.rename(part)  # complete, but not recorded: the file is checked like an unfinished one
-        with code_folder.locked(part) as file:
+        with ownership.locked(part) as file:
             unfinished = UnfinishedFile(file, layout, batch.codes, codes_a_part(layout.code_bytes, CHUNK))
             unfinished.resume(part, label, keys)
             unfinished.check_space(folder.path)
@@ -81,9 +80,9 @@ def _missing_parts(
     """
     kept = batch.sealed and signatures.are_kept(batch, folder)
     if not kept and batch.sealed and unfinished.done < batch.codes and not signer.describe(batch.key_id).repeats:
-        kept = signatures.keep(batch, signer, folder, CHUNK, stop=stop) is not None
-        if not kept:
+        if signatures.keep(batch, signer, folder, CHUNK, stop=stop) is None:
             return None
+        kept = True
     if kept:
         unfinished.restart()
         return signatures.from_file(batch, folder, unfinished.chunk)
@@ -119,10 +118,3 @@ def first_urls(batch: Batch, folder: CodeFolder, count: int) -> list[str]:
     with folder.open(batch) as file:
         codes = layout_of(batch).codes(file, [range(min(count, batch.codes))])
         return [code.url for code in codes if code.url is not None]
-
-
-def discard(batch: Batch, folder: CodeFolder) -> None:
-    """Delete the files of a batch that is not issued: the unfinished file, and signatures that were kept for it."""
-    signed = folder.signatures(batch)
-    for path in (folder.unfinished(batch), signed, signed.with_name(f"{signed.name}.part")):
-        path.unlink(missing_ok=True)

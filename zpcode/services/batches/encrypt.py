@@ -12,17 +12,10 @@ from typing import BinaryIO
 
 from zpcode.errors import ForeignFile, Text, Unavailable
 from zpcode.rules.batches.batch import Batch, BatchState
-from zpcode.services.batches import code_folder
+from zpcode.services.batches import code_folder, ownership
 from zpcode.services.batches.code_folder import CodeFolder, label_of
-from zpcode.services.batches.encrypted_file import (
-    CHUNK_BYTES,
-    HEADER_BYTES,
-    Content,
-    DamagedFile,
-    EncryptedAppender,
-    FileCipher,
-    FileHeader,
-)
+from zpcode.services.batches.encrypted_file import CHUNK_BYTES, EncryptedAppender
+from zpcode.services.batches.file_cipher import HEADER_BYTES, Content, DamagedFile, FileCipher, FileHeader
 from zpcode.services.batches.file_keys import EncryptionKeys
 from zpcode.store import batches
 from zpcode.store.database.session import Engine
@@ -104,7 +97,7 @@ def _replace(task: _Task, folder: CodeFolder, keys: EncryptionKeys) -> None:
         if digest != task.sha256:
             raise code_folder.foreign(path, label)
         fresh.replace(path)
-        code_folder.sync_directory(folder.path)
+        ownership.sync_directory(folder.path)
     except DamagedFile as damage:
         raise Unavailable(Text(f"{path.name} 已损坏（{damage}）", f"{path.name} is damaged ({damage})")) from damage
     except OSError as error:

@@ -83,7 +83,7 @@ def _write(
         if active == batch.key_id:
             raise
         # The key was retired or revoked meanwhile. No code has been released, so all are signed again.
-        code_file.discard(batch, folder)
+        folder.discard(batch)
         batch = _begin(engine, batch, active, clock())
         return batch, code_file.produce(batch, signer, folder, report=progress, stop=stop)
 

@@ -20,9 +20,9 @@ from keys.client import SigningService
 from zpcode.errors import Text, Unavailable
 from zpcode.exports.base import Slots
 from zpcode.rules.batches.batch import Batch
-from zpcode.services.batches import code_folder
+from zpcode.services.batches import ownership
 from zpcode.services.batches.code_folder import CodeFolder, label_of
-from zpcode.services.batches.encrypted_file import Content, DamagedFile
+from zpcode.services.batches.file_cipher import Content, DamagedFile
 from zpcode.services.batches.unfinished_file import CodeFile, Parts, UnfinishedFile, disk_errors
 from zpcode.wire import bulk
 from zpcode.wire.payload import SIGNATURE_BYTES, Level
@@ -55,7 +55,7 @@ class SignatureLayout:
 def are_kept(batch: Batch, folder: CodeFolder) -> bool:
     """Whether there is a finished file with the signatures of this batch. Raises ForeignFile if it is another's."""
     path = folder.signatures(batch)
-    code_folder.refuse_foreign(path, label_of(batch, Content.SIGNATURES), folder.keys())
+    ownership.refuse_foreign(path, label_of(batch, Content.SIGNATURES), folder.keys())
     return path.exists()
 
 
@@ -76,10 +76,10 @@ def keep(
     finished = folder.signatures(batch)
     part = finished.with_name(f"{finished.name}.part")
     with disk_errors(folder.path):
-        code_folder.refuse_foreign(finished, label, keys)
+        ownership.refuse_foreign(finished, label, keys)
         if finished.exists() and not part.exists():
             finished.rename(part)
-        with code_folder.locked(part) as file:
+        with ownership.locked(part) as file:
             unfinished = UnfinishedFile(file, SignatureLayout(batch.codes), batch.codes, chunk)
             unfinished.resume(part, label, keys)
             unfinished.check_space(folder.path)

@@ -20,16 +20,9 @@ from typing import BinaryIO, Protocol
 
 from zpcode.errors import Text, Unavailable
 from zpcode.exports.base import Slots
-from zpcode.services.batches import code_folder
-from zpcode.services.batches.encrypted_file import (
-    CHUNK_BYTES,
-    DamagedFile,
-    DecryptedFile,
-    EncryptedAppender,
-    FileCipher,
-    FileLabel,
-    disk_bytes,
-)
+from zpcode.services.batches import ownership
+from zpcode.services.batches.encrypted_file import CHUNK_BYTES, DecryptedFile, EncryptedAppender, disk_bytes
+from zpcode.services.batches.file_cipher import DamagedFile, FileCipher, FileLabel
 from zpcode.services.batches.file_keys import EncryptionKeys
 
 _SPARE_BYTES = 64 << 20  # left free on the disk for other programs
@@ -66,7 +59,7 @@ class CodeFile:
 class UnfinishedFile:
     """An unfinished file: how many codes (`done`) and bytes (`size`) are complete, and the SHA-256 so far.
 
-    `file` is open and locked (`code_folder.locked`). The file has `codes` codes, `chunk` in a part.
+    `file` is open and locked (`ownership.locked`). The file has `codes` codes, `chunk` in a part.
     """
 
     def __init__(self, file: BinaryIO, layout: PartLayout, codes: int, chunk: int) -> None:
@@ -78,9 +71,9 @@ class UnfinishedFile:
     def resume(self, path: Path, label: FileLabel, keys: EncryptionKeys) -> None:
         """Compare the parts on disk with the parts that belong there, and cut the file off before the first wrong one.
 
-        A file that cannot be continued is begun (`code_folder.continued`, which may raise ForeignFile). Raises OSError.
+        A file that cannot be continued is begun (`ownership.continued`, which may raise ForeignFile). Raises OSError.
         """
-        cipher = code_folder.continued(self._file, path, label, keys)
+        cipher = ownership.continued(self._file, path, label, keys)
         if cipher is None:
             self._begin(FileCipher.fresh(keys.current, label), path.parent)
             return
@@ -120,7 +113,7 @@ class UnfinishedFile:
         self._append(self.layout.footer(), 0)
         self._appender.finish()
         unfinished.rename(finished)
-        code_folder.sync_directory(finished.parent)
+        ownership.sync_directory(finished.parent)
         return CodeFile(self._digest.hexdigest(), self.size)
 
     def check_space(self, directory: Path) -> None:
@@ -142,7 +135,7 @@ class UnfinishedFile:
         self._file.write(cipher.header)
         self._file.flush()
         os.fsync(self._file.fileno())
-        code_folder.sync_directory(directory)
+        ownership.sync_directory(directory)
         self._appender = EncryptedAppender(self._file, cipher)
         self.restart()
 

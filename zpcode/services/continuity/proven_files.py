@@ -16,7 +16,7 @@ from zpcode.errors import ForeignFile
 from zpcode.exports.formats import EXPORTS, layout_of
 from zpcode.rules.batches.batch import Batch
 from zpcode.services.batches.code_folder import CodeFolder
-from zpcode.services.batches.encrypted_file import DamagedFile
+from zpcode.services.batches.file_cipher import DamagedFile
 from zpcode.services.batches.unfinished_file import CodeFile
 from zpcode.services.fsck.files import CONTENTS, CodeCheck
 from zpcode.services.fsck.report import CheckResult

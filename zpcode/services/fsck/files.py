@@ -17,7 +17,8 @@ from zpcode.exports.base import CodeRead
 from zpcode.exports.formats import EXPORTS, file_name, layout_of
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches.code_folder import CodeFolder
-from zpcode.services.batches.encrypted_file import DamagedFile, disk_bytes
+from zpcode.services.batches.encrypted_file import disk_bytes
+from zpcode.services.batches.file_cipher import DamagedFile
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
 from zpcode.store import recovery

@@ -9,7 +9,7 @@ from zpcode.errors import ForeignFile, Text, Unavailable
 from zpcode.exports.formats import EXPORTS
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, signatures
-from zpcode.services.batches.encrypted_file import DamagedFile
+from zpcode.services.batches.file_cipher import DamagedFile
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.files import check_mode
 from zpcode.services.fsck.report import CheckResult, Invariant

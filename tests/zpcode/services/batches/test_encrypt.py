@@ -18,7 +18,7 @@ from zpcode.rules.batches.batch import Batch
 from zpcode.services.batches import file_keys
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.encrypt import encrypt_all
-from zpcode.services.batches.encrypted_file import HEADER_BYTES, FileHeader
+from zpcode.services.batches.file_cipher import HEADER_BYTES, FileHeader
 from zpcode.services.batches.issue import issue
 from zpcode.wire.payload import Level
 

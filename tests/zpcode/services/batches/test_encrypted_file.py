@@ -14,17 +14,12 @@ from hypothesis import strategies as st
 
 from zpcode.services.batches.encrypted_file import (
     CHUNK_BYTES,
-    HEADER_BYTES,
-    Content,
-    DamagedFile,
     DecryptedFile,
     EncryptedAppender,
-    FileCipher,
-    FileHeader,
-    FileLabel,
     content_bytes,
     disk_bytes,
 )
+from zpcode.services.batches.file_cipher import HEADER_BYTES, Content, DamagedFile, FileCipher, FileHeader, FileLabel
 from zpcode.services.batches.file_keys import EncryptionKey
 
 KEY = EncryptionKey(bytes(range(32)))

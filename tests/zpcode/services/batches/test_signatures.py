@@ -25,7 +25,7 @@ from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, reserve, retention, signatures
 from zpcode.services.batches.archive import ArchiveReport, KeyArchive
 from zpcode.services.batches.code_folder import CodeFolder
-from zpcode.services.batches.encrypted_file import HEADER_BYTES, Content
+from zpcode.services.batches.file_cipher import HEADER_BYTES, Content
 from zpcode.services.batches.issue import issue
 from zpcode.services.batches.rewrite import reissue
 from zpcode.wire.payload import Level
