@@ -47,7 +47,8 @@ def test_keys_lie_encrypted_in_files_only_their_owner_reads(room: KeyRoom, path:
 @pytest.mark.parametrize("mode", [0o600, 0o400])
 def test_a_file_of_its_owner_alone_is_opened(path: Path, mode: int) -> None:
     path.chmod(mode)
-    decrypted(path, PASSPHRASE)
+    key = decrypted(path, PASSPHRASE).public
+    assert isinstance(key.curve, ec.SECP256R1)
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o604, 0o700, 0o000, 0o200])

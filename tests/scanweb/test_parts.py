@@ -11,6 +11,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,12 +78,40 @@ def test_an_event_comes_back_as_it_went(event: ScanEvent) -> None:
     assert scan_event.decode(scan_event.encode([event, event])) == [event, event]
 
 
-@given(st.binary(max_size=80))
-def test_an_entry_that_is_none_is_refused(value: bytes) -> None:
-    try:
+EMPTY = (b"\x90", b"\xdc\0\0", b"\xdd\0\0\0\0")
+"""An array without an event, in the three forms of MessagePack."""
+
+
+@given(st.binary(max_size=80).filter(lambda value: value not in EMPTY))
+def test_any_other_bytes_are_no_entry(value: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
         scan_event.decode(value)
-    except ValueError:
-        return
+
+
+@given(EVENTS, st.data())
+def test_an_entry_that_is_cut_or_goes_on_is_refused(event: ScanEvent, data: st.DataObject) -> None:
+    entry = scan_event.encode([event])
+    for wrong in (entry[: data.draw(st.integers(0, len(entry) - 1))], entry + data.draw(st.binary(min_size=1))):
+        with pytest.raises(ValueError, match=r"."):
+            scan_event.decode(wrong)
+
+
+FIELDS: list[Any] = [0, "gtin", "lot", 1, 2, "verified", "city", "203.0.113.0/24", b"visitor", "en", "browser", True]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None, 1, {}, [None], [[]], [FIELDS[:10]], [[*FIELDS, 1]], [["0", *FIELDS[1:]]], [[0, 1, *FIELDS[2:]]],
+        [[*FIELDS[:11], 1]], [[*FIELDS[:3], "1", *FIELDS[4:]]], [[*FIELDS[:8], 1, *FIELDS[9:]]], [FIELDS, None],
+        [FIELDS] * 251,
+    ],
+)  # fmt: skip
+def test_an_entry_of_another_shape_is_refused(value: object) -> None:
+    """Too few fields, too many, of another type, and more scans than an entry may have."""
+    assert scan_event.decode(msgspec.msgpack.encode([FIELDS] * 250))[-1].channel == "browser"
+    with pytest.raises(ValueError, match=r"."):
+        scan_event.decode(msgspec.msgpack.encode(value))
 
 
 ANYTHING = (

@@ -70,6 +70,7 @@ def files_at(folder: Path, **more: Any) -> PictureFiles:
 
 def test_every_width_is_served_in_both_forms_for_good(folder: Path, encoded_picture: EncodedPicture) -> None:
     files = files_at(folder)
+    assert len(encoded_picture.files) == 8
     for name, data in encoded_picture.files.items():
         status, headers, body = request(files, f"/pictures/{name}")
         assert (status, body) == (200, data)

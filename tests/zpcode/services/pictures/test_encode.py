@@ -80,6 +80,7 @@ def test_every_picture_comes_out_as_plain_rgb(width: int, height: int, form: tup
     source = drawn(width, height, seed=seed)
     source = source.convert("I").convert("I;16") if form[1] == "I;16" else source.convert(form[1])
     encoded_picture = encode_picture(encoded(source, form[0]))
+    assert encoded_picture.files
     for name, data in encoded_picture.files.items():
         with Image.open(BytesIO(data)) as image:
             image.load()

@@ -268,8 +268,9 @@ def test_pixels_are_never_decoded_before_the_size_is_known(monkeypatch: pytest.M
         raise AssertionError("a decoder saw the file")
 
     monkeypatch.setattr(Image, "open", opened)
-    for name, (data, reason) in FILES.items():
-        if reason == "too_many_pixels":
-            with pytest.raises(Refused) as refused:
-                encode_picture(data)
-            assert refused.value.reasons == (reason,), name
+    large = [data for data, reason in FILES.values() if reason == "too_many_pixels"]
+    assert large
+    for data in large:
+        with pytest.raises(Refused) as refused:
+            encode_picture(data)
+        assert refused.value.reasons == ("too_many_pixels",)
