@@ -30,7 +30,7 @@ def test_every_field_of_every_sheet_is_in_its_table(text: str, sheet: Sheet) -> 
             assert f"`{choice.code}` {choice.zh}" in rows[f"`{field.name}`"]
 
 
-def test_every_limit_is_told(text: str) -> None:
+def test_every_limit_is_on_the_page(text: str) -> None:
     figures = (
         archive.MAX_FILE // 2**20, archive.MAX_UNPACKED // 2**20, archive.MAX_MEMBERS, archive.MAX_RATIO, xml_scan.MAX_ROWS,
         xml_scan.MAX_COLUMNS, xml_scan.MAX_ELEMENTS, document.MAX_VALUES, MAX_CHARACTERS,

@@ -70,7 +70,7 @@ def test_an_altered_keyring_is_not(room: KeyRoom) -> None:
     assert (run.returncode, run.stdout.count("Verified OK")) == (1, 0)
 
 
-def test_a_revoked_key_is_told(room: KeyRoom) -> None:
+def test_a_revoked_key_is_reported(room: KeyRoom) -> None:
     path = code(room)
     keyroom.revoke(room, path[1:5], NOW)
     publish(room)

@@ -77,7 +77,7 @@ def hammering(scan: ScanProcess, path: str) -> Iterator[None]:
         ("en", "Too many requests", "Nothing is said about this code"),
     ],
 )
-def test_who_has_to_wait_is_told_in_their_language_and_form(
+def test_a_client_that_has_to_wait_reads_so_in_its_language_and_form(
     scan: ScanProcess, registry: ScanAuthority, language: str, title: str, text: str
 ) -> None:
     """The refusal has the headers of every response, and Retry-After in whole seconds."""
@@ -137,7 +137,7 @@ def test_guesses_are_few_and_sealed_codes_are_answered_all_the_same(scan: ScanPr
     )
 
 
-def test_who_is_out_of_guesses_is_not_told_which_codes_exist(scan: ScanProcess, registry: ScanAuthority) -> None:
+def test_a_client_out_of_guesses_does_not_learn_which_codes_exist(scan: ScanProcess, registry: ScanAuthority) -> None:
     """Valid and invalid, compact, unsealed or typed codes have the same refusal, byte for byte."""
     spend(scan, "/nonsense", GUESSES + 1)
     paths = [path for kind, path in guesses(registry).items() if kind not in {"malformed", "forged"}]

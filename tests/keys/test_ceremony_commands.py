@@ -169,7 +169,7 @@ def test_a_refusal_is_two_sentences_and_no_traceback(begun: CeremonyDesk) -> Non
         assert ended.stdout == ""
 
 
-def test_an_empty_home_is_told_what_to_do(desk: CeremonyDesk) -> None:
+def test_in_an_empty_home_the_command_says_what_to_do(desk: CeremonyDesk) -> None:
     assert "zpkeys create" in desk.run("list").stdout
     ended = desk.run("create")
     assert ended.returncode == 1

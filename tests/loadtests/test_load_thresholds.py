@@ -133,7 +133,7 @@ def test_answers_are_read_as_a_person_reads_them() -> None:
     assert read_answer("GET", 0, b"", as_json=False) is Answer.NOTHING
 
 
-def test_what_changes_while_it_is_asked_may_be_told_either_way() -> None:
+def test_what_changes_while_it_is_asked_may_be_answered_either_way() -> None:
     assert kind_during(ScanKind.GENUINE, ScanKind.GENUINE) is ScanKind.GENUINE
     assert kind_during(ScanKind.GENUINE, ScanKind.WITHDRAWN) is ScanKind.CHANGING
     assert is_right(ScanKind.CHANGING, Answer.GOOD)

@@ -1,4 +1,4 @@
-"""`zpcode pictures sweep`: removes pictures that no product uses, and reports pictures that are missing."""
+"""`zpcode pictures clean-up`: removes pictures that no product uses, and reports pictures that are missing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def pictures() -> None:
 
 
 @app.command()
-def sweep(
+def clean_up(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="只查看，不删除 / report only, remove nothing")] = False,
 ) -> None:

@@ -59,7 +59,7 @@ def test_a_dry_run_says_so_and_writes_nothing(run: CliRunner, tmp_path: Path, en
     assert _products(engine) == []
 
 
-def test_findings_are_told_in_both_languages_and_the_command_fails(
+def test_findings_are_reported_in_both_languages_and_the_command_fails(
     run: CliRunner, tmp_path: Path, engine: Engine
 ) -> None:
     content = registry()
@@ -75,7 +75,7 @@ def test_findings_are_told_in_both_languages_and_the_command_fails(
     assert _products(engine) == []
 
 
-def test_changes_are_told_with_old_and_new(run: CliRunner, tmp_path: Path) -> None:
+def test_changes_are_reported_with_old_and_new(run: CliRunner, tmp_path: Path) -> None:
     file = tmp_path / "registry.json"
     content = registry()
     file.write_bytes(as_json(content))

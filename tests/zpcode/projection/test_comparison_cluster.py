@@ -60,7 +60,7 @@ def _lose(redis: AnyRedis, key: str) -> None:
     assert (shard.redis.delete(where) if name is None else shard.redis.hdel(where, name)) == 1
 
 
-def test_what_any_shard_has_lost_or_too_many_is_put_right(engine: Engine, redis: AnyRedis, tmp_path: Path) -> None:
+def test_what_any_shard_lacks_or_has_too_many_is_repaired(engine: Engine, redis: AnyRedis, tmp_path: Path) -> None:
     """Lost cards of all three shards, one of each kind of key, and one extra card."""
     lost = ["p:00000000000000", "p:00000000000001", "p:00000000000002", "s:enterprise:X", "x:7:1"]
     assert len({id(_at(redis, key)[0].redis) for key in lost}) == 3

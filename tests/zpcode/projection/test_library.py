@@ -97,7 +97,7 @@ def test_a_name_says_version_and_text() -> None:
     ] * 4
 
 
-def test_an_authority_that_may_not_load_functions_is_told_what_to_do(
+def test_an_authority_that_may_not_load_functions_says_what_to_do(
     addresses: ServerAddresses, engine: Engine, redis: Redis
 ) -> None:
     """The users of an older version: nothing is projected, and the error names the file."""

@@ -122,7 +122,7 @@ def test_a_shard_that_was_emptied_is_filled_alone(
     assert sum(len(cards(cluster, number)) for number in range(3)) == 59
 
 
-def test_a_shard_that_lost_its_last_writes_is_told_them_again(
+def test_a_shard_that_lost_its_last_writes_gets_them_again(
     cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
 ) -> None:
     """A replica without the last changes was promoted: card, log and head are as before."""

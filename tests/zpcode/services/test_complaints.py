@@ -212,7 +212,7 @@ def test_a_code_has_one_path_however_it_is_typed(registered: Engine) -> None:
     assert complaints.about(registered, no_keyring, "nonsense").path == ""
 
 
-def test_a_forged_seal_is_told_from_a_right_one(registered: Engine, scan_keys: Any) -> None:
+def test_a_forged_seal_is_distinguished_from_a_right_one(registered: Engine, scan_keys: Any) -> None:
     room, _ = scan_keys
 
     def keyring() -> Keyring:

@@ -138,7 +138,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("evidence", "expected"), CASES.values(), ids=CASES.keys())
-def test_a_code_is_told_as_what_it_is(evidence: Evidence, expected: Verdict) -> None:
+def test_a_code_gets_the_verdict_of_what_it_is(evidence: Evidence, expected: Verdict) -> None:
     """One case for each state, and for the edges of dates and numbers."""
     assert verdict(evidence) is expected
 
@@ -149,7 +149,7 @@ def test_every_verdict_occurs_in_the_cases() -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), list(itertools.permutations([s for s in State if s is not State.GOOD], 2)))
-def test_of_two_decisions_the_graver_is_told(one: State, other: State) -> None:
+def test_of_two_decisions_the_graver_is_shown(one: State, other: State) -> None:
     """At any scopes, a revoked product is not shown as flagged."""
     both = item(
         timelines=((Scope.PRODUCT, timeline((one, -1))), (Scope.ENTERPRISE, timeline((other, -1)))),
@@ -166,7 +166,7 @@ def revoked_range(first: int, last: int) -> RangeLayer:
     return RangeLayer("city", (Standing(State.REVOKED, 0),), (RangeEntry(first, last, 0, NOW - 1),))
 
 
-def test_of_two_equal_decisions_the_narrower_is_told() -> None:
+def test_of_two_equal_decisions_the_narrower_is_shown() -> None:
     """The decision about the item is shown first, then the batch's, then the enterprise's."""
     reaching = batch(ranges=(revoked_range(0, 9),))
     scopes = [Scope.ENTERPRISE, Scope.PRODUCT, Scope.CODE]

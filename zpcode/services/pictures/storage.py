@@ -2,7 +2,7 @@
 
 Files are named by their content, so storing a file twice has no effect, and a file never changes. A file is stored before
 the row that names it is committed, so every picture on a page exists. Files of an aborted import are unused;
-`zpcode pictures sweep` removes them.
+`zpcode pictures clean-up` removes them.
 """
 
 from __future__ import annotations

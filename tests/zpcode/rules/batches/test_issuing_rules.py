@@ -70,7 +70,7 @@ def test_the_bounds_themselves_are_allowed(quantity: int) -> None:
 
 
 @pytest.mark.parametrize("gtin", [GTIN, "00000000000000", "09501101530004", "", "x" * 300])
-def test_an_unknown_gtin_and_a_foreign_one_are_told_apart_by_nobody(gtin: str) -> None:
+def test_nobody_can_distinguish_an_unknown_gtin_from_a_foreign_one(gtin: str) -> None:
     """The text is the same for another enterprise's GTIN and an unknown GTIN."""
     with pytest.raises(Refused) as refusal:
         may_issue(replace(REQUEST, gtin=gtin), Facts(None), FORMATS, NOW)
@@ -197,7 +197,7 @@ def test_a_product_code_cannot_wait_for_its_activation() -> None:
     assert reasons(replace(REQUEST, level=Level.PRODUCT, activation=Activation.MANUAL)) == ("activation",)
 
 
-def test_every_reason_is_told_in_one_run() -> None:
+def test_every_reason_is_reported_in_one_run() -> None:
     """One refusal has all reasons."""
     request = replace(REQUEST, quantity=0, format="x", lot="a b", expiry_date=date(2000, 1, 1))
     facts = replace(_standing(State.REVOKED), product=msgspec.structs.replace(CARD, recognition=None), quota=0, used=9)

@@ -102,7 +102,7 @@ def test_a_step_says_what_it_needs_and_no_more() -> None:
     assert rules.check(StepRequest(ComplaintStep.ANSWER, " ok "), YUHANG).text == "ok"
 
 
-def test_a_form_is_told_everything_that_is_wrong_at_once() -> None:
+def test_everything_wrong_in_a_form_is_reported_at_once() -> None:
     with pytest.raises(Refused) as refused:
         rules.read("nonsense", "字" * 2001, "x" * 201, "nobody", "y" * 301, "en")
     assert fields(refused.value) == {"kind", "description", "place", "contact", "code"}
@@ -146,7 +146,7 @@ def test_a_number_is_read_back_however_it_is_typed(drawn: int) -> None:
 
 
 @given(st.integers(0, 2**30 - 1), st.integers(3, 18), st.sampled_from("0123456789ABCDEFGHJKMNPQRSTVWXYZ"))
-def test_one_wrong_character_in_a_number_is_found_out(drawn: int, place: int, other: str) -> None:
+def test_one_wrong_character_in_a_number_is_refused(drawn: int, place: int, other: str) -> None:
     number = _number(drawn)
     assume(number[place] not in {other, "-"})
     assert reference.read_number(number[:place] + other + number[place + 1 :]) is None

@@ -173,7 +173,7 @@ def test_a_choice_is_known_by_code_and_by_either_language(raw: str) -> None:
     assert read(field(CERTIFICATES, "kind"), raw, TODAY) == "ccc"
 
 
-def test_a_wrong_choice_is_told_the_right_ones() -> None:
+def test_the_finding_of_a_wrong_choice_names_the_right_ones() -> None:
     with pytest.raises(Refused, match="浙江制造"):
         read(field(CERTIFICATES, "kind"), "ISO", TODAY)
 
@@ -216,7 +216,7 @@ def test_text_the_spreadsheet_turned_into_a_date_is_not_kept() -> None:
     assert reason(PRODUCTS, "model", time(3, 5)) == "became_a_date"
 
 
-def test_several_numbers_in_one_cell_are_told_apart() -> None:
+def test_several_numbers_in_one_cell_are_separated() -> None:
     raw = "T/ZZB 1-2023\uff1bGB 2-2020\nGB 2-2020、Q/AB 3"
     assert read(field(PRODUCTS, "standards"), raw, TODAY) == ("T/ZZB 1-2023", "GB 2-2020", "Q/AB 3")
 

@@ -177,14 +177,14 @@ def test_the_same_key_twice_is_refused_and_the_first_place_named() -> None:
     assert "/products/0" in repeated.text.en
 
 
-def test_one_mistake_is_told_once_not_by_everything_that_refers_to_it() -> None:
+def test_one_mistake_is_reported_once_not_by_everything_that_refers_to_it() -> None:
     content = registry()
     content["products"][0]["image"] = "https://elsewhere.example/cup.jpg"
     content["enterprises"][0]["region"] = "000000"
     assert reasons(content) == {("file_name", "/products/0/image"), ("region", "/enterprises/0/region")}
 
 
-def test_all_mistakes_of_a_file_are_told_in_one_run() -> None:
+def test_all_mistakes_of_a_file_are_reported_in_one_run() -> None:
     content = registry()
     content["enterprises"][0]["email"] = "x"
     content["standards"][0]["status"] = "maybe"

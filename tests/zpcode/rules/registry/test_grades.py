@@ -8,7 +8,7 @@ from zpcode.rules.registry.grades import grade_meets, is_grade
 
 
 @pytest.mark.parametrize("text", ["一级", "A级", "4-5级", "优等品", "Class 1", "特级", "１级"])
-def test_grades_are_told_from_description(text: str) -> None:
+def test_grades_are_distinguished_from_description(text: str) -> None:
     assert is_grade(text)
 
 

@@ -149,7 +149,7 @@ def test_every_name_is_there_in_both_languages() -> None:
         ("scrapped", State.REVOKED),
     ],
 )
-def test_an_ordinary_end_is_told_from_a_sanction(slug: str, state: State) -> None:
+def test_an_ordinary_end_is_distinguished_from_a_sanction(slug: str, state: State) -> None:
     """After an ordinary end the old-stock policy applies; after a sanction the code is revoked."""
     assert REASONS[slug].state(Action.REVOKE) is state
 
@@ -195,7 +195,7 @@ def test_a_regulator_names_its_legal_basis_and_an_enterprise_need_not() -> None:
     check(request(reason="safety-recall", action=Action.RECALL, legal_basis=""), Actor.ENTERPRISE, NOW)
 
 
-def test_everything_wrong_is_told_in_one_run() -> None:
+def test_everything_wrong_is_reported_in_one_run() -> None:
     """Each finding names the field."""
     asked = request(
         reason="scrapped",

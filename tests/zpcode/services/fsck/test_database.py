@@ -197,7 +197,7 @@ def _card(world: CheckedService, key: str) -> bytes:
         return bytes(connection.execute(text("SELECT body FROM card WHERE key = :key"), {"key": key}).scalar_one())
 
 
-def test_jobs_and_partitions_are_put_right(world: CheckedService) -> None:
+def test_jobs_and_partitions_are_repaired(world: CheckedService) -> None:
     """A job without its worker is removed, a missing partition of a month is made."""
     world.sql(DAMAGES["jobs"]["a job whose worker is gone"][0])
     world.sql(f"DROP TABLE scan_{_next_month()}")

@@ -46,7 +46,7 @@ REDIS_DAMAGES: dict[str, tuple[Callable[[CheckedService], Any], str]] = {
 }  # fmt: skip
 
 
-def test_what_redis_has_otherwise_is_found_told_and_put_right(world: CheckedService) -> None:
+def test_what_differs_in_redis_is_reported_and_repaired(world: CheckedService) -> None:
     """A check changes nothing; a repair fixes all differences and reports them."""
     for damage, (act, kind) in REDIS_DAMAGES.items():
         act(world)
@@ -67,7 +67,7 @@ def _dump(redis: Redis) -> dict[bytes, Any]:
     return {name: redis.dump(name) for name in names}
 
 
-def test_a_card_that_redis_has_still_to_be_told_of_is_not_wrong(world: CheckedService) -> None:
+def test_a_card_that_is_not_yet_copied_to_redis_is_not_wrong(world: CheckedService) -> None:
     """A committed decision that is not yet projected: Redis's head is older, so this is no difference."""
     world.sql("UPDATE card_head SET revision = revision + 1")
     world.sql("UPDATE card SET revision = (SELECT revision FROM card_head) WHERE key = 'p:' || :gtin")

@@ -324,7 +324,7 @@ def test_a_wrong_file_is_refused_with_every_row_and_field(
         (b"x" * (4 * 1024 * 1024 + 1), "too-large"),
     ],
 )
-def test_what_is_no_file_of_events_is_told_so(engine: Engine, now: datetime, data: bytes, reason: str) -> None:
+def test_what_is_no_file_of_events_is_refused(engine: Engine, now: datetime, data: bytes, reason: str) -> None:
     """Before anything in it is looked at."""
     with pytest.raises(ImportRefused) as refused:
         brought_in(engine, data, now)

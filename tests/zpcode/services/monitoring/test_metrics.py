@@ -96,7 +96,7 @@ def test_scans_that_no_stream_will_see_are_counted_as_dropped(
     assert scraped.value("zpcode_scan_answers_from", place="database") == 1
 
 
-def test_a_loop_that_stands_still_is_told_as_such_and_does_not_hold_up_the_scrape(observed: ScanService) -> None:
+def test_a_loop_that_stands_still_is_reported_and_does_not_hold_up_the_scrape(observed: ScanService) -> None:
     go_on = threading.Event()
 
     async def block() -> None:
@@ -262,7 +262,7 @@ def test_a_card_that_redis_lost_is_counted_as_a_finding(installation: Installati
     assert scraped.value("zpcode_comparison_cards_total") > 1
 
 
-def test_a_part_that_is_away_is_told_as_down_and_its_numbers_are_left_out(engine: Engine) -> None:
+def test_a_part_that_is_away_is_reported_as_down_and_its_numbers_are_left_out(engine: Engine) -> None:
     now = 0.0
     installation = InstallationStatistics(engine, client.connect("redis://127.0.0.1:1"), NoSigner(), clock=lambda: now)
     installation.read_database()

@@ -245,7 +245,7 @@ def test_one_child_does_for_one_picture_after_the_other_and_ends_with_the_room()
     assert child._process.poll() is not None
 
 
-def test_who_waits_too_long_is_told_so_and_an_idle_room_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_too_long_is_refused_and_an_idle_decoder_takes_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder, "_WAIT_SECONDS", 0.05)
     with PictureDecoder() as idle, PictureDecoder() as other:
         idle.encode(jpeg())

@@ -161,7 +161,7 @@ def test_a_zip_cut_anywhere_is_refused() -> None:
         assert _reason(BytesIO(data[:length])) == "zip_broken"
 
 
-def test_an_import_is_told_that_it_is_the_zip() -> None:
+def test_the_findings_of_an_import_name_the_zip() -> None:
     with pytest.raises(ImportRefused) as refused, open_pictures(PictureStorage("file:///nowhere"), BytesIO(b"no")):
         pass
     assert [(one.where, one.reason) for one in refused.value.findings] == [("ZIP", "zip_broken")]

@@ -140,7 +140,7 @@ def test_another_file_of_the_same_name_takes_its_place_and_a_blank_cell_takes_it
     assert card(engine).picture is None
 
 
-def test_missing_broken_and_wrong_files_are_told_with_their_cells_and_nothing_is_written(
+def test_missing_broken_and_wrong_files_are_reported_with_their_cells_and_nothing_is_written(
     engine: Engine, storage: PictureStorage, now: datetime
 ) -> None:
     files = {"cut.jpg": CUP[:3000], "page.jpg": b"<html>", "cup.jpg": CUP}
@@ -224,7 +224,7 @@ def test_what_lies_for_long_is_made_young_when_it_is_put_again(storage: PictureS
     assert (folder / name).stat().st_mtime > long_ago + 70_000
 
 
-def test_the_command_line_takes_a_zip_and_sweeps(
+def test_the_command_line_takes_a_zip_and_cleans_up(
     addresses: ServerAddresses, engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
@@ -238,11 +238,11 @@ def test_the_command_line_takes_a_zip_and_sweeps(
     assert result.exit_code == 0, result.output
     kept = sorted(one.name for one in (tmp_path / "pictures").iterdir())
     assert kept == sorted(names(picture(engine)))
-    swept = run.invoke(pictures_app, ["sweep"])
-    assert swept.exit_code == 0, swept.output
-    assert "removed: 0" in swept.output
+    cleaned = run.invoke(pictures_app, ["clean-up"])
+    assert cleaned.exit_code == 0, cleaned.output
+    assert "removed: 0" in cleaned.output
     (tmp_path / "pictures" / kept[0]).unlink()
-    swept = run.invoke(pictures_app, ["sweep", "--dry-run"])
-    assert swept.exit_code == 1
-    assert kept[0] in swept.output
+    cleaned = run.invoke(pictures_app, ["clean-up", "--dry-run"])
+    assert cleaned.exit_code == 1
+    assert kept[0] in cleaned.output
     assert isinstance(run.invoke(registry_app, [str(file), "--pictures", str(file)]).exception, ImportRefused)

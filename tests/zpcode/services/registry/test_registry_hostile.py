@@ -77,7 +77,7 @@ def test_what_is_no_registry_file_is_refused(data: bytes, why: str) -> None:
     assert reason(data) == why
 
 
-def test_a_password_is_told() -> None:
+def test_a_password_is_reported() -> None:
     data = bytearray(GOOD)
     for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         start = 0
@@ -126,7 +126,7 @@ def test_an_xml_bomb_is_refused() -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"<", b"<a/>", b"\x00\x01", b"<a><b></a>", b"<?xml version='1.0' encoding='no'?><a/>"]
 )
-def test_a_broken_part_is_refused_or_told(member: str, content: bytes) -> None:
+def test_a_broken_part_is_refused_or_reported(member: str, content: bytes) -> None:
     try:
         findings = read_file(replaced(member, content), TODAY)[1]
     except ImportRefused as refused:

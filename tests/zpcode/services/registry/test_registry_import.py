@@ -106,7 +106,7 @@ def test_the_same_file_again_changes_nothing_at_all(engine: Engine, now: datetim
     assert everything(engine) == before
 
 
-def test_a_changed_field_is_told_with_old_and_new(engine: Engine, now: datetime) -> None:
+def test_a_changed_field_is_reported_with_old_and_new(engine: Engine, now: datetime) -> None:
     bring_in(engine, registry(), now)
     content = registry()
     content["enterprises"][0]["phone"] = "0571-8800 9999"

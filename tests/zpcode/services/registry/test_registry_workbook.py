@@ -83,7 +83,7 @@ def test_no_two_columns_of_a_sheet_answer_to_one_header() -> None:
                 assert spellings[key] == column
 
 
-def test_zeros_lost_full_width_forms_and_stray_blanks_are_put_right() -> None:
+def test_lost_zeros_full_width_forms_and_stray_blanks_are_corrected() -> None:
     workbook = as_workbook(registry())
     products, certificates = sheet(workbook, "产品"), sheet(workbook, "证书")
     put(products, "商品条码", int(gtin()))
@@ -136,13 +136,13 @@ def test_a_finding_names_sheet_row_column_letter_header_value_and_reason() -> No
 @pytest.mark.parametrize(
     ("value", "reason"), [("=1/0", "no_cached_value"), ("=A2", "no_cached_value"), ("#N/A", "formula_error")]
 )
-def test_a_formula_without_a_result_and_an_error_are_told(value: str, reason: str) -> None:
+def test_a_formula_without_a_result_and_an_error_are_reported(value: str, reason: str) -> None:
     workbook = as_workbook(registry())
     put(sheet(workbook, "产品"), "型号", value)
     assert [(one.reason, "型号" in one.where) for one in read(workbook)[1]] == [(reason, True)]
 
 
-def test_an_unknown_column_with_something_in_it_is_told_once() -> None:
+def test_an_unknown_column_with_something_in_it_is_reported_once() -> None:
     workbook = as_workbook(registry())
     products = sheet(workbook, "产品")
     column = products.max_column + 1
@@ -165,14 +165,14 @@ def test_a_missing_column_is_named_and_not_once_for_every_row() -> None:
     assert "统一社会信用代码" in findings[0].text.zh
 
 
-def test_a_column_that_stands_twice_is_told() -> None:
+def test_a_column_that_stands_twice_is_reported() -> None:
     workbook = as_workbook(registry())
     products = sheet(workbook, "产品")
     products.cell(1, products.max_column + 1, "GTIN")
     assert "repeated_column" in {one.reason for one in read(workbook)[1]}
 
 
-def test_an_unknown_sheet_is_told_unless_it_is_empty_or_the_help() -> None:
+def test_an_unknown_sheet_is_reported_unless_it_is_empty_or_the_help() -> None:
     workbook = as_workbook(registry())
     workbook.create_sheet("Sheet1")
     workbook.create_sheet("说明").append(["怎样填写"])
@@ -181,7 +181,7 @@ def test_an_unknown_sheet_is_told_unless_it_is_empty_or_the_help() -> None:
     assert [(one.reason, one.where) for one in read(workbook)[1]] == [("unknown_sheet", "Sheet1")]
 
 
-def test_a_sheet_without_a_header_is_told() -> None:
+def test_a_sheet_without_a_header_is_reported() -> None:
     workbook = as_workbook(registry())
     products = sheet(workbook, "产品")
     products.delete_rows(1)
