@@ -102,8 +102,8 @@ class ScanSettings(BaseSettings):
     scan_stream_length: int = Field(
         100_000,
         ge=1000,
-        description="Entries kept in the Redis stream while the worker is stopped. One entry holds the scans of one "
-        "round trip: 1 to 250, about 100 bytes each.",
+        description="Entries of scans that may wait in Redis while the worker is stopped; then scans wait in the process. "
+        "One entry holds the scans of one round trip: 1 to 250, about 100 bytes each.",
     )
     scan_cards: int = Field(
         8192,

@@ -95,9 +95,12 @@ class RedisReader:
             self._flush = loop.call_later(FLUSH_SECONDS, self.flush)
 
     def flush(self) -> None:
-        """Begin a round trip if scans have waited for 50 ms. Under load the scans' own round trips come sooner."""
+        """Begin a round trip if scans have waited for 50 ms. Under load the scans' own round trips come sooner.
+
+        `Freshness` calls it every half second, so scans that could not be sent do not wait for the next scan.
+        """
         self._flush = None
-        if not len(self.buffer) or not self.memory.believed:
+        if not len(self.buffer) or not self.memory.believed or not self._inbox_takes():
             return
         loop = asyncio.get_running_loop()
         rest = self._waiting_since + FLUSH_SECONDS - loop.time()

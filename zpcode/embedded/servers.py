@@ -32,7 +32,7 @@ from zpcode.errors import Text, Unavailable
 START_SECONDS = 60
 # The authority may use the commands that it needs, on keys of this project. Of the server it may read INFO and the slots.
 AUTHORITY_ACL = (
-    "~zp:* resetchannels -@all +ping +hello +auth +select +client|setinfo +client|setname +info +cluster|slots +multi +exec"
+    "~zp:* resetchannels -@all +ping +hello +auth +select +info +cluster|slots +multi +exec"
     " +discard +eval +evalsha +script|load +script|exists +function|load +function|list +function|delete"
     " +get +set +del +unlink +exists +type +scan +time"
     " +hget +hmget +hset +hsetnx +hdel +hexists +hlen +hscan +lpop +llen"
@@ -41,7 +41,7 @@ AUTHORITY_ACL = (
 # The scan service may read the projection, count in histories, share salts, and append to the inbox of scans. It may send
 # no scripts. Each pair of brackets permits some commands on some keys; a function has the rights of its caller.
 SCAN_ACL = (
-    "resetchannels -@all +ping +hello +auth +select +client|setinfo +client|setname +cluster|slots"
+    "resetchannels -@all +ping +hello +auth +select +cluster|slots"
     " (+get +hmget +exists +xrange %R~zp:{feed}:head %R~zp:{feed}:log %R~zp:{feed:*}:head %R~zp:{feed:*}:log"
     " %R~zp:{s} %R~zp:{n:} %R~zp:{p:* %R~zp:{b:*)"
     " (+fcall +hmget +hset +hsetnx %RW~zp:{b:[0-9]*}:h:[0-9]*)"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
+from scanweb.lookup import redis_reader
 from tests.support import scan_factories as make
 from tests.support.frozen import frozen
 from tests.support.patience import eventually
@@ -188,3 +189,23 @@ def test_a_code_looked_for_before_its_batch_was_committed_is_good_right_after(
     registry.put({card.batch_key(42): make.batch(42), card.product_key(make.OTHER_GTIN): make.product(make.OTHER_GTIN)})
     assert service.verdict(registry.item(0, 42)) == "verified"
     assert service.verdict(Identity(make.OTHER_GTIN).path) == "seal_missing"
+
+
+def test_at_the_limit_of_the_inbox_scans_wait_in_the_process_and_none_is_lost(
+    addresses: ServerAddresses, registry: ScanAuthority, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No worker runs. The answers are as usual; when the inbox has room again, the scans follow by themselves."""
+    monkeypatch.setattr(redis_reader, "FULL_SECONDS", 3600.0)  # instead of a second
+    redis.rpush(redis_keys.INBOX, *(b"waits" for _ in range(1000)))
+    with ScanService(make.settings(addresses, registry.room, scan_stream_length=1000)) as service:
+        buffer, reader = service.app.buffer, service.app.redis_reader
+        service.get(registry.item(0))
+        eventually(lambda: buffer.sent == 1)
+        for index in range(1, 6):
+            assert service.json(registry.item(index))["history"]["scans"] == 1
+        assert (len(buffer), redis.llen(redis_keys.INBOX)) == (5, 1001)
+        redis.ltrim(redis_keys.INBOX, 1000, -1)
+        reader._full_until = 0.0
+        eventually(lambda: buffer.sent == 6)
+        assert (len(buffer), buffer.dropped) == (0, 0)
+        assert sorted(event.index or 0 for event in events(redis)) == list(range(6))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
 from typing import Any
 
+import pytest
 from redis import Redis
 
 from tests.support.fsck_setting import CheckedService
 from tests.support.registry_data import gtin, uscc
+from zpcode.embedded.servers import ServerAddresses
+from zpcode.services.fsck import run, scans
 from zpcode.services.fsck.report import InvariantState
 from zpcode.wire import redis_keys
+from zpcode.wire.functions import histories
 
 
 def _item_hash(world: CheckedService) -> str:
@@ -124,3 +130,57 @@ def test_an_entry_that_a_drainer_sits_on_is_found(world: CheckedService) -> None
     world.redis.xclaim(redis_keys.SCANS, redis_keys.SCAN_GROUP, "worker-0", 0, [entry], idle=660_000)
     (finding,) = world.of("stream").findings
     assert (finding.reason, finding.where) == ("stuck", entry.decode())
+
+
+def test_entries_that_are_no_histories_are_named_and_put_right(
+    world: CheckedService, addresses: ServerAddresses
+) -> None:
+    """Written with the scan account: the check names key and field, goes on, and the counts come back from the database."""
+    where, name = redis_keys.history(world.item, 1)
+    right: Any = world.redis.hget(where, name)
+    other = redis_keys.history(world.item, 200)[0]
+    with closing(Redis.from_url(addresses.scan_redis)) as scan:
+        scan.hset(where, mapping={name: b"\x94\x01\x01\xda\x01\x06\xff", "77": b"", "x": b"1", "128": b"1"})
+        scan.hset(other, "72", b"\xff" * 100_000)
+        scan.hset(f"zp:{{b:{world.item}}}:h:0x", "1", right)
+        scan.hset("zp:{b:1\xff}:h:0", "1", right)
+    findings = world.of("histories", deep=True).findings
+    assert {(one.reason, one.where) for one in findings} >= {
+        ("unreadable", f"{where} {name}"),
+        ("unreadable", f"{where} 77"),
+        ("unreadable", f"{where} x"),
+        ("unreadable", f"{where} 128"),
+        ("unreadable", f"{other} 72"),
+        ("unreadable", f"{where}x"),
+    }
+    assert [one.reason for one in world.of("histories").findings] == ["unreadable"], "a sample reads what it compares"
+    assert world.of("histories", deep=True, repair=True).repairs
+    left = world.of("histories", deep=True).findings
+    assert {one.where for one in left} == {f"{where}x", "zp:{b:1\\xc3\\xbf}:h:0"}, (
+        "foreign keys are left to the operator"
+    )
+    repaired: Any = world.redis.hget(where, name)
+    assert histories.unpack(repaired).scans == histories.unpack(right).scans == 2
+
+
+def test_an_inbox_that_nobody_empties_is_named(world: CheckedService) -> None:
+    world.redis.rpush(redis_keys.INBOX, b"x")
+    assert world.of("stream").state is InvariantState.HOLDS
+    world.redis.set(redis_keys.INBOX_SINCE, int((world.context.now - timedelta(minutes=11)).timestamp() * 1000))
+    assert [(one.reason, one.where) for one in world.of("stream").findings] == [("undrained", redis_keys.INBOX)]
+    world.redis.delete(redis_keys.INBOX_SINCE)
+    assert world.of("stream").state is InvariantState.BROKEN, "a worker has never run"
+    world.redis.delete(redis_keys.INBOX)
+    world.redis.set(redis_keys.INBOX, "text")
+    assert [one.reason for one in world.of("stream").findings] == ["unreadable"]
+
+
+def test_a_check_that_fails_does_not_hide_the_others(world: CheckedService, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+    monkeypatch.setattr(run, "CHECKS", ((scans.HISTORIES, broken), *run.CHECKS[:2]))
+    report = world.check()
+    assert report.of("histories").state is InvariantState.UNKNOWN
+    assert not report.whole
+    assert [outcome.state for outcome in report.outcomes[1:]] == [InvariantState.HOLDS] * 2
