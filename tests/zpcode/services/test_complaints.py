@@ -12,7 +12,6 @@ from typing import Any, NoReturn
 import pytest
 from redis import Redis
 from sqlalchemy import Engine, text
-from typer.testing import CliRunner
 
 from keys.client import SignerClient
 from keys.keyring import Keyring
@@ -22,7 +21,6 @@ from tests.support.code_folders import code_folder
 from tests.support.databases import Furnished
 from tests.support.registry_data import as_json, gtin, registry
 from tests.support.status_setting import CITY, COUNTY, MAKER, NINGBO, OPERATOR, OTHER, PROVINCE
-from zpcode.cli import complaints as commands
 from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.errors import Conflict, Forbidden, KeyringError, NotFound, Refused, Text
 from zpcode.rules.complaints.complaint import (
@@ -356,32 +354,6 @@ def test_fsck_finds_and_deletes_what_was_kept_too_long(context: CheckContext) ->
     assert reasons(late, "complaints-forgotten") == {"kept"}
     assert run.check(replace(late, repair=True), only=["complaints-forgotten"]).whole
     assert reasons(late, "complaints-forgotten") == set()
-
-
-def test_the_command_line_handles_a_complaint(
-    registered: Engine, addresses: ServerAddresses, now: datetime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ZPCODE_DATABASE_URL", addresses.database)
-    number = received(registered, now, COMPLAINT_FORM, b"jpeg").number
-
-    def run_(*words: str) -> str:
-        done = CliRunner().invoke(commands.app, list(words), catch_exceptions=False)
-        assert done.exit_code == 0, done.output
-        return done.output
-
-    listed = run_("list")
-    assert number in listed
-    assert COMPLAINT_FORM.description not in listed
-    shown = run_("show", number.lower(), "--photos", str(tmp_path))
-    assert COMPLAINT_FORM.contact in shown
-    photo = tmp_path / f"{number}-1.jpg"
-    assert (photo.read_bytes(), photo.stat().st_mode & 0o777) == (b"jpeg", 0o600)
-    run_("assign", number, "330203")
-    run_("start", number)
-    run_("answer", number, "--text", "We are at it")
-    assert "closed" in run_("close", number, "--text", "Done")
-    assert "We are at it" in run_("show", number)
-    assert run_("list", "--state", "received") == ""
 
 
 def test_the_worker_forgets(
