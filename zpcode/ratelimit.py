@@ -7,7 +7,8 @@ the time at which everything that the key spent is paid for.
 Memory is bounded. With each new key, up to 64 stored keys are examined in turn (a CLOCK, Corbató 1968), and those that
 have paid are dropped. So no request waits while thousands of keys are dropped.
 
-Two verbs, everywhere: `check()` takes nothing, `spend()` takes one request.
+Three verbs, everywhere: `check()` takes nothing, `spend()` takes one request if it is allowed, and `charge()` takes what was
+used already, also beyond the limit; a negative charge gives it back.
 """
 
 from __future__ import annotations
@@ -66,6 +67,15 @@ class RateLimit:
             self._arrivals[key] = now + self._interval
         return 0.0
 
+    def charge(self, key: str | bytes, now: float, requests: int = 1) -> None:
+        """Take this many requests of `key`, whether they are allowed or not; fewer than 0 are given back."""
+        if not self._interval:
+            return
+        arrival = self._arrivals.get(key, 0.0)
+        if not arrival:
+            self._forget(now)
+        self._arrivals[key] = max(now, arrival) + self._interval * requests
+
     def check(self, key: str | bytes, now: float) -> float:
         """The seconds until a request of `key` would be allowed, 0.0 for now. Takes nothing."""
         return max(0.0, self._arrivals.get(key, 0.0) - now - self._burst)
@@ -96,15 +106,28 @@ def payer(address: str | None) -> bytes | None:
 
     None for a text that is no address, and for an inner address (`is_inner`).
     """
+    packed = _packed(address)
+    return packed if packed is None or len(packed) == 4 else packed[:8]
+
+
+def network(address: str | None) -> bytes | None:
+    """The key of an address's network: the /24 of an IPv4 address (3 bytes) or the /48 of an IPv6 address (6 bytes).
+
+    Whoever has one address of it may have all: a provider gives a customer up to a /48. None as for `payer`.
+    """
+    packed = _packed(address)
+    return packed if packed is None else packed[: 3 if len(packed) == 4 else 6]
+
+
+def _packed(address: str | None) -> bytes | None:
+    """The bytes of an address, 4 or 16; None for a text that is no address, and for an inner address."""
     try:
         ip = ip_address((address or "").partition("%")[0])
     except ValueError:
         return None
     if isinstance(ip, IPv6Address):
         ip = ip.ipv4_mapped or ip
-    if is_inner(ip.packed):
-        return None
-    return ip.packed if ip.version == 4 else ip.packed[:8]
+    return None if is_inner(ip.packed) else ip.packed
 
 
 def is_inner(address: bytes) -> bool:

@@ -40,6 +40,7 @@ from zpcode.server import AuthorityProtocol
 from zpcode.services import access, complaints
 from zpcode.services.batches import issue, reserve
 from zpcode.services.batches.queue import IssueQueue
+from zpcode.services.complaints import SentComplaint
 from zpcode.services.journey import events
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.services.registry.importing import import_registry
@@ -176,7 +177,7 @@ def complained(engine: Engine, product: str) -> str:
     named = complaints.about(engine, _no_keyring, product)
     form = ComplaintForm(ComplaintKind.QUALITY, "The thread broke", contact="13800000000", code=product)
     nonce = product.encode().ljust(16)
-    return complaints.receive(engine, form, named, (b"a photo",), ticket=nonce, now=NOW).number
+    return complaints.receive(engine, SentComplaint(form, nonce), named, (b"a photo",), now=NOW).number
 
 
 def _no_keyring() -> NoReturn:

@@ -31,7 +31,7 @@ from zpcode.services import access, complaints, scans
 from zpcode.services.audit_heads import HeadFile
 from zpcode.services.batches import issue
 from zpcode.services.batches.code_folder import CodeFolder
-from zpcode.services.complaints import ComplaintSubject
+from zpcode.services.complaints import ComplaintSubject, SentComplaint
 from zpcode.services.fsck import run
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, FsckReport, InvariantState
@@ -198,7 +198,7 @@ def _travelled(engine: Engine, item: int, now: datetime) -> None:
 def _complained(engine: Engine, now: datetime) -> None:
     """A complaint with a contact, closed."""
     form = ComplaintForm(ComplaintKind.QUALITY, "It broke", contact="13800000000")
-    number = complaints.receive(engine, form, ComplaintSubject(), (), ticket=bytes(16), now=now).number
+    number = complaints.receive(engine, SentComplaint(form, bytes(16)), ComplaintSubject(), (), now=now).number
     complaints.take(engine, number, StepRequest(ComplaintStep.CLOSE, "Replaced"), caller=OPERATOR, now=now)
 
 

@@ -14,7 +14,15 @@ import typer
 
 from zpcode.cli.connections import database, operator
 from zpcode.cli.output import to_second
-from zpcode.rules.complaints.complaint import STATES, STEPS, Complaint, ComplaintState, ComplaintStep, StepRequest
+from zpcode.rules.complaints.complaint import (
+    OVER_BUDGET,
+    STATES,
+    STEPS,
+    Complaint,
+    ComplaintState,
+    ComplaintStep,
+    StepRequest,
+)
 from zpcode.rules.paging import MAX_PAGE
 from zpcode.rules.regions import region_name
 from zpcode.services import complaints
@@ -100,7 +108,8 @@ def line(complaint: Complaint) -> str:
     """A complaint as one line, without any text of the complainant."""
     state, kind = STATES[complaint.state], complaint.form.kind.value
     parts = (complaint.number, to_second(complaint.received_at), f"{state.zh} {state.en}", kind, complaint.region)
-    return "  ".join((*parts, complaint.gtin or "-"))
+    mark = (f"{OVER_BUDGET.zh} {OVER_BUDGET.en}",) if complaint.over_budget else ()
+    return "  ".join((*parts, complaint.gtin or "-", *mark))
 
 
 def whole(complaint: Complaint) -> Iterator[str]:

@@ -7,7 +7,6 @@ text.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 import unicodedata
@@ -63,6 +62,15 @@ class ComplaintSubject:
 
 
 @dataclass(frozen=True, slots=True)
+class SentComplaint:
+    """A form as it was sent: its content, the nonce of its ticket (16 bytes), and the SHA-256 of each of its files."""
+
+    form: ComplaintForm
+    ticket: bytes
+    files: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ComplaintReceipt:
     """The reply to a form. `key` is empty if the same complaint was recorded before with another ticket.
 
@@ -111,36 +119,50 @@ def _product(engine: Engine, gtin: str) -> ComplaintProduct | None:
         return complaints.registered_product(connection, gtin)
 
 
-def receive(
-    engine: Engine,
-    form: ComplaintForm,
-    named: ComplaintSubject,
-    photos: Sequence[bytes],
-    *,
-    ticket: bytes,
-    now: datetime,
-    randomness: Callable[[int], int] = secrets.randbits,
-) -> ComplaintReceipt:
-    """Record a complaint with up to three photos (JPEGs of this service). `ticket` is the nonce of the form's ticket.
+def received_before(engine: Engine, sent: SentComplaint, *, now: datetime) -> ComplaintReceipt | None:
+    """The receipt of a form that was received before, or None. Raises Unavailable.
 
-    A complaint with the same ticket, or within an hour with the same content, is the same complaint: its number is
-    returned, and for the same ticket also its follow key. Raises Unavailable.
+    A complaint with the same ticket, or within an hour with the same content, is the same complaint: the receipt has its
+    number, and for the same ticket also its follow key.
     """
     with transaction(engine) as connection:
         key_of = complaints.secret(connection)
-        identity = _identity(key_of, ticket, form, photos)
+        return _earlier(connection, sent, _identity(key_of, sent), key_of, now)
+
+
+def _earlier(
+    connection: Connection, sent: SentComplaint, identity: ComplaintIdentity, key_of: bytes, now: datetime
+) -> ComplaintReceipt | None:
+    earlier = complaints.earlier(connection, identity, now - rules.SAME_WITHIN)
+    if earlier is None:
+        return None
+    key = reference.follow_key(key_of, sent.ticket) if earlier.ticket else ""
+    return ComplaintReceipt(earlier.number, earlier.at, repeated=True, key=key, other=not earlier.alike)
+
+
+def receive(
+    engine: Engine,
+    sent: SentComplaint,
+    named: ComplaintSubject,
+    photos: Sequence[bytes],
+    *,
+    now: datetime,
+    over_budget: bool = False,
+    randomness: Callable[[int], int] = secrets.randbits,
+) -> ComplaintReceipt:
+    """Record a complaint with up to three photos (JPEGs of this service), or return the receipt of `received_before`.
+
+    `over_budget` marks a complaint that came when there were too many. Raises Unavailable.
+    """
+    form = sent.form
+    with transaction(engine) as connection:
+        key_of = complaints.secret(connection)
+        identity = _identity(key_of, sent)
         complaints.lock(connection, identity.ticket)
         complaints.lock(connection, identity.likeness)
-        earlier = complaints.earlier(connection, identity, now - rules.SAME_WITHIN)
-        key = reference.follow_key(key_of, ticket)
+        earlier = _earlier(connection, sent, identity, key_of, now)
         if earlier is not None:
-            return ComplaintReceipt(
-                earlier.number,
-                earlier.at,
-                repeated=True,
-                key=key if earlier.ticket else "",
-                other=not earlier.alike,
-            )
+            return earlier
         product = named.product
         new = Complaint(
             id=0,
@@ -152,18 +174,21 @@ def receive(
             uscc=None if product is None else product.uscc,
             region=PROVINCE if product is None else product.region,
             state=ComplaintState.RECEIVED,
+            over_budget=over_budget,
         )
         added = complaints.add(connection, new, identity, photos)
         complaints.add_event(connection, added.id, ComplaintEvent(ComplaintStep.RECEIVE, now, _SYSTEM), rules.PUBLIC)
         _audit(connection, added, ComplaintStep.RECEIVE, rules.PUBLIC, now, rules.logged(added))
-        return ComplaintReceipt(added.number, now, repeated=False, key=key)
+        return ComplaintReceipt(added.number, now, repeated=False, key=reference.follow_key(key_of, sent.ticket))
 
 
-def _identity(key_of: bytes, ticket: bytes, form: ComplaintForm, photos: Sequence[bytes]) -> ComplaintIdentity:
+def _identity(key_of: bytes, sent: SentComplaint) -> ComplaintIdentity:
+    """What identifies a form. Its files count as they were sent, so that it is recognised before they are decoded."""
+    form = sent.form
     words = (form.kind, form.description, form.place, form.contact, form.code)
-    parts = [*(word.encode() for word in words), *(hashlib.sha256(photo).digest() for photo in photos)]
-    follow = reference.key_hash(reference.follow_key(key_of, ticket))
-    return ComplaintIdentity(follow, ticket, reference.likeness(key_of, *parts))
+    follow = reference.key_hash(reference.follow_key(key_of, sent.ticket))
+    likeness = reference.likeness(key_of, *(word.encode() for word in words), *sent.files)
+    return ComplaintIdentity(follow, sent.ticket, likeness)
 
 
 def _number(connection: Connection, now: datetime, randomness: Callable[[int], int]) -> str:

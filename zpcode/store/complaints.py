@@ -122,6 +122,7 @@ def add(connection: Connection, new: Complaint, identity: ComplaintIdentity, pho
         follow_hash=identity.follow_hash,
         ticket=identity.ticket,
         likeness=identity.likeness,
+        over_budget=new.over_budget,
     )
     id_ = int(connection.execute(written.returning(complaint.c.id)).scalar_one())
     if form.contact:
@@ -268,6 +269,7 @@ def _complaint(row: Row[Any], photos: int) -> Complaint:
         state=ComplaintState(row.state),
         ended_at=row.ended_at,
         photos=photos,
+        over_budget=row.over_budget,
     )
 
 

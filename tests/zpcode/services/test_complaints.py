@@ -6,6 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -33,7 +34,7 @@ from zpcode.rules.complaints.complaint import (
 )
 from zpcode.services import audit, complaints
 from zpcode.services.batches.queue import IssueQueue
-from zpcode.services.complaints import ComplaintReceipt, ComplaintSubject
+from zpcode.services.complaints import ComplaintReceipt, ComplaintSubject, SentComplaint
 from zpcode.services.fsck import run
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.registry.importing import import_registry
@@ -78,7 +79,8 @@ def received(
 ) -> ComplaintReceipt:
     """A complaint, by default about the product in Yuhang."""
     named = complaints.about(engine, no_keyring, form.code)
-    return complaints.receive(engine, form, named, photos, ticket=nonce.to_bytes(16, "little"), now=now)
+    sent = SentComplaint(form, nonce.to_bytes(16, "little"), tuple(sha256(photo).digest() for photo in photos))
+    return complaints.receive(engine, sent, named, photos, now=now)
 
 
 def row(engine: Engine, query: str) -> Any:
@@ -174,7 +176,7 @@ def test_a_number_is_drawn_until_it_is_free_and_reads_well(registered: Engine, n
     drawn = iter([7, 7, 8, 9, 10])
     made = [
         complaints.receive(
-            registered, replace(COMPLAINT_FORM, place=f"{one}"), ComplaintSubject(), (), ticket=bytes([one] * 16), now=now,
+            registered, SentComplaint(replace(COMPLAINT_FORM, place=f"{one}"), bytes([one] * 16)), ComplaintSubject(), (), now=now,
             randomness=lambda _: next(drawn),
         ).number
         for one in (3, 4)

@@ -36,6 +36,7 @@ from zpcode.rules.complaints.complaint import ComplaintForm, ComplaintKind
 from zpcode.rules.regions import REGIONS
 from zpcode.rules.status.decisions import Action
 from zpcode.services import complaints as complaint_service
+from zpcode.services.complaints import SentComplaint
 from zpcode.store import batches, complaints, reach, status
 from zpcode.store.database.session import Connection, transaction
 from zpcode.store.registry import listing
@@ -98,7 +99,8 @@ def two_enterprises(engine: Engine) -> None:
     for nonce, code in enumerate((gtin(1), gtin(2), "")):
         subject = complaint_service.about(engine, no_keyring, code)
         form = ComplaintForm(ComplaintKind.QUALITY, "broken", "market", "", code, "en")
-        complaint_service.receive(engine, form, subject, (), ticket=nonce.to_bytes(16, "little"), now=NOW)
+        sent = SentComplaint(form, nonce.to_bytes(16, "little"))
+        complaint_service.receive(engine, sent, subject, (), now=NOW)
 
 
 @pytest.mark.parametrize("caller", CALLERS, ids=lambda caller: caller.credential)

@@ -51,6 +51,7 @@ SUMMARY: Final[dict[str, Any]] = {
     "region": "330110",
     "region_name": {"zh": "浙江省杭州市余杭区", "en": "Yuhang District, Hangzhou, Zhejiang"},
     "ended_at": None,
+    "over_budget": False,
     "photos": [f"/v1/complaints/{NUMBER}/photos/1"],
 }
 COMPLAINT: Final[dict[str, Any]] = SUMMARY | {"contact": "138 0000 0000", "events": [_EVENT]}
@@ -99,6 +100,9 @@ class ComplaintView(BaseModel):
     )
     region_name: BilingualView
     ended_at: datetime | None
+    over_budget: bool = Field(
+        description="It came when there were too many about its code, or in all. Its photos were not stored."
+    )
     photos: list[str] = Field(description="The addresses of the photos; empty for an enterprise.")
 
 
@@ -197,6 +201,7 @@ def _summary(complaint: Complaint) -> dict[str, Any]:
         "region": complaint.region,
         "region_name": BilingualView(zh=place.zh, en=place.en),
         "ended_at": complaint.ended_at,
+        "over_budget": complaint.over_budget,
         "photos": [f"/v1/complaints/{complaint.number}/photos/{one}" for one in range(1, complaint.photos + 1)],
     }
 

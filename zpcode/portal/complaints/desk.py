@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,10 @@ from zpcode.errors import Finding, Refused, Text
 from zpcode.portal.shell.forms import SubmittedForm
 from zpcode.rules.complaints import complaint as rules
 from zpcode.rules.complaints import reference
-from zpcode.rules.complaints.complaint import Complaint, ComplaintForm
+from zpcode.rules.complaints.complaint import Complaint
 from zpcode.rules.complaints.reference import Fault
 from zpcode.services import complaints
-from zpcode.services.complaints import ComplaintReceipt, ComplaintSubject
+from zpcode.services.complaints import ComplaintReceipt, ComplaintSubject, SentComplaint
 from zpcode.services.pictures.decoder import PictureDecoder
 from zpcode.store.database.session import Engine
 from zpcode.wire.card import picture_name
@@ -70,8 +71,8 @@ class Desk:
         nonce = secrets.token_bytes(reference.NONCE_BYTES)
         return reference.ticket(self.secret(), nonce, int(self.clock().timestamp()))
 
-    def read(self, submitted: SubmittedForm, language: str) -> tuple[ComplaintForm, bytes]:
-        """The form's content and its ticket's nonce. Raises Refused with every finding except those of the photos."""
+    def read(self, submitted: SubmittedForm, language: str) -> SentComplaint:
+        """What was sent. Raises Refused with every finding except those of the photos."""
         findings: list[Finding] = []
         nonce = reference.read_ticket(self.secret(), submitted.get(TICKET), int(self.clock().timestamp()))
         if isinstance(nonce, Fault):
@@ -90,30 +91,39 @@ class Desk:
             findings.extend(refused.findings)
         if form is None or findings or isinstance(nonce, Fault):
             raise Refused(Text("请更正标出的各项", "please correct what is marked"), tuple(findings))
-        return form, nonce
+        return SentComplaint(form, nonce, tuple(hashlib.sha256(file).digest() for file in submitted.files))
 
-    def decode_photos(self, files: Sequence[bytes]) -> tuple[bytes, ...]:
-        """Photos encoded anew as JPEG, at most 960 pixels wide, without metadata. Raises Refused, Unavailable."""
-        photos, findings = [], []
-        for position, file in enumerate(files, 1):
-            try:
-                encoded = self.decoder.encode(file)
-            except Refused as refused:
-                text = Text(f"第 {position} 张：{refused.text.zh}", f"photo {position}: {refused.text.en}")
-                findings.append(Finding(refused.reasons[0], text, "photos"))
-            else:
-                picture = encoded.picture
-                photos.append(encoded.files[picture_name(picture.digest, picture.widths[-1], "jpg")])
-        if findings:
-            raise Refused(Text("照片有问题", "something is wrong with the photos"), tuple(findings))
-        return tuple(photos)
+    def decode_photo(self, file: bytes) -> bytes:
+        """A photo encoded anew as JPEG, at most 960 pixels wide, without metadata. Raises Refused, Unavailable."""
+        encoded = self.decoder.encode(file)
+        picture = encoded.picture
+        return encoded.files[picture_name(picture.digest, picture.widths[-1], "jpg")]
+
+    def received_before(self, sent: SentComplaint) -> ComplaintReceipt | None:
+        """The receipt of a form that was received before, or None. Raises Unavailable."""
+        return complaints.received_before(self.engine, sent, now=self.clock())
 
     def receive(
-        self, form: ComplaintForm, subject: ComplaintSubject, photos: Sequence[bytes], nonce: bytes
+        self, sent: SentComplaint, subject: ComplaintSubject, photos: Sequence[bytes], *, over_budget: bool
     ) -> ComplaintReceipt:
-        """Record a complaint under its ticket's nonce. Raises Unavailable."""
-        return complaints.receive(self.engine, form, subject, photos, ticket=nonce, now=self.clock())
+        """Record a complaint. Raises Unavailable."""
+        return complaints.receive(self.engine, sent, subject, photos, now=self.clock(), over_budget=over_budget)
 
     def follow(self, number: str, key: str) -> Complaint:
         """A complaint, for the holder of its follow key. Raises NotFound, Unavailable."""
         return complaints.follow(self.engine, number, key)
+
+
+def photo_findings(outcomes: Sequence[bytes | Exception]) -> Refused | None:
+    """The refusal of a form with photos that were refused, each with its position; None if none was.
+
+    Raises any other error of the decoder.
+    """
+    findings = []
+    for position, outcome in enumerate(outcomes, 1):
+        if isinstance(outcome, Refused):
+            text = Text(f"第 {position} 张：{outcome.text.zh}", f"photo {position}: {outcome.text.en}")
+            findings.append(Finding(outcome.reasons[0], text, "photos"))
+        elif isinstance(outcome, Exception):
+            raise outcome
+    return Refused(Text("照片有问题", "something is wrong with the photos"), tuple(findings)) if findings else None

@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter
 
-OUTCOMES: Final = ("received", "repeated", "refused", "too_often")
+OUTCOMES: Final = ("received", "over_budget", "repeated", "refused", "too_often", "busy")
 
 
 class FormCounters:
@@ -15,7 +15,8 @@ class FormCounters:
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self._forms = Counter(
             "zpcode_complaint_forms_total",
-            "Complaint forms by outcome: received, repeated (the same form again), refused, too_often.",
+            "Complaint forms by outcome: received, over_budget (received and marked), repeated (the same form again), refused, "
+            "too_often, busy (too many photos wait).",
             ("outcome",),
             registry=CollectorRegistry() if registry is None else registry,
         )

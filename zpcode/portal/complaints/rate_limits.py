@@ -1,72 +1,210 @@
-"""Rate limits of complaints, by the hour and of this process: for each address, and for each code.
+"""Rate limits of complaints, of this process: for each address and its network, for each code, and in all.
 
-A complaint is charged just before it is recorded, and only if both its address and its code may spend: a form with a
-mistake costs no complaint. Attempts (every form that is sent, every wrong follow key) have a wider limit for each address.
+The limits keep programs from filling the offices' lists, and must not keep people from complaining. So there are two kinds:
+
+- Limits of the sender: an address (an IPv6 /64), and its network (a /24 or an IPv6 /48), which has eight times as much.
+  Beyond them a form is refused.
+- Limits of the subject: a code, and all complaints together. Anybody can use them up, to silence others. So beyond them
+  photos are dropped first: the text is taken and marked, up to a bound for each day. Of these marked complaints an address
+  may send two a day about a code, and its network eight: one sender cannot use up this bound as well.
 
 An item code is printed on one item, so few complaints about it are expected. A product or lot code is printed on many:
-twenty times as many are allowed, so that nobody can use up the complaints about a product.
+twenty times as many are allowed.
+
+A complaint is charged only if all limits allow it, and gets its charge back if it turns out to be one that was received
+before. A form with a mistake costs no complaint. Attempts (every form that is sent, every wrong follow key) and photos have
+their own limits; a photo that is refused costs as much as five.
 """
 
 from __future__ import annotations
 
+import enum
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
-from zpcode.ratelimit import RateLimit, payer
+from zpcode.ratelimit import RateLimit, network, payer
+from zpcode.rules.complaints.complaint import MAX_PHOTOS
 
 HOUR: Final = 3600.0
+DAY: Final = 24 * HOUR
 BY_ADDRESS: Final = 10
 BY_CODE: Final = 30
 ATTEMPTS: Final = 6
 """Attempts for each complaint that an address may make."""
 SHARED: Final = 20
 """How many times the limit of an item code a product or lot code has."""
+NETWORK_SHARE: Final = 8
+"""How many times the limit of one address its network has."""
+PHOTOS: Final = 2 * MAX_PHOTOS
+"""Photos that are decoded, for each complaint that an address may make."""
+REFUSED_PHOTO: Final = 5
+"""The cost of a photo that is refused: it may have used the whole processor time of a decoder."""
+ALL: Final = 1000
+"""Complaints an hour with photos, about whatever: 0.5 GB of photos."""
+MARKED_SHARE: Final = 10
+"""How many marked complaints a day a code has for each of its limit of an hour."""
+MARKED_ALL: Final = 20_000
+MARKED_BY_ADDRESS: Final = 2
+MARKED_BY_NETWORK: Final = 8
+_EVERYTHING: Final = b""
 _MAX_KEYS: Final = 20_000
 
 
+class Exhausted(enum.StrEnum):
+    """Whose limit is exhausted."""
+
+    SENDER = "sender"
+    PHOTOS = "photos"
+    CODE = "code"
+    ALL = "all"
+
+
+class Admission(enum.Enum):
+    """How a complaint is taken: as it is, or only its text, marked."""
+
+    WHOLE = enum.auto()
+    TEXT = enum.auto()
+
+
+class TooOften(Exception):
+    """A limit is exhausted. After `seconds` (at least 1) one more is allowed."""
+
+    def __init__(self, exhausted: Exhausted, seconds: int) -> None:
+        super().__init__(exhausted, seconds)
+        self.exhausted, self.seconds = exhausted, seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LimitedComplaint:
+    """What the limits go by: the sender's address, and the code (empty: about none), which may be that of one item."""
+
+    address: str | None
+    code: str
+    item: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Charge:
+    """A limit that a complaint is charged to, under its key."""
+
+    limit: RateLimit
+    key: str | bytes
+    exhausted: Exhausted
+
+
 class ComplaintRateLimits:
-    """`address` complaints an hour for each address (an IPv6 /64), `code` for each item code; 0: no limit.
+    """`address` complaints an hour for each address, `code` for each item code; 0: no limit. `clock` is monotonic, in seconds.
 
     Loopback and private addresses are never refused: they are proxies that do not pass on their clients' addresses.
-    `clock` is monotonic, in seconds.
     """
 
     def __init__(
         self, address: int = BY_ADDRESS, code: int = BY_CODE, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
-        self._address = RateLimit(address, _MAX_KEYS, HOUR)
-        self._attempts = RateLimit(address * ATTEMPTS, _MAX_KEYS, HOUR)
-        self._item = RateLimit(code, _MAX_KEYS, HOUR)
-        self._shared = RateLimit(code * SHARED, _MAX_KEYS, HOUR)
+        self._complaints, self._attempts, self._photos = (
+            _Senders(address * share, address * share * NETWORK_SHARE, HOUR) for share in (1, ATTEMPTS, PHOTOS)
+        )
+        self._marked = _Senders(MARKED_BY_ADDRESS, MARKED_BY_NETWORK, DAY, Exhausted.CODE)
+        self._item, self._shared, self._all = _limit(code), _limit(code * SHARED), _limit(ALL)
+        daily = code * MARKED_SHARE
+        self._marked_item, self._marked_shared = _limit(daily, DAY), _limit(daily * SHARED, DAY)
+        self._marked_all = _limit(MARKED_ALL, DAY)
         self._lock = Lock()
 
     def spend_attempt(self, address: str | None) -> int:
         """Take one attempt: 0 if it is allowed, else the whole seconds until one is."""
-        key = payer(address)
-        if key is None:
-            return 0
         with self._lock:
-            return math.ceil(self._attempts.spend(key, self._clock()))
+            now, charges = self._clock(), self._attempts.charges(address)
+            _, seconds = _first_exhausted(charges, now)
+            if not seconds:
+                _charge(charges, now)
+            return seconds
 
-    def spend_complaint(self, address: str | None, code: str, *, item: bool) -> int:
-        """Take one complaint about a code (empty: about none): 0 if it is allowed, else the whole seconds until it is.
-
-        Where it is not allowed, nothing is taken.
-        """
-        key, now = payer(address), self._clock()
-        by_code = self._item if item else self._shared
+    def check_photos(self, address: str | None) -> None:
+        """Raise TooOften if no photo of this address may be decoded now. Takes nothing."""
         with self._lock:
-            seconds = 0.0 if key is None else self._address.check(key, now)
-            if code:
-                seconds = max(seconds, by_code.check(code, now))
-            if seconds:
-                return math.ceil(seconds)
-            if key is not None:
-                self._address.spend(key, now)
-            if code:
-                by_code.spend(code, now)
-        return 0
+            _, seconds = _first_exhausted(self._photos.charges(address), self._clock())
+        if seconds:
+            raise TooOften(Exhausted.PHOTOS, seconds)
+
+    def charge_photo(self, address: str | None, *, refused: bool) -> None:
+        """Take one photo that was decoded; one that was refused costs five."""
+        with self._lock:
+            _charge(self._photos.charges(address), self._clock(), REFUSED_PHOTO if refused else 1)
+
+    def check_complaint(self, complaint: LimitedComplaint) -> Admission:
+        """How a complaint would be taken. Takes nothing. Raises TooOften."""
+        with self._lock:
+            return self._admit(complaint, self._clock())
+
+    def spend_complaint(self, complaint: LimitedComplaint) -> Admission:
+        """Take a complaint. Raises TooOften; then nothing is taken."""
+        with self._lock:
+            now = self._clock()
+            admission = self._admit(complaint, now)
+            _charge(self._charges(complaint, admission), now)
+            return admission
+
+    def give_back(self, complaint: LimitedComplaint, admission: Admission) -> None:
+        """Give back what `spend_complaint` took: the complaint was received before."""
+        with self._lock:
+            _charge(self._charges(complaint, admission), self._clock(), -1)
+
+    def _admit(self, complaint: LimitedComplaint, now: float) -> Admission:
+        exhausted, seconds = _first_exhausted(self._charges(complaint, Admission.WHOLE), now)
+        if exhausted is None:
+            return Admission.WHOLE
+        if exhausted is not Exhausted.SENDER:
+            exhausted, seconds = _first_exhausted(self._charges(complaint, Admission.TEXT), now)
+            if exhausted is None:
+                return Admission.TEXT
+        raise TooOften(exhausted, seconds)
+
+    def _charges(self, complaint: LimitedComplaint, admission: Admission) -> tuple[_Charge, ...]:
+        """What a complaint is charged to, so taken. The limits of the sender come first."""
+        senders, code = self._complaints.charges(complaint.address), complaint.code
+        if admission is Admission.WHOLE:
+            limit, everything = self._item if complaint.item else self._shared, self._all
+        else:
+            limit, everything = self._marked_item if complaint.item else self._marked_shared, self._marked_all
+            senders += self._marked.charges(complaint.address, code)
+        codes = (_Charge(limit, code, Exhausted.CODE),) if code else ()
+        return (*senders, *codes, _Charge(everything, _EVERYTHING, Exhausted.ALL))
+
+
+class _Senders:
+    """The limits of addresses and of their networks: `address` requests each, `of_network` each."""
+
+    def __init__(self, address: int, of_network: int, period: float, exhausted: Exhausted = Exhausted.SENDER) -> None:
+        self._addresses, self._networks = _limit(address, period), _limit(of_network, period)
+        self._exhausted = exhausted
+
+    def charges(self, address: str | None, about: str = "") -> tuple[_Charge, ...]:
+        """What is charged to an address; nothing to a proxy that does not pass on its clients' addresses."""
+        key, wider, code = payer(address), network(address), about.encode("utf-8", "surrogatepass")
+        if key is None or wider is None:
+            return ()
+        return (
+            _Charge(self._addresses, key + code, self._exhausted),
+            _Charge(self._networks, wider + code, self._exhausted),
+        )
+
+
+def _limit(requests: int, period: float = HOUR) -> RateLimit:
+    return RateLimit(requests, _MAX_KEYS, period)
+
+
+def _first_exhausted(charges: Iterable[_Charge], now: float) -> tuple[Exhausted | None, int]:
+    """Whose limit is the first exhausted one, and the whole seconds until all limits allow one more."""
+    waits = [(one.exhausted, math.ceil(one.limit.check(one.key, now))) for one in charges]
+    return next((whose for whose, seconds in waits if seconds), None), max((seconds for _, seconds in waits), default=0)
+
+
+def _charge(charges: Iterable[_Charge], now: float, requests: int = 1) -> None:
+    for one in charges:
+        one.limit.charge(one.key, now, requests)

@@ -10,10 +10,9 @@ There is no sign-in and no cookie, and every page works without JavaScript.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlencode
@@ -23,11 +22,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from zpcode.errors import Finding, NotFound, Refused, Text
+from zpcode.errors import RETRY_SECONDS, Finding, NotFound, Refused, Text
 from zpcode.language.messages import Messages
-from zpcode.portal.complaints.desk import HONEYPOT, TICKET, Desk
+from zpcode.portal.complaints.desk import HONEYPOT, TICKET, Desk, photo_findings
 from zpcode.portal.complaints.metrics import FormCounters
-from zpcode.portal.complaints.rate_limits import ComplaintRateLimits
+from zpcode.portal.complaints.photo_queue import PhotoQueue, QueueFull
+from zpcode.portal.complaints.rate_limits import Admission, ComplaintRateLimits, Exhausted, LimitedComplaint, TooOften
 from zpcode.portal.shell import forms
 from zpcode.portal.shell.forms import FormSlots, SubmittedForm
 from zpcode.portal.shell.layout import PortalPages, redirect
@@ -65,7 +65,7 @@ class Complaints(Section):
         self.rate_limits = rate_limits or ComplaintRateLimits()
         self.counters = counters or FormCounters()
         self._slots = FormSlots()
-        self._photo_threads = ThreadPoolExecutor(2, "photos")  # photos take seconds: they hold up no other request
+        self._photos = PhotoQueue(desk.decode_photo)
 
     async def _start(self, request: Request) -> Response:
         return redirect(f"{PREFIX}/find?{urlencode({'lang': self.pages.texts(request).language})}")
@@ -82,44 +82,65 @@ class Complaints(Section):
         if seconds:
             self.counters.count("too_often")
             return self._too_often(self.pages.texts(request), seconds)
-        with self._slots.hold(address):
-            submitted = await forms.read(request)
-            texts = self.pages.texts(request, submitted.get("lang"))
-            try:
-                return await self._receive(submitted, texts, address)
-            except Refused as refused:
-                self.counters.count("refused")
-                return await self._form(texts, submitted.fields, _errors(refused, texts), 422)
+        with self._slots.hold(request) as bounds:
+            submitted = await forms.read(request, seconds=bounds.seconds)
+        texts = self.pages.texts(request, submitted.get("lang"))
+        try:
+            return await self._receive(submitted, texts, address)
+        except Refused as refused:
+            self.counters.count("refused")
+            return await self._form(texts, submitted.fields, _errors(refused, texts), 422)
+        except TooOften as too_often:
+            self.counters.count("too_often")
+            headers = {"Retry-After": str(too_often.seconds)}
+            return await self._form(texts, submitted.fields, [_too_often(too_often, texts)], 429, headers)
+        except QueueFull:
+            self.counters.count("busy")
+            errors, headers = [("photos", texts("form.photos_busy"))], {"Retry-After": str(RETRY_SECONDS)}
+            return await self._form(texts, submitted.fields, errors, 503, headers)
 
     async def _receive(self, submitted: SubmittedForm, texts: Messages, address: str | None) -> Response:
-        """Record the complaint of a form. Raises Refused with what is wrong with the form."""
-        form, nonce = await run_in_threadpool(self.desk.read, submitted, texts.language)
-        photos = await self._decode(submitted.files)
-        subject = await run_in_threadpool(self.desk.subject, form.code)
-        # The limit counts by the path of the code: it is the same for every form in which a code is scanned, pasted or typed.
-        code, item = subject.path or subject.code, subject.level in _ITEM_LEVELS
-        seconds = self.rate_limits.spend_complaint(address, code, item=item)
-        if seconds:
-            self.counters.count("too_often")
-            errors = [("", texts("form.too_often", minutes=math.ceil(seconds / 60)))]
-            return await self._form(texts, submitted.fields, errors, 429, {"Retry-After": str(seconds)})
-        received = await run_in_threadpool(self.desk.receive, form, subject, photos, nonce)
-        return self._received(received, texts)
+        """Record the complaint of a form. Raises Refused with what is wrong with it, TooOften, and QueueFull."""
+        sent = await run_in_threadpool(self.desk.read, submitted, texts.language)
+        earlier = await run_in_threadpool(self.desk.received_before, sent)
+        if earlier is not None:  # it is free: neither charged nor decoded again
+            return self._received(earlier, texts)
+        subject = await run_in_threadpool(self.desk.subject, sent.form.code)
+        # The limits go by the path of the code: it is the same for every form in which a code is scanned, pasted or typed.
+        limited = LimitedComplaint(address, subject.path or subject.code, subject.level in _ITEM_LEVELS)
+        whole = self.rate_limits.check_complaint(limited) is Admission.WHOLE
+        photos = await self._decode(submitted.files, address) if whole else ()
+        admission = self.rate_limits.spend_complaint(limited)
+        marked = admission is Admission.TEXT
+        kept = () if marked else photos
+        receipt = await run_in_threadpool(partial(self.desk.receive, sent, subject, kept, over_budget=marked))
+        if receipt.repeated:  # the same form arrived twice at once
+            self.rate_limits.give_back(limited, admission)
+        return self._received(receipt, texts, dropped=len(kept) < len(submitted.files), marked=marked)
 
-    async def _decode(self, files: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    async def _decode(self, files: tuple[bytes, ...], address: str | None) -> tuple[bytes, ...]:
+        """The photos of a form, decoded and charged. Raises Refused, TooOften, QueueFull, Unavailable."""
         if not files:
             return ()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._photo_threads, self.desk.decode_photos, files)
+        self.rate_limits.check_photos(address)
+        outcomes = await self._photos.decode(files, address)
+        for outcome in outcomes:
+            self.rate_limits.charge_photo(address, refused=isinstance(outcome, Refused))
+        refused = photo_findings(outcomes)
+        if refused is not None:
+            raise refused
+        return tuple(photo for photo in outcomes if isinstance(photo, bytes))
 
-    def _received(self, receipt: ComplaintReceipt, texts: Messages) -> Response:
+    def _received(
+        self, receipt: ComplaintReceipt, texts: Messages, *, dropped: bool = False, marked: bool = False
+    ) -> Response:
         if receipt.other:
             raise Refused(_USED, (Finding("used", _USED, TICKET),))
-        self.counters.count("repeated" if receipt.repeated else "received")
+        self.counters.count("repeated" if receipt.repeated else "over_budget" if marked else "received")
         if not receipt.key:
             return self.pages.page("same.html", texts, number=receipt.number, at=receipt.at)
-        query = urlencode({"key": receipt.key, "new": "1", "lang": texts.language})
-        return redirect(f"{PREFIX}/{receipt.number}?{query}")
+        query = {"key": receipt.key, "new": "text" if dropped else "1", "lang": texts.language}
+        return redirect(f"{PREFIX}/{receipt.number}?{urlencode(query)}")
 
     async def _form(
         self,
@@ -167,7 +188,7 @@ class Complaints(Section):
             printed_code=_printed(complaint.form.code),
             key=key,
             office_of=office_of,
-            just_received=request.query_params.get("new") == "1",
+            just_received=request.query_params.get("new", ""),
         )
 
     async def _find(self, request: Request) -> Response:
@@ -197,6 +218,18 @@ class Complaints(Section):
 def _errors(refused: Refused, texts: Messages) -> list[tuple[str, str]]:
     """Findings by field. The ticket is no field that a reader can correct."""
     return [("" if one.where == TICKET else one.where, texts.sentence(one.text)) for one in refused.findings]
+
+
+def _too_often(refused: TooOften, texts: Messages) -> tuple[str, str]:
+    """The field and the words about an exhausted limit."""
+    minutes = math.ceil(refused.seconds / 60)
+    if refused.exhausted is Exhausted.PHOTOS:
+        return "photos", texts("form.too_many_photos", minutes=minutes)
+    if refused.exhausted is Exhausted.SENDER:
+        return "", texts("form.too_often", minutes=minutes)
+    if refused.exhausted is Exhausted.CODE:
+        return "", texts("form.too_often_code", minutes=minutes)
+    return "", texts("form.too_often_all", minutes=minutes)
 
 
 def _printed(code: str) -> str:

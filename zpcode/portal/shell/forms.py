@@ -1,7 +1,10 @@
 """Reads a submitted form within bounds: 32 MiB in all, 256 KiB a field, 20 fields, 10 files, 120 seconds.
 
-A process reads at most 8 forms at a time, of which one address (an IPv6 /64) holds at most 4: clients that send slowly
-cannot keep others out.
+A process reads a bounded number of forms at a time. Small forms (at most 64 KiB, by their Content-Length: text without
+files) have slots of their own, so that slow uploads do not keep text out. Of each kind an address (an IPv6 /64) and its
+network (a /24 or an IPv6 /48) hold only a share: two senders cannot occupy all slots.
+
+A slot is held while a form is read, and no longer.
 """
 
 from __future__ import annotations
@@ -21,15 +24,28 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from zpcode.errors import RETRY_SECONDS
-from zpcode.ratelimit import payer
+from zpcode.ratelimit import network, payer
 
 MAX_BODY: Final = 32 * 2**20
 MAX_FIELD: Final = 256 * 1024
 MAX_FIELDS: Final = 20
 MAX_FILES: Final = 10
 SECONDS: Final = 120.0
-SLOTS: Final = 8
-SLOTS_EACH: Final = 4
+SMALL: Final = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class SlotBounds:
+    """The slots of one kind of form: in all, of one address, of one network; and the seconds in which a form is read."""
+
+    slots: int
+    of_address: int
+    of_network: int
+    seconds: float = SECONDS
+
+
+SMALL_FORMS: Final = SlotBounds(64, 8, 16, 30.0)
+LARGE_FORMS: Final = SlotBounds(12, 3, 5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,30 +61,45 @@ class SubmittedForm:
 
 
 class FormSlots:
-    """The forms that this process is reading, by address."""
+    """The forms that this process is reading, by size and sender."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._open: Counter[bytes | None] = Counter()
+        self._open: dict[SlotBounds, Counter[bytes | None]] = {SMALL_FORMS: Counter(), LARGE_FORMS: Counter()}
 
     @contextmanager
-    def hold(self, address: str | None) -> Iterator[None]:
-        """Hold one slot while a form is read and answered. Raises HTTPException 503 if none is free.
+    def hold(self, request: Request) -> Iterator[SlotBounds]:
+        """Hold one slot while a form is read. Raises HTTPException 503 if none is free.
 
         A proxy that does not pass on its clients' addresses may hold all slots: many clients share it.
         """
-        key = payer(address)
+        bounds = SMALL_FORMS if 0 <= _length(request) <= SMALL else LARGE_FORMS
+        senders = self._senders(None if request.client is None else request.client.host)
         with self._lock:
-            if self._open.total() >= SLOTS or (key is not None and self._open[key] >= SLOTS_EACH):
-                raise HTTPException(503, headers={"Retry-After": str(RETRY_SECONDS)})
-            self._open[key] += 1
+            reading = self._open[bounds]
+            shares = (bounds.slots, bounds.of_address, bounds.of_network)
+            if any(reading[sender] >= share for sender, share in zip(senders, shares, strict=False)):
+                raise HTTPException(503, headers={"Retry-After": str(RETRY_SECONDS), "Connection": "close"})
+            reading.update(senders)
         try:
-            yield
+            yield bounds
         finally:
             with self._lock:
-                self._open[key] -= 1
-                if not self._open[key]:
-                    del self._open[key]
+                reading.subtract(senders)
+                for sender in senders:
+                    if not reading[sender]:
+                        del reading[sender]
+
+    @staticmethod
+    def _senders(address: str | None) -> tuple[bytes | None, ...]:
+        """Everybody (None), the address and its network; an address of 4 or 8 bytes, a network of 3 or 6."""
+        return (None, *(key for key in (payer(address), network(address)) if key is not None))
+
+
+def _length(request: Request) -> int:
+    """The Content-Length; -1 if there is none."""
+    declared = request.headers.get("content-length", "")
+    return int(declared) if declared.isdecimal() and len(declared) < 13 else -1
 
 
 async def read(request: Request, *, seconds: float = SECONDS) -> SubmittedForm:

@@ -126,7 +126,7 @@ class Complaint:
     """One complaint. `region` is that of the office that handles it; `uscc` is None if it names no registered product.
 
     The contact is empty if none was given, if it has been deleted, or if the caller may not read it. `photos` is the
-    number of stored photos.
+    number of stored photos. `over_budget`: it came when there were too many about its code, and without photos.
     """
 
     id: int
@@ -141,6 +141,7 @@ class Complaint:
     ended_at: datetime | None = None
     photos: int = 0
     events: tuple[ComplaintEvent, ...] = ()
+    over_budget: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +288,7 @@ def logged(complaint: Complaint) -> dict[str, Any]:
         "proof": complaint.proof.value,
         "photos": complaint.photos,
         "text": _digest(complaint.form.description),
+        **({"over_budget": True} if complaint.over_budget else {}),
     }
 
 
@@ -299,6 +301,8 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest() if text else ""
 
 
+OVER_BUDGET: Final = Text("超量", "over budget")
+"""The mark of a complaint that came when there were too many."""
 STATES: Final = {
     ComplaintState.RECEIVED: Text("已收到", "received"),
     ComplaintState.ASSIGNED: Text("已分派", "assigned"),

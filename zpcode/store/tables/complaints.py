@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Integer,
     LargeBinary,
@@ -35,6 +36,7 @@ complaint = Table(
     Column("follow_hash", LargeBinary),
     Column("ticket", LargeBinary),
     Column("likeness", LargeBinary),
+    Column("over_budget", Boolean),
 )
 
 complaint_event = Table(

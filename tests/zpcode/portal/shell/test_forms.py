@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message
 
-from zpcode.portal.shell.forms import MAX_FIELD, SLOTS, SLOTS_EACH, FormSlots, read
+from zpcode.portal.shell.forms import LARGE_FORMS, MAX_FIELD, SMALL, SMALL_FORMS, FormSlots, SlotBounds, read
 
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=b"
@@ -52,33 +52,51 @@ def test_a_form_is_read_within_bounds(body: bytes, media: str, *, ends: bool, st
     assert refused.value.status_code == status
 
 
-def refused(slots: FormSlots, address: str | None) -> bool:
-    """Whether an address gets no slot; a slot is returned at once."""
+def sent(address: str | None, length: int | None) -> Request:
+    """A form that an address has begun to send; its Content-Length, or None: in chunks."""
+    declared = [] if length is None else [(b"content-length", b"%d" % length)]
+    client = None if address is None else (address, 1)
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": declared, "client": client})
+
+
+def refused(slots: FormSlots, address: str | None, length: int | None = None) -> bool:
+    """Whether a form gets no slot; a slot is returned at once."""
     try:
-        with slots.hold(address):
+        with slots.hold(sent(address, length)):
             return False
     except HTTPException as busy:
-        return (busy.status_code, busy.headers) == (503, {"Retry-After": "5"})
+        return (busy.status_code, busy.headers) == (503, {"Retry-After": "5", "Connection": "close"})
 
 
-def test_a_process_reads_so_many_forms_at_a_time() -> None:
+@pytest.mark.parametrize(("length", "bounds"), [(SMALL, SMALL_FORMS), (SMALL + 1, LARGE_FORMS), (None, LARGE_FORMS)])
+def test_a_process_reads_so_many_forms_at_a_time(length: int | None, bounds: SlotBounds) -> None:
+    """Large forms, and those that do not say how large they are, leave the slots of small ones free, and the reverse."""
+    slots, other = FormSlots(), SMALL + 1 if bounds is SMALL_FORMS else SMALL
+    with ExitStack() as stack:
+        for _ in range(bounds.slots - 1):
+            stack.enter_context(slots.hold(sent(None, length)))
+        with slots.hold(sent(None, length)) as held:
+            assert held is bounds
+            assert refused(slots, None, length)
+            assert refused(slots, "60.191.0.1", length)
+            assert not refused(slots, None, other)
+        assert not refused(slots, None, length)
+
+
+@pytest.mark.parametrize(("length", "bounds"), [(SMALL, SMALL_FORMS), (None, LARGE_FORMS)])
+@pytest.mark.parametrize("network", ["60.191.{}.{}", "2400:3200:{}:{}::1"])
+def test_two_senders_cannot_hold_all_slots(length: int | None, bounds: SlotBounds, network: str) -> None:
+    """Not even two networks: a /24, or a /48 with its 65 536 households."""
     slots = FormSlots()
     with ExitStack() as stack:
-        for _ in range(SLOTS - 1):
-            stack.enter_context(slots.hold(None))
-        with slots.hold(None):
-            assert refused(slots, None)
-        assert not refused(slots, None)
-
-
-def test_one_address_holds_half_of_the_slots() -> None:
-    """Clients without a known address may hold all slots."""
-    slots = FormSlots()
-    with ExitStack() as stack:
-        for _ in range(SLOTS_EACH - 1):
-            stack.enter_context(slots.hold("60.191.0.1"))
-        with slots.hold("60.191.0.1"):
-            assert refused(slots, "60.191.0.1")
-            assert not refused(slots, "60.191.0.2")
-            assert not refused(slots, None)
-        assert not refused(slots, "60.191.0.1")
+        for _ in range(bounds.of_address):
+            assert not refused(slots, network.format(0, 1), length)
+            stack.enter_context(slots.hold(sent(network.format(0, 1), length)))
+        assert refused(slots, network.format(0, 1), length)
+        for number in (0, 1):
+            for address in range(2, 2 + bounds.of_network - (bounds.of_address if number == 0 else 0)):
+                stack.enter_context(slots.hold(sent(network.format(number, address), length)))
+            assert refused(slots, network.format(number, 200), length)
+        assert not refused(slots, network.format(2, 1), length)
+        assert not refused(slots, None, length)
+    assert not refused(slots, network.format(0, 1), length)
