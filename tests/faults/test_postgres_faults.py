@@ -116,9 +116,9 @@ def test_a_full_disk_keeps_decisions_and_scans_out_whole_and_shows_what_is_there
         with world.full_disk():
             made = refused_from(world, asked)
             assert {response.verdict for response in load.more()} == {"verified", "revoked"}
-            waiting = eventually(lambda: world.redis.llen(redis_keys.INBOX))
+            waiting = eventually(lambda: scans_waiting(world))
             load.more()
-            assert world.redis.llen(redis_keys.INBOX) > waiting, "the worker cannot store them"
+            assert scans_waiting(world) > waiting, "the worker cannot store them"
             assert decisions(world, placed.item) == made
         for request in asked[made : made + 3]:
             setting.decided(world.engine, setting.MAKER, datetime.now(UTC), request)
@@ -148,3 +148,8 @@ def decisions(world: Installation, batch: int) -> int:
     }
     assert len(counts) == 1
     return counts.pop()
+
+
+def scans_waiting(world: Installation) -> int:
+    """The entries of scans that Redis has."""
+    return int(world.redis.llen(redis_keys.INBOX)) + int(world.redis.xlen(redis_keys.SCANS))
