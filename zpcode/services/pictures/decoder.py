@@ -68,6 +68,7 @@ class PictureDecoder:
 
     def __init__(self, *, seconds: float = SECONDS, slots: BoundedSemaphore = _slots) -> None:
         self._seconds, self._slots = seconds, slots
+        self._closed = False
         self._idle: LifoQueue[_Child | None] = (
             LifoQueue()
         )  # last in, first out: running children are used before new ones
@@ -78,16 +79,21 @@ class PictureDecoder:
         return self
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
-        for _child in range(CHILDREN):
-            child = self._idle.get()
+        self._closed = True
+        children = [self._idle.get() for _ in range(CHILDREN)]
+        for child in children:
             if child is not None:
                 child.end()
+            self._idle.put(None)  # whoever waits gets it and finds the decoder closed
 
     def encode(self, data: bytes) -> EncodedPicture:
-        """As `encode.encode_picture`, in a child. Raises Refused, and Unavailable if no child is free for 60 s."""
+        """As `encode.encode_picture`, in a child. Raises Refused; Unavailable if no child is free for 60 s, and after the end."""
         if len(data) > MAX_BYTES:
             raise too_large()
         child = self._idle.get()
+        if self._closed:
+            self._idle.put(None)
+            raise busy()
         try:
             with self._slot():
                 child = child or _Child(self._seconds)

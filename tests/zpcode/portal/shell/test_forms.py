@@ -75,8 +75,8 @@ def test_a_process_reads_so_many_forms_at_a_time(length: int | None, bounds: Slo
     with ExitStack() as stack:
         for _ in range(bounds.slots - 1):
             stack.enter_context(slots.hold(sent(None, length)))
-        with slots.hold(sent(None, length)) as held:
-            assert held is bounds
+        with slots.hold(sent(None, length)) as kind:
+            assert kind is bounds
             assert refused(slots, None, length)
             assert refused(slots, "60.191.0.1", length)
             assert not refused(slots, None, other)

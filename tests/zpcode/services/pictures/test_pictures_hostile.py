@@ -245,6 +245,15 @@ def test_one_child_does_for_one_picture_after_the_other_and_ends_with_the_room()
     assert child._process.poll() is not None
 
 
+def test_a_decoder_that_has_ended_keeps_nobody_waiting() -> None:
+    """A photo may wait in a queue when the API stops: its thread would keep the process from ending."""
+    with PictureDecoder() as picture_decoder:
+        picture_decoder.encode(jpeg())
+    for _ in range(decoder.CHILDREN + 1):
+        with pytest.raises(Unavailable):
+            picture_decoder.encode(jpeg())
+
+
 def test_waiting_too_long_is_refused_and_an_idle_decoder_takes_no_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoder, "_WAIT_SECONDS", 0.05)
     with PictureDecoder() as idle, PictureDecoder() as other:
