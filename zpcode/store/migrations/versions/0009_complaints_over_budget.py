@@ -1,6 +1,6 @@
 """Complaints that came when there were too many (the SQL file with this name).
 
-Revision ID: 0006
+Revision ID: 0009
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
