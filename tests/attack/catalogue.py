@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.attack import api, codes, complaints, credentials, uploads
+from tests.attack import api, codes, complaints, credentials, ranks, uploads
 from tests.attack.target import Attempts, Target
 
 
@@ -37,6 +37,7 @@ ATTACKS = (
     Attack(STRANGER, complaints.silenced_complaints),
     Attack(STRANGER, complaints.script_in_fields),
     Attack(KEY, api.with_a_lower_key),
+    Attack(KEY, ranks.decisions_that_fill_a_card),
     Attack(KEY, uploads.costly_pictures),
     Attack(KEY, uploads.costly_workbooks),
     Attack(SCAN, credentials.commands_of_the_scan_account),

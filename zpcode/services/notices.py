@@ -18,7 +18,8 @@ def derived_card(connection: Connection) -> NoticesCard | None:
     published = notices.published(connection)
     if not published:
         return None
-    decisions = status.about(connection, list(dict.fromkeys((change.scope, change.target) for change in published)))
+    targets = list(dict.fromkeys((change.scope, change.target) for change in published))
+    decisions = status.about(connection, targets, enterprises=False)  # an enterprise never ends an office's decision
     return notices_card(published, decisions, notices.names(connection, published))
 
 

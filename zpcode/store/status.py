@@ -128,11 +128,15 @@ def every(connection: Connection) -> Iterator[StatusChange]:
         yield _change(row)
 
 
-def about(connection: Connection, targets: Sequence[tuple[Scope, str]]) -> list[StatusChange]:
-    """All decisions about these targets, in the order in which they were made."""
+def about(
+    connection: Connection, targets: Sequence[tuple[Scope, str]], *, enterprises: bool = True
+) -> list[StatusChange]:
+    """All decisions about these targets, in the order in which they were made; without those of enterprises if asked so."""
     pairs = [(scope.value, target) for scope, target in targets]
-    where = tuple_(status_change.c.scope, status_change.c.target).in_(pairs)
-    return changes(connection, select(status_change).where(where).order_by(status_change.c.id))
+    query = select(status_change).where(tuple_(status_change.c.scope, status_change.c.target).in_(pairs))
+    if not enterprises:
+        query = query.where(~func.starts_with(status_change.c.decided_by, f"{Role.ENTERPRISE}:"))
+    return changes(connection, query.order_by(status_change.c.id))
 
 
 def batches_with_items(connection: Connection) -> set[int]:
