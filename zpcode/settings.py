@@ -103,13 +103,16 @@ class AuthoritySettings(BaseSettings):
         50_000, ge=0, description="Requests of one enterprise that may write, each process; 0: no limit."
     )
     complaints_per_hour: int = Field(
-        10, ge=0, description="Complaints from one address (an IPv6 /64), each process; 0: no limit."
+        10,
+        ge=0,
+        description="Complaints an hour from one address (an IPv6 /64), each process; eight times as many from its "
+        "network; 0: no limit.",
     )
     complaints_per_code: int = Field(
         30,
         ge=0,
         description="Complaints an hour about one item code, each process; 20 times as many about a product or lot "
-        "code; 0: no limit.",
+        "code. Beyond it, texts are taken without photos and marked ([complaints.md](complaints.md)); 0: no limit.",
     )
     log_level: str = Field("INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.")
 
