@@ -39,6 +39,7 @@ from zpcode.wire.vocabulary import Scope
 
 LEVELS = (Level.ITEM, Level.COMPACT)
 QUANTITY = 12
+PAUSE_SECONDS = 0.3
 
 
 @dataclass
@@ -152,7 +153,7 @@ class Work:
                     self._batch(plant, queue, turn)
                 except (ZpError, AssertionError):
                     return  # a server is gone
-                if self._stop.is_set():
+                if self._stop.wait(PAUSE_SECONDS):
                     return
 
     def _batch(self, plant: Plant, queue: jobs.IssueQueue, turn: int) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from tests.e2e import standby, worker_process
 from tests.e2e.lost_site import Promises, RunningSite, Work, site, survivors, with_valkey
+from tests.e2e.plant import Plant
 from tests.faults import replica
 from tests.faults.scan_processes import environment, scan_process
 from tests.support import issuing_setting
@@ -23,6 +24,8 @@ from tests.support.folders import in_memory
 from tests.support.issuing_setting import KeyHouse
 from tests.support.patience import eventually
 from tests.support.registry_data import gtin
+from zpcode.errors import NotFound
+from zpcode.services.batches import file_keys
 from zpcode.services.batches import queue as jobs
 from zpcode.store import cards
 from zpcode.store.database.session import transaction
@@ -102,6 +105,30 @@ def test_a_valkey_replica_that_lags_becomes_the_primary(top: Path, house: KeyHou
         keeps_promises(with_valkey(first, second.socket, second.redis), work.promises)
 
 
+def test_everything_but_the_backup_and_the_keys_is_lost(top: Path, house: KeyHouse) -> None:
+    """A fire: no Redis, no code file, no log of the signer. Only the restored database says that it is behind.
+
+    Decisions made since are lost, and nobody can prove them. But no number is given again, and no code looks forged.
+    """
+    with site(top / "first", house) as first, first.archive(top / "backups"):
+        worker = first.plant.worker("worker")
+        with Work(first) as work:
+            work.until(4)
+            first.zpcode("backup", top / "backups")
+            until = first.clock()
+            work.until(4)
+        assert worker_process.ended(worker, signal.SIGTERM) == 0
+    home, keys = top / "new", KeyHouse(house.room, top / "signer")
+    keys.home.mkdir()
+    first.zpcode("restore-backup", top / "backups", "--to", home, "--until", until.isoformat())
+    (home / "exports").mkdir()
+    with keys.signer(), site(home, keys, restored=True) as new:
+        file_keys.create(new.plant.settings.file_key)
+        assert "zpcode recover" in refusal(new)
+        assert "recovered (number 1)" in new.zpcode("recover", "--apply")
+        starts_again(new, work.promises)
+
+
 def judge(restored: RunningSite, promises: Promises) -> None:
     """The claims of the drill, on an installation whose database lost what came last: before, and after the recovery."""
     settings = environment(restored.servers.addresses, restored.plant.house.room)
@@ -150,3 +177,37 @@ def revision(engine: Engine) -> int:
 def head(redis: Redis) -> int:
     """The revision in a Redis."""
     return int(redis.hget(redis_keys.HEAD, REVISION_FIELD) or 0)
+
+
+def starts_again(new: RunningSite, promises: Promises) -> None:
+    """Files are written again with the same codes; codes of lost batches cannot be confirmed; new numbers are new.
+
+    A batch that was reserved at the time of the restoration is issued with the codes that it had then.
+    """
+    plant = new.plant
+    kept = {number for number in promises.codes if exists(plant, number)}
+    lost = set(promises.codes) - kept
+    assert kept
+    assert lost
+    worker = plant.worker("worker-after")
+    eventually(plant.at_rest)
+    for number in kept:
+        new.zpcode("batches", "export", str(number))
+        assert plant.paths(number) == promises.codes[number]
+    with scan_process(environment(plant.addresses, plant.house.room), new.home / "scan.log") as scan:
+        assert {scan.verdict(promises.codes[number][0]) for number in lost} == {"unconfirmed"}
+        assert {scan.verdict(promises.codes[number][5]) for number in kept} <= {"verified", "revoked"}
+    with jobs.IssueQueue(plant.addresses.database) as queue:
+        assert plant.order(queue, Level.COMPACT, 5) > max(promises.codes)
+        eventually(plant.at_rest)
+    assert plant.fsck() == []
+    assert worker_process.ended(worker, signal.SIGTERM) == 0
+
+
+def exists(plant: Plant, number: int) -> bool:
+    """Whether the database has this batch."""
+    try:
+        plant.batch(number)
+    except NotFound:
+        return False
+    return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, func, select, text
@@ -11,6 +11,9 @@ from sqlalchemy import Connection, func, select, text
 from zpcode.rules.continuity import BehindEvidence
 from zpcode.store.tables.access import audit
 from zpcode.store.tables.codes import batch
+
+SLOT: Final = "zpcode_backup"
+"""The replication slot of the WAL archive: it keeps on the server what the archive has not received."""
 
 
 class DatabaseServer(NamedTuple):

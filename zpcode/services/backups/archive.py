@@ -19,10 +19,9 @@ from zpcode.services.backups.folder import BackupFolder
 from zpcode.services.backups.make import Announce
 from zpcode.services.backups.programs import TO_BACK_UP, PostgresPrograms, connection, programs_for
 from zpcode.store import backups as store
-from zpcode.store.backups import DatabaseServer
+from zpcode.store.backups import SLOT, DatabaseServer
 from zpcode.store.database.session import Engine, transaction
 
-SLOT: Final = "zpcode_backup"
 RETRY_SECONDS: Final = 5.0
 
 

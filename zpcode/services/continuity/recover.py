@@ -92,7 +92,7 @@ class _Recovery:
             self._record_lost_batches()
             return report
         newer = self._newer_copies(database)
-        known = report.known = self._known(newer)
+        known = report.known = highest([self._beyond_backup(database), self._known(newer)])
         if apply:
             recovery.move_sequences(connection, _with_margin(known, database.assigned.batch))
         recovery.move_revision(connection, known.revision)
@@ -161,6 +161,17 @@ class _Recovery:
         ]
         return highest([*marks, counted, *recorded])
 
+    def _beyond_backup(self, database: DatabaseMarks) -> Marks:
+        """If `zpcode restore-backup` made this database: numbers that it may have given since the backup.
+
+        Nobody may be left who knows them. Codes of batches with such numbers then say that they cannot be confirmed.
+        """
+        if all(one.kind != "restored" for one in self.report.evidence):
+            return Marks()
+        own = database.assigned
+        beyond = {kind: getattr(own, kind) + MARGIN for kind in COUNTERS if kind != "revision"}
+        return Marks(**beyond | {"batch": min(beyond["batch"], MAX_BATCH)})
+
     def _append_entry(self, database: DatabaseMarks, known: Marks) -> int:
         """The audit entry of this recovery, with a number above every lost one."""
         detail: dict[str, Any] = {
@@ -203,7 +214,8 @@ class _Recovery:
         """The numbers that may have codes and have no record: those with a card or a file, and all newly left out."""
         files = {number for testimony in self._testimonies.values() for number in testimony.files}
         top = min(self.report.known.batch, MAX_BATCH)
-        left_out = recovery.numbers_without_record(self._connection, database.assigned.batch + 1, top)
+        # From the last row on: a sequence that was recovered is up to 32 ahead of the numbers that it had given.
+        left_out = recovery.numbers_without_record(self._connection, database.reached.batch + 1, top)
         candidates = {*files, *former, *left_out}
         with_batch = {one.number for one in self.report.batches if one.outcome != "lost"}
         without = [

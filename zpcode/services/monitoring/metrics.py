@@ -102,6 +102,10 @@ def of_counts(counts: Counts) -> Iterator[Metric]:
     yield gauges("zpcode_scan_partition_present", meaning, "month", partitions)
     meaning = "1 if there are scans in the default partition."
     yield GaugeMetricFamily("zpcode_scan_partition_stray", meaning, int(counts.stray))
+    meaning = "1 if the WAL archive has stopped: its slot is there, and nobody receives."
+    yield GaugeMetricFamily("zpcode_wal_archive_stopped", meaning, int(counts.archive_stopped))
+    meaning = "WAL on the database server that the archive has not received; 0 without an archive."
+    yield GaugeMetricFamily("zpcode_wal_archive_waiting_bytes", meaning, counts.archive_bytes)
 
 
 def _of_batches(counts: Counts) -> Iterator[Metric]:

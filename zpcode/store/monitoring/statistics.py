@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, func, select, text
 
+from zpcode.store.backups import SLOT
 from zpcode.store.status import NOTICE
 from zpcode.store.tables.access import audit
 from zpcode.store.tables.codes import batch, status_change
@@ -22,7 +23,8 @@ class Counts:
 
     `oldest` is the order time of the oldest waiting batch, or None. `jobs` counts the jobs of the queue by status.
     `partitions` says for each requested month whether its partition exists. `stray` is True if the default partition
-    has scans; it should have none.
+    has scans; it should have none. `archive_stopped`: an archive of WAL has its slot, and nobody receives; `archive_bytes` of
+    WAL wait for it.
     """
 
     audit_entries: int
@@ -33,6 +35,8 @@ class Counts:
     jobs: dict[str, int]
     partitions: tuple[bool, ...]
     stray: bool
+    archive_stopped: bool
+    archive_bytes: int
 
 
 @dataclass(slots=True)
@@ -56,7 +60,10 @@ def counts(connection: Connection, months: Sequence[date]) -> Counts:
         select(func.count(), func.count().filter(batch.c.problem != ""), func.min(batch.c.created_at)).where(waits)
     ).one()
     jobs = connection.execute(text("SELECT status::text, count(*) FROM procrastinate_jobs GROUP BY 1"))
+    stopped, archive_bytes = _archive(connection)
     return Counts(
+        archive_stopped=stopped,
+        archive_bytes=archive_bytes,
         audit_entries=connection.execute(select(func.coalesce(func.max(audit.c.id), 0))).scalar_one(),
         batches=connection.execute(select(func.count()).select_from(batch)).scalar_one(),
         waiting=waiting,
@@ -81,6 +88,18 @@ def decisions(connection: Connection, counted: Decisions) -> Decisions:
         total.notices += notices
         total.last = max(total.last, last)
     return total
+
+
+def _archive(connection: Connection) -> tuple[bool, int]:
+    """Whether the WAL archive has stopped, and how much waits for it; without an archive neither."""
+    row = connection.execute(
+        text(
+            "SELECT NOT active, coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint"
+            " FROM pg_replication_slots WHERE slot_name = :slot"
+        ),
+        {"slot": SLOT},
+    ).one_or_none()
+    return (False, 0) if row is None else (bool(row[0]), int(row[1]))
 
 
 def _partitioned(connection: Connection, month: date) -> bool:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.backup_setting import BackedUp, installation
 from tests.support.clock import NOW
+from tests.support.patience import eventually
 from zpcode.errors import Conflict, Findings, Refused, Text, Unavailable
 from zpcode.rules.backups import segment_at, segment_name
 from zpcode.services.backups import archive, check
@@ -19,7 +20,9 @@ from zpcode.services.backups.folder import UNFINISHED, BackupFolder
 from zpcode.services.backups.make import CODE_FILES, PICTURES
 from zpcode.services.backups.programs import TO_BACK_UP, connection, programs_for
 from zpcode.services.backups.prune import prune
-from zpcode.store.database.session import connect
+from zpcode.store.backups import SLOT
+from zpcode.store.database.session import connect, transaction
+from zpcode.store.monitoring.statistics import Counts, counts
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +133,11 @@ def test_only_new_pictures_are_copied(running: BackedUp) -> None:
 # The archive ----------------------------------------------------------------------------------------
 
 
+def _counts(running: BackedUp) -> Counts:
+    with transaction(running.engine) as connection:
+        return counts(connection, [])
+
+
 def _prepared(running: BackedUp, said: list[Text]) -> Path:
     role = connect(running.url, pool_size=1)
     try:
@@ -145,6 +153,10 @@ def test_an_archive_that_began_after_a_backup_has_a_gap_before_it(running: Backe
     (backup,) = running.folder.backups()
     with running.archive():
         running.note("archived")
+        assert not _counts(running).archive_stopped
+    running.note("not archived")
+    eventually(lambda: _counts(running).archive_stopped)
+    assert _counts(running).archive_bytes > 0
     assert check.wal_of(running.folder, backup).segments == ()
     base = backup.manifest.postgres
     assert check.wal_of(running.folder, backup).gap == segment_name(
@@ -157,7 +169,7 @@ def test_an_archive_whose_slot_is_gone_is_put_aside(running: BackedUp) -> None:
     said: list[Text] = []
     target = _prepared(running, said)
     assert (said, [path.suffix for path in target.iterdir()]) == ([], [".partial"])
-    programs_for(18, running.home, TO_BACK_UP).run("pg_receivewal", "--drop-slot", "-S", archive.SLOT, url=running.url)
+    programs_for(18, running.home, TO_BACK_UP).run("pg_receivewal", "--drop-slot", "-S", SLOT, url=running.url)
     target = _prepared(running, said)
     assert ([text.en.partition(":")[0] for text in said], list(target.iterdir())) == (["the WAL archive has a gap"], [])
     assert [path.name for path in sorted(running.folder.wal.iterdir())] == ["1", "1.1"]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from redis import Redis
 from sqlalchemy import Engine
@@ -22,6 +23,7 @@ from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import DatabaseBehind, NotFound
 from zpcode.projection import projector
 from zpcode.rules.batches.batch import Batch
+from zpcode.rules.continuity import BehindEvidence
 from zpcode.rules.status.decisions import Action
 from zpcode.services import audit
 from zpcode.services.batches import issue
@@ -33,8 +35,9 @@ from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Sig
 from zpcode.services.fsck.continuity import RECOVER
 from zpcode.services.fsck.report import FsckReport
 from zpcode.services.status.change import change_and_project
-from zpcode.store import batches
+from zpcode.store import batches, continuity
 from zpcode.store.database.session import transaction
+from zpcode.wire.card import BatchCard, batch_key
 from zpcode.wire.payload import Level
 from zpcode.wire.verdict import Verdict
 from zpcode.wire.vocabulary import Scope
@@ -186,6 +189,20 @@ def test_a_batch_without_its_file_is_lost_and_its_codes_cannot_be_confirmed(serv
     assert service.verdict(lost.number, 3) is Verdict.VERIFIED
     fsck = service.checked.check(now=datetime.now(UTC))
     assert [one.invariant.name for one in fsck.outcomes if one.findings] == []
+
+
+def test_where_only_the_restored_database_knows_that_it_is_behind_numbers_are_left_out(service: Restorable) -> None:
+    """Redis, code files and signer were lost too. The codes of the numbers that are left out cannot be confirmed."""
+    last = service.issue(Level.COMPACT, "last").number
+    proof = BehindEvidence("restore", "restored", "2026-11-29T07:00:00+00:00", "")
+    with transaction(service.engine) as connection:
+        continuity.record_behind(connection, [proof], datetime.now(UTC))
+    report = service.recover()
+    left_out = [one.number for one in report.batches if one.outcome == "lost"]
+    assert left_out == list(range(last + 1, last + MARGIN + 1))
+    cards = [in_redis(service.redis)(batch_key(number)) for number in left_out]
+    assert all(card is not None and msgspec.msgpack.decode(card, type=BatchCard).lost for card in cards)
+    assert reserved(service.engine, Level.COMPACT, 1, MAKER, datetime.now(UTC), "next").number > left_out[-1]
 
 
 def test_a_restoration_that_was_lost_is_held_until_a_person_confirms_it(service: Restorable) -> None:
