@@ -122,6 +122,10 @@ def lines(report: RecoveryReport, *, applied: bool) -> Iterator[str]:
     for decision in report.decisions[:_SHOWN]:
         yield f"补记决定 / decision entered again: {_decision(decision)}"
     yield from _more(len(report.decisions))
+    if report.kept:
+        yield "产品卡片沿用缓存所示，请重新导入登记文件 / product cards stay as Redis had them; import the registry file again:"
+        yield from (f"  - {key}" for key in report.kept[:_SHOWN])
+        yield from _more(len(report.kept))
     if report.unproven:
         yield "缓存中另有数据库没有的内容，无从补记，请重新导入或登记 / Redis also has what cannot be entered again; import or record it again:"
         yield from (f"  - {key}" for key in report.unproven[:_SHOWN])

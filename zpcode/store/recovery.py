@@ -14,7 +14,7 @@ from zpcode.store import locks
 from zpcode.store.continuity import SEQUENCES
 from zpcode.store.locks import Lock
 from zpcode.store.tables.codes import card_head
-from zpcode.store.tables.continuity import held_decision, lost_batch
+from zpcode.store.tables.continuity import held_decision, kept_card, lost_batch
 from zpcode.wire.vocabulary import Scope
 
 
@@ -74,6 +74,26 @@ def add_lost(connection: Connection, number: int, recovery: int, card: bytes | N
 def remove_lost(connection: Connection, number: int) -> None:
     """Record that a batch has its record again."""
     connection.execute(delete(lost_batch).where(lost_batch.c.number == number))
+
+
+def keep_card(connection: Connection, key: str, recovery: int, body: bytes) -> None:
+    """Keep a product card as Redis had it."""
+    values = {"recovery": recovery, "body": body}
+    statement = upsert(kept_card).values(key=key, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=[kept_card.c.key], set_=values))
+
+
+def kept_cards(connection: Connection, keys: Collection[str] | None = None) -> dict[str, bytes]:
+    """The product cards that are kept, all or those among `keys`."""
+    query = select(kept_card.c.key, kept_card.c.body)
+    if keys is not None:
+        query = query.where(kept_card.c.key.in_(keys))
+    return {row.key: bytes(row.body) for row in connection.execute(query)}
+
+
+def release_cards(connection: Connection, keys: Collection[str]) -> None:
+    """Keep these product cards no longer: the registry has their products again."""
+    connection.execute(delete(kept_card).where(kept_card.c.key.in_(keys)))
 
 
 def hold_decisions(connection: Connection, decisions: Iterable[HeldDecision], recovery: int) -> None:

@@ -171,7 +171,8 @@ def _facts(connection: Connection, request: BatchRequest, caller: Caller) -> tup
     if not request.gtin.isascii() or not request.gtin.isalnum():
         return Facts(None), ""
     product = stored_card(connection, product_key(request.gtin), ProductCard)
-    if product is None or not caller.reaches(product.enterprise.uscc, product.enterprise.region):
+    known = product is not None and status.owner(connection, Scope.PRODUCT, request.gtin) is not None
+    if product is None or not known or not caller.reaches(product.enterprise.uscc, product.enterprise.region):
         return Facts(None), ""
     region, quota, used = batches.quota(connection, product.enterprise.uscc)
     reaching = [*product.standing_keys()]

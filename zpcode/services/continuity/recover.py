@@ -7,7 +7,7 @@ Redis is filled again, because it may have cards that the database lost.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -32,10 +32,13 @@ from zpcode.services.continuity.survey import NewerCopy
 from zpcode.services.continuity.witnesses import Testimony
 from zpcode.services.fsck.cards import derived_cards
 from zpcode.services.notices import encoded_card
+from zpcode.services.registry.product_cards import product_cards
 from zpcode.store import audit, continuity, recovery, status
 from zpcode.store import cards as card_table
 from zpcode.store.database.session import Connection, transaction
 from zpcode.store.monitoring import integrity
+from zpcode.wire.calendar import today
+from zpcode.wire.card import product_key
 from zpcode.wire.payload import MAX_BATCH
 
 MARGIN: Final = 100
@@ -206,9 +209,24 @@ class _Recovery:
         decisions.recover(newer)
         report.decisions, report.unconfirmed = decisions.entered, decisions.unconfirmed
         recovery.hold_decisions(connection, report.unconfirmed, report.number)
-        keys = [*(f"b:{one.number}" for one in report.batches), *decisions.keys, *batches.lot_keys]
+        products = survey.kinds(newer, "p")
+        report.kept = self._keep_products({key: newer[key].body for key in products})
+        keys = [*products, *(f"b:{one.number}" for one in report.batches), *decisions.keys, *batches.lot_keys]
         report.unproven = sorted(set(newer) - set(keys) - {"n:"} - decisions.settled)
         self._write_cards(keys)
+
+    def _keep_products(self, newer: Mapping[str, bytes]) -> list[str]:
+        """Keep the product cards that the registry of the database does not give today; returns their keys.
+
+        The registry was imported after the backup. The older registry could show as valid what has been ended since.
+        """
+        day = today(self._setting.now)
+        derived = product_cards(self._connection, [key[2:] for key in newer], day)
+        given = {product_key(gtin): msgspec.msgpack.encode(card) for gtin, card in derived.items()}
+        kept = [key for key, body in newer.items() if given.get(key) != body]
+        for key in kept:
+            recovery.keep_card(self._connection, key, self.report.number, newer[key])
+        return kept
 
     def _unrecorded(self, former: Collection[int], database: DatabaseMarks) -> list[int]:
         """The numbers that may have codes and have no record: those with a card or a file, and all newly left out."""
@@ -229,7 +247,7 @@ class _Recovery:
         """Derive the cards with these keys from the records; one card at least gets a revision above all that were lost."""
         connection = self._connection
         with_items = status.batches_with_items(connection)
-        _, day = integrity.newest_card(connection)
+        day = today(self._setting.now)
         for start in range(0, len(keys), _SLICE):
             part = derived_cards(connection, keys[start : start + _SLICE], day, with_items)
             card_table.put_cards(connection, {key: msgspec.msgpack.encode(card) for key, card in part.items()})

@@ -44,7 +44,8 @@ class RecoveryReport:
 
     `evidence` says in what the database was behind; without any nothing was done. `lost_entries` are the first and last
     number of audit entries that are lost, (1, 0) if none is. `unproven` are cards of Redis that no record of the database
-    explains and that were not entered again. `number` is that of the recovery, 0 before it is applied.
+    explains and that were not entered again. `kept` are product cards that stay as Redis had them until the registry is imported
+    again. `number` is that of the recovery, 0 before it is applied.
     """
 
     evidence: tuple[BehindEvidence, ...] = ()
@@ -54,4 +55,5 @@ class RecoveryReport:
     decisions: list[StatusChange] = field(default_factory=list)
     unconfirmed: list[HeldDecision] = field(default_factory=list)
     unproven: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
     number: int = 0

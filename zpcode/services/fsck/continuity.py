@@ -28,15 +28,16 @@ UNCONFIRMED: Final = "unconfirmed"
 CONTINUITY: Final = Invariant(
     "continuity",
     Text(
-        "数据库不落后于缓存、码文件与签名记录，没有待确认的决定",
-        "the database is not older than Redis, the code files or the signer's records, and no decision waits to be confirmed",
+        "数据库不落后于缓存、码文件与签名记录，没有待人处理的恢复事项",
+        "the database is not older than Redis, the code files or the signer's records, and nothing waits for a person after a"
+        " recovery",
     ),
     RECOVER,
 )
 
 
 def continuity(context: CheckContext, outcome: CheckResult) -> None:
-    """Every proof that the database is behind, and every decision that a recovery holds until a person confirms it."""
+    """Every proof that the database is behind; every decision and product card that a recovery holds until a person acts."""
     evidence = context.behind()
     outcome.examined = 1
     for one in evidence:
@@ -50,4 +51,8 @@ def continuity(context: CheckContext, outcome: CheckResult) -> None:
             where = f"{waiting.scope}:{waiting.target}"
             zh, en = f"待确认：zpcode recover --confirm {where}", f"to confirm: zpcode recover --confirm {where}"
             outcome.find(UNCONFIRMED, zh, en, where=where)
+            outcome.advice = Text(zh, en)
+        for key in recovery.kept_cards(connection):
+            zh, en = "沿用缓存中的产品卡片：请重新导入登记文件", "kept as Redis had it: import the registry file again"
+            outcome.find(UNCONFIRMED, zh, en, where=key)
             outcome.advice = Text(zh, en)

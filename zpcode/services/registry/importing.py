@@ -129,7 +129,7 @@ def _write(connection: Connection, stored: Registry, file: Registry, now: dateti
             store.save(connection, sheet.plural, changed_records.values(), now)
     gtins = {gtin for plural, keys in touched.items() for gtin in store.reached_by(connection, plural, keys)}
     audit.lock(connection)  # before the card head, as everywhere; otherwise an import and a decision could deadlock
-    cards = write_cards(connection, gtins, calendar.today(now), dry_run=dry_run)
+    cards = write_cards(connection, gtins, calendar.today(now), dry_run=dry_run, release=True)
     if not dry_run:
         notices.write(connection)  # notices name products, enterprises and standards
     return ImportReport(dry_run, counts, changed, cards)

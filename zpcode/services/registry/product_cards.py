@@ -10,7 +10,7 @@ import msgspec
 
 from zpcode.rules.cards import product_card
 from zpcode.rules.registry.records import Recognition
-from zpcode.store import cards
+from zpcode.store import cards, recovery
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.store.registry import records as store
 from zpcode.wire import calendar
@@ -30,11 +30,20 @@ def product_cards(connection: Connection, gtins: Collection[str], today: date) -
     }
 
 
-def write_cards(connection: Connection, gtins: Iterable[str], today: date, *, dry_run: bool = False) -> tuple[str, ...]:
+def write_cards(
+    connection: Connection, gtins: Iterable[str], today: date, *, dry_run: bool = False, release: bool = False
+) -> tuple[str, ...]:
     """Write those cards of these products that differ from the stored ones; return their GTINs.
 
-    With `dry_run` nothing is written.
+    With `dry_run` nothing is written. A card that a recovery keeps stays as it is, unless `release`: an import has brought
+    the product's records up to date (docs/recovery.md).
     """
+    gtins = list(gtins)
+    kept = recovery.kept_cards(connection, [product_key(gtin) for gtin in gtins])
+    if release and not dry_run:
+        recovery.release_cards(connection, list(kept))
+    elif not release:
+        gtins = [gtin for gtin in gtins if product_key(gtin) not in kept]
     ordered, written = sorted(gtins), []
     for start in range(0, len(ordered), _CHUNK):
         derived = product_cards(connection, ordered[start : start + _CHUNK], today)

@@ -158,6 +158,7 @@ def existing_cards(connection: Connection, keys: Sequence[str]) -> set[str]:
 _NOTICE_EXISTS = str(exists().where(NOTICE).compile(compile_kwargs={"literal_binds": True}))
 _EXPECTED = f"""
     SELECT 'p:' || gtin AS key FROM product
+    UNION SELECT key FROM kept_card
     UNION ALL SELECT 'b:' || number FROM batch
     UNION ALL SELECT 'b:' || number FROM lost_batch
     UNION ALL SELECT DISTINCT 'l:' || gtin || ':' || lot FROM batch WHERE level = 'lot'
@@ -181,7 +182,8 @@ def cards_under(connection: Connection, prefix: str) -> Iterator[list[Card]]:
 
 
 _BASELESS = {
-    "p": "NOT EXISTS (SELECT FROM product p WHERE p.gtin = substr(c.key, 3))",
+    "p": "NOT EXISTS (SELECT FROM product p WHERE p.gtin = substr(c.key, 3))"
+    " AND NOT EXISTS (SELECT FROM kept_card k WHERE k.key = c.key)",
     "b": "NOT EXISTS (SELECT FROM batch b WHERE b.number::text = substr(c.key, 3))"
     " AND NOT EXISTS (SELECT FROM lost_batch b WHERE b.number::text = substr(c.key, 3))",
     "l": "NOT EXISTS (SELECT FROM batch b WHERE b.level = 'lot' AND b.gtin = split_part(c.key, ':', 2)"

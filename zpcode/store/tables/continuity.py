@@ -46,3 +46,11 @@ held_decision = Table(
     Column("timeline", LargeBinary),
     moment("confirmed_at"),
 )
+
+kept_card = Table(
+    "kept_card",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("recovery", Integer),
+    Column("body", LargeBinary),
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.support import fsck_setting, restores
 from tests.support.code_folders import code_folder
 from tests.support.fsck_setting import CheckedService
 from tests.support.issuing_setting import KeyHouse, key_house
-from tests.support.registry_data import gtin, uscc
+from tests.support.registry_data import as_json, gtin, registry, uscc
 from tests.support.status_setting import LOT, MAKER, OPERATOR, ask, in_redis, item_verdict, reserved
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import DatabaseBehind, NotFound
@@ -34,6 +34,8 @@ from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
 from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, SignerWitness, Witness
 from zpcode.services.fsck.continuity import RECOVER
 from zpcode.services.fsck.report import FsckReport
+from zpcode.services.registry.importing import import_registry
+from zpcode.services.registry.product_cards import turn_cards
 from zpcode.services.status.change import change_and_project
 from zpcode.store import batches, continuity
 from zpcode.store.database.session import transaction
@@ -224,3 +226,32 @@ def test_a_restoration_that_was_lost_is_held_until_a_person_confirms_it(service:
     assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
     with pytest.raises(NotFound):
         confirm(service.engine, Scope.BATCH, target, caller=OPERATOR, now=now)
+
+
+def test_a_product_that_was_imported_after_the_backup_stays_as_it_was_shown(service: Restorable) -> None:
+    """An ended recognition does not come back to life, and a new product does not vanish, until the file is imported again."""
+    dumped = restores.dump(service.addresses)
+    content = registry(1)
+    for one in content["recognitions"]:
+        one["valid_to"] = "2026-01-31"
+        one["old_stock"] = "revoked"
+    now = datetime.now(UTC)
+    files = [as_json(content), as_json(registry(2))]
+    for data in files:
+        import_registry(service.engine, data, actor=OPERATOR.name, now=now)
+    projector.catch_up(service.engine, service.redis)
+    assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
+    restores.restore(service.addresses, dumped)
+    report = service.recover()
+    assert set(report.kept) == {f"p:{gtin(1)}", f"p:{gtin(2)}"}
+    assert in_redis(service.redis)(f"p:{gtin(2)}") is not None
+    turn_cards(service.engine, now=now + timedelta(days=1))
+    projector.catch_up(service.engine, service.redis)
+    assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
+    fsck = service.checked.check(now=now, repair=True)
+    assert {finding.where for one in fsck.outcomes for finding in one.findings} == set(report.kept)
+    assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
+    for data in files:
+        import_registry(service.engine, data, actor=OPERATOR.name, now=now)
+    projector.catch_up(service.engine, service.redis)
+    assert [one.invariant.name for one in service.checked.check(now=now).outcomes if one.findings] == []
