@@ -64,7 +64,7 @@ steps = st.one_of(decisions, decisions, decisions, st.just("order"), st.just("is
 histories = st.lists(steps, min_size=1, max_size=8)
 
 
-class History(NamedTuple):
+class RandomHistory(NamedTuple):
     """The installation that a history runs on."""
 
     engine: Engine
@@ -123,7 +123,7 @@ def _numbers(engine: Engine) -> list[int]:
     return [number for number in range(1, marks.batch + 1) if in_database(engine)(f"b:{number}") is not None]
 
 
-def _check(history: History, addresses: ServerAddresses, before: list[Any], after: list[Any]) -> None:
+def _check(history: RandomHistory, addresses: ServerAddresses, before: list[Any], after: list[Any]) -> None:
     """Run, dump, run on, restore, recover; then compare with what was shown before the restore."""
     history.run(before, 1)
     dumped = restores.dump(addresses)
@@ -181,7 +181,7 @@ def _property(
         redis.flushall()
         own = folder / str(next(rounds))
         own.mkdir()
-        history = History(engine, redis, world, code_folder(own / "exports"), house, now)
+        history = RandomHistory(engine, redis, world, code_folder(own / "exports"), house, now)
         history.folder.make()
         projector.catch_up(engine, redis)
         _check(history, addresses, before, after)
