@@ -41,7 +41,8 @@ def test_invented_codes_leave_nothing(service: ScanService, registry: ScanAuthor
     memory, keys = len(service.app.memory), set(redis.scan_iter())
     good = registry.item()
     for number in range(CODES):
-        forged = good[:40] + f"{number:02}" + good[42:]
+        at = 1 + number
+        forged = good[:at] + ("A" if good[at] != "A" else "B") + good[at + 1 :]
         for path in (
             forged,
             f"/01/{number:013}0",
