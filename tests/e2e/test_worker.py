@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from redis import Redis
 from sqlalchemy import Engine, func, select, text
 
 from tests.support import issuing_setting as setting
-from tests.support.code_folders import code_folder
+from tests.support.code_folders import code_folder, content
 from tests.support.issuing_setting import GTIN, MAKER, KeyHouse
 from zpcode import worker
 from zpcode.embedded.servers import ServerAddresses
@@ -26,6 +27,7 @@ from zpcode.projection import client
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, reserve
 from zpcode.services.batches import queue as jobs
+from zpcode.services.batches.rewrite import request_file
 from zpcode.store import batches as store
 from zpcode.store.database.session import transaction
 from zpcode.store.tables.codes import card, scan
@@ -182,6 +184,32 @@ def test_the_sweep_leaves_alone_what_is_being_issued(
     assert worker.sweep_once() == 2
     worker.issue_once(mine)
     assert worker.sweep_once() == 1
+    worker.queue.close()
+
+
+def test_a_worker_removes_files_and_writes_them_again_on_request(
+    engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
+) -> None:
+    """The sweep queues a requested file like a reserved batch; then its time begins anew."""
+    number = setting.reserved(engine)
+    worker = _worker(engine, addresses, house, tmp_path)
+    worker.issue_once(number)
+    batch = reserve.get(engine, number, MAKER)
+    original = content(worker.exports, batch)
+    with transaction(engine) as connection:
+        store.change(connection, number, issued_at=batch.created_at - timedelta(days=100))
+    worker.remove_files_once()
+    assert worker.exports.finished(batch).exists(), "0 days: never"
+    worker.code_file_days = 90
+    worker.remove_files_once()
+    assert not worker.exports.finished(batch).exists()
+    assert worker.sweep_once() == 0
+    request_file(engine, number, MAKER, datetime.now(UTC))
+    assert worker.sweep_once() == 1
+    worker.issue_once(number)
+    worker.remove_files_once()
+    assert worker.sweep_once() == 0
+    assert content(worker.exports, batch) == original
     worker.queue.close()
 
 

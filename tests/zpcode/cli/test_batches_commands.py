@@ -19,6 +19,7 @@ from keys.document import statement_of
 from tests.support import issuing_setting as setting
 from tests.support.code_folders import code_folder, content
 from tests.support.issuing_setting import GTIN, OPERATOR, KeyHouse
+from zpcode import __main__
 from zpcode.cli import batches as commands
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import NotFound, Refused
@@ -135,6 +136,35 @@ def test_a_key_is_archived_before_it_is_retired(
     (tmp_path / "exports" / file_name(batch)).unlink()
     _run(commands.app, "export", str(batch.number))
     assert content(code_folder(tmp_path / "exports"), batch) == content_before
+
+
+def test_the_first_migration_makes_the_file_key_and_no_later_one(tmp_path: Path) -> None:
+    """Once there are batches, a key that is missing is lost or on another host: to make one would hide this."""
+    key = code_folder(tmp_path / "exports").key_file
+    key.unlink()
+    assert str(key) in _run(__main__.app, "migrate")
+    made = key.read_bytes()
+    assert "back it up" not in _run(__main__.app, "migrate")
+    assert key.read_bytes() == made
+    _issue()
+    key.unlink()
+    assert "zpcode batches encrypt --new-key" in _run(__main__.app, "migrate")
+    assert not key.exists()
+
+
+def test_all_files_are_encrypted_with_a_new_key(engine: Engine, tmp_path: Path) -> None:
+    """A file that cannot be is named, and the command ends with 1."""
+    _issue()
+    (batch,) = reserve.listing(engine, OPERATOR)
+    folder = code_folder(tmp_path / "exports")
+    before, raw = content(folder, batch), folder.finished(batch).read_bytes()
+    assert "encrypted: 1" in _run(commands.app, "encrypt", "--new-key")
+    assert content(folder, batch) == before
+    assert folder.finished(batch).read_bytes()[:96] != raw[:96]
+    folder.finished(batch).write_bytes(b"not a code file")
+    done = CliRunner().invoke(commands.app, ["encrypt"])
+    assert done.exit_code == 1
+    assert f"{batch.number}: " in done.output
 
 
 def test_a_batch_is_activated_and_exported_again(engine: Engine, tmp_path: Path) -> None:
