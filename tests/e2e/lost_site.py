@@ -129,6 +129,7 @@ class Work:
 
     def __init__(self, at: RunningSite) -> None:
         self.site, self.promises = at, Promises()
+        self._done = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -142,8 +143,8 @@ class Work:
 
     def until(self, more: int) -> None:
         """Wait until so many more batches are issued and decided upon."""
-        wanted = len(self.promises.revoked) + more
-        eventually(lambda: len(self.promises.revoked) >= wanted, seconds=120)
+        wanted = self._done + more
+        eventually(lambda: self._done >= wanted, seconds=180)
 
     def _run(self) -> None:
         plant = self.site.plant
@@ -169,6 +170,7 @@ class Work:
         asked = ask(Scope.BATCH if whole else Scope.CODE, target, Action.REVOKE)
         change_and_project(plant.engine, plant.redis, asked, caller=OPERATOR, now=datetime.now(UTC))
         self.promises.revoked += paths if whole else [paths[3]]
+        self._done += 1
 
 
 def with_valkey(first: RunningSite, socket: Path, redis: Redis) -> RunningSite:

@@ -61,7 +61,7 @@ class BackedUp:
     def originals(self) -> Originals:
         """The files that are backed up."""
         pictures = PictureStorage((self.home / "pictures").as_uri())
-        return Originals(self.room.keyring, self.room.root_public, pictures)
+        return Originals(self.room.keyring, self.room.root_public, pictures, self.home / "exports")
 
     def back_up(self, now: datetime = NOW, url: str = "") -> Backup:
         """Make a backup; `url` is another one for PostgreSQL's programs."""

@@ -178,9 +178,16 @@ def _next_steps(restored: restore.Restored, home: Path, seconds: float) -> Itera
     steps += [
         f"zpcode audit verify --expect-head {manifest.audit_head} --expect-count {manifest.audit_count}",
         f"ZPCODE_HOME={home} zpcode recover：{_WHY.zh} / {_WHY.en}",
+        *_signatures(restored, home),
         "用新的备份目录重新备份 / back up again, into a new folder: this database has begun a new timeline",
     ]
     yield from (f"  {number}. {step}" for number, step in enumerate(steps, 1))
+
+
+def _signatures(restored: restore.Restored, home: Path) -> Iterator[str]:
+    if restored.signatures:
+        folder = home / restore.SIGNATURES
+        yield f"把 {folder} 中缺少的文件移入 ZPCODE_EXPORT_DIR / move to ZPCODE_EXPORT_DIR what it lacks of {folder}"
 
 
 def _moment(value: str) -> datetime | None:
@@ -219,7 +226,9 @@ def _server(settings: AuthoritySettings) -> Iterator[tuple[Engine, str]]:
 
 
 def _originals(settings: AuthoritySettings) -> files.Originals:
-    return files.Originals(settings.keyring, settings.root_public, PictureStorage(settings.pictures_url))
+    return files.Originals(
+        settings.keyring, settings.root_public, PictureStorage(settings.pictures_url), settings.export_dir
+    )
 
 
 def _shown(settings: AuthoritySettings) -> dict[str, str]:

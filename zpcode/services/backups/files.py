@@ -1,11 +1,15 @@
-"""What is not in the database: the public keyring, the pinned root key, and the pictures of products.
+"""What is not in the database: the public keyring, the pinned root key, the pictures of products, and kept signatures.
 
-These files never change under one name (a keyring is named by its serial, a picture by its content), so only new ones are
+Signatures are kept where a code file could not be written again without them (docs/issuing.md); they are encrypted. All these files
+hardly ever change under one name (a keyring is named by its serial, a picture by its content), so only new ones are
 copied, and a restoration takes the newest keyring whichever backup it restores: an older one would trust a revoked key again.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,15 +25,17 @@ from zpcode.services.pictures.storage import PictureStorage
 
 _AT_ONCE: Final = 8
 _CHUNK: Final = 512
+_SIGNATURES: Final = re.compile(r"batch-[0-9]{1,8}\.signatures")
 
 
 @dataclass(frozen=True, slots=True)
 class Originals:
-    """Where the files are that a backup copies."""
+    """Where the files are that a backup copies; `exports` is the folder of the code files."""
 
     keyring: Path
     root_public: Path
     pictures: PictureStorage
+    exports: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,8 @@ def copy_files(originals: Originals, folder: BackupFolder) -> CopiedFiles:
     path = folder.keyrings / f"{keyring.serial}.json"
     if not path.exists():
         write(path, keyring.document)
+    if originals.exports.is_dir():
+        _copy_signatures(originals.exports, folder.signatures)
     return CopiedFiles(keyring, root, _copy_pictures(originals.pictures, folder))
 
 
@@ -65,6 +73,44 @@ def newest_keyring(folder: BackupFolder, root: bytes) -> Keyring:
     if newest is None:
         raise KeyringError(Text(f"{folder.keyrings} 中没有公钥环", f"there is no keyring in {folder.keyrings}"))
     return newest
+
+
+# Kept signatures ------------------------------------------------------------------------------------
+
+
+def _copy_signatures(source: Path, target: Path) -> None:
+    """Copy those that are new or were encrypted anew. What is copied has the time of its original."""
+    for entry in os.scandir(source):
+        if _SIGNATURES.fullmatch(entry.name) and not _same(entry.stat(), target / entry.name):
+            fresh = target / f".{entry.name}.new"
+            shutil.copy2(entry.path, fresh)
+            fresh.chmod(0o600)
+            fresh.rename(target / entry.name)
+
+
+def _same(original: os.stat_result, copy: Path) -> bool:
+    if not copy.exists():
+        return False
+    status = copy.stat()
+    return (status.st_size, status.st_mtime_ns) == (original.st_size, original.st_mtime_ns)
+
+
+def lacks_signatures(folder: BackupFolder, number: int) -> bool:
+    """Whether the backup has no kept signatures of this batch."""
+    return not (folder.signatures / f"batch-{number}.signatures").exists()
+
+
+def restore_signatures(folder: BackupFolder, target: Path) -> int:
+    """Copy the kept signatures to a folder, and return how many; without any, there is no folder.
+
+    Not to the code files: an empty folder of code files would be a witness that knows nothing (docs/recovery.md).
+    """
+    paths = list(folder.signatures.glob("[!.]*"))
+    if paths:
+        target.mkdir(mode=0o700, exist_ok=True)
+    for path in paths:
+        shutil.copy2(path, target / path.name)
+    return len(paths)
 
 
 # Pictures -------------------------------------------------------------------------------------------

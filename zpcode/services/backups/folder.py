@@ -5,7 +5,7 @@
       database/                  the base backup, as PostgreSQL wrote it
       keyring.json root.pub.pem code-files.tsv pictures.tsv
     wal/TIMELINE/              the WAL that the archive has received
-    pictures/ keyrings/        files that never change, shared by all backups
+    pictures/ keyrings/ signatures/    files shared by all backups; only new ones are copied
 
 Nothing in it is for other users: it contains everything but the private keys.
 """
@@ -55,6 +55,7 @@ class BackupFolder:
         self.path = path.absolute()
         self.pictures = self.path / "pictures"
         self.keyrings = self.path / "keyrings"
+        self.signatures = self.path / "signatures"
         self.wal = self.path / "wal"
 
     def prepare(self) -> None:
@@ -67,7 +68,7 @@ class BackupFolder:
                     f"other users may enter {self.path}: chmod 700 {self.path}",
                 )
             )
-        for folder in (self.pictures, self.keyrings, self.wal):
+        for folder in (self.pictures, self.keyrings, self.signatures, self.wal):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     @contextmanager

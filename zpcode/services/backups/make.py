@@ -17,7 +17,15 @@ from typing import Any, Final
 from keys.keyring import fingerprint
 from zpcode.errors import Refused, Text, Unavailable
 from zpcode.rules.backups import VERSION, BackupManifest, BaseBackup, offset
-from zpcode.services.backups.files import CopiedFiles, Originals, copy_files, index_pictures, read_table, table
+from zpcode.services.backups.files import (
+    CopiedFiles,
+    Originals,
+    copy_files,
+    index_pictures,
+    lacks_signatures,
+    read_table,
+    table,
+)
 from zpcode.services.backups.folder import DATABASE, Backup, BackupFolder, digest, write
 from zpcode.services.backups.programs import TO_BACK_UP, PostgresPrograms, programs_for
 from zpcode.store import backups as store
@@ -28,6 +36,7 @@ from zpcode.store.monitoring import integrity
 PICTURES: Final = "pictures.tsv"
 CODE_FILES: Final = "code-files.tsv"
 _SPARE_BYTES: Final = 1 << 30
+_SHOWN: Final = 20
 Announce = Callable[[Text], None]
 
 
@@ -62,7 +71,15 @@ def back_up(engine: Engine, source: BackupSource, folder: BackupFolder, announce
             ended = store.now(connection)
         announce(Text("复制公钥环与图片", "copying the keyring and the pictures"))
         copied = copy_files(source.originals, folder)
-        _write_lists(engine, folder, path, copied)
+        if lacking := _write_lists(engine, folder, path, copied):
+            numbers = ", ".join(map(str, lacking[:_SHOWN]))
+            announce(
+                Text(
+                    f"警告：{len(lacking)} 批码的保留签名不在备份中（ZPCODE_EXPORT_DIR 能否读取？）：{numbers}",
+                    f"warning: the kept signatures of {len(lacking)} batches are not in the backup (is ZPCODE_EXPORT_DIR readable?): "
+                    f"{numbers}",
+                )
+            )
         return folder.finish(path, _manifest(source, server, recorded, copied, path, ended))
 
 
@@ -110,17 +127,21 @@ def _copy_database(programs: PostgresPrograms, url: str, target: Path) -> None:
     programs.run("pg_verifybackup", "-q", target)
 
 
-def _write_lists(engine: Engine, folder: BackupFolder, path: Path, copied: CopiedFiles) -> None:
-    """The keyring, the digests of the pictures, and the digests of the code files, which the keys can make again."""
+def _write_lists(engine: Engine, folder: BackupFolder, path: Path, copied: CopiedFiles) -> list[int]:
+    """The keyring, the digests of the pictures, and the digests of the code files, which the keys can make again.
+
+    Returns the batches whose kept signatures were not copied.
+    """
     write(path / "keyring.json", copied.keyring.document)
     write(path / "root.pub.pem", copied.root)
     earlier = folder.backups()
     previous = read_table(earlier[-1].path / PICTURES) if earlier else {}
     write(path / PICTURES, table(index_pictures(folder, previous)))
     with integrity.snapshot(engine) as connection:
-        issued = (one for many in integrity.every_batch(connection) for one in many if one.sha256)
-        lines = [f"{one.number}\t{one.format}\t{one.bytes}\t{one.sha256}\n" for one in issued]
+        issued = [one for many in integrity.every_batch(connection) for one in many if one.sha256]
+    lines = [f"{one.number}\t{one.format}\t{one.bytes}\t{one.sha256}\n" for one in issued]
     write(path / CODE_FILES, "".join(lines).encode("utf-8"))
+    return [one.number for one in issued if one.signatures_sha256 and lacks_signatures(folder, one.number)]
 
 
 def _manifest(

@@ -18,7 +18,7 @@ from zpcode.errors import Conflict, Findings, Refused, Text, Unavailable
 from zpcode.rules import backups as rules
 from zpcode.rules.continuity import BehindEvidence
 from zpcode.services.backups.check import WalArchive, check, wal_of
-from zpcode.services.backups.files import newest_keyring, read_table, restore_pictures
+from zpcode.services.backups.files import newest_keyring, read_table, restore_pictures, restore_signatures
 from zpcode.services.backups.folder import Backup, BackupFolder, write
 from zpcode.services.backups.make import PICTURES, Announce
 from zpcode.services.backups.programs import TO_RESTORE, PostgresPrograms, programs_for
@@ -26,18 +26,20 @@ from zpcode.services.backups.replay import Replay, ReplayedWal, stage
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.store.backups import mark_restored
 
+SIGNATURES: Final = "signatures"
 RESTORING: Final = ".restoring"
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was restored: from which backup, into which data directory, how far, with which keyring and how many pictures."""
+    """What was restored: from which backup, into which data directory, how far, with which keyring, and how many files."""
 
     backup: Backup
     data: Path
     wal: ReplayedWal
     keyring: Keyring
     pictures: int
+    signatures: int
 
 
 def restore(
@@ -68,7 +70,8 @@ def restore(
     _write_keyring(home, keyring, backup)
     names = read_table(backup.path / PICTURES) | {path.name: None for path in folder.pictures.glob("[!.]*")}
     pictures = restore_pictures(folder, names, PictureStorage((home / "pictures").as_uri()))
-    return Restored(backup, servers.data, wal, keyring, pictures)
+    signatures = restore_signatures(folder, home / SIGNATURES)
+    return Restored(backup, servers.data, wal, keyring, pictures, signatures)
 
 
 def _refuse_existing(data: Path) -> None:

@@ -40,6 +40,9 @@ def crashed() -> Iterator[Crashed]:
     """The commits: one before the backup, one after it, and one after `between`. A key was revoked at the end."""
     with installation() as running:
         running.note("before")
+        (running.home / "exports").mkdir()
+        (running.home / "exports" / "batch-7.signatures").write_bytes(b"encrypted")
+        (running.home / "exports" / "batch-7.csv").write_bytes(b"encrypted too")
         with running.archive():
             backup = running.back_up()
             running.note("after")
@@ -84,7 +87,9 @@ def test_everything_that_was_committed_is_there_again(crashed: Crashed, home: Pa
     assert notes(home) == ["before", "after", "last"]
     assert restored.wal.last_commit is not None
     assert restored.wal.last_commit > crashed.between
-    assert restored.pictures == 3
+    assert (restored.pictures, restored.signatures) == (3, 1)
+    assert [path.read_bytes() for path in (home / "signatures").iterdir()] == [b"encrypted"]
+    assert not (home / "exports").exists(), "an empty folder would be a witness"
     assert sorted(path.stat().st_mode & 0o777 for path in (home / "pictures").iterdir()) == [0o644] * 3
 
 
