@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +15,7 @@ import pytest
 from sqlalchemy import Engine
 
 from keys import ceremony
-from keys.client import SignerClient
+from keys.client import SignerClient, SigningService
 from keys.keyring import SealVerdict
 from keys.signer import SCHEMES, generated, open_key
 from tests.support import issuing_setting as setting
@@ -20,14 +23,18 @@ from tests.support.code_folders import code_folder, content
 from tests.support.issuing_setting import MAKER, NOW, OPERATOR, WORD, KeyHouse
 from tests.support.patience import eventually
 from tests.support.random_signer import RandomKey, use_random_keys
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import KeyringError, LostFile, SignerError, SignerUnavailable
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, reserve, retention, signatures
 from zpcode.services.batches.archive import ArchiveReport, KeyArchive
 from zpcode.services.batches.code_folder import CodeFolder
-from zpcode.services.batches.file_cipher import HEADER_BYTES, Content
+from zpcode.services.batches.encrypted_file import DecryptedFile
+from zpcode.services.batches.file_cipher import HEADER_BYTES, Content, FileCipher, FileHeader
 from zpcode.services.batches.issue import issue
 from zpcode.services.batches.rewrite import reissue
+from zpcode.services.batches.unfinished_file import Parts
+from zpcode.store.database.session import connect
 from zpcode.wire.payload import Level
 
 RANDOM = "tests.support.random_signer"
@@ -106,6 +113,46 @@ def test_no_random_signature_is_made_twice(engine: Engine, random_house: KeyHous
     assert folder.signatures(batch).read_bytes()[:HEADER_BYTES] == kept[:HEADER_BYTES]
     assert len(every) == 64 * batch.codes
     assert code_file.rebuilt_digest(batch, folder) == batch.sha256
+
+
+def test_signatures_on_disk_are_not_made_again_after_a_kill(
+    engine: Engine, addresses: ServerAddresses, random_house: KeyHouse, folder: CodeFolder
+) -> None:
+    """Killed while the third part was signed: the first two stay as they are, and the file is made from them."""
+    number = setting.reserved(engine, quantity=4 * code_file.CHUNK + 5)
+    program = f"import sys; from {__name__} import issue_until_killed; issue_until_killed(*sys.argv[1:])"
+    arguments = [addresses.database, str(random_house.socket), str(number), str(folder.path)]
+    killed = subprocess.run([sys.executable, "-c", program, *arguments], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    waiting = reserve.get(engine, number, MAKER)
+    part = folder.signatures(waiting).with_name(f"{folder.signatures(waiting).name}.part")
+    with part.open("rb") as file:
+        header = FileHeader.parse(file.read(HEADER_BYTES))
+        assert header is not None
+        cipher = FileCipher.of(folder.keys().current, header)
+        before = DecryptedFile(file, cipher, complete=False).readall()
+    assert before
+    assert len(before) >= 2 * 64 * code_file.CHUNK
+    batch = issue(engine, random_house.client(), number, folder=folder, clock=lambda: NOW)
+    with folder.open(batch, folder.signatures(batch), Content.SIGNATURES) as kept:
+        assert kept.read()[: len(before)] == before
+    assert code_file.rebuilt_digest(batch, folder) == batch.sha256
+    assert content(folder, batch).count(f"/{batch.key_id}".encode()) == batch.codes
+
+
+def issue_until_killed(database: str, socket: str, number: str, path: str) -> None:
+    """Issue a batch in a process that is killed while the third part is signed."""
+    sign = signatures.from_signer
+
+    def dying(batch: Batch, signer: SigningService, first: int, chunk: int) -> Parts:
+        for count, part in enumerate(sign(batch, signer, first, chunk)):
+            if count == 2:
+                signal.raise_signal(signal.SIGKILL)
+            yield part
+
+    setattr(signatures, "from_signer", dying)  # noqa: B010 - a function everywhere but here
+    engine = connect(database, pool_size=1)
+    issue(engine, SignerClient(Path(socket), 10), int(number), folder=code_folder(Path(path)), clock=lambda: NOW)
 
 
 def test_what_cannot_be_made_again_is_not_touched(engine: Engine, random_house: KeyHouse, folder: CodeFolder) -> None:
