@@ -26,6 +26,7 @@ from zpcode.rules.batches.batch import Batch
 from zpcode.rules.continuity import BehindEvidence
 from zpcode.rules.status.decisions import Action
 from zpcode.services import audit
+from zpcode.services.audit_heads import Countersigner, HeadFile, read_heads
 from zpcode.services.batches import issue
 from zpcode.services.continuity.confirm import confirm
 from zpcode.services.continuity.gate import ContinuityGate
@@ -255,3 +256,24 @@ def test_a_product_that_was_imported_after_the_backup_stays_as_it_was_shown(serv
         import_registry(service.engine, data, actor=OPERATOR.name, now=now)
     projector.catch_up(service.engine, service.redis)
     assert [one.invariant.name for one in service.checked.check(now=now).outcomes if one.findings] == []
+
+
+def test_a_countersigned_entry_that_was_lost_is_never_another_one(service: Restorable, tmp_path: Path) -> None:
+    """Redis and the files are lost too: the signer alone knows how far the audit log had come, and countersigns on."""
+    dumped = restores.dump(service.addresses)
+    service.decide(Scope.BATCH, service.checked.item, Action.REVOKE)
+    file = HeadFile(tmp_path / "heads.jsonl")
+    with service.house.client() as signer:
+        before = Countersigner(service.engine, signer, file).step()
+        assert before is not None
+        restores.restore(service.addresses, dumped)
+        service.redis.flushall()
+        gate = ContinuityGate(service.engine, service.setting.witnesses)
+        assert [(one.witness, one.kind, one.value) for one in gate.compare()] == [("signer", "audit", str(before.id))]
+        assert service.recover().lost_entries[1] == before.id
+        assert gate.compare() == ()
+        after = Countersigner(service.engine, signer, file).step()
+        assert after is not None
+        assert after.id > before.id
+        heads = read_heads(file, signer, service.house.keyring)
+    assert audit.verify(service.engine, heads=heads).whole
