@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from redis import Redis
 from sqlalchemy import Engine
+from typer.testing import CliRunner
 
 from tests.support import fsck_setting, restores
 from tests.support.code_folders import code_folder
@@ -19,6 +20,7 @@ from tests.support.fsck_setting import CheckedService
 from tests.support.issuing_setting import KeyHouse, key_house
 from tests.support.registry_data import as_json, gtin, registry, uscc
 from tests.support.status_setting import LOT, MAKER, OPERATOR, ask, in_redis, item_verdict, reserved
+from zpcode.cli import recover as recover_command
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import DatabaseBehind, NotFound
 from zpcode.projection import projector
@@ -277,3 +279,32 @@ def test_a_countersigned_entry_that_was_lost_is_never_another_one(service: Resto
         assert after.id > before.id
         heads = read_heads(file, signer, service.house.keyring)
     assert audit.verify(service.engine, heads=heads).whole
+
+
+def test_the_command_shows_applies_and_confirms(service: Restorable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit status 1 while the database is behind or something waits for a person, else 0."""
+    exports, room = service.checked.context.exports, service.house.room
+    values = {"DATABASE_URL": service.addresses.database, "REDIS_URL": service.addresses.redis,
+              "SIGNER_SOCKET": service.house.socket, "EXPORT_DIR": exports.path, "FILE_KEY": exports.key_file,
+              "KEYRING": room.keyring, "ROOT_PUBLIC": room.root_public}  # fmt: skip
+    for name, value in values.items():
+        monkeypatch.setenv(f"ZPCODE_{name}", str(value))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(recover_command.app, list(arguments))
+        return done.exit_code, done.output
+
+    target = f"batch:{service.checked.item}"
+    service.decide(Scope.BATCH, service.checked.item, Action.REVOKE)
+    assert run() == (0, "数据库没有落后 / the database is not behind\n")
+    dumped = restores.dump(service.addresses)
+    service.decide(Scope.BATCH, service.checked.item, Action.RESTORE)
+    restores.restore(service.addresses, dumped)
+    status, shown = run()
+    assert (status, "nothing was done yet" in shown) == (1, True)
+    status, applied = run("--apply")
+    assert (status, f"zpcode recover --confirm {target}" in applied) == (1, True)
+    assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
+    assert run("--confirm", target)[0] == 0
+    assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
+    assert run()[0] == 0
