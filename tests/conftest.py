@@ -25,7 +25,7 @@ from tests.support.databases import Furnished
 from tests.support.folders import in_memory
 from tests.support.scan_service import registry, scan_keys, service
 from zpcode.embedded.servers import ServerAddresses, Servers
-from zpcode.store.database.session import connect, migrate
+from zpcode.store.database.session import connect, migrate_embedded
 
 __all__ = ["registry", "scan_keys", "service"]
 
@@ -60,15 +60,14 @@ def servers() -> Iterator[Servers]:
     with tempfile.TemporaryDirectory(prefix="zpcode-tests-", dir=in_memory(), ignore_cleanup_errors=True) as home:
         Path(home).chmod(0o711)
         with Servers(Path(home), durable=False) as running:
+            databases.remember_owner(running.addresses)
             yield running
 
 
 @pytest.fixture(scope="session")
 def migrated(servers: Servers) -> str:
     """The name of a migrated database without rows, to copy."""
-    engine = connect(servers.addresses.database)
-    migrate(engine, scan_role="zpcode_scan")
-    engine.dispose()
+    migrate_embedded(servers.addresses)
     return "zpcode"
 
 
@@ -99,6 +98,14 @@ def engine(addresses: ServerAddresses) -> Iterator[Engine]:
     own_engine = connect(addresses.database, pool_size=5)
     yield own_engine
     own_engine.dispose()
+
+
+@pytest.fixture
+def owner(addresses: ServerAddresses) -> Iterator[Engine]:
+    """An engine on this test's own database, as the role that owns the tables: for what the authority must not do."""
+    owner_engine = connect(addresses.owner_database, pool_size=2)
+    yield owner_engine
+    owner_engine.dispose()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from zpcode.cli import (
     registry,
     status,
 )
-from zpcode.cli.connections import database, project
+from zpcode.cli.connections import database, owner_database, project
 from zpcode.demo import run
 from zpcode.errors import Finding, ZpError
 from zpcode.services import notices
@@ -54,8 +54,9 @@ app.add_typer(access.app, name="access", help="访问密钥 / API keys")
 def migrate_() -> None:
     """建立或升级数据库结构。Create the database schema or upgrade it. Running it again changes nothing."""
     settings = load()
+    with owner_database(settings) as engine:
+        migrate(engine, application_role=settings.application_role, scan_role=settings.scan_role or None)
     with database(settings) as engine:
-        migrate(engine, scan_role=settings.scan_role or None)
         notices.begin(engine)
         _first_file_key(engine, settings.file_key)
     typer.echo("数据库已是最新 / the database is up to date")

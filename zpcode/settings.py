@@ -22,6 +22,15 @@ class AuthoritySettings(BaseSettings):
     database_url: str = Field(
         "", description="PostgreSQL ≥ 15 as `postgresql://…`. Empty: the database of the demo in HOME."
     )
+    migration_url: str = Field(
+        "",
+        description="PostgreSQL with the role that owns the tables (`postgresql://…`), for `zpcode migrate` only. Empty: "
+        "the database of the demo in HOME.",
+    )
+    application_role: str = Field(
+        "zpcode",
+        description="Database role of the authority, which owns no table; `zpcode migrate` grants it what it needs.",
+    )
     backup_database_url: str = Field(
         "",
         description="PostgreSQL with the backup role (`postgresql://…`), for `zpcode backup`. Empty: the database of "

@@ -42,7 +42,7 @@ from zpcode.services.batches import file_keys, reserve
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.issue import issue
 from zpcode.store.cards import put_cards
-from zpcode.store.database.session import connect, migrate, transaction
+from zpcode.store.database.session import connect, migrate_embedded, transaction
 from zpcode.store.tables.registry import enterprise, product
 from zpcode.wire.calendar import today
 from zpcode.wire.card import EnterpriseInfo, ProductCard, RecognitionInfo, product_key
@@ -64,7 +64,9 @@ def issue_figures() -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="zpcode-bench-") as folder, ExitStack() as stack:
         home = Path(folder)
         home.chmod(0o711)
-        database = stack.enter_context(Servers(home / "servers")).addresses.database
+        addresses = stack.enter_context(Servers(home / "servers")).addresses
+        migrate_embedded(addresses)
+        database = addresses.database
         _register(database)
         stack.enter_context(_signer(home))
         small = _issued(home, database, SMALL, "small")[1]
@@ -119,7 +121,6 @@ def _wait(client: SignerClient, process: subprocess.Popen[bytes]) -> None:
 def _register(database: str) -> None:
     """One enterprise with one recognised product: all that issuing needs from the registry."""
     engine = connect(database, pool_size=1)
-    migrate(engine)
     name, day = Bilingual("测速", "Bench"), today(datetime.now(UTC))
     recognition = RecognitionInfo("BENCH-1", "certification", str(day), str(day + timedelta(days=1)))
     maker = EnterpriseInfo("91330106MA27XXXX0B", name, "330106", name)

@@ -32,7 +32,7 @@ from zpcode.embedded.servers import Servers
 from zpcode.projection import client, library, projector
 from zpcode.services import scans
 from zpcode.store import cards
-from zpcode.store.database.session import connect, migrate, transaction
+from zpcode.store.database.session import connect, migrate_embedded, transaction
 from zpcode.wire import redis_keys
 from zpcode.wire.scan_event import ScanEvent, encode
 
@@ -66,8 +66,8 @@ def scaling_figures() -> dict[str, float]:
 
 @contextmanager
 def _engine(servers: Servers) -> Iterator[Engine]:
+    migrate_embedded(servers.addresses)
     engine = connect(servers.addresses.database, pool_size=2)
-    migrate(engine)
     scans.ensure_partitions(engine, datetime.now(UTC).date())
     yield engine
     engine.dispose()

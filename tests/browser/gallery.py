@@ -26,7 +26,7 @@ from tests.browser.chromium import DESK, PHONE, chromium, window
 from tests.browser.opened_page import PROBES
 from tests.browser.stage import LANGUAGES, SCENES, Scene, Stage
 from zpcode.embedded.servers import Servers
-from zpcode.store.database.session import connect, migrate
+from zpcode.store.database.session import connect, migrate_embedded
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 SIZES: Final = {"phone": PHONE, "desk": DESK}
@@ -98,7 +98,7 @@ def running() -> Iterator[Stage]:
         (home / "lines").mkdir()
         with Servers(home, durable=False) as servers:
             engine = connect(servers.addresses.database, pool_size=5)
-            migrate(engine, scan_role="zpcode_scan")
+            migrate_embedded(servers.addresses)
             redis = Redis.from_url(servers.addresses.admin_redis)
             with closing(redis), theatre.stage(servers.addresses, engine, redis, home / "lines") as stage:
                 yield stage

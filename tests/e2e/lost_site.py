@@ -33,7 +33,7 @@ from zpcode.rules.status.decisions import Action
 from zpcode.services.batches import queue as jobs
 from zpcode.services.status.change import change_and_project
 from zpcode.store import backups
-from zpcode.store.database.session import connect, migrate, transaction
+from zpcode.store.database.session import connect, migrate_embedded, transaction
 from zpcode.wire.payload import Level
 from zpcode.wire.vocabulary import Scope
 
@@ -111,7 +111,7 @@ def site(home: Path, house: KeyHouse, *, restored: bool = False) -> Iterator[Run
         engine = connect(servers.addresses.database, pool_size=4)
         stack.callback(engine.dispose)
         if not restored:
-            migrate(engine, scan_role="zpcode_scan")
+            migrate_embedded(servers.addresses)
         redis = Redis.from_url(servers.addresses.admin_redis, socket_timeout=5)
         stack.callback(redis.close)
         yield RunningSite(

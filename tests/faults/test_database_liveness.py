@@ -41,8 +41,11 @@ def distant(addresses: ServerAddresses, line: Proxy, impatient: None) -> Iterato
     """An engine that connects through the line, with a table to write to."""
     del impatient
     engine = connect(at(addresses, line.path), pool_size=2)
-    with transaction(engine) as connection:
+    owner = connect(addresses.owner_database, pool_size=1)
+    with transaction(owner) as connection:
         connection.execute(text("CREATE TABLE note (what text)"))
+        connection.execute(text("GRANT ALL ON note TO zpcode"))
+    owner.dispose()
     yield engine
     engine.dispose()
 

@@ -32,7 +32,7 @@ from tests.support.scan_factories import ScanAuthority
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import ServerAddresses, Servers, secret_file
 from zpcode.store import cards as outbox
-from zpcode.store.database.session import connect, migrate, transaction
+from zpcode.store.database.session import connect, migrate_embedded, transaction
 from zpcode.wire import card, redis_keys
 from zpcode.wire.vocabulary import State
 
@@ -282,7 +282,7 @@ def running() -> Iterator[Installation]:
         servers = stack.enter_context(Servers(home, durable=False))
         engine = connect(servers.addresses.database, pool_size=5)
         stack.callback(engine.dispose)
-        migrate(engine, scan_role="zpcode_scan")
+        migrate_embedded(servers.addresses)
         redis = Redis.from_url(servers.addresses.admin_redis, socket_timeout=5)
         stack.callback(redis.close)
         projector = Redis.from_url(servers.addresses.redis, socket_timeout=5)

@@ -107,7 +107,9 @@ def requests(world: Tenants, *, theirs: bool = False) -> dict[tuple[str, str], S
             headers={"Content-Type": "application/json"},
             params={"dry_run": "true"},
         ),
-        ("POST", "/v1/api-keys"): Sent(OPERATOR, "/v1/api-keys", json={"role": "enterprise", "subject": uscc}),
+        ("POST", "/v1/api-keys"): Sent(
+            OPERATOR, "/v1/api-keys", json={"role": "enterprise", "subject": uscc, "label": "x"}
+        ),
         ("GET", "/v1/api-keys"): Sent(OPERATOR, "/v1/api-keys"),
         ("DELETE", "/v1/api-keys/{key_id}"): Sent(OPERATOR, f"/v1/api-keys/{world.theirs.split('_')[1]}"),
     }

@@ -30,7 +30,7 @@ from zpcode.services.backups.folder import Backup, BackupFolder
 from zpcode.services.backups.make import BackupSource
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.store import audit, backups, continuity
-from zpcode.store.database.session import connect, migrate, transaction
+from zpcode.store.database.session import connect, migrate_embedded, transaction
 
 _RECEIVED = """
     SELECT count(*) FROM pg_stat_replication
@@ -121,7 +121,7 @@ def installation() -> Iterator[BackedUp]:
             home.chmod(0o711)
             engine = connect(servers.addresses.database, pool_size=2)
             try:
-                migrate(engine, scan_role="zpcode_scan")
+                migrate_embedded(servers.addresses)
                 room = setting.key_house(folder / "keys", NOW).room
                 made = BackedUp(home, servers, engine, room, BackupFolder(folder / "backups"))
                 made.originals.pictures.put({f"{digit * 32}-160.webp": digit.encode() * 1000 for digit in "abc"})

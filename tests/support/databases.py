@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from zpcode.embedded.servers import ServerAddresses, Servers
@@ -18,7 +18,8 @@ from zpcode.store.database.session import connect
 T = TypeVar("T")
 WAIT_SECONDS = 10.0
 _NUMBERS = itertools.count(1)
-_OTHERS = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND usename = 'zpcode_scan'")
+_OWNERS: dict[str, str] = {}
+_OTHERS = text("SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND usename <> 'zpcode_owner'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,31 @@ def furnish(servers: Servers, migrated: str, fill: Callable[[Engine], T]) -> Fur
 
 
 @contextmanager
+def as_owner(engine: Engine) -> Iterator[Connection]:
+    """A transaction on the engine's database as the role that owns the tables: for what the authority must not do."""
+    url = engine.url
+    password = _OWNERS[str(url.query["host"])]
+    owner = connect(
+        url.set(username="zpcode_owner", password=password).render_as_string(hide_password=False), pool_size=1
+    )
+    try:
+        with owner.begin() as connection:
+            yield connection
+    finally:
+        owner.dispose()
+
+
+def remember_owner(addresses: ServerAddresses) -> None:
+    """Let `as_owner` find the password of the owner on these servers."""
+    url = make_url(addresses.owner_database)
+    assert url.password is not None
+    _OWNERS[str(url.query["host"])] = url.password
+
+
+@contextmanager
 def administrator(addresses: ServerAddresses) -> Iterator[Connection]:
     """A connection to the administrative database, in autocommit: databases are made and dropped outside transactions."""
-    engine = connect(addresses.database.replace("/zpcode?", "/postgres?"), pool_size=1)
+    engine = connect(addresses.owner_database.replace("/zpcode?", "/postgres?"), pool_size=1)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         yield connection
     engine.dispose()
@@ -58,7 +81,10 @@ def addresses_of(addresses: ServerAddresses, name: str) -> ServerAddresses:
     """The same servers, another database."""
     swap = ("/zpcode?", f"/{name}?")
     return replace(
-        addresses, database=addresses.database.replace(*swap), scan_database=addresses.scan_database.replace(*swap)
+        addresses,
+        owner_database=addresses.owner_database.replace(*swap),
+        database=addresses.database.replace(*swap),
+        scan_database=addresses.scan_database.replace(*swap),
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection, Engine, text
 from keys.audit_head import SignedHead, signed_bytes_of_head
 from keys.signer import decrypted, key_path
 from tests.support.code_folders import content, put_content
+from tests.support.databases import as_owner
 from tests.support.issuing_setting import WORD, KeyHouse
 from tests.support.registry_data import as_json, gtin, registry, uscc
 from tests.support.status_setting import LOT, MAKER, OPERATOR, ask, decided, reserved
@@ -93,7 +94,7 @@ class CheckedService:
     @contextmanager
     def tampering(self) -> Iterator[Connection]:
         """A connection as the owner of the database, with the append-only triggers switched off."""
-        with self.engine.begin() as connection:
+        with as_owner(self.engine) as connection:
             for table in ("audit", "status_change", "trace_event"):
                 connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
             yield connection

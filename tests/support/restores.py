@@ -18,12 +18,21 @@ _EMPTY: Final = b"DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE 
 
 def dump(addresses: ServerAddresses) -> bytes:
     """The whole database as SQL, as `pg_dump` writes it."""
-    return _run("pg_dump", addresses.database)
+    return _run("pg_dump", addresses.owner_database)
 
 
 def restore(addresses: ServerAddresses, dumped: bytes) -> None:
     """Put a dump in the place of all that is in the database."""
-    _run("psql", "-q", "-X", "-v", "ON_ERROR_STOP=1", "--single-transaction", addresses.database, given=_EMPTY + dumped)
+    _run(
+        "psql",
+        "-q",
+        "-X",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "--single-transaction",
+        addresses.owner_database,
+        given=_EMPTY + dumped,
+    )
 
 
 def _run(program: str, *arguments: str, given: bytes = b"") -> bytes:

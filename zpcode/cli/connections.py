@@ -66,6 +66,27 @@ def witnesses_of(settings: AuthoritySettings, resources: ExitStack) -> list[Witn
 
 
 @contextmanager
+def owner_database(settings: AuthoritySettings) -> Iterator[Engine]:
+    """PostgreSQL as the role that owns the tables, for migrations. Raises Unavailable if it is the role of the application."""
+    if settings.database_url and not settings.migration_url:
+        zh = "请设置 ZPCODE_MIGRATION_URL：拥有数据表的角色（deploy/postgres-roles.sql）"
+        en = "set ZPCODE_MIGRATION_URL to the role that owns the tables (deploy/postgres-roles.sql)"
+        raise Unavailable(Text(zh, en))
+    engine = connect(settings.migration_url or Servers(settings.home).addresses.owner_database, pool_size=1)
+    try:
+        if engine.url.username == settings.application_role:
+            zh = f"应用角色 {engine.url.username} 不应拥有数据表；请用另一个角色迁移（deploy/postgres-roles.sql）"
+            en = (
+                f"the application's role {engine.url.username} must own no table; migrate with another role"
+                " (deploy/postgres-roles.sql)"
+            )
+            raise Unavailable(Text(zh, en))
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@contextmanager
 def cache(settings: AuthoritySettings, *, seconds: float = client.TIMEOUT_SECONDS) -> Iterator[AnyRedis]:
     """The authority's Redis: that of the settings, or that of the running demo. `seconds` is the timeout of a reply."""
     redis = client.connect(settings.redis_url or Servers(settings.home).addresses.redis, seconds=seconds)

@@ -34,7 +34,7 @@ from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Wit
 from zpcode.services.pictures.import_ import open_pictures
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.services.registry import importing, product_cards
-from zpcode.store.database.session import Engine, connect, migrate, transaction
+from zpcode.store.database.session import Engine, connect, migrate_embedded, transaction
 from zpcode.store.registry import records as store
 from zpcode.wire.calendar import today
 from zpcode.wire.card import ProductCard
@@ -48,9 +48,7 @@ QUANTITIES = {Level.PRODUCT: 50_000, Level.LOT: 5_000, Level.ITEM: 1_000, Level.
 
 def seed_registry(home: Path, addresses: ServerAddresses) -> None:
     """Migrate the database, and import the demo registry and the pictures of its products."""
-    engine = connect(addresses.database, pool_size=2)
-    migrate(engine, scan_role="zpcode_scan")
-    engine.dispose()
+    migrate_embedded(addresses)
     engine = _gated(home, addresses)
     data = files("zpcode.demo").joinpath("registry.json").read_bytes()
     with open_pictures(PictureStorage((home / "pictures").absolute().as_uri()), _pictures()) as pictures:

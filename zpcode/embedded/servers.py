@@ -52,7 +52,12 @@ MAX_BULK = "4mb"
 """The longest argument of a command. The longest that the services send is a card of 256 KiB."""
 
 
-ROLE_SECRETS = {"zpcode": "database", "zpcode_scan": "scan-database", "zpcode_backup": "backup-database"}
+ROLE_SECRETS = {
+    "zpcode_owner": "owner-database",
+    "zpcode": "database",
+    "zpcode_scan": "scan-database",
+    "zpcode_backup": "backup-database",
+}
 """The roles of the project in PostgreSQL, and the name of each role's password."""
 SLOT_KEEPS = "4GB"
 """WAL that is kept for an archive that has stopped (`zpcode backup --wal`); then the archive has a gap."""
@@ -60,8 +65,12 @@ SLOT_KEEPS = "4GB"
 
 @dataclass(frozen=True, slots=True)
 class ServerAddresses:
-    """The servers' addresses for each role: the authority, the scan service, backups, the administrator of Valkey."""
+    """The servers' addresses for each role: the authority, the scan service, backups, the administrator of Valkey.
 
+    `owner_database` is the role that owns the tables, for migrations.
+    """
+
+    owner_database: str
     database: str
     scan_database: str
     backup_database: str
@@ -192,11 +201,20 @@ class Servers:
         """Connection URLs with their passwords. Do not log them."""
         passwords = {
             name: _secret(self.home / "secrets", name)
-            for name in ("database", "scan-database", "backup-database", "redis", "scan-redis", "admin-redis")
+            for name in (
+                "owner-database",
+                "database",
+                "scan-database",
+                "backup-database",
+                "redis",
+                "scan-redis",
+                "admin-redis",
+            )
         }
         database = "postgresql://{}:{}@/zpcode?host={}"
         redis = "unix://{}:{}@{}/valkey.sock"
         return ServerAddresses(
+            database.format("zpcode_owner", passwords["owner-database"], self.sockets),
             database.format("zpcode", passwords["database"], self.sockets),
             database.format("zpcode_scan", passwords["scan-database"], self.sockets),
             database.format("zpcode_backup", passwords["backup-database"], self.sockets),
@@ -286,9 +304,18 @@ class Servers:
                     if role == "zpcode_backup":  # as in deploy/postgres-roles.sql
                         connection.execute("ALTER ROLE zpcode_backup REPLICATION")
                         connection.execute("GRANT pg_read_all_data TO zpcode_backup")
-            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = 'zpcode'").fetchone():
-                connection.execute("CREATE DATABASE zpcode OWNER zpcode")
-                connection.execute("ALTER ROLE zpcode CREATEDB")
+            owner = connection.execute(
+                "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = 'zpcode'"
+            ).fetchone()
+            if owner == ("zpcode",):  # made by an earlier version, whose authority owned everything
+                connection.execute("ALTER ROLE zpcode NOCREATEDB")
+                with psycopg.connect(superuser.replace("/postgres?", "/zpcode?")) as inside:
+                    inside.execute("REASSIGN OWNED BY zpcode TO zpcode_owner")
+            if owner is None:
+                connection.execute("CREATE DATABASE zpcode OWNER zpcode_owner")
+                connection.execute("REVOKE ALL ON DATABASE zpcode FROM PUBLIC")
+                connection.execute("GRANT CONNECT ON DATABASE zpcode TO zpcode, zpcode_scan, zpcode_backup")
+                connection.execute("ALTER ROLE zpcode_owner CREATEDB")
 
     # Valkey -----------------------------------------------------------------------------------------
 

@@ -80,11 +80,15 @@ def has_partition(connection: Connection, month: date) -> bool:
 
 def ensure_partition(connection: Connection, month: date) -> None:
     """Create the partition of the month of the date `month` if it does not exist."""
-    first = month.replace(day=1)
-    following = date(first.year + first.month // 12, first.month % 12 + 1, 1)
-    name = f"scan_{first:%Y_%m}"
     locks.hold(connection, Lock.PARTITION)  # two workers at the turn of a month
-    if not has_partition(connection, first):
-        connection.execute(
-            text(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF scan FOR VALUES FROM ('{first}') TO ('{following}')")
-        )
+    if not has_partition(connection, month):
+        connection.execute(text("SELECT make_scan_partition(:month)"), {"month": month})
+
+
+def drop_partition(connection: Connection, month: date) -> int:
+    """Drop the partition of the month of the date `month`; returns how many scans it had.
+
+    The database refuses this until half a year after the month, and notes what was dropped. Raises DBAPIError.
+    """
+    locks.hold(connection, Lock.PARTITION)
+    return int(connection.execute(text("SELECT drop_scan_partition(:month)"), {"month": month}).scalar_one())

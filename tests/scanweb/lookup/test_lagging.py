@@ -27,7 +27,7 @@ def lagging(addresses: ServerAddresses, registry: ScanAuthority) -> Iterator[str
     """The address of a copy of the database as it is now: a replica that receives no changes any more."""
     name = addresses.database.rpartition("?")[0].rpartition("/")[2]
     registry.engine.dispose()
-    superuser = connect(addresses.database.replace(f"/{name}?", "/postgres?"), pool_size=1)
+    superuser = connect(addresses.owner_database.replace(f"/{name}?", "/postgres?"), pool_size=1)
     with superuser.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text(f"CREATE DATABASE {name}_replica TEMPLATE {name}"))
         yield addresses.scan_database.replace(f"/{name}?", f"/{name}_replica?")

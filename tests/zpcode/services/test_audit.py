@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 from typer.testing import CliRunner
 
+from tests.support.databases import as_owner
 from zpcode.cli.audit import app
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.rules.audit import Break
@@ -28,7 +29,7 @@ def chain(engine: Engine, now: datetime) -> bytes:
 
 def tamper(engine: Engine, statement: str) -> None:
     """Do what only the owner of the database can: switch the trigger off."""
-    with transaction(engine) as connection:
+    with as_owner(engine) as connection:
         connection.execute(text("ALTER TABLE audit DISABLE TRIGGER audit_append_only"))
         connection.execute(text(statement))
         connection.execute(text("ALTER TABLE audit ENABLE TRIGGER audit_append_only"))

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from typer.testing import CliRunner
 
 from keys.keyring import Keyring
+from tests.support import databases
 from tests.support.authority import OPERATOR
 from tests.support.clock import Clock
 from tests.support.code_folders import code_folder
@@ -111,7 +112,7 @@ def countersigned(
 
 def as_owner(engine: Engine, change: Callable[[Connection], object]) -> None:
     """Do what the owner of the tables can do: without triggers."""
-    with transaction(engine) as connection:
+    with databases.as_owner(engine) as connection:
         connection.execute(text("ALTER TABLE audit DISABLE TRIGGER USER"))
         change(connection)
         connection.execute(text("ALTER TABLE audit ENABLE TRIGGER USER"))

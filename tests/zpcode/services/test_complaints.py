@@ -19,7 +19,7 @@ from keys.keyring import Keyring
 from tests.support import databases
 from tests.support.clock import NOW
 from tests.support.code_folders import code_folder
-from tests.support.databases import Furnished
+from tests.support.databases import Furnished, as_owner
 from tests.support.registry_data import as_json, gtin, registry
 from tests.support.status_setting import CITY, COUNTY, MAKER, NINGBO, OPERATOR, OTHER, PROVINCE
 from zpcode.embedded.servers import ServerAddresses, Servers
@@ -242,7 +242,7 @@ def test_steps_cannot_be_altered(registered: Engine, now: datetime) -> None:
         "DELETE FROM complaint_event",
         "TRUNCATE complaint_event",
     ):
-        with pytest.raises(Exception, match="append-only"), registered.begin() as connection:
+        with pytest.raises(Exception, match="append-only"), as_owner(registered) as connection:
             connection.execute(text(statement))
 
 
@@ -325,7 +325,7 @@ def test_fsck_compares_each_word_with_the_audit_log(context: CheckContext) -> No
     assert reasons(context) == set()
     before = differing(context)
     for statement, name in MEDDLED:
-        with context.engine.begin() as connection:
+        with as_owner(context.engine) as connection:
             connection.execute(text("ALTER TABLE complaint_event DISABLE TRIGGER USER"))
             connection.execute(text(statement))
         after = differing(context)

@@ -201,12 +201,12 @@ def test_the_scan_service_may_read_one_view_of_the_database_and_nothing_else(add
     scan_engine.dispose()
 
 
-def test_the_audit_log_refuses_to_be_rewritten(engine: Engine, now: datetime) -> None:
-    """The database refuses UPDATE, DELETE and TRUNCATE."""
+def test_the_audit_log_refuses_to_be_rewritten(engine: Engine, owner: Engine, now: datetime) -> None:
+    """The database refuses UPDATE, DELETE and TRUNCATE, from the owner of the table too."""
     with transaction(engine) as connection:
         audit.append(connection, at=now, actor="cli:me", action="test", object_="x", detail={"n": 1})
     for statement in ("UPDATE audit SET actor = 'x'", "DELETE FROM audit", "TRUNCATE audit"):
-        with pytest.raises(DBAPIError, match="append-only"), transaction(engine) as connection:
+        with pytest.raises(DBAPIError, match="append-only"), transaction(owner) as connection:
             connection.execute(text(statement))
 
 

@@ -22,7 +22,7 @@ def earlier(servers: Servers) -> Iterator[Engine]:
     """An empty database of before the mandatory labels."""
     with databases.administrator(servers.addresses) as connection:
         connection.execute(text("CREATE DATABASE earlier"))
-        engine = connect(databases.addresses_of(servers.addresses, "earlier").database, pool_size=2)
+        engine = connect(databases.addresses_of(servers.addresses, "earlier").owner_database, pool_size=2)
         migrate(engine, revision="0007")
         yield engine
         engine.dispose()

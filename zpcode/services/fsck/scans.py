@@ -236,11 +236,19 @@ def partitions(context: CheckContext, outcome: CheckResult) -> None:
     required = [_name(day), _name(day.replace(day=1) + timedelta(days=32))]
     with integrity.snapshot(context.engine) as connection:
         present = integrity.partitions(connection)
+        noted = integrity.noted_partitions(connection)
         outcome.examined = len(present)
         unplaced = integrity.unplaced_scans(connection)
     missing = [name for name in required if name not in present]
     for name in missing:
         outcome.find("missing", "缺少分区", "the partition is missing", where=name)
+    for name in sorted(name for name, stands in noted.items() if stands and name not in {*present, *missing}):
+        outcome.find(
+            "vanished",
+            "分区不在，且没有删除记录：有人绕过服务删除了扫码",
+            "the partition is gone and was not dropped by the service: somebody has deleted scans",
+            where=name,
+        )
     for month, count in unplaced:
         outcome.find("unplaced", f"{count} 条扫码没有分区", f"{count} scans have no partition", where=month)
     if context.repair and missing and not unplaced:

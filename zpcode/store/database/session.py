@@ -10,12 +10,14 @@ from typing import Any, Final
 import psycopg
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Text, Unavailable
 from zpcode.store import locks
+from zpcode.store.database import privileges
 from zpcode.store.database.liveness import PROBE_SECONDS, DatabaseLiveness, LivenessSession, sessions
 from zpcode.store.locks import Lock
 
@@ -111,8 +113,12 @@ def _is_outage(error: DBAPIError | PoolTimeoutError) -> bool:
     return (getattr(error.orig, "sqlstate", None) or "").startswith("XX")
 
 
-def migrate(engine: Engine, *, scan_role: str | None = None, revision: str = "head") -> None:
-    """Upgrade the schema to the newest revision, or to `revision`; grant `scan_role` SELECT on the scan view and nothing else.
+def migrate(
+    engine: Engine, *, application_role: str | None = None, scan_role: str | None = None, revision: str = "head"
+) -> None:
+    """Upgrade the schema to the newest revision, or to `revision`, as the role that owns the tables.
+
+    `application_role` gets what `zpcode.store.database.privileges` lists, `scan_role` SELECT on the scan view and nothing else.
 
     Only one process migrates at a time (advisory lock).
     """
@@ -122,6 +128,14 @@ def migrate(engine: Engine, *, scan_role: str | None = None, revision: str = "he
         locks.hold(connection, Lock.MIGRATION)
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
-        if scan_role:
-            role = connection.dialect.identifier_preparer.quote(scan_role)
-            connection.execute(text(f"GRANT SELECT ON scan_view TO {role}"))
+        if revision == "head":
+            privileges.grant(connection, application_role=application_role, scan_role=scan_role)
+
+
+def migrate_embedded(addresses: ServerAddresses) -> None:
+    """Upgrade the database of embedded servers as its owner, and give their roles their privileges."""
+    engine = connect(addresses.owner_database, pool_size=1)
+    try:
+        migrate(engine, application_role="zpcode", scan_role="zpcode_scan")
+    finally:
+        engine.dispose()

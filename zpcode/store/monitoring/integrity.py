@@ -293,6 +293,12 @@ def partitions(connection: Connection) -> set[str]:
     return set(rows.scalars())
 
 
+def noted_partitions(connection: Connection) -> dict[str, bool]:
+    """The names of the monthly partitions that were ever made, and whether they are to be there: not dropped since."""
+    rows = connection.execute(text("SELECT to_char(month, '\"scan_\"YYYY_MM'), dropped_at IS NULL FROM scan_partition"))
+    return {name: bool(stands) for name, stands in rows}
+
+
 def unplaced_scans(connection: Connection) -> list[tuple[str, int]]:
     """The months (YYYY-MM) of scans in the default partition, with the number of scans."""
     rows: Any = connection.execute(

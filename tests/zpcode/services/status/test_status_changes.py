@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from tests.support.databases import as_owner
 from tests.support.registry_data import as_json, gtin, registry, uscc
 from tests.support.status_setting import (
     BASIS,
@@ -171,7 +172,7 @@ def test_every_decision_is_audited_whole(engine: Engine, now: datetime, world: E
 
 def test_a_decision_that_cannot_be_audited_is_not_made(engine: Engine, now: datetime, world: EnterpriseBatches) -> None:
     """One transaction: row, entry and card, or none of them."""
-    with transaction(engine) as connection:
+    with as_owner(engine) as connection:
         connection.execute(text("ALTER TABLE audit ADD CONSTRAINT full_up CHECK (action <> 'status.flag')"))
     before = in_database(engine)(f"b:{world.item}")
     with pytest.raises(DBAPIError):
@@ -184,7 +185,7 @@ def test_decisions_cannot_be_rewritten(engine: Engine, now: datetime, world: Ent
     """The database refuses it for every role."""
     decided(engine, COUNTY, now, ask(Scope.BATCH, world.item, Action.FLAG))
     for statement in ("UPDATE status_change SET state = 'good'", "DELETE FROM status_change", "TRUNCATE status_change"):
-        with pytest.raises(DBAPIError, match="append-only"), transaction(engine) as connection:
+        with pytest.raises(DBAPIError, match="append-only"), as_owner(engine) as connection:
             connection.execute(text(statement))
 
 

@@ -1,0 +1,20 @@
+"""The application's role owns no table: functions make and drop partitions of scans (the SQL file with this name).
+
+Revision ID: 0010
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create everything, in the migration's one transaction."""
+    op.get_bind().connection.cursor().execute(Path(__file__).with_suffix(".sql").read_text("utf-8"))
