@@ -22,8 +22,8 @@ from zpcode.cli.connections import code_folder, database, operator
 from zpcode.cli.output import progress_bar
 from zpcode.errors import Finding, Refused, Text
 from zpcode.rules.batches.batch import Batch
+from zpcode.services.batches import downloads, file_keys, reserve
 from zpcode.services.batches import encrypt as encryption
-from zpcode.services.batches import file_keys, reserve
 from zpcode.services.batches.archive import KeyArchive
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.rewrite import reissue
@@ -43,17 +43,23 @@ def export(
         str,
         typer.Option(help="写出明文的新文件；- 为标准输出 / new file for the content, decrypted; - is standard output"),
     ] = "",
+    reason: Annotated[
+        str, typer.Option(help="取明文的原因，记入审计日志 / why the content is fetched, for the audit log")
+    ] = "",
 ) -> None:
     """取得已生成批次的文件；缺失或损坏时原样重写。Get the file of an issued batch. A missing or damaged file is written again."""
     settings = load()
     folder = code_folder(settings)
+    if to:
+        downloads.check_reason(operator(), reason)
     with database(settings) as engine, SignerClient(settings.signer_socket) as signer:
         batch = reserve.get(engine, number, operator())
         with progress_bar(batch.codes) as progress:
             actor = operator().name
             path = reissue(engine, signer, number, folder=folder, clock=_now, actor=actor, progress=progress)
-    if to:
-        _write_content(folder, batch, to)
+        if to:
+            downloads.record(engine, batch, 0, batch.bytes - 1, reason, caller=operator(), now=_now())
+            _write_content(folder, batch, to)
     typer.echo(f"{to or path}\nsha256 {batch.sha256}  {batch.bytes} bytes", err=to == "-")
 
 

@@ -91,6 +91,13 @@ def about(connection: Connection, object_: str, limit: int) -> list[Entry]:
     return [Entry(row.id, row.at, row.actor, row.action, row.object, row.detail) for row in rows]
 
 
+def of_actor(connection: Connection, object_: str, action: str, actor: str, since: datetime) -> list[Entry]:
+    """The entries of one actor about one object with one action since a time, oldest first."""
+    query = select(audit).where(audit.c.object == object_, audit.c.action == action, audit.c.actor == actor)
+    rows = connection.execute(query.where(audit.c.at > since).order_by(audit.c.id))
+    return [Entry(row.id, row.at, row.actor, row.action, row.object, row.detail) for row in rows]
+
+
 def of_actions(connection: Connection, actions: Sequence[str]) -> list[Entry]:
     """All entries with these actions, oldest first."""
     rows = connection.execute(select(audit).where(audit.c.action.in_(actions)).order_by(audit.c.id))

@@ -100,7 +100,7 @@ def test_what_is_done_over_http_is_in_the_audit_log_with_its_key(
     http: httpx.Client, engine: Engine, world: Tenants
 ) -> None:
     """The actor is the key's id; no secret of a key is there."""
-    order = {"role": "regulator", "subject": "330110"}
+    order = {"role": "regulator", "subject": "330110", "label": "x"}
     made = http.post("/v1/api-keys", json=order, headers=as_(world.operator)).json()
     with transaction(engine) as connection:
         entries = [entry for entry, _, _ in audit.entries(connection)]

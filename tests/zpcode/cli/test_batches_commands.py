@@ -177,8 +177,8 @@ def test_a_batch_is_activated_and_exported_again(engine: Engine, tmp_path: Path)
     original = content(code_folder(tmp_path / "exports"), batch)
     (tmp_path / "exports" / file_name(batch)).unlink()
     copy = tmp_path / "codes.csv"
-    _run(commands.app, "export", str(batch.number), "--to", str(copy))
+    _run(commands.app, "export", str(batch.number), "--to", str(copy), "--reason", "reprint")
     assert copy.read_bytes() == original == content(code_folder(tmp_path / "exports"), batch)
     assert copy.stat().st_mode & 0o077 == 0
     with pytest.raises(FileExistsError):
-        _run(commands.app, "export", str(batch.number), "--to", str(copy))
+        _run(commands.app, "export", str(batch.number), "--to", str(copy), "--reason", "reprint")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import BinaryIO, Final
 
@@ -22,10 +22,10 @@ CHUNK: Final = 256 * 1024
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 
 
-def download(batch: Batch, exports: CodeFolder, request: Headers) -> Response:
+def download(batch: Batch, exports: CodeFolder, request: Headers, record: Callable[[int, int], None]) -> Response:
     """The file (200), the one range of it that is requested (206), or 304 if `If-None-Match` names its ETag.
 
-    ETag, length and ranges are those of the content. Raises UnsatisfiableRange; Unavailable if this machine does not have
+    ETag, length and ranges are those of the content. `record` is called with the first and last byte before any is sent. Raises UnsatisfiableRange; Unavailable if this machine does not have
     the file or its key, or has one of another size or of another batch.
     """
     name, etag = file_name(batch), _etag(batch)
@@ -40,6 +40,11 @@ def download(batch: Batch, exports: CodeFolder, request: Headers) -> Response:
         file.close()
         raise
     first, last = requested or (0, batch.bytes - 1)
+    try:
+        record(first, last)
+    except BaseException:
+        file.close()
+        raise
     headers["Content-Length"] = str(last - first + 1)
     if requested:
         headers["Content-Range"] = f"bytes {first}-{last}/{batch.bytes}"

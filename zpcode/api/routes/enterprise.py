@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Header, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -25,7 +25,7 @@ from zpcode.errors import Conflict, Text
 from zpcode.exports.formats import EXPORTS
 from zpcode.rules.access import may_take_codes
 from zpcode.rules.batches.batch import BatchRequest, BatchState
-from zpcode.services.batches import code_file, reserve
+from zpcode.services.batches import code_file, downloads, reserve
 from zpcode.services.batches.rewrite import request_file
 from zpcode.services.registry import listing
 from zpcode.wire.gs1 import gtin14
@@ -130,21 +130,40 @@ def get_batch(number: Number, caller: CallerDep, authority: AuthorityDep) -> Bat
         304: {"description": "If-None-Match names the file's ETag"},
     },
 )  # fmt: skip
-def get_codes(number: Number, caller: CallerDep, authority: AuthorityDep, request: Request) -> Response:
+def get_codes(
+    number: Number,
+    caller: CallerDep,
+    authority: AuthorityDep,
+    request: Request,
+    reason: Annotated[
+        str,
+        Query(
+            max_length=downloads.MAX_REASON,
+            description="Why the codes are fetched, for the audit log.",
+            examples=["reprint"],
+        ),
+    ] = "",
+) -> Response:
     """The finished file. Continue an interrupted download with `Range: bytes=N-` and `If-Range: "SHA-256"`.
 
     Only for the enterprise and the operator: a holder of the file can print the codes. A file that was removed after its
-    time is written again, the same to the byte: the answer is 503 with Retry-After until it is there.
+    time is written again, the same to the byte: the answer is 503 with Retry-After until it is there. Who fetches what is in
+    the audit log; an operator has to say why (`reason`).
     """
     batch = reserve.get(authority.engine, number, caller)
     may_take_codes(caller)
+    downloads.check_reason(caller, reason)
     written = code_file.progress(authority.exports, batch)
     if batch.state is not BatchState.ISSUED:
         raise NotReady(written, batch.codes, batch.problem)
     if batch.file_removed_at is not None and not has_file(batch, request.headers):
         why = _requested(authority, number, caller)
         raise FileRemoved(written, batch.codes, why)
-    return download(batch, authority.exports, request.headers)
+
+    def record(first: int, last: int) -> None:
+        downloads.record(authority.engine, batch, first, last, reason, caller=caller, now=authority.clock())
+
+    return download(batch, authority.exports, request.headers, record)
 
 
 def _requested(authority: AuthorityDep, number: int, caller: CallerDep) -> Text | None:

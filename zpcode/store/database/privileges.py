@@ -38,6 +38,7 @@ TABLES: Final = {
     "idempotency": _CHANGE,
     "indicator": _REPLACE,
     "item_history": _CHANGE,
+    "kept_card": _ALL_ROWS,
     "lost_batch": _REPLACE,
     "product": _CHANGE,
     "product_certificate": _REPLACE,
