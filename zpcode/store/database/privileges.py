@@ -39,7 +39,7 @@ TABLES: Final = {
     "indicator": _REPLACE,
     "item_history": _CHANGE,
     "kept_card": _ALL_ROWS,
-    "lost_batch": _REPLACE,
+    "lost_batch": _ALL_ROWS,
     "product": _CHANGE,
     "product_certificate": _REPLACE,
     "product_standard": _REPLACE,
