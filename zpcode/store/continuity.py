@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 import msgspec
-from sqlalchemy import Connection, Engine, bindparam, event, insert, select, text, update
+from sqlalchemy import Connection, Engine, bindparam, event, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
@@ -124,8 +124,9 @@ def record_behind(connection: Connection, evidence: Sequence[BehindEvidence], no
 
 def batches_with_record(connection: Connection, numbers: Collection[int]) -> set[int]:
     """Those of these batch numbers whose batch exists, or is known as lost."""
-    existing = select(batch.c.number).where(batch.c.number.in_(numbers))
-    lost = select(lost_batch.c.number).where(lost_batch.c.number.in_(numbers))
+    among = bindparam("numbers", sorted(numbers), ARRAY(BigInteger))
+    existing = select(batch.c.number).where(batch.c.number == func.any(among))
+    lost = select(lost_batch.c.number).where(lost_batch.c.number == func.any(among))
     return {int(number) for number in connection.execute(existing.union(lost)).scalars()}
 
 

@@ -28,6 +28,8 @@ from zpcode.store.database.session import Connection, Engine, transaction
 
 PAUSE_SECONDS: Final = 1.0
 """For how long a witness that did not answer is not asked again."""
+RECORDED_SECONDS: Final = 60.0
+"""For how long a batch that was in the database counts as recorded. If the database goes back meanwhile, its marks show it."""
 _UNWITNESSED: Final = Text(
     "缓存、码文件目录与签名服务都没有应答，无从核对批次序号；请稍后再试",
     "neither Redis nor the folder of code files nor the signer answers, so a new batch number cannot be compared with "
@@ -53,6 +55,8 @@ class ContinuityGate:
         self._due: dict[str, float] = {}
         self._own = Marks()
         self._lock = threading.Lock()
+        self._recorded: frozenset[int] = frozenset()
+        self._recorded_until = float("-inf")
         self.evidence: tuple[BehindEvidence, ...] = ()
         """Why the database was found behind in the last comparison; empty if it was not."""
 
@@ -63,6 +67,7 @@ class ContinuityGate:
     def stale(self) -> None:
         """Ask every witness again, also those whose last testimony would last."""
         self._due.clear()
+        self._recorded_until = float("-inf")
 
     def check(self, connection: Connection, *, number: bool) -> None:
         """Compare the database of this session with every witness. Raises DatabaseBehind.
@@ -107,12 +112,21 @@ class ContinuityGate:
         proofs = list(database.evidence)
         for name, testimony in testimonies.items():
             proofs += [proof for marks in testimony.marks for proof in behind(name, marks, database)]
-            if testimony.files:
-                existing = continuity.batches_with_record(connection, testimony.files)
-                proofs += files_without_batch(testimony.files, existing)
+            proofs += self._files_without_batch(connection, testimony.files)
         if own.recoveries == database.reached.recoveries:  # a recovery has settled what was before it
             proofs += behind("process", own, database)
         return self._conclude(tuple(dict.fromkeys(proofs)), database)
+
+    def _files_without_batch(self, connection: Connection, numbers: Sequence[int]) -> list[BehindEvidence]:
+        """The files without a batch. A batch is looked up once a minute: a folder has thousands of files."""
+        if self._monotonic() >= self._recorded_until:
+            self._recorded, self._recorded_until = frozenset(), self._monotonic() + RECORDED_SECONDS
+        unknown = set(numbers) - self._recorded
+        if not unknown:
+            return []
+        existing = continuity.batches_with_record(connection, unknown)
+        self._recorded |= existing
+        return files_without_batch(unknown, existing)
 
     def _conclude(self, proofs: tuple[BehindEvidence, ...], database: DatabaseMarks) -> tuple[BehindEvidence, ...]:
         """Remember a database that is not behind; record one that is, and log it once."""
