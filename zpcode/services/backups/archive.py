@@ -60,8 +60,23 @@ def _prepare(
     target = folder.wal / str(server.timeline)
     if slot is None or _is_gap(target, server, str(slot.kept_from)):
         _put_aside(target, announce)
+    if not target.exists():
+        _announce_timeline(target, announce)
     target.mkdir(mode=0o700, exist_ok=True)
     return programs, target
+
+
+def _announce_timeline(target: Path, announce: Announce) -> None:
+    """A folder of another timeline: the database was restored, or a replica became the primary."""
+    if all(path.name.partition(".")[0] == target.name for path in target.parent.iterdir()):
+        return
+    announce(
+        Text(
+            "数据库开始了新的时间线（恢复或主备切换之后）；请立即执行 zpcode backup，此前的备份无法恢复到现在",
+            "the database has begun a new timeline, as after a failover; run zpcode backup at once: earlier backups cannot be "
+            "restored to a time from now on",
+        )
+    )
 
 
 def _is_gap(target: Path, server: DatabaseServer, kept_from: str) -> bool:

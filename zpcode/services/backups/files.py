@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -58,7 +59,7 @@ def copy_files(originals: Originals, folder: BackupFolder) -> CopiedFiles:
     path = folder.keyrings / f"{keyring.serial}.json"
     if not path.exists():
         write(path, keyring.document)
-    if originals.exports.is_dir():
+    with suppress(FileNotFoundError, PermissionError):  # `lacks_signatures` says whether any are missing
         _copy_signatures(originals.exports, folder.signatures)
     return CopiedFiles(keyring, root, _copy_pictures(originals.pictures, folder))
 

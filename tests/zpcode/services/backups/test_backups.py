@@ -184,6 +184,18 @@ def test_segments_that_are_missing_before_the_slot_are_a_gap(running: BackedUp) 
     assert [text.en.partition(":")[0] for text in said] == ["the WAL archive has a gap"]
 
 
+def test_a_new_timeline_asks_for_a_backup(running: BackedUp) -> None:
+    """After a failover: no earlier backup can be restored across it."""
+    said: list[Text] = []
+    target = _prepared(running, said)
+    shutil.rmtree(target)
+    other = target.with_name("9")
+    other.mkdir()
+    _prepared(running, said)
+    other.rmdir()
+    assert [text.en.partition(",")[0] for text in said] == ["the database has begun a new timeline"]
+
+
 # Programs -------------------------------------------------------------------------------------------
 
 
