@@ -104,6 +104,9 @@ class Protocol(RequestBounds):
         413: refusal(413, "请求过大：扫码不需要请求体 / the request is too large: a scan has no body\n"),
     }
 
+    def _end_with_response(self) -> None:
+        self._start_reading_timer()  # a scan answers within milliseconds
+
     def _check_body(self, more: int) -> None:
         del more
         if self._size >= HEAD_BYTES:

@@ -83,26 +83,31 @@ class RequestBounds(HttpToolsProtocol):
         """Bytes of requests. A request that comes in parts is measured: no head grows beyond its bound."""
         if self._size or len(data) > _PIECE:
             self._receive_pieces(data)
-        else:
-            self._receive_piece(data)
+            return
+        HttpToolsProtocol.data_received(self, data)
+        if self._whole is not self.scope:
+            self._check_arrival(len(data))
+        elif self._arrival_timer is not None:
+            self._end_arrival()
 
     def _receive_pieces(self, data: bytes) -> None:
         """Pass on a piece that ends at the bound of the head, so that a head which is larger is seen before its end."""
         at = 0
         while at < len(data) and not self.transport.is_closing():
-            end = at + min(_PIECE, max(1, HEAD_BYTES - self._size))
-            self._receive_piece(data[at:end])
+            end = min(len(data), at + min(_PIECE, max(1, HEAD_BYTES - self._size)))
+            HttpToolsProtocol.data_received(self, data[at:end])
+            if self._whole is not self.scope:
+                self._check_arrival(end - at)
+            else:
+                self._end_arrival()
             at = end
 
-    def _receive_piece(self, piece: bytes) -> None:
-        HttpToolsProtocol.data_received(self, piece)
-        if self._whole is not self.scope:
-            self._check_arrival(len(piece))
-        else:
-            self._size = 0
-            if self._arrival_timer is not None:
-                self._arrival_timer.cancel()
-                self._arrival_timer = None
+    def _end_arrival(self) -> None:
+        """A request is whole, and no further one has begun."""
+        self._size = 0
+        if self._arrival_timer is not None:
+            self._arrival_timer.cancel()
+            self._arrival_timer = None
 
     def _check_arrival(self, more: int) -> None:
         """Check the size of a request that is not whole yet, of which at most `more` bytes have just come, and time the rest."""
@@ -162,6 +167,12 @@ class RequestBounds(HttpToolsProtocol):
         """A request is whole."""
         self._whole = self.scope
         HttpToolsProtocol.on_message_complete(self)
+        cycle = self.cycle
+        if cycle is not None and not cycle.keep_alive:
+            self._end_with_response()
+
+    def _end_with_response(self) -> None:
+        """The connection ends with the response to the request that has just come."""
 
     def _arrival_ended(self) -> None:
         self._arrival_timer = None
@@ -172,17 +183,10 @@ class RequestBounds(HttpToolsProtocol):
 
     # Responses ---------------------------------------------------------------------------------------
 
-    def on_response_complete(self) -> None:
-        """A response is complete. If the connection ends with it, start the timer for reading the rest."""
-        HttpToolsProtocol.on_response_complete(self)
-        if self._reading_timer is None and self.transport.is_closing():
-            self._reading_timer = self.loop.call_later(self.take_seconds, self.transport.abort)
-
     def pause_writing(self) -> None:
         """The client reads more slowly than the response is written: start the timer."""
         super().pause_writing()
-        if self._reading_timer is None:
-            self._reading_timer = self.loop.call_later(self.take_seconds, self.transport.abort)
+        self._start_reading_timer()
 
     def resume_writing(self) -> None:
         """The client has caught up: stop the timer."""
@@ -190,6 +194,12 @@ class RequestBounds(HttpToolsProtocol):
         if self._reading_timer is not None and not self.transport.is_closing():
             self._reading_timer.cancel()
             self._reading_timer = None
+            if not self.cycle.keep_alive:
+                self._end_with_response()
+
+    def _start_reading_timer(self) -> None:
+        if self._reading_timer is None:
+            self._reading_timer = self.loop.call_later(self.take_seconds, self.transport.abort)
 
     def timeout_keep_alive_handler(self) -> None:
         """No further request came on a connection that was kept open."""
@@ -229,5 +239,4 @@ class RequestBounds(HttpToolsProtocol):
     def _hang_up(self) -> None:
         """Close the connection, after at most `take_seconds` for the client to read the rest."""
         self.transport.close()
-        if self._reading_timer is None:
-            self._reading_timer = self.loop.call_later(self.take_seconds, self.transport.abort)
+        self._start_reading_timer()

@@ -28,6 +28,12 @@ class AuthorityProtocol(RequestBounds):
     window_bytes = 0
     unread_bytes = 0
 
+    def on_response_complete(self) -> None:
+        """A response is complete. If the connection ends with it, start the timer for reading the rest."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._start_reading_timer()
+
     def _check_body(self, more: int) -> None:
         """A body has to keep coming: start the timer behind its head, and count what comes then."""
         self._size = 1  # a body as a whole has no bound here, so that only the request's being under way counts

@@ -235,6 +235,22 @@ def test_the_audit_log_has_every_step_and_no_word(registered: Engine, now: datet
     assert audit.verify(registered).whole
 
 
+def test_a_marked_complaint_says_so_to_the_office_and_in_the_log(context: CheckContext, now: datetime) -> None:
+    """Whoever takes the mark away, or puts one on, is found."""
+    sent = SentComplaint(replace(COMPLAINT_FORM, place="a marked place"), b"m" * 16)
+    named = complaints.about(context.engine, no_keyring, COMPLAINT_FORM.code)
+    marked = complaints.receive(context.engine, sent, named, (), now=now, over_budget=True).number
+    other = received(context.engine, now, replace(COMPLAINT_FORM, place="elsewhere"), nonce=9).number
+    shown = {one.number: one for one in complaints.listing(context.engine, COUNTY)}
+    assert (shown[marked].over_budget, shown[other].over_budget) == (True, False)
+    details = [entry.detail for entry in audit.show(context.engine, f"complaint:{marked}")]
+    assert [one.get("over_budget") for one in details] == [True]
+    assert reasons(context) == set()
+    with context.engine.begin() as connection:
+        connection.execute(text("UPDATE complaint SET over_budget = NOT over_budget"))
+    assert reasons(context) == {"altered"}
+
+
 def test_steps_cannot_be_altered(registered: Engine, now: datetime) -> None:
     received(registered, now)
     for statement in (

@@ -288,7 +288,7 @@ def logged(complaint: Complaint) -> dict[str, Any]:
         "proof": complaint.proof.value,
         "photos": complaint.photos,
         "text": _digest(complaint.form.description),
-        **({"over_budget": True} if complaint.over_budget else {}),
+        "over_budget": complaint.over_budget,
     }
 
 

@@ -41,6 +41,8 @@ _GRACE: Final = timedelta(hours=3)
 """How late the worker may be; it deletes once a minute."""
 _ACTIONS: Final = [f"complaint.{step}" for step in rules.ComplaintStep]
 _CHUNK: Final = 500
+_ABSENT: Final = {"over_budget": False}
+"""What an entry means that lacks a member: entries before migration 0009 have no mark."""
 _Key = tuple[str, str, int]
 
 
@@ -102,7 +104,7 @@ def _compare(outcome: CheckResult, complaint: Complaint, taken_by: Sequence[str]
             outcome.find("unlogged", "这一步不在审计日志里", "this step is not in the audit log", where=where)
             continue
         detail = _first_detail(complaint) if first else _step_detail(complaint.events[: position + 1])
-        differing = [name for name, value in detail.items() if entry.detail.get(name) != value]
+        differing = [name for name, value in detail.items() if entry.detail.get(name, _ABSENT.get(name)) != value]
         differing += [name for name, same in (("by", entry.actor == by), ("at", entry.at == step.at)) if not same]
         if first:
             differing += _first_differences(complaint, step)
