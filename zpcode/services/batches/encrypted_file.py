@@ -123,27 +123,27 @@ class EncryptedAppender:
         self._file.truncate(self._place)
 
     def append(self, content: bytes | memoryview) -> None:
-        """Write the next bytes."""
-        place, view, chunks = self._place, memoryview(content), []
+        """Write the next bytes. Each chunk is written as soon as it is sealed: the processor's cache still has it then."""
+        self._file.seek(self._place)
+        view = memoryview(content)
         while len(self._end) + len(view) > CHUNK_BYTES:
             room = CHUNK_BYTES - len(self._end)
-            full = self._end + view[:room] if self._end else view[:room]
-            chunks.append(self._cipher.seal(self._index, full, last=False))
+            self._write(self._end + view[:room] if self._end else view[:room])
             self._index, self._end, view = self._index + 1, b"", view[room:]
         self._end += bytes(view)
-        chunks.append(self._cipher.seal(self._index, self._end, last=False))
-        self._write(place, chunks)
+        self._write(self._end)
+        self._file.flush()
 
     def finish(self) -> None:
         """Mark the chunk at the end as the last one, and wait until all bytes are on disk."""
-        self._write(self._place, [self._cipher.seal(self._index, self._end, last=True)])
+        self._file.seek(self._place)
+        self._write(self._end, last=True)
+        self._file.flush()
         os.fsync(self._file.fileno())
 
     @property
     def _place(self) -> int:
         return HEADER_BYTES + self._index * (CHUNK_BYTES + OVERHEAD)
 
-    def _write(self, place: int, chunks: list[bytes]) -> None:
-        self._file.seek(place)
-        self._file.writelines(chunks)
-        self._file.flush()
+    def _write(self, content: bytes | memoryview, *, last: bool = False) -> None:
+        self._file.write(self._cipher.seal(self._index, content, last=last))
