@@ -25,8 +25,9 @@ from tests.support.scan_factories import ScanAuthority
 from zpcode.embedded.cluster import EmbeddedCluster
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Unavailable
-from zpcode.projection import client
+from zpcode.projection import client, library
 from zpcode.wire import card, redis_keys
+from zpcode.wire.functions.library import LIBRARY
 from zpcode.wire.redis_cluster import slot_of
 from zpcode.wire.scan_event import AT_ONCE
 from zpcode.wire.vocabulary import State
@@ -177,6 +178,12 @@ def test_a_primary_is_killed_while_people_scan(
                 after = [_revoke(registry, number, 20 + turn) for number in BATCHES]
                 crowd.settle(*after)
                 eventually(lambda: all(_ready(port)["answers_from"] == "redis" for port in private_ports), seconds=60)
+            for key in (
+                redis_keys.SCANS,
+                *(f"zp:{{b:{number}}}" for number in BATCHES),
+            ):  # replicas had it by replication
+                promoted: Any = cluster.client(cluster.holder(key))
+                assert LIBRARY in library.names(promoted.function_list())
             scans_before = crowd.scans
             eventually(lambda: crowd.scans > scans_before + 200, seconds=60)
         assert crowd.failed == []

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from redis import Redis
 
-from zpcode.wire.redis_keys import INBOX, INBOX_SINCE, SCANS
+from zpcode.wire.redis_keys import INBOX, INBOX_SINCE, SCAN_GROUP, SCANS
 from zpcode.wire.scan_event import EVENT_FIELD, MAX_ENTRY_BYTES, SINCE_FIELD
 
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -20,7 +20,8 @@ SINCE_MS: Final = 10_000
 """How exactly it is noted when the inbox was empty last."""
 
 # `since` is written only after it has grown by ten seconds: an idle worker asks four times a second. The first command
-# that writes is LPOP, so a server whose memory is full moves entries too; there `since` may stay as it is (pcall).
+# that writes is LPOP, so a server whose memory is full moves entries too; there `since` may stay as it is (pcall). The
+# entries are delivered to the consumer at once, so that no other worker takes them before it.
 _COLLECT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -36,6 +37,9 @@ while taken + refused < tonumber(ARGV[1]) and bytes < tonumber(ARGV[3]) do
     taken, bytes = taken + 1, bytes + #entry
   end
 end
+if taken > 0 then
+  redis.call('XREADGROUP', 'GROUP', ARGV[7], ARGV[8], 'COUNT', taken, 'STREAMS', KEYS[2], '>')
+end
 if now - since > tonumber(ARGV[6]) and redis.call('EXISTS', KEYS[1]) == 0 or redis.call('EXISTS', KEYS[3]) == 0 then
   redis.pcall('SET', KEYS[3], string.format('%.0f', now))
 end
@@ -50,11 +54,11 @@ class Collected(NamedTuple):
     refused: int
 
 
-def collect(redis: Redis, limit: int) -> Collected:
-    """Take over up to `limit` entries. Raises RedisError."""
+def collect(redis: Redis, limit: int, consumer: str) -> Collected:
+    """Take over up to `limit` entries. They are then unfinished entries of `consumer`. Raises RedisError."""
     script = redis.register_script(_COLLECT)
-    arguments: list[int | bytes] = [limit, MAX_ENTRY_BYTES, MAX_BYTES, EVENT_FIELD, SINCE_FIELD, SINCE_MS]
-    taken, refused = script(keys=[INBOX, SCANS, INBOX_SINCE], args=arguments)
+    bounds: list[int | bytes | str] = [limit, MAX_ENTRY_BYTES, MAX_BYTES, EVENT_FIELD, SINCE_FIELD, SINCE_MS]
+    taken, refused = script(keys=[INBOX, SCANS, INBOX_SINCE], args=[*bounds, SCAN_GROUP, consumer])
     return Collected(taken, refused)
 
 

@@ -216,7 +216,7 @@ def _prepare(redis: Redis) -> None:
 def _take_all(redis: Redis, consumer: str, limit: int, refuse: Refuse) -> list[Entry]:
     """Entries of the stream; only if there are none, entries of the inbox. So the inbox alone grows during an outage."""
     while not (entries := _take(redis, consumer, limit)):
-        collected = inbox.collect(redis, limit)
+        collected = inbox.collect(redis, limit, consumer)
         if collected.refused:
             _logger.warning("scans refused", extra={"reason": "entry_size", "number": collected.refused})
             refuse("entry_size", collected.refused)

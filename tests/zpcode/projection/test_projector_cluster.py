@@ -18,12 +18,13 @@ from tests.support.patience import eventually
 from zpcode.embedded.cluster import EmbeddedCluster
 from zpcode.errors import Unavailable
 from zpcode.projection import client as redis_client
-from zpcode.projection import projector
+from zpcode.projection import library, projector
 from zpcode.services import scans
 from zpcode.services.monitoring import readiness
 from zpcode.store import cards as outbox
 from zpcode.store.database.session import transaction
 from zpcode.wire import redis_keys
+from zpcode.wire.functions.library import LIBRARY
 from zpcode.wire.redis_cluster import slot_of
 from zpcode.wire.scan_event import ScanEvent, encode
 
@@ -107,6 +108,20 @@ def test_every_card_is_on_its_shard_and_every_shard_says_how_far_it_is(
     assert set(logs[0][0][1][b"k"].decode().split("\n")) == {"p:00000000000001", "b:7", "s:product:1", "x:7:3"}
     key = redis_keys.exceptions(7)
     assert at(cluster, cluster.holder(key)).hkeys(key) == [b"3", b"_"]
+
+
+def test_every_shard_has_the_function_library_and_gets_it_again_when_it_lost_everything(
+    cluster: EmbeddedCluster, filled: redis_client.AnyRedis, engine: Engine
+) -> None:
+    def libraries() -> list[frozenset[str]]:
+        return [library.names(at(cluster, number).function_list()) for number in range(3)]
+
+    assert libraries() == [{LIBRARY}] * 3
+    assert [at(cluster, number).hget(feed(number).head, "evicting") for number in range(3)] == [b"0"] * 3
+    at(cluster, 1).flushall()
+    at(cluster, 1).function_flush()
+    projector.catch_up(engine, filled)
+    assert libraries() == [{LIBRARY}] * 3
 
 
 def test_a_shard_that_was_emptied_is_filled_alone(

@@ -20,7 +20,7 @@ from sqlalchemy import Engine, func, select
 from tests.support.issuing_setting import GTIN
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Unavailable
-from zpcode.services import scans
+from zpcode.services import inbox, scans
 from zpcode.store.database.session import connect, transaction
 from zpcode.store.tables.codes import scan as scan_table
 from zpcode.wire.redis_keys import INBOX, INBOX_SINCE, SCANS
@@ -184,9 +184,19 @@ def test_while_the_database_is_away_only_the_inbox_grows(engine: Engine, redis: 
     assert stored(engine) == 500
 
 
+def test_what_a_worker_takes_over_is_its_own(engine: Engine, redis: Redis, scan: Any) -> None:
+    """A worker that polls at that moment takes nothing of it; after a crash the next one on its slot finishes it."""
+    drained(engine, redis)
+    scan.rpush(INBOX, encode([event()]))
+    assert inbox.collect(redis, 100, "one") == (1, 0)
+    assert scans.drain(engine, redis, consumer="two") == 0
+    assert scans.drain(engine, redis, consumer="one") == 1
+    assert stored(engine) == 1
+
+
 def test_two_workers_share_the_inbox(engine: Engine, redis: Redis, scan: Any) -> None:
     for index in range(300):
         scan.rpush(INBOX, encode([event(index)]))
     done = [scans.drain(engine, redis, consumer=name) for name in ("one", "two") * 2]
-    assert sum(done) == 300
+    assert done == [100, 100, 100, 0]
     assert stored(engine) == 300
