@@ -45,6 +45,7 @@ def _set(
     setting.continue_after(engine, house)
     for name, value in (
         ("DATABASE_URL", addresses.database),
+        ("MIGRATION_URL", addresses.owner_database),
         ("REDIS_URL", addresses.redis),
         ("SIGNER_SOCKET", str(house.socket)),
         ("EXPORT_DIR", str(tmp_path / "exports")),
