@@ -48,8 +48,9 @@ SCAN_ACL = (
     " (+get +set %RW~zp:{salt}:[0-9]*)"
     " (+rpush %W~zp:{scans}:inbox)"
 )
-MAX_BULK = "4mb"
-"""The longest argument of a command. The longest that the services send is a card of 256 KiB."""
+MAX_BULK = "16mb"
+"""The longest argument of a command. The longest that the services send is a product card: 200 indicators, commitments and
+claims with texts of the greatest length have 6 MB (the largest card of tests/browser/stage.py)."""
 
 
 ROLE_SECRETS = {
