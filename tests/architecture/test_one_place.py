@@ -31,6 +31,10 @@ RULES = {
         ),
         "zpcode/store/reach.py",
     ),
+    "how text is normalised": (
+        re.compile(r"unicodedata\.(?:normalize|is_normalized)|import normalize\b"),
+        "zpcode/language/normalization.py",
+    ),
     "how Accept-Language is read": (
         re.compile(r"\[qQ\]|[\"'; ]q=|accept_?language\w*\.(?:split|partition|lower|startswith)\("),
         "zpcode/language/negotiation.py",

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ from typing import Any, Final
 
 from keys.keyring import Keyring, SealVerdict
 from zpcode.errors import KeyringError, MalformedCode, NotFound, Text
+from zpcode.language.normalization import normalized_if_safe
 from zpcode.rules.access import Caller
 from zpcode.rules.complaints import complaint as rules
 from zpcode.rules.complaints import reference
@@ -98,7 +98,7 @@ def about(engine: Engine, keyring: Callable[[], Keyring], text: str) -> Complain
     text = text.strip()[: rules.MAX_CODE]
     if not text:
         return ComplaintSubject()
-    gtin = gtin14("".join(unicodedata.normalize("NFKC", text).split()))
+    gtin = gtin14("".join(normalized_if_safe("NFKC", text).split()))
     if gtin is not None:
         return ComplaintSubject(text, ComplaintProof.UNSEALED, "product", _product(engine, gtin), f"/{AI_GTIN}/{gtin}")
     try:

@@ -8,10 +8,11 @@ is 18 to 22, `0.02` is one point.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
+
+from zpcode.language.normalization import normalized_if_safe
 
 _NUMBER = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,6}|[0-9]{1,24})(?:\.[0-9]{1,24})?(?:[eE][+-]?[0-9]{1,2})?"
 _SIGNED = rf"[+-]?{_NUMBER}"
@@ -87,7 +88,7 @@ def spelling(text: str, unit: str = "") -> str:
 
 
 def _plain(text: str) -> str:
-    plain = re.sub(r"\s", "", unicodedata.normalize("NFKC", text))
+    plain = re.sub(r"\s", "", normalized_if_safe("NFKC", text))
     for pattern, sign in _SPELLINGS:
         plain = pattern.sub(sign, plain)
     return plain

@@ -11,11 +11,12 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from zpcode.errors import Conflict, Finding, Findings, Forbidden, Text
+from zpcode.errors import Conflict, Finding, Findings, Forbidden, Refused, Text
+from zpcode.language.normalization import normalized, normalized_if_safe
 from zpcode.rules.access import Caller, Role, region_prefix
 from zpcode.rules.regions import PROVINCE, is_region
 from zpcode.wire.vocabulary import Bilingual
@@ -178,12 +179,20 @@ def read(kind: str, description: str, place: str, contact: str, code: str, langu
 
 
 def _text(findings: Findings, where: str, text: str, bound: int) -> str:
-    """A field's text in NFC with one kind of line end, stripped, without control characters other than tabs."""
+    """A field's text in NFC with one kind of line end, stripped, without control characters other than tabs.
+
+    Empty, with a finding, if it is far too long or has too many combining marks.
+    """
     if len(text) > 20 * bound:  # far too long: not worth cleaning
         _too_long(findings, where, len(text), bound)
         return ""
-    lines = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
-    kept = "".join(one for one in lines if one in _BREAKS or unicodedata.category(one) not in {"Cc", "Cs"}).strip()
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    shown = "".join(one for one in lines if one in _BREAKS or unicodedata.category(one) not in {"Cc", "Cs"})
+    try:
+        kept = normalized("NFC", shown).strip()
+    except Refused as refused:
+        findings.items += [replace(finding, where=where) for finding in refused.findings]
+        return ""
     if len(kept) > bound:
         _too_long(findings, where, len(kept), bound)
     return kept
@@ -202,7 +211,7 @@ def reachable(contact: str) -> bool:
     """Whether a text is a contact: an e-mail address, or 5 to 20 digits with separators."""
     if re.fullmatch(r"[^\s@<>\"]+@[^\s@<>\"]+\.[^\s@<>\"]+", contact):
         return True
-    plain = unicodedata.normalize("NFKC", contact)
+    plain = normalized_if_safe("NFKC", contact)
     return bool(re.fullmatch(r"\+?[0-9() /.-]+", plain, re.ASCII)) and 5 <= sum(one.isdigit() for one in plain) <= 20
 
 

@@ -17,12 +17,12 @@ import enum
 import hashlib
 import hmac
 import re
-import unicodedata
 from datetime import date
 from typing import Final
 
 from stdnum.iso7064 import mod_37_36
 
+from zpcode.language.normalization import normalized_if_safe
 from zpcode.wire.base32 import CROCKFORD, serial_text, typed_serial
 
 RANDOM_CHARACTERS: Final = 6
@@ -68,7 +68,7 @@ def read_number(text: str) -> str | None:
 
 def _plain(text: str) -> str:
     """A text without blanks, with full-width letters, digits and hyphens (from an input method) made half-width."""
-    return re.sub(r"\s|[\u2010-\u2015\u2212]", "", unicodedata.normalize("NFKC", text[:100]))
+    return re.sub(r"\s|[\u2010-\u2015\u2212]", "", normalized_if_safe("NFKC", text[:100]))
 
 
 def ticket(secret: bytes, nonce: bytes, at: int) -> str:

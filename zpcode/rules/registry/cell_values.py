@@ -17,6 +17,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from zpcode.errors import refusal
+from zpcode.language.normalization import normalized
 from zpcode.rules.registry import identifiers
 from zpcode.rules.registry.layout import CellKind, Field
 from zpcode.wire.quantity import is_nothing
@@ -53,8 +54,8 @@ def clean(text: str, *, lines: bool = False) -> str:
 
 
 def clean_code(text: str) -> str:
-    """Text of an identifier: NFKC, then as `clean`."""
-    return clean(unicodedata.normalize("NFKC", text))
+    """Text of an identifier: NFKC, then as `clean`. Raises Refused if it has too many combining marks."""
+    return clean(normalized("NFKC", text))
 
 
 def as_text(raw: object) -> str:
@@ -162,7 +163,7 @@ def read_count(raw: object) -> int:
 
 def read_codes(raw: object) -> tuple[str, ...]:
     """Several identifiers without repeats, from a list or from a text with semicolons, commas or line breaks."""
-    parts = raw if isinstance(raw, list) else _SEPARATORS.split(unicodedata.normalize("NFKC", as_text(raw)))
+    parts = raw if isinstance(raw, list) else _SEPARATORS.split(normalized("NFKC", as_text(raw)))
     return tuple(dict.fromkeys(code for code in (_code(part) for part in parts) if code))
 
 
@@ -178,7 +179,7 @@ def read_choice(field: Field, raw: object) -> str:
 
 
 def _folded(text: str) -> str:
-    return re.sub(r"[\s_-]", "", unicodedata.normalize("NFKC", text)).casefold()
+    return re.sub(r"[\s_-]", "", normalized("NFKC", text)).casefold()
 
 
 _READERS: Final[dict[CellKind, Callable[[object], object]]] = {

@@ -9,8 +9,9 @@ the advice to use figures and a direction. `zpcode.wire.quantity` compares figur
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Final
+
+from zpcode.language.normalization import normalized_if_safe
 
 _LADDERS: Final = (("优等品", "一等品", "合格品"), ("特级", "一级", "二级", "三级", "四级", "五级"))
 _GRADE = re.compile(
@@ -24,7 +25,7 @@ def is_grade(text: str) -> bool:
 
 
 def _grade(text: str) -> str:
-    return re.sub(r"\s", "", unicodedata.normalize("NFKC", text)).upper()
+    return re.sub(r"\s", "", normalized_if_safe("NFKC", text)).upper()
 
 
 def grade_meets(product: str, standard: str) -> bool | None:

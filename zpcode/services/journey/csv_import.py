@@ -14,12 +14,13 @@ from __future__ import annotations
 import csv
 import io
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from zpcode.errors import Finding, Findings, ImportRefused, Refused, Text
+from zpcode.language.normalization import normalized
 from zpcode.rules import journey as rules
 from zpcode.rules.access import Caller
 from zpcode.rules.journey import EventRequest, Subject
@@ -150,7 +151,12 @@ def _refusal(reason: str, zh: str, en: str) -> ImportRefused:
 def _row(line: int, cells: Mapping[str, str], findings: Findings) -> EventRow:
     def plain(name: str) -> str:
         """A cell of letters and digits; full-width ones (from an input method) become half-width."""
-        return unicodedata.normalize("NFKC", cells.get(name, "")).strip()
+        try:
+            return normalized("NFKC", cells.get(name, "")).strip()
+        except Refused as refused:
+            where, value = _where(line, name), cells[name][:80]
+            findings.items += [replace(finding, where=where, value=value) for finding in refused.findings]
+            return ""
 
     kind = plain("kind")
     request = EventRequest(

@@ -7,7 +7,6 @@ to case: macOS writes decomposed names, and Chinese Windows writes GBK without d
 from __future__ import annotations
 
 import struct
-import unicodedata
 import zipfile
 import zlib
 from collections import defaultdict
@@ -18,6 +17,7 @@ from threading import Lock
 from typing import IO, Final
 
 from zpcode.errors import Refused, refusal
+from zpcode.language.normalization import normalized_if_safe
 from zpcode.rules.registry.cell_values import clean
 from zpcode.services.pictures.encode import MAX_BYTES, too_large
 
@@ -161,7 +161,7 @@ def _name(entry: zipfile.ZipInfo) -> str:
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFKC", clean(name.replace("\\", "/"))).casefold()
+    return normalized_if_safe("NFKC", clean(name.replace("\\", "/"))).casefold()
 
 
 def _endings(path: str) -> Iterator[str]:

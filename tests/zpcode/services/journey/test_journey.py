@@ -291,6 +291,16 @@ def test_a_file_of_events_is_brought_in_as_people_and_spreadsheets_write_it(
     assert not brought_in(engine, data, now).new
 
 
+def test_a_cell_with_a_long_run_of_combining_marks_is_refused_with_its_place(
+    engine: Engine, world: EnterpriseBatches, now: datetime
+) -> None:
+    """It is refused before it is normalised, which would take the processor for seconds."""
+    marks = "a" + "".join(mark * 15_000 for mark in "\u0345\u035d\u0315\u0300")
+    with pytest.raises(ImportRefused) as refused:
+        brought_in(engine, csv(f",,{world.item},{marks},2026-10-08,,,,,,,"), now)
+    assert ("marks", "第 2 行 row 2, kind") in {(one.reason, one.where) for one in refused.value.findings}
+
+
 def test_a_wrong_file_is_refused_with_every_row_and_field(
     engine: Engine, world: EnterpriseBatches, now: datetime
 ) -> None:

@@ -7,7 +7,6 @@ unknown column that is not blank is a finding, because a misspelt header would o
 from __future__ import annotations
 
 import re
-import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from openpyxl import load_workbook
 from openpyxl.utils import get_column_letter
 
 from zpcode.errors import Findings, refusal
+from zpcode.language.normalization import normalized_if_safe
 from zpcode.rules.registry.cell_values import is_blank
 from zpcode.rules.registry.layout import SHEETS, Column, Field, Sheet
 from zpcode.rules.registry.reader import SheetRow, UnreadableCell, shown
@@ -104,7 +104,7 @@ def _all_rows(archive: Archive, findings: Findings) -> Iterator[SheetRow]:
 
 
 def _key(text: str) -> str:
-    return re.sub(r"[\s*_]|\(必填\)", "", unicodedata.normalize("NFKC", text)).casefold()
+    return re.sub(r"[\s*_]|\(必填\)", "", normalized_if_safe("NFKC", text)).casefold()
 
 
 def sheet_named(title: str) -> Sheet | None:
