@@ -1,9 +1,9 @@
 """`make bench-against REV=…`: compares the scan path of this tree with that of an older revision.
 
-One system is started: PostgreSQL, Valkey, the signer, one batch. Two scan processes on the same core read it: one runs
-the code of this tree, the other the code of the revision in a git worktree. Each round measures both, and the order
-alternates from round to round. The ratio new ÷ old is computed within each round, so it does not change when the machine
-becomes slower or faster. The figure is the median of the rounds.
+Two systems are started, each prepared by the code of its own tree: PostgreSQL, Valkey, the signer, one batch, and one scan
+process (`loadtests.bench.prepared`). The older tree is a git worktree. Both scan processes have the same core, the servers
+share the others. Each round measures both, and the order alternates from round to round. The ratio new ÷ old is computed
+within each round, so it does not change when the machine becomes slower or faster. The figure is the median of the rounds.
 
     repeat_ratio, first_ratio            answers per second, new ÷ old; must be ≥ 0.97
     repeat_cpu_ratio, first_cpu_ratio    the process's own processor time for an answer, old ÷ new
@@ -11,8 +11,7 @@ becomes slower or faster. The figure is the median of the rounds.
 `repeat` scans codes that the process has verified before, each by another visitor; `first` scans each sealed code for the
 first time. Processor time varies less on a busy machine. It does not contain the time that Redis needs.
 
-Both revisions use the dependencies that are installed now. If the revision cannot read the projection of this tree, its
-process does not become ready, and the command reports that.
+Both trees use the dependencies that are installed now.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from typing import Final
 
 from loadtests.bench.http_client import closed_loop, request
 from loadtests.bench.speed import measured_core, move
-from loadtests.bench.system import SCAN, UVICORN, BenchSystem, running
 
 MUST: Final = 0.97
 """A change may make the scan path at most 3 % slower."""
@@ -70,13 +68,33 @@ def checked_out(revision: str) -> Iterator[Path]:
             subprocess.run(["git", "worktree", "remove", "--force", tree], check=False, capture_output=True)  # noqa: S603, S607 - the same
 
 
-def serve(system: BenchSystem, name: str, tree: Path) -> int:
-    """The port of a scan process that runs the code of `tree`.
+@dataclass(frozen=True, slots=True)
+class PreparedSystem:
+    """One tree's system: port and process of its scan service, and the paths of its codes in the order of their index."""
 
-    `--app-dir` and PYTHONPATH come before the installed package, so `tree` is imported.
+    port: int
+    pid: int
+    paths: list[str]
+
+
+@contextmanager
+def prepared(tree: Path) -> Iterator[PreparedSystem]:
+    """A system that the code of `tree` has prepared; stopped afterwards. Raises SystemExit where it does not become ready.
+
+    PYTHONPATH comes before the installed package, so `tree` is imported.
     """
-    server = (*UVICORN, "--factory", "--app-dir", str(tree))
-    return system.serve(name, SCAN, server=server, PYTHONPATH=str(tree), PYTHONSAFEPATH="1")
+    script = Path(__file__).with_name("prepared.py")
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}
+    process = subprocess.Popen([sys.executable, script, tree, str(CODES)], env=environment, cwd=tree, text=True,  # noqa: S603 - our own
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    try:
+        ready = process.stdout.readline() if process.stdout is not None else ""
+        if not ready:
+            raise SystemExit(f"the system of {tree} did not become ready")
+        where = json.loads(ready)
+        yield PreparedSystem(where["port"], where["pid"], json.loads(Path(where["paths"]).read_text("ascii")))
+    finally:
+        process.communicate()  # ends its standard input
 
 
 def processor_seconds(pid: int) -> float:
@@ -98,24 +116,36 @@ def rates(port: int, pid: int, known: Iterator[bytes], fresh: list[bytes]) -> Ra
     return Rates(*per_second, *microseconds)
 
 
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One system under test, with its requests: of codes that are known, again and again, and of fresh ones by round."""
+
+    system: PreparedSystem
+    known: Iterator[bytes]
+    fresh: list[list[bytes]]
+
+    def rates(self, number: int) -> Rates:
+        return rates(self.system.port, self.system.pid, self.known, self.fresh[number])
+
+
+def _side(system: PreparedSystem, rounds: int, core: int) -> _Side:
+    """A system that has answered each known code, on the measured core."""
+    fresh = [request(path, visitor) for visitor, path in enumerate(system.paths[KNOWN:])]
+    known = [request(path, visitor) for visitor, path in enumerate(system.paths[:KNOWN] * VISITORS, CODES)]
+    closed_loop(system.port, iter(known), seconds=60)
+    move(system.pid, core)
+    share = len(fresh) // rounds
+    return _Side(system, itertools.cycle(known), [fresh[at * share : (at + 1) * share] for at in range(rounds)])
+
+
 def measure(revision: str, rounds: int) -> list[tuple[Rates, Rates]]:
     """(new, old) of each round."""
-    with checked_out(revision) as tree, measured_core() as core, running(codes=CODES, scan_processes=0) as system:
-        ports = {"new": serve(system, "new", Path.cwd()), "old": serve(system, "old", tree)}
-        fresh = [request(path, visitor) for visitor, path in enumerate(system.paths[KNOWN:])]
-        known = [request(path, visitor) for visitor, path in enumerate(system.paths[:KNOWN] * VISITORS, CODES)]
-        for name, port in ports.items():
-            closed_loop(port, iter(known), seconds=60)
-            move(system.processes.pid(name), core)
-        cycle, share = itertools.cycle(known), len(fresh) // (2 * rounds)
+    with checked_out(revision) as tree, measured_core() as core, prepared(Path.cwd()) as new, prepared(tree) as old:
+        sides = {"new": _side(new, rounds, core), "old": _side(old, rounds, core)}
         pairs = []
         for number in range(rounds):
-            part = [fresh[(2 * number + half) * share : (2 * number + half + 1) * share] for half in (0, 1)]
             order = ("new", "old") if number % 2 == 0 else ("old", "new")
-            result = {
-                name: rates(ports[name], system.processes.pid(name), cycle, codes)
-                for name, codes in zip(order, part, strict=True)
-            }
+            result = {name: sides[name].rates(number) for name in order}
             pairs.append((result["new"], result["old"]))
             sys.stdout.write(f"round {number + 1}: repeat {result['new'].repeat / result['old'].repeat:.3f}"
                              f" first {result['new'].first / result['old'].first:.3f}\n")  # fmt: skip
