@@ -37,18 +37,17 @@ from zpcode.wire.scan_event import ScanEvent, encode
 _PROGRAM = "from zpcode import settings, worker; worker.main(settings.load())"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
-    """A key room whose signer runs for this module."""
+    """A key room whose signer runs for one test: it remembers how far the audit log of the test's database came."""
     house = setting.key_house(tmp_path_factory.mktemp("kh"))
     with house.signer():
         yield house
 
 
 @pytest.fixture(autouse=True)
-def _registered(engine: Engine, house: KeyHouse) -> None:
+def _registered(engine: Engine) -> None:
     setting.register(engine, setting.product_card())
-    setting.continue_after(engine, house)
 
 
 @contextmanager

@@ -69,7 +69,9 @@ def requests(world: Tenants, *, theirs: bool = False) -> dict[tuple[str, str], S
         ("POST", "/v1/batches"): Sent(ANYBODY, "/v1/batches", True, order, headers={"Idempotency-Key": "walk"}),
         ("GET", "/v1/batches"): Sent(ANYBODY, "/v1/batches"),
         ("GET", "/v1/batches/{number}"): Sent(ANYBODY, f"/v1/batches/{batch}", True),
-        ("GET", "/v1/batches/{number}/codes"): Sent(ANYBODY, f"/v1/batches/{batch}/codes", True),
+        ("GET", "/v1/batches/{number}/codes"): Sent(
+            ANYBODY, f"/v1/batches/{batch}/codes", True, params={"reason": "the printer lost its file"}
+        ),
         ("POST", "/v1/batches/{number}/activation"): Sent(ANYBODY, f"/v1/batches/{batch}/activation", True),
         ("GET", "/v1/complaints"): Sent(ANYBODY, "/v1/complaints"),
         ("GET", "/v1/complaints/{number}"): Sent(ANYBODY, f"/v1/complaints/{complaint}", True),

@@ -15,6 +15,7 @@ from sqlalchemy import text
 
 from scanweb.lookup import history as item_history
 from tests.support import scan_factories as make
+from tests.support.databases import as_owner
 from tests.support.patience import eventually
 from tests.support.scan_factories import GTIN, IPHONE, WECHAT, ScanAuthority, ScanService, events
 from zpcode.embedded.servers import ServerAddresses
@@ -201,7 +202,7 @@ def test_first_is_never_said_while_the_history_is_not_known(
 ) -> None:
     redis.delete(redis_keys.history_complete(7))
     service.get(registry.item(500))
-    with registry.engine.begin() as connection:
+    with as_owner(registry.engine) as connection:
         connection.execute(text("REVOKE SELECT ON scan_view FROM zpcode_scan"))
     page = service.get(registry.item()).text
     assert "Verified" in page

@@ -66,27 +66,6 @@ def test_a_process_that_knows_better_does_not_follow_a_database_that_lags(
         assert service.verdict(registry.item()) == "revoked"
 
 
-def test_a_database_restored_from_a_backup_is_believed_with_the_generation_it_begins(
-    addresses: ServerAddresses, registry: ScanAuthority, redis: Redis
-) -> None:
-    """Its revisions are lower than those already read; it is still the truth."""
-    with ScanService(make.settings(addresses, registry.room)) as service:
-        for _ in range(3):
-            revoke(registry)
-            registry.put({PRODUCT: make.standing(State.GOOD)})
-        assert service.verdict(registry.item()) == "verified"
-        with registry.engine.begin() as connection:
-            connection.execute(text("DELETE FROM card WHERE key = :key"), {"key": PRODUCT})
-            connection.execute(text("UPDATE card_head SET revision = (SELECT max(revision) FROM card)"))
-        registry.project()
-        service.compare()
-        assert service.verdict(registry.item()) == "verified"
-        redis.delete(f"zp:{{p:{GTIN}}}")
-        assert service.verdict(registry.item()) == "verified"
-        revoke(registry)
-        assert service.verdict(registry.item()) == "revoked"
-
-
 def test_a_redis_that_went_back_in_time_is_not_believed_alone(
     addresses: ServerAddresses, registry: ScanAuthority, redis: Redis
 ) -> None:

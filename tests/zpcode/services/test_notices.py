@@ -10,6 +10,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from tests.support import scan_factories as make
+from tests.support.databases import as_owner
 from tests.support.registry_data import as_json, gtin, registry, uscc
 from tests.support.scan_factories import ScanAuthority, ScanService
 from tests.support.status_setting import (
@@ -120,7 +121,7 @@ def test_redis_is_filled_with_the_card_and_the_comparison_repairs_it(
     worker = comparison.ProjectionComparison(engine, redis, 1)
     assert sum(worker.step() for _ in range(3)) == 1
     assert in_redis(redis)(KEY) == in_database(engine)(KEY)
-    with engine.begin() as connection:
+    with as_owner(engine) as connection:
         connection.execute(text("DELETE FROM card WHERE key = :key"), {"key": KEY})
     while not worker.by_kind.get("stray"):
         worker.step()
@@ -132,7 +133,7 @@ def test_a_database_with_notices_from_before_there_was_a_card_gets_one(engine: E
     """Once; one without notices needs none."""
     assert not notices.begin(engine)
     decided(engine, PROVINCE, now, ask(Scope.PRODUCT, gtin(1), Action.RECALL, notice=NUMBER))
-    with engine.begin() as connection:
+    with as_owner(engine) as connection:
         connection.execute(text("DELETE FROM card WHERE key = :key"), {"key": KEY})
     assert notices.begin(engine)
     assert not notices.begin(engine)

@@ -45,7 +45,7 @@ from zpcode.wire.vocabulary import Scope
 CALLERS = (OPERATOR, PROVINCE, CITY, COUNTY, NINGBO, ELSEWHERE, MAKER, OTHER)
 USCCS = ("A", "B", None)
 _ROWS = Table("reach_rows", MetaData(), Column("uscc", String), Column("region", String), prefixes=["TEMPORARY"])
-_RULE = re.compile(r"region_prefix|\.region\.startswith|caller\.role|Role\.REGULATOR")
+_RULE = re.compile(r"region_prefix|\.region\.startswith|caller\.role|role (is|==|in) .*Role\.")
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ def get_batch(number: Number, caller: CallerDep, authority: AuthorityDep) -> Bat
     response_class=Response,
     responses={
         **responses_of(206, "The requested range", None,
-                  slugs=(*WITH_KEY, "forbidden", "not-found", "not-ready", "file-removed", "unsatisfiable-range")),
+                  slugs=(*WITH_KEY, "forbidden", "not-found", "not-ready", "file-removed", "unsatisfiable-range", "refused")),
         200: {
             "description": "The file, in the format that was ordered (docs/issuing.md)",
             "content": {

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, func, select
 
+from tests.support.databases import as_owner
 from tests.support.registry_data import as_json, as_xlsx, gtin, registry, uscc
 from zpcode.errors import ImportRefused
 from zpcode.rules.registry.changes import ImportReport
@@ -266,7 +267,7 @@ def test_a_card_turns_with_the_day_its_recognition_begins_or_ends(engine: Engine
 
 def test_lost_cards_are_written_again(engine: Engine, now: datetime) -> None:
     bring_in(engine, registry(), now)
-    with transaction(engine) as connection:
+    with as_owner(engine) as connection:
         connection.execute(codes.card.delete())
     assert rebuild_cards(engine, now=now) == (gtin(),)
     assert card(engine).gtin == gtin()
