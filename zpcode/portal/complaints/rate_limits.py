@@ -12,8 +12,9 @@ An item code is printed on one item, so few complaints about it are expected. A 
 twenty times as many are allowed.
 
 A complaint is charged only if all limits allow it, and gets its charge back if it turns out to be one that was received
-before. A form with a mistake costs no complaint. Attempts (every form that is sent, every wrong follow key) and photos have
-their own limits; a photo that is refused costs as much as five.
+before. A form with a mistake costs no complaint. Attempts (every form that is sent), wrong follow keys and photos have their
+own limits; a photo that is refused costs as much as five. A link on a page of another site makes its visitors open a page
+with a wrong key, so wrong keys take nothing from the forms that a visitor may send.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ DAY: Final = 24 * HOUR
 BY_ADDRESS: Final = 10
 BY_CODE: Final = 30
 ATTEMPTS: Final = 6
-"""Attempts for each complaint that an address may make."""
+"""Forms that may be sent, and wrong keys that may be tried, for each complaint that an address may make."""
 SHARED: Final = 20
 """How many times the limit of an item code a product or lot code has."""
 NETWORK_SHARE: Final = 8
@@ -106,8 +107,9 @@ class ComplaintRateLimits:
         self, address: int = BY_ADDRESS, code: int = BY_CODE, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
-        self._complaints, self._attempts, self._photos = (
-            _Senders(address * share, address * share * NETWORK_SHARE, HOUR) for share in (1, ATTEMPTS, PHOTOS)
+        self._complaints, self._attempts, self._wrong_keys, self._photos = (
+            _Senders(address * share, address * share * NETWORK_SHARE, HOUR)
+            for share in (1, ATTEMPTS, ATTEMPTS, PHOTOS)
         )
         self._marked = _Senders(MARKED_BY_ADDRESS, MARKED_BY_NETWORK, DAY, Exhausted.CODE)
         self._item, self._shared, self._all = _limit(code), _limit(code * SHARED), _limit(ALL)
@@ -117,9 +119,16 @@ class ComplaintRateLimits:
         self._lock = Lock()
 
     def spend_attempt(self, address: str | None) -> int:
-        """Take one attempt: 0 if it is allowed, else the whole seconds until one is."""
+        """Take one form that is sent: 0 if it is allowed, else the whole seconds until one is."""
+        return self._spend(self._attempts, address)
+
+    def spend_wrong_key(self, address: str | None) -> int:
+        """Take one wrong follow key: 0 if it is allowed, else the whole seconds until one is."""
+        return self._spend(self._wrong_keys, address)
+
+    def _spend(self, limits: _Senders, address: str | None) -> int:
         with self._lock:
-            now, charges = self._clock(), self._attempts.charges(address)
+            now, charges = self._clock(), limits.charges(address)
             _, seconds = _first_exhausted(charges, now)
             if not seconds:
                 _charge(charges, now)

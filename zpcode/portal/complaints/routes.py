@@ -176,7 +176,7 @@ class Complaints(Section):
         try:
             complaint = await run_in_threadpool(self.desk.follow, number, key)
         except NotFound:
-            seconds = self.rate_limits.spend_attempt(_address(request))
+            seconds = self.rate_limits.spend_wrong_key(_address(request))
             if seconds:
                 return self._too_often(texts, seconds)
             return self._find_form(texts, number or path_number[:40], "", ("number", "find.unknown"), 404)

@@ -8,6 +8,9 @@ the reader's session. Browsers say where a form came from, and no page can chang
 - `Origin` (RFC 6454, 7), for browsers without it. It has to name the host that the request was sent to. A sandboxed page
   and a `data:` URL send `null`. Our pages do not (`PORTAL_PAGE` in `zpcode.wire.security_headers`).
 
+A page of another site can also embed a page of ours, as an image or a frame, so that the browsers of its visitors use up
+limits of theirs. `Sec-Fetch-Dest` and `Sec-Fetch-Mode` tell such a request from a link that a reader follows.
+
 A request with neither header comes from a program or a very old browser. It is accepted: the token of the form decides.
 """
 
@@ -27,6 +30,16 @@ def is_cross_site(headers: Mapping[str, str]) -> bool:
     if site is not None:
         return site != "same-origin"
     return origin is not None and not _names(origin, headers.get("host", ""))
+
+
+def is_embedded(headers: Mapping[str, str]) -> bool:
+    """Whether the headers of a request say that a page of another origin embeds the response or fetches it with a script."""
+    if headers.get("sec-fetch-site", "none") in {"same-origin", "none"}:
+        return False
+    return (
+        headers.get("sec-fetch-dest", "document") != "document"
+        or headers.get("sec-fetch-mode", "navigate") != "navigate"
+    )
 
 
 def _names(origin: str, host: str) -> bool:

@@ -15,7 +15,7 @@ from starlette.routing import Route, Router
 from starlette.types import Message, Receive, Scope, Send
 
 from zpcode.errors import RETRY_SECONDS, NotFound, ZpError
-from zpcode.portal.shell.cross_site import SAFE, is_cross_site
+from zpcode.portal.shell.cross_site import SAFE, is_cross_site, is_embedded
 from zpcode.portal.shell.layout import PortalPages, redirect
 
 _logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class Section:
     """The pages of one section. The paths of `routes` are relative to `pages.prefix`.
 
     A request that may change something is refused with 403 if a page of another site sent it (`cross_site`), before its body
-    is read. An exception of an endpoint becomes a page: HTTPException with its status, NotFound with 404, every other ZpError
+    is read; so is any request of a page of another site that no reader navigates to, such as an image. An exception of an endpoint becomes a page: HTTPException with its status, NotFound with 404, every other ZpError
     with 503, anything else with 500; the last is logged and not shown.
     """
 
@@ -105,5 +105,6 @@ class Section:
 
 
 def _refuse_cross_site(scope: Scope) -> None:
-    if scope["method"] not in SAFE and is_cross_site(Headers(scope=scope)):
+    headers = Headers(scope=scope)
+    if is_embedded(headers) or (scope["method"] not in SAFE and is_cross_site(headers)):
         raise HTTPException(403)

@@ -76,6 +76,8 @@ def test_a_network_has_eight_times_the_limit_of_one_address(clock: Clock, addres
     assert spent(limits, "2400:3200:1::1") is WHOLE
     attempts = [limits.spend_attempt(one) for one in senders for _ in range(module.ATTEMPTS * 2)]
     assert attempts.count(0) == 2 * NETWORK_SHARE * module.ATTEMPTS
+    wrong_keys = [limits.spend_wrong_key(one) for one in senders for _ in range(module.ATTEMPTS * 2)]
+    assert wrong_keys.count(0) == attempts.count(0)
     for one in senders[: NETWORK_SHARE + 1]:
         for _ in range(2 * PHOTOS):
             limits.charge_photo(one, refused=False)

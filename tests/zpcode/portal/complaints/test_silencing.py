@@ -211,6 +211,21 @@ def test_three_addresses_leave_an_item_to_ten_victims(
     assert [one["over_budget"] for one in listed].count(True) == 10
 
 
+def test_images_on_a_page_of_another_site_charge_its_visitors_nothing(
+    http: httpx.Client, world: Tenants, wall: Wall, clock: Clock
+) -> None:
+    """Each image tries a wrong key. The visitor can still try a key and send a form; a link is followed."""
+    assert clock
+    address = {"X-Forwarded-For": victim(1)}
+    wrong = f"/complaints/{world.my_complaint}?key={'0' * 26}"
+    image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image", "Sec-Fetch-Mode": "no-cors"}
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "document", "Sec-Fetch-Mode": "navigate"}
+    for _ in range(60):
+        assert http.get(wrong, headers=address | image).status_code == 403
+    assert http.get(wrong, headers=address | link).status_code == 404
+    assert send(http, opened(http, wall), address=victim(1)).status_code == 303
+
+
 def test_a_form_from_another_site_is_refused_with_any_ticket(
     http: httpx.Client, world: Tenants, wall: Wall, here: Authority, clock: Clock
 ) -> None:

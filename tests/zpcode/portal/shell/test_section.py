@@ -187,13 +187,15 @@ def test_an_error_is_a_page_of_the_section(http: SectionClient, path: str, statu
 
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 def test_every_section_refuses_what_a_page_of_another_site_sends(http: SectionClient, method: str) -> None:
-    """With a page that says so; reading is open to everybody, and a program sends neither header."""
+    """With a page that says so; a link to a page is followed, an image is not shown, and a program sends neither header."""
     evil = {"Origin": "https://evil.example"}
     for sent in (evil, evil | {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "null"}):
         page = http.get(f"{PREFIX}/pick", method=method, sent=sent)
         assert (page.status_code, page.headers["Connection"]) == (403, "close")
         assert "This form was sent by another site" in page.text
         assert http.get(f"{PREFIX}/apples", sent=sent).status_code == 200
+    image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image", "Sec-Fetch-Mode": "no-cors"}
+    assert http.get(f"{PREFIX}/apples", sent=image).status_code == 403
     for sent in ({"Origin": "http://here", "Sec-Fetch-Site": "same-origin"}, {"Origin": "http://here"}, {}):
         assert http.get(f"{PREFIX}/pick", method=method, sent=sent).status_code == 303
 
