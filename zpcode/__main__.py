@@ -32,7 +32,8 @@ from zpcode.services.batches import file_keys
 from zpcode.services.batches.reserve import anything_reserved
 from zpcode.services.registry.product_cards import rebuild_cards
 from zpcode.settings import load
-from zpcode.store.database.session import Engine, migrate
+from zpcode.store import locks
+from zpcode.store.database.session import Engine, migrate, transaction
 
 app = typer.Typer(
     add_completion=False,
@@ -56,10 +57,24 @@ def migrate_() -> None:
     settings = load()
     with owner_database(settings) as engine:
         migrate(engine, application_role=settings.application_role, scan_role=settings.scan_role or None)
+        _warn_of_open_locks(engine, settings.scan_role)
     with database(settings) as engine:
         notices.begin(engine)
         _first_file_key(engine, settings.file_key)
     typer.echo("数据库已是最新 / the database is up to date")
+
+
+def _warn_of_open_locks(engine: Engine, role: str) -> None:
+    """Say what a superuser has to do if the role of the scan service can stop the authority."""
+    with transaction(engine) as connection:
+        if not locks.open_to(connection, role):
+            return
+    typer.echo(
+        f"警告：角色 {role} 可以占用咨询锁，从而阻止一切决定。请由超级用户执行 deploy/postgres-roles.sql 中 \\connect 之后的部分\n"
+        f"Warning: the role {role} may take advisory locks, and can thereby stop every decision. As a superuser, run the part of "
+        "deploy/postgres-roles.sql that follows \\connect",
+        err=True,
+    )
 
 
 def _first_file_key(engine: Engine, path: Path) -> None:

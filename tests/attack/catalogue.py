@@ -42,6 +42,7 @@ ATTACKS = (
     Attack(KEY, uploads.costly_workbooks),
     Attack(SCAN, credentials.commands_of_the_scan_account),
     Attack(SCAN, credentials.queries_of_the_scan_account),
+    Attack(SCAN, credentials.functions_of_the_readers),
     Attack(SCAN, credentials.histories_of_the_scan_account),
     Attack(AUTHORITY, credentials.rewritten_records),
     Attack(AUTHORITY, credentials.frames_to_the_signer),

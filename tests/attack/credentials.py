@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Final
 
 import msgspec
@@ -136,9 +136,55 @@ def queries_of_the_scan_account(target: Target) -> Attempts:
     for (table,) in rows:
         query = sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(table))
         yield _refused(target.servers.scan_database, f"read {table}", query)
-    for statement in ("CREATE TABLE attack (a int)", "CREATE TEMP TABLE attack (a int)", "SELECT lo_create(0)",
-                      "SELECT pg_read_file('/etc/passwd')"):  # fmt: skip
+    for statement in ("CREATE TABLE attack (a int)", "CREATE TEMP TABLE attack (a int)", "SELECT pg_read_file('/etc/passwd')",
+                      "SET temp_file_limit = -1", "ALTER ROLE zpcode_scan RESET temp_file_limit",
+                      "ALTER ROLE zpcode_scan CONNECTION LIMIT -1"):  # fmt: skip
         yield _refused(target.servers.scan_database, statement, _sql(statement))
+    for other in ("postgres", "template1"):
+        yield _unreachable(target.servers.scan_database.replace("/zpcode?", f"/{other}?"), other)
+    yield _bounded(target.servers.scan_database)
+
+
+_UNUSED_FUNCTIONS: Final = """
+    SELECT p.oid::regprocedure::text, p.proname, array(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) AS t)
+    FROM pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.prokind = 'f'
+    AND (p.proname ~ 'advisory' OR p.proname ~ '^lo_' OR p.proname IN ('loread', 'lowrite', 'pg_logical_emit_message'))
+    ORDER BY 1
+"""
+"""What stops the authority (its advisory locks) or fills the disk (large objects, messages in the WAL)."""
+
+
+def functions_of_the_readers(target: Target) -> Attempts:
+    """The accounts of the scan service and of the backups take no advisory lock and store nothing beside the tables."""
+    with psycopg.connect(target.servers.database) as connection:
+        functions = connection.execute(_UNUSED_FUNCTIONS).fetchall()
+    for role, address in (("scan", target.servers.scan_database), ("backup", target.servers.backup_database)):
+        for name, function, types in functions:
+            values = sql.SQL(", ").join(sql.SQL("'0'::{}").format(_sql(type_)) for type_ in types)
+            # not NULL: PostgreSQL does not call a strict function with NULL, and checks no right then
+            call = sql.SQL("SELECT {}({})").format(sql.Identifier(function), values)
+            yield _refused(address, f"{role}: {name}", call)
+
+
+def _unreachable(address: str, name: str) -> Attempt:
+    """A connection to a database that is not the project's."""
+    try:
+        psycopg.connect(address, connect_timeout=int(SECONDS)).close()
+    except psycopg.OperationalError as error:
+        return Attempt(f"connect to {name}", "" if "permission denied" in str(error) else str(error))
+    return Attempt(f"connect to {name}", "connected")
+
+
+def _bounded(address: str) -> Attempt:
+    """As many connections as the server gives."""
+    name = "100 connections"
+    with ExitStack() as stack:
+        for _ in range(100):
+            try:
+                stack.enter_context(psycopg.connect(address, connect_timeout=int(SECONDS)))
+            except psycopg.OperationalError as error:
+                return Attempt(name, "" if "too many connections for role" in str(error) else str(error))
+    return Attempt(name, "all of them")
 
 
 def _sql(statement: str) -> sql.SQL:
@@ -149,6 +195,7 @@ def _sql(statement: str) -> sql.SQL:
 def _refused(address: str, name: str, query: sql.SQL | sql.Composed) -> Attempt:
     """A statement, which is rolled back if it is not refused."""
     with psycopg.connect(address, connect_timeout=int(SECONDS)) as connection:
+        connection.read_only = False  # a default of the role, which the attacker need not keep
         try:
             connection.execute(query)
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.RaiseException):

@@ -26,6 +26,7 @@ from psycopg import sql
 from redis import Redis
 from redis.exceptions import RedisError
 
+from zpcode.embedded import roles
 from zpcode.embedded.processes import Processes
 from zpcode.errors import Text, Unavailable
 
@@ -317,6 +318,9 @@ class Servers:
                 connection.execute("REVOKE ALL ON DATABASE zpcode FROM PUBLIC")
                 connection.execute("GRANT CONNECT ON DATABASE zpcode TO zpcode, zpcode_scan, zpcode_backup")
                 connection.execute("ALTER ROLE zpcode_owner CREATEDB")
+            connection.execute(roles.SERVER)
+        with psycopg.connect(superuser.replace("/postgres?", "/zpcode?")) as inside:
+            inside.execute(roles.DATABASE)
 
     # Valkey -----------------------------------------------------------------------------------------
 

@@ -70,3 +70,12 @@ def objects_in_use(connection: Connection, lock: Lock) -> set[int]:
         " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
     return {int(row[0]) for row in connection.execute(locked, {"lock": lock.value})}
+
+
+def open_to(connection: Connection, role: str) -> bool:
+    """Whether a role may take these locks: a role that keeps `Lock.AUDIT` stops every decision. False if there is no such role."""
+    query = text(
+        "SELECT coalesce(bool_or(has_function_privilege(oid, 'pg_advisory_lock(bigint)', 'EXECUTE')), false)"
+        " FROM pg_roles WHERE rolname = :role"
+    )
+    return bool(connection.execute(query, {"role": role}).scalar_one())

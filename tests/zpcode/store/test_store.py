@@ -196,8 +196,12 @@ def test_the_scan_service_may_read_one_view_of_the_database_and_nothing_else(add
         "UPDATE card SET body = ''",
         "CREATE TABLE mine (n int)",
     ):
-        with pytest.raises(ProgrammingError, match="permission denied"), transaction(scan_engine) as connection:
-            connection.execute(text(statement))
+        with transaction(
+            scan_engine.execution_options(postgresql_readonly=False)
+        ) as connection:  # a default of the role
+            with pytest.raises(ProgrammingError, match="permission denied"):
+                connection.execute(text(statement))
+            connection.rollback()
     scan_engine.dispose()
 
 
