@@ -20,7 +20,11 @@ Headers = tuple[tuple[bytes, bytes], ...]
 
 
 class Request(msgspec.Struct):
-    """The headers and query fields that are used. `asked_…` are from the query and win over the headers."""
+    """The headers and query fields that are used. `asked_…` are from the query and win over the headers.
+
+    `embedded`: the browser fetches the page for another page, as an image, a frame or by a script (Fetch Metadata:
+    `Sec-Fetch-Dest`), and not because a person opened it.
+    """
 
     method: str
     agent: str = ""
@@ -28,6 +32,7 @@ class Request(msgspec.Struct):
     languages: str = ""
     encodings: str = ""
     purpose: str = ""
+    embedded: bool = False
     forwarded: tuple[str, ...] = ()
     asked_language: str = ""
     asked_format: str = ""
@@ -56,6 +61,8 @@ class Request(msgspec.Struct):
             self.languages = _with_line(self.languages, value)
         elif name == b"accept-encoding":
             self.encodings = _with_line(self.encodings, value)
+        elif name == b"sec-fetch-dest":
+            self.embedded = self.embedded or value != b"document"
         elif name == b"x-forwarded-for":
             self.forwarded += (value[-HEADER_BYTES:].decode("latin-1"),)  # only the right-most addresses count
         else:
@@ -85,6 +92,7 @@ _READ: Final = frozenset(
         b"accept",
         b"accept-language",
         b"accept-encoding",
+        b"sec-fetch-dest",
         b"x-forwarded-for",
         b"purpose",
         b"sec-purpose",

@@ -184,4 +184,6 @@ def _channel(request: Request) -> str:
         return "head"
     if request.purpose and visitors.is_prefetch(request.purpose):
         return "prefetch"
+    if request.embedded:
+        return "embedded"
     return visitors.channel_of(request.agent)

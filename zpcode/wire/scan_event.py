@@ -28,7 +28,7 @@ class ScanEvent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     `at_ms` is milliseconds since 1970 in UTC. `batch` and `index` are None if the code is not an item
     code or its batch is unknown. `verdict` is a `wire.verdict.Verdict`, `city` the text of a `Place` (see
     `place_text`), `network` CIDR notation or empty, `visitor` 8 bytes or empty. `channel` is wechat, alipay,
-    dingtalk, browser or other if a person scanned the code, else typed, preview, prefetch or head. `counted` is True if
+    dingtalk, browser or other if a person scanned the code, else typed, preview, prefetch, embedded or head. `counted` is True if
     the scan counts in the item's history: a person saw the page of a verified item code for the first time in ten minutes.
     """
 

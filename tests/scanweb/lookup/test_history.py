@@ -125,6 +125,9 @@ UNATTENDED = [
     {"purpose": "prefetch"},
     {"sec_purpose": "prefetch;prerender"},
     {"purpose": "preview"},
+    {"sec_fetch_dest": "image"},
+    {"sec_fetch_dest": "iframe"},
+    {"sec_fetch_dest": "empty"},
     {"agent": "MicroMessenger Client"},
     {"agent": "DingTalkBot-LinkService/1.0 (+https://open-doc.dingtalk.com)"},
     {"agent": "facebookexternalhit/1.1"},
@@ -136,7 +139,7 @@ UNATTENDED = [
 
 
 @pytest.mark.parametrize("how", UNATTENDED, ids=str)
-def test_heads_previews_and_crawlers_never_count(
+def test_heads_previews_crawlers_and_images_never_count(
     service: ScanService, registry: ScanAuthority, redis: Redis, how: dict[str, str]
 ) -> None:
     service.get(registry.item(), **how)
@@ -147,6 +150,12 @@ def test_heads_previews_and_crawlers_never_count(
 def _settled(redis: Redis, number: int) -> list[scan_event.ScanEvent]:
     eventually(lambda: len(events(redis)) >= number, seconds=5)
     return events(redis)
+
+
+def test_a_page_that_a_browser_opens_counts(service: ScanService, registry: ScanAuthority, redis: Redis) -> None:
+    """Also if a link on another site led to it."""
+    service.get(registry.item(), sec_fetch_dest="document", sec_fetch_site="cross-site")
+    assert [event.counted for event in _settled(redis, 1)] == [True]
 
 
 def test_people_inside_an_app_count(service: ScanService, registry: ScanAuthority, redis: Redis) -> None:

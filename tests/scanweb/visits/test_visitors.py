@@ -56,7 +56,7 @@ def test_a_preview_or_a_crawler_is_never_a_person(agent: str) -> None:
     assert not visitors.is_person("preview")
 
 
-@pytest.mark.parametrize("channel", ["preview", "prefetch", "head", "typed"])
+@pytest.mark.parametrize("channel", ["preview", "prefetch", "embedded", "head", "typed"])
 def test_only_page_views_are_people(channel: str) -> None:
     assert not visitors.is_person(channel)
 
