@@ -23,6 +23,7 @@ from zpcode.cli.connections import (
     ungated_database,
     witnesses_of,
 )
+from zpcode.cli.output import to_second
 from zpcode.rules.status.decisions import ACTIONS
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.services.continuity import confirm as confirming
@@ -72,6 +73,12 @@ def recover_(
             min=0, max=MAX_BATCH, help="批次序号最多可能到此 / the highest batch number that may have been given"
         ),
     ] = 0,
+    even_so: Annotated[
+        bool,
+        typer.Option(
+            "--even-so", help="确认略过超过一万个批次序号 / more than 10 000 batch numbers are to be left out"
+        ),
+    ] = False,
 ) -> None:
     """数据库由备份恢复后，补回号段、批次与决定。After a restore: enter again what Redis, files and signer prove."""
     settings = load()
@@ -92,6 +99,7 @@ def recover_(
             datetime.now(UTC),
             without or (),
             above,
+            even_so,
         )
         report = recover(setting, apply=apply)
         for line in lines(report, applied=apply):
@@ -115,6 +123,7 @@ def lines(report: RecoveryReport, *, applied: bool) -> Iterator[str]:
     first, last = report.lost_entries
     if first <= last:
         yield f"审计日志丢失第 {first} 至 {last} 条 / entries {first} to {last} of the audit log are lost"
+    yield from _uncertain(report)
     for batch in report.batches[:_SHOWN]:
         zh, en = _OUTCOMES[batch.outcome]
         yield f"批次 {batch.number} {zh} / batch {batch.number} {en}"
@@ -134,6 +143,24 @@ def lines(report: RecoveryReport, *, applied: bool) -> Iterator[str]:
         yield f"已恢复（第 {report.number} 次）；各进程随即放行 / recovered (number {report.number}); every process lets go by itself"
     else:
         yield "以上尚未执行；执行请用 zpcode recover --apply / nothing was done yet; do it with: zpcode recover --apply"
+
+
+def _uncertain(report: RecoveryReport) -> Iterator[str]:
+    """Which decisions may be missing, because Redis does not know them."""
+    if report.uncertain_since is None:
+        return
+    since = to_second(report.uncertain_since)
+    yield (
+        f"注意：{since} 之后作出的撤销等决定可能缺失，无从证明；请逐一核对并重新登记，否则撤销过的码会显示为有效 / WARNING: revocations"
+        f" and other decisions after {since} may be missing and cannot be proven; enter each of them again, or codes that were"
+        " revoked are shown as good"
+    )
+    first, last = report.uncertain_entries
+    if first <= last:
+        yield (
+            f"  审计日志第 {first} 至 {last} 条中可能有这样的决定 / entries {first} to {last} of the audit log are lost and may have"
+            " been such decisions"
+        )
 
 
 def _more(count: int) -> Iterator[str]:

@@ -26,7 +26,7 @@ from zpcode.errors import Text, Unavailable
 from zpcode.projection import client, copies, heads, projector
 from zpcode.projection.client import AnyRedis, Layout
 from zpcode.projection.copies import Copy
-from zpcode.rules.continuity import BehindEvidence
+from zpcode.rules.continuity import BehindEvidence, Marks, damaged_mark
 from zpcode.store import cards as card_table
 from zpcode.store import continuity
 from zpcode.store.cards import Card
@@ -132,6 +132,8 @@ def _refuse_newer(engine: Engine, wrong: Sequence[_WrongCopy], newest: int) -> N
     copies_of = {one.difference.key: redis_keys.unpack(one.copy) for one in wrong if one.copy}
     revisions = [revision for key, (revision, body) in copies_of.items() if is_card(key, body)]
     if (highest := max(revisions, default=0)) > newest:
+        if damage := damaged_mark(Marks(revision=highest), Marks(revision=newest)):
+            raise heads.refusal([BehindEvidence(heads.WITNESS, "damaged", damage, "")])
         evidence = [BehindEvidence(heads.WITNESS, "revision", str(highest), str(newest))]
         with transaction(engine) as connection:
             continuity.record_behind(connection, evidence, datetime.now(UTC))

@@ -14,7 +14,7 @@ import msgspec
 
 from zpcode.errors import DatabaseBehind, Text
 from zpcode.projection.client import Layout, ShardClient
-from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks, behind, foreign
+from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks, behind, damaged, foreign
 from zpcode.store import continuity
 from zpcode.store.database.session import Connection
 from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
@@ -32,6 +32,12 @@ _FOREIGN: Final = Text(
     "this Redis belongs to another installation (another database) and is not overwritten; check ZPCODE_REDIS_URL and"
     " ZPCODE_DATABASE_URL, and empty this Redis only if the other installation is gone for good",
 )
+_DAMAGED: Final = Text(
+    "见证的记录已损坏，不能判断数据库是否落后（{zh}）；请执行 zpcode recover --without {witness} 查看，处理后再修复或清空该见证（docs/recovery.md）",
+    "a witness's record is damaged, so nobody can say whether the database is behind ({en}); see what"
+    " zpcode recover --without {witness} shows, then repair or empty that witness (docs/recovery.md)",
+)
+_DIGITS: Final = 40
 _logger = logging.getLogger(__name__)
 _DECODER: Final = msgspec.json.Decoder(Marks)
 
@@ -52,10 +58,8 @@ def read(shard: ShardClient) -> ShardHead:
     generation, revision, slots = ((value or b"").decode("ascii", "replace") for value in values[:3])
     if not generation or not revision.isdigit():
         return ShardHead()
-    marks = decode(values[3])
-    return ShardHead(
-        generation, int(revision), slots, msgspec.structs.replace(marks, revision=max(marks.revision, int(revision)))
-    )
+    marks, reached = decode(values[3]), int(revision[:_DIGITS])
+    return ShardHead(generation, reached, slots, msgspec.structs.replace(marks, revision=max(marks.revision, reached)))
 
 
 def decode(value: bytes | None) -> Marks:
@@ -99,6 +103,9 @@ def require_not_ahead(connection: Connection, heads: Sequence[ShardHead]) -> Dat
 
 def refusal(proofs: Sequence[BehindEvidence]) -> DatabaseBehind:
     """The error of everything that would write on this evidence."""
+    if damaged(proofs):
+        words = {"zh": proofs[0].text.zh, "en": proofs[0].text.en, "witness": proofs[0].witness}
+        return DatabaseBehind(Text(_DAMAGED.zh.format(**words), _DAMAGED.en.format(**words)))
     return DatabaseBehind(_FOREIGN if foreign(proofs) else _BEHIND)
 
 

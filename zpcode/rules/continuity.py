@@ -11,6 +11,7 @@ of the database.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,9 +19,19 @@ from typing import Final
 import msgspec
 
 from zpcode.errors import Text
+from zpcode.wire.payload import MAX_BATCH
 
 COUNTERS: Final = ("revision", "batch", "decision", "event", "complaint", "step")
 """The marks that are counters, except that of the audit log."""
+HIGHEST_MARK: Final = 2**53 - 1
+"""No mark is higher: JSON and Lua have no exact integers beyond it. Batch numbers end earlier, at `MAX_BATCH`."""
+REACH: Final = 2**40
+"""A mark that is further above that of the database is damaged: no database makes so many numbers after its backup."""
+REACH_RECOVERIES: Final = 1000
+"""The same for the number of recoveries."""
+_HASH: Final = re.compile(r"[0-9a-f]{64}")
+_INSTALLATION_LENGTH: Final = 64
+_VALUE_LENGTH: Final = 40
 
 
 class Marks(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -48,8 +59,9 @@ class BehindEvidence(msgspec.Struct, frozen=True):
     """One proof that the database is behind: `kind` of mark, the witness's value and the database's.
 
     `kind` is a counter of `Marks`, `audit` (a higher entry), `audit_hash` (another entry with this number), `recoveries`,
-    `file` (a code file of a batch that the database does not have), `installation` (Redis belongs to another database), or
-    `restored` (`zpcode restore-backup` made this database: it is behind even if nobody is left who knows more).
+    `file` (a code file of a batch that the database does not have), `installation` (Redis belongs to another database),
+    `restored` (`zpcode restore-backup` made this database: it is behind even if nobody is left who knows more), or `damaged`
+    (a mark has a value that cannot be: the witness proves nothing; never recorded in the database).
     """
 
     witness: str
@@ -86,6 +98,7 @@ _WORDS: Final = {
     "recoveries": ("已恢复 {value} 次，数据库只记得 {database} 次", "has {value} recoveries, the database only {database}"),
     "file": ("有批次 {value} 的文件，数据库没有此批次", "there is a file of batch {value}, which the database does not have"),
     "restored": ("数据库由备份恢复到 {value}，其后的一切都已丢失", "this database was restored up to {value}; what came later is lost"),
+    "damaged": ("记录已损坏：{value} 不可能", "its record is damaged: {value} cannot be"),
     "installation": ("属于另一个安装 {value}，不是 {database}", "belongs to another installation, {value}, not to {database}"),
 }  # fmt: skip
 
@@ -108,8 +121,13 @@ class DatabaseMarks:
 
 
 def behind(witness: str, marks: Marks, database: DatabaseMarks) -> list[BehindEvidence]:
-    """In which marks the database is behind a witness. `database.hashes` was asked for `marks.audit`."""
+    """In which marks the database is behind a witness. `database.hashes` was asked for `marks.audit`.
+
+    Marks that cannot be are no evidence of any order: the only proof is then `damaged`, with the field and its value.
+    """
     ours = database.assigned
+    if damage := damaged_mark(marks, ours):
+        return [BehindEvidence(witness, "damaged", damage, "")]
     if marks.installation and marks.installation != ours.installation:
         return [BehindEvidence(witness, "installation", marks.installation, ours.installation)]
     if marks.recoveries > ours.recoveries:
@@ -123,6 +141,40 @@ def behind(witness: str, marks: Marks, database: DatabaseMarks) -> list[BehindEv
     if forked and not _taken_in(witness, marks, database):
         proofs.append(BehindEvidence(witness, "audit_hash", str(marks.audit), ""))
     return proofs
+
+
+def damaged_mark(marks: Marks, ours: Marks) -> str:
+    """The first mark whose value cannot be, as `field=value`, the value cut; empty if each can be. `ours`: of the database."""
+    if len(marks.installation) > _INSTALLATION_LENGTH:
+        return f"installation={marks.installation[:_VALUE_LENGTH]}"
+    for kind in ("recoveries", *COUNTERS, "audit"):
+        value, own = getattr(marks, kind), getattr(ours, kind)
+        reach = REACH_RECOVERIES if kind == "recoveries" else REACH
+        if not 0 <= value <= min(MAX_BATCH if kind == "batch" else HIGHEST_MARK, own + reach):
+            return f"{kind}={_cut(value)}"
+    if marks.audit_hash and not _HASH.fullmatch(marks.audit_hash):
+        return f"audit_hash={marks.audit_hash[:_VALUE_LENGTH]}"
+    return ""
+
+
+def _cut(value: int) -> str:
+    """A number as text, cut where it has too many digits: Python refuses to write out the longest."""
+    return str(value) if abs(value) < 10**_VALUE_LENGTH else f">1e{_VALUE_LENGTH}"
+
+
+def recorded_marks(evidence: Sequence[BehindEvidence], ours: Marks) -> list[Marks]:
+    """The marks that recorded evidence names; without those that cannot be, which an earlier version may have recorded."""
+    marks = [
+        msgspec.convert({one.kind: int(one.value)}, Marks)
+        for one in evidence
+        if one.kind in {*COUNTERS, "audit"} and one.value.isdecimal() and len(one.value) <= _VALUE_LENGTH
+    ]
+    return [one for one in marks if not damaged_mark(one, ours)]
+
+
+def damaged(evidence: Sequence[BehindEvidence]) -> bool:
+    """Whether the only evidence is that a witness's record is damaged: then nobody knows whether this database is behind."""
+    return bool(evidence) and all(one.kind == "damaged" for one in evidence)
 
 
 def _taken_in(witness: str, marks: Marks, database: DatabaseMarks) -> bool:

@@ -71,6 +71,11 @@ def head(connection: Connection) -> tuple[int, bytes] | None:
     return _one(connection, select(audit.c.id, audit.c.hash).order_by(audit.c.id.desc()).limit(1))
 
 
+def last_time(connection: Connection) -> datetime | None:
+    """The time of the newest entry; None for an empty log."""
+    return connection.execute(select(audit.c.at).order_by(audit.c.id.desc()).limit(1)).scalar_one_or_none()
+
+
 def hash_at(connection: Connection, id_: int) -> bytes | None:
     """The hash of one entry, or None if there is no such entry."""
     row = _one(connection, select(audit.c.id, audit.c.hash).where(audit.c.id == id_))

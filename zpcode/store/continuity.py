@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, bindparam, event, func, insert, selec
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger
 
-from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks
+from zpcode.rules.continuity import HIGHEST_MARK, BehindEvidence, DatabaseMarks, Marks
 from zpcode.store.tables.codes import batch
 from zpcode.store.tables.continuity import continuity, lost_batch, recovery
 
@@ -97,7 +97,8 @@ def exempt(connection: Connection) -> None:
 
 def marks(connection: Connection, audit_ids: Collection[int] = ()) -> DatabaseMarks:
     """The marks of this database; with the hashes of these audit entries, those that exist."""
-    row = connection.execute(_MARKS, {"ids": sorted(set(audit_ids))}).one()
+    possible = sorted({number for number in audit_ids if 0 < number <= HIGHEST_MARK})
+    row = connection.execute(_MARKS, {"ids": possible}).one()
     common: dict[str, Any] = {
         "installation": row.installation,
         "recoveries": row.recoveries,

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    Connection,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from zpcode.rules.continuity import Marks
 from zpcode.store import locks
 from zpcode.store.continuity import SEQUENCES
 from zpcode.store.locks import Lock
-from zpcode.store.tables.codes import card_head
+from zpcode.store.tables.codes import batch, card_head
 from zpcode.store.tables.continuity import held_decision, kept_card, lost_batch
 from zpcode.wire.vocabulary import Scope
 
@@ -64,11 +77,25 @@ def numbers_without_record(connection: Connection, first: int, last: int) -> lis
     return [int(number) for number in connection.execute(text(query), {"first": first, "last": last}).scalars()]
 
 
-def add_lost(connection: Connection, number: int, recovery: int, card: bytes | None) -> None:
-    """Record that a batch's record is lost. A card that is known already stays if there is no new one."""
-    statement = upsert(lost_batch).values(number=number, recovery=recovery, card=card)
-    known = func.coalesce(statement.excluded.card, lost_batch.c.card)
-    connection.execute(statement.on_conflict_do_update(index_elements=[lost_batch.c.number], set_={"card": known}))
+def without_record(connection: Connection, numbers: Collection[int]) -> list[int]:
+    """Those of these numbers that have no batch, in order."""
+    query = select(batch.c.number).where(batch.c.number == func.any(_array(numbers)))
+    existing = set(connection.execute(query).scalars())
+    return sorted(set(numbers) - existing)
+
+
+def add_lost(connection: Connection, numbers: Collection[int], recovery: int, cards: Mapping[int, bytes]) -> None:
+    """Record that the records of batches are lost. A card that is known already stays if there is no new one."""
+    new = upsert(lost_batch)
+    new = new.from_select(["number", "recovery"], select(func.unnest(_array(numbers)), literal(recovery)))
+    connection.execute(new.on_conflict_do_nothing())
+    for number in numbers:
+        if number in cards:
+            connection.execute(update(lost_batch).where(lost_batch.c.number == number).values(card=cards[number]))
+
+
+def _array(numbers: Collection[int]) -> BindParameter[Sequence[int]]:
+    return bindparam("numbers", sorted(numbers), ARRAY(BigInteger))
 
 
 def remove_lost(connection: Connection, number: int) -> None:

@@ -135,8 +135,9 @@ class ContinuityGate:
         elif not self.evidence:
             for one in proofs:
                 _logger.error("the database is behind", extra={"evidence": one.text.en})
-        if proofs and not database.evidence and not foreign(proofs):
-            self._record(proofs)
+        lasting = tuple(one for one in proofs if one.kind != "damaged")
+        if lasting and not database.evidence and not foreign(lasting):
+            self._record(lasting)
         if self.evidence and not proofs:
             _logger.info("the database is not behind any more")
         self.evidence = proofs

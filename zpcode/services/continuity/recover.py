@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import RedisError
 
-from zpcode.errors import Conflict, Finding, Text, Unavailable
+from zpcode.errors import Text, Unavailable
 from zpcode.projection import client
 from zpcode.rules.continuity import (
     COUNTERS,
@@ -23,8 +23,9 @@ from zpcode.rules.continuity import (
     files_without_batch,
     foreign,
     highest,
+    recorded_marks,
 )
-from zpcode.services.continuity import survey
+from zpcode.services.continuity import refusals, survey
 from zpcode.services.continuity.batches import BatchRecovery, RecoveredBatch
 from zpcode.services.continuity.decisions import DecisionRecovery
 from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
@@ -49,7 +50,8 @@ _SLICE: Final = 500
 def recover(setting: RecoverySetting, *, apply: bool) -> RecoveryReport:
     """Bring the database forward; without `apply` only report what would be done.
 
-    Raises Conflict if a witness is silent or Redis belongs to another installation, Unavailable.
+    Raises Conflict if a witness is silent, empty or damaged, if Redis belongs to another installation, and if more batch numbers
+    would be left out than is plausible; Unavailable.
     """
     testimonies = _heard(setting)
     with transaction(setting.engine) as connection:
@@ -65,14 +67,9 @@ def _heard(setting: RecoverySetting) -> dict[str, Testimony]:
     for witness in setting.witnesses:
         try:
             testimonies[witness.name] = witness.read()
-        except Unavailable as silent:
+        except Unavailable as unavailable:
             if witness.name not in setting.without:
-                text = Text(
-                    f"{witness.name} 没有应答；它可能记得更多，请先恢复它，或以 --without {witness.name} 略过",
-                    f"{witness.name} does not answer, and may know more; make it answer first, or leave it out with "
-                    f"--without {witness.name}",
-                )
-                raise Conflict(text, (Finding("silent-witness", text),)) from silent
+                raise refusals.silent(witness.name) from unavailable
     return testimonies
 
 
@@ -94,8 +91,11 @@ class _Recovery:
         if not report.evidence:
             self._record_lost_batches()
             return report
+        refusals.require_redis(self._setting, self._testimonies)
         newer = self._newer_copies(database)
-        known = report.known = highest([self._beyond_backup(database), self._known(newer)])
+        known = report.known = highest([self._beyond_backup(database), self._known(newer, database)])
+        refusals.require_plausible(self._setting, known, database)
+        self._note_uncertain(database)
         if apply:
             recovery.move_sequences(connection, _with_margin(known, database.assigned.batch))
         recovery.move_revision(connection, known.revision)
@@ -103,8 +103,19 @@ class _Recovery:
         report.number = continuity.add_recovery(
             connection, at=self._setting.now, actor=self._setting.caller.name, audit_id=entry, taken_in=self._taken_in()
         )
-        self._enter_again(newer, database)
+        keys = self._enter_again(newer, database)
+        if apply:
+            self._write_cards(keys)
         return report
+
+    def _note_uncertain(self, database: DatabaseMarks) -> None:
+        """Report what decisions nobody can prove: those that Redis would have and does not know."""
+        own, last = database.assigned.audit, self.report.known.audit
+        redis = self._testimonies.get("redis", Testimony(complete=False))
+        shown = min((one.audit for one in redis.marks), default=0) if redis.complete else 0
+        if not redis.complete or shown < max(own, last):
+            self.report.uncertain_since = audit.last_time(self._connection) or self._setting.now
+            self.report.uncertain_entries = (max(own, shown) + 1, last) if last > max(own, shown) else (1, 0)
 
     def _record_lost_batches(self) -> None:
         """Record the lost batches that are proven now: a file was found again, or a product was imported again."""
@@ -124,17 +135,18 @@ class _Recovery:
         """The marks of the database; the evidence goes into the report. Raises Conflict for another installation's Redis."""
         marks = [one for testimony in self._testimonies.values() for one in testimony.marks]
         database = continuity.marks(self._connection, {one.audit for one in marks if one.audit_hash})
+        self._testimonies = refusals.sound(self._setting, self._testimonies, database)
         proofs = list(database.evidence)
         for name, testimony in self._testimonies.items():
             proofs += [proof for one in testimony.marks for proof in behind(name, one, database)]
             existing = continuity.batches_with_record(self._connection, testimony.files)
             proofs += files_without_batch(testimony.files, existing)
         if foreign([one for one in proofs if one.kind == "installation"]):
-            text = Text(
+            raise refusals.conflict(
+                "another-installation",
                 "缓存属于另一个安装，不能作为恢复的依据",
                 "this Redis belongs to another installation; nothing can be recovered from it",
             )
-            raise Conflict(text, (Finding("another-installation", text),))
         self.report.evidence = tuple(dict.fromkeys(proofs))
         return database
 
@@ -149,7 +161,7 @@ class _Recovery:
         except RedisError as error:
             raise Unavailable(Text("缓存服务没有应答", "Redis does not answer")) from error
 
-    def _known(self, newer: dict[str, NewerCopy]) -> Marks:
+    def _known(self, newer: dict[str, NewerCopy], database: DatabaseMarks) -> Marks:
         """The highest marks that anything knows of."""
         marks = [one for testimony in self._testimonies.values() for one in testimony.marks]
         files = [number for testimony in self._testimonies.values() for number in testimony.files]
@@ -157,12 +169,7 @@ class _Recovery:
         counted = Marks(
             batch=max([self._setting.above, *files]), revision=max([0, *(copy.revision for copy in newer.values())])
         )
-        recorded = [
-            msgspec.convert({one.kind: int(one.value)}, Marks)
-            for one in self.report.evidence
-            if one.kind in {*COUNTERS, "audit"}
-        ]
-        return highest([*marks, counted, *recorded])
+        return highest([*marks, counted, *recorded_marks(self.report.evidence, database.assigned)])
 
     def _beyond_backup(self, database: DatabaseMarks) -> Marks:
         """If `zpcode restore-backup` made this database: numbers that it may have given since the backup.
@@ -194,16 +201,15 @@ class _Recovery:
     def _taken_in(self) -> dict[str, Marks]:
         return {name: highest(testimony.marks) for name, testimony in self._testimonies.items() if testimony.marks}
 
-    def _enter_again(self, newer: dict[str, NewerCopy], database: DatabaseMarks) -> None:
-        """Batches first, then the decisions about them, then the cards that follow from both."""
+    def _enter_again(self, newer: dict[str, NewerCopy], database: DatabaseMarks) -> list[str]:
+        """Batches first, then the decisions about them; returns the keys of the cards that follow from both."""
         report, connection = self.report, self._connection
         batches = self._batches()
         former = {number: body for number, body in recovery.lost_batches(connection).items() if body is not None}
         former |= {int(key[2:]): newer[key].body for key in survey.kinds(newer, "b") if key[2:].isdigit()}
         report.batches = batches.recover(former)
         numbers = self._unrecorded(former, database)
-        for number in numbers:
-            recovery.add_lost(connection, number, report.number, former.get(number))
+        recovery.add_lost(connection, numbers, report.number, former)
         report.batches += [RecoveredBatch(number, "lost") for number in numbers]
         decisions = DecisionRecovery(connection, self._setting.caller, self._setting.now)
         decisions.recover(newer)
@@ -213,7 +219,7 @@ class _Recovery:
         report.kept = self._keep_products({key: newer[key].body for key in products})
         keys = [*products, *(f"b:{one.number}" for one in report.batches), *decisions.keys, *batches.lot_keys]
         report.unproven = sorted(set(newer) - set(keys) - {"n:"} - decisions.settled)
-        self._write_cards(keys)
+        return keys
 
     def _keep_products(self, newer: Mapping[str, bytes]) -> list[str]:
         """Keep the product cards that the registry of the database does not give today; returns their keys.
@@ -236,12 +242,7 @@ class _Recovery:
         left_out = recovery.numbers_without_record(self._connection, database.reached.batch + 1, top)
         candidates = {*files, *former, *left_out}
         with_batch = {one.number for one in self.report.batches if one.outcome != "lost"}
-        without = [
-            number
-            for number in sorted(candidates - with_batch)
-            if recovery.numbers_without_record(self._connection, number, number)
-        ]
-        return [number for number in without if 1 <= number <= MAX_BATCH]
+        return recovery.without_record(self._connection, candidates - with_batch)
 
     def _write_cards(self, keys: Sequence[str]) -> None:
         """Derive the cards with these keys from the records; one card at least gets a revision above all that were lost."""

@@ -23,7 +23,8 @@ class RecoverySetting:
     """What a recovery works with. `base` is the address of codes whose file does not say it. `now` is aware.
 
     `without` names the witnesses that may be silent. A recovery that misses a witness may use its numbers again; `above` is
-    then the highest batch number that may have been given, as far as people know.
+    then the highest batch number that may have been given, as far as people know. `even_so` confirms that more numbers are left
+    out than is plausible.
     """
 
     engine: Engine
@@ -36,6 +37,7 @@ class RecoverySetting:
     now: datetime
     without: Collection[str] = ()
     above: int = 0
+    even_so: bool = False
 
 
 @dataclass(slots=True)
@@ -45,7 +47,9 @@ class RecoveryReport:
     `evidence` says in what the database was behind; without any nothing was done. `lost_entries` are the first and last
     number of audit entries that are lost, (1, 0) if none is. `unproven` are cards of Redis that no record of the database
     explains and that were not entered again. `kept` are product cards that stay as Redis had them until the registry is imported
-    again. `number` is that of the recovery, 0 before it is applied.
+    again. `uncertain_since` is the time (aware) of the last entry of the audit log that is left, if Redis does not know all that
+    came later: such decisions may be missing, and nobody can prove them. `uncertain_entries` are the first and last number of
+    audit entries that Redis does not know, (1, 0) if none is. `number` is that of the recovery, 0 before it is applied.
     """
 
     evidence: tuple[BehindEvidence, ...] = ()
@@ -56,4 +60,6 @@ class RecoveryReport:
     unconfirmed: list[HeldDecision] = field(default_factory=list)
     unproven: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    uncertain_since: datetime | None = None
+    uncertain_entries: tuple[int, int] = (1, 0)
     number: int = 0

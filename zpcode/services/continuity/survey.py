@@ -15,17 +15,18 @@ from zpcode.exports.formats import EXPORTS
 from zpcode.projection import copies
 from zpcode.projection.client import Layout
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
-from zpcode.rules.continuity import DatabaseMarks
+from zpcode.rules.continuity import HIGHEST_MARK, DatabaseMarks
 from zpcode.services.batches.unfinished_file import CodeFile
 from zpcode.store import cards as card_table
 from zpcode.store.database.session import Connection
 from zpcode.wire import redis_keys
 from zpcode.wire.card import BatchCard, is_card
-from zpcode.wire.payload import Level
+from zpcode.wire.payload import MAX_BATCH, Level
 
 _SLICE: Final = 2000
 _BLOCK: Final = 1024
 _HEAD_BYTES: Final = 4096
+_NUMBER: Final = re.compile(r"[1-9][0-9]{0,7}", re.ASCII)
 _BASE: Final = re.compile(rb"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)/")
 
 
@@ -54,9 +55,16 @@ def newer_copies(
             revision, body = redis_keys.unpack(copy)
             row = rows.get(key)
             above = 0 if forked and row is None else row.revision if forked and row is not None else database.assigned.revision  # fmt: skip
-            if revision > above and (row is None or row.body != body) and is_card(key, body):
+            if above < revision <= HIGHEST_MARK and (row is None or row.body != body) and _possible(key) and is_card(key, body):  # fmt: skip
                 newer[key] = NewerCopy(revision, body)
     return newer
+
+
+def _possible(key: str) -> bool:
+    """Whether a batch can have the number in this key; keys of other kinds have none."""
+    kind, _, rest = key.partition(":")
+    number = rest.partition(":")[0]
+    return kind not in {"b", "x"} or (bool(_NUMBER.fullmatch(number)) and int(number) <= MAX_BATCH)
 
 
 def decode_batch(body: bytes) -> BatchCard | None:

@@ -17,6 +17,7 @@ from zpcode.errors import SignerError, Text, Unavailable
 from zpcode.projection import client, heads
 from zpcode.projection.client import AnyRedis
 from zpcode.rules.continuity import Marks
+from zpcode.wire.payload import MAX_BATCH
 
 _FILE: Final = re.compile(r"batch-([0-9]{1,8})\..+", re.ASCII)
 WITNESS_SECONDS: Final = 0.2
@@ -25,10 +26,14 @@ _SILENT: Final = Text("没有应答", "it does not answer")
 
 
 class Testimony(NamedTuple):
-    """What a witness says: marks, and the numbers of the batches that it has files of."""
+    """What a witness says: marks, and the numbers of the batches that it has files of.
+
+    `complete`: whether it remembers anything at all. A server of Redis that was emptied answers and knows nothing.
+    """
 
     marks: tuple[Marks, ...] = ()
     files: tuple[int, ...] = ()
+    complete: bool = True
 
 
 class Witness(Protocol):
@@ -60,7 +65,8 @@ class RedisWitness:
             present = heads.of_layout(client.layout(self._redis))
         except RedisError as error:
             raise Unavailable(_SILENT) from error
-        return Testimony(tuple(head.marks for head in present if head.generation))
+        marks = tuple(head.marks for head in present if head.generation)
+        return Testimony(marks, complete=len(marks) == len(present))
 
 
 class FilesWitness:
@@ -103,6 +109,7 @@ class SignerWitness:
 
 
 def numbers_of(directory: Path) -> Sequence[int]:
-    """The batch numbers of the code files in a folder, in order."""
+    """The batch numbers of the code files in a folder, in order. A name with a number that no batch can have is no code file's."""
     matches = (_FILE.fullmatch(path.name) for path in directory.iterdir())
-    return sorted({int(match[1]) for match in matches if match is not None})
+    numbers = {int(match[1]) for match in matches if match is not None}
+    return sorted(number for number in numbers if 1 <= number <= MAX_BATCH)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from zpcode.errors import Text
-from zpcode.rules.continuity import foreign
+from zpcode.rules.continuity import damaged, foreign
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
 from zpcode.store import recovery
@@ -23,6 +23,11 @@ RECOVER: Final = Text(
 OTHER_REDIS: Final = Text(
     "检查 ZPCODE_REDIS_URL 与 ZPCODE_DATABASE_URL：这个缓存属于另一个安装",
     "check ZPCODE_REDIS_URL and ZPCODE_DATABASE_URL: this Redis belongs to another installation",
+)
+DAMAGED: Final = Text(
+    "见证的记录已损坏：先以 zpcode recover --without（该见证）查看数据库是否落后，再修复或清空它（docs/recovery.md）",
+    "the record of a witness is damaged: see with zpcode recover --without (its name) whether the database is behind, then repair"
+    " or empty it (docs/recovery.md)",
 )
 UNCONFIRMED: Final = "unconfirmed"
 CONTINUITY: Final = Invariant(
@@ -44,6 +49,8 @@ def continuity(context: CheckContext, outcome: CheckResult) -> None:
         outcome.find(one.kind, one.text.zh, one.text.en, where=one.witness)
     if foreign(evidence):
         outcome.advice = OTHER_REDIS
+    if damaged(evidence):
+        outcome.advice = DAMAGED
     if evidence:
         return
     with transaction(context.engine) as connection:

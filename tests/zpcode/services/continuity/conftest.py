@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.support.recovery_setting import service
 from tests.support.status_setting import furnished, world
 
-__all__ = ["furnished", "world"]
+__all__ = ["furnished", "service", "world"]

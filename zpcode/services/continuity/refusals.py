@@ -1,0 +1,89 @@
+"""When a recovery refuses: a witness that is silent, empty or damaged, and numbers that cannot be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from zpcode.errors import Conflict, Finding, Text
+from zpcode.projection.heads import WITNESS as REDIS
+from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks, damaged_mark
+from zpcode.services.continuity.report import RecoverySetting
+from zpcode.services.continuity.witnesses import Testimony
+from zpcode.wire.payload import MAX_BATCH
+
+PLAUSIBLE_JUMP: Final = 10_000
+"""So many batch numbers may be left out without a confirmation."""
+GREATEST_JUMP: Final = 1_000_000
+"""So many may be left out with one. Each that is left out gets a card, so that its codes never look forged."""
+NUMBERS_LEFT: Final = 1_000_000
+"""A jump over more than `PLAUSIBLE_JUMP` numbers must leave so many."""
+
+
+def conflict(reason: str, zh: str, en: str) -> Conflict:
+    """A refusal with its one finding."""
+    text = Text(zh, en)
+    return Conflict(text, (Finding(reason, text),))
+
+
+def silent(witness: str) -> Conflict:
+    """A witness does not answer."""
+    return conflict(
+        "silent-witness",
+        f"{witness} 没有应答；它可能记得更多，请先恢复它，或以 --without {witness} 略过",
+        f"{witness} does not answer, and may know more; make it answer first, or leave it out with --without {witness}",
+    )
+
+
+def sound(
+    setting: RecoverySetting, testimonies: Mapping[str, Testimony], database: DatabaseMarks
+) -> dict[str, Testimony]:
+    """The testimonies without marks that cannot be. Raises Conflict if such a witness may not be left out."""
+    checked = {}
+    for name, testimony in testimonies.items():
+        marks = tuple(one for one in testimony.marks if not damaged_mark(one, database.assigned))
+        wrong = [damage for one in testimony.marks if (damage := damaged_mark(one, database.assigned))]
+        if wrong and name not in setting.without:
+            evidence = BehindEvidence(name, "damaged", wrong[0], "")
+            raise conflict(
+                "damaged-witness",
+                f"{evidence.text.zh}；它不能作为恢复的依据，请先修复它，或以 --without {name} 略过",
+                f"{evidence.text.en}; nothing can be recovered from it: repair it first, or leave it out with --without {name}",
+            )
+        checked[name] = testimony._replace(marks=marks, complete=testimony.complete and not wrong)
+    return checked
+
+
+def require_redis(setting: RecoverySetting, testimonies: Mapping[str, Testimony]) -> None:
+    """Raise Conflict if Redis answers and was emptied, wholly or one server of it, and may not be left out."""
+    redis = testimonies.get(REDIS)
+    if redis is not None and not redis.complete and REDIS not in setting.without:
+        raise conflict(
+            "empty-witness",
+            "缓存（或其中一台）是空的，不记得其后的决定：撤销过的码会重新显示为有效；请先恢复缓存的数据，确已丢失时才以 --without redis 略过",
+            "Redis, or one server of it, is empty and remembers no decision that came later: codes that were revoked would"
+            " be good again; restore its data first, and only if they are lost for good leave it out with --without redis",
+        )
+
+
+def require_plausible(setting: RecoverySetting, known: Marks, database: DatabaseMarks) -> None:
+    """Raise Conflict if more batch numbers would be left out than can be right, or too few would be left."""
+    own = database.assigned.batch
+    jump, left = known.batch - own, MAX_BATCH - known.batch
+    if jump <= PLAUSIBLE_JUMP:
+        return
+    zh = f"批次序号将由 {own} 跳到 {known.batch}"
+    en = f"batch numbers would jump from {own} to {known.batch}"
+    if left < NUMBERS_LEFT or jump > GREATEST_JUMP:
+        raise conflict(
+            "implausible-number",
+            f"{zh}，其后只剩 {left} 个；一次最多略过 {GREATEST_JUMP} 个，且至少须剩 {NUMBERS_LEFT} 个。请核对 --above 与各见证，记错的见证以 --without 略过",
+            f"{en}, and {left} would be left; at most {GREATEST_JUMP} are left out at once, and at least {NUMBERS_LEFT} must be"
+            " left. Check --above and the witnesses; repair the one that is wrong",
+        )
+    if not setting.even_so:
+        raise conflict(
+            "implausible-number",
+            f"{zh}，略过超过 {PLAUSIBLE_JUMP} 个；请核对 --above 与各见证，确属实情时加 --even-so",
+            f"{en}, over more than {PLAUSIBLE_JUMP}; check --above and the witnesses, and confirm with --even-so if it is right",
+        )
