@@ -7,7 +7,9 @@ exceeds a bound is refused and disconnected, at no cost to other clients.
 
 llhttp, the parser below, refuses most of what two servers could read differently (RFC 9112, 11.2): a `Transfer-Encoding`
 beside a `Content-Length`, a line that ends with LF alone, a field that is continued on the next line (obs-fold). The rest is
-refused here: a version other than 1.0 and 1.1, no `Host` or two, a coding other than `chunked`, an upgrade with a body.
+refused here: a version other than 1.0 and 1.1, no `Host` or two, a coding other than `chunked`, codings in two lines, an
+upgrade with a body. Several blanks in a request line pass: RFC 9112, 3 lets a server split it at white space, and llhttp
+does not say how many there were.
 
 A reverse proxy in front does the same (deploy/nginx.conf). These bounds are for hosts without a proxy, and for proxies
 that are configured to wait longer.
@@ -150,12 +152,13 @@ class RequestBounds(HttpToolsProtocol):
 
     def _check_head(self, names: list[bytes]) -> None:
         """Refuse what RFC 9112 says is refused and llhttp lets pass."""
-        version, hosts, chunked = self.parser.get_http_version(), names.count(b"host"), b"transfer-encoding" in names
+        version, hosts = self.parser.get_http_version(), names.count(b"host")
+        codings = [value.strip().lower() for name, value in self.headers if name == b"transfer-encoding"]
         if version not in {"1.0", "1.1"} or hosts > 1 or (version == "1.1" and not hosts):
             self._stop(400)  # section 3.2
-        if chunked and (version == "1.0" or dict(self.headers)[b"transfer-encoding"].strip().lower() != b"chunked"):
-            self._stop(400)  # section 6.1
-        if self.parser.should_upgrade() and (chunked or b"content-length" in names):
+        if codings and (version == "1.0" or codings != [b"chunked"]):
+            self._stop(400)  # section 6.1; llhttp goes by the last line, another server may go by the first
+        if self.parser.should_upgrade() and (codings or b"content-length" in names):
             self._stop(400)  # after an upgrade the parser reads no body
 
     def _stop(self, status: int) -> NoReturn:

@@ -17,6 +17,12 @@ AMBIGUOUS: Final = {
     "length beyond 64 bits": _POST + b"content-length: 99999999999999999999\r\n\r\nx",
     "chunked, then something": _GET + b"transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n",
     "chunked twice": _POST + b"transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "identity, then chunked in a second line": _POST
+    + b"transfer-encoding: identity\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+    "compressed, then chunked in a second line": _POST
+    + b"transfer-encoding: gzip\r\nx: b\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "no coding, then chunked in a second line": _POST
+    + b"transfer-encoding:\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
     "not quite chunked": _POST + b"transfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
     "chunk beyond 64 bits": _POST + b"transfer-encoding: chunked\r\n\r\nffffffffffffffff1\r\nx\r\n0\r\n\r\n",
     "chunk longer than it says": _POST + b"transfer-encoding: chunked\r\n\r\n1\r\nxyz\r\n0\r\n\r\n",
