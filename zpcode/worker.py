@@ -66,6 +66,8 @@ STATISTICS_SECONDS: Final = 1.0
 SIGNER_STATISTICS_SECONDS: Final = 5.0
 SIGNER_SECONDS: Final = 2.0
 RECONNECT_SECONDS: Final = 2.0
+FETCH_SECONDS: Final = 0.5
+"""How often an idle worker asks for a job: so long an order waits at most before its first code."""
 BATCHES_AT_ONCE: Final = 2
 SWEPT_AT_ONCE: Final = 100
 _logger = logging.getLogger(__name__)
@@ -312,6 +314,9 @@ class Worker:
                 concurrency=BATCHES_AT_ONCE,
                 install_signal_handlers=False,
                 delete_jobs="always",
+                # Every role may send NOTIFY: a payload that is no JSON ends the listener.
+                listen_notify=False,
+                fetch_job_polling_interval=FETCH_SECONDS,
             )
             tasks = {asyncio.create_task(work), asyncio.create_task(stopped.wait())}
             self.counters.queue_open.set(1)

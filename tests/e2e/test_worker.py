@@ -93,6 +93,20 @@ def test_a_batch_that_nobody_asked_for_is_found_issued_and_shown(
         assert process.wait() == 0
 
 
+def test_the_worker_listens_to_no_channel(
+    engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
+) -> None:
+    """PostgreSQL lets every role NOTIFY any channel, and a payload that is no JSON ends the listener of the job queue."""
+    number = setting.reserved(engine)
+    listening = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query ILIKE 'listen%'"
+    )
+    with _running(addresses, house, tmp_path) as process:
+        _until(lambda: _issued(engine, number), process)
+        with transaction(engine) as connection:
+            assert connection.execute(listening).scalar_one() == 0
+
+
 def _as_in_the_table(engine: Engine, redis: Redis) -> bool:
     with transaction(engine) as connection:
         rows = connection.execute(select(card.c.key, card.c.revision, card.c.body)).all()

@@ -85,6 +85,13 @@ def test_readers_enter_no_other_database(servers: Servers, database: str) -> Non
             psycopg.connect(address.replace("/zpcode?", f"/{database}?"))
 
 
+def test_no_trigger_notifies(engine: Engine) -> None:
+    """Every role may fill the queue of notifications; a transaction that notifies then fails."""
+    with transaction(engine) as connection:
+        query = "SELECT tgname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid WHERE p.prosrc ~* 'notify'"
+        assert connection.execute(text(query)).all() == []
+
+
 def test_own_servers_get_the_same_statements(root: Path) -> None:
     deployed = (root / "deploy" / "postgres-roles.sql").read_text("utf-8")
     assert roles.SERVER in deployed
