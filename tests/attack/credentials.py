@@ -187,6 +187,10 @@ def _bounded(address: str) -> Attempt:
     return Attempt(name, "all of them")
 
 
+_NOT_GRANTED: Final = "01007"
+"""SQLSTATE of the warning that nothing was granted, because whoever grants has nothing to grant."""
+
+
 def _sql(statement: str) -> sql.SQL:
     """A statement of this module, which is typed as text because it is also its name in the report."""
     return sql.SQL(statement)
@@ -196,6 +200,8 @@ def _refused(address: str, name: str, query: sql.SQL | sql.Composed) -> Attempt:
     """A statement, which is rolled back if it is not refused."""
     with psycopg.connect(address, connect_timeout=int(SECONDS)) as connection:
         connection.read_only = False  # a default of the role, which the attacker need not keep
+        notices: list[str | None] = []
+        connection.add_notice_handler(lambda notice: notices.append(notice.sqlstate))
         try:
             connection.execute(query)
         except (psycopg.errors.InsufficientPrivilege, psycopg.errors.RaiseException):
@@ -205,7 +211,7 @@ def _refused(address: str, name: str, query: sql.SQL | sql.Composed) -> Attempt:
             return Attempt(name, f"permitted, though it failed: {error}" if permitted else "")
         finally:
             connection.rollback()
-    return Attempt(name, "done")
+    return Attempt(name, "" if _NOT_GRANTED in notices else "done")
 
 
 def frames_to_the_signer(target: Target) -> Attempts:

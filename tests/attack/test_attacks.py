@@ -27,5 +27,5 @@ def target() -> Iterator[Target]:
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_no_try_gets_through(attack: Attack, target: Target) -> None:
     attempts = list(attack.run(target))
-    assert len(attempts) >= 5, "an attack that tries nothing shows nothing"
+    assert len(attempts) >= 4, "an attack that tries nothing shows nothing"
     assert [f"{attempt.name}: {attempt.breach}" for attempt in attempts if attempt.breach] == []
