@@ -41,9 +41,9 @@ ORDERS = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
-    """A key room whose signer runs for this module."""
+    """A key room whose signer runs for one test: it remembers how far the audit log of the test's database came."""
     house = issuing_setting.key_house(tmp_path_factory.mktemp("kh"))
     with house.signer():
         yield house
@@ -52,7 +52,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
 @pytest.fixture
 def plant(engine: Engine, redis: Redis, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path) -> Plant:
     """An installation in which only the signer runs."""
-    issuing_setting.continue_after(engine, house)
     return Plant(engine, redis, addresses, house, tmp_path)
 
 
@@ -111,7 +110,6 @@ def _free_port() -> int:
         return port
 
 
-@pytest.mark.timeout(300)
 def test_two_workers_and_two_scan_processes_share_the_work(plant: Plant, tmp_path: Path) -> None:
     """Both workers issue, both drain, and no entry of the stream is handled by both."""
     paths = plant.codes(40)
@@ -125,7 +123,7 @@ def test_two_workers_and_two_scan_processes_share_the_work(plant: Plant, tmp_pat
             plant.order(queue, level, quantity)
         eventually(lambda: all(_drained(port) > 0 for port in ports))
         people.end()
-        eventually(plant.at_rest, seconds=200)  # both workers sign, and so do the tests beside this one
+        eventually(plant.at_rest, seconds=60)
         entries: Any = plant.redis.xinfo_stream(redis_keys.SCANS)
         eventually(lambda: sum(map(_drained, ports)) == entries["entries-added"])
         assert all(_metric(port, 'zpcode_worker_batches_total{outcome="issued"}') > 0 for port in ports)
