@@ -42,7 +42,7 @@ class KeyState(enum.StrEnum):
 
 
 class KeyPurpose(enum.StrEnum):
-    """What a key signs. Each purpose has keys of its own and a message prefix of its own."""
+    """What a key signs. Each purpose has its own keys and its own message prefix."""
 
     CODES = "codes"  # zpcode.wire.payload.signed_bytes
     AUDIT_HEAD = "audit-head"  # keys.audit_head.signed_bytes_of_head

@@ -82,7 +82,7 @@ class _LogFile:
 
     def write(self, fields: dict[str, Any], *, sync: bool = False) -> None:
         """Append one entry. Raises OSError if it is not completely written: then the file is as it was before."""
-        if self._rest:  # a power failure tore the last line: it stays, on a line of its own
+        if self._rest:  # a power failure tore the last line: it stays as a separate line
             self.tail = chain.after(self.tail, self._rest)
         line = (b"\n" if self._rest else b"") + chain.chained(fields, self.tail.last)
         before = self._offset

@@ -1,6 +1,6 @@
 """`make bench-against REV=…`: compares the scan path of this tree with that of an older revision.
 
-Two systems are started, each prepared by the code of its own tree: PostgreSQL, Valkey, the signer, one batch, and one scan
+Two systems are started, each prepared by the code of its tree: PostgreSQL, Valkey, the signer, one batch, and one scan
 process (`loadtests.bench.prepared`). The older tree is a git worktree. Both scan processes have the same core, the servers
 share the others. Each round measures both, and the order alternates from round to round. The ratio new ÷ old is computed
 within each round, so it does not change when the machine becomes slower or faster. The figure is the median of the rounds.

@@ -1,4 +1,4 @@
-"""Run the attacks against a demo of their own: `python -m tests.attack [NAME …]`. Exits with 1 if one got something."""
+"""Run the attacks against a new demo: `python -m tests.attack [NAME …]`. Exits with 1 if one got something."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def _complete(fields: dict[str, str]) -> dict[str, str]:
 
 
 def _send(http: httpx.Client, fields: dict[str, str], address: str, headers: dict[str, str] | None = None) -> int:
-    """The status of a form that is sent; 0 if the connection was closed without one. Each form has a connection of its own."""
+    """The status of a form that is sent; 0 if the connection was closed without one. Each form has its own connection."""
     forwarded = {"X-Forwarded-For": address} if address else {}
     try:
         with httpx.Client(base_url=http.base_url, timeout=SECONDS, headers=forwarded | (headers or {})) as sender:

@@ -188,7 +188,7 @@ def _bounded(address: str) -> Attempt:
 
 
 _NOT_GRANTED: Final = "01007"
-"""SQLSTATE of the warning that nothing was granted, because whoever grants has nothing to grant."""
+"""SQLSTATE of the warning that nothing was granted, because the role has nothing to grant."""
 
 
 def _sql(statement: str) -> sql.SQL:

@@ -1,4 +1,4 @@
-"""A small installation to back up: servers of its own, a keyring, pictures, and commits that can be told apart."""
+"""A small installation to back up: its own servers, a keyring, pictures, and commits that can be told apart."""
 
 from __future__ import annotations
 

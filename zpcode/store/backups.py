@@ -18,7 +18,7 @@ SLOT: Final = "zpcode_backup"
 
 class DatabaseServer(NamedTuple):
     """A server: its major version, the names of the database and of the superuser that owns the cluster, its identity and
-    timeline, the size of a WAL segment and of the database in bytes, its clock, how many tablespaces of its own it has, whether it is a replica, and the LSN up to which its WAL is written.
+    timeline, the size of a WAL segment and of the database in bytes, its clock, how many additional tablespaces it has, whether it is a replica, and the LSN up to which its WAL is written.
     """
 
     major: int

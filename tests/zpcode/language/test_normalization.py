@@ -25,7 +25,7 @@ HIDDEN = {
     "a starter that becomes two marks": "\u0f73" * 40,
     "a mark that becomes two": "\u0344" * 20,
     "half-width sound marks": "\uff9e" * 40,
-    "a letter with marks of its own": "\u01d6" + "\u0300" * 29,
+    "a letter that decomposes into marks": "\u01d6" + "\u0300" * 29,
 }
 ORDINARY = ("", "abc", "浙江省", "Việt Nam", "ﾊﾟﾋﾞ", "ཀྵུ", "สวัสดี", "e" + "\u0301" * MAX_NON_STARTERS, "a\u0300" * 500)
 

@@ -40,7 +40,7 @@ def refused(engine: Engine, statement: str) -> bool:
 
 
 def test_every_table_is_in_the_list_of_privileges(engine: Engine) -> None:
-    """Partitions of `scan` have no privileges of their own; the queue's tables are recognised by their prefix."""
+    """Partitions of `scan` have no privileges themselves; the queue's tables are recognised by their prefix."""
     with transaction(engine) as connection:
         partitions = set(
             connection.execute(

@@ -1,7 +1,7 @@
 """Reads a submitted form within bounds: 32 MiB in all, 256 KiB a field, 20 fields, 10 files, 120 seconds.
 
 A process reads a bounded number of forms at a time. Small forms (at most 64 KiB, by their Content-Length: text without
-files) have slots of their own, so that slow uploads do not keep text out. Of each kind an address (an IPv6 /64) and its
+files) have separate slots, so that slow uploads do not keep text out. Of each kind an address (an IPv6 /64) and its
 network (a /24 or an IPv6 /48) hold only a share: two senders cannot occupy all slots.
 
 A slot is held while a form is read, and no longer.

@@ -1,7 +1,7 @@
 """Decisions about ranges of one batch: the disjoint ranges of each kind of actor, now, and the later changes.
 
 The ranges of each actor are apart, as on the card (`zpcode.rules.status.layers`): what one actor decides cuts no range of
-another, so each needs only the place of its own decisions (`zpcode.rules.status.shares`). A whole target is treated as a
+another, so each needs room only for what it decided itself (`zpcode.rules.status.shares`). A whole target is treated as a
 batch of one item.
 """
 

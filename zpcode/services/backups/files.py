@@ -132,7 +132,7 @@ def _copy_pictures(storage: PictureStorage, folder: BackupFolder) -> int:
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """Without a sync of its own: there may be millions, and `BackupFolder.finish` brings them all to disk."""
+    """Without a sync for each file: there may be millions, and `BackupFolder.finish` brings them all to disk."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_bytes(content)
     fresh.chmod(0o600)

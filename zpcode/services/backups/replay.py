@@ -1,4 +1,4 @@
-"""Replay WAL on a restored copy of the database with a server of its own, which nobody else can reach, and stop it.
+"""Replay WAL on a restored copy of the database with a server that nobody else can reach, and stop it.
 
 The WAL lies in `pg_wal` before the server starts and no archive is asked: a `restore_command` that cannot read a file ends a
 recovery early and calls it complete. Tried on PostgreSQL 18: an archive that the server's user could not read lost all later

@@ -53,7 +53,7 @@ def restore(
     home = home.absolute()
     if not home.exists():
         home.mkdir(parents=True)
-        home.chmod(0o755)  # other processes read the keyring and the pictures; what is secret has a mode of its own
+        home.chmod(0o755)  # other processes read the keyring and the pictures; secret files have a stricter mode
     backup = _chosen(folder, until)
     servers = Servers(home)
     _refuse_existing(servers.data)

@@ -84,7 +84,7 @@ class PictureDecoder:
         for child in children:
             if child is not None:
                 child.end()
-            self._idle.put(None)  # whoever waits gets it and finds the decoder closed
+            self._idle.put(None)  # a thread that waits gets it and finds the decoder closed
 
     def encode(self, data: bytes) -> EncodedPicture:
         """As `encode.encode_picture`, in a child. Raises Refused; Unavailable if no child is free for 60 s, and after the end."""

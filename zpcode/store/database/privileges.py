@@ -54,7 +54,7 @@ TABLES: Final = {
     "status_change": _ADD,
     "trace_event": "SELECT, INSERT, UPDATE (withdrawn_at, withdrawn_by, withdrawal)",
 }
-"""The privileges on each table and view. Partitions of `scan` have none of their own: they are read and written through `scan`."""
+"""The privileges on each table and view. Partitions of `scan` have none: they are read and written through `scan`."""
 QUEUE_PREFIX: Final = "procrastinate_"
 """Tables of the job queue, which Procrastinate reads and writes in every way."""
 _FUNCTIONS: Final = ("make_scan_partition(date)", "drop_scan_partition(date)")

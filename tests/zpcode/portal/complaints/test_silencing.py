@@ -44,7 +44,7 @@ def photos(*files: bytes) -> Parts:
 
 
 def victim(number: int) -> str:
-    """The address of somebody in a network of their own."""
+    """The address of somebody in a network that nobody else uses."""
     return f"61.{number}.0.1"
 
 

@@ -265,7 +265,7 @@ def test_waiting_too_long_is_refused_and_an_idle_decoder_takes_no_slot(monkeypat
             with pytest.raises(Unavailable):
                 other.encode(jpeg())
             with PictureDecoder(slots=separate_slots()) as separate:
-                assert separate.encode(jpeg()).files, "slots of its own are free"
+                assert separate.encode(jpeg()).files, "its own slots are free"
         finally:
             for _ in range(decoder.CHILDREN):
                 decoder._slots.release()

@@ -315,7 +315,7 @@ print(why, resource.getrusage(resource.RUSAGE_SELF).ru_utime - before)
 
 
 def processor_seconds(row: bytes, path: Path, opening: bytes = b"", closing: bytes = b"") -> tuple[str, float]:
-    """Read a workbook with 32 MiB of this row in a process of its own: why it is refused, and its processor time."""
+    """Read a workbook with 32 MiB of this row in a separate process: why it is refused, and its processor time."""
     chance = random.Random(1)
     rows = (row % chance.randbytes(400).hex().encode() for _ in range(LONG // len(row)))
     content = opening + b"".join(rows) + closing
