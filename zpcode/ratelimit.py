@@ -14,7 +14,6 @@ used already, also beyond the limit; a negative charge gives it back.
 from __future__ import annotations
 
 from collections import OrderedDict
-from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -135,11 +134,19 @@ def is_inner(address: bytes) -> bool:
 
     It does not pass on its clients' addresses, so that they cannot be told apart and are not limited by address.
     """
-    return not address or address == _LOOPBACK or _begins_inner(address[:2], len(address))
+    if len(address) == 4:
+        return address[:2] in _INNER_4
+    return not address or address == _LOOPBACK or address[:2] in _INNER_6
 
 
-@lru_cache(maxsize=1024)
-def _begins_inner(first: bytes, length: int) -> bool:
-    """By the first two bytes alone, which decide it: whole addresses are stored only in the limits."""
-    address = ip_address(first.ljust(length, b"\0"))
-    return any(address in network for network in _INNER if network.version == address.version)
+def _beginnings(length: int) -> frozenset[bytes]:
+    """The first two bytes of all inner addresses of this length (4 or 16): they alone decide it."""
+    networks = [network for network in _INNER if network.max_prefixlen == 8 * length]
+    firsts = [int.from_bytes(network.network_address.packed[:2], "big") for network in networks]
+    counts = [1 << max(0, 16 - network.prefixlen) for network in networks]
+    numbers = (number for first, count in zip(firsts, counts, strict=True) for number in range(first, first + count))
+    return frozenset(number.to_bytes(2, "big") for number in numbers)
+
+
+_INNER_4: Final = _beginnings(4)
+_INNER_6: Final = _beginnings(16)

@@ -44,29 +44,31 @@ class Request(msgspec.Struct):
 
         The values are searched and cached, and a server may let headers of any length pass.
         """
-        request = cls(scope["method"])
+        agent, accept, languages, encodings, purpose = "", "", "", "", ""
+        embedded = False
+        forwarded: tuple[str, ...] = ()
+        # One loop on local names: a call for each header would take a scan 0.4 µs.
         for name, value in scope["headers"]:
-            if name in _READ:
-                request._read_header(name, value)
+            if name not in _READ:
+                continue
+            if name == b"user-agent":
+                agent = value[:HEADER_BYTES].decode("latin-1")
+            elif name == b"accept":
+                accept = _joined(accept, value) if accept else value[:HEADER_BYTES].decode("latin-1")
+            elif name == b"accept-language":
+                languages = _joined(languages, value) if languages else value[:HEADER_BYTES].decode("latin-1")
+            elif name == b"accept-encoding":
+                encodings = _joined(encodings, value) if encodings else value[:HEADER_BYTES].decode("latin-1")
+            elif name == b"x-forwarded-for":
+                forwarded += (value[-HEADER_BYTES:].decode("latin-1"),)  # only the right-most addresses count
+            elif name == b"sec-fetch-dest":
+                embedded = embedded or value != b"document"
+            else:
+                purpose = (purpose + value[:HEADER_BYTES].decode("latin-1"))[:HEADER_BYTES]
+        request = cls(scope["method"], agent, accept, languages, encodings, purpose, embedded, forwarded)
         if scope["query_string"]:
             request._read_query(scope["query_string"])
         return request
-
-    def _read_header(self, name: bytes, value: bytes) -> None:
-        if name == b"user-agent":
-            self.agent = value[:HEADER_BYTES].decode("latin-1")
-        elif name == b"accept":
-            self.accept = _with_line(self.accept, value)
-        elif name == b"accept-language":
-            self.languages = _with_line(self.languages, value)
-        elif name == b"accept-encoding":
-            self.encodings = _with_line(self.encodings, value)
-        elif name == b"sec-fetch-dest":
-            self.embedded = self.embedded or value != b"document"
-        elif name == b"x-forwarded-for":
-            self.forwarded += (value[-HEADER_BYTES:].decode("latin-1"),)  # only the right-most addresses count
-        else:
-            self.purpose = (self.purpose + value[:HEADER_BYTES].decode("latin-1"))[:HEADER_BYTES]
 
     def _read_query(self, query: bytes) -> None:
         try:
@@ -78,10 +80,9 @@ class Request(msgspec.Struct):
         self.large = values.get("size") == ["large"]
 
 
-def _with_line(earlier: str, line: bytes) -> str:
+def _joined(earlier: str, line: bytes) -> str:
     """A list with one more of its lines: a client or proxy may send a list in several headers (RFC 9110, 5.3)."""
-    text = line[:HEADER_BYTES].decode("latin-1")
-    return one_line((earlier, text))[:HEADER_BYTES] if earlier else text
+    return one_line((earlier, line[:HEADER_BYTES].decode("latin-1")))[:HEADER_BYTES]
 
 
 HEADER_BYTES: Final = 512

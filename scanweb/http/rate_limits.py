@@ -10,8 +10,8 @@ There are two limits, because many consumers share one address (carrier NAT, an 
   An address without guesses still gets the response to every sealed code. An IPv6 /48 may belong to one customer of a
   hosting provider, so it gets ten times the limit of one /64, not 65 536 times.
 
-A third limit bounds what is stored: the scans of one /24 (IPv6: /48) that this process records in a day. Beyond it a scan is
-answered as always; it is not recorded and does not count.
+A third limit bounds what is stored: the scans of one /24 (IPv6: /48) that this process may record in a day. Every scan takes
+from it. Beyond it a scan is answered as always; it is not recorded and does not count.
 
 Methods that begin with `spend` take from a limit; those that begin with `check` take nothing.
 """
@@ -49,14 +49,10 @@ class ScanRateLimits:
         seconds = self._scans.spend(address if len(address) == 4 else address[:8], now)
         return self._whole_seconds(address, seconds) if seconds else 0
 
-    def check_record(self, address: bytes, now: float) -> bool:
-        """Whether one more scan of the address's network may be recorded today. Takes nothing."""
-        key = address[:3] if len(address) == 4 else address[:6]
-        return not self._records.check(key, now) or is_inner(address)
-
-    def spend_record(self, address: bytes, now: float) -> None:
-        """Take one recorded scan."""
-        self._records.spend(address[:3] if len(address) == 4 else address[:6], now)
+    def spend_record(self, address: bytes, now: float) -> bool:
+        """Take one scan that may be recorded of the address's network today; return False if there is none left."""
+        refused = self._records.spend(address[:3] if len(address) == 4 else address[:6], now)
+        return not refused or is_inner(address)
 
     def spend_guess(self, address: bytes, now: float) -> int:
         """Take one guess: 0 if its response may be sent. Else nothing is taken: the whole seconds to wait."""

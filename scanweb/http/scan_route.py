@@ -75,8 +75,6 @@ class ScanRoute:
             return
         try:
             resolution = await self.resolver.scan(path, self.visitor(address, request, arrived), language)
-            if resolution.recorded:
-                self.rate_limits.spend_record(address, arrived)
             if not _is_proved(resolution) and (seconds := self.rate_limits.spend_guess(address, arrived)):
                 await self._refuse(seconds, request, language, scope, send)
                 return
@@ -96,8 +94,6 @@ class ScanRoute:
             return
         try:
             resolution = await self.resolver.typed(text, self.visitor(address, request, arrived), language)
-            if resolution.recorded:
-                self.rate_limits.spend_record(address, arrived)
             await self._send(resolution, request, language, arrived, scope, send, text)
         except Exception:  # noqa: BLE001 - as with a scan
             await self._failed(request, language, scope, send)
@@ -161,7 +157,7 @@ class ScanRoute:
 
     def visitor(self, address: bytes, request: Request, now: float) -> Visitor:
         """The visitor of a request at `now` (monotonic seconds). Of the address only the cut network is passed on."""
-        recorded = self.rate_limits.check_record(address, now)
+        recorded = self.rate_limits.spend_record(address, now)
         if not recorded:
             self.meters.unrecorded += 1
         mark = visitors.mark(self._salts.current(self._clock()), address, request.agent, request.languages)

@@ -60,7 +60,7 @@ class Resolution(msgspec.Struct, frozen=True):
     """The result of a scan. `code` is None where the text was not a code. `at` is in seconds since 1970.
 
     `path` is the code's canonical path from `/01/` on, `printed` the same with the seal. `uncounted`: the view is no scan,
-    but a preview, a HEAD request or a number typed by hand. `recorded`: it is on its way to the statistics. `pages` is shared by all resolutions that differ only in path,
+    but a preview, a HEAD request or a number typed by hand. `pages` is shared by all resolutions that differ only in path,
     history and time; None where this one shares it with no other.
     """
 
@@ -70,7 +70,6 @@ class Resolution(msgspec.Struct, frozen=True):
     at: int
     path: str = ""
     uncounted: bool = False
-    recorded: bool = False
     pages: dict[Hashable, Any] | None = None
     printed: str = ""
 
@@ -155,9 +154,6 @@ class Resolver:
         result = await self.lookup.find(checked, ScanRequest(second, visitor.mark, city, counts))
         evidence = _evidence(checked, result, second, typed=typed)
         cached = self._outcome(result, evidence, second)
-        # Unconfirmed unsealed codes are not recorded: anyone can invent them.
-        plausible = result.confirmed or checked.seal is not None or result.index is not None
-        recorded = cached.outcome.verdict.http_status == OK and plausible and visitor.recorded
         resolution = Resolution(
             cached.outcome,
             evidence,
@@ -165,11 +161,12 @@ class Resolver:
             second,
             checked.path,
             not counts,
-            recorded,
             cached.pages,
             checked.printed,
         )
-        if recorded:
+        # Unconfirmed unsealed codes are not recorded: anyone can invent them.
+        plausible = result.confirmed or checked.seal is not None or result.index is not None
+        if cached.outcome.verdict.http_status == OK and plausible and visitor.recorded:
             self._record_scan(resolution, result, visitor, language, city, now)
         return resolution
 
