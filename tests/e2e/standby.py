@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 
 from tests.e2e.lost_site import RunningSite
+from tests.support.backup_setting import administer
 from tests.support.patience import eventually
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import Servers
@@ -45,32 +46,24 @@ class Standby:
 
     def _follows(self) -> bool:
         try:
-            return self._ask("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") == 1
+            return administer(self.servers, "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'") == 1
         except psycopg.OperationalError:
             return False
 
     def lag(self) -> None:
         """Receive nothing more from the primary, as behind a broken line."""
-        self._ask("ALTER SYSTEM SET primary_conninfo = 'host=/nowhere'")
-        self._ask("SELECT pg_reload_conf()")
-        eventually(lambda: self._ask("SELECT count(*) FROM pg_stat_wal_receiver") == 0)
+        administer(self.servers, "ALTER SYSTEM SET primary_conninfo = 'host=/nowhere'")
+        administer(self.servers, "SELECT pg_reload_conf()")
+        eventually(lambda: administer(self.servers, "SELECT count(*) FROM pg_stat_wal_receiver") == 0)
 
     def promote(self) -> None:
         """Become the primary, and stop."""
-        assert self._ask("SELECT pg_promote(true, 60)")
+        assert administer(self.servers, "SELECT pg_promote(true, 60)")
         self.stop()
 
     def stop(self) -> None:
         """Stop the replica."""
         self._processes.stop()
-
-    def _ask(self, statement: str) -> object:
-        password = self.servers.role_passwords()["postgres"]
-        url = f"postgresql://postgres:{password}@/postgres?host={self.servers.sockets}"
-        with psycopg.connect(url, autocommit=True) as connection:
-            cursor = connection.execute(statement.encode())
-            row = cursor.fetchone() if cursor.description else None
-            return row and row[0]
 
 
 @contextmanager

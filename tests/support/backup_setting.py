@@ -102,12 +102,17 @@ class BackedUp:
 
     def administer(self, statement: str) -> object:
         """Run a statement as PostgreSQL's superuser and return its value, if it has one."""
-        password = self.servers.role_passwords()["postgres"]
-        superuser = f"postgresql://postgres:{password}@/postgres?host={self.servers.sockets}"
-        with psycopg.connect(superuser, autocommit=True) as connection:
-            cursor = connection.execute(statement.encode())
-            row = cursor.fetchone() if cursor.description else None
-            return row and row[0]
+        return administer(self.servers, statement)
+
+
+def administer(servers: Servers, statement: str) -> object:
+    """Run a statement on these servers as PostgreSQL's superuser and return its value, if it has one."""
+    password = servers.role_passwords()["postgres"]
+    superuser = f"postgresql://postgres:{password}@/postgres?host={servers.sockets}"
+    with psycopg.connect(superuser, autocommit=True) as connection:
+        cursor = connection.execute(statement.encode())
+        row = cursor.fetchone() if cursor.description else None
+        return row and row[0]
 
 
 @contextmanager

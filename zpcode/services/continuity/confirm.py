@@ -15,9 +15,10 @@ from zpcode.rules.status.decisions import Action
 from zpcode.rules.status.permissions import NO_NOTE, StatusChange, actor_of, authority_of
 from zpcode.rules.status.records import decision
 from zpcode.rules.status.recovery import Decider, ProvenDecision
-from zpcode.services.continuity.decisions import decider_of, enter_in_log
+from zpcode.services.continuity.decisions import decider_of
 from zpcode.services.fsck.cards import derived_cards
 from zpcode.services.notices import encoded_card
+from zpcode.services.status.log_entry import enter_in_log
 from zpcode.store import audit, cards, recovery, status
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.store.monitoring import integrity

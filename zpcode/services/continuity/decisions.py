@@ -12,11 +12,12 @@ import msgspec
 from zpcode.rules.access import Caller
 from zpcode.rules.status import timelines
 from zpcode.rules.status.permissions import StatusChange
-from zpcode.rules.status.records import audit_detail, decision
+from zpcode.rules.status.records import decision
 from zpcode.rules.status.recovery import CardReading, Decider, MilderCard, ProvenDecision, read_ranges, read_timeline
 from zpcode.services.continuity import survey
 from zpcode.services.continuity.survey import NewerCopy
-from zpcode.store import audit, batches, status
+from zpcode.services.status.log_entry import enter_in_log
+from zpcode.store import batches, status
 from zpcode.store.database.session import Connection
 from zpcode.store.recovery import HeldDecision
 from zpcode.wire.card import Timeline
@@ -105,18 +106,6 @@ def decider_of(connection: Connection, scope: Scope, target: str) -> Decider:
     else:
         owner = status.owner(connection, scope, target)
     return Decider(scope, target) if owner is None else Decider(scope, target, owner.uscc, owner.name)
-
-
-def enter_in_log(connection: Connection, decided: StatusChange, caller: Caller, more: Mapping[str, object]) -> None:
-    """The audit entry of a decision that a recovery entered, or a person confirmed."""
-    audit.append(
-        connection,
-        at=decided.created_at,
-        actor=caller.name,
-        action=f"status.{decided.action}",
-        object_=f"{decided.scope}:{decided.target}",
-        detail={**audit_detail(decided), **more},
-    )
 
 
 def _to_confirm(decider: Decider, milder: MilderCard) -> HeldDecision:

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -116,10 +116,16 @@ def _check_file(folder: CodeFolder, path: Path, batch: Batch, outcome: CheckResu
 
 
 def _check_digest(folder: CodeFolder, path: Path, batch: Batch, outcome: CheckResult) -> None:
+    with unreadable_is_a_finding(path, outcome), folder.open(batch, path) as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
+            outcome.find("digest", "摘要与记录不符", "its digest is not the recorded one", where=path.name)
+
+
+@contextmanager
+def unreadable_is_a_finding(path: Path, outcome: CheckResult) -> Iterator[None]:
+    """Add a finding if the block cannot read an encrypted file: damaged, of another batch, or its key is missing."""
     try:
-        with folder.open(batch, path) as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != batch.sha256:
-                outcome.find("digest", "摘要与记录不符", "its digest is not the recorded one", where=path.name)
+        yield
     except DamagedFile as damage:
         outcome.find("damaged", f"文件已损坏（{damage}）", f"the file is damaged ({damage})", where=path.name)
     except ForeignFile as error:

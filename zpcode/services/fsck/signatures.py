@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from keys.keyring import KeyPurpose, Keyring
-from zpcode.errors import ForeignFile, Text, Unavailable
+from zpcode.errors import Text
 from zpcode.exports.formats import EXPORTS
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, signatures
-from zpcode.services.batches.file_cipher import DamagedFile
 from zpcode.services.fsck.context import CheckContext
-from zpcode.services.fsck.files import check_mode
+from zpcode.services.fsck.files import check_mode, unreadable_is_a_finding
 from zpcode.services.fsck.report import CheckResult, Invariant
 from zpcode.store.monitoring import integrity
 
@@ -50,20 +49,15 @@ def kept(context: CheckContext, outcome: CheckResult) -> None:
 def _check(context: CheckContext, batch: Batch, outcome: CheckResult) -> None:
     path = context.exports.signatures(batch)
     try:
-        if signatures.digest(batch, context.exports) != batch.signatures_sha256:
-            outcome.find("digest", "摘要与记录不符", "its digest is not the recorded one", where=path.name)
-        elif context.deep and batch.format in EXPORTS and _rebuilt(context, batch) != batch.sha256:
-            zh, en = "由此生成的码文件与记录不符", "the code file that it gives is not the recorded one"
-            outcome.find("codes", zh, en, where=path.name)
+        with unreadable_is_a_finding(path, outcome):
+            if signatures.digest(batch, context.exports) != batch.signatures_sha256:
+                outcome.find("digest", "摘要与记录不符", "its digest is not the recorded one", where=path.name)
+            elif context.deep and batch.format in EXPORTS and _rebuilt(context, batch) != batch.sha256:
+                zh, en = "由此生成的码文件与记录不符", "the code file that it gives is not the recorded one"
+                outcome.find("codes", zh, en, where=path.name)
         check_mode(path, path.stat(), outcome)
     except FileNotFoundError:
         outcome.find("missing", "文件缺失", "the file is missing", where=path.name)
-    except DamagedFile as damage:
-        outcome.find("damaged", f"文件已损坏（{damage}）", f"the file is damaged ({damage})", where=path.name)
-    except ForeignFile as error:
-        outcome.find("foreign", error.text.zh, error.text.en, where=path.name)
-    except Unavailable as error:
-        outcome.find("file-key", error.text.zh, error.text.en, where=path.name)
 
 
 def _rebuilt(context: CheckContext, batch: Batch) -> str:

@@ -28,6 +28,7 @@ from zpcode.rules.status.targets import parse_target
 from zpcode.services.cards import stored_card
 from zpcode.services.notices import encoded_card
 from zpcode.services.status import resolve_target
+from zpcode.services.status.log_entry import enter_in_log
 from zpcode.services.status.resolve_target import ResolvedTarget
 from zpcode.store import audit, cards, status
 from zpcode.store.database.session import Connection, Engine, transaction
@@ -67,7 +68,7 @@ def change(engine: Engine, request: StatusRequest, *, caller: Caller, now: datet
         written = _cards(connection, resolved, decisions)
         audit.lock(connection)  # other writers wait from here on, so everything slow is done before
         decided = status.add(connection, new, caller.name)
-        _audit(connection, decided, caller)
+        enter_in_log(connection, decided, caller)
         if any(one.notice for one in decisions):  # the new decision is a notice, or may end one
             written |= encoded_card(connection)
         cards.put_cards(connection, written)
@@ -112,17 +113,6 @@ def notices(engine: Engine, after: int, limit: int) -> list[StatusChange]:
     """Published decisions (of regulators and the operator, with a notice number), paged as in `feed`."""
     with transaction(engine) as connection:
         return status.notices(connection, after, page_size(limit))
-
-
-def _audit(connection: Connection, decision: StatusChange, caller: Caller) -> None:
-    audit.append(
-        connection,
-        at=decision.created_at,
-        actor=caller.name,
-        action=f"status.{decision.action}",
-        object_=f"{decision.scope}:{decision.target}",
-        detail=records.audit_detail(decision),
-    )
 
 
 def _cards(connection: Connection, resolved: ResolvedTarget, decisions: list[StatusChange]) -> dict[str, bytes]:
