@@ -1,11 +1,10 @@
-"""The complaint pages over HTTP: the form with and without photos, progress, hostile input."""
+"""The complaint pages over HTTP: from the form to the answer, progress, addresses, languages, errors of the service."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 from datetime import timedelta
-from html import unescape
 from io import BytesIO
 from typing import NoReturn
 
@@ -16,16 +15,12 @@ from PIL import Image
 from sqlalchemy import text
 
 from tests.support.authority import Tenants, as_
-from tests.support.clock import Clock
 from tests.support.registry_data import gtin
 from tests.zpcode.portal.complaints.sending import (
-    ADDRESSES,
-    CODES,
     CONSUMER,
     DESCRIPTION,
     FORM,
     MULTIPART,
-    OTHER,
     Wall,
     hidden,
     number_and_key,
@@ -37,7 +32,6 @@ from tests.zpcode.portal.complaints.sending import (
 from zpcode.api.http.context import Authority
 from zpcode.app import serve
 from zpcode.portal.complaints.desk import Desk
-from zpcode.portal.complaints.rate_limits import SHARED
 from zpcode.portal.complaints.routes import Complaints
 from zpcode.services.pictures.decoder import PictureDecoder
 from zpcode.store.database.session import connect, transaction
@@ -104,173 +98,6 @@ def test_only_the_hash_of_a_key_is_stored_and_the_log_has_no_content(
             if "zpcode" in record.name
         )
     assert world.my_gtin
-
-
-def test_a_ticket_that_is_too_young_or_too_old_is_refused(
-    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
-) -> None:
-    """The new form keeps the typed text and can be sent."""
-    for late, words in ((2, "sent very quickly"), (24 * 3600 + 1, "more than 24 hours ago")):
-        fields = opened(http, wall, world.my_gtin, late)
-        answer = send(http, fields, kind="label", place="a <place>", contact="a@b.cn")
-        assert answer.status_code == 422
-        assert words in answer.text
-        assert unescape(answer.text).count(DESCRIPTION) == 1
-        assert 'value="a &lt;place&gt;"' in answer.text
-        assert 'value="a@b.cn"' in answer.text
-        assert 'value="label" checked' in answer.text
-        assert rows(here, "complaint") == []
-        wall.now += timedelta(seconds=10)
-    assert send(http, hidden(answer)).status_code == 303
-
-
-def test_a_forged_ticket_is_refused(http: httpx.Client, world: Tenants, wall: Wall, here: Authority) -> None:
-    for ticket in ("", "A" * 59, "é", "x" * 10_000, "\u0000"):
-        answer = send(http, opened(http, wall), ticket=ticket)
-        assert answer.status_code == 422
-        assert "did not come from this page" in answer.text
-    assert rows(here, "complaint") == []
-    assert world
-
-
-def test_a_form_sent_twice_leads_to_the_same_page(
-    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
-) -> None:
-    """Another text with the same ticket leads to a form with a new ticket."""
-    fields = opened(http, wall, world.my_gtin)
-    first = number_and_key(send(http, fields))
-    assert number_and_key(send(http, fields)) == first
-    other = send(http, fields, description="something else")
-    assert other.status_code == 422
-    assert "this form was sent before" in other.text
-    assert "something else" in other.text
-    assert len(rows(here, "complaint")) == 1
-    wall.now += timedelta(seconds=10)
-    assert number_and_key(send(http, hidden(other), description="something else"))[0] != first[0]
-
-
-def test_the_same_within_an_hour_is_one_complaint(
-    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
-) -> None:
-    """The page shows the number but not the key: another person may have sent the same text."""
-    number, key = number_and_key(send(http, opened(http, wall, world.my_gtin)))
-    again = send(http, opened(http, wall, world.my_gtin))
-    assert again.status_code == 200
-    assert number in again.text
-    assert key not in again.text
-    assert number_and_key(send(http, opened(http, wall, world.my_gtin), contact="a@b.cn"))[0] != number
-    wall.now += timedelta(hours=1)
-    assert number_and_key(send(http, opened(http, wall, world.my_gtin)))[0] != number
-    assert len(rows(here, "complaint")) == 3
-
-
-def test_a_program_that_fills_in_every_field_is_refused(
-    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
-) -> None:
-    """The page shows the hidden field, for a person whose browser filled it in."""
-    page = http.get(FORM)
-    assert re.search(r'aria-hidden="true">\s*<label for="f-website"', page.text)
-    assert 'autocomplete="off" tabindex="-1"' in page.text
-    answer = send(http, opened(http, wall), website="https://spam.example")
-    assert answer.status_code == 422
-    assert '<a href="#f-website">' in answer.text
-    assert 'aria-hidden="true">' not in answer.text
-    assert rows(here, "complaint") == []
-    assert world
-
-
-def test_every_error_stands_beside_its_field_and_in_the_summary(
-    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
-) -> None:
-    long = "字" * 10_000
-    answer = send(http, opened(http, wall), kind="nonsense", description=long, contact="nobody", place="x" * 201)
-    assert answer.status_code == 422
-    for field in ("kind", "description", "contact", "place"):
-        assert f'<a href="#f-{field}">' in answer.text
-        assert f'id="e-{field}"' in answer.text
-        assert f'aria-describedby="e-{field}' in answer.text
-        assert re.search(rf'id="f-{field}"', answer.text)
-    assert long in answer.text
-    assert "there are 10000" in answer.text
-    assert "<title>Error:" in answer.text
-    assert rows(here, "complaint") == []
-    assert world
-
-
-def test_a_file_that_is_no_photo_is_refused_with_its_position(
-    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
-) -> None:
-    small = photo((64, 64))
-    for files, words in (
-        ([b"<svg onload=alert(1)>"], "photo 1: only JPEG, PNG and WebP"),
-        ([b"\xff\xd8\xff\xe0broken"], "photo 1: the picture is damaged"),
-        ([small] * 4, "at most 3 photos"),
-        ([small, b"GIF89a"], "photo 2:"),
-    ):
-        parts = [("photos", (f"{place}.jpg", file, "image/jpeg")) for place, file in enumerate(files)]
-        answer = send(http, opened(http, wall), parts)
-        assert answer.status_code == 422
-        assert words in answer.text
-    assert rows(here, "complaint") == []
-    assert world
-
-
-def test_an_address_over_its_limit_waits_and_the_others_do_not(
-    http: httpx.Client, world: Tenants, wall: Wall, here: Authority, clock: Clock
-) -> None:
-    for turn in range(ADDRESSES):
-        assert send(http, opened(http, wall), description=f"{turn}", address=CONSUMER).status_code == 303
-    refused = send(http, opened(http, wall), description="one more", address=CONSUMER)
-    assert refused.status_code == 429
-    assert int(refused.headers["Retry-After"]) == 1200
-    assert "one more" in refused.text
-    assert "12315" in refused.text
-    assert send(http, opened(http, wall), description="one more", address=OTHER).status_code == 303
-    clock.seconds += 1200
-    assert send(http, opened(http, wall), description="again", address=CONSUMER).status_code == 303
-    assert len(rows(here, "complaint")) == ADDRESSES + 2
-    assert world
-
-
-def test_attempts_are_bounded_before_a_body_is_read(http: httpx.Client, world: Tenants, wall: Wall) -> None:
-    """Invalid forms count too. Wrong keys do not: a link on a page of another site tries one in a reader's name."""
-    wrong = f"/complaints/{world.my_complaint}?key={'0' * 26}"
-    for number in range(6 * ADDRESSES + 1):
-        status = http.get(wrong, headers={"X-Forwarded-For": CONSUMER}).status_code
-        assert status == (404 if number < 6 * ADDRESSES else 429)
-    assert http.get(wrong, headers={"X-Forwarded-For": OTHER}).status_code == 404
-    for _ in range(6 * ADDRESSES):
-        assert http.post(FORM, data={}, headers={"X-Forwarded-For": CONSUMER}).status_code == 422
-    refused = http.post(FORM, data={"lang": "en"}, headers={"X-Forwarded-For": CONSUMER})
-    assert (refused.status_code, "Too many requests" in refused.text) == (429, True)
-    assert wall
-
-
-def test_a_product_may_get_more_complaints_than_an_item(
-    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
-) -> None:
-    """Otherwise one sender could use up the complaints about a product. Beyond its limit a complaint is marked."""
-    item = f"/01/{world.my_gtin}/21/00000G000000"
-    for code, most in ((item, CODES), (f"/01/{world.my_gtin}", CODES + 2)):
-        answers = [send(http, opened(http, wall, code), description=f"{turn}").status_code for turn in range(most)]
-        assert answers == [303] * most
-    assert not any(row.over_budget for row in rows(here, "complaint"))
-    assert send(http, opened(http, wall, item), description="one more").status_code == 303
-    assert [row.over_budget for row in rows(here, "complaint")].count(True) == 1
-
-
-def test_a_product_is_counted_in_whichever_form_it_is_typed(
-    http: httpx.Client, world: Tenants, wall: Wall, here: Authority
-) -> None:
-    path, short = f"/01/{world.my_gtin}", world.my_gtin.lstrip("0")
-    forms = (path, world.my_gtin, short, f"{short[:3]} {short[3:]}", f"https://zpm.example{path}")
-    for turn in range(CODES * SHARED):
-        answer = send(http, opened(http, wall, forms[turn % len(forms)]), description=f"{turn}")
-        assert answer.status_code == 303
-    assert not any(row.over_budget for row in rows(here, "complaint"))
-    for form in forms:
-        assert send(http, opened(http, wall, form), description=form).status_code == 303
-    assert [row.over_budget for row in rows(here, "complaint")].count(True) == len(forms)
 
 
 def test_an_unsupported_method_gets_the_allowed_ones(http: httpx.Client, world: Tenants) -> None:
