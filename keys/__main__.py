@@ -48,7 +48,8 @@ RootPassphrase = Annotated[
 Days = Annotated[int, Option("--validity-days", min=2, max=3660, help="可签名的天数 / number of days the key may sign")]
 Yes = Annotated[bool, Option("--yes", help="不再询问 / do not ask for confirmation")]
 Purpose = Annotated[
-    KeyPurpose, Option("--purpose", help="用途：签码或会签审计日志 / what it signs: codes, or heads of the audit log")
+    KeyPurpose,
+    Option("--purpose", help="用途：签发码，或会签审计日志 / what it signs: codes, or heads of the audit log"),
 ]
 Archived = Annotated[
     str,
@@ -191,7 +192,7 @@ def _statement(room: KeyRoom, key_id: str, archived: str) -> ArchiveStatement | 
         return None
     raise KeyringError(
         Text(
-            f"停用后 {key_id} 的码文件无法再签出：请先在平台执行 zpcode batches archive --key {key_id} --statement FILE，"
+            f"停用后，{key_id} 的码文件无法重新生成：请先在平台执行 zpcode batches archive --key {key_id} --statement FILE，"
             "再以 --archived FILE 停用；确认不需要时用 --archived none",
             f"after this, nothing can sign the code files of {key_id} again: first run on the authority zpcode batches archive "
             f"--key {key_id} --statement FILE, then retire with --archived FILE, or with --archived none if nobody needs them",
@@ -280,7 +281,7 @@ def root_fingerprint(root_public: RootPublic = None) -> None:
 def verify_log(
     logs_: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[FILE]...", help="按先后列出的日志 / log files, oldest first (ZPCODE_SIGNER_LOG)"),
+        typer.Argument(metavar="[FILE]...", help="日志文件，由旧到新 / log files, oldest first (ZPCODE_SIGNER_LOG)"),
     ] = None,
 ) -> None:
     """检查签名日志的哈希链 / check the hash chain of the signing log."""

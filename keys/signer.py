@@ -141,7 +141,10 @@ def open_key(uri: str, passphrase: bytes, public: ec.EllipticCurvePublicKey) -> 
         zh, en = f"{uri} 的私钥与公钥环中的公钥不匹配", f"the private key at {uri} does not match its public half"
         raise KeyringError(Text(zh, en))
     if key.deterministic and key.sign_raw(challenge) != signature:
-        zh, en = f"{uri} 的签名不可重复", f"the key at {uri} signs the same message differently each time"
+        zh, en = (
+            f"{uri} 的密钥对同一内容每次签出的结果不同",
+            f"the key at {uri} signs the same message differently each time",
+        )
         raise KeyringError(Text(zh, en))
     return key
 
@@ -256,7 +259,7 @@ class KeySigner:
             raise refusal(f"没有密钥 {key_id[:8]!r}", f"there is no key {key_id[:8]!r}")
         if not key.signs(KeyPurpose.CODES):
             raise refusal(
-                f"密钥 {key_id} 的用途是 {key.record.purpose}，不能签码",
+                f"密钥 {key_id} 的用途是 {key.record.purpose}，不能签发码",
                 f"key {key_id} is for {key.record.purpose} and signs no codes",
             )
         if not key.may_sign(self._clock()):

@@ -83,14 +83,14 @@ def _first_file_key(engine: Engine, path: Path) -> None:
         return
     if anything_reserved(engine):
         typer.echo(
-            f"缺少码文件的密钥 {path}：请从其他主机或备份复制；若已遗失，请执行 zpcode batches encrypt --new-key\n"
+            f"缺少码文件的加密密钥 {path}：请从其他主机或备份复制；若已遗失，请执行 zpcode batches encrypt --new-key\n"
             f"The key of the code files is missing: {path}. Copy it from another host or a backup; if it is lost, run: "
             "zpcode batches encrypt --new-key",
             err=True,
         )
         return
     file_keys.create(path)
-    typer.echo(f"已生成码文件的密钥，请备份 / the key of the code files was made; back it up: {path}")
+    typer.echo(f"已生成码文件的加密密钥，请备份 / the key of the code files was made; back it up: {path}")
 
 
 @app.command("rebuild")

@@ -106,7 +106,7 @@ def _opened(path: Path, flags: int) -> int:
         descriptor = os.open(path, _FLAGS | flags, 0o600)
     except OSError as error:
         zh, en = f"无法打开签名日志 {path}", f"cannot open the signing log {path}"
-        raise KeyringError(Text(f"{zh}({error.strerror})", f"{en} ({error.strerror})")) from error
+        raise KeyringError(Text(f"{zh}（{error.strerror}）", f"{en} ({error.strerror})")) from error
     try:
         check_secret(path, os.fstat(descriptor))
     except KeyringError:

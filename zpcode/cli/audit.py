@@ -65,7 +65,7 @@ def _heads(settings: AuthoritySettings) -> CountersignedHeads:
     if heads.silent is not None:
         typer.echo(f"{heads.silent.zh} / {heads.silent.en}", err=True)
     if heads.unsigned or heads.revoked:
-        zh = f"{heads.unsigned} 行不是签名服务会签的，{heads.revoked} 个会签的密钥已撤销"
+        zh = f"会签文件中有 {heads.unsigned} 行不是签名服务会签的，{heads.revoked} 个会签所用的密钥已撤销"
         en = f"{heads.unsigned} lines are not signed by the signer, {heads.revoked} heads are under a revoked key"
         typer.echo(f"{zh} / {en}", err=True)
     return heads
@@ -73,7 +73,7 @@ def _heads(settings: AuthoritySettings) -> CountersignedHeads:
 
 def _covered_line(heads: CountersignedHeads) -> str:
     if heads.newest is None:
-        return "没有会签：末尾被删或整体改写无法发现 / no countersignature: a removed end or a new chain is not noticed"
+        return "没有会签：日志末尾被删或整体被改写时无法发现 / no countersignature: a removed end or a new chain is not noticed"
     at = to_second(datetime.fromtimestamp(heads.newest.at, UTC))
     return f"会签至 / countersigned up to: {heads.newest.id}  {at}"
 
@@ -88,7 +88,7 @@ def _wrong_lines(result: Verification) -> Iterator[str]:
         yield _line("forked", number)
     for mismatch in result.keys:
         zh, en = KEY_FINDINGS[mismatch.kind]
-        yield f"访问密钥 {mismatch.key_id} {zh} / API key {mismatch.key_id}: {en}"
+        yield f"访问密钥 {mismatch.key_id}：{zh} / API key {mismatch.key_id}: {en}"
     if result.cut:
         yield "以前记下的条目已不在链上 / the entry written down earlier is no longer in the chain"
 

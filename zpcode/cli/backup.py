@@ -34,8 +34,8 @@ app = typer.Typer(add_completion=False)
 
 _PASSWORD: Final = re.compile(r"://([^:@/]*):[^@/]*@")
 _WHY: Final = Text(
-    "恢复后的数据库比印出的码和作出的决定旧；此前不签发",
-    "the restored database is older than the printed codes and the decisions; nothing is issued before",
+    "恢复后的数据库没有备份之后印出的码和作出的决定；执行此命令之前不签发",
+    "the restored database is older than the printed codes and the decisions; nothing is issued before this is run",
 )
 _MODES: Final = "--wal, --files, --check"
 
@@ -50,7 +50,7 @@ def backup(
     ] = False,
     check_: Annotated[bool, typer.Option("--check", help="核对所有备份 / verify all backups")] = False,
     keep: Annotated[
-        int, typer.Option(min=0, help="只保留最新的几个备份；0 为全部 / keep this many backups; 0: all")
+        int, typer.Option(min=0, help="只保留最新的若干个备份；0 为全部保留 / keep this many backups; 0: all")
     ] = 0,
 ) -> None:
     """备份数据库、公钥环与图片；不含任何私钥。Back up the database, the keyring and the pictures. No private key."""
@@ -179,7 +179,7 @@ def _next_steps(restored: restore.Restored, home: Path, seconds: float) -> Itera
         f"zpcode audit verify --expect-head {manifest.audit_head} --expect-count {manifest.audit_count}",
         f"ZPCODE_HOME={home} zpcode recover：{_WHY.zh} / {_WHY.en}",
         *_signatures(restored, home),
-        "用新的备份目录重新备份 / back up again, into a new folder: this database has begun a new timeline",
+        "换一个新的备份目录，重新备份 / back up again, into a new folder: this database has begun a new timeline",
     ]
     yield from (f"  {number}. {step}" for number, step in enumerate(steps, 1))
 
@@ -187,7 +187,7 @@ def _next_steps(restored: restore.Restored, home: Path, seconds: float) -> Itera
 def _signatures(restored: restore.Restored, home: Path) -> Iterator[str]:
     if restored.signatures:
         folder = home / restore.SIGNATURES
-        yield f"把 {folder} 中缺少的文件移入 ZPCODE_EXPORT_DIR / move to ZPCODE_EXPORT_DIR what it lacks of {folder}"
+        yield f"把 {folder} 中有而 ZPCODE_EXPORT_DIR 中没有的文件移入后者 / move to ZPCODE_EXPORT_DIR what it lacks of {folder}"
 
 
 def _moment(value: str) -> datetime | None:
@@ -197,7 +197,7 @@ def _moment(value: str) -> datetime | None:
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
-        raise typer.BadParameter("应为 2026-11-29T15:04:05+08:00 / ISO 8601", param_hint="--until") from None
+        raise typer.BadParameter("格式如 2026-11-29T15:04:05+08:00 / ISO 8601", param_hint="--until") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=SHANGHAI)
 
 

@@ -41,7 +41,7 @@ def export(
     *,
     to: Annotated[
         str,
-        typer.Option(help="写出明文的新文件；- 为标准输出 / new file for the content, decrypted; - is standard output"),
+        typer.Option(help="明文写入的新文件；- 为标准输出 / new file for the content, decrypted; - is standard output"),
     ] = "",
     reason: Annotated[
         str, typer.Option(help="取明文的原因，记入审计日志 / why the content is fetched, for the audit log")
@@ -66,7 +66,7 @@ def export(
 @app.command("encrypt")
 def encrypt(
     *,
-    new_key: Annotated[bool, typer.Option("--new-key", help="先换新密钥 / begin with a new key")] = False,
+    new_key: Annotated[bool, typer.Option("--new-key", help="先生成新密钥 / begin with a new key")] = False,
 ) -> None:
     """用当前密钥重新加密所有码文件。Encrypt all code files with the current key; with --new-key, with a new one."""
     settings = load()
@@ -99,7 +99,9 @@ def archive(
         folder, actor = code_folder(settings), operator().name
         result = KeyArchive(engine, signer, folder, actor, _now()).archive(key)
     kept, files = len(result.archived), len(result.as_files)
-    typer.echo(f"已存签名 / signatures kept: {kept}；仅存文件 / kept as a file: {files}；码 / codes: {result.codes}")
+    typer.echo(
+        f"已保存签名的批次 / signatures kept: {kept}；只保存文件的批次 / kept as a file: {files}；码 / codes: {result.codes}"
+    )
     for number in result.unfinished:
         typer.echo(f"{number}: 尚未生成完毕 / not issued yet, or being written", err=True)
     for number, text in result.refused.items():

@@ -46,8 +46,8 @@ _OUTCOMES: Final = {
     "reserved": ("按卡片恢复为待生成", "restored as reserved, from its card"),
     "finished": ("备份后才生成，按卡片与码文件补记", "issued after the backup: entered from its card and its file"),
     "activated": ("激活已补记", "its activation is entered again"),
-    "conflict": ("数据库在此序号下另有一批码；缓存中的那批无法恢复", "the database has other codes under this number; those that Redis knows cannot be restored"),
-    "lost": ("没有记录：其码显示“无法确认”", "without a record: its codes say that they cannot be confirmed"),
+    "conflict": ("数据库在此序号下是另一批码；缓存中的那一批无法恢复", "the database has other codes under this number; those that Redis knows cannot be restored"),
+    "lost": ("没有记录：扫码显示“暂时无法确认”", "without a record: its codes say that they cannot be confirmed"),
 }  # fmt: skip
 
 
@@ -55,32 +55,34 @@ _OUTCOMES: Final = {
 def recover_(
     *,
     apply: Annotated[
-        bool, typer.Option("--apply", help="执行；不加此项只显示 / do it; without this only show")
+        bool, typer.Option("--apply", help="执行；不加此项则只显示 / do it; without this only show")
     ] = False,
     confirm: Annotated[
         list[str] | None,
         typer.Option(
-            help="确认 范围:对象 的较轻状态是对的，可重复 / SCOPE:TARGET whose milder state was right; may be repeated"
+            help="范围:对象，确认其较轻的状态无误；可多次使用 / SCOPE:TARGET whose milder state was right; may be repeated"
         ),
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(help="略过没有应答的见证：redis、files 或 signer / go on without this silent witness"),
+        typer.Option(
+            help="略过此见证方（没有应答、已清空或已损坏）：redis、files 或 signer / leave out this witness: it is silent, empty or damaged"
+        ),
     ] = None,
     above: Annotated[
         int,
         typer.Option(
-            min=0, max=MAX_BATCH, help="批次序号最多可能到此 / the highest batch number that may have been given"
+            min=0, max=MAX_BATCH, help="可能已发放的最大批次序号 / the highest batch number that may have been given"
         ),
     ] = 0,
     even_so: Annotated[
         bool,
         typer.Option(
-            "--even-so", help="确认略过超过一万个批次序号 / more than 10 000 batch numbers are to be left out"
+            "--even-so", help="确认跳过一万个以上的批次序号 / more than 10 000 batch numbers are to be left out"
         ),
     ] = False,
 ) -> None:
-    """数据库由备份恢复后，补回号段、批次与决定。After a restore: enter again what Redis, files and signer prove."""
+    """数据库由备份恢复后，按缓存、码文件与签名服务所记，补记批次与决定。After a restore: enter again what Redis, files and signer prove."""
     settings = load()
     if confirm:
         _confirm(settings, confirm)
@@ -132,17 +134,17 @@ def lines(report: RecoveryReport, *, applied: bool) -> Iterator[str]:
         yield f"补记决定 / decision entered again: {_decision(decision)}"
     yield from _more(len(report.decisions))
     if report.kept:
-        yield "产品卡片沿用缓存所示，请重新导入登记文件 / product cards stay as Redis had them; import the registry file again:"
+        yield "以下产品卡片沿用缓存中的内容，请重新导入登记文件 / product cards stay as Redis had them; import the registry file again:"
         yield from (f"  - {key}" for key in report.kept[:_SHOWN])
         yield from _more(len(report.kept))
     if report.unproven:
-        yield "缓存中另有数据库没有的内容，无从补记，请重新导入或登记 / Redis also has what cannot be entered again; import or record it again:"
+        yield "以下内容只在缓存中，无法补记，请重新导入或登记 / Redis also has what cannot be entered again; import or record it again:"
         yield from (f"  - {key}" for key in report.unproven[:_SHOWN])
         yield from _more(len(report.unproven))
     if applied:
-        yield f"已恢复（第 {report.number} 次）；各进程随即放行 / recovered (number {report.number}); every process lets go by itself"
+        yield f"恢复完成（第 {report.number} 次）；各进程自动继续工作，无需重启 / recovered (number {report.number}); every process works again, without a restart"
     else:
-        yield "以上尚未执行；执行请用 zpcode recover --apply / nothing was done yet; do it with: zpcode recover --apply"
+        yield "以上尚未执行；如需执行，请用 zpcode recover --apply / nothing was done yet; do it with: zpcode recover --apply"
 
 
 def _uncertain(report: RecoveryReport) -> Iterator[str]:
@@ -151,14 +153,14 @@ def _uncertain(report: RecoveryReport) -> Iterator[str]:
         return
     since = to_second(report.uncertain_since)
     yield (
-        f"注意：{since} 之后作出的撤销等决定可能缺失，无从证明；请逐一核对并重新登记，否则撤销过的码会显示为有效 / WARNING: revocations"
+        f"注意：{since} 之后作出的撤销等决定可能已丢失且无法查证；请逐一核对并重新登记，否则已撤销的码会显示为有效 / WARNING: revocations"
         f" and other decisions after {since} may be missing and cannot be proven; enter each of them again, or codes that were"
         " revoked are shown as good"
     )
     first, last = report.uncertain_entries
     if first <= last:
         yield (
-            f"  审计日志第 {first} 至 {last} 条中可能有这样的决定 / entries {first} to {last} of the audit log are lost and may have"
+            f"  审计日志丢失的第 {first} 至 {last} 条中可能有这样的决定 / entries {first} to {last} of the audit log are lost and may have"
             " been such decisions"
         )
 
@@ -186,8 +188,8 @@ def _print_unconfirmed(unconfirmed: list[HeldDecision]) -> None:
         shown = ", ".join(standing.state.value for standing in timeline.standings) or "good"
         items = f" {one.first}–{one.last}" if one.scope is Scope.RANGE else ""
         typer.echo(
-            f"待确认 / to confirm: {one.scope}:{one.target}{items}：缓存显示 {shown}，现按较重的决定 / Redis showed {shown}, the "
-            f"graver decision holds; zpcode recover --confirm {one.scope}:{one.target}"
+            f"待确认 / to confirm: {one.scope}:{one.target}{items}：缓存显示 {shown}，目前以较重的决定为准，如缓存所示无误，请执行行末的命令 / Redis showed {shown}, the "
+            f"graver decision holds; if Redis was right: zpcode recover --confirm {one.scope}:{one.target}"
         )
 
 
@@ -196,7 +198,7 @@ def _confirm(settings: AuthoritySettings, targets: list[str]) -> None:
         for text in targets:
             scope, colon, target = text.partition(":")
             if not colon or scope not in set(Scope):
-                raise typer.BadParameter("--confirm: 范围:对象，如 batch:6 / SCOPE:TARGET, such as batch:6")
+                raise typer.BadParameter("--confirm 应为 范围:对象，如 batch:6 / SCOPE:TARGET, such as batch:6")
             for change in confirming.confirm(engine, Scope(scope), target, caller=operator(), now=datetime.now(UTC)):
                 typer.echo(f"已记录 / recorded: {_decision(change)}")
         project(engine, settings)

@@ -23,17 +23,17 @@ from zpcode.wire.redis_keys import MARKS_FIELD
 SLOTS_FIELD: Final = "slots"
 WITNESS: Final = "redis"
 _BEHIND: Final = Text(
-    "数据库比缓存、码文件或签名记录旧，可能由备份恢复而来；已停止签发、决定与同步，须由运营方执行 zpcode recover",
+    "数据库比缓存、码文件或签名记录旧，可能由备份恢复而来；已停止签发、作出决定和同步，须由平台运营方执行 zpcode recover",
     "the database is older than Redis, the code files or the signer's records, as after a restore from a backup; nothing is"
     " issued, decided or projected until the operator runs: zpcode recover",
 )
 _FOREIGN: Final = Text(
-    "缓存属于另一个安装（另一个数据库），不予改写；请检查 ZPCODE_REDIS_URL 与 ZPCODE_DATABASE_URL，确知另一个安装已废弃时才可清空该缓存",
+    "缓存属于另一套系统（另一个数据库），不予改写；请检查 ZPCODE_REDIS_URL 与 ZPCODE_DATABASE_URL，确知那套系统已停用，才可清空该缓存",
     "this Redis belongs to another installation (another database) and is not overwritten; check ZPCODE_REDIS_URL and"
     " ZPCODE_DATABASE_URL, and empty this Redis only if the other installation is gone for good",
 )
 _DAMAGED: Final = Text(
-    "见证的记录已损坏，不能判断数据库是否落后（{zh}）；请执行 zpcode recover --without {witness} 查看，处理后再修复或清空该见证（docs/recovery.md）",
+    "无法判断数据库是否落后：见证方的记录已损坏（{zh}）；请先执行 zpcode recover --without {witness} 查看并处理，再修复或清空该见证方（docs/recovery.md）",
     "a witness's record is damaged, so nobody can say whether the database is behind ({en}); see what"
     " zpcode recover --without {witness} shows, then repair or empty that witness (docs/recovery.md)",
 )

@@ -82,12 +82,12 @@ _WITNESSES: Final = {
     "redis": Text("缓存", "Redis"),
     "files": Text("码文件", "code files"),
     "signer": Text("签名服务", "signer"),
-    "heads": Text("已会签的日志头", "countersigned heads of the audit log"),
-    "restore": Text("恢复命令", "zpcode restore-backup"),
-    "process": Text("本进程的记忆", "this process's memory"),
+    "heads": Text("已会签的审计链头", "countersigned heads of the audit log"),
+    "restore": Text("zpcode restore-backup", "zpcode restore-backup"),
+    "process": Text("本进程此前所读", "what this process has read before"),
 }
 _WORDS: Final = {
-    "revision": ("卡片修订到 {value}，数据库只到 {database}", "has revision {value} of the cards, the database only {database}"),
+    "revision": ("卡片修订号到 {value}，数据库只到 {database}", "has revision {value} of the cards, the database only {database}"),
     "batch": ("批次序号到 {value}，数据库只发放到 {database}", "has batch number {value}, the database assigned only up to {database}"),
     "decision": ("决定到第 {value} 项，数据库只到 {database}", "has decision {value}, the database only up to {database}"),
     "event": ("历程事件到第 {value} 项，数据库只到 {database}", "has journey event {value}, the database only up to {database}"),
@@ -95,11 +95,11 @@ _WORDS: Final = {
     "step": ("投诉处理到第 {value} 步，数据库只到 {database}", "has step {value} of complaints, the database only up to {database}"),
     "audit": ("审计日志到第 {value} 条，数据库只到 {database}", "has entry {value} of the audit log, the database only up to {database}"),
     "audit_hash": ("审计日志第 {value} 条与数据库的不同", "has another entry {value} of the audit log than the database"),
-    "recoveries": ("已恢复 {value} 次，数据库只记得 {database} 次", "has {value} recoveries, the database only {database}"),
+    "recoveries": ("记有 {value} 次恢复，数据库只记有 {database} 次", "has {value} recoveries, the database only {database}"),
     "file": ("有批次 {value} 的文件，数据库没有此批次", "there is a file of batch {value}, which the database does not have"),
-    "restored": ("数据库由备份恢复到 {value}，其后的一切都已丢失", "this database was restored up to {value}; what came later is lost"),
-    "damaged": ("记录已损坏：{value} 不可能", "its record is damaged: {value} cannot be"),
-    "installation": ("属于另一个安装 {value}，不是 {database}", "belongs to another installation, {value}, not to {database}"),
+    "restored": ("数据库由备份恢复到 {value}，此后的数据已丢失", "this database was restored up to {value}; what came later is lost"),
+    "damaged": ("记录已损坏：{value} 不是有效值", "its record is damaged: {value} cannot be"),
+    "installation": ("属于另一套系统 {value}，而非 {database}", "belongs to another installation, {value}, not to {database}"),
 }  # fmt: skip
 
 

@@ -281,7 +281,7 @@ def check_number(recorded: Iterable[JourneyEvent], new: int, subject: Subject, c
         return
     who = _RECORDERS[caller.role]
     text = Text(
-        f"{who.zh}对 {subject.name} 填报的事件已满 {MAX_EVENTS} 条",
+        f"{who.zh}对 {subject.name} 填报的事件已满 {MAX_EVENTS} 条，不能再填报",
         f"{who.en} has reported {MAX_EVENTS} events of {subject.name} already",
     )
     raise Conflict(text, (Finding("too-many-events", text),))

@@ -88,8 +88,8 @@ _KINDS = (
          Text("请联系平台运营方。", "Contact the operator.")),
     ProblemType("signer-unavailable", 503, Text("签名服务没有应答", "The signer does not answer"),
          Text("请稍后重试；已预留的批次不会丢失。", "Try again later. Reserved batches are not lost.")),
-    ProblemType("database-behind", 503, Text("数据库落后，已停止签发与决定", "The database is behind; nothing is issued or decided"),
-         Text("数据库比缓存、码文件或签名记录旧，多因从备份恢复。运营方须执行 zpcode recover；查询与扫码不受影响，本次请求没有改变任何内容。",
+    ProblemType("database-behind", 503, Text("数据库落后，已停止签发和作出决定", "The database is behind; nothing is issued or decided"),
+         Text("数据库比缓存、码文件或签名记录旧，通常是从备份恢复所致。须由平台运营方执行 zpcode recover；查询与扫码不受影响，本次请求没有改变任何内容。",
               "The database is older than Redis, the code files or the signer's records, as after a restore from a backup. The operator "
               "has to run zpcode recover. Queries and scans go on. This request changed nothing.")),
     ProblemType("file-removed", 503, Text("文件已清除，正在重新生成", "The file was removed and is being written again"),

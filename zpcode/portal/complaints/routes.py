@@ -27,7 +27,14 @@ from zpcode.language.messages import Messages
 from zpcode.portal.complaints.desk import HONEYPOT, TICKET, Desk, photo_findings
 from zpcode.portal.complaints.metrics import FormCounters
 from zpcode.portal.complaints.photo_queue import PhotoQueue, QueueFull
-from zpcode.portal.complaints.rate_limits import Admission, ComplaintRateLimits, Exhausted, LimitedComplaint, TooOften
+from zpcode.portal.complaints.rate_limits import (
+    HOUR,
+    Admission,
+    ComplaintRateLimits,
+    Exhausted,
+    LimitedComplaint,
+    TooOften,
+)
 from zpcode.portal.shell import forms
 from zpcode.portal.shell.forms import FormSlots, SubmittedForm
 from zpcode.portal.shell.layout import PortalPages, redirect
@@ -222,14 +229,21 @@ def _errors(refused: Refused, texts: Messages) -> list[tuple[str, str]]:
 
 def _too_often(refused: TooOften, texts: Messages) -> tuple[str, str]:
     """The field and the words about an exhausted limit."""
-    minutes = math.ceil(refused.seconds / 60)
+    wait = _wait(refused.seconds, texts)
     if refused.exhausted is Exhausted.PHOTOS:
-        return "photos", texts("form.too_many_photos", minutes=minutes)
+        return "photos", texts("form.too_many_photos", wait=wait)
     if refused.exhausted is Exhausted.SENDER:
-        return "", texts("form.too_often", minutes=minutes)
+        return "", texts("form.too_often", wait=wait)
     if refused.exhausted is Exhausted.CODE:
-        return "", texts("form.too_often_code", minutes=minutes)
-    return "", texts("form.too_often_all", minutes=minutes)
+        return "", texts("form.too_often_code", wait=wait)
+    return "", texts("form.too_often_all", wait=wait)
+
+
+def _wait(seconds: int, texts: Messages) -> str:
+    """Seconds in words, rounded up: minutes, and hours from two hours on."""
+    if seconds < 2 * HOUR:
+        return texts("form.minutes", n=math.ceil(seconds / 60))
+    return texts("form.hours", n=math.ceil(seconds / HOUR))
 
 
 def _printed(code: str) -> str:

@@ -73,7 +73,7 @@ def check(decisions: Sequence[TimelineDecision], actor: Actor, now: datetime) ->
     own = sum(one.actor is actor for one in decisions)
     if own > MAX_DECISIONS:
         raise _used_up(
-            "too-many-decisions", actor, f"对该对象已作出 {MAX_DECISIONS} 项决定；请改用更大的范围",
+            "too-many-decisions", actor, f"对该对象已作出 {MAX_DECISIONS} 项决定；请对更大的范围作出决定",
             f"{MAX_DECISIONS} decisions about this target have been made; decide about a wider target",
         )  # fmt: skip
     levels = by_actor(decisions, now)
@@ -89,13 +89,13 @@ def check(decisions: Sequence[TimelineDecision], actor: Actor, now: datetime) ->
 def _check_card(used: ShareInUse, actor: Actor) -> None:
     if used.decisions > MAX_RANGES:
         raise _used_up(
-            "too-many-ranges", actor, f"在该批次已有 {MAX_RANGES} 项有效的号段决定；请改用整批或合并号段",
+            "too-many-ranges", actor, f"在该批次已有 {MAX_RANGES} 项有效的号段决定；请合并号段，或对整批作出决定",
             f"{MAX_RANGES} decisions about ranges of this batch count; decide about the batch, or about wider ranges",
         )  # fmt: skip
     if used.size > MAX_BYTES[actor]:
         kibibytes = MAX_BYTES[actor] // 1024
         raise _used_up(
-            "card-too-large", actor, f"的公开说明在该对象的卡片上超过 {kibibytes} KiB；请缩短说明或使用相同的说明",
+            "card-too-large", actor, f"的公开说明在该对象的卡片上超过 {kibibytes} KiB；请缩短说明，或让多项决定使用同一说明",
             f"the public notes need more than {kibibytes} KiB on the card of this target; shorten them, or use one note",
         )  # fmt: skip
 
@@ -103,6 +103,6 @@ def _check_card(used: ShareInUse, actor: Actor) -> None:
 def _used_up(slug: str, actor: Actor, zh: str, en: str) -> Conflict:
     who = ACTORS[actor]
     text = Text(
-        f"{who.zh}{zh}。其他级别的份额不受影响", f"the share of {who.en} is used up: {en}; others have their own shares"
+        f"{who.zh}{zh}。其他各级的额度不受影响", f"the share of {who.en} is used up: {en}; others have their own shares"
     )
     return Conflict(text, (Finding(slug, text),))

@@ -77,7 +77,7 @@ def _check_wal(backup: Backup, archive: WalArchive, programs: PostgresPrograms, 
     """The sizes, and the CRC of every record up to the last complete segment: the last record may go on in the next one."""
     for path in archive.segments:
         if path.stat().st_size != backup.manifest.postgres.segment_bytes:
-            findings.add("wal-damaged", "WAL 段大小不对", "this WAL segment has a wrong size", where=str(path))
+            findings.add("wal-damaged", "WAL 段大小不正确", "this WAL segment has a wrong size", where=str(path))
     complete = [path for path in archive.segments if path.suffix != rules.PARTIAL]
     if len(complete) < 2:
         return

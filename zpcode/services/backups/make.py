@@ -75,7 +75,7 @@ def back_up(engine: Engine, source: BackupSource, folder: BackupFolder, announce
             numbers = ", ".join(map(str, lacking[:_SHOWN]))
             announce(
                 Text(
-                    f"警告：{len(lacking)} 批码的保留签名不在备份中（ZPCODE_EXPORT_DIR 能否读取？）：{numbers}",
+                    f"警告：{len(lacking)} 个批次所保存的签名没有备份（请检查 ZPCODE_EXPORT_DIR 能否读取）：{numbers}",
                     f"warning: the kept signatures of {len(lacking)} batches are not in the backup (is ZPCODE_EXPORT_DIR readable?): "
                     f"{numbers}",
                 )

@@ -76,7 +76,7 @@ def programs_for(major: int, home: Path, needed: Sequence[str]) -> PostgresProgr
     raise Unavailable(
         Text(
             f"缺少 PostgreSQL {major} 的程序 {names}；Debian 请安装 postgresql-{major}，"
-            f"RHEL 请安装 postgresql{major}-server；装在别处时把其目录加入 PATH",
+            f"RHEL 请安装 postgresql{major}-server；装在别处的，请把其目录加入 PATH",
             f"the programs {names} of PostgreSQL {major} are missing. Debian: install postgresql-{major}; "
             f"RHEL: postgresql{major}-server; elsewhere: add their folder to PATH",
         )

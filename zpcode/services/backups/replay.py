@@ -105,7 +105,7 @@ class Replay:
             last = commit.isoformat(timespec="seconds") if commit else "—"
             return Refused(
                 Text(
-                    f"WAL 在 --until 之前就结束了（最后一次提交：{last}）；不带 --until 可恢复全部",
+                    f"WAL 在 --until 之前就结束了（最后一次提交：{last}）；不加 --until 可全部恢复",
                     f"the WAL ends before --until (last commit: {last}); without --until everything is restored",
                 )
             )

@@ -148,7 +148,7 @@ def _refuse_early_end(backup: Backup, segments: Sequence[Path], wal: ReplayedWal
     if rules.segment_at(wal.end, base.segment_bytes) < last:
         raise Unavailable(
             Text(
-                f"WAL 在 {wal.end} 处损坏或不完整，其后的部分没有重放；可接受时使用 --despite-gap",
+                f"WAL 在 {wal.end} 处损坏或不完整，此后的部分没有重放；可以接受的，请加 --despite-gap",
                 f"the WAL is damaged or incomplete at {wal.end}, and what follows was not replayed; --despite-gap accepts this",
             )
         )

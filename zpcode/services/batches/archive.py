@@ -110,7 +110,7 @@ class KeyArchive:
         if not self._gives_the_file(batch):
             if not self.signer.describe(batch.key_id).repeats:
                 text = Text(
-                    f"密钥 {batch.key_id} 的签名不可重复", f"the key {batch.key_id} does not repeat its signatures"
+                    f"密钥 {batch.key_id} 的签名不可重现", f"the key {batch.key_id} does not repeat its signatures"
                 )
                 raise LostFile(text)
             chunk = code_file.CHUNK

@@ -109,7 +109,7 @@ def foreign(path: Path, label: FileLabel) -> ForeignFile:
     number = label.number
     text = Text(
         f"{path} 不是批次 {number} 以密钥 {label.signing_key or '-'} 签发的码文件，不会被覆盖：该序号可能曾发给另一批次"
-        "（例如数据库由备份恢复），或文件未加密、文件头已损坏；请先查明来历，再把文件移走",
+        "（例如数据库由备份恢复），或文件未加密、文件头已损坏；请先查明来源，再把文件移走",
         f"{path} is not the code file of batch {number} under the key {label.signing_key or '-'} and is not overwritten: "
         "the number may have been given to another batch before (for example, the database was restored from a backup), "
         "or the file is not encrypted, or its header is damaged; find out where the file is from, then move it away",

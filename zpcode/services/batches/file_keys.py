@@ -80,7 +80,7 @@ def _key(line: str, path: Path) -> EncryptionKey:
     except binascii.Error:
         secret = b""
     if len(secret) != KEY_BYTES:
-        text = Text(f"{path} 的每一行须为 32 字节的 Base64", f"each line of {path} must be 32 bytes in Base64")
+        text = Text(f"{path} 的每一行须为 32 字节密钥的 Base64 编码", f"each line of {path} must be 32 bytes in Base64")
         raise KeyringError(text)
     return EncryptionKey(secret)
 

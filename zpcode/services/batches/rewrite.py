@@ -126,7 +126,7 @@ def _restore(
     """Write the file again. What is on disk and undamaged is not signed again. False when `stop` was set before the end."""
     if batch.sealed and not signatures.are_kept(batch, folder) and not signer.describe(batch.key_id).repeats:
         raise _lost(
-            batch, "其密钥的签名不可重复，签名也未保存", "its key does not repeat signatures, and none are kept"
+            batch, "其密钥的签名不可重现，签名也未保存", "its key does not repeat signatures, and none are kept"
         )
     file = code_file.produce(batch, signer, folder, report=progress, stop=stop)
     if file is None:

@@ -144,7 +144,7 @@ class _Recovery:
         if foreign([one for one in proofs if one.kind == "installation"]):
             raise refusals.conflict(
                 "another-installation",
-                "缓存属于另一个安装，不能作为恢复的依据",
+                "缓存属于另一套系统，不能作为恢复的依据",
                 "this Redis belongs to another installation; nothing can be recovered from it",
             )
         self.report.evidence = tuple(dict.fromkeys(proofs))

@@ -30,7 +30,7 @@ def silent(witness: str) -> Conflict:
     """A witness does not answer."""
     return conflict(
         "silent-witness",
-        f"{witness} 没有应答；它可能记得更多，请先恢复它，或以 --without {witness} 略过",
+        f"{witness} 没有应答，其记录可能比数据库新；请先使其恢复应答，或以 --without {witness} 略过",
         f"{witness} does not answer, and may know more; make it answer first, or leave it out with --without {witness}",
     )
 
@@ -47,7 +47,7 @@ def sound(
             evidence = BehindEvidence(name, "damaged", wrong[0], "")
             raise conflict(
                 "damaged-witness",
-                f"{evidence.text.zh}；它不能作为恢复的依据，请先修复它，或以 --without {name} 略过",
+                f"{evidence.text.zh}；不能作为恢复的依据，请先修复，或以 --without {name} 略过",
                 f"{evidence.text.en}; nothing can be recovered from it: repair it first, or leave it out with --without {name}",
             )
         checked[name] = testimony._replace(marks=marks, complete=testimony.complete and not wrong)
@@ -60,7 +60,7 @@ def require_redis(setting: RecoverySetting, testimonies: Mapping[str, Testimony]
     if redis is not None and not redis.complete and REDIS not in setting.without:
         raise conflict(
             "empty-witness",
-            "缓存（或其中一台）是空的，不记得其后的决定：撤销过的码会重新显示为有效；请先恢复缓存的数据，确已丢失时才以 --without redis 略过",
+            "缓存（或其中一台）是空的，没有备份之后的决定：若继续恢复，已撤销的码会重新显示为有效；请先恢复缓存的数据，确已丢失的，才以 --without redis 略过",
             "Redis, or one server of it, is empty and remembers no decision that came later: codes that were revoked would"
             " be good again; restore its data first, and only if they are lost for good leave it out with --without redis",
         )
@@ -77,13 +77,13 @@ def require_plausible(setting: RecoverySetting, known: Marks, database: Database
     if left < NUMBERS_LEFT or jump > GREATEST_JUMP:
         raise conflict(
             "implausible-number",
-            f"{zh}，其后只剩 {left} 个；一次最多略过 {GREATEST_JUMP} 个，且至少须剩 {NUMBERS_LEFT} 个。请核对 --above 与各见证，记错的见证以 --without 略过",
+            f"{zh}，此后只剩 {left} 个；一次最多跳过 {GREATEST_JUMP} 个，且至少须剩 {NUMBERS_LEFT} 个。请核对 --above 与各见证方，并修复记录有误的一方",
             f"{en}, and {left} would be left; at most {GREATEST_JUMP} are left out at once, and at least {NUMBERS_LEFT} must be"
             " left. Check --above and the witnesses; repair the one that is wrong",
         )
     if not setting.even_so:
         raise conflict(
             "implausible-number",
-            f"{zh}，略过超过 {PLAUSIBLE_JUMP} 个；请核对 --above 与各见证，确属实情时加 --even-so",
+            f"{zh}，超过 {PLAUSIBLE_JUMP} 个；请核对 --above 与各见证方，确认无误后加 --even-so",
             f"{en}, over more than {PLAUSIBLE_JUMP}; check --above and the witnesses, and confirm with --even-so if it is right",
         )

@@ -36,7 +36,7 @@ KEYS: Final = Invariant(
     "api-keys",
     Text("每个访问密钥都与审计日志相符", "each API key is in the audit log as it is stored"),
     Text(
-        "有人绕过服务改动了密钥：立即撤销（zpcode access revoke ID），并查明谁能写数据库",
+        "有人绕过服务改动了密钥：请立即撤销（zpcode access revoke ID），并查明谁能写数据库",
         "somebody has changed keys past the service: revoke them now (zpcode access revoke ID), and find out who can write to the"
         " database",
     ),
@@ -98,7 +98,9 @@ def _covered(
     """Check that the heads are the signer's, and that old entries are covered by a head."""
     if heads.unsigned:
         outcome.find(
-            "unsigned", f"{heads.unsigned} 行不是签名服务会签的", f"{heads.unsigned} lines are not signed by the signer"
+            "unsigned",
+            f"会签文件中有 {heads.unsigned} 行不是签名服务会签的",
+            f"{heads.unsigned} lines are not signed by the signer",
         )
     if heads.silent is not None and heads.newest is None:
         outcome.obstacle = heads.silent

@@ -16,16 +16,16 @@ from zpcode.store import recovery
 from zpcode.store.database.session import transaction
 
 RECOVER: Final = Text(
-    "先不要清空缓存、移动码文件或手工改序列：它们是恢复的依据；执行 zpcode recover 查看，再 zpcode recover --apply",
+    "不要清空缓存、移动码文件或手工改序列：它们是恢复的依据；先执行 zpcode recover 查看，再执行 zpcode recover --apply",
     "do not empty Redis, move code files or set sequences by hand: the recovery needs them; run zpcode recover to see what "
     "is missing, then zpcode recover --apply",
 )
 OTHER_REDIS: Final = Text(
-    "检查 ZPCODE_REDIS_URL 与 ZPCODE_DATABASE_URL：这个缓存属于另一个安装",
+    "检查 ZPCODE_REDIS_URL 与 ZPCODE_DATABASE_URL：该缓存属于另一套系统",
     "check ZPCODE_REDIS_URL and ZPCODE_DATABASE_URL: this Redis belongs to another installation",
 )
 DAMAGED: Final = Text(
-    "见证的记录已损坏：先以 zpcode recover --without（该见证）查看数据库是否落后，再修复或清空它（docs/recovery.md）",
+    "见证方的记录已损坏：先以 zpcode recover --without（见证方名称）查看数据库是否落后，再修复或清空该见证方（docs/recovery.md）",
     "the record of a witness is damaged: see with zpcode recover --without (its name) whether the database is behind, then repair"
     " or empty it (docs/recovery.md)",
 )
@@ -33,7 +33,7 @@ UNCONFIRMED: Final = "unconfirmed"
 CONTINUITY: Final = Invariant(
     "continuity",
     Text(
-        "数据库不落后于缓存、码文件与签名记录，没有待人处理的恢复事项",
+        "数据库不落后于缓存、码文件与签名记录，没有待人工处理的恢复事项",
         "the database is not older than Redis, the code files or the signer's records, and nothing waits for a person after a"
         " recovery",
     ),

@@ -143,11 +143,11 @@ def _read_buckets(context: CheckContext, outcome: CheckResult) -> None:
     for shard in client.layout(context.redis).shards:
         for key in shard.redis.scan_iter(match="zp:{b:*}:h:*", count=1000):
             if _BUCKET.fullmatch(key) is None or shard.redis.type(key) != b"hash":
-                outcome.find("unreadable", "此处不是历史", "the value in Redis is not a history", where=_shown(key))
+                outcome.find("unreadable", "此处不是历史记录", "the value in Redis is not a history", where=_shown(key))
                 continue
             for field, entry in shard.redis.hscan_iter(key, count=200):
                 if reason := _unreadable(field, entry):
-                    zh, en = f"此处不是历史：{reason}", f"the entry is not a history: {reason}"
+                    zh, en = f"此处不是历史记录：{reason}", f"the entry is not a history: {reason}"
                     outcome.find("unreadable", zh, en, where=f"{_shown(key)} {_shown(field)}")
                     if context.repair:
                         _replace(shard.redis, key, field, entry, b"")
@@ -203,9 +203,9 @@ def _behind(redis: Redis, outcome: CheckResult, part: Sequence[ItemHistory]) -> 
     for one, reply, complete in zip(part, replies[::2], replies[1::2], strict=True):
         where = f"{one.batch}:{one.item}"
         if isinstance(reply, Exception):
-            outcome.find("unreadable", "缓存中此处不是历史", "the value in Redis is not a history", where=where)
+            outcome.find("unreadable", "缓存中此处不是历史记录", "the value in Redis is not a history", where=where)
         elif (scans := _scans(reply[0])) is None:
-            outcome.find("unreadable", "缓存中此处不是历史", "the value in Redis is not a history", where=where)
+            outcome.find("unreadable", "缓存中此处不是历史记录", "the value in Redis is not a history", where=where)
             wrong.append(_Wrong(one, reply[0]))
         elif (reply[1] is not None or complete) and scans < one.scans:
             zh, en = f"缓存计 {scans} 次，数据库 {one.scans} 次", f"Redis counts {scans}, the database {one.scans}"
@@ -227,7 +227,9 @@ def _raise(redis: Redis, outcome: CheckResult, wrong: Sequence[_Wrong]) -> None:
         where, name = redis_keys.history(one.batch, one.item)
         right = pack_history(History(one.scans, seconds(one.first_at), one.first_city))
         if _replace(redis, where, name, entry, right):
-            outcome.add_repair(f"已补齐 {one.batch}:{one.item} 的历史", f"raised the history of {one.batch}:{one.item}")
+            outcome.add_repair(
+                f"已补齐 {one.batch}:{one.item} 的历史记录", f"raised the history of {one.batch}:{one.item}"
+            )
 
 
 def partitions(context: CheckContext, outcome: CheckResult) -> None:
@@ -245,7 +247,7 @@ def partitions(context: CheckContext, outcome: CheckResult) -> None:
     for name in sorted(name for name, stands in noted.items() if stands and name not in {*present, *missing}):
         outcome.find(
             "vanished",
-            "分区不在，且没有删除记录：有人绕过服务删除了扫码",
+            "分区缺失，且没有删除记录：有人绕过服务删除了扫码记录",
             "the partition is gone and was not dropped by the service: somebody has deleted scans",
             where=name,
         )
@@ -294,7 +296,7 @@ def _inbox(redis: Redis, context: CheckContext, outcome: CheckResult) -> None:
     try:
         waiting, since = waiting_since(redis)
     except ResponseError:
-        outcome.find("unreadable", "此处不是扫码收件列表", "the value is not a list", where=redis_keys.INBOX)
+        outcome.find("unreadable", "此处不是待收取的扫码列表", "the value is not a list", where=redis_keys.INBOX)
         return
     outcome.examined = waiting
     if waiting and (since is None or context.now - since > timedelta(milliseconds=_STUCK_MS)):

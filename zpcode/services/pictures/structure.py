@@ -87,7 +87,7 @@ def _check_webp(data: bytes) -> None:
 def _too_many_scans() -> Refused:
     return refusal(
         "too_many_scans",
-        f"图片为渐进式 JPEG，扫描次数超过 {MAX_SCANS}，属于异常文件；请用看图软件打开，另存为普通 JPEG 后再试",
+        f"图片为渐进式 JPEG，扫描次数超过 {MAX_SCANS}，属于异常文件；请换一张，或用看图软件另存为普通 JPEG 后再试",
         f"the picture is a progressive JPEG with more than {MAX_SCANS} scans, which no camera makes; open it, save it as an "
         "ordinary JPEG and send that",
     )
@@ -96,6 +96,6 @@ def _too_many_scans() -> Refused:
 def _too_many_parts(bound: int) -> Refused:
     return refusal(
         "too_many_parts",
-        f"图片文件由 {bound} 个以上的数据段组成，属于异常文件；请用看图软件打开，另存为 JPEG 后再试",
+        f"图片文件由 {bound} 个以上的数据段组成，属于异常文件；请换一张，或用看图软件另存为 JPEG 后再试",
         f"the picture's file consists of more than {bound} parts, which is not normal; open it, save it as JPEG and send that",
     )

@@ -29,7 +29,14 @@ from tests.zpcode.portal.complaints.sending import (
 )
 from zpcode.api.http.context import Authority
 from zpcode.portal.complaints.photo_queue import FORMS_EACH
-from zpcode.portal.complaints.rate_limits import NETWORK_SHARE, PHOTOS, REFUSED_PHOTO, SHARED, ComplaintRateLimits
+from zpcode.portal.complaints.rate_limits import (
+    MARKED_BY_ADDRESS,
+    NETWORK_SHARE,
+    PHOTOS,
+    REFUSED_PHOTO,
+    SHARED,
+    ComplaintRateLimits,
+)
 from zpcode.portal.complaints.routes import Complaints
 from zpcode.portal.shell.forms import LARGE_FORMS
 from zpcode.services.pictures.encode import EncodedPicture
@@ -211,6 +218,20 @@ def test_three_addresses_leave_an_item_to_ten_victims(
     assert [one["over_budget"] for one in listed].count(True) == 10
 
 
+def test_an_address_that_has_sent_its_marked_complaints_of_the_day_reads_after_how_many_hours_to_try_again(
+    http: httpx.Client, world: Tenants, wall: Wall, complaints: Complaints
+) -> None:
+    complaints.rate_limits = ComplaintRateLimits(100, 1, clock=lambda: 0.0)
+    code = f"/01/{world.my_gtin}/21/00000G000000"
+    assert send(http, opened(http, wall, code), description="first").status_code == 303
+    for number in range(MARKED_BY_ADDRESS):
+        answer = send(http, opened(http, wall, code), address=victim(1), description=f"marked {number}")
+        assert answer.status_code == 303
+    refused = send(http, opened(http, wall, code), address=victim(1), description="one more")
+    assert (refused.status_code, int(refused.headers["Retry-After"])) == (429, 12 * 3600)
+    assert "Try again in 12 h" in refused.text
+
+
 def test_images_on_a_page_of_another_site_charge_its_visitors_nothing(
     http: httpx.Client, world: Tenants, wall: Wall, clock: Clock
 ) -> None:
@@ -238,7 +259,7 @@ def test_a_form_from_another_site_is_refused_with_any_ticket(
     for headers in (evil, {"Origin": "null"}, {"Sec-Fetch-Site": "same-site"}):
         refused = http.post(FORM, data=data, headers=headers)
         assert refused.status_code == 403
-        assert "This form was sent by another site" in refused.text
+        assert "This request came from another site" in refused.text
     assert rows(here, "complaint") == []
     own = {"Origin": str(http.base_url).rstrip("/"), "Sec-Fetch-Site": "same-origin"}
     assert http.post(FORM, data=data, headers=own).status_code == 303

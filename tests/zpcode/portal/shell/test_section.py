@@ -192,7 +192,7 @@ def test_every_section_refuses_what_a_page_of_another_site_sends(http: SectionCl
     for sent in (evil, evil | {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site"}, {"Origin": "null"}):
         page = http.get(f"{PREFIX}/pick", method=method, sent=sent)
         assert (page.status_code, page.headers["Connection"]) == (403, "close")
-        assert "This form was sent by another site" in page.text
+        assert "This request came from another site" in page.text
         assert http.get(f"{PREFIX}/apples", sent=sent).status_code == 200
     image = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "image", "Sec-Fetch-Mode": "no-cors"}
     assert http.get(f"{PREFIX}/apples", sent=image).status_code == 403
