@@ -19,7 +19,7 @@ from keys.ceremony import KeyRoom
 from keys.document import ArchiveStatement, statement_of
 from keys.files import read_public
 from keys.keyring import Key, KeyPurpose, fingerprint, read_root
-from keys.log import chain
+from keys.log.reader import LogReading, chunks_of
 from zpcode.errors import KeyringError, Text, ZpError
 from zpcode.telemetry import logs
 
@@ -286,17 +286,20 @@ def verify_log(
 ) -> None:
     """检查签名日志的哈希链 / check the hash chain of the signing log."""
     files = logs_ or [settings.load().signer_log]
-    count, tail, fault = chain.first_fault(line for path in files for line in read_public(path).splitlines())
+    checked = LogReading(chunks_of(files)).check()
+    tail, fault = checked.tail, checked.fault
     if fault is not None:
         zh, en = (
-            f"第 {fault.line} 条不符（{fault.kind}），此前 {count} 条完整",
-            f"entry {fault.line} is wrong ({fault.kind}); {count} entries before it are whole",
+            f"第 {fault.line} 行不符（{fault.kind}），此前 {fault.line - 1} 行完整",
+            f"line {fault.line} is wrong ({fault.kind}); {fault.line - 1} lines before it are whole",
         )
         raise KeyringError(Text(f"签名日志：{zh}", f"the signing log: {en}"))
     head = "-" if tail.head is None else f"{tail.head.id} {tail.head.hash.hex()}"
+    torn = f"（其中 {checked.torn} 行因断电残缺）", f" ({checked.torn} of them torn by a power failure)"
+    zh, en = torn if checked.torn else ("", "")
     _say(
-        f"签名日志完整：{count} 条；最大批次序号 {tail.batch}；最新会签的审计链头 {head}。",
-        f"The signing log is whole: {count} entries; highest batch {tail.batch}; newest countersigned audit head {head}.",
+        f"签名日志完整：{checked.lines} 行{zh}；最大批次序号 {tail.batch}；最新会签的审计链头 {head}。",
+        f"The signing log is whole: {checked.lines} lines{en}; highest batch {tail.batch}; newest countersigned audit head {head}.",
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keys.audit_head import SignedHead
+from keys.log.reader import LogReading
 from keys.protocol import (
     MAX_ANSWER,
     MAX_ITEMS,
@@ -29,6 +31,8 @@ from keys.protocol import (
     DescribeKey,
     HighWater,
     Items,
+    LogPage,
+    ReadLog,
     Request,
     SignerReply,
     SignLotCode,
@@ -115,6 +119,14 @@ class SigningService(Protocol):
         """How far the signer has come, from its own log. Costs one short round trip."""
         ...
 
+    def read_log(self) -> LogReading:
+        """The lines of the newest file of its log, up to the end that it has now: what was signed and countersigned since.
+
+        One page is read now, the others while the result is iterated, which raises SignerError if the log is rotated meanwhile.
+        Memory is bounded; the time is not: about 100 000 lines (40 MB) a second. Not for a path that has to be quick.
+        """
+        ...
+
 
 def _packed(slots: Slots) -> bytes:
     return slots if isinstance(slots, bytes) else np.ascontiguousarray(slots, "<u8").tobytes()
@@ -173,6 +185,28 @@ class SignerClient:
         """How far the signer has come. Raises as `SigningService` says."""
         reply = self._ask(HighWater())
         return SignerHighWater(reply.batch, reply.head)
+
+    def read_log(self) -> LogReading:
+        """The lines of the newest file of the signer's log. Raises as `SigningService` says."""
+        return LogReading(self._pages(self._page(0, "")))
+
+    def _pages(self, page: LogPage) -> Iterator[bytes]:
+        """The lines of a page and of all pages after it. The log may grow meanwhile: it is read up to the end of the first page."""
+        end, offset = page.end, 0
+        while page.lines:
+            yield page.lines[: end - offset]
+            offset += len(page.lines)
+            if offset >= end:
+                return
+            page = self._page(offset, page.file)
+        if offset < end:
+            raise self._unavailable("unexpected answer")
+
+    def _page(self, offset: int, file: str) -> LogPage:
+        page = self._ask(ReadLog(offset, file)).page
+        if page is None:
+            raise self._unavailable("unexpected answer")
+        return page
 
     def _signed(self, request: Request, count: int) -> bytes:
         signatures = self._ask(request).signatures

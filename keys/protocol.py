@@ -19,6 +19,8 @@ from keys.audit_head import SignedHead
 MAX_ITEMS: Final = 65_536
 MAX_REQUEST: Final = 1 << 20
 MAX_ANSWER: Final = (4 << 20) + 4096  # 65 536 signatures of 64 bytes, and the other fields
+LOG_PAGE: Final = 1 << 20
+"""Bytes of the signing log in one reply, at most. A reply is whole lines."""
 MAX_SOCKET_PATH: Final = 107  # sun_path of 108 bytes with its closing zero, unix(7)
 _LENGTH = struct.Struct(">I")
 
@@ -68,7 +70,28 @@ class HighWater(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fie
     """Ask how far the signer has come: its highest batch number and the newest head that it countersigned."""
 
 
-Request = ActiveKey | DescribeKey | SignProductCode | SignLotCode | Items | Countersign | HighWater
+class ReadLog(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="read-log"):
+    """Ask for the lines of the newest file of the signing log from a byte offset on, which is the beginning of a line.
+
+    `file` is the `file` of the page before, empty for the first page. The signer refuses if the log was rotated since.
+    """
+
+    offset: int
+    file: str = ""
+
+
+Request = ActiveKey | DescribeKey | SignProductCode | SignLotCode | Items | Countersign | HighWater | ReadLog
+
+
+class LogPage(msgspec.Struct, frozen=True):
+    """Whole lines of the signing log, with their line feeds; empty at its end.
+
+    `end` is the offset after its last whole line. `file` is the hash of the file's first line: it tells one file from another.
+    """
+
+    lines: bytes
+    end: int
+    file: str
 
 
 class SignerReply(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -77,6 +100,7 @@ class SignerReply(msgspec.Struct, frozen=True, omit_defaults=True):
     `repeats` and `until` answer DescribeKey: whether the same message always gets the same signature, and the end of the key's
     validity in seconds since 1970.
     `head` answers Countersign and HighWater, `batch` answers HighWater: the highest batch number that item codes were signed for.
+    `page` answers ReadLog.
     """
 
     key_id: str = ""
@@ -85,6 +109,7 @@ class SignerReply(msgspec.Struct, frozen=True, omit_defaults=True):
     until: int = 0
     head: SignedHead | None = None
     batch: int = 0
+    page: LogPage | None = None
     zh: str = ""
     en: str = ""
 

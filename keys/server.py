@@ -30,6 +30,7 @@ from keys.protocol import (
     Countersign,
     DescribeKey,
     HighWater,
+    ReadLog,
     Request,
     SignerReply,
     receive,
@@ -146,6 +147,8 @@ def answer(signer: KeySigner, request: Request, uid: int) -> SignerReply:
         if isinstance(request, HighWater):
             tail = signer.high_water()
             return SignerReply(head=tail.head, batch=tail.batch)
+        if isinstance(request, ReadLog):
+            return SignerReply(page=signer.read_log(request))
         return SignerReply(signatures=signer.sign(request, uid))
     except KeyringError:
         # The text of the error names files of this machine: it belongs in the log, not in the reply.

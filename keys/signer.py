@@ -25,7 +25,7 @@ from keys.keyring import Key, KeyPurpose, Keyring, KeyringFile
 from keys.log.chain import LogTail
 from keys.log.writer import SigningLog, entry, head_entry
 from keys.messages import check_head, messages_of, refusal
-from keys.protocol import Countersign, Items, SignerReply, SignLotCode, SignProductCode
+from keys.protocol import Countersign, Items, LogPage, ReadLog, SignerReply, SignLotCode, SignProductCode
 from zpcode.errors import KeyringError, Text
 
 _LOG = logging.getLogger(__name__)
@@ -226,6 +226,13 @@ class KeySigner:
     def high_water(self) -> LogTail:
         """How far this signer has come, from its log. Raises SignerError if the log cannot be read."""
         return self._log.tail()
+
+    def read_log(self, request: ReadLog) -> LogPage:
+        """Lines of this signer's log. They have no secret: no signature of a code, only what was signed (keys.log.writer).
+
+        Raises SignerError if the log was rotated between two pages, or cannot be read.
+        """
+        return self._log.page(request.offset, request.file)
 
     def _head_key(self) -> Key:
         key = self._ring().key_for_audit_heads(self._clock())

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -19,22 +18,42 @@ from keys.audit_head import SignedHead, head_fields
 
 BEGINNING: Final = "0" * 64
 CONTINUED: Final = "continued"
+_HEAD_KINDS: Final = frozenset({"audit-head", CONTINUED})
 
 
-class _Line(msgspec.Struct):
-    """The members of a line that the high water needs. Lines of before the chain have no `prev`."""
+class LogLine(msgspec.Struct, frozen=True, gc=False):
+    """One line of the log. Members that its kind does not have are empty or 0. Lines of before the chain have no `prev`.
+
+    Kinds: `product`, `lot` and `items` (codes that were signed: `gtin`, `count`, for `items` also `batch` and the first of its slots),
+    `audit-head` (a countersigned head: `id`, `hash`, `at`, `signature`, `key`) and `continued` (the high water of the file before).
+    `sha256` is the hash of the signed bytes of all codes, `uid` the user who asked, `time` the signer's time (ISO 8601).
+    """
 
     kind: str = ""
     prev: str | None = None
+    time: str = ""
+    uid: int = 0
+    key: str = ""
+    gtin: str = ""
+    lot: str = ""
     batch: int = 0
+    first_slot: int = 0
+    count: int = 0
+    sha256: str = ""
     id: int = 0
     hash: str = ""
     at: int = 0
-    key: str = ""
     signature: str = ""
 
+    @property
+    def head(self) -> SignedHead | None:
+        """The countersigned head in this line. Its signature is not verified."""
+        if not self.id or self.kind not in _HEAD_KINDS:
+            return None
+        return SignedHead(self.id, bytes.fromhex(self.hash), self.at, self.key, bytes.fromhex(self.signature))
 
-_DECODE = msgspec.json.Decoder(_Line).decode
+
+_DECODE = msgspec.json.Decoder(LogLine).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +67,7 @@ class LogTail:
 
 @dataclass(frozen=True, slots=True)
 class LogFault:
-    """The first wrong line: its number from 1, and how: `unreadable`, `unchained`, `previous`, `order`, or `high water`."""
+    """The first wrong line: its number from 1, and how: `unchained`, `previous`, `order`, or `high water`."""
 
     line: int
     kind: str
@@ -71,57 +90,73 @@ def continued(tail: LogTail) -> dict[str, Any]:
     return {"kind": CONTINUED, "batch": tail.batch, **head}
 
 
-def _head(line: _Line) -> SignedHead | None:
-    if not line.id or line.kind not in {"audit-head", CONTINUED}:
-        return None
-    return SignedHead(line.id, bytes.fromhex(line.hash), line.at, line.key, bytes.fromhex(line.signature))
+def _decoded(line: bytes) -> tuple[LogLine | None, SignedHead | None]:
+    """A line and its head; None for a line that a power failure has torn."""
+    try:
+        fields = _DECODE(line)
+        head = fields.head
+    except (msgspec.MsgspecError, ValueError):
+        return None, None
+    return fields, head
 
 
 def after(tail: LogTail, line: bytes) -> LogTail:
     """The tail after one more line. A line that a power failure has torn counts in the chain only."""
-    tail = replace(tail, last=hash_of(line))
-    try:
-        fields = _DECODE(line)
-        head = _head(fields)
-    except (msgspec.MsgspecError, ValueError):
-        return tail
-    if fields.batch > tail.batch:
-        tail = replace(tail, batch=fields.batch)
-    if head is not None and (tail.head is None or head.id >= tail.head.id):
-        tail = replace(tail, head=head)
-    return tail
+    reader = ChainReader(tail)
+    reader.read(line)
+    return reader.tail
 
 
-def first_fault(lines: Iterable[bytes]) -> tuple[int, LogTail, LogFault | None]:
-    """Check the lines of one file or of several files in order, without their line feeds.
+class ChainReader:
+    """Checks the lines of one file, or of several files in order, one line at a time.
 
-    Returns the number of good lines, the tail after them, and the first fault or None. The first line may continue a file that
-    is not there. Lines of before the chain have no `prev` and may only stand at the beginning.
+    The first line may continue a file that is not there. Lines of before the chain have no `prev` and may only stand at the beginning.
+    A line that a power failure has torn is no fault if the next one follows it: the chain covers its bytes. Reading goes on after a
+    fault, and only the first fault is kept.
+
+    `lines` counts all lines and `torn` those that cannot be read. `tail` is what was read before, and then the end of it.
     """
-    count, tail = 0, LogTail()
-    chain_began = False
-    for line in lines:
-        kind = _fault(line, tail, first=count == 0, chain_began=chain_began)
-        if kind:
-            return count, tail, LogFault(count + 1, kind)
-        chain_began = chain_began or _DECODE(line).prev is not None
-        count, tail = count + 1, after(tail, line)
-    return count, tail, None
 
+    __slots__ = ("_batch", "_chain_began", "_head", "_last", "fault", "lines", "torn")
 
-def _fault(line: bytes, tail: LogTail, *, first: bool, chain_began: bool) -> str:
-    try:
-        fields = _DECODE(line)
-        head = _head(fields)
-    except (msgspec.MsgspecError, ValueError):
-        return "unreadable"
-    if fields.prev is None:
-        return "unchained" if chain_began else ""
-    if fields.prev != tail.last and not (first and fields.kind == CONTINUED):
-        return "previous"
-    if fields.kind == CONTINUED and not first and (fields.batch, head) != (tail.batch, tail.head):
-        return "high water"
-    if head is None or tail.head is None:
-        return ""
-    repeats = head.id == tail.head.id and head.hash == tail.head.hash
-    return "" if head.id > tail.head.id or repeats else "order"
+    def __init__(self, tail: LogTail | None = None) -> None:
+        self.lines = 0
+        self.torn = 0
+        self.fault: LogFault | None = None
+        self._chain_began = False
+        tail = tail or LogTail()
+        self._last, self._batch, self._head = tail.last, tail.batch, tail.head
+
+    @property
+    def tail(self) -> LogTail:
+        """The end of what was read. It is made anew each time: a reader of millions of lines makes one."""
+        return LogTail(self._last, self._batch, self._head)
+
+    def read(self, line: bytes) -> LogLine | None:
+        """Check the next line (without its line feed) and return it; None if it is torn."""
+        self.lines += 1
+        fields, head = _decoded(line)
+        if fields is None:
+            self.torn += 1
+        elif (kind := self._wrong(fields, head)) and self.fault is None:
+            self.fault = LogFault(self.lines, kind)
+        self._last = hash_of(line)
+        if fields is not None and fields.batch > self._batch:
+            self._batch = fields.batch
+        if head is not None and (self._head is None or head.id >= self._head.id):
+            self._head = head
+        return fields
+
+    def _wrong(self, fields: LogLine, head: SignedHead | None) -> str:
+        first, before = self.lines == 1, self._head
+        if fields.prev is None:
+            return "unchained" if self._chain_began else ""
+        self._chain_began = True
+        if fields.prev != self._last and not (first and fields.kind == CONTINUED):
+            return "previous"
+        if fields.kind == CONTINUED and not first and (fields.batch, head) != (self._batch, before):
+            return "high water"
+        if head is None or before is None:
+            return ""
+        repeats = head.id == before.id and head.hash == before.hash
+        return "" if head.id > before.id or repeats else "order"

@@ -19,12 +19,15 @@ from keys.audit_head import SignedHead, head_fields
 from keys.files import check_secret, locked, make_folder, sync_folder
 from keys.log import chain
 from keys.log.chain import LogTail
+from keys.log.reader import LONGEST_LINE
 from keys.messages import refusal
-from keys.protocol import Items, SignLotCode, SignProductCode
+from keys.protocol import LOG_PAGE, Items, LogPage, SignLotCode, SignProductCode
 from zpcode.errors import KeyringError, SignerError, Text
 
 _SLOT_BYTES = 8
 _READ_BYTES: Final = 1 << 20
+_BEGINNING_BYTES: Final = 128
+"""So many bytes tell the first line of a file from that of another: they have the hash of the line before it."""
 _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
 
 
@@ -62,6 +65,7 @@ class _LogFile:
         self.tail = LogTail()
         self._offset = 0
         self._rest = b""
+        self._beginning = b""
 
     @property
     def identity(self) -> tuple[int, int]:
@@ -70,15 +74,26 @@ class _LogFile:
         return status.st_dev, status.st_ino
 
     def catch_up(self) -> None:
-        """Read what other processes have written. A file that was cut begins again with the high water of before."""
-        if os.fstat(self.descriptor).st_size < self._offset:
-            self._offset, self._rest = 0, b""
-            self.write(chain.continued(self.tail))
+        """Read what other processes have written. A file that was emptied begins again with the high water of before."""
+        if self._was_emptied():
+            self._offset, self._rest, self._beginning = 0, b"", b""
+            if not os.pread(self.descriptor, 1, 0):
+                self.write(chain.continued(self.tail))
+        reader = chain.ChainReader(self.tail)
         while chunk := os.pread(self.descriptor, _READ_BYTES, self._offset):
             self._offset += len(chunk)
             *lines, self._rest = (self._rest + chunk).split(b"\n")
             for line in lines:
-                self.tail = chain.after(self.tail, line)
+                reader.read(line)
+        if reader.lines:
+            self.tail = reader.tail
+        if not self._beginning:
+            self._beginning = os.pread(self.descriptor, min(_BEGINNING_BYTES, self._offset), 0)
+
+    def _was_emptied(self) -> bool:
+        """Whether the file is shorter than before, or begins otherwise: another process may have written to it since."""
+        beginning = os.pread(self.descriptor, len(self._beginning), 0)
+        return beginning != self._beginning or os.fstat(self.descriptor).st_size < self._offset
 
     def write(self, fields: dict[str, Any], *, sync: bool = False) -> None:
         """Append one entry. Raises OSError if it is not completely written: then the file is as it was before."""
@@ -94,6 +109,15 @@ class _LogFile:
         self.tail = chain.after(self.tail, line.strip(b"\n"))
         if sync:
             os.fdatasync(self.descriptor)
+
+    def page(self, offset: int) -> LogPage:
+        """The whole lines from `offset` on, at most `LOG_PAGE` bytes of them. Raises ValueError if no line begins there."""
+        end = self._offset - len(self._rest)
+        if not 0 <= offset <= end or (offset and os.pread(self.descriptor, 1, offset - 1) != b"\n"):
+            raise ValueError("no line begins there")
+        lines = os.pread(self.descriptor, min(LOG_PAGE, end - offset), offset)
+        first, _, _ = os.pread(self.descriptor, min(LONGEST_LINE, end), 0).partition(b"\n")
+        return LogPage(lines[: lines.rfind(b"\n") + 1], end, chain.hash_of(first))
 
     def close(self) -> None:
         """Close the file."""
@@ -189,6 +213,24 @@ class SigningLog:
         """The high water now. Raises SignerError if the log cannot be read."""
         with self.writing() as log:
             return log.tail
+
+    def page(self, offset: int, file: str) -> LogPage:
+        """The whole lines of the newest file from `offset` on; none at its end.
+
+        `file` is the `file` of an earlier page, or empty. Raises SignerError if the log was rotated since, if no line begins at `offset`,
+        or if the log cannot be read.
+        """
+        with self.writing() as log:
+            try:
+                page = log.page(offset)
+            except ValueError:
+                page = None
+        if page is None or file not in {"", page.file}:
+            raise refusal(
+                "签名日志在读取期间已更换，请重新执行该命令",
+                "its log was rotated while it was read; run the command again",
+            )
+        return page
 
     @contextlib.contextmanager
     def _explained(self) -> Iterator[None]:

@@ -15,8 +15,8 @@ from keys import ceremony
 from keys.audit_head import MAX_ENTRY, SignedHead
 from keys.document import KeyPurpose, KeyState
 from keys.keyring import KeyringFile, SealVerdict, read_root
-from keys.log import chain
 from keys.log.chain import LogTail
+from keys.log.reader import LogReading, chunks_of
 from keys.log.writer import SigningLog
 from keys.protocol import Countersign, Items, SignLotCode, SignProductCode
 from keys.signer import KeySigner
@@ -69,7 +69,7 @@ def bench(tmp_path: Path) -> HeadBench:
 
 def fault(*logs: Path) -> object:
     """The first fault of the log files, oldest first."""
-    return chain.first_fault(line for path in logs for line in path.read_bytes().splitlines())[2]
+    return LogReading(chunks_of(logs)).check().fault
 
 
 def test_a_head_is_signed_with_the_key_and_the_prefix_of_that_purpose_alone(bench: HeadBench) -> None:
@@ -209,9 +209,10 @@ def test_a_line_that_a_power_failure_has_torn_costs_that_line(bench: HeadBench) 
     assert bench.signer().countersign(Countersign(4, FIRST), 0)
     high = bench.signer().high_water()
     assert (high.batch, high.head is not None) == (12, True)
-    first, torn, _ = bench.log.read_bytes().splitlines()
-    assert str(getattr(fault(bench.log), "kind", "")) == "unreadable"
-    assert chain.after(chain.after(LogTail(), first), torn).batch == 12
+    checked = LogReading(chunks_of([bench.log])).check()
+    assert (checked.fault, checked.lines, checked.torn) == (None, 3, 1)
+    bench.log.write_bytes(bench.log.read_bytes().replace(b'{"prev":"12\n', b'{"prev":"21\n'))
+    assert str(getattr(fault(bench.log), "kind", "")) == "previous"
 
 
 def test_a_changed_removed_or_inserted_line_breaks_the_chain(bench: HeadBench) -> None:
@@ -222,9 +223,9 @@ def test_a_changed_removed_or_inserted_line_breaks_the_chain(bench: HeadBench) -
     lines = bench.log.read_bytes().splitlines()
     changed = [lines[0].replace(b'"batch":3', b'"batch":4'), *lines[1:]]
     for forged in (changed, [lines[0], *lines[2:]], lines[1:], [*lines[:2], lines[0], *lines[2:]], [*lines, b"{}"]):
-        assert chain.first_fault(forged)[2] is not None
-    count, tail, none = chain.first_fault(lines)
-    assert (count, tail, none) == (4, signer.high_water(), None)
+        assert LogReading(line + b"\n" for line in forged).check().fault is not None
+    checked = LogReading(line + b"\n" for line in lines).check()
+    assert (checked.lines, checked.tail, checked.fault) == (4, signer.high_water(), None)
 
 
 def test_a_log_of_before_the_chain_is_continued(bench: HeadBench) -> None:

@@ -97,11 +97,11 @@ def test_the_signing_log_is_checked(begun: CeremonyDesk) -> None:
     lines = [chained({"kind": "items", "batch": 5}, BEGINNING)]
     lines.append(chained({"kind": "items", "batch": 4}, hash_of(lines[0].strip())))
     log.write_bytes(b"".join(lines))
-    assert "2 entries; highest batch 5" in begun.run("verify-log").stdout
+    assert "2 lines; highest batch 5" in begun.run("verify-log").stdout
     log.write_bytes(b"".join(lines).replace(b":5", b":6"))
     ended = begun.run("verify-log", str(log))
     assert ended.returncode == 1
-    assert "entry 2 is wrong (previous); 1 entries before it are whole" in ended.stderr
+    assert "line 2 is wrong (previous); 1 lines before it are whole" in ended.stderr
 
 
 def test_a_life_of_two_keys(begun: CeremonyDesk) -> None:
