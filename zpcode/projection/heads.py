@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from zpcode.errors import DatabaseBehind, Text
 from zpcode.projection.client import Layout, ShardClient
-from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks, behind, damaged, foreign
+from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks, behind, damaged, foreign, unreadable
 from zpcode.store import continuity
 from zpcode.store.database.session import Connection
 from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
@@ -38,37 +39,58 @@ _DAMAGED: Final = Text(
     " zpcode recover --without {witness} shows, then repair or empty that witness (docs/recovery.md)",
 )
 _DIGITS: Final = 40
+_SHOWN_BYTES: Final = 40
 _logger = logging.getLogger(__name__)
 _DECODER: Final = msgspec.json.Decoder(Marks)
 
 
 class ShardHead(NamedTuple):
-    """The head of one shard. An empty shard has no generation and revision -1; `marks` are empty in a head without any."""
+    """The head of one shard. An empty shard has no generation and revision -1; `marks` are empty in a head without any.
+
+    `damage` is the field that cannot be read, as `field=value`, the value cut; empty in a head that can be read.
+    """
 
     generation: str = ""
     revision: int = -1
     slots: str = ""
     marks: Marks = Marks()
+    damage: str = ""
 
 
 def read(shard: ShardClient) -> ShardHead:
-    """The head of a shard. Raises RedisError."""
+    """The head of a shard. Raises RedisError.
+
+    What can be read of a damaged head still counts: its revision is a witness without its marks.
+    """
     names = [GENERATION_FIELD, REVISION_FIELD, SLOTS_FIELD, MARKS_FIELD]
-    values: list[Any] = shard.redis.hmget(shard.feed.head, names)
-    generation, revision, slots = ((value or b"").decode("ascii", "replace") for value in values[:3])
-    if not generation or not revision.isdigit():
+    try:
+        values: list[Any] = shard.redis.hmget(shard.feed.head, names)
+    except ResponseError as error:
+        if not str(error).startswith("WRONGTYPE"):
+            raise
+        return ShardHead(damage=f"head={error}")
+    if not any((values[0], values[1], values[3])):
         return ShardHead()
-    marks, reached = decode(values[3]), int(revision[:_DIGITS])
-    return ShardHead(generation, reached, slots, msgspec.structs.replace(marks, revision=max(marks.revision, reached)))
+    generation, revision, slots = ((value or b"").decode("ascii", "replace") for value in values[:3])
+    marks = decode(values[3])
+    readable = {GENERATION_FIELD: bool(generation), REVISION_FIELD: revision.isdigit(), MARKS_FIELD: marks is not None}
+    damage = next((_shown(name, values[names.index(name)]) for name, well in readable.items() if not well), "")
+    reached, marks = int(revision[:_DIGITS]) if revision.isdigit() else -1, marks or Marks()
+    marks = msgspec.structs.replace(marks, revision=max(marks.revision, reached))
+    return ShardHead(generation, reached, slots, marks, damage)
 
 
-def decode(value: bytes | None) -> Marks:
-    """The marks in a head; none from a head without marks or with unreadable ones: its revision is still a witness."""
+def _shown(name: str, value: bytes | None) -> str:
+    """A field as it is shown to the operator."""
+    return f"{name}={(value or b'')[:_SHOWN_BYTES]!a}"
+
+
+def decode(value: bytes | None) -> Marks | None:
+    """The marks in a head; empty in a head of a version without marks, None where they cannot be read."""
     try:
         return _DECODER.decode(value) if value else Marks()
-    except msgspec.MsgspecError:
-        _logger.warning("the marks in a head of Redis cannot be read")
-        return Marks()
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def encode(marks: Marks) -> bytes:
@@ -78,7 +100,10 @@ def encode(marks: Marks) -> bytes:
 
 def ahead(heads: Iterable[ShardHead], database: DatabaseMarks) -> list[BehindEvidence]:
     """In what the heads are ahead of the database, whose hashes were asked for as `audit_ids` says."""
-    proofs = [one for head in heads if head.generation for one in behind(WITNESS, head.marks, database)]
+    proofs: list[BehindEvidence] = []
+    for head in heads:
+        proofs += unreadable(WITNESS, head.damage)
+        proofs += behind(WITNESS, head.marks, database)
     return list(dict.fromkeys(proofs))
 
 

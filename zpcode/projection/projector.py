@@ -91,6 +91,7 @@ class _Shard:
     revision: int = -1
     slots: str = ""
     marks: Marks = field(default_factory=Marks)
+    damage: str = ""
     state: ServerState = field(default_factory=ServerState)
     failure: Exception | None = None
 
@@ -101,7 +102,7 @@ class _Shard:
 
     def read_head(self) -> None:
         """Read the head, and the state of the server."""
-        self.generation, self.revision, self.slots, self.marks = heads.read(self.client)
+        self.generation, self.revision, self.slots, self.marks, self.damage = heads.read(self.client)
         self.state = library.state(self.client)
 
     def prepare(self) -> None:
@@ -113,7 +114,7 @@ class _Shard:
     @property
     def head(self) -> ShardHead:
         """The head as it was read."""
-        return ShardHead(self.generation, self.revision, self.slots, self.marks)
+        return ShardHead(self.generation, self.revision, self.slots, self.marks, self.damage)
 
 
 def catch_up(engine: Engine, redis: AnyRedis, *, fill: bool = True) -> int:

@@ -61,7 +61,7 @@ class BehindEvidence(msgspec.Struct, frozen=True):
     `kind` is a counter of `Marks`, `audit` (a higher entry), `audit_hash` (another entry with this number), `recoveries`,
     `file` (a code file of a batch that the database does not have), `installation` (Redis belongs to another database),
     `restored` (`zpcode restore-backup` made this database: it is behind even if nobody is left who knows more), or `damaged`
-    (a mark has a value that cannot be: the witness proves nothing; never recorded in the database).
+    (a mark has a value that cannot be, or the record cannot be read: the witness proves nothing; never recorded in the database).
     """
 
     witness: str
@@ -98,7 +98,7 @@ _WORDS: Final = {
     "recoveries": ("记有 {value} 次恢复，数据库只记有 {database} 次", "has {value} recoveries, the database only {database}"),
     "file": ("有批次 {value} 的文件，数据库没有此批次", "there is a file of batch {value}, which the database does not have"),
     "restored": ("数据库由备份恢复到 {value}，此后的数据已丢失", "this database was restored up to {value}; what came later is lost"),
-    "damaged": ("记录已损坏：{value} 不是有效值", "its record is damaged: {value} cannot be"),
+    "damaged": ("记录已损坏：{value} 不是有效值，或无法读取", "its record is damaged: {value} cannot be right, or cannot be read"),
     "installation": ("属于另一套系统 {value}，而非 {database}", "belongs to another installation, {value}, not to {database}"),
 }  # fmt: skip
 
@@ -141,6 +141,11 @@ def behind(witness: str, marks: Marks, database: DatabaseMarks) -> list[BehindEv
     if forked and not _taken_in(witness, marks, database):
         proofs.append(BehindEvidence(witness, "audit_hash", str(marks.audit), ""))
     return proofs
+
+
+def unreadable(witness: str, damage: str) -> list[BehindEvidence]:
+    """The evidence that a witness's record cannot be read; nothing where `damage` is empty. Nobody knows what it has said."""
+    return [BehindEvidence(witness, "damaged", damage, "")] if damage else []
 
 
 def damaged_mark(marks: Marks, ours: Marks) -> str:

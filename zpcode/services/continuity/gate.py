@@ -21,7 +21,15 @@ from typing import Final
 
 from zpcode.errors import Text, Unavailable
 from zpcode.projection.heads import refusal
-from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks, behind, files_without_batch, foreign
+from zpcode.rules.continuity import (
+    BehindEvidence,
+    DatabaseMarks,
+    Marks,
+    behind,
+    files_without_batch,
+    foreign,
+    unreadable,
+)
 from zpcode.services.continuity.witnesses import Testimony, Witness
 from zpcode.store import continuity
 from zpcode.store.database.session import Connection, Engine, transaction
@@ -111,6 +119,7 @@ class ContinuityGate:
         database = continuity.marks(connection, {marks.audit for marks in asked if marks.audit_hash})
         proofs = list(database.evidence)
         for name, testimony in testimonies.items():
+            proofs += unreadable(name, testimony.damage)
             proofs += [proof for marks in testimony.marks for proof in behind(name, marks, database)]
             proofs += self._files_without_batch(connection, testimony.files)
         if own.recoveries == database.reached.recoveries:  # a recovery has settled what was before it

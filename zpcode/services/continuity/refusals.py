@@ -38,11 +38,12 @@ def silent(witness: str) -> Conflict:
 def sound(
     setting: RecoverySetting, testimonies: Mapping[str, Testimony], database: DatabaseMarks
 ) -> dict[str, Testimony]:
-    """The testimonies without marks that cannot be. Raises Conflict if such a witness may not be left out."""
+    """The testimonies without marks that cannot be or cannot be read. Raises Conflict if such a witness may not be left out."""
     checked = {}
     for name, testimony in testimonies.items():
         marks = tuple(one for one in testimony.marks if not damaged_mark(one, database.assigned))
-        wrong = [damage for one in testimony.marks if (damage := damaged_mark(one, database.assigned))]
+        wrong = [testimony.damage, *(damaged_mark(one, database.assigned) for one in testimony.marks)]
+        wrong = [damage for damage in wrong if damage]
         if wrong and name not in setting.without:
             evidence = BehindEvidence(name, "damaged", wrong[0], "")
             raise conflict(
@@ -50,7 +51,7 @@ def sound(
                 f"{evidence.text.zh}；不能作为恢复的依据，请先修复，或以 --without {name} 略过",
                 f"{evidence.text.en}; nothing can be recovered from it: repair it first, or leave it out with --without {name}",
             )
-        checked[name] = testimony._replace(marks=marks, complete=testimony.complete and not wrong)
+        checked[name] = testimony._replace(marks=marks, complete=testimony.complete and not wrong, damage="")
     return checked
 
 

@@ -29,11 +29,13 @@ class Testimony(NamedTuple):
     """What a witness says: marks, and the numbers of the batches that it has files of.
 
     `complete`: whether it remembers anything at all. A server of Redis that was emptied answers and knows nothing.
+    `damage` is what of its record cannot be read; empty where all can be.
     """
 
     marks: tuple[Marks, ...] = ()
     files: tuple[int, ...] = ()
     complete: bool = True
+    damage: str = ""
 
 
 class Witness(Protocol):
@@ -65,8 +67,9 @@ class RedisWitness:
             present = heads.of_layout(client.layout(self._redis))
         except RedisError as error:
             raise Unavailable(_SILENT) from error
-        marks = tuple(head.marks for head in present if head.generation)
-        return Testimony(marks, complete=len(marks) == len(present))
+        marks = tuple(head.marks for head in present if head.revision >= 0)
+        damage = next((head.damage for head in present if head.damage), "")
+        return Testimony(marks, complete=len(marks) == len(present), damage=damage)
 
 
 class FilesWitness:

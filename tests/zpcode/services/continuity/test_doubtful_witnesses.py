@@ -17,7 +17,7 @@ from tests.support import restores
 from tests.support.recovery_setting import Restorable
 from tests.support.status_setting import in_redis
 from zpcode.cli.recover import lines
-from zpcode.errors import Conflict, DatabaseBehind
+from zpcode.errors import Conflict, DatabaseBehind, Unavailable
 from zpcode.projection import projector
 from zpcode.rules.continuity import COUNTERS, HIGHEST_MARK, BehindEvidence, Marks, damaged_mark
 from zpcode.rules.status.decisions import Action
@@ -155,6 +155,52 @@ def test_a_revision_of_any_length_in_the_head_is_damaged(service: Restorable) ->
     service.redis.hset(HEAD, "revision", "9" * 5000)
     gate = ContinuityGate(service.engine, service.setting.witnesses)
     assert [one.kind for one in gate.compare()] == ["damaged"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("marks", b"\xff{"),
+        ("marks", b'{"audit": "many"}'),
+        ("marks", b'{"x": ' + b"[" * 100_000),
+        ("revision", b"-1"),
+        ("revision", None),
+        ("generation", None),
+        ("head", b"text"),
+    ],
+    ids=[
+        "no text",
+        "a number that is none",
+        "too deep",
+        "a revision that is none",
+        "no revision",
+        "no generation",
+        "no hash",
+    ],
+)
+def test_a_head_that_cannot_be_read_does_not_pass_for_one_that_is_not_ahead(
+    service: Restorable, field: str, value: bytes | None
+) -> None:
+    """Its cards may still be those of a newer database. Nothing is written over it; it is named, and may be left out."""
+    _restored(service)
+    if field == "head":
+        service.redis.set(HEAD, value or b"")
+    elif value is None:
+        service.redis.hdel(HEAD, field)
+    else:
+        service.redis.hset(HEAD, field, value)
+    gate = ContinuityGate(service.engine, service.setting.witnesses)
+    assert ("damaged", field) in [(one.kind, one.value.partition("=")[0]) for one in gate.compare()]
+    broken = next(one for one in service.fsck(gate).outcomes if one.findings)
+    assert broken.invariant.name == "continuity"
+    assert "damaged" in [one.reason for one in broken.findings]
+    with pytest.raises((DatabaseBehind, Unavailable)):
+        projector.catch_up(service.engine, service.redis)
+    with pytest.raises(Conflict, match=f"{field}.*--without redis"):
+        recover(service.setting, apply=False)
+    _record(service.engine, BehindEvidence("restore", "restored", "2026-11-29T07:00:00+00:00", ""))
+    report = recover(replace(service.setting, without=("redis",)), apply=True)
+    assert [one.target for one in report.decisions] == [str(service.checked.item)]
 
 
 def test_a_jump_of_batch_numbers_needs_a_confirmation_and_leaves_numbers(service: Restorable) -> None:
