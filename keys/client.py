@@ -7,9 +7,10 @@ its first key and is finished with that key: after a rotation it is `retiring` a
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -119,9 +120,10 @@ class SigningService(Protocol):
         """How far the signer has come, from its own log. Costs one short round trip."""
         ...
 
-    def read_log(self) -> LogReading:
+    def read_log(self, *, after: Iterable[bytes] = ()) -> LogReading:
         """The lines of the newest file of its log, up to the end that it has now: what was signed and countersigned since.
 
+        `after` has what is to be read before: files of the log that were rotated away (`keys.log.reader.chunks_of`).
         One page is read now, the others while the result is iterated, which raises SignerError if the log is rotated meanwhile.
         Memory is bounded; the time is not: about 100 000 lines (40 MB) a second. Not for a path that has to be quick.
         """
@@ -186,9 +188,9 @@ class SignerClient:
         reply = self._ask(HighWater())
         return SignerHighWater(reply.batch, reply.head)
 
-    def read_log(self) -> LogReading:
+    def read_log(self, *, after: Iterable[bytes] = ()) -> LogReading:
         """The lines of the newest file of the signer's log. Raises as `SigningService` says."""
-        return LogReading(self._pages(self._page(0, "")))
+        return LogReading(itertools.chain(after, self._pages(self._page(0, ""))))
 
     def _pages(self, page: LogPage) -> Iterator[bytes]:
         """The lines of a page and of all pages after it. The log may grow meanwhile: it is read up to the end of the first page."""

@@ -15,11 +15,9 @@ from typing import Any
 from redis import Redis
 from sqlalchemy import Connection, Engine, text
 
-from keys.audit_head import SignedHead, signed_bytes_of_head
-from keys.signer import decrypted, key_path
 from tests.support.code_folders import content, put_content
 from tests.support.databases import as_owner
-from tests.support.issuing_setting import WORD, KeyHouse
+from tests.support.issuing_setting import KeyHouse
 from tests.support.registry_data import as_json, gtin, registry, uscc
 from tests.support.status_setting import LOT, MAKER, OPERATOR, ask, decided, reserved
 from zpcode.projection import projector
@@ -29,7 +27,6 @@ from zpcode.rules.complaints.complaint import ComplaintForm, ComplaintKind, Comp
 from zpcode.rules.journey import EventRequest, Subject
 from zpcode.rules.status.decisions import Action
 from zpcode.services import access, complaints, scans
-from zpcode.services.audit_heads import HeadFile
 from zpcode.services.batches import issue
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.complaints import ComplaintSubject, SentComplaint
@@ -39,7 +36,7 @@ from zpcode.services.fsck.report import CheckResult, FsckReport, InvariantState
 from zpcode.services.journey import events as journey
 from zpcode.services.registry.importing import import_registry
 from zpcode.services.registry.product_cards import turn_cards
-from zpcode.store import audit, batches
+from zpcode.store import batches
 from zpcode.store.database.session import transaction
 from zpcode.wire import redis_keys
 from zpcode.wire.calendar import today
@@ -142,18 +139,6 @@ def settle(engine: Engine, redis: Redis, house: KeyHouse, folder: CodeFolder) ->
         engine, redis, folder, lambda: house.keyring, datetime.now(UTC), patience=0, pause=lambda _: None
     )
     return CheckedService(engine, redis, context, item, compact, product, lot, waiting)
-
-
-def countersign(engine: Engine, house: KeyHouse, path: Path) -> None:
-    """Keep the head of the audit log in a file, countersigned as the signer does; any number of databases may share a key room."""
-    with transaction(engine) as connection:
-        head = audit.head(connection)
-    assert head is not None
-    key = house.keyring.key_for_audit_heads(datetime.now(UTC))
-    assert key is not None
-    at = int(datetime.now(UTC).timestamp())
-    private = decrypted(key_path(house.room.keys_dir, key.id), WORD)
-    HeadFile(path).append(SignedHead(*head, at, key.id, private.sign_raw(signed_bytes_of_head(key.id, *head, at))))
 
 
 def _issued(engine: Engine, house: KeyHouse, folder: CodeFolder, level: Level, now: datetime) -> Batch:

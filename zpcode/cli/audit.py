@@ -1,6 +1,7 @@
 """`zpcode audit verify` and `zpcode audit show`: the audit log.
 
-Exit status of `verify`: 0 nothing speaks against the log, 1 an entry or an API key was changed, is missing or is not in the log.
+Exit status of `verify`: 0 nothing speaks against the log; 1 an entry or an API key was changed, is missing or is not in the log, or
+the signing log was changed; 3 nothing speaks against the log, but not all countersignatures could be compared.
 """
 
 from __future__ import annotations
@@ -8,20 +9,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
 from zpcode.cli.connections import countersigned_heads, database
 from zpcode.cli.output import to_second
-from zpcode.errors import ZpError
+from zpcode.errors import Text, ZpError
 from zpcode.services import audit
 from zpcode.services.audit import Verification
-from zpcode.services.audit_heads import CountersignedHeads
-from zpcode.services.fsck.chain import KEY_FINDINGS
-from zpcode.settings import AuthoritySettings, load
+from zpcode.services.fsck.chain import KEY_FINDINGS, signing_log_fault
+from zpcode.services.head_comparison import HeadReport
+from zpcode.settings import load
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+NOT_COMPARED: Final = 3
+"""Exit status of `verify`: a keyring, a file of heads or a signer could not be read."""
 
 _BREAKS = {
     "gap": ("第 {id} 条缺失", "entry {id} is missing"),
@@ -32,7 +36,6 @@ _BREAKS = {
         "entry {id} is not the countersigned one: the log was written again",
     ),
     "cut": ("第 {id} 条曾会签，现已不在：末尾被删去", "entry {id} was countersigned and is gone: the end was removed"),
-    "forked": ("第 {id} 条有两个会签的哈希", "entry {id} has two countersigned hashes"),
 }
 
 
@@ -42,50 +45,70 @@ def verify(
         str, typer.Option(help="以前记下的末条哈希（64 位十六进制） / head hash written down earlier, 64 hex digits")
     ] = "",
     expect_count: Annotated[int, typer.Option(min=0, help="当时的条数 / number of entries at that time")] = 0,
+    signing_log: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="已轮换的签名日志文件，按先后，可重复 / a file of the signing log that was rotated away; repeat it, oldest first"
+        ),
+    ] = None,
 ) -> None:
     """核对审计日志：哈希链、会签、访问密钥。Verify the audit log: its hash chain, its countersignatures, the API keys."""
     settings = load()
-    heads = _heads(settings)
+    heads, problems = None, []
+    try:
+        heads = countersigned_heads(settings, signing_log or ())
+    except ZpError as error:
+        problems.append(error.text)
     with database(settings) as engine:
         result = audit.verify(engine, heads=heads, expect_head=_hash(expect_head), expect_count=expect_count)
+    problems += result.heads.problems
     typer.echo(f"已核对 / entries verified: {result.chain.count}\n末条哈希 / head: {result.chain.head.hex()}")
-    typer.echo(_covered_line(heads))
-    for line in _wrong_lines(result):
+    for line in _countersigned_lines(result.heads):
+        typer.echo(line)
+    for line in (*_doubt_lines(result.heads, problems), *_wrong_lines(result)):
         typer.echo(line, err=True)
     if not result.whole:
         raise typer.Exit(1)
+    if problems:
+        raise typer.Exit(NOT_COMPARED)
 
 
-def _heads(settings: AuthoritySettings) -> CountersignedHeads:
-    """The countersigned heads; none if the keyring or their file cannot be read, which is printed."""
-    try:
-        heads = countersigned_heads(settings)
-    except ZpError as error:
-        heads = CountersignedHeads(silent=error.text)
-    if heads.silent is not None:
-        typer.echo(f"{heads.silent.zh} / {heads.silent.en}", err=True)
+def _countersigned_lines(heads: HeadReport) -> Iterator[str]:
+    """How far the log is countersigned, and what was read of the signer's log."""
+    if heads.newest is None:
+        yield "没有会签：日志末尾被删或整体被改写时无法发现 / no countersignature: a removed end or a new chain is not noticed"
+    else:
+        at = to_second(datetime.fromtimestamp(heads.newest.at, UTC))
+        yield f"会签至 / countersigned up to: {heads.newest.id}  {at}"
+    yield f"已核对签名日志 / lines of the signing log verified: {heads.log_lines}"
+    if heads.log_continues:
+        zh = "签名日志接续更早的文件：请按先后以 --signing-log 给出，一并核对"
+        en = "the signing log continues an earlier file: give all of them, oldest first, with --signing-log"
+        yield f"{zh} / {en}"
+
+
+def _doubt_lines(heads: HeadReport, problems: list[Text]) -> Iterator[str]:
+    """What could not be compared, and what proves nothing."""
+    for problem in problems:
+        yield f"{problem.zh} / {problem.en}"
+    if problems:
+        yield "会签没有全部核对 / not all countersignatures were compared"
     if heads.unsigned or heads.revoked:
         zh = f"会签文件中有 {heads.unsigned} 行不是签名服务会签的，{heads.revoked} 个会签所用的密钥已撤销"
         en = f"{heads.unsigned} lines are not signed by the signer, {heads.revoked} heads are under a revoked key"
-        typer.echo(f"{zh} / {en}", err=True)
-    return heads
-
-
-def _covered_line(heads: CountersignedHeads) -> str:
-    if heads.newest is None:
-        return "没有会签：日志末尾被删或整体被改写时无法发现 / no countersignature: a removed end or a new chain is not noticed"
-    at = to_second(datetime.fromtimestamp(heads.newest.at, UTC))
-    return f"会签至 / countersigned up to: {heads.newest.id}  {at}"
+        yield f"{zh} / {en}"
 
 
 def _wrong_lines(result: Verification) -> Iterator[str]:
     """Everything that speaks against the log, a line each."""
     if (broken := result.chain.broken) is not None:
         yield _line(broken.kind, broken.id)
-    for contradiction in result.contradicted:
+    for contradiction in result.heads.contradicted:
         yield _line(contradiction.kind, contradiction.id)
-    for number in result.forked:
-        yield _line("forked", number)
+    if (fault := result.heads.log_fault) is not None:
+        text = signing_log_fault(fault)
+        yield f"{text.zh} / {text.en}"
+        yield "以 --signing-log 给出文件时，须按先后、无缺漏 / files in --signing-log must be given oldest first, none left out"
     for mismatch in result.keys:
         zh, en = KEY_FINDINGS[mismatch.kind]
         yield f"访问密钥 {mismatch.key_id}：{zh} / API key {mismatch.key_id}: {en}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,7 @@ from zpcode.errors import KeyringError, Text, Unavailable
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.rules.access import Caller, Role
-from zpcode.services.audit_heads import CountersignedHeads, HeadFile, read_heads
+from zpcode.services.audit_heads import HeadFile
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.witnesses import (
@@ -27,6 +27,7 @@ from zpcode.services.continuity.witnesses import (
     SignerWitness,
     Witness,
 )
+from zpcode.services.head_comparison import CountersignedHeads
 from zpcode.settings import AuthoritySettings
 from zpcode.store.database.session import Engine, connect
 
@@ -126,7 +127,10 @@ def keyring_of(settings: AuthoritySettings) -> Keyring:
     return Keyring.load(document, root)
 
 
-def countersigned_heads(settings: AuthoritySettings) -> CountersignedHeads:
-    """The countersigned heads of the audit log, from their file and from the signer. Raises KeyringError, Unavailable."""
+def countersigned_heads(settings: AuthoritySettings, older_logs: Sequence[Path] = ()) -> CountersignedHeads:
+    """The countersigned heads of the audit log, from their file and from the signer's log. Raises KeyringError.
+
+    `older_logs` are files of that log that were rotated away, oldest first.
+    """
     signer = SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS)
-    return read_heads(HeadFile(settings.audit_heads), signer, keyring_of(settings))
+    return CountersignedHeads(HeadFile(settings.audit_heads), signer, keyring_of(settings), older_logs)

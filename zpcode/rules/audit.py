@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -95,21 +95,14 @@ def _lost_before(entry: Entry, last: int) -> range | None:
     return range(last + 1, entry.id) or None
 
 
-class HeadComparison:
-    """Compares entries with the countersigned heads (id → hash, 32 bytes), one entry at a time."""
+def contradiction(chain: ChainCheck, number: int, hash_: bytes, stored: bytes | None) -> Contradiction | None:
+    """What the countersigned hash of entry `number` says against the entry; None if nothing.
 
-    def __init__(self, heads: Mapping[int, bytes]) -> None:
-        self._missing = dict(heads)
-        self._rewritten: list[Contradiction] = []
-
-    def compare(self, number: int, hash_: bytes) -> None:
-        """Compare one entry with its head, if it has one."""
-        if self._missing.pop(number, hash_) != hash_:
-            self._rewritten.append(Contradiction(number, "rewritten"))
-
-    def contradictions(self, chain: ChainCheck) -> tuple[Contradiction, ...]:
-        """What contradicts the heads, after all entries. A broken chain was not read to its end: nothing counts as cut."""
-        if chain.broken is not None:
-            return tuple(self._rewritten)
-        cut = [number for number in sorted(self._missing) if not any(number in ids for ids in chain.lost)]
-        return (*self._rewritten, *(Contradiction(number, "cut") for number in cut))
+    `stored` is the hash in the database, None if there is no such entry. A broken chain was not read to its end, so it may declare
+    the entry lost later: nothing counts as cut.
+    """
+    if stored is not None:
+        return None if stored == hash_ else Contradiction(number, "rewritten")
+    if chain.broken is not None or any(number in ids for ids in chain.lost):
+        return None
+    return Contradiction(number, "cut")

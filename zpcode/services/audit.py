@@ -6,13 +6,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from zpcode.rules import access_log
 from zpcode.rules.access_log import KeyMismatch
-from zpcode.rules.audit import ChainCheck, Contradiction, Entry, HeadComparison, check_chain
+from zpcode.rules.audit import ChainCheck, Entry, check_chain
 from zpcode.rules.paging import page_size
-from zpcode.services.audit_heads import CountersignedHeads
+from zpcode.services.head_comparison import CountersignedHeads, HeadReport
 from zpcode.store import access, audit
 from zpcode.store.database.session import Engine, transaction
 from zpcode.store.monitoring import integrity
@@ -25,14 +26,13 @@ class Verification:
     """The result of a check of the audit log.
 
     `chain` is the hash chain up to its first break. `cut` is True if an expected count or hash is missing: entries were removed
-    from the end, or the whole chain was written again. `contradicted` has what the countersigned heads know otherwise, `forked`
-    the ids of two countersigned hashes. `keys` has the API keys that differ from the log. `newest_at` is the newest entry's time.
+    from the end, or the whole chain was written again. `heads` is what the countersigned heads say. `keys` has the API keys that
+    differ from the log. `newest_at` is the newest entry's time.
     """
 
     chain: ChainCheck
     cut: bool = False
-    contradicted: tuple[Contradiction, ...] = ()
-    forked: tuple[int, ...] = ()
+    heads: HeadReport = field(default_factory=HeadReport)
     keys: tuple[KeyMismatch, ...] = ()
     newest_at: datetime | None = None
 
@@ -40,7 +40,7 @@ class Verification:
     def whole(self) -> bool:
         """Whether nothing speaks against the log."""
         chain_holds = self.chain.broken is None and not self.cut
-        return chain_holds and not (self.contradicted or self.forked or self.keys)
+        return chain_holds and not (self.heads.contradicted or self.heads.log_fault or self.keys)
 
 
 def verify(
@@ -52,22 +52,21 @@ def verify(
 ) -> Verification:
     """Check the whole log in constant memory: its chain, against the countersigned heads, and the API keys against the log.
 
-    Read the heads before: the log may have grown since. With an expected head and count, entry number `expect_count` must have the
+    The heads are those of before: the log may have grown since. With an expected head and count, entry number `expect_count` must have the
     hash `expect_head`. With one alone, that hash must occur, or there must be that many entries. Without heads and without expected
     values, a removal at the end of the chain is not noticed.
     """
-    heads = heads or CountersignedHeads()
-    reading = _Reading(HeadComparison(heads.by_id), expect_head)
+    reading = _Reading(expect_head)
     with integrity.snapshot(engine) as connection:
         with closing(audit.entries(connection)) as entries:
             chain = check_chain(reading.noting(entries))
+        report = HeadReport() if heads is None else heads.compare(chain, partial(audit.hashes_of, connection))
         keys = access_log.mismatches(access.every(connection), audit.of_actions(connection, access_log.ACTIONS))
     missing = expect_head is not None and not any(not expect_count or at == expect_count for at in reading.marks)
     return Verification(
         chain,
         cut=missing or chain.last < expect_count,
-        contradicted=reading.comparison.contradictions(chain),
-        forked=tuple(heads.forked),
+        heads=report,
         keys=tuple(keys),
         newest_at=reading.at,
     )
@@ -77,7 +76,6 @@ def verify(
 class _Reading:
     """What is noted while the entries pass: the ids with the expected hash, and the newest entry's time."""
 
-    comparison: HeadComparison
     expected: bytes | None
     marks: set[int] = field(default_factory=set)
     at: datetime | None = None
@@ -85,7 +83,6 @@ class _Reading:
     def noting(self, rows: Iterable[tuple[Entry, bytes, bytes]]) -> Iterator[tuple[Entry, bytes, bytes]]:
         for row in rows:
             entry, _, hash_ = row
-            self.comparison.compare(entry.id, hash_)
             self.at = entry.at
             if hash_ == self.expected:
                 self.marks.add(entry.id)

@@ -1,28 +1,30 @@
-"""Countersigned heads of the audit chain: kept where the database cannot reach, and read back to check the chain.
+"""Countersigned heads of the audit chain: kept where the database cannot reach.
 
 The chain has no key: who owns the database can write all of it again. The signer countersigns its head (`keys.audit_head`) and
-refuses a head that contradicts an earlier one. The heads are kept in the signer's log and in a file of the worker.
+refuses a head that contradicts an earlier one. The heads are kept in the signer's log and in a file of the worker, and
+`services.head_comparison` compares them with the database.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from keys.audit_head import SignedHead, head_fields, head_from
+from keys.audit_head import SignedHead, head_fields
 from keys.client import SigningService
-from keys.keyring import Keyring, SealVerdict
 from zpcode.errors import SignerError, SignerUnavailable, Text, Unavailable
 from zpcode.store import audit
 from zpcode.store.database.session import Engine, transaction
 
 COUNTERSIGN_SECONDS: Final = 60.0
 """A head that has not moved is countersigned again after this time: the log was still the same then."""
+_LONGEST_LINE: Final = 64 * 1024
 
 
 class HeadFile:
@@ -32,100 +34,62 @@ class HeadFile:
         self.path = path
 
     def append(self, head: SignedHead) -> None:
-        """Write one head. It is on disk when this returns. Raises OSError."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Write one head. It is on disk when this returns. Raises Unavailable."""
         line = json.dumps(head_fields(head), separators=(",", ":")).encode("ascii") + b"\n"
-        descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, (b"" if _ends_a_line(descriptor) else b"\n") + line)
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            _append(self.path, line)
+        except OSError as error:
+            raise self._unavailable("写入", "write", error) from error
 
     def lines(self) -> Iterator[bytes]:
-        """The lines of the file; none if there is no file. Raises OSError."""
-        if self.path.exists():
-            with self.path.open("rb") as file:
-                for line in file:
+        """The lines that the file has now; none if there is no file. Reading them raises Unavailable.
+
+        A line above 64 KiB comes in pieces.
+        """
+        try:
+            return self._lines(self.path.stat().st_size)
+        except FileNotFoundError:
+            return iter(())
+        except OSError:
+            return self._lines(0)  # opening it says why
+
+    def _lines(self, left: int) -> Iterator[bytes]:
+        try:
+            with open(self.path, "rb", opener=_regular) as file:
+                while line := file.readline(min(left, _LONGEST_LINE)):
+                    left -= len(line)
                     yield line.rstrip(b"\n")
+        except OSError as error:
+            raise self._unavailable("读取", "read", error) from error
+
+    def _unavailable(self, zh: str, en: str, error: OSError) -> Unavailable:
+        why = error.strerror
+        return Unavailable(Text(f"无法{zh} {self.path}（{why}）", f"cannot {en} {self.path} ({why})"))
+
+
+def _regular(path: str, flags: int) -> int:
+    """Open a regular file: a FIFO in its place would keep the reader waiting for ever."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "not a regular file")
+
+
+def _append(path: Path, line: bytes) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, (b"" if _ends_a_line(descriptor) else b"\n") + line)
+        os.fdatasync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _ends_a_line(descriptor: int) -> bool:
     """Whether the file is empty or ends a line: a power failure may have torn its last one."""
     size = os.fstat(descriptor).st_size
     return size == 0 or os.pread(descriptor, 1, size - 1) == b"\n"
-
-
-@dataclass(slots=True)
-class CountersignedHeads:
-    """The heads that the signer has signed: `by_id` has each entry's hash, `newest` the head with the highest id.
-
-    `unsigned` counts lines that the signer has not signed or that cannot be read, `revoked` heads under a revoked key: neither
-    proves anything. `forked` has the ids with two signed hashes. `silent` says why the signer was not asked.
-    """
-
-    by_id: dict[int, bytes] = field(default_factory=dict)
-    newest: SignedHead | None = None
-    unsigned: int = 0
-    revoked: int = 0
-    forked: list[int] = field(default_factory=list)
-    silent: Text | None = None
-
-    def add(self, head: SignedHead) -> None:
-        """Add a head whose signature is valid."""
-        if self.by_id.setdefault(head.id, head.hash) != head.hash:
-            self.forked.append(head.id)
-        if self.newest is None or (head.id, head.at) > (self.newest.id, self.newest.at):
-            self.newest = head
-
-
-def read_heads(file: HeadFile, signer: SigningService, keyring: Keyring) -> CountersignedHeads:
-    """All heads of the file, and the newest that the signer remembers. Raises Unavailable if the file cannot be read.
-
-    Of heads that follow each other with the same entry only the last one's signature is verified.
-    """
-    heads = CountersignedHeads()
-    try:
-        for head in _changes(file, heads):
-            _verify(heads, head, keyring)
-    except OSError as error:
-        path = file.path
-        raise Unavailable(
-            Text(f"无法读取 {path}（{error.strerror}）", f"cannot read {path} ({error.strerror})")
-        ) from error
-    try:
-        newest = signer.high_water().head
-    except SignerError as error:
-        heads.silent = error.text
-    else:
-        if newest is not None:
-            _verify(heads, newest, keyring)
-    return heads
-
-
-def _changes(file: HeadFile, heads: CountersignedHeads) -> Iterator[SignedHead]:
-    last: SignedHead | None = None
-    for line in file.lines():
-        try:
-            head = head_from(json.loads(line))
-        except ValueError:
-            heads.unsigned += 1
-            continue
-        if last is not None and (last.id, last.hash) != (head.id, head.hash):
-            yield last
-        last = head
-    if last is not None:
-        yield last
-
-
-def _verify(heads: CountersignedHeads, head: SignedHead, keyring: Keyring) -> None:
-    verdict = keyring.verify_head(head)
-    if verdict is SealVerdict.VALID:
-        heads.add(head)
-    elif verdict is SealVerdict.REVOKED:
-        heads.revoked += 1
-    else:
-        heads.unsigned += 1
 
 
 class Countersigner:
@@ -153,12 +117,7 @@ class Countersigner:
         signed = self._signed(head)
         if signed is None:
             return None
-        try:
-            self._file.append(signed)
-        except OSError as error:
-            path = self._file.path
-            zh, en = f"无法写入 {path}（{error.strerror}）", f"cannot write {path} ({error.strerror})"
-            raise Unavailable(Text(zh, en)) from error
+        self._file.append(signed)
         self._done, self._done_at = head, self._clock()
         return signed
 

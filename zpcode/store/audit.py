@@ -6,7 +6,8 @@ from collections.abc import Generator, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select
+from sqlalchemy import BigInteger, Connection, Select, bindparam, func, insert, select
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from zpcode.rules.audit import GENESIS, RECOVERY, Entry, digest
 from zpcode.store import continuity, locks
@@ -80,6 +81,13 @@ def hash_at(connection: Connection, id_: int) -> bytes | None:
     """The hash of one entry, or None if there is no such entry."""
     row = _one(connection, select(audit.c.id, audit.c.hash).where(audit.c.id == id_))
     return None if row is None else row[1]
+
+
+def hashes_of(connection: Connection, ids: Sequence[int]) -> dict[int, bytes]:
+    """The hashes of the entries with these ids, as far as they exist."""
+    wanted = func.any(bindparam("ids", list(ids), ARRAY(BigInteger)))
+    rows = connection.execute(select(audit.c.id, audit.c.hash).where(audit.c.id == wanted))
+    return {row.id: bytes(row.hash) for row in rows}
 
 
 def _one(connection: Connection, query: Select[Any]) -> tuple[int, bytes] | None:

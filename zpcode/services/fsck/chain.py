@@ -6,6 +6,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any, Final
 
+from keys.log.chain import LogFault
 from zpcode.errors import Text, ZpError
 from zpcode.rules import access_log
 from zpcode.rules.audit import Entry
@@ -13,7 +14,6 @@ from zpcode.rules.status.permissions import StatusChange
 from zpcode.rules.status.records import audit_detail
 from zpcode.services import audit
 from zpcode.services.audit import Verification
-from zpcode.services.audit_heads import CountersignedHeads
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
 from zpcode.store import access, status
@@ -63,14 +63,13 @@ _FINDINGS: Final = {
     "hash": ("内容被改动", "it was altered"),
     "rewritten": ("与会签的哈希不同：日志被改写", "its hash is not the countersigned one: the log was written again"),
     "cut": ("已会签，但日志中没有：末尾被删去", "it was countersigned and is not in the log: the end was removed"),
-    "forked": ("会签过两个不同的哈希", "two different hashes of it were countersigned"),
 }
 _CHUNK: Final = 500
 
 
 def chain(context: CheckContext, outcome: CheckResult) -> None:
     """Check the whole chain against itself and against the countersigned heads."""
-    heads = CountersignedHeads()
+    heads = None
     try:
         heads = context.heads() if context.heads else heads
     except ZpError as error:
@@ -79,12 +78,10 @@ def chain(context: CheckContext, outcome: CheckResult) -> None:
     outcome.examined = verification.chain.count
     if (broken := verification.chain.broken) is not None:
         _find(outcome, broken.kind, broken.id)
-    for contradiction in verification.contradicted:
+    for contradiction in verification.heads.contradicted:
         _find(outcome, contradiction.kind, contradiction.id)
-    for number in verification.forked:
-        _find(outcome, "forked", number)
-    if context.heads and outcome.obstacle is None:
-        _covered(context, outcome, verification, heads)
+    if heads is not None:
+        _covered(context, outcome, verification)
 
 
 def _find(outcome: CheckResult, kind: str, number: int) -> None:
@@ -92,19 +89,30 @@ def _find(outcome: CheckResult, kind: str, number: int) -> None:
     outcome.find(kind, zh, en, where=f"audit:{number}")
 
 
-def _covered(
-    context: CheckContext, outcome: CheckResult, verification: Verification, heads: CountersignedHeads
-) -> None:
-    """Check that the heads are the signer's, and that old entries are covered by a head."""
+def signing_log_fault(fault: LogFault) -> Text:
+    """What is wrong with the signer's log."""
+    return Text(
+        f"签名日志第 {fault.line} 行被改动、删去或插入（{fault.kind}）",
+        f"line {fault.line} of the signing log was changed, removed or inserted ({fault.kind})",
+    )
+
+
+def _covered(context: CheckContext, outcome: CheckResult, verification: Verification) -> None:
+    """Check that the heads are the signer's and could be read, that its log is whole, and that old entries are covered by a head."""
+    heads = verification.heads
+    if (fault := heads.log_fault) is not None:
+        text = signing_log_fault(fault)
+        outcome.find("signing-log", text.zh, text.en, where=f"signer:{fault.line}")
     if heads.unsigned:
         outcome.find(
             "unsigned",
             f"会签文件中有 {heads.unsigned} 行不是签名服务会签的",
             f"{heads.unsigned} lines are not signed by the signer",
         )
-    if heads.silent is not None and heads.newest is None:
-        outcome.obstacle = heads.silent
-        return
+    if heads.problems:
+        outcome.obstacle = heads.problems[0]
+        if heads.newest is None:
+            return
     newest, at = 0 if heads.newest is None else heads.newest.id, verification.newest_at
     if at is not None and verification.chain.last > newest and context.now - at > UNCOVERED_AFTER:
         outcome.find(

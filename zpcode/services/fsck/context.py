@@ -10,9 +10,9 @@ from datetime import datetime
 from keys.keyring import Keyring
 from zpcode.projection.client import AnyRedis
 from zpcode.rules.continuity import BehindEvidence
-from zpcode.services.audit_heads import CountersignedHeads
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.fsck.report import CheckResult
+from zpcode.services.head_comparison import CountersignedHeads
 from zpcode.store.database.session import Engine
 
 

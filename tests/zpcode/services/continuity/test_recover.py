@@ -19,11 +19,12 @@ from zpcode.projection import projector
 from zpcode.rules.continuity import BehindEvidence
 from zpcode.rules.status.decisions import Action
 from zpcode.services import audit
-from zpcode.services.audit_heads import Countersigner, HeadFile, read_heads
+from zpcode.services.audit_heads import Countersigner, HeadFile
 from zpcode.services.continuity.confirm import confirm
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import MARGIN, recover
 from zpcode.services.fsck.continuity import RECOVER
+from zpcode.services.head_comparison import CountersignedHeads
 from zpcode.services.registry.importing import import_registry
 from zpcode.services.registry.product_cards import turn_cards
 from zpcode.store import continuity
@@ -188,7 +189,7 @@ def test_a_countersigned_entry_that_was_lost_is_never_another_one(service: Resto
         after = Countersigner(service.engine, signer, file).step()
         assert after is not None
         assert after.id > before.id
-        heads = read_heads(file, signer, service.house.keyring)
+        heads = CountersignedHeads(file, signer, service.house.keyring)
     assert audit.verify(service.engine, heads=heads).whole
 
 

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from tests.support.fsck_setting import CheckedService, countersign
+from tests.support import issuing_setting
+from tests.support.fsck_setting import CheckedService
 from tests.support.issuing_setting import KeyHouse
 from tests.support.registry_data import uscc
 from zpcode.cli.fsck import app
 from zpcode.embedded.servers import ServerAddresses
+from zpcode.services.audit_heads import Countersigner, HeadFile
 from zpcode.services.fsck import run
 from zpcode.wire import redis_keys
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[KeyHouse]:
+    """A signer for one database: it would report the audit log of another one as written again."""
+    house = issuing_setting.key_house(tmp_path / "kh")
+    with house.signer(1):
+        yield house
 
 
 @pytest.fixture
@@ -29,9 +40,11 @@ def command(
     monkeypatch.setenv("ZPCODE_ROOT_PUBLIC", str(house.room.root_public))
     monkeypatch.setenv("ZPCODE_EXPORT_DIR", str(world.context.exports.path))
     monkeypatch.setenv("ZPCODE_FILE_KEY", str(world.context.exports.key_file))
+    monkeypatch.setenv("ZPCODE_SIGNER_SOCKET", str(house.socket))
     heads = tmp_path / "audit-heads.jsonl"
-    countersign(world.engine, house, heads)
     monkeypatch.setenv("ZPCODE_AUDIT_HEADS", str(heads))
+    with house.client() as signer:
+        Countersigner(world.engine, signer, HeadFile(heads)).step()
     return lambda *words: CliRunner().invoke(app, list(words))
 
 
