@@ -1,21 +1,23 @@
-"""Decode and encode pictures in child processes with limits on memory, time and files.
+"""Decode and encode pictures in child processes that can do nothing else.
 
 The decoders are C libraries that read untrusted files. A file that crashes a decoder, or makes it allocate or compute
-without end, must not stop the API. So a child process does the work, with 1 GiB of address space, 3 s of processor time
-for each picture, a low priority, an empty environment and no permission to write files. A child that does not reply within
-30 s is killed. Starting a child takes 0.2 s, so an import keeps its children for all its pictures.
+without end, must not stop the API, and a file that takes a decoder over must gain nothing. So a child process does the
+work, with 1 GiB of address space, 3 s of processor time for each picture and a low priority. It is a new program, not a
+copy of this process, and starts without environment, arguments or descriptors that tell a secret. Before it reads the first
+byte of a picture it gives up files, network and further processes (`zpcode.services.pictures.confinement`). A child that
+does not reply within 30 s is killed. Starting a child takes 0.1 s, so an import keeps its children for all its pictures.
+
+What a child replies is checked like any input: a child that was taken over chooses neither the name of a file nor its kind.
 
 Enterprises and the public have separate slots: photos of complaints hold up no picture of a product.
 
-This protects against accidents and decompression bombs; it is not a sandbox. The child runs as the same user on the same
-host: code that took it over could read everything that this user may read, such as `/proc/PPID/environ`, and open
-connections. To prevent this, run the API as a separate user in a container or systemd unit with minimal permissions.
-
-Parent and child use pipes. Request: the length (eight bytes) and the file. Reply: the length (eight bytes) and MessagePack.
+Parent and child use pipes. A message is its length (eight bytes) and its bytes: each request is a file, each reply MessagePack.
+The child's first message says which barriers its system lacks.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import struct
@@ -24,15 +26,19 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
 from queue import LifoQueue
 from threading import BoundedSemaphore
 from types import TracebackType
-from typing import Final, Self
+from typing import Annotated, Final, Self
 
 import msgspec
 
+import zpcode
 from zpcode.errors import Finding, Refused, Text, Unavailable, refusal
-from zpcode.services.pictures.encode import MAX_BYTES, EncodedPicture, too_large
+from zpcode.services.pictures.confinement import hide_memory
+from zpcode.services.pictures.encode import MAX_BYTES, EncodedPicture, is_whole, too_large
 from zpcode.wire.card import Picture
 
 CHILDREN: Final = 2
@@ -41,8 +47,22 @@ SECONDS: Final = 30.0
 _WAIT_SECONDS: Final = 60.0
 _LENGTH = struct.Struct(">Q")
 _MAX_REPLY = 64 * 2**20
+START: Final = """\
+import sys
+sys.path[:] = sys.argv[1:]
+from zpcode.services.pictures import decoder_child
+decoder_child.main()
+"""
+"""The child's program. Its arguments are the folders of its modules: no setting of the environment, no `.pth` file counts."""
+_logger = logging.getLogger(__name__)
 _slots = BoundedSemaphore(CHILDREN)
 """The slots of everybody who has a key: the pictures of the API, one at a time and in an import."""
+
+
+class DecoderStart(msgspec.Struct, frozen=True, array_like=True):
+    """A child is ready. `lacking` names the barriers that its system does not have (`confinement.confine`)."""
+
+    lacking: tuple[str, ...]
 
 
 class DecoderReply(msgspec.Struct, frozen=True, array_like=True):
@@ -50,9 +70,9 @@ class DecoderReply(msgspec.Struct, frozen=True, array_like=True):
 
     picture: Picture | None = None
     files: dict[str, bytes] = {}
-    reason: str = ""
-    zh: str = ""
-    en: str = ""
+    reason: Annotated[str, msgspec.Meta(max_length=40)] = ""
+    zh: Annotated[str, msgspec.Meta(max_length=400)] = ""
+    en: Annotated[str, msgspec.Meta(max_length=400)] = ""
 
 
 def separate_slots() -> BoundedSemaphore:
@@ -107,7 +127,10 @@ class PictureDecoder:
         if reply.picture is None:
             text = Text(reply.zh, reply.en)
             raise Refused(text, (Finding(reply.reason, text),))
-        return EncodedPicture(reply.picture, reply.files)
+        encoded = EncodedPicture(reply.picture, reply.files)
+        if not is_whole(encoded):
+            raise _gone()
+        return encoded
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
@@ -129,21 +152,26 @@ class _Child:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-s", "-m", "zpcode.services.pictures.decoder_child"],
+        hide_memory()  # should the barriers be lacking: the child runs as the same user
+        self._process = subprocess.Popen(  # noqa: S603 - the own program, no shell
+            [sys.executable, "-I", "-S", "-c", START, *_module_folders()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # decoders print parts of files, which must not be logged
-            env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},  # without secrets
+            env={},
+            cwd="/",
             bufsize=0,
         )
+        self._started = False
 
     def encode(self, data: bytes) -> DecoderReply:
         deadline = time.monotonic() + self._seconds
         try:
+            if not self._started:
+                _report(msgspec.msgpack.decode(self._message(deadline), type=DecoderStart))
+                self._started = True
             self._send(_LENGTH.pack(len(data)) + data, deadline)
-            (length,) = _LENGTH.unpack(self._receive(_LENGTH.size, deadline))
-            return msgspec.msgpack.decode(self._receive(min(length, _MAX_REPLY), deadline), type=DecoderReply)
+            return msgspec.msgpack.decode(self._message(deadline), type=DecoderReply)
         except (_Gone, OSError, msgspec.DecodeError):
             self.end()
             raise _Gone from None
@@ -155,6 +183,10 @@ class _Child:
         while rest:
             _wait([], [pipe], deadline)
             rest = rest[os.write(pipe, rest) :]
+
+    def _message(self, deadline: float) -> bytes:
+        (length,) = _LENGTH.unpack(self._receive(_LENGTH.size, deadline))
+        return self._receive(min(length, _MAX_REPLY), deadline)
 
     def _receive(self, count: int, deadline: float) -> bytes:
         assert self._process.stdout is not None  # noqa: S101 - opened with a pipe
@@ -175,6 +207,21 @@ class _Child:
                 with suppress(OSError):
                     pipe.close()
         self._process.wait()
+
+
+def _module_folders() -> list[str]:
+    """Where this process finds its modules: first this package, which an editable installation finds in another way."""
+    package = Path(zpcode.__file__).parents[1]
+    return list(dict.fromkeys([str(package), *(str(Path(path).absolute()) for path in sys.path if path)]))
+
+
+@cache
+def _report(start: DecoderStart) -> None:
+    """Warn once of what the system lacks."""
+    if start.lacking:
+        _logger.warning(
+            "picture decoders run without %s; use Linux 5.13 or later, or a container that allows it", start.lacking
+        )
 
 
 def _wait(reading: list[int], writing: list[int], deadline: float) -> None:

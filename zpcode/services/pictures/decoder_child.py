@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import signal
 import struct
@@ -10,30 +9,18 @@ import sys
 from typing import BinaryIO, Final
 
 import msgspec
+from PIL import Image, ImageColor, ImagePalette, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin
 
 from zpcode.errors import Refused
-from zpcode.services.pictures.decoder import DecoderReply
+from zpcode.services.pictures.confinement import confine
+from zpcode.services.pictures.decoder import DecoderReply, DecoderStart
 from zpcode.services.pictures.encode import encode_picture
 
-MEMORY: Final = 2**30
-"""Bytes of address space: about three times the need of the largest accepted picture."""
 PROCESSOR_SECONDS: Final = 3.0
 """For one picture. The largest accepted picture takes 1.1 s, a JPEG with 100 scans 2 s (two cores of 2.5 GHz)."""
-NICENESS: Final = 10
-"""Requests go first: a decoder gets the processor time that is left."""
+LOADED: Final = (ImageColor, ImagePalette, MpoImagePlugin, TiffImagePlugin, WebPImagePlugin)
+"""Pillow imports these when a file needs them, which is too late: TIFF is the format of EXIF, MPO of several JPEG in one."""
 _LENGTH = struct.Struct(">Q")
-
-
-def confine() -> None:
-    """Limit memory, priority and open files, and forbid writing files and core dumps, for the rest of the process.
-
-    Reading files and opening connections are not limited.
-    """
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
-    os.nice(NICENESS)
 
 
 def _give_time() -> None:
@@ -61,12 +48,18 @@ def serve(files: BinaryIO, replies: BinaryIO) -> None:
     """Reply to each file until the input ends."""
     while len(head := files.read(_LENGTH.size)) == _LENGTH.size:
         _give_time()
-        body = msgspec.msgpack.encode(reply_to(files.read(_LENGTH.unpack(head)[0])))
-        replies.write(_LENGTH.pack(len(body)))
-        replies.write(body)
-        replies.flush()
+        _send(replies, reply_to(files.read(_LENGTH.unpack(head)[0])))
 
 
-if __name__ == "__main__":
-    confine()
+def _send(replies: BinaryIO, message: DecoderStart | DecoderReply) -> None:
+    body = msgspec.msgpack.encode(message)
+    replies.write(_LENGTH.pack(len(body)))
+    replies.write(body)
+    replies.flush()
+
+
+def main() -> None:
+    """Confine the process, say how far that went, and serve."""
+    Image.preinit()  # the modules for JPEG and PNG, which Pillow would import at the first file
+    _send(sys.stdout.buffer, DecoderStart(confine()))
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -156,9 +156,28 @@ def _encode_sizes(image: Image.Image) -> EncodedPicture:
     images = {width: _scaled(image, width) for width in widths}
     largest = images[widths[-1]]
     encoded = {(width, form): _encoded(image, form) for width, image in images.items() for form in FORMS}
-    digest = hashlib.sha256(encoded[widths[-1], "webp"]).hexdigest()[:32]
+    digest = _digest(encoded[widths[-1], "webp"])
     files = {picture_name(digest, width, form): data for (width, form), data in encoded.items()}
     return EncodedPicture(Picture(digest, largest.width, largest.height, widths), files)
+
+
+def _digest(largest: bytes) -> str:
+    return hashlib.sha256(largest).hexdigest()[:32]
+
+
+def is_whole(encoded: EncodedPicture) -> bool:
+    """Whether the files are those of the picture, by number, names, formats and widths, as `encode_picture` makes them."""
+    picture, files = encoded.picture, encoded.files
+    forms = {picture_name(picture.digest, width, form): (width, form) for width in picture.widths for form in FORMS}
+    if not picture.widths or picture.widths[-1] != picture.width or files.keys() != forms.keys():
+        return False
+    try:
+        headers = {forms[name]: picture_header(data) for name, data in files.items()}
+    except Refused:
+        return False
+    return picture.digest == _digest(files[picture_name(picture.digest, picture.width, "webp")]) and all(
+        (header.form, header.size[0]) == (_SAVING[form]["format"], width) for (width, form), header in headers.items()
+    )
 
 
 def _scaled(image: Image.Image, width: int) -> Image.Image:
