@@ -118,6 +118,16 @@ def network(address: str | None) -> bytes | None:
     return packed if packed is None else packed[: 3 if len(packed) == 4 else 6]
 
 
+def block(address: str | None) -> bytes | None:
+    """The key of an address's block: the /16 of an IPv4 address (2 bytes) or the /32 of an IPv6 address (4 bytes).
+
+    It is what a provider has, or a part of it. So its owner has every network in it, and a carrier has a city's customers
+    in it. None as for `payer`.
+    """
+    packed = _packed(address)
+    return packed if packed is None else packed[: 2 if len(packed) == 4 else 4]
+
+
 def _packed(address: str | None) -> bytes | None:
     """The bytes of an address, 4 or 16; None for a text that is no address, and for an inner address."""
     try:

@@ -121,7 +121,7 @@ class AuthoritySettings(BaseSettings):
         30,
         ge=0,
         description="Complaints an hour about one item code, each process; 20 times as many about a product or lot "
-        "code. Beyond it, texts are taken without photos and marked (docs/complaints.md); 0: no limit.",
+        "code. Blocks of addresses share it. Beyond it, texts are taken without photos and marked (docs/complaints.md); 0: no limit.",
     )
     log_level: str = Field("INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.")
 

@@ -32,13 +32,14 @@ from zpcode.rules.complaints.complaint import (
 from zpcode.rules.paging import page_size
 from zpcode.rules.regions import PROVINCE
 from zpcode.rules.status.permissions import authority_of
-from zpcode.store import audit, complaints
+from zpcode.store import audit, batches, complaints
 from zpcode.store.complaints import ComplaintIdentity, ComplaintProduct
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.wire.calendar import today
 from zpcode.wire.gs1 import AI_GTIN, gtin14
 from zpcode.wire.link import path_of
 from zpcode.wire.link import read as read_code
+from zpcode.wire.payload import Code, Identity
 from zpcode.wire.vocabulary import Bilingual
 
 LIKENESS_KEPT: Final = timedelta(days=1)
@@ -51,7 +52,8 @@ class ComplaintSubject:
     """The code of a complaint: its `level` if it is readable, the registered product, and the result of the seal check.
 
     The product is only what the code *claims*: a copied or forged code also names one. `path` is the canonical path of a
-    readable code, from `/01/` on, without the seal.
+    readable code, from `/01/` on, without the seal. `genuine`: it is the code of one item that was issued; a copy of it is
+    too. No page says so.
     """
 
     code: str = ""
@@ -59,6 +61,7 @@ class ComplaintSubject:
     level: str = ""
     product: ComplaintProduct | None = None
     path: str = ""
+    genuine: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def secret(engine: Engine) -> bytes:
 def about(engine: Engine, keyring: Callable[[], Keyring], text: str) -> ComplaintSubject:
     """The subject of a scanned path, a pasted link or a typed GTIN. Raises Unavailable.
 
-    Only the product is looked up, so that this reveals nothing about single codes.
+    Of its fields only `genuine` depends on which items exist. It must not be shown: it would reveal that to whoever asks.
     """
     text = text.strip()[: rules.MAX_CODE]
     if not text:
@@ -105,13 +108,31 @@ def about(engine: Engine, keyring: Callable[[], Keyring], text: str) -> Complain
         code, path = read_code(path_of(text))
     except MalformedCode:
         return ComplaintSubject(text, ComplaintProof.UNREADABLE)
-    proof = ComplaintProof.UNSEALED
-    if code.seal is not None:
-        try:
-            proof = ComplaintProof.FORGED if keyring().verify(code) is SealVerdict.INVALID else ComplaintProof.SEALED
-        except KeyringError:
-            proof = ComplaintProof.UNCHECKED
-    return ComplaintSubject(code.path, proof, str(code.identity.level), _product(engine, code.identity.gtin), path)
+    proof, valid = _verified(keyring, code)
+    genuine = (valid or code.identity.check is not None) and _is_issued(engine, code.identity)
+    product = _product(engine, code.identity.gtin)
+    return ComplaintSubject(code.path, proof, str(code.identity.level), product, path, genuine)
+
+
+def _verified(keyring: Callable[[], Keyring], code: Code) -> tuple[ComplaintProof, bool]:
+    """What the seal of a code proves, and whether it is valid under a key that is not revoked."""
+    if code.seal is None:
+        return ComplaintProof.UNSEALED, False
+    try:
+        verdict = keyring().verify(code)
+    except KeyringError:
+        return ComplaintProof.UNCHECKED, False
+    proof = ComplaintProof.FORGED if verdict is SealVerdict.INVALID else ComplaintProof.SEALED
+    return proof, verdict is SealVerdict.VALID
+
+
+def _is_issued(engine: Engine, item: Identity) -> bool:
+    """Whether a batch with item codes has this item; a check that it has is right."""
+    if item.serial is None:
+        return False
+    with transaction(engine) as connection:
+        batch = batches.get(connection, item.serial.batch)
+    return batch is not None and batch.level is item.level and batch.index_of(item) is not None
 
 
 def _product(engine: Engine, gtin: str) -> ComplaintProduct | None:

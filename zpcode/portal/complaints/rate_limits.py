@@ -6,10 +6,18 @@ The limits keep programs from filling the offices' lists, and must not keep peop
   Beyond them a form is refused.
 - Limits of the subject: a code, and all complaints together. Anybody can use them up, to silence others. So beyond them
   photos are dropped first: the text is taken and marked, up to a bound for each day. Of these marked complaints an address
-  may send two a day about a code, and its network eight: one sender cannot use up this bound as well.
+  may send two a day about a code, and its network eight: one sender cannot use up this bound as well. Whoever has many
+  networks has them in few blocks (an IPv4 /16, an IPv6 /32). Blocks share each limit of a subject fairly
+  (`zpcode.rules.complaints.shares`): a block that has sent little is served when others have used up their shares.
 
 An item code is printed on one item, so few complaints about it are expected. A product or lot code is printed on many:
 twenty times as many are allowed.
+
+Beyond all these limits, those of the sender too, one text a day is taken about each genuine item. Nobody can use it up for
+another item. Such texts have their own bound for each day, because an enterprise has as many genuine items as it makes.
+
+A block has no limit of forms that are sent, wrong keys and photos: a carrier has a city's customers in one block. Places for
+uploads and turns at the decoder are shared by blocks instead (`zpcode.portal.shell.forms`, `photo_queue`).
 
 A complaint is charged only if all limits allow it, and gets its charge back if it turns out to be one that was received
 before. A form with a mistake costs no complaint. Attempts (every form that is sent), wrong follow keys and photos have their
@@ -22,13 +30,14 @@ from __future__ import annotations
 import enum
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
-from zpcode.ratelimit import RateLimit, network, payer
+from zpcode.ratelimit import RateLimit, block, network, payer
 from zpcode.rules.complaints.complaint import MAX_PHOTOS
+from zpcode.rules.complaints.shares import FairBound, SubjectOfBlock
 
 HOUR: Final = 3600.0
 DAY: Final = 24 * HOUR
@@ -51,8 +60,11 @@ MARKED_SHARE: Final = 10
 MARKED_ALL: Final = 20_000
 MARKED_BY_ADDRESS: Final = 2
 MARKED_BY_NETWORK: Final = 8
-_EVERYTHING: Final = b""
+FIRST_ALL: Final = 20_000
+"""First complaints a day about genuine items that are taken beyond every other limit."""
+_EVERYTHING: Final = ""
 _MAX_KEYS: Final = 20_000
+_Key_contra = TypeVar("_Key_contra", contravariant=True)
 
 
 class Exhausted(enum.StrEnum):
@@ -65,10 +77,11 @@ class Exhausted(enum.StrEnum):
 
 
 class Admission(enum.Enum):
-    """How a complaint is taken: as it is, or only its text, marked."""
+    """How a complaint is taken: as it is; only its text, marked; or so beyond all limits, as the first about a genuine item."""
 
     WHOLE = enum.auto()
     TEXT = enum.auto()
+    FIRST = enum.auto()
 
 
 class TooOften(Exception):
@@ -81,20 +94,40 @@ class TooOften(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LimitedComplaint:
-    """What the limits go by: the sender's address, and the code (empty: about none), which may be that of one item."""
+    """What the limits go by: the sender's address, and the code (empty: about none), which may be that of one item.
+
+    `genuine`: the item exists, and its code was verified.
+    """
 
     address: str | None
     code: str
     item: bool
+    genuine: bool = False
+
+
+class _Limit(Protocol[_Key_contra]):
+    def check(self, key: _Key_contra, now: float, /) -> float: ...
+    def charge(self, key: _Key_contra, now: float, requests: int, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class _Charge:
+class _Charge(Generic[_Key_contra]):
     """A limit that a complaint is charged to, under its key."""
 
-    limit: RateLimit
-    key: str | bytes
+    limit: _Limit[_Key_contra]
+    key: _Key_contra
     exhausted: Exhausted
+
+    def check(self, now: float) -> float:
+        """The seconds until the limit allows one more."""
+        return self.limit.check(self.key, now)
+
+    def charge(self, now: float, requests: int) -> None:
+        """Take this many, or give them back."""
+        self.limit.charge(self.key, now, requests)
+
+
+_Charges = tuple[_Charge[bytes] | _Charge[SubjectOfBlock], ...]
 
 
 class ComplaintRateLimits:
@@ -111,11 +144,19 @@ class ComplaintRateLimits:
             _Senders(address * share, address * share * NETWORK_SHARE, HOUR)
             for share in (1, ATTEMPTS, ATTEMPTS, PHOTOS)
         )
-        self._marked = _Senders(MARKED_BY_ADDRESS, MARKED_BY_NETWORK, DAY, Exhausted.CODE)
-        self._item, self._shared, self._all = _limit(code), _limit(code * SHARED), _limit(ALL)
+        self._marked = _Senders(MARKED_BY_ADDRESS, MARKED_BY_NETWORK, DAY)
         daily = code * MARKED_SHARE
-        self._marked_item, self._marked_shared = _limit(daily, DAY), _limit(daily * SHARED, DAY)
-        self._marked_all = _limit(MARKED_ALL, DAY)
+        self._items = {Admission.WHOLE: FairBound(code, HOUR), Admission.TEXT: FairBound(daily, DAY)}
+        self._shared = {
+            Admission.WHOLE: FairBound(code * SHARED, HOUR),
+            Admission.TEXT: FairBound(daily * SHARED, DAY),
+        }
+        self._all = {
+            Admission.WHOLE: FairBound(ALL, HOUR),
+            Admission.TEXT: FairBound(MARKED_ALL, DAY),
+            Admission.FIRST: FairBound(FIRST_ALL, DAY),
+        }
+        self._first = FairBound(1, DAY)
         self._lock = Lock()
 
     def spend_attempt(self, address: str | None) -> int:
@@ -156,64 +197,65 @@ class ComplaintRateLimits:
         with self._lock:
             now = self._clock()
             admission = self._admit(complaint, now)
-            _charge(self._charges(complaint, admission), now)
+            self._take(complaint, admission, now, 1)
             return admission
 
     def give_back(self, complaint: LimitedComplaint, admission: Admission) -> None:
         """Give back what `spend_complaint` took: the complaint was received before."""
         with self._lock:
-            _charge(self._charges(complaint, admission), self._clock(), -1)
+            self._take(complaint, admission, self._clock(), -1)
 
     def _admit(self, complaint: LimitedComplaint, now: float) -> Admission:
-        exhausted, seconds = _first_exhausted(self._charges(complaint, Admission.WHOLE), now)
-        if exhausted is None:
-            return Admission.WHOLE
-        if exhausted is not Exhausted.SENDER:
-            exhausted, seconds = _first_exhausted(self._charges(complaint, Admission.TEXT), now)
+        """The first way in which every limit allows the complaint. Raises TooOften: why its text is not taken."""
+        ways = tuple(Admission) if complaint.genuine else (Admission.WHOLE, Admission.TEXT)
+        refused = {}
+        for way in ways:
+            exhausted, seconds = _first_exhausted(self._charges(complaint, way), now)
             if exhausted is None:
-                return Admission.TEXT
-        raise TooOften(exhausted, seconds)
+                return way
+            refused[way] = exhausted, seconds
+        raise TooOften(refused[Admission.TEXT][0], min(seconds for _, seconds in refused.values()))
 
-    def _charges(self, complaint: LimitedComplaint, admission: Admission) -> tuple[_Charge, ...]:
+    def _take(self, complaint: LimitedComplaint, admission: Admission, now: float, complaints: int) -> None:
+        _charge(self._charges(complaint, admission), now, complaints)
+        if complaint.genuine and admission is not Admission.FIRST:
+            self._first.charge(SubjectOfBlock(complaint.code, None), now, complaints)
+
+    def _charges(self, complaint: LimitedComplaint, admission: Admission) -> _Charges:
         """What a complaint is charged to, so taken. The limits of the sender come first."""
-        senders, code = self._complaints.charges(complaint.address), complaint.code
-        if admission is Admission.WHOLE:
-            limit, everything = self._item if complaint.item else self._shared, self._all
-        else:
-            limit, everything = self._marked_item if complaint.item else self._marked_shared, self._marked_all
-            senders += self._marked.charges(complaint.address, code)
-        codes = (_Charge(limit, code, Exhausted.CODE),) if code else ()
-        return (*senders, *codes, _Charge(everything, _EVERYTHING, Exhausted.ALL))
+        code, of_block = complaint.code, block(complaint.address)
+        everything = _Charge(self._all[admission], SubjectOfBlock(_EVERYTHING, of_block), Exhausted.ALL)
+        if admission is Admission.FIRST:
+            return (_Charge(self._first, SubjectOfBlock(code, None), Exhausted.CODE), everything)
+        senders = self._complaints.charges(complaint.address)
+        if admission is Admission.TEXT:
+            senders += self._marked.charges(complaint.address, code, Exhausted.CODE if code else Exhausted.ALL)
+        if not code:
+            return (*senders, everything)
+        limits = self._items if complaint.item else self._shared
+        return (*senders, _Charge(limits[admission], SubjectOfBlock(code, of_block), Exhausted.CODE), everything)
 
 
 class _Senders:
     """The limits of addresses and of their networks: `address` requests each, `of_network` each."""
 
-    def __init__(self, address: int, of_network: int, period: float, exhausted: Exhausted = Exhausted.SENDER) -> None:
-        self._addresses, self._networks = _limit(address, period), _limit(of_network, period)
-        self._exhausted = exhausted
+    def __init__(self, address: int, of_network: int, period: float) -> None:
+        self._addresses, self._networks = (RateLimit(requests, _MAX_KEYS, period) for requests in (address, of_network))
 
-    def charges(self, address: str | None, about: str = "") -> tuple[_Charge, ...]:
+    def charges(self, address: str | None, about: str = "", exhausted: Exhausted = Exhausted.SENDER) -> _Charges:
         """What is charged to an address; nothing to a proxy that does not pass on its clients' addresses."""
         key, wider, code = payer(address), network(address), about.encode("utf-8", "surrogatepass")
         if key is None or wider is None:
             return ()
-        return (
-            _Charge(self._addresses, key + code, self._exhausted),
-            _Charge(self._networks, wider + code, self._exhausted),
-        )
+        return (_Charge(self._addresses, key + code, exhausted), _Charge(self._networks, wider + code, exhausted))
 
 
-def _limit(requests: int, period: float = HOUR) -> RateLimit:
-    return RateLimit(requests, _MAX_KEYS, period)
-
-
-def _first_exhausted(charges: Iterable[_Charge], now: float) -> tuple[Exhausted | None, int]:
+def _first_exhausted(charges: _Charges, now: float) -> tuple[Exhausted | None, int]:
     """Whose limit is the first exhausted one, and the whole seconds until all limits allow one more."""
-    waits = [(one.exhausted, math.ceil(one.limit.check(one.key, now))) for one in charges]
+    waits = [(one.exhausted, math.ceil(one.check(now))) for one in charges]
     return next((whose for whose, seconds in waits if seconds), None), max((seconds for _, seconds in waits), default=0)
 
 
-def _charge(charges: Iterable[_Charge], now: float, requests: int = 1) -> None:
+def _charge(charges: _Charges, now: float, requests: int = 1) -> None:
     for one in charges:
-        one.limit.charge(one.key, now, requests)
+        one.charge(now, requests)

@@ -114,11 +114,12 @@ class Complaints(Section):
             return self._received(earlier, texts)
         subject = await run_in_threadpool(self.desk.subject, sent.form.code)
         # The limits go by the path of the code: it is the same for every form in which a code is scanned, pasted or typed.
-        limited = LimitedComplaint(address, subject.path or subject.code, subject.level in _ITEM_LEVELS)
+        code, item = subject.path or subject.code, subject.level in _ITEM_LEVELS
+        limited = LimitedComplaint(address, code, item, subject.genuine)
         whole = self.rate_limits.check_complaint(limited) is Admission.WHOLE
         photos = await self._decode(submitted.files, address) if whole else ()
         admission = self.rate_limits.spend_complaint(limited)
-        marked = admission is Admission.TEXT
+        marked = admission is not Admission.WHOLE
         kept = () if marked else photos
         receipt = await run_in_threadpool(partial(self.desk.receive, sent, subject, kept, over_budget=marked))
         if receipt.repeated:  # the same form arrived twice at once

@@ -14,7 +14,8 @@ from datetime import date, datetime
 from typing import Final
 
 from zpcode.errors import Text
-from zpcode.wire.payload import Level
+from zpcode.wire.payload import Identity, Level, check_matches
+from zpcode.wire.permutation import Permutation
 
 MAX_QUANTITY: Final = 10**9
 DEFAULT_FORMAT: Final = "csv"
@@ -117,3 +118,13 @@ class Batch:
     def sealed(self) -> bool:
         """Whether its codes have a seal, so that the signer is needed."""
         return self.level is not Level.COMPACT
+
+    def index_of(self, item: Identity) -> int | None:
+        """The index of an item; None if the batch has no such item. A check, if there is one, must be right."""
+        serial = item.serial
+        if serial is None or (serial.batch, item.gtin) != (self.number, self.gtin):
+            return None
+        if item.check is not None and (self.sealed or not check_matches(self.check_key, item)):
+            return None
+        index = Permutation(self.permutation_key).index(serial.slot)
+        return index if index < self.quantity else None

@@ -16,8 +16,7 @@ from zpcode.rules.status.records import DecisionTarget
 from zpcode.rules.status.targets import BatchTarget, ItemName, ItemTarget, ParsedTarget, RangeBound, RecordTarget
 from zpcode.store import batches, status
 from zpcode.store.database.session import Connection
-from zpcode.wire.payload import Identity, Level, Serial, check_matches
-from zpcode.wire.permutation import Permutation
+from zpcode.wire.payload import Identity, Level, Serial
 from zpcode.wire.vocabulary import Scope
 
 _OWNERLESS: Final = frozenset({Scope.STANDARD, Scope.KEY})
@@ -102,14 +101,9 @@ def _index(batch: Batch, item: ItemName) -> int | None:
     """The index of an item in its batch; None if the batch has no such item."""
     if item.batch != batch.number or item.gtin not in {None, batch.gtin}:
         return None
-    if item.slot is None:
-        index = -1 if item.index is None else item.index
-    else:
-        identity = Identity(batch.gtin, serial=Serial(batch.number, item.slot), check=item.check)
-        if item.check is not None and not (batch.level is Level.COMPACT and check_matches(batch.check_key, identity)):
-            return None
-        index = Permutation(batch.permutation_key).index(item.slot)
-    return index if 0 <= index < batch.quantity else None
+    if item.slot is not None:
+        return batch.index_of(Identity(batch.gtin, serial=Serial(batch.number, item.slot), check=item.check))
+    return item.index if item.index is not None and 0 <= item.index < batch.quantity else None
 
 
 def _indices(batch: Batch, first: RangeBound, last: RangeBound) -> tuple[int, int]:

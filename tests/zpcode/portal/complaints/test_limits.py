@@ -29,7 +29,7 @@ def test_an_address_over_its_limit_waits_and_the_others_do_not(
     refused = send(http, opened(http, wall), description="one more", address=CONSUMER)
     assert refused.status_code == 429
     assert int(refused.headers["Retry-After"]) == 1200
-    assert "Try again in 20 min" in refused.text
+    assert "Send it again in 20 min" in refused.text
     assert "one more" in refused.text
     assert "12315" in refused.text
     assert send(http, opened(http, wall), description="one more", address=OTHER).status_code == 303
