@@ -328,6 +328,8 @@ def serve(
             passphrase=_key_passphrase(passphrase_file),
             processes=defaults.signer_processes if processes is None else processes,
             allowed_uids=frozenset(defaults.signer_allowed_uids),
+            highest_batch=defaults.signer_highest_batch,
+            highest_audit_entry=defaults.signer_highest_audit_entry,
         )
     )
 

@@ -49,7 +49,8 @@ _REQUESTS: Final = msgspec.msgpack.Decoder(Request)
 class Service:
     """A signer to run: its files, its socket, its number of processes (0: one for each core).
 
-    The users in `allowed_uids` may send requests, and so may the user it runs as.
+    The users in `allowed_uids` may send requests, and so may the user it runs as. Batch numbers and audit entries up to the highest
+    ones given here are accepted in any case.
     """
 
     keyring: Path
@@ -60,6 +61,8 @@ class Service:
     passphrase: bytes = field(repr=False)
     processes: int = 0
     allowed_uids: frozenset[int] = frozenset()
+    highest_batch: int = 0
+    highest_audit_entry: int = 0
 
     @property
     def uids(self) -> frozenset[int]:
@@ -74,7 +77,15 @@ class Service:
     def signer(self) -> KeySigner:
         """A signer with these files. Raises KeyringError if the keyring or the log cannot be used."""
         ring = KeyringFile(self.keyring, read_root(self.root_public), time.monotonic)
-        return KeySigner(ring, self.keys_dir, self.passphrase, SigningLog(self.log), lambda: datetime.now(UTC))
+        return KeySigner(
+            ring,
+            self.keys_dir,
+            self.passphrase,
+            SigningLog(self.log),
+            lambda: datetime.now(UTC),
+            highest_batch=self.highest_batch,
+            highest_audit_entry=self.highest_audit_entry,
+        )
 
 
 def run(service: Service) -> None:

@@ -12,6 +12,9 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from keys.audit_head import MAX_ENTRY
+from zpcode.wire.payload import MAX_BATCH
+
 
 class KeySettings(BaseSettings):
     """The paths of keys, keyring, socket and log. An empty path means its default below `home`."""
@@ -40,6 +43,18 @@ class KeySettings(BaseSettings):
     signer_processes: int = Field(0, ge=0, le=256, description="Signing processes; 0: one for each core.")
     signer_allowed_uids: list[int] = Field(
         [], description="User ids that may use the signer besides its own user, as JSON: `[1001,1002]`."
+    )
+    signer_highest_batch: int = Field(
+        0,
+        ge=0,
+        le=MAX_BATCH,
+        description="Batch numbers up to this one are signed although they are not plausible yet ([docs/keys.md](keys.md#ceilings)).",
+    )
+    signer_highest_audit_entry: int = Field(
+        0,
+        ge=0,
+        le=MAX_ENTRY,
+        description="Audit entries up to this one are countersigned although they are not plausible yet.",
     )
     log_level: str = Field("INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.")
 

@@ -22,6 +22,7 @@ from keys import es256
 from keys.audit_head import SignedHead, signed_bytes_of_head
 from keys.files import read_secret
 from keys.keyring import Key, KeyPurpose, Keyring, KeyringFile
+from keys.log.ceiling import AUDIT_ENTRIES, BATCHES
 from keys.log.chain import LogTail
 from keys.log.writer import SigningLog, entry, head_entry
 from keys.messages import check_head, messages_of, refusal
@@ -165,15 +166,25 @@ def key_uri(folder: Path, key_id: str) -> str:
 class KeySigner:
     """Signs what the current keyring permits, and logs every request before it signs.
 
-    `clock` gives the time in UTC, with its zone. A key is loaded at its first use and forgotten when the keyring changes, so
+    `clock` gives the time in UTC, with its zone. Batch numbers and audit entries up to the highest ones given here are accepted although
+    they are not plausible yet (`keys.log.ceiling`). A key is loaded at its first use and forgotten when the keyring changes, so
     that rotation and revocation take effect without a restart.
     """
 
     def __init__(
-        self, keyring: KeyringFile, folder: Path, passphrase: bytes, log: SigningLog, clock: Callable[[], datetime]
+        self,
+        keyring: KeyringFile,
+        folder: Path,
+        passphrase: bytes,
+        log: SigningLog,
+        clock: Callable[[], datetime],
+        *,
+        highest_batch: int = 0,
+        highest_audit_entry: int = 0,
     ) -> None:
         self._file, self._folder, self._passphrase = keyring, folder, passphrase
         self._log, self._clock = log, clock
+        self._highest_batch, self._highest_audit_entry = highest_batch, highest_audit_entry
         self._keyring, self._problem = keyring.current(), keyring.problem
         self._loaded: dict[str, SigningKey] = {}
 
@@ -199,24 +210,32 @@ class KeySigner:
         return SignerReply(repeats=self._load(key).deterministic, until=int(key.record.not_after.timestamp()))
 
     def sign(self, request: SignProductCode | SignLotCode | Items, uid: int) -> bytes:
-        """The signatures of a request, 64 bytes each. Raises SignerError, or KeyringError if the key cannot be loaded."""
+        """The signatures of a request, 64 bytes each. Raises SignerError, or KeyringError if the key cannot be loaded.
+
+        A batch number above all others must be plausible (`keys.log.ceiling`).
+        """
         key = self._permitted(request.key_id)
         messages = messages_of(request)
         private = self._load(key)
-        self._log.append(entry(request, messages, self._clock(), uid))
+        now = self._clock()
+        with self._log.writing() as log:
+            if isinstance(request, Items) and request.batch > log.tail.batch:
+                BATCHES.check(request.batch, log.tail.first_batch, log.tail.now(now), self._highest_batch)
+            log.write(entry(request, messages, now, uid))
         return private.sign_each(messages)
 
     def countersign(self, request: Countersign, uid: int) -> SignedHead:
         """The countersigned head, with this signer's time. It is on disk in the log when this returns.
 
-        Raises SignerError: no key for heads, or `keys.messages.check_head` refuses the head. Raises KeyringError if the key cannot
-        be loaded.
+        Raises SignerError: no key for heads, `keys.messages.check_head` refuses the head, or its id is not plausible
+        (`keys.log.ceiling`). Raises KeyringError if the key cannot be loaded.
         """
         key = self._head_key()
         private = self._load(key)
         with self._log.writing() as log:
             check_head(request, log.tail.head)
             now = self._clock()
+            AUDIT_ENTRIES.check(request.id, log.tail.first_id, log.tail.now(now), self._highest_audit_entry)
             at = int(now.timestamp())
             message = signed_bytes_of_head(key.id, request.id, request.hash, at)
             head = SignedHead(request.id, request.hash, at, key.id, private.sign_raw(message))

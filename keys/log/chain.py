@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
 
 from keys.audit_head import SignedHead, head_fields
+from keys.log.ceiling import FirstValue, seconds_of
 
 BEGINNING: Final = "0" * 64
 CONTINUED: Final = "continued"
@@ -25,7 +27,8 @@ class LogLine(msgspec.Struct, frozen=True, gc=False):
     """One line of the log. Members that its kind does not have are empty or 0. Lines of before the chain have no `prev`.
 
     Kinds: `product`, `lot` and `items` (codes that were signed: `gtin`, `count`, for `items` also `batch` and the first of its slots),
-    `audit-head` (a countersigned head: `id`, `hash`, `at`, `signature`, `key`) and `continued` (the high water of the file before).
+    `audit-head` (a countersigned head: `id`, `hash`, `at`, `signature`, `key`) and `continued` (the high water of the file before, its
+    latest time, and the first values of the log: `first_batch`, `first_id`, each with the seconds since 1970 when it was written).
     `sha256` is the hash of the signed bytes of all codes, `uid` the user who asked, `time` the signer's time (ISO 8601).
     """
 
@@ -44,6 +47,10 @@ class LogLine(msgspec.Struct, frozen=True, gc=False):
     hash: str = ""
     at: int = 0
     signature: str = ""
+    first_batch: int = 0
+    first_batch_at: int = 0
+    first_id: int = 0
+    first_id_at: int = 0
 
     @property
     def head(self) -> SignedHead | None:
@@ -58,11 +65,21 @@ _DECODE = msgspec.json.Decoder(LogLine).decode
 
 @dataclass(frozen=True, slots=True)
 class LogTail:
-    """The end of the log: the hash of its last line, the highest batch number and the newest countersigned head."""
+    """The end of the log: the hash of its last line, the highest batch number and the newest countersigned head.
+
+    `time` is its latest time (ISO 8601, UTC). `first_batch` and `first_id` are the first batch number and audit entry of all.
+    """
 
     last: str = BEGINNING
     batch: int = 0
     head: SignedHead | None = None
+    time: str = ""
+    first_batch: FirstValue | None = None
+    first_id: FirstValue | None = None
+
+    def now(self, clock: datetime) -> int:
+        """The time in seconds since 1970, but no earlier than the log's: a clock that goes back takes back nothing."""
+        return max(int(clock.timestamp()), seconds_of(self.time))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +103,13 @@ def chained(fields: dict[str, Any], previous: str) -> bytes:
 
 def continued(tail: LogTail) -> dict[str, Any]:
     """The fields of the first line of a file that follows another one."""
-    head = {} if tail.head is None else head_fields(tail.head)
-    return {"kind": CONTINUED, "batch": tail.batch, **head}
+    fields: dict[str, Any] = {"time": tail.time, "kind": CONTINUED, "batch": tail.batch}
+    if tail.head is not None:
+        fields |= head_fields(tail.head)
+    for name, first in (("first_batch", tail.first_batch), ("first_id", tail.first_id)):
+        if first is not None:
+            fields |= {name: first.value, f"{name}_at": first.at}
+    return fields
 
 
 def _decoded(line: bytes) -> tuple[LogLine | None, SignedHead | None]:
@@ -107,6 +129,13 @@ def after(tail: LogTail, line: bytes) -> LogTail:
     return reader.tail
 
 
+def _first(known: FirstValue | None, fields: LogLine, value: int, first: int, first_at: int) -> FirstValue:
+    """The first value of the log, after a line that has one. A file that earlier versions continued does not repeat it."""
+    if known is None and first:
+        return FirstValue(first, first_at)
+    return FirstValue(value if known is None else known.value, seconds_of(fields.time) or fields.at)
+
+
 class ChainReader:
     """Checks the lines of one file, or of several files in order, one line at a time.
 
@@ -117,7 +146,18 @@ class ChainReader:
     `lines` counts all lines and `torn` those that cannot be read. `tail` is what was read before, and then the end of it.
     """
 
-    __slots__ = ("_batch", "_chain_began", "_head", "_last", "fault", "lines", "torn")
+    __slots__ = (
+        "_batch",
+        "_chain_began",
+        "_first_batch",
+        "_first_id",
+        "_head",
+        "_last",
+        "_time",
+        "fault",
+        "lines",
+        "torn",
+    )
 
     def __init__(self, tail: LogTail | None = None) -> None:
         self.lines = 0
@@ -125,12 +165,13 @@ class ChainReader:
         self.fault: LogFault | None = None
         self._chain_began = False
         tail = tail or LogTail()
-        self._last, self._batch, self._head = tail.last, tail.batch, tail.head
+        self._last, self._batch, self._head, self._time = tail.last, tail.batch, tail.head, tail.time
+        self._first_batch, self._first_id = tail.first_batch, tail.first_id
 
     @property
     def tail(self) -> LogTail:
         """The end of what was read. It is made anew each time: a reader of millions of lines makes one."""
-        return LogTail(self._last, self._batch, self._head)
+        return LogTail(self._last, self._batch, self._head, self._time, self._first_batch, self._first_id)
 
     def read(self, line: bytes) -> LogLine | None:
         """Check the next line (without its line feed) and return it; None if it is torn."""
@@ -141,8 +182,16 @@ class ChainReader:
         elif (kind := self._wrong(fields, head)) and self.fault is None:
             self.fault = LogFault(self.lines, kind)
         self._last = hash_of(line)
-        if fields is not None and fields.batch > self._batch:
-            self._batch = fields.batch
+        if fields is None:
+            return None
+        self._time = max(self._time, fields.time)
+        self._batch = max(self._batch, fields.batch)
+        if fields.batch and (self._first_batch is None or not self._first_batch.at):
+            self._first_batch = _first(
+                self._first_batch, fields, fields.batch, fields.first_batch, fields.first_batch_at
+            )
+        if fields.id and (self._first_id is None or not self._first_id.at):
+            self._first_id = _first(self._first_id, fields, fields.id, fields.first_id, fields.first_id_at)
         if head is not None and (self._head is None or head.id >= self._head.id):
             self._head = head
         return fields
@@ -154,9 +203,15 @@ class ChainReader:
         self._chain_began = True
         if fields.prev != self._last and not (first and fields.kind == CONTINUED):
             return "previous"
-        if fields.kind == CONTINUED and not first and (fields.batch, head) != (self._batch, before):
+        if fields.kind == CONTINUED and not first and not self._repeated_by(fields, head):
             return "high water"
         if head is None or before is None:
             return ""
         repeats = head.id == before.id and head.hash == before.hash
         return "" if head.id > before.id or repeats else "order"
+
+    def _repeated_by(self, fields: LogLine, head: SignedHead | None) -> bool:
+        """Whether a line repeats the high water, and the first values unless an earlier version wrote it."""
+        firsts = ((fields.first_batch, self._first_batch), (fields.first_id, self._first_id))
+        same = all(not value or (first is not None and first.value == value) for value, first in firsts)
+        return same and (fields.batch, head) == (self._batch, self._head)

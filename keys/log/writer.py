@@ -204,11 +204,6 @@ class SigningLog:
         except (OSError, KeyringError) as error:
             raise self._unwritten() from error
 
-    def append(self, fields: dict[str, str | int]) -> None:
-        """Write one entry. Raises SignerError if it is not completely written: then nothing may be signed."""
-        with self.writing() as log:
-            log.write(fields)
-
     def tail(self) -> LogTail:
         """The high water now. Raises SignerError if the log cannot be read."""
         with self.writing() as log:

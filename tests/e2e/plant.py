@@ -128,7 +128,7 @@ class Plant:
 
     def fsck(self) -> list[dict[str, Any]]:
         """The checks that do not hold, from the command `zpcode fsck --deep` on the running installation."""
-        names = ("home", "database_url", "redis_url", "keyring", "root_public", "file_key")
+        names = ("home", "database_url", "redis_url", "keyring", "root_public", "file_key", "signer_socket")
         environ = {f"ZPCODE_{name.upper()}": str(getattr(self.settings, name)) for name in names}
         command = [sys.executable, "-m", "zpcode", "fsck", "--deep", "--json"]
         done = subprocess.run(command, env=os.environ | environ, check=False, capture_output=True, text=True)

@@ -65,11 +65,9 @@ def packed(*slots: int) -> bytes:
 
 
 def test_every_kind_is_signed_as_the_keyring_verifies_it(bench: SignerBench) -> None:
-    slots = (0, 1, SLOTS - 1)
-    raw = bench.signer.sign(Items(bench.key_id, GTIN, MAX_BATCH, packed(*slots)), 0)
-    made = [
-        (Identity(GTIN, serial=Serial(MAX_BATCH, slot)), raw[64 * at : 64 * at + 64]) for at, slot in enumerate(slots)
-    ]
+    slots, batch = (0, 1, SLOTS - 1), MAX_BATCH // 2
+    raw = bench.signer.sign(Items(bench.key_id, GTIN, batch, packed(*slots)), 0)
+    made = [(Identity(GTIN, serial=Serial(batch, slot)), raw[64 * at : 64 * at + 64]) for at, slot in enumerate(slots)]
     made.append((Identity(GTIN), bench.signer.sign(SignProductCode(bench.key_id, GTIN), 0)))
     made.append((Identity(GTIN, lot="A.1-9"), bench.signer.sign(SignLotCode(bench.key_id, GTIN, "A.1-9"), 0)))
     for identity, signature in made:
