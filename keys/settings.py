@@ -48,7 +48,7 @@ class KeySettings(BaseSettings):
         0,
         ge=0,
         le=MAX_BATCH,
-        description="Batch numbers up to this one are signed although they are not plausible yet ([docs/keys.md](keys.md#ceilings)).",
+        description="Batch numbers up to this one are signed although they are not plausible yet (docs/keys.md).",
     )
     signer_highest_audit_entry: int = Field(
         0,
