@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
+from tests.support.patience import eventually
 from zpcode.services import scans
 from zpcode.store import scans as store
 from zpcode.store.database import privileges
@@ -185,6 +187,29 @@ def test_a_partition_is_made_dropped_after_half_a_year_and_remembered(engine: En
         assert (dropped.month, dropped.scans, dropped.of_items) == (month, 2, 1)
     with pytest.raises(DBAPIError, match="there is no partition"), engine.begin() as connection:
         store.drop_partition(connection, month)
+
+
+def test_a_partition_is_dropped_while_scans_are_being_read(engine: Engine) -> None:
+    """A reader locks `scan` first and its partitions then. A drop that does it the other way around ends one of the two."""
+    month = date(2024, 2, 1)
+    scans.ensure_partitions(engine, month)
+    with ThreadPoolExecutor(1) as thread, engine.connect() as reader:
+        reader.execute(text("SELECT FROM scan WHERE false"))
+        dropped = thread.submit(_drop, engine, month)
+        eventually(lambda: _waits_for_a_lock(engine))
+        assert reader.execute(text("SELECT count(*) FROM scan")).scalar_one() == 0
+        reader.rollback()
+        assert dropped.result() == 0
+
+
+def _drop(engine: Engine, month: date) -> int:
+    with transaction(engine) as connection:
+        return store.drop_partition(connection, month)
+
+
+def _waits_for_a_lock(engine: Engine) -> bool:
+    with transaction(engine) as connection:
+        return bool(connection.execute(text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")).scalar_one())
 
 
 def test_scans_of_the_last_half_year_are_never_dropped(engine: Engine) -> None:

@@ -48,7 +48,9 @@ BEGIN
     IF to_regclass('public.' || name) IS NULL THEN
         RAISE EXCEPTION 'there is no partition %', name;
     END IF;
-    EXECUTE format('LOCK TABLE public.%I IN ACCESS EXCLUSIVE MODE', name);
+    -- No scan is added while they are counted, and readers go on. DROP locks `scan` before its partition, as they do; a stricter
+    -- lock here would be taken in the other order.
+    EXECUTE format('LOCK TABLE public.%I IN SHARE MODE', name);
     EXECUTE format('SELECT count(*), count(*) FILTER (WHERE batch IS NOT NULL AND index IS NOT NULL) FROM public.%I', name)
        INTO counted, counted_of_items;
     UPDATE public.scan_partition AS p SET dropped_at = now(), scans = counted, of_items = counted_of_items
