@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ def _archive(target: Path, names: dict[int, str], first: int, base: rules.BaseBa
     last = absent[0] - 1 if absent else max(names)
     paths = tuple(target / names[number] for number in range(first, last + 1))
     gap = rules.segment_name(base.timeline, absent[0], base.segment_bytes) if absent else ""
-    newest = datetime.fromtimestamp(max(path.stat().st_mtime for path in paths), UTC)
+    newest = datetime.fromtimestamp(max(_status(path).st_mtime for path in paths), UTC)
     return WalArchive(paths, gap, newest)
 
 
@@ -76,7 +77,7 @@ def check(folder: BackupFolder, backup: Backup, programs: PostgresPrograms, find
 def _check_wal(backup: Backup, archive: WalArchive, programs: PostgresPrograms, findings: Findings) -> None:
     """The sizes, and the CRC of every record up to the last complete segment: the last record may go on in the next one."""
     for path in archive.segments:
-        if path.stat().st_size != backup.manifest.postgres.segment_bytes:
+        if _status(path).st_size != backup.manifest.postgres.segment_bytes:
             findings.add("wal-damaged", "WAL 段大小不正确", "this WAL segment has a wrong size", where=str(path))
     complete = [path for path in archive.segments if path.suffix != rules.PARTIAL]
     if len(complete) < 2:
@@ -88,6 +89,14 @@ def _check_wal(backup: Backup, archive: WalArchive, programs: PostgresPrograms, 
         programs.run("pg_waldump", "-q", "-p", complete[0].parent, "-t", str(base.timeline), "-s", base.end, "-e", end)
     except Unavailable as failure:
         findings.add("wal-damaged", failure.text.zh, failure.text.en, where=str(complete[0].parent))
+
+
+def _status(path: Path) -> os.stat_result:
+    """The status of a segment. The archive may have completed it since it was listed: then it has the name without suffix."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return path.with_suffix("").stat()
 
 
 def _damaged(folder: BackupFolder, backup: Backup) -> Iterator[tuple[Path, Text]]:

@@ -15,7 +15,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import Final
 
 from zpcode.embedded.processes import Processes
 from zpcode.errors import Refused, Text, Unavailable
-from zpcode.rules.backups import BaseBackup
+from zpcode.rules.backups import PARTIAL, BaseBackup
 from zpcode.services.backups.programs import PostgresPrograms
 
 LOG: Final = "restore"
@@ -58,7 +59,7 @@ class Replay:
 
         Raises Refused if the WAL ends before `until`, Unavailable if the server fails.
         """
-        with tempfile.TemporaryDirectory(prefix="zpcode-restore-") as folder:
+        with self._own_settings(), tempfile.TemporaryDirectory(prefix="zpcode-restore-") as folder:
             private = Path(folder)
             (private / "postgresql.conf").touch()
             (private / "pg_hba.conf").write_text("local all all trust\n", "ascii")
@@ -75,6 +76,18 @@ class Replay:
         log = self._log(begin)
         return ReplayedWal(_end(self.data), _last_commit(log))
 
+    @contextmanager
+    def _own_settings(self) -> Iterator[None]:
+        """Without what `ALTER SYSTEM` or another program has set: PostgreSQL reads this file of a data directory in any case."""
+        present, aside = self.data / "postgresql.auto.conf", self.data / "postgresql.auto.conf.aside"
+        if present.exists():
+            present.rename(aside)
+        try:
+            yield
+        finally:
+            if aside.exists():
+                aside.rename(present)
+
     def _command(self, private: Path, until: datetime | None) -> list[str | Path]:
         """The copy's own settings do not apply, so that no archive, no library and no address of the old server is used."""
         settings = {
@@ -90,14 +103,18 @@ class Replay:
         return [self.programs.path("postgres"), "-D", self.data, *options]
 
     def _wait(self, begin: int) -> None:
-        status = self.data / "postmaster.pid"
-        while True:
+        while self._status() != _READY:
             if self.processes.unexpected_exit() is not None:
                 raise self._failure(self._log(begin))
-            lines = status.read_text().splitlines() if status.exists() else []
-            if len(lines) >= 8 and lines[7].strip() == _READY:
-                return
             time.sleep(_POLL_SECONDS)
+
+    def _status(self) -> str:
+        """The server's status; empty before it has one, and after the server has ended."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text("ascii", "replace").splitlines()
+        except FileNotFoundError:
+            return ""
+        return lines[7].strip() if len(lines) >= 8 else ""
 
     def _failure(self, log: str) -> Refused | Unavailable:
         if _NOT_REACHED in log:
@@ -162,6 +179,16 @@ def _last_commit(log: str) -> datetime | None:
 
 
 def stage(wal: Sequence[Path], data: Path) -> None:
-    """Copy WAL segments into the copy of the database. The archive has more of the last one than the base backup."""
+    """Copy WAL segments into the copy of the database.
+
+    The base backup has each of its own segments up to its end at least. So a segment that the archive has in part does not
+    replace one of these.
+    """
     for path in wal:
-        shutil.copyfile(path, data / "pg_wal" / path.name.removesuffix(".partial"))
+        target = data / "pg_wal" / path.name.removesuffix(PARTIAL)
+        if path.suffix == PARTIAL and target.exists():
+            continue
+        try:
+            shutil.copyfile(path, target)
+        except FileNotFoundError:  # the archive has completed the segment since it was listed
+            shutil.copyfile(path.with_suffix(""), target)

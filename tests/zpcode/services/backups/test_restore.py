@@ -16,12 +16,15 @@ from keys.keyring import Key, Keyring, KeyState
 from tests.support import issuing_setting as setting
 from tests.support.backup_setting import installation, notes, quiet, restored_evidence
 from tests.support.issuing_setting import KeyHouse
-from zpcode.errors import Conflict, Refused, Unavailable
+from zpcode.errors import Conflict, Refused, Text, Unavailable
 from zpcode.rules.backups import offset, segment_name
 from zpcode.services.backups import check
 from zpcode.services.backups.files import copy_files
 from zpcode.services.backups.folder import MANIFEST, Backup, BackupFolder
 from zpcode.services.backups.restore import Restored, restore
+
+SETTINGS = ("recovery_target_name = 'elsewhere'", "recovery_end_command = 'exit 1'")
+"""What another program's restoration has left in the server's `postgresql.auto.conf`."""
 
 
 @dataclass
@@ -39,6 +42,8 @@ class Crashed:
 def crashed() -> Iterator[Crashed]:
     """The commits: one before the backup, one after it, and one after `between`. A key was revoked at the end."""
     with installation() as running:
+        for setting_ in SETTINGS:
+            running.administer(f"ALTER SYSTEM SET {setting_}")
         running.note("before")
         (running.home / "exports").mkdir()
         (running.home / "exports" / "batch-7.signatures").write_bytes(b"encrypted")
@@ -91,6 +96,13 @@ def test_everything_that_was_committed_is_there_again(crashed: Crashed, home: Pa
     assert [path.read_bytes() for path in (home / "signatures").iterdir()] == [b"encrypted"]
     assert not (home / "exports").exists(), "an empty folder would be a witness"
     assert sorted(path.stat().st_mode & 0o777 for path in (home / "pictures").iterdir()) == [0o644] * 3
+
+
+def test_the_settings_of_the_old_server_do_not_apply_to_the_replay_and_are_kept(crashed: Crashed, home: Path) -> None:
+    _restore(crashed, home)
+    assert notes(home) == ["before", "after", "last"]
+    kept = (home / "postgres" / "postgresql.auto.conf").read_text("utf-8")
+    assert [setting_ for setting_ in SETTINGS if setting_ in kept] == list(SETTINGS)
 
 
 def test_a_time_parts_the_commits_before_it_from_those_after(crashed: Crashed, home: Path) -> None:
@@ -200,4 +212,40 @@ def test_damaged_wal_is_not_taken_for_its_end(crashed: Crashed, home: Path, segm
         _restore(crashed, home, despite_gap=True)
     finally:
         path.write_bytes(whole)
+    assert notes(home) == ["before"]
+
+
+def test_the_archive_may_go_on_while_a_backup_is_restored(crashed: Crashed, home: Path) -> None:
+    """As in a drill beside the running service: a segment is complete, and gets its name, after it was listed."""
+    partial = check.wal_of(crashed.folder, crashed.backup).segments[-1]
+    assert partial.suffix == ".partial"
+    complete = partial.with_suffix("")
+
+    def completed(text: Text) -> None:
+        if text.en.startswith("restoring the database"):
+            partial.rename(complete)
+
+    try:
+        restore(crashed.folder, home, None, completed)
+    finally:
+        complete.rename(partial)
+    assert notes(home) == ["before", "after", "last"]
+
+
+def test_a_segment_that_the_archive_has_in_part_does_not_replace_that_of_the_base_backup(
+    crashed: Crashed, home: Path
+) -> None:
+    """The archive stopped while the base backup was made: the base backup has all of its own WAL."""
+    first = check.wal_of(crashed.folder, crashed.backup).segments[0]
+    wal = first.parent
+    aside = wal.rename(wal.with_name("aside"))
+    wal.mkdir()
+    whole = (aside / first.name).read_bytes()
+    begin = offset(crashed.backup.manifest.postgres.start) % len(whole)
+    (wal / f"{first.name}.partial").write_bytes(whole[:begin] + bytes(len(whole) - begin))
+    try:
+        _restore(crashed, home)
+    finally:
+        shutil.rmtree(wal)
+        aside.rename(wal)
     assert notes(home) == ["before"]
