@@ -41,15 +41,16 @@ class Originals:
 
 @dataclass(frozen=True, slots=True)
 class CopiedFiles:
-    """What was copied: the keyring now in force, the root key (PEM), and how many pictures were new."""
+    """What was copied: the keyring now in force, the root key (PEM), the names of all pictures, and how many were new."""
 
     keyring: Keyring
     root: bytes
+    pictures: frozenset[str]
     new_pictures: int
 
 
 def copy_files(originals: Originals, folder: BackupFolder) -> CopiedFiles:
-    """Copy what is new. Raises KeyringError, or Unavailable if the pictures cannot be read."""
+    """Copy what is new; it is on disk when this returns. Raises KeyringError, or Unavailable if the pictures cannot be read."""
     root = read_root(originals.root_public)
     try:
         keyring = Keyring.load(originals.keyring.read_bytes(), root)
@@ -59,9 +60,10 @@ def copy_files(originals: Originals, folder: BackupFolder) -> CopiedFiles:
     path = folder.keyrings / f"{keyring.serial}.json"
     if not path.exists():
         write(path, keyring.document)
-    with suppress(FileNotFoundError, PermissionError):  # `lacks_signatures` says whether any are missing
-        _copy_signatures(originals.exports, folder.signatures)
-    return CopiedFiles(keyring, root, _copy_pictures(originals.pictures, folder))
+    _copy_signatures(originals.exports, folder.signatures)
+    pictures, new = _copy_pictures(originals.pictures, folder)
+    os.sync()
+    return CopiedFiles(keyring, root, pictures, new)
 
 
 def newest_keyring(folder: BackupFolder, root: bytes) -> Keyring:
@@ -80,13 +82,26 @@ def newest_keyring(folder: BackupFolder, root: bytes) -> Keyring:
 
 
 def _copy_signatures(source: Path, target: Path) -> None:
-    """Copy those that are new or were encrypted anew. What is copied has the time of its original."""
-    for entry in os.scandir(source):
-        if _SIGNATURES.fullmatch(entry.name) and not _same(entry.stat(), target / entry.name):
-            fresh = target / f".{entry.name}.new"
-            shutil.copy2(entry.path, fresh)
-            fresh.chmod(0o600)
-            fresh.rename(target / entry.name)
+    """Copy those that are new or were encrypted anew. What is copied has the time of its original.
+
+    What cannot be read is left out: `lacks_signatures` says whether any are missing.
+    """
+    try:
+        paths = [path for path in source.iterdir() if _SIGNATURES.fullmatch(path.name)]
+    except (FileNotFoundError, PermissionError):
+        return
+    for path in paths:
+        with suppress(FileNotFoundError, PermissionError):
+            _copy_if_other(path, target / path.name)
+
+
+def _copy_if_other(path: Path, copy: Path) -> None:
+    if _same(path.stat(), copy):
+        return
+    fresh = copy.with_name(f".{copy.name}.new")
+    shutil.copy2(path, fresh)
+    fresh.chmod(0o600)
+    fresh.rename(copy)
 
 
 def _same(original: os.stat_result, copy: Path) -> bool:
@@ -117,9 +132,11 @@ def restore_signatures(folder: BackupFolder, target: Path) -> int:
 # Pictures -------------------------------------------------------------------------------------------
 
 
-def _copy_pictures(storage: PictureStorage, folder: BackupFolder) -> int:
-    present = {path.name for path in folder.pictures.iterdir()}
-    missing = (stored.name for stored in storage.listing() if stored.name not in present)
+def _copy_pictures(storage: PictureStorage, folder: BackupFolder) -> tuple[frozenset[str], int]:
+    """The names of all stored pictures, and how many of them were copied. After a power failure a copy may be too short."""
+    present = {path.name: path.stat().st_size for path in folder.pictures.iterdir()}
+    stored = {one.name: one.size for one in storage.listing()}
+    missing = (name for name, size in stored.items() if present.get(name) != size)
 
     def copy(name: str) -> bool:
         content = storage.get(name)
@@ -128,21 +145,26 @@ def _copy_pictures(storage: PictureStorage, folder: BackupFolder) -> int:
         return content is not None
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        return sum(sum(threads.map(copy, chunk)) for chunk in _chunks(missing))
+        return frozenset(stored), sum(sum(threads.map(copy, chunk)) for chunk in _chunks(missing))
 
 
 def _write_once(path: Path, content: bytes) -> None:
-    """Without a sync for each file: there may be millions, and `BackupFolder.finish` brings them all to disk."""
+    """Without a sync for each file: there may be millions, and `copy_files` brings them all to disk."""
     fresh = path.with_name(f".{path.name}.new")
     fresh.write_bytes(content)
     fresh.chmod(0o600)
     fresh.rename(path)
 
 
-def index_pictures(folder: BackupFolder, previous: dict[str, FileDigest]) -> dict[str, FileDigest]:
-    """The digest of every picture; `previous` are those of an earlier backup, whose files are not read again."""
-    paths = (path for path in folder.pictures.iterdir() if not path.name.startswith("."))
-    return {path.name: previous.get(path.name) or digest(path) for path in paths}
+def index_pictures(
+    folder: BackupFolder, names: Iterable[str], previous: dict[str, FileDigest]
+) -> dict[str, FileDigest]:
+    """The digests of these pictures, of those that were copied; files in `previous`, an earlier backup's, are not read again.
+
+    The folder may have more, of earlier backups: `prune` removes what no backup lists.
+    """
+    paths = (folder.pictures / name for name in names)
+    return {path.name: previous.get(path.name) or digest(path) for path in paths if path.exists()}
 
 
 def restore_pictures(folder: BackupFolder, names: Iterable[str], storage: PictureStorage) -> int:

@@ -136,7 +136,7 @@ def _write_lists(engine: Engine, folder: BackupFolder, path: Path, copied: Copie
     write(path / "root.pub.pem", copied.root)
     earlier = folder.backups()
     previous = read_table(earlier[-1].path / PICTURES) if earlier else {}
-    write(path / PICTURES, table(index_pictures(folder, previous)))
+    write(path / PICTURES, table(index_pictures(folder, copied.pictures, previous)))
     with integrity.snapshot(engine) as connection:
         issued = [one for many in integrity.every_batch(connection) for one in many if one.sha256]
     lines = [f"{one.number}\t{one.format}\t{one.bytes}\t{one.sha256}\n" for one in issued]

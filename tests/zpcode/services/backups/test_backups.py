@@ -114,11 +114,12 @@ def test_what_is_wrong_with_a_backup_is_named(copied: BackupFolder, running: Bac
 def test_old_backups_go_with_the_pictures_that_only_they_list(running: BackedUp) -> None:
     (first,) = running.folder.backups()
     running.originals.pictures.remove([f"{'a' * 32}-160.webp"])
-    (running.folder.pictures / f"{'a' * 32}-160.webp").unlink()
     second = running.back_up(NOW + timedelta(days=1))
     programs = programs_for(18, running.home, TO_BACK_UP)
     assert prune(running.folder, 2, programs) == []
+    assert len(list(running.folder.pictures.iterdir())) == 3
     assert prune(running.folder, 1, programs) == [first]
+    assert {path.name[0] for path in running.folder.pictures.iterdir()} == set("bc")
     assert running.folder.backups() == [second]
     assert not list(running.folder.path.glob(f"*{UNFINISHED}"))
 
@@ -128,6 +129,28 @@ def test_only_new_pictures_are_copied(running: BackedUp) -> None:
     assert copy_files(running.originals, running.folder).new_pictures == 0
     running.originals.pictures.put({f"{'d' * 32}-160.webp": b"new"})
     assert copy_files(running.originals, running.folder).new_pictures == 1
+
+
+def test_a_picture_that_a_power_failure_cut_off_is_copied_again(running: BackedUp, copied: BackupFolder) -> None:
+    """A file may have its name before its content is on disk."""
+    copy_files(running.originals, copied)
+    copy = copied.pictures / f"{'b' * 32}-160.webp"
+    copy.write_bytes(b"")
+    assert copy_files(running.originals, copied).new_pictures == 1
+    assert copy.read_bytes() == b"b" * 1000
+
+
+def test_signatures_that_vanish_keep_no_others_out_of_the_backup(running: BackedUp, copied: BackupFolder) -> None:
+    """As when the archive of a key finds that a file does not give the codes, and removes it."""
+    running.originals.exports.mkdir()
+    for number in range(0, 20, 2):
+        (running.originals.exports / f"batch-{number}.signatures").symlink_to("gone")
+        (running.originals.exports / f"batch-{number + 1}.signatures").write_bytes(b"encrypted")
+    try:
+        copy_files(running.originals, copied)
+    finally:
+        shutil.rmtree(running.originals.exports)
+    assert {path.name for path in copied.signatures.iterdir()} == {f"batch-{odd}.signatures" for odd in range(1, 20, 2)}
 
 
 # The archive ----------------------------------------------------------------------------------------
