@@ -32,7 +32,7 @@ from zpcode.wire.calendar import SHANGHAI
 
 app = typer.Typer(add_completion=False)
 
-_PASSWORD: Final = re.compile(r"://([^:@/]*):[^@/]*@")
+_PASSWORD: Final = re.compile(r"(://[^:@/]*:).*(?=@)|([?&](?:ssl)?password=)[^&]*")
 _WHY: Final = Text(
     "恢复后的数据库没有备份之后印出的码和作出的决定；执行此命令之前不签发",
     "the restored database is older than the printed codes and the decisions; nothing is issued before this is run",
@@ -234,8 +234,7 @@ def _originals(settings: AuthoritySettings) -> files.Originals:
 def _shown(settings: AuthoritySettings) -> dict[str, str]:
     """The settings, without the passwords in URLs: to compare them after a restoration."""
     return {
-        f"ZPCODE_{name.upper()}": _PASSWORD.sub(r"://\1:***@", str(value))
-        for name, value in settings.model_dump().items()
+        f"ZPCODE_{name.upper()}": _PASSWORD.sub(r"\1\2***", str(value)) for name, value in settings.model_dump().items()
     }
 
 

@@ -31,6 +31,8 @@ def _settings(running: BackedUp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZPCODE_KEYRING", str(running.room.keyring))
     monkeypatch.setenv("ZPCODE_ROOT_PUBLIC", str(running.room.root_public))
     monkeypatch.setenv("ZPCODE_REDIS_URL", "rediss://authority:top-secret@cache.example:6380")
+    monkeypatch.setenv("ZPCODE_DATABASE_URL", "postgresql://zpcode:a/top-secret@db.example/zpcode")
+    monkeypatch.setenv("ZPCODE_MIGRATION_URL", "postgresql://owner@/zpcode?password=top-secret&host=%2Frun%2Fdb")
 
 
 def _run(*arguments: str | Path) -> Result:
@@ -48,7 +50,12 @@ def test_a_backup_is_made_checked_and_restored(running: BackedUp) -> None:
     made = _run("backup", folder)
     assert "no WAL is received: run zpcode backup --wal" in made.output.replace("\n", " ")
     manifest = next(folder.glob("*/manifest.json")).read_text("utf-8")
-    assert "rediss://authority:***@cache.example:6380" in manifest
+    for shown in (
+        "rediss://authority:***@cache.example:6380",
+        "postgresql://zpcode:***@db.example/zpcode",
+        "postgresql://owner@/zpcode?password=***&host=%2Frun%2Fdb",
+    ):
+        assert shown in manifest
     assert "top-secret" not in manifest + made.output
     assert _run("backup", folder, "--check").exit_code == 0
     home = running.home.parent / "restored"
