@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zpcode.errors import DatabaseBehind
 from zpcode.exports import qr
 from zpcode.wire.link import parse, path_of
 
@@ -61,24 +63,53 @@ def ready(
     codes: Sequence[DemoCode],
     credentials: Sequence[Credential],
     home: Path,
-    metrics: Sequence[str],
+    metrics: Mapping[str, str],
 ) -> None:
-    """Print all codes, addresses and API keys. `metrics` has the addresses of the processes' metrics."""
+    """Print all codes, addresses and API keys. `metrics` has the address of the metrics of each process, by its name."""
     item = next((code for code in codes if code.level == "item"), codes[0])
     lines = ["", terminal_qr(base, item.link), f"  用手机扫码 / scan with a phone: {item.product}", ""]
     lines += [_code_line(code) for code in codes]
-    lines += ["", f"  扫码服务 / scan service   {base}/", f"  接口 / API                {api}/openapi.json"]
+    lines += ["", *_addresses(base, api)]
     lines += [f"  {credential.zh} / {credential.en}\n    {credential.token}" for credential in credentials]
     lines += [
         "",
         f"  试一试 / try:  curl -H 'Authorization: Bearer {credentials[0].token}' {api}/v1/batches",
-        f"  数据与日志 / data and logs  {home}",
-        "  指标 / metrics            " + "  ".join(f"http://{address}/metrics" for address in metrics),
-        "  按 Ctrl-C 停止 / Ctrl-C stops everything",
+        *_places(home, metrics),
     ]
     if "127.0.0.1" in base:
         lines.append(_FOR_A_PHONE)
     print("\n".join([*lines, ""]), flush=True)
+
+
+def behind(base: str, api: str, error: DatabaseBehind, home: Path, metrics: Mapping[str, str]) -> None:
+    """Print that the database is behind, what to do, and all addresses."""
+    lines = [
+        "",
+        f"  {error.text.zh}",
+        f"  {error.text.en}",
+        "",
+        "  在另一个终端执行（docs/recovery.md），然后按 Ctrl-C 并重新启动 demo",
+        "  In another terminal run this (docs/recovery.md); then press Ctrl-C and start the demo again:",
+        f"    export ZPCODE_HOME={shlex.quote(str(home))}",
+        "    zpcode recover",
+        "    zpcode recover --apply",
+        "",
+        *_addresses(base, api),
+        *_places(home, metrics),
+    ]
+    print("\n".join([*lines, ""]), flush=True)
+
+
+def _addresses(base: str, api: str) -> Iterable[str]:
+    yield f"  扫码服务 / scan service   {base}/"
+    yield f"  接口 / API                {api}/openapi.json"
+
+
+def _places(home: Path, metrics: Mapping[str, str]) -> Iterable[str]:
+    yield f"  数据与日志 / data and logs  {home}"
+    yield "  指标 / metrics"
+    yield from (f"    {name:<10} http://{address}/metrics" for name, address in metrics.items())
+    yield "  按 Ctrl-C 停止 / Ctrl-C stops everything"
 
 
 def _code_line(code: DemoCode) -> str:

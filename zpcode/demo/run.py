@@ -27,7 +27,7 @@ from zpcode.demo import console, seed
 from zpcode.demo.ports import free_port, reachable_name
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import ServerAddresses, Servers, secret_file
-from zpcode.errors import Conflict, Text, Unavailable
+from zpcode.errors import Conflict, DatabaseBehind, Text, Unavailable
 
 READY_SECONDS: Final = 60
 _POLL_SECONDS: Final = 0.1
@@ -64,7 +64,8 @@ class Plan:
 def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) -> int:
     """Start everything, print the codes, and run until Ctrl-C; returns the exit status.
 
-    `once` stops as soon as everything is ready, for tests. Raises Conflict if another demo runs on the same directory,
+    `once` stops as soon as everything is ready, for tests. On a database that is behind (docs/recovery.md) everything runs
+    without sample data, and the status is 1. Raises Conflict if another demo runs on the same directory,
     Unavailable if a server does not start or no port is free.
     """
     home = home.absolute()
@@ -84,18 +85,33 @@ def run(home: Path, host: str, port: int, api_port: int, *, once: bool = False) 
         processes = Processes(home / "log")
         stack.callback(processes.stop)
         processes.start("signer", [sys.executable, "-m", "keys", "serve"], env=environment)
+        _wait_until(processes, lambda: seed.signer_answers(home))  # it knows how far the database had come
         announce("建表，导入示例登记册", "migrating, importing the demo registry")
-        seed.seed_registry(home, addresses)
+        try:
+            seed.seed_registry(home, addresses)
+        except DatabaseBehind as behind:
+            _serve_restored(processes, plan, environment, behind, once=once)
+            return 1
         _start(processes, plan, environment)
         announce("签发各级码", "issuing a batch at each level")
-        _wait_until(processes, lambda: seed.signer_answers(home))
         codes = seed.seed_codes(plan.home, addresses, plan.base)
         credentials = seed.seed_credentials(plan.home, addresses)
-        _wait_until_ready(processes, plan)
-        console.ready(plan.base, plan.api, codes, credentials, home, list(plan.metrics_addresses.values()))
+        _wait_until_200(processes, plan, "/readyz")
+        console.ready(plan.base, plan.api, codes, credentials, home, plan.metrics_addresses)
         if not once:
             _watch(processes)
     return 0
+
+
+def _serve_restored(
+    processes: Processes, plan: Plan, environment: dict[str, str], behind: DatabaseBehind, *, once: bool
+) -> None:
+    """Run everything on a database that is behind, without sample data: `zpcode recover` needs these servers."""
+    _start(processes, plan, environment)
+    _wait_until_200(processes, plan, "/healthz")
+    console.behind(plan.base, plan.api, behind, plan.home, plan.metrics_addresses)
+    if not once:
+        _watch(processes)
 
 
 def _silent(zh: str, en: str) -> None:
@@ -174,9 +190,9 @@ def _start(processes: Processes, plan: Plan, environment: dict[str, str]) -> Non
         processes.start(name, command, env=environment | {"ZPCODE_METRICS_ADDRESS": plan.metrics_addresses[name]})
 
 
-def _wait_until_ready(processes: Processes, plan: Plan) -> None:
+def _wait_until_200(processes: Processes, plan: Plan, path: str) -> None:
     for port in (plan.scan_port, plan.api_port):
-        address = f"http://{_local(plan.host)}:{port}/readyz"
+        address = f"http://{_local(plan.host)}:{port}{path}"
         _wait_until(processes, partial(_answers, address))
 
 

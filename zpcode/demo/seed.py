@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import IO
 
 from keys.client import SignerClient
-from zpcode.demo import console, events
+from zpcode.demo import events
 from zpcode.demo.console import Credential, DemoCode
 from zpcode.embedded.servers import ServerAddresses
-from zpcode.errors import Conflict, DatabaseBehind, SignerUnavailable
+from zpcode.errors import Conflict, SignerUnavailable
 from zpcode.projection import client, projector
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
@@ -30,7 +30,7 @@ from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.encrypt import encrypt_all
 from zpcode.services.batches.rewrite import reissue
 from zpcode.services.continuity.gate import ContinuityGate
-from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Witness
+from zpcode.services.continuity.witnesses import WITNESS_SECONDS, FilesWitness, RedisWitness, SignerWitness, Witness
 from zpcode.services.pictures.import_ import open_pictures
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.services.registry import importing, product_cards
@@ -47,7 +47,7 @@ QUANTITIES = {Level.PRODUCT: 50_000, Level.LOT: 5_000, Level.ITEM: 1_000, Level.
 
 
 def seed_registry(home: Path, addresses: ServerAddresses) -> None:
-    """Migrate the database, and import the demo registry and the pictures of its products."""
+    """Migrate the database, and import the demo registry and the pictures of its products. Raises DatabaseBehind."""
     migrate_embedded(addresses)
     engine = _gated(home, addresses)
     data = files("zpcode.demo").joinpath("registry.json").read_bytes()
@@ -59,7 +59,11 @@ def seed_registry(home: Path, addresses: ServerAddresses) -> None:
 def _gated(home: Path, addresses: ServerAddresses) -> Engine:
     """An engine whose writers pass the gate, like those of every process."""
     engine = connect(addresses.database, pool_size=4)
-    witnesses: list[Witness] = [RedisWitness(client.connect(addresses.redis)), FilesWitness(home / "exports")]
+    witnesses: list[Witness] = [
+        RedisWitness(client.connect(addresses.redis)),
+        FilesWitness(home / "exports"),
+        SignerWitness(SignerClient(home / "run" / "signer.sock", timeout=WITNESS_SECONDS)),
+    ]
     ContinuityGate(engine, witnesses).install()
     return engine
 
@@ -94,10 +98,7 @@ def seed_codes(home: Path, addresses: ServerAddresses, base: str) -> list[DemoCo
         ]
     events.publish_notices(engine, now=_now())
     redis = client.connect(addresses.redis)
-    try:
-        projector.catch_up(engine, redis)
-    except DatabaseBehind as behind:  # the operator needs running servers for `zpcode recover`
-        console.step(behind.text.zh, behind.text.en)
+    projector.catch_up(engine, redis)
     redis.close()
     engine.dispose()
     return codes
