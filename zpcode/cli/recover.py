@@ -5,7 +5,7 @@ Exit status: 0 the database is not behind (any more), 1 it is behind or somethin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -27,6 +27,7 @@ from zpcode.cli.output import to_second
 from zpcode.rules.status.decisions import ACTIONS
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.services.continuity import confirm as confirming
+from zpcode.services.continuity.batches import RecoveredBatch
 from zpcode.services.continuity.recover import recover
 from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
 from zpcode.settings import AuthoritySettings, load
@@ -47,7 +48,7 @@ _OUTCOMES: Final = {
     "finished": ("备份后才生成，按卡片与码文件补记", "issued after the backup: entered from its card and its file"),
     "activated": ("激活已补记", "its activation is entered again"),
     "conflict": ("数据库在此序号下是另一批码；缓存中的那一批无法恢复", "the database has other codes under this number; those that Redis knows cannot be restored"),
-    "lost": ("没有记录：扫码显示“暂时无法确认”", "without a record: its codes say that they cannot be confirmed"),
+    "lost": ("没有记录：序号不再使用，扫码显示“暂时无法确认”", "without a record: not given again, and codes of it would say that they cannot be confirmed"),
 }  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def recover_(
             typer.echo(line)
         if apply and report.evidence:
             project(engine, settings)
-        unconfirmed = _unconfirmed(engine)
+        unconfirmed = _unconfirmed(engine) if apply or not report.evidence else report.unconfirmed
     _print_unconfirmed(unconfirmed)
     if unconfirmed or (report.evidence and not apply):
         raise typer.Exit(1)
@@ -126,10 +127,14 @@ def lines(report: RecoveryReport, *, applied: bool) -> Iterator[str]:
     if first <= last:
         yield f"审计日志丢失第 {first} 至 {last} 条 / entries {first} to {last} of the audit log are lost"
     yield from _uncertain(report)
-    for batch in report.batches[:_SHOWN]:
-        zh, en = _OUTCOMES[batch.outcome]
-        yield f"批次 {batch.number} {zh} / batch {batch.number} {en}"
-    yield from _more(len(report.batches))
+    runs = _runs(report.batches)
+    for first, last, outcome in runs[:_SHOWN]:
+        zh, en = _OUTCOMES[outcome]
+        if first == last:
+            yield f"批次 {first} {zh} / batch {first} {en}"
+        else:
+            yield f"批次 {first} 至 {last} {zh} / batches {first} to {last} {en}"
+    yield from _more(len(runs))
     for decision in report.decisions[:_SHOWN]:
         yield f"补记决定 / decision entered again: {_decision(decision)}"
     yield from _more(len(report.decisions))
@@ -163,6 +168,17 @@ def _uncertain(report: RecoveryReport) -> Iterator[str]:
             f"  审计日志丢失的第 {first} 至 {last} 条中可能有这样的决定 / entries {first} to {last} of the audit log are lost and may have"
             " been such decisions"
         )
+
+
+def _runs(batches: Sequence[RecoveredBatch]) -> list[tuple[int, int, str]]:
+    """First number, last number and outcome: those without a record that follow each other are one run."""
+    runs: list[tuple[int, int, str]] = []
+    for batch in batches:
+        if runs and batch.outcome == "lost" == runs[-1][2] and batch.number == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], batch.number, "lost")
+        else:
+            runs.append((batch.number, batch.number, batch.outcome))
+    return runs
 
 
 def _more(count: int) -> Iterator[str]:

@@ -20,9 +20,11 @@ from zpcode.rules.continuity import BehindEvidence
 from zpcode.rules.status.decisions import Action
 from zpcode.services import audit
 from zpcode.services.audit_heads import Countersigner, HeadFile
+from zpcode.services.continuity.batches import RecoveredBatch
 from zpcode.services.continuity.confirm import confirm
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import MARGIN, recover
+from zpcode.services.continuity.report import RecoveryReport
 from zpcode.services.fsck.continuity import RECOVER
 from zpcode.services.head_comparison import CountersignedHeads
 from zpcode.services.registry.importing import import_registry
@@ -214,9 +216,26 @@ def test_the_command_shows_applies_and_confirms(service: Restorable, monkeypatch
     restores.restore(service.addresses, dumped)
     status, shown = run()
     assert (status, "nothing was done yet" in shown) == (1, True)
+    assert f"to confirm: {target}" in shown, "a preview shows all that will be left to a person"
     status, applied = run("--apply")
     assert (status, f"zpcode recover --confirm {target}" in applied) == (1, True)
     assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
     assert run("--confirm", target)[0] == 0
     assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
     assert run()[0] == 0
+
+
+def test_numbers_without_a_record_that_follow_each_other_are_one_line() -> None:
+    """A recovery leaves a hundred numbers out: the batches that were restored are not lost among them."""
+    outcomes = [(7, "issued"), *((number, "lost") for number in range(8, 108)), (200, "lost"), (201, "reserved")]
+    report = RecoveryReport(
+        evidence=(BehindEvidence("redis", "batch", "8", "6"),),
+        batches=[RecoveredBatch(number, outcome) for number, outcome in outcomes],
+    )
+    told = [line.partition(" / ")[2] for line in recover_command.lines(report, applied=False) if "/ batch" in line]
+    assert [line.partition(" with")[0] for line in told] == [
+        "batch 7 restored as issued, from its card and its file",
+        "batches 8 to 107",
+        "batch 200",
+        "batch 201 restored as reserved, from its card",
+    ]
