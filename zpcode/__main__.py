@@ -34,6 +34,7 @@ from zpcode.services.registry.product_cards import rebuild_cards
 from zpcode.settings import load
 from zpcode.store import locks
 from zpcode.store.database.session import Engine, migrate, transaction
+from zpcode.telemetry import logs
 
 app = typer.Typer(
     add_completion=False,
@@ -131,6 +132,7 @@ def _line(finding: Finding) -> str:
 
 def main() -> None:
     """Run a command. An error of a rule, a server or a file is printed in both languages; exit status 1."""
+    logs.for_a_terminal()
     try:
         app()
     except ZpError as error:

@@ -88,7 +88,7 @@ def issue(
         project(engine, settings)
     typer.echo(f"{folder.finished(batch)}\nsha256 {batch.sha256}  {batch.bytes} bytes")
     typer.echo(
-        f"文件已加密，取明文请执行 / the file is encrypted; for its content: zpcode batches export {batch.number} --to FILE"
+        f"文件已加密，取明文请执行 / the file is encrypted; for its content: zpcode batches export {batch.number} --to FILE --reason WHY"
     )
 
 

@@ -12,7 +12,7 @@ import typer
 
 from keys.client import SignerClient
 from keys.keyring import Keyring, read_root
-from zpcode.embedded.servers import Servers
+from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.errors import KeyringError, Text, Unavailable
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
@@ -44,12 +44,23 @@ def database(settings: AuthoritySettings) -> Iterator[Engine]:
 
 @contextmanager
 def ungated_database(settings: AuthoritySettings) -> Iterator[Engine]:
-    """The same without the gate: for `recover`, which brings a database forward that is behind."""
-    engine = connect(settings.database_url or Servers(settings.home).addresses.database, pool_size=2)
+    """The same without the gate: for `recover`, which brings a database forward that is behind. Raises Unavailable."""
+    engine = connect(settings.database_url or _of_the_demo(settings).database, pool_size=2)
     try:
         yield engine
     finally:
         engine.dispose()
+
+
+def _of_the_demo(settings: AuthoritySettings) -> ServerAddresses:
+    """The servers of the demo in HOME. Raises Unavailable if none runs there: a variable is missing, or HOME is another folder."""
+    servers = Servers(settings.home)
+    if not servers.started:
+        home = settings.home.absolute()
+        zh = f"没有设置 ZPCODE_DATABASE_URL，{home} 中也没有运行的 demo；请设置变量（ZPCODE_HOME 或 ZPCODE_DATABASE_URL），或先启动 demo"
+        en = f"ZPCODE_DATABASE_URL is not set, and no demo runs in {home}: set ZPCODE_HOME or ZPCODE_DATABASE_URL, or start the demo"
+        raise Unavailable(Text(zh, en))
+    return servers.addresses
 
 
 def gate_of(engine: Engine, settings: AuthoritySettings, resources: ExitStack) -> ContinuityGate:
@@ -73,7 +84,7 @@ def owner_database(settings: AuthoritySettings) -> Iterator[Engine]:
         zh = "请设置 ZPCODE_MIGRATION_URL：拥有数据表的角色（deploy/postgres-roles.sql）"
         en = "set ZPCODE_MIGRATION_URL to the role that owns the tables (deploy/postgres-roles.sql)"
         raise Unavailable(Text(zh, en))
-    engine = connect(settings.migration_url or Servers(settings.home).addresses.owner_database, pool_size=1)
+    engine = connect(settings.migration_url or _of_the_demo(settings).owner_database, pool_size=1)
     try:
         if engine.url.username == settings.application_role:
             zh = f"应用角色 {engine.url.username} 不应拥有数据表；请用另一个角色迁移（deploy/postgres-roles.sql）"

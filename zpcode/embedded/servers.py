@@ -199,6 +199,11 @@ class Servers:
         return {role: _secret(self.home / "secrets", name) for role, name in secrets_of.items()}
 
     @property
+    def started(self) -> bool:
+        """Whether PostgreSQL listens here, or did until it was killed. Makes no files, other than `addresses`."""
+        return (self.sockets / ".s.PGSQL.5432").exists()
+
+    @property
     def addresses(self) -> ServerAddresses:
         """Connection URLs with their passwords. Do not log them."""
         passwords = {

@@ -69,6 +69,16 @@ def _cut(text: str, most: int = MAX_VALUE) -> str:
     return f"{text[:half]} …{len(text) - 2 * half}… {text[-half:]}"
 
 
+class TerminalLines(logging.Formatter):
+    """A log record as one line for the person at a terminal: its message, and what was passed as `extra=`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, with the traceback of an error."""
+        text = super().format(record)
+        extra = "; ".join(str(value) for name, value in vars(record).items() if name not in _OWN)
+        return f"{text}: {extra}" if extra else text
+
+
 class Repeats(logging.Filter):
     """Lets the same warning or error through twenty times in ten seconds, and reports later how many it suppressed.
 
@@ -95,6 +105,12 @@ class Repeats(logging.Filter):
             self._windows.clear()
         self._windows[key] = began, number + 1
         return number < MAX_REPEATS
+
+
+def for_a_terminal() -> None:
+    """A command logs warnings and errors as `TerminalLines`, unless `configure` follows: the worker is a command too."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(TerminalLines())
 
 
 def configure(service: str, *, level: str = "INFO", stream: TextIO | None = None) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.support.registry_data import as_json, as_workbook, as_xlsx, gtin, registry
 from zpcode.cli.registry import app
 from zpcode.embedded.servers import ServerAddresses
-from zpcode.errors import Refused
+from zpcode.errors import Refused, Unavailable
 from zpcode.services.registry.files.archive import MAX_FILE
 from zpcode.store.tables import registry as tables
 from zpcode.wire import redis_keys
@@ -97,3 +97,17 @@ def test_a_file_that_is_not_there_and_one_too_large_are_refused(run: CliRunner, 
 
 def test_without_a_file_it_says_what_it_needs(run: CliRunner) -> None:
     assert run.invoke(app, []).exit_code == 2
+
+
+def test_without_a_database_it_names_the_settings_and_makes_no_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever mistypes ZPCODE_HOME is not told to wait for a server that nobody starts."""
+    home, file = tmp_path / "mistyped", tmp_path / "registry.json"
+    file.write_bytes(as_json(registry()))
+    monkeypatch.setenv("ZPCODE_HOME", str(home))
+    monkeypatch.delenv("ZPCODE_DATABASE_URL", raising=False)
+    done = CliRunner().invoke(app, [str(file)])
+    assert isinstance(done.exception, Unavailable)
+    assert f"no demo runs in {home}" in done.exception.text.en
+    assert not (home / "secrets").exists()

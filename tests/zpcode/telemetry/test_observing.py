@@ -22,7 +22,15 @@ from tests.support.exposed import Exposed
 from zpcode.services.monitoring.lag import Lag
 from zpcode.telemetry import exposition, metrics
 from zpcode.telemetry.exposition import Exposition, address_of
-from zpcode.telemetry.logs import MAX_REPEATS, MAX_TRACEBACK, MAX_VALUE, WINDOW_SECONDS, JsonLines, Repeats
+from zpcode.telemetry.logs import (
+    MAX_REPEATS,
+    MAX_TRACEBACK,
+    MAX_VALUE,
+    WINDOW_SECONDS,
+    JsonLines,
+    Repeats,
+    TerminalLines,
+)
 from zpcode.telemetry.worker_loops import ALIVE_SECONDS, READY_SECONDS, WorkerLoops
 
 # Lag --------------------------------------------------------------------------------------------------------
@@ -182,6 +190,14 @@ def test_what_repeats_itself_is_bounded_and_said_how_often(clock: Clock) -> None
     late = _record("Invalid HTTP request received.")
     assert repeats.filter(late)
     assert vars(late)["suppressed"] == 1000 - MAX_REPEATS
+
+
+def test_a_command_logs_one_line_with_what_belongs_to_it() -> None:
+    """The sentence alone would not say in what the database is behind."""
+    record = logging.LogRecord("zpcode", logging.ERROR, "", 0, "the database is behind", (), None)
+    assert TerminalLines().format(record) == "the database is behind"
+    record.evidence = "Redis: has batch number 8"
+    assert TerminalLines().format(record) == "the database is behind: Redis: has batch number 8"
 
 
 def test_a_line_of_the_log_has_a_bound_whatever_a_client_sent() -> None:
