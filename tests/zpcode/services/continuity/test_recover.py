@@ -232,8 +232,8 @@ def test_numbers_without_a_record_that_follow_each_other_are_one_line() -> None:
         evidence=(BehindEvidence("redis", "batch", "8", "6"),),
         batches=[RecoveredBatch(number, outcome) for number, outcome in outcomes],
     )
-    told = [line.partition(" / ")[2] for line in recover_command.lines(report, applied=False) if "/ batch" in line]
-    assert [line.partition(" with")[0] for line in told] == [
+    shown = [line.partition(" / ")[2] for line in recover_command.lines(report, applied=False) if "/ batch" in line]
+    assert [line.partition(" with")[0] for line in shown] == [
         "batch 7 restored as issued, from its card and its file",
         "batches 8 to 107",
         "batch 200",
