@@ -75,6 +75,9 @@ def _write(
     if batch.sealed and not batch.key_id:
         batch = _begin(engine, batch, signer.active_key(), clock())
     try:
+        if batch.sealed:
+            # A complete file needs no signature. But its key may have been revoked since.
+            signer.describe(batch.key_id)
         return batch, code_file.produce(batch, signer, folder, report=progress, stop=stop)
     except SignerUnavailable:
         raise

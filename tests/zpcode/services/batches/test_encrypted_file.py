@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import io
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,3 +154,20 @@ def test_the_file_key_is_not_enough_to_change_the_label(tmp_path: Path) -> None:
     assert header.label.number == 14
     with pytest.raises(DamagedFile):
         FileCipher.of(KEY, header)
+
+
+def test_a_file_is_read_by_its_description_alone() -> None:
+    """Key derivation, header and chunk written out with RFC 5869 and ADR 9: a file of today is read by later versions."""
+    salt = bytes(range(32, 64))
+    fields = (
+        b"zpcodes\x01" + KEY.id + (13).to_bytes(4, "little") + b"K7QX" + b"C" + bytes(7) + b"sixteen bytes ok" + salt
+    )
+    extracted = hmac.digest(salt, KEY.secret, "sha256")
+    first = hmac.digest(extracted, b"zpcode-file/1\n" + fields + b"\x01", "sha256")
+    second = hmac.digest(extracted, first + b"zpcode-file/1\n" + fields + b"\x02", "sha256")
+    header = FileHeader.parse(fields + hmac.digest(second, fields, "sha256")[:16])
+    assert header is not None
+    assert header.label == LABEL
+    place = (5).to_bytes(8, "little") + b"\x01"
+    chunk = bytes(12) + AESGCM(first).encrypt(bytes(12), b"codes", place)
+    assert FileCipher.of(KEY, header).open(5, chunk, last=True) == b"codes"

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -25,6 +26,7 @@ from zpcode.exports.formats import file_name
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
 from zpcode.services.batches import code_file, file_keys, reserve
+from zpcode.services.batches.file_cipher import HEADER_BYTES
 from zpcode.services.batches.issue import issue
 from zpcode.services.batches.rewrite import reissue
 from zpcode.store import batches as store
@@ -256,9 +258,9 @@ def test_a_damaged_or_lost_file_is_written_again_byte_for_byte(engine: Engine, h
 
 def _numbered_again(engine: Engine, number: int, **changes: object) -> Batch:
     """The batch that gets a number again after a restore: reserved, with other secret keys unless `changes` has them."""
-    values = {"permutation_key": b"other slots here", "check_key": b"other check here"} | changes
+    values = {"permutation_key": b"other slots here", "check_key": b"other check here", "key_id": ""} | changes
     with transaction(engine) as connection:
-        store.change(connection, number, state="reserved", key_id="", sha256="", bytes=0, activated_at=None, **values)
+        store.change(connection, number, state="reserved", sha256="", bytes=0, activated_at=None, **values)
     return reserve.get(engine, number, MAKER)
 
 
@@ -307,12 +309,33 @@ def test_a_delivered_file_under_another_key_is_not_overwritten(engine: Engine, h
 def test_a_delivered_file_under_the_same_key_is_issued_as_it_is(
     engine: Engine, house: KeyHouse, tmp_path: Path
 ) -> None:
-    """The database was restored to before the batch began: the same codes are recorded again, and none is signed."""
+    """The database was restored to before the batch began: the same codes are recorded again."""
     first = _issue(engine, house, setting.reserved(engine), tmp_path)
-    before = code_folder(tmp_path).finished(first).stat().st_mtime_ns
+    path = code_folder(tmp_path).finished(first)
+    salted = path.read_bytes()[:HEADER_BYTES]
     again = _numbered_again(engine, first.number, permutation_key=first.permutation_key, check_key=first.check_key)
     assert _issue(engine, house, again.number, tmp_path).sha256 == first.sha256
-    assert code_folder(tmp_path).finished(first).stat().st_mtime_ns >= before
+    assert path.read_bytes()[:HEADER_BYTES] == salted, "the file was begun again"
+
+
+def test_a_file_that_was_complete_before_its_key_was_revoked_is_not_issued(engine: Engine, tmp_path: Path) -> None:
+    """The process ended before the batch was recorded. Nobody knows whether the file was delivered, so it stays."""
+    own = setting.key_house(tmp_path / "own")
+    with own.signer() as signer:
+        first, folder = _issue(engine, own, setting.reserved(engine), tmp_path), code_folder(tmp_path)
+        keys = {"permutation_key": first.permutation_key, "check_key": first.check_key, "key_id": first.key_id}
+        again = _numbered_again(engine, first.number, **keys)
+        setting.rotate_key(own)
+        setting.revoke_key(own, first.key_id)
+        while any(signer.active_key() == first.key_id for _ in range(20)):
+            time.sleep(0.02)  # each process of the signer reads the keyring itself
+        for _ in range(2):
+            with pytest.raises(ForeignFile):
+                _issue(engine, own, again.number, tmp_path)
+        folder.finished(first).rename(tmp_path / "set aside")
+        issued = _issue(engine, own, again.number, tmp_path)
+        assert issued.key_id == signer.active_key()
+    assert own.keyring.verify(setting.last_code(folder, issued)) is SealVerdict.VALID
 
 
 def test_a_finished_file_of_other_content_is_not_replaced_by_an_unfinished_one(
