@@ -219,6 +219,9 @@ def frames_to_the_signer(target: Target) -> Attempts:
     with SignerClient(target.signer) as signer:
         key = signer.active_key()
     ours = {"key_id": key, "gtin": parse(target.item).identity.gtin}
+    product = msgspec.msgpack.encode({"kind": "product"} | ours)
+    if not _signed(target, struct.pack(">I", len(product)) + product):
+        yield Attempt("a product code", "the signer signs nothing at all, so the attack shows nothing")
     for name, body in {
         "not MessagePack": b"\xc1" * 40,
         "nothing": b"",

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from keys.keyring import Keyring
+from keys.keyring import Keyring, fingerprint
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Conflict, Findings, Refused, Text, Unavailable
 from zpcode.rules import backups as rules
@@ -155,8 +155,19 @@ def _refuse_early_end(backup: Backup, segments: Sequence[Path], wal: ReplayedWal
 
 
 def _keyring(folder: BackupFolder, backup: Backup, home: Path) -> Keyring:
-    """The newest keyring there is: that of the home if it is newer, for a revoked key stays revoked. Raises KeyringError."""
-    root = (backup.path / "root.pub.pem").read_bytes()
+    """The newest keyring there is: that of the home if it is newer, for a revoked key stays revoked.
+
+    Raises KeyringError, Conflict if the home has another root key pinned than the backup.
+    """
+    root, pinned = (backup.path / "root.pub.pem").read_bytes(), home / "root.pub.pem"
+    if pinned.exists() and fingerprint(pinned.read_bytes()) != fingerprint(root):
+        raise Conflict(
+            Text(
+                f"{pinned} 是另一把根公钥，不会覆盖；请用密钥仪式记录的指纹核对，把不对的移走",
+                f"{pinned} is another root key than the backup's and is not overwritten; compare both with the fingerprint that the "
+                "key ceremony wrote down, and move the wrong one away",
+            )
+        )
     newest = newest_keyring(folder, root)
     if (home / "keyring.json").exists():
         existing = Keyring.load((home / "keyring.json").read_bytes(), root)

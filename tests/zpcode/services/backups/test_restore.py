@@ -139,6 +139,17 @@ def test_a_newer_keyring_of_the_home_stays(crashed: Crashed, home: Path) -> None
     assert room.keyring.read_bytes() == newer
 
 
+def test_a_pinned_root_key_of_the_home_is_not_replaced(crashed: Crashed, home: Path, tmp_path: Path) -> None:
+    """Who can write the backups could otherwise make every verifier of the new home trust his keys."""
+    home.mkdir(mode=0o755)
+    pinned = setting.key_house(tmp_path / "own").room.root_public.read_bytes()
+    (home / "root.pub.pem").write_bytes(pinned)
+    with pytest.raises(Conflict, match="another root key"):
+        _restore(crashed, home)
+    assert (home / "root.pub.pem").read_bytes() == pinned
+    assert not (home / "postgres").exists()
+
+
 def test_a_database_is_not_overwritten(crashed: Crashed, home: Path) -> None:
     _restore(crashed, home)
     with pytest.raises(Conflict, match="is not overwritten"):
