@@ -121,7 +121,7 @@ class ScanPages:
         pieces = (
             self._verdict(resolution, language, history=HISTORY),
             self._tools(resolution, language),
-            "" if product is None else self._product(resolution, product, language),
+            "" if product is None or product.lost else self._product(resolution, product, language),
             self._code(resolution, language),
             self._complain(language, PRINTED),
         )

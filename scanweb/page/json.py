@@ -44,6 +44,7 @@ class JsonBodies:
         """The JSON of a resolution. For codes that are not verified it is the same for every cause."""
         t = self.texts[language]
         not_verified = resolution.verdict.public == "not_verified"
+        product = resolution.evidence.product
         body: dict[str, Any] = {
             "verdict": resolution.verdict.public,
             "tone": "bad" if not_verified else resolution.verdict.tone,
@@ -55,7 +56,7 @@ class JsonBodies:
             "decision": self._decision(resolution, t),
             "code": None if not_verified else _code(resolution),
             "goods": None if not_verified else _goods(resolution),
-            **self._product(None if not_verified else resolution.evidence.product),
+            **self._product(None if not_verified or (product is not None and product.lost) else product),
             "history": None if not_verified else _history(resolution, t),
             "scanned": None if not_verified else wording.scanned(resolution, t),
             "checked_at": None if not_verified else _time(resolution.at),

@@ -25,9 +25,8 @@ def advice(resolution: Resolution, t: Messages) -> str:
 
 
 def is_lost(resolution: Resolution) -> bool:
-    """Whether the code cannot be confirmed because the record of its batch is lost: scanning again does not help."""
-    batch = resolution.evidence.batch
-    return resolution.verdict is Verdict.UNCONFIRMED and resolution.evidence.confirmed and batch is not None
+    """Whether the code cannot be confirmed because the record of its batch or product is lost: scanning again does not help."""
+    return resolution.verdict is Verdict.UNCONFIRMED and resolution.evidence.confirmed
 
 
 def meaning(resolution: Resolution, t: Messages) -> str:

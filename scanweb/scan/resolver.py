@@ -244,6 +244,6 @@ def _proof(checked: CheckedCode, batch: BatchCard | None, *, typed: bool) -> Pro
     identity = checked.code.identity
     if identity.check is None:
         return Proof.MISSING
-    if batch is not None and batch.level and not check_matches(batch.check_key, identity):  # no level: a lost batch
+    if batch is not None and not batch.lost and not check_matches(batch.check_key, identity):
         return Proof.INVALID
     return Proof.MISSING if typed else Proof.ONLINE

@@ -19,10 +19,12 @@ from tests.support.issuing_setting import KeyHouse, key_house
 from tests.support.registry_data import gtin, uscc
 from tests.support.status_setting import LOT, MAKER, OPERATOR, ask, in_redis, item_verdict, reserved
 from zpcode.embedded.servers import ServerAddresses
+from zpcode.errors import Text
 from zpcode.projection import projector
 from zpcode.rules.batches.batch import Batch
 from zpcode.rules.status.decisions import Action
 from zpcode.services.batches import issue
+from zpcode.services.continuity import waiting
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import recover
 from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
@@ -34,6 +36,11 @@ from zpcode.store.database.session import transaction
 from zpcode.wire.payload import Level
 from zpcode.wire.verdict import Verdict
 from zpcode.wire.vocabulary import Scope
+
+
+def agreed(setting: RecoverySetting) -> RecoveryReport:
+    """Look what a recovery would do, then do exactly that."""
+    return recover(setting, agreed=recover(setting).digest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class Restorable:
             SignerWitness(self.house.client()),
         ]
         return RecoverySetting(self.engine, self.redis, exports, witnesses, lambda: self.house.keyring,
-                               "https://zpm.example", OPERATOR, datetime.now(UTC))  # fmt: skip
+                               "https://zpm.example", OPERATOR, datetime.now(UTC), signer=self.house.client())  # fmt: skip
 
     def decide(self, scope: Scope, target: object, action: Action, **changes: Any) -> None:
         """Decide and project, as the operator."""
@@ -82,9 +89,17 @@ class Restorable:
 
     def recover(self, **options: Any) -> RecoveryReport:
         """Recover and project. `options` replace those of the setting."""
-        report = recover(replace(self.setting, **options), apply=True)
+        report = agreed(replace(self.setting, **options))
         projector.catch_up(self.engine, self.redis)
         return report
+
+    def confirm_all(self) -> list[Text]:
+        """Confirm all that waits, and project."""
+        with transaction(self.engine) as connection:
+            items = waiting.listing(connection, datetime.now(UTC))
+        recorded = waiting.confirm_all(self.setting, waiting.digest_of(items))
+        projector.catch_up(self.engine, self.redis)
+        return recorded
 
     def fsck(self, gate: ContinuityGate, **options: Any) -> FsckReport:
         """The report of fsck."""

@@ -82,7 +82,7 @@ for _action in Action:
 @app.command()
 def reasons() -> None:
     """列出全部理由及可用动作。List every reason and the actions it allows."""
-    for reason in REASONS.values():
+    for reason in (one for one in REASONS.values() if one.actors):
         actions = ",".join(action for action in Action if action in reason.actions)
         typer.echo(f"{reason.slug:32} {actions:32} {reason.text.zh} / {reason.text.en}")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -39,7 +39,10 @@ from zpcode.wire.card import (
     Standing,
     Timeline,
 )
-from zpcode.wire.vocabulary import Scope, State
+from zpcode.wire.vocabulary import Bilingual, Scope, State
+
+OLD_STOCK: Final = ("valid", "warned", "revoked")
+"""How goods already made are shown after their recognition ended, from the best to the worst."""
 
 
 def current_recognition(recognitions: Sequence[Recognition], today: date) -> Recognition | None:
@@ -73,6 +76,26 @@ def product_card(registry: Registry, product: Product, recognitions: Sequence[Re
         picture=None if product.image_developed is None else product.image_developed.picture,
         mark=None if product.mark_developed is None else product.mark_developed.picture,
     )
+
+
+def with_kept(derived: ProductCard | None, kept: ProductCard) -> ProductCard:
+    """The card of a product whose registry records may be older than `kept`, a card that Redis had.
+
+    Redis alone vouches for `kept`. So what the registry has stays, but nothing is better than `kept` shows: the validity of the
+    recognition is what both agree on. A product that the registry does not have is lost.
+    """
+    if derived is None:
+        return ProductCard(kept.gtin, Bilingual(), EnterpriseInfo("", Bilingual(), "", Bilingual()), None, (), (), (), (), lost=True)  # fmt: skip
+    ours, theirs = derived.recognition, kept.recognition
+    if ours is None or theirs is None:
+        return msgspec.structs.replace(derived, recognition=None)
+    both = msgspec.structs.replace(
+        ours,
+        valid_from=max(ours.valid_from, theirs.valid_from),
+        valid_to=min(ours.valid_to, theirs.valid_to),
+        old_stock=max(ours.old_stock, theirs.old_stock, key=OLD_STOCK.index),
+    )
+    return msgspec.structs.replace(derived, recognition=both)
 
 
 def _shown(record: Any, info: Any) -> Any:
@@ -196,11 +219,22 @@ def with_decisions(card: BatchCard, scope: Scope, changes: Sequence[StatusChange
 def lost_batch_card(
     number: int, former: BatchCard | None, changes: Sequence[StatusChange], *, exceptions: bool
 ) -> BatchCard:
-    """The card of a batch whose record is lost: what its former card says of the codes, and the decisions about it."""
+    """The card of a batch whose record is lost: which items it has, and the decisions about it.
+
+    Nobody but Redis vouches for the former card. So it has no check key, with which genuine codes could look forged, and no dates.
+    """
     unknown = BatchCard(number, gtin="", level="", quantity=0, permutation_key=b"", check_key=b"")
     known = unknown if former is None else former
-    card = msgspec.structs.replace(
-        known, timeline=Timeline(()), ranges=(), exceptions=exceptions, journey=(), lost=True
+    card = BatchCard(
+        number,
+        known.gtin,
+        known.level,
+        known.quantity,
+        known.permutation_key,
+        check_key=b"",
+        lot=known.lot,
+        exceptions=exceptions,
+        lost=True,
     )
     for scope in (Scope.BATCH, Scope.RANGE):
         card = with_decisions(card, scope, [change for change in changes if change.scope is scope])

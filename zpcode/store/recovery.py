@@ -1,10 +1,8 @@
-"""What a recovery writes: sequences and revision moved forward, batches whose record is lost, decisions that are held."""
+"""What a recovery writes: sequences and revision moved forward, batches whose record is lost, product cards that it keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import NamedTuple
+from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import (
     BigInteger,
@@ -13,7 +11,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
-    insert,
     literal,
     select,
     text,
@@ -27,21 +24,7 @@ from zpcode.store import locks
 from zpcode.store.continuity import SEQUENCES
 from zpcode.store.locks import Lock
 from zpcode.store.tables.codes import batch, card_head
-from zpcode.store.tables.continuity import held_decision, kept_card, lost_batch
-from zpcode.wire.vocabulary import Scope
-
-
-class HeldDecision(NamedTuple):
-    """A target for which Redis showed a milder state than the decisions give. `timeline` is what it showed, encoded.
-
-    `first` and `last` are the ends of a range, both 0 at other scopes.
-    """
-
-    scope: Scope
-    target: str
-    first: int
-    last: int
-    timeline: bytes
+from zpcode.store.tables.continuity import kept_card, lost_batch
 
 
 def lock(connection: Connection) -> None:
@@ -84,6 +67,18 @@ def without_record(connection: Connection, numbers: Collection[int]) -> list[int
     return sorted(set(numbers) - existing)
 
 
+def mark_signed(connection: Connection, numbers: Collection[int]) -> None:
+    """Record which lost batches have codes that the signer's log proves; all others have none."""
+    proven = lost_batch.c.number == func.any(_array(numbers))
+    connection.execute(update(lost_batch).where(lost_batch.c.signed | proven).values(signed=proven))
+
+
+def signed_batches(connection: Connection) -> dict[int, bytes]:
+    """The lost batches whose codes the signer's log proves, with the card that Redis had of each."""
+    rows = connection.execute(select(lost_batch.c.number, lost_batch.c.card).where(lost_batch.c.signed))
+    return {int(row.number): bytes(row.card) for row in rows if row.card is not None}
+
+
 def add_lost(connection: Connection, numbers: Collection[int], recovery: int, cards: Mapping[int, bytes]) -> None:
     """Record that the records of batches are lost. A card that is known already stays if there is no new one."""
     new = upsert(lost_batch)
@@ -121,24 +116,3 @@ def kept_cards(connection: Connection, keys: Collection[str] | None = None) -> d
 def release_cards(connection: Connection, keys: Collection[str]) -> None:
     """Keep these product cards no longer: the registry has their products again."""
     connection.execute(delete(kept_card).where(kept_card.c.key.in_(keys)))
-
-
-def hold_decisions(connection: Connection, decisions: Iterable[HeldDecision], recovery: int) -> None:
-    """Record what a person has to confirm."""
-    for one in decisions:
-        connection.execute(insert(held_decision).values(**one._asdict(), recovery=recovery))
-
-
-def held_decisions(connection: Connection) -> list[HeldDecision]:
-    """What nobody has confirmed yet, in the order of targets."""
-    columns = held_decision.c
-    query = select(columns.scope, columns.target, columns.first, columns.last, columns.timeline)
-    rows = connection.execute(query.where(columns.confirmed_at.is_(None)).order_by(columns.scope, columns.target, columns.first))  # fmt: skip
-    return [HeldDecision(Scope(row.scope), row.target, row.first, row.last, bytes(row.timeline)) for row in rows]
-
-
-def confirm(connection: Connection, scope: Scope, target: str, now: datetime) -> None:
-    """Record that the held decisions about a target were confirmed."""
-    where = (held_decision.c.scope == scope.value) & (held_decision.c.target == target)
-    where &= held_decision.c.confirmed_at.is_(None)
-    connection.execute(update(held_decision).where(where).values(confirmed_at=now))

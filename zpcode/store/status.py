@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, exists, false, fu
 
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.status.decisions import Action, Actor
-from zpcode.rules.status.permissions import StatusChange, actor_of
+from zpcode.rules.status.permissions import UNCONFIRMED, StatusChange, actor_of
 from zpcode.store import locks
 from zpcode.store.locks import Lock
 from zpcode.store.reach import owner_within
@@ -33,7 +33,8 @@ _NAMES: Final = {
     Actor.COUNTY: f"^{Role.REGULATOR}:[0-9]{{4}}([1-9][0-9]|0[1-9]):",
     Actor.CITY: f"^{Role.REGULATOR}:[0-9]{{2}}([1-9][0-9]|0[1-9])00:",
     Actor.PROVINCE: f"^{Role.REGULATOR}:[0-9]{{2}}0000:",
-    Actor.OPERATOR: f"^{Role.OPERATOR}:",
+    Actor.OPERATOR: f"^{Role.OPERATOR}:[^:]*:(?!{UNCONFIRMED}$)",
+    Actor.RECOVERY: f"^{Role.OPERATOR}:[^:]*:{UNCONFIRMED}$",
 }
 """`decided_by` by kind of caller: `actor_of` as regular expressions, because PostgreSQL selects by them."""
 

@@ -212,6 +212,9 @@ class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     """Everything that the page shows of a product, in four blocks.
 
     `mark` is the small logo of the brand beside the name; it says nothing about the product.
+
+    `lost`: a restore of the database has lost the record of this product. Nothing but its GTIN is known, and its codes cannot be
+    confirmed.
     """
 
     gtin: str
@@ -229,6 +232,7 @@ class ProductCard(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     tier: str = "brand"
     picture: Picture | None = None
     mark: Picture | None = None
+    lost: bool = False
 
     def standing_keys(self) -> tuple[tuple[Scope, str], ...]:
         """The registry records whose decisions apply to this product, as (scope, target).
@@ -270,7 +274,7 @@ class BatchCard(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     most `MAX_JOURNEY` events in order of time, including those of the lot.
 
     `lost`: a restore of the database has lost the record of this batch. Its codes cannot be confirmed, and are not forged
-    either. Without a former card nothing but the number is known: `gtin`, `level` and both keys are empty.
+    either. It never has a check key. Without a former card nothing but the number is known.
     """
 
     number: int

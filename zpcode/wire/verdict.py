@@ -194,9 +194,9 @@ def _refusal(evidence: Evidence) -> Verdict | None:
 
 
 def _lost(evidence: Evidence) -> bool:
-    """Whether the record of the code's batch is lost, and the code may be one of it, as far as that is still known."""
-    batch = evidence.batch
-    return batch is not None and batch.lost and (not batch.gtin or evidence.index is not None)
+    """Whether the record of the code's batch or product is lost: nobody knows then which codes it has."""
+    batch, product = evidence.batch, evidence.product
+    return (batch is not None and batch.lost) or (product is not None and product.lost)
 
 
 def _missing_item(evidence: Evidence) -> bool:

@@ -20,13 +20,17 @@ class Action(enum.StrEnum):
 
 
 class Actor(enum.StrEnum):
-    """The kinds of deciders: an enterprise, a regulator by its level, or the operator of the service."""
+    """The kinds of deciders: an enterprise, a regulator by its level, or the operator of the service.
+
+    `RECOVERY` decides nothing: `zpcode recover` entered what only Redis showed, and a person has not confirmed it yet.
+    """
 
     ENTERPRISE = "enterprise"
     COUNTY = "county"
     CITY = "city"
     PROVINCE = "province"
     OPERATOR = "operator"
+    RECOVERY = "recovery"
 
 
 STATES: Final = {
@@ -51,6 +55,7 @@ ACTORS: Final = {
     Actor.CITY: Text("市级监管部门", "a city office"),
     Actor.PROVINCE: Text("省级监管部门", "the province's office"),
     Actor.OPERATOR: Text("平台运营方", "the operator"),
+    Actor.RECOVERY: Text("数据恢复", "a recovery"),
 }
 SCOPES: Final = {
     Scope.CODE: Text("单品码", "one item"),

@@ -28,8 +28,19 @@ HORIZON = timedelta(days=366)
 BAR_YEARS = 3
 NO_NOTE: Final = Bilingual()
 
-# An actor may lift decisions of its own rank and of lower ranks. Province and operator have the same rank.
-RANK: Final = {Actor.ENTERPRISE: 0, Actor.COUNTY: 1, Actor.CITY: 2, Actor.PROVINCE: 3, Actor.OPERATOR: 3}
+UNCONFIRMED: Final = "unconfirmed"
+"""The credential of the operator in `decided_by` of what a recovery entered and nobody has confirmed."""
+
+# An actor may lift decisions of its own rank and of lower ranks. Province and operator have the same rank. What a recovery
+# entered is confirmed or rejected by `zpcode recover` alone.
+RANK: Final = {
+    Actor.ENTERPRISE: 0,
+    Actor.COUNTY: 1,
+    Actor.CITY: 2,
+    Actor.PROVINCE: 3,
+    Actor.OPERATOR: 3,
+    Actor.RECOVERY: 4,
+}
 
 _F, _S, _C, _R, _X = Action.FLAG, Action.SUSPEND, Action.RECALL, Action.REVOKE, Action.RESTORE
 _ITEMS = (Scope.CODE, Scope.RANGE, Scope.LOT, Scope.BATCH)
@@ -118,13 +129,13 @@ def actor_of(caller: Caller) -> Actor:
     if caller.role is Role.ENTERPRISE:
         return Actor.ENTERPRISE
     if caller.role is Role.OPERATOR:
-        return Actor.OPERATOR
+        return Actor.RECOVERY if caller.credential == UNCONFIRMED else Actor.OPERATOR
     return {2: Actor.PROVINCE, 4: Actor.CITY}.get(len(region_prefix(caller.subject)), Actor.COUNTY)
 
 
 def may(actor: Actor, scope: Scope, action: Action) -> bool:
     """Whether this kind of caller may take this action at this scope."""
-    return action in MAY[actor].get(scope, frozenset())
+    return action in MAY.get(actor, {}).get(scope, frozenset())
 
 
 def may_lift(actor: Actor, decided: Actor) -> bool:
@@ -207,14 +218,21 @@ def _check_texts(request: StatusRequest, findings: Findings) -> None:
         ("/note/en", request.note.en, MAX_TEXT),
         ("/notice", request.notice, MAX_NOTICE),
     ):
-        if len(text) > most:
+        faults = text_faults(text, most)
+        if "too-long" in faults:
             findings.add("too-long", f"最多 {most} 个字符", f"at most {most} characters", where=where, value=text)
-        if any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in text):
+        if "characters" in faults:
             findings.add("characters", "含有控制字符", "contains control characters", where=where, value=ascii(text))
     if not request.target.strip():
         findings.add("target", "缺少对象", "there is no target", where="/target")
     if request.note.en and not request.note.zh:
         findings.add("note", "公开说明须有中文", "the public note needs a Chinese text", where="/note/zh")
+
+
+def text_faults(text: str, most: int) -> tuple[str, ...]:
+    """What is wrong with a text of a decision: `too-long` (above `most` characters), `characters` (control characters)."""
+    control = any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in text[: most + 1])
+    return (*(("too-long",) if len(text) > most else ()), *(("characters",) if control else ()))
 
 
 def _check_time(request: StatusRequest, now: datetime, findings: Findings) -> None:

@@ -16,6 +16,9 @@ from zpcode.errors import Text
 from zpcode.rules.status.decisions import STATES, Action, Actor
 from zpcode.wire.vocabulary import Scope, State
 
+RECOVERED: Final = "recovered"
+"""The reason of a decision that a recovery entered and nobody has confirmed yet (`zpcode.rules.status.recovery`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -49,7 +52,7 @@ _REGISTERED = (Scope.RECOGNITION, Scope.CERTIFICATE, Scope.STANDARD, Scope.ENTER
 _TOP = (Actor.PROVINCE, Actor.OPERATOR)
 _OFFICES = (Actor.COUNTY, Actor.CITY, *_TOP)
 _UPPER = (Actor.CITY, *_TOP)
-_ALL = tuple(Actor)
+_ALL = (Actor.ENTERPRISE, *_OFFICES)
 _OWN = (Actor.ENTERPRISE,)
 
 _FLAG, _SUSPEND, _RECALL, _REVOKE, _RESTORE = Action
@@ -343,6 +346,17 @@ _TABLE: Final = (
         (_RESTORE,),
         _REGISTERED,
         _UPPER,
+    ),
+    # Of what a recovery entered from Redis alone: nobody may give this reason.
+    _reason(
+        RECOVERED,
+        (
+            "系统数据恢复后先行保护，原决定正在核实",
+            "held after the records were recovered; the decision is being checked",
+        ),
+        _ANY,
+        tuple(Scope),
+        (),
     ),
 )
 

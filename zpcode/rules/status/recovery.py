@@ -1,25 +1,44 @@
-"""What a card proves of decisions that a restored database has lost, and what it does not prove.
+"""What a card in Redis says of decisions that a restored database has lost, and what of it is entered.
 
 A card shows the standings of a target: the most severe decision in force at each moment, with reason, texts, notice and
-decider. A standing that the database does not give is a lost decision, and it is entered again. A card can also be milder
-than the database's decisions: then a restoration was lost, or a milder decision of the same authority. That is never
-entered by itself: the graver state holds until a person confirms it.
+decider. A standing that the database does not give may be a lost decision, or somebody who can write to Redis has made it up. So
+its *state* is entered at once, because protecting people never waits, as a decision of the actor `recovery`. Texts, notice and the
+name of an office are a *claim*: nobody sees them on a page until a person has confirmed them. The actor is a level of its own: so what
+is entered replaces no decision of an office, and rejecting it loses none.
+
+A card can also be milder than the database's decisions: then a restoration was lost, or a milder decision of the same authority.
+That is never entered by itself: the graver state holds until a person confirms it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Final
 
+from msgspec import structs
+
+from zpcode.errors import Finding, Refused, Text
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.regions import PROVINCE, REGIONS, office_of
 from zpcode.rules.status import timelines
 from zpcode.rules.status.decisions import STATES, Action
-from zpcode.rules.status.permissions import NO_NOTE, StatusChange, actor_of
-from zpcode.rules.status.reasons import REASONS
+from zpcode.rules.status.permissions import (
+    MAX_NOTICE,
+    MAX_TEXT,
+    NO_NOTE,
+    UNCONFIRMED,
+    StatusChange,
+    StatusRequest,
+    actor_of,
+    authority_of,
+    check,
+    permit,
+    text_faults,
+)
+from zpcode.rules.status.reasons import REASONS, RECOVERED
 from zpcode.rules.status.records import decision
 from zpcode.rules.status.timelines import TimelineDecision
 from zpcode.wire.calendar import seconds
@@ -28,7 +47,14 @@ from zpcode.wire.timelines import item_timeline
 from zpcode.wire.vocabulary import SEVERITY, Bilingual, Scope, State
 
 CREDENTIAL: Final = "recovery"
-"""The credential in `decided_by` of a decision that was entered again."""
+"""The credential in `decided_by` of a decision that was entered again and confirmed by a person."""
+UNCONFIRMED_CALLER: Final = Caller(Role.OPERATOR, "*", UNCONFIRMED)
+UNCONFIRMED_AUTHORITY: Final = Bilingual(
+    "浙品码平台（数据恢复，待核实）", "浙品码 (recovered records, to be confirmed)"
+)
+LOST_BASIS: Final = "（依据在数据恢复前的记录中 / in the records before the recovery）"
+"""The legal basis of a decision that was entered again: no card has it."""
+_OPERATOR: Final = Caller(Role.OPERATOR, "*", CREDENTIAL)
 _LATEST: Final = 2**62  # above all numbers; the database assigns the real ones
 Span = tuple[int, int] | None
 """The first and last index of a range; None for a decision that is not about a range."""
@@ -36,7 +62,7 @@ Span = tuple[int, int] | None
 
 @dataclass(frozen=True, slots=True)
 class ProvenDecision:
-    """A decision that a card proves: its standing, and the range that it is about."""
+    """A decision that a card shows and the database lacks: its standing, and the range that it is about."""
 
     standing: Standing
     span: Span = None
@@ -67,7 +93,7 @@ def read_timeline(
     for standing in shown.standings:
         if standing.state is State.GOOD or _is_given(standing, shown, [*decisions, *entered], now):
             continue
-        new = decider.decision(standing, _LATEST + len(entered))
+        new = decider.decision(standing, now, _LATEST + len(entered))
         if _is_milder([*decisions, *entered, new], [*decisions, *entered], now):
             continue  # it took the place of a graver decision of the same authority: reported as milder below
         entered.append(new)
@@ -95,7 +121,7 @@ def read_ranges(
 
 @dataclass(frozen=True, slots=True)
 class Decider:
-    """Who made the decisions about one target, as far as a card tells: it shows a public name.
+    """Who may have made the decisions about one target, as far as the database still knows.
 
     `uscc` and `name` are those of the enterprise that the target belongs to; None and empty for a standard or a key.
     """
@@ -105,23 +131,64 @@ class Decider:
     uscc: str | None = None
     name: Bilingual = NO_NOTE
 
-    def caller(self, decided_by: Bilingual) -> Caller:
-        """The caller with this public name: the enterprise, an office, else the operator."""
+    def caller(self, decided_by: Bilingual) -> Caller | None:
+        """The caller with this public name: the enterprise, an office, or the operator; None where nobody has it."""
         if self.uscc is not None and decided_by == self.name:
             return Caller(Role.ENTERPRISE, self.uscc, CREDENTIAL)
+        if decided_by == authority_of(_OPERATOR, NO_NOTE):
+            return _OPERATOR
         region = _OFFICES.get(decided_by)
-        return Caller(Role.OPERATOR, "*", CREDENTIAL) if region is None else Caller(Role.REGULATOR, region, CREDENTIAL)
+        return None if region is None else Caller(Role.REGULATOR, region, CREDENTIAL)
 
-    def decision(self, standing: Standing, number: int = 0) -> TimelineDecision:
-        """The decision that gives this standing."""
-        return decision(
-            self.record(ProvenDecision(standing), datetime.fromtimestamp(standing.effective_at, UTC), number)
+    def claim(self, standing: Standing) -> Standing:
+        """The standing without texts that no decision can have: what is left may be stored and shown to a person.
+
+        A name that is nobody's is left out, so nothing is ever attributed to it.
+        """
+        return structs.replace(
+            standing,
+            reason=standing.reason if standing.reason in REASONS else "",
+            notice=standing.notice if not text_faults(standing.notice, MAX_NOTICE) else "",
+            note=standing.note if _is_note(standing.note) else NO_NOTE,
+            decided_by=NO_NOTE if self.caller(standing.decided_by) is None else standing.decided_by,
         )
 
-    def record(self, proven: ProvenDecision, now: datetime, number: int = 0) -> StatusChange:
-        """The record of a proven decision. Its legal basis is not on the card, so it is lost."""
+    def decision(self, standing: Standing, now: datetime, number: int = 0) -> TimelineDecision:
+        """The decision that is entered for this standing."""
+        return decision(self.unconfirmed(ProvenDecision(standing), now, number))
+
+    def unconfirmed(self, proven: ProvenDecision, now: datetime, number: int = 0) -> StatusChange:
+        """The record that protects at once: the state of the standing, and neither its texts nor the name of an office."""
+        standing = proven.standing
+        begun = standing.begun or standing.effective_at <= seconds(now)
+        return replace(
+            self._record(proven, UNCONFIRMED_CALLER, now, number),
+            reason=RECOVERED,
+            note=NO_NOTE,
+            notice="",
+            effective_at=now if begun else datetime.fromtimestamp(standing.effective_at, UTC),
+            authority=UNCONFIRMED_AUTHORITY,
+        )
+
+    def confirmed(self, proven: ProvenDecision, now: datetime) -> tuple[StatusChange, Caller]:
+        """The record of a decision that a person confirmed, and who made it. Its legal basis is on no card, so it is lost.
+
+        Raises Refused or Forbidden if nobody could have made such a decision: then it has to be made anew.
+        """
+        caller = self.caller(proven.standing.decided_by)
+        if caller is None:
+            text = Text("不知由谁作出，请重新作出决定", "nobody knows who made it: decide anew")
+            raise Refused(text, (Finding("authority-unknown", text),))
+        record = self._record(proven, caller, now)
+        asked = StatusRequest(
+            self.scope, self.target, record.action, record.reason, record.first, record.last, LOST_BASIS, record.note, record.notice
+        )  # fmt: skip
+        permit(asked, record.actor)
+        check(asked, record.actor, now)
+        return record, caller
+
+    def _record(self, proven: ProvenDecision, caller: Caller, now: datetime, number: int = 0) -> StatusChange:
         standing, span = proven.standing, proven.span
-        caller = self.caller(standing.decided_by)
         return StatusChange(
             id=number,
             scope=self.scope,
@@ -132,7 +199,7 @@ class Decider:
             reason=standing.reason,
             state=standing.state,
             lifts=None,
-            legal_basis="",
+            legal_basis=LOST_BASIS,
             note=standing.note,
             notice=standing.notice,
             effective_at=datetime.fromtimestamp(standing.effective_at, UTC),
@@ -141,6 +208,11 @@ class Decider:
             uscc=self.uscc,
             created_at=now,
         )
+
+
+def _is_note(note: Bilingual) -> bool:
+    """Whether a decision can have this public note."""
+    return not any(text_faults(text, MAX_TEXT) for text in (note.zh, note.en)) and bool(note.zh or not note.en)
 
 
 def action_of(standing: Standing) -> Action:
@@ -206,17 +278,13 @@ def _pieces(shown: Sequence[RangeLayer], decisions: Sequence[TimelineDecision]) 
 
 
 def _joined(proven: Sequence[ProvenDecision]) -> tuple[ProvenDecision, ...]:
-    """The same decisions with neighbouring parts of one range joined."""
-    joined: list[ProvenDecision] = []
+    """The same decisions with neighbouring parts of one range joined. `proven` is in the order of the parts."""
+    joined: dict[Standing, list[Span]] = {}
     for one in proven:
-        at = next((index for index, other in enumerate(joined) if _adjoins(other, one)), None)
-        if at is None or one.span is None:
-            joined.append(one)
+        spans = joined.setdefault(one.standing, [])
+        last = spans[-1] if spans else None
+        if last is not None and one.span is not None and last[1] + 1 == one.span[0]:
+            spans[-1] = (last[0], one.span[1])
         else:
-            before = joined[at].span
-            joined[at] = ProvenDecision(one.standing, (one.span[0] if before is None else before[0], one.span[1]))
-    return tuple(joined)
-
-
-def _adjoins(one: ProvenDecision, other: ProvenDecision) -> bool:
-    return one.standing == other.standing and one.span is not None and other.span is not None and one.span[1] + 1 == other.span[0]  # fmt: skip
+            spans.append(one.span)
+    return tuple(ProvenDecision(standing, span) for standing, spans in joined.items() for span in spans)

@@ -33,8 +33,9 @@ MAX_BYTES: Final = {
     Actor.CITY: 48 * 1024,
     Actor.PROVINCE: 64 * 1024,
     Actor.OPERATOR: 64 * 1024,
+    Actor.RECOVERY: 64 * 1024,
 }
-"""Bytes of a card for the decisions of one kind of actor; 256 KiB together."""
+"""Bytes of a card for the decisions of one kind of actor; 320 KiB together."""
 ENTRY_BYTES: Final = 40
 """Bytes of one decision on the card besides its texts: two `RangeEntry`, because each decision may cut a range in two."""
 

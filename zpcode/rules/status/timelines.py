@@ -20,7 +20,7 @@ from zpcode.wire.card import Standing, Timeline
 from zpcode.wire.timelines import composed
 from zpcode.wire.vocabulary import State
 
-LEVELS: Final = (Actor.ENTERPRISE, Actor.COUNTY, Actor.CITY, Actor.OPERATOR, Actor.PROVINCE)
+LEVELS: Final = (Actor.RECOVERY, Actor.ENTERPRISE, Actor.COUNTY, Actor.CITY, Actor.OPERATOR, Actor.PROVINCE)
 """The actors from the lowest level to the highest, as a card has them; of equally severe decisions the last is shown."""
 
 
@@ -94,7 +94,7 @@ def timeline(decisions: Sequence[TimelineDecision], now: datetime) -> Timeline:
 def lifted_by(actor: Actor, current: Iterable[TimelineDecision]) -> Actor:
     """The actor whose decision a restoration ends: the caller itself if it has one, else the highest that it may lift.
 
-    Raises Forbidden if all decisions in force at this scope are of higher levels, Conflict if there is none.
+    Raises Forbidden if all decisions in force at this scope are of higher levels or unconfirmed, Conflict if there is none.
     """
     deciders = {decision.actor for decision in current}
     liftable = [decider for decider in deciders if may_lift(actor, decider)]
@@ -102,6 +102,13 @@ def lifted_by(actor: Actor, current: Iterable[TimelineDecision]) -> Actor:
         return actor
     if liftable:
         return max(liftable, key=lambda decider: RANK[decider])
+    if deciders == {Actor.RECOVERY}:
+        text = Text(
+            "现行状态由数据恢复录入，尚待核实；平台运营方须先执行 zpcode recover --confirm 或 --reject",
+            "the state in force was entered by a recovery and waits to be confirmed; the operator has to run zpcode recover"
+            " --confirm or --reject first",
+        )
+        raise Forbidden(text, (Finding("unconfirmed", text),))
     if deciders:
         text = Text(
             "现行决定由上级作出，只能由作出决定的级别或其上级恢复",

@@ -7,7 +7,7 @@ Redis is filled again, because it may have cards that the database lost.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -26,37 +26,34 @@ from zpcode.rules.continuity import (
     recorded_marks,
 )
 from zpcode.services.continuity import refusals, survey
-from zpcode.services.continuity.batches import BatchRecovery, RecoveredBatch
-from zpcode.services.continuity.decisions import DecisionRecovery
+from zpcode.services.continuity.derived import write_cards
+from zpcode.services.continuity.proofs import Proofs
+from zpcode.services.continuity.reentry import Reentry
 from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
-from zpcode.services.continuity.survey import NewerCopy
+from zpcode.services.continuity.survey import NewerCopy, ReadCards
 from zpcode.services.continuity.witnesses import Testimony
-from zpcode.services.fsck.cards import derived_cards
-from zpcode.services.notices import encoded_card
-from zpcode.services.registry.product_cards import product_cards
-from zpcode.store import audit, continuity, recovery, status
+from zpcode.store import audit, continuity, recovery
 from zpcode.store import cards as card_table
 from zpcode.store.database.session import Connection, transaction
 from zpcode.store.monitoring import integrity
 from zpcode.wire.calendar import today
-from zpcode.wire.card import product_key
 from zpcode.wire.payload import MAX_BATCH
 
 MARGIN: Final = 100
 """Batch numbers that are left out above the highest known one: a number may have been given without any witness."""
-_SLICE: Final = 500
 
 
-def recover(setting: RecoverySetting, *, apply: bool) -> RecoveryReport:
-    """Bring the database forward; without `apply` only report what would be done.
+def recover(setting: RecoverySetting, *, agreed: str | None = None) -> RecoveryReport:
+    """Bring the database forward, if what is entered has the digest `agreed`; None: only report what would be done.
 
-    Raises Conflict if a witness is silent, empty or damaged, if Redis belongs to another installation, and if more batch numbers
-    would be left out than is plausible; Unavailable.
+    Raises Conflict if the digest is another one, if a witness is silent, empty or damaged, if Redis belongs to another installation,
+    and if more would be left out or entered than is plausible; Unavailable.
     """
     testimonies = _heard(setting)
     with transaction(setting.engine) as connection:
-        report = _Recovery(setting, connection, testimonies).run(apply=apply)
-        if not apply:
+        run = _Recovery(setting, connection, testimonies)
+        report = run.report_only() if agreed is None else run.apply(agreed)
+        if agreed is None:
             connection.rollback()
     return report
 
@@ -78,35 +75,71 @@ class _Recovery:
 
     def __init__(self, setting: RecoverySetting, connection: Connection, testimonies: dict[str, Testimony]) -> None:
         self._setting, self._connection, self._testimonies = setting, connection, testimonies
+        self._proofs = Proofs(setting.exports, setting.keyring, setting.signer)
+        self._cards = ReadCards()
         self.report = RecoveryReport()
 
-    def run(self, *, apply: bool) -> RecoveryReport:
-        """Take the locks of all writers, compare, and enter again what is proven."""
+    def report_only(self) -> RecoveryReport:
+        """What would be done. The caller rolls the transaction back."""
+        database = self._survey()
+        if self.report.evidence:
+            self._bring_forward(database)
+        else:
+            self._reentry().record_lost()
+        return self.report
+
+    def apply(self, agreed: str) -> RecoveryReport:
+        """Do it, if it has this digest.
+
+        Everything is entered twice: the first time only for the digest. A sequence that was moved does not move back.
+        """
+        database = self._survey()
+        if not self.report.evidence:
+            keys = self._reentry().record_lost()
+            refusals.require_agreed(self.report.digest, agreed)
+            write_cards(self._connection, keys, today(self._setting.now))
+            return self.report
+        attempt = self._connection.begin_nested()
+        self._bring_forward(database)
+        attempt.rollback()
+        refusals.require_agreed(self.report.digest, agreed)
+        known = self.report.known
+        self.report = RecoveryReport(self.report.evidence, known)
+        recovery.move_sequences(self._connection, _with_margin(known, database.assigned.batch))
+        keys = self._bring_forward(database)
+        refusals.require_agreed(self.report.digest, agreed)
+        self._write_cards(keys)
+        return self.report
+
+    def _survey(self) -> DatabaseMarks:
+        """Take the locks of all writers, compare, and read what Redis has that the database lacks."""
         connection, report = self._connection, self.report
         continuity.exempt(connection)
         recovery.lock(connection)
         audit.lock(connection)
         card_table.lock_projector(connection)
         database = self._compare()
-        if not report.evidence:
-            self._record_lost_batches()
-            return report
-        refusals.require_redis(self._setting, self._testimonies)
-        newer = self._newer_copies(database)
-        known = report.known = highest([self._beyond_backup(database), self._known(newer, database)])
-        refusals.require_plausible(self._setting, known, database)
+        if report.evidence:
+            refusals.require_redis(self._setting, self._testimonies)
+            self._cards = ReadCards.of(self._newer_copies(database), self._setting.now)
+            report.known = highest([self._beyond_backup(database), self._known(database)])
+            refusals.require_plausible(self._setting, report.known, database)
+        return database
+
+    def _bring_forward(self, database: DatabaseMarks) -> list[str]:
+        """Enter again what is proven; returns the keys of the cards that follow."""
+        connection, report, setting = self._connection, self.report, self._setting
         self._note_uncertain(database)
-        if apply:
-            recovery.move_sequences(connection, _with_margin(known, database.assigned.batch))
-        recovery.move_revision(connection, known.revision)
-        entry = self._append_entry(database, known)
+        recovery.move_revision(connection, report.known.revision)
+        entry = self._append_entry(database, report.known)
         report.number = continuity.add_recovery(
-            connection, at=self._setting.now, actor=self._setting.caller.name, audit_id=entry, taken_in=self._taken_in()
+            connection, at=setting.now, actor=setting.caller.name, audit_id=entry, taken_in=self._taken_in()
         )
-        keys = self._enter_again(newer, database)
-        if apply:
-            self._write_cards(keys)
-        return report
+        files = {number for testimony in self._testimonies.values() for number in testimony.files}
+        return self._reentry().enter(files, database)
+
+    def _reentry(self) -> Reentry:
+        return Reentry(self._connection, self._setting, self._proofs, self._cards, self.report)
 
     def _note_uncertain(self, database: DatabaseMarks) -> None:
         """Report what decisions nobody can prove: those that Redis would have and does not know."""
@@ -116,20 +149,6 @@ class _Recovery:
         if not redis.complete or shown < max(own, last):
             self.report.uncertain_since = audit.last_time(self._connection) or self._setting.now
             self.report.uncertain_entries = (max(own, shown) + 1, last) if last > max(own, shown) else (1, 0)
-
-    def _record_lost_batches(self) -> None:
-        """Record the lost batches that are proven now: a file was found again, or a product was imported again."""
-        batches = self._batches()
-        former = recovery.lost_batches(self._connection)
-        self.report.batches = batches.recover({number: body for number, body in former.items() if body is not None})
-        if self.report.batches:
-            self._write_cards([*(f"b:{one.number}" for one in self.report.batches), *batches.lot_keys])
-
-    def _batches(self) -> BatchRecovery:
-        setting = self._setting
-        return BatchRecovery(
-            self._connection, setting.exports, setting.keyring, setting.base, setting.caller, setting.now
-        )
 
     def _compare(self) -> DatabaseMarks:
         """The marks of the database; the evidence goes into the report. Raises Conflict for another installation's Redis."""
@@ -161,13 +180,14 @@ class _Recovery:
         except RedisError as error:
             raise Unavailable(Text("缓存服务没有应答", "Redis does not answer")) from error
 
-    def _known(self, newer: dict[str, NewerCopy], database: DatabaseMarks) -> Marks:
+    def _known(self, database: DatabaseMarks) -> Marks:
         """The highest marks that anything knows of."""
         marks = [one for testimony in self._testimonies.values() for one in testimony.marks]
         files = [number for testimony in self._testimonies.values() for number in testimony.files]
-        files += [int(key[2:]) for key in survey.kinds(newer, "b") if key[2:].isdigit()]
+        files += [card.number for card in self._cards.batches.values()]
         counted = Marks(
-            batch=max([self._setting.above, *files]), revision=max([0, *(copy.revision for copy in newer.values())])
+            batch=max([self._setting.above, *files]),
+            revision=max([0, *(copy.revision for copy in self._cards.newer.values())]),
         )
         return highest([*marks, counted, *recorded_marks(self.report.evidence, database.assigned)])
 
@@ -201,58 +221,10 @@ class _Recovery:
     def _taken_in(self) -> dict[str, Marks]:
         return {name: highest(testimony.marks) for name, testimony in self._testimonies.items() if testimony.marks}
 
-    def _enter_again(self, newer: dict[str, NewerCopy], database: DatabaseMarks) -> list[str]:
-        """Batches first, then the decisions about them; returns the keys of the cards that follow from both."""
-        report, connection = self.report, self._connection
-        batches = self._batches()
-        former = {number: body for number, body in recovery.lost_batches(connection).items() if body is not None}
-        former |= {int(key[2:]): newer[key].body for key in survey.kinds(newer, "b") if key[2:].isdigit()}
-        report.batches = batches.recover(former)
-        numbers = self._unrecorded(former, database)
-        recovery.add_lost(connection, numbers, report.number, former)
-        report.batches += [RecoveredBatch(number, "lost") for number in numbers]
-        decisions = DecisionRecovery(connection, self._setting.caller, self._setting.now)
-        decisions.recover(newer)
-        report.decisions, report.unconfirmed = decisions.entered, decisions.unconfirmed
-        recovery.hold_decisions(connection, report.unconfirmed, report.number)
-        products = survey.kinds(newer, "p")
-        report.kept = self._keep_products({key: newer[key].body for key in products})
-        keys = [*products, *(f"b:{one.number}" for one in report.batches), *decisions.keys, *batches.lot_keys]
-        report.unproven = sorted(set(newer) - set(keys) - {"n:"} - decisions.settled)
-        return keys
-
-    def _keep_products(self, newer: Mapping[str, bytes]) -> list[str]:
-        """Keep the product cards that the registry of the database does not give today; returns their keys.
-
-        The registry was imported after the backup. The older registry could show as valid what has been ended since.
-        """
-        day = today(self._setting.now)
-        derived = product_cards(self._connection, [key[2:] for key in newer], day)
-        given = {product_key(gtin): msgspec.msgpack.encode(card) for gtin, card in derived.items()}
-        kept = [key for key, body in newer.items() if given.get(key) != body]
-        for key in kept:
-            recovery.keep_card(self._connection, key, self.report.number, newer[key])
-        return kept
-
-    def _unrecorded(self, former: Collection[int], database: DatabaseMarks) -> list[int]:
-        """The numbers that may have codes and have no record: those with a card or a file, and all newly left out."""
-        files = {number for testimony in self._testimonies.values() for number in testimony.files}
-        top = min(self.report.known.batch, MAX_BATCH)
-        # From the last row on: a sequence that was recovered is up to 32 ahead of the numbers that it had given.
-        left_out = recovery.numbers_without_record(self._connection, database.reached.batch + 1, top)
-        candidates = {*files, *former, *left_out}
-        with_batch = {one.number for one in self.report.batches if one.outcome != "lost"}
-        return recovery.without_record(self._connection, candidates - with_batch)
-
     def _write_cards(self, keys: Sequence[str]) -> None:
         """Derive the cards with these keys from the records; one card at least gets a revision above all that were lost."""
         connection = self._connection
-        with_items = status.batches_with_items(connection)
-        day = today(self._setting.now)
-        for start in range(0, len(keys), _SLICE):
-            part = derived_cards(connection, keys[start : start + _SLICE], day, with_items)
-            card_table.put_cards(connection, {key: msgspec.msgpack.encode(card) for key, card in part.items()})
-        card_table.put_cards(connection, encoded_card(connection))
+        write_cards(connection, keys, today(self._setting.now))
         newest, _ = integrity.newest_card(connection)
         if newest < card_table.head(connection):
             first = integrity.cards_after(connection, "", 1)

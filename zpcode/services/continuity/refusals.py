@@ -14,6 +14,8 @@ from zpcode.wire.payload import MAX_BATCH
 
 PLAUSIBLE_JUMP: Final = 10_000
 """So many batch numbers may be left out without a confirmation."""
+PLAUSIBLE_DECISIONS: Final = 10_000
+"""So many decisions may be entered again without a confirmation."""
 GREATEST_JUMP: Final = 1_000_000
 """So many may be left out with one. Each that is left out gets a card, so that its codes never look forged."""
 NUMBERS_LEFT: Final = 1_000_000
@@ -64,6 +66,28 @@ def require_redis(setting: RecoverySetting, testimonies: Mapping[str, Testimony]
             "缓存（或其中一台）是空的，没有备份之后的决定：若继续恢复，已撤销的码会重新显示为有效；请先恢复缓存的数据，确已丢失的，才以 --without redis 略过",
             "Redis, or one server of it, is empty and remembers no decision that came later: codes that were revoked would"
             " be good again; restore its data first, and only if they are lost for good leave it out with --without redis",
+        )
+
+
+def require_agreed(digest: str, agreed: str) -> None:
+    """Raise Conflict if what would be entered is not what the operator has read: it has another digest."""
+    if digest != agreed:
+        raise conflict(
+            "another-finding",
+            f"现在的内容（{digest}）与查看时的（{agreed[:40]}）不同，未作任何更改；请重新执行 zpcode recover 查看",
+            f"what would be done now ({digest}) is not what was shown ({agreed[:40]}); nothing was changed: run zpcode recover"
+            " and read it again",
+        )
+
+
+def require_plausible_decisions(setting: RecoverySetting, count: int) -> None:
+    """Raise Conflict if Redis shows more lost decisions than is plausible."""
+    if count > PLAUSIBLE_DECISIONS and not setting.even_so:
+        raise conflict(
+            "implausible-decisions",
+            f"缓存显示 {count} 项数据库没有的决定，超过 {PLAUSIBLE_DECISIONS} 项；请核对缓存是否被人改动，确认无误后加 --even-so",
+            f"Redis shows {count} decisions that the database lacks, more than {PLAUSIBLE_DECISIONS}; check whether somebody has"
+            " written to Redis, and confirm with --even-so if it is right",
         )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -16,18 +16,26 @@ from zpcode.projection import copies
 from zpcode.projection.client import Layout
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
 from zpcode.rules.continuity import HIGHEST_MARK, DatabaseMarks
+from zpcode.rules.possible_cards import is_possible_batch, is_possible_product
 from zpcode.services.batches.unfinished_file import CodeFile
 from zpcode.store import cards as card_table
 from zpcode.store.database.session import Connection
 from zpcode.wire import redis_keys
-from zpcode.wire.card import BatchCard, is_card
+from zpcode.wire.card import (
+    BatchCard,
+    EnterpriseInfo,
+    ProductCard,
+    RecognitionInfo,
+    Timeline,
+    batch_key,
+    is_card,
+    product_key,
+)
 from zpcode.wire.payload import MAX_BATCH, Level
+from zpcode.wire.vocabulary import Bilingual
 
 _SLICE: Final = 2000
-_BLOCK: Final = 1024
-_HEAD_BYTES: Final = 4096
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,7}", re.ASCII)
-_BASE: Final = re.compile(rb"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)/")
 
 
 class NewerCopy(NamedTuple):
@@ -35,6 +43,29 @@ class NewerCopy(NamedTuple):
 
     revision: int
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCards:
+    """The cards of Redis that the database lost, by key; of these, those of batches by key and of products by GTIN.
+
+    Cards that the service cannot have written are in `newer` alone.
+    """
+
+    newer: Mapping[str, NewerCopy] = field(default_factory=dict)
+    batches: Mapping[str, BatchCard] = field(default_factory=dict)
+    products: Mapping[str, ProductCard] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, newer: Mapping[str, NewerCopy], now: datetime) -> Self:
+        """Decode the cards of batches and products."""
+        batches = {key: decode_batch(key, newer[key].body, now) for key in kinds(newer, "b")}
+        products = {key[2:]: decode_product(key, newer[key].body) for key in kinds(newer, "p")}
+        return cls(
+            newer,
+            {key: card for key, card in batches.items() if card is not None},
+            {gtin: card for gtin, card in products.items() if card is not None},
+        )
 
 
 def newer_copies(
@@ -67,16 +98,42 @@ def _possible(key: str) -> bool:
     return kind not in {"b", "x"} or (bool(_NUMBER.fullmatch(number)) and int(number) <= MAX_BATCH)
 
 
-def decode_batch(body: bytes) -> BatchCard | None:
-    """A batch card; None where the bytes are none."""
+def decode_batch(key: str, body: bytes, now: datetime) -> BatchCard | None:
+    """The card of a batch under its key; None where the service cannot have written these bytes there."""
     try:
-        return msgspec.msgpack.decode(body, type=BatchCard)
+        card = msgspec.msgpack.decode(body, type=BatchCard)
     except (msgspec.MsgspecError, ValueError):
         return None
+    return card if batch_key(card.number) == key and is_possible_batch(card, now) else None
+
+
+def decode_product(key: str, body: bytes) -> ProductCard | None:
+    """The card of a product under its key; None where the service cannot have written these bytes there."""
+    try:
+        card = msgspec.msgpack.decode(body, type=ProductCard)
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return card if product_key(card.gtin) == key and is_possible_product(card) else None
+
+
+def kept_card(card: ProductCard) -> bytes:
+    """What is kept of a product card: the validity of its recognition. Redis alone vouches for the rest."""
+    nobody = EnterpriseInfo("", Bilingual(), "", Bilingual())
+    shown = card.recognition
+    if shown is not None:
+        shown = RecognitionInfo("", "", shown.valid_from, shown.valid_to, shown.old_stock)
+    return msgspec.msgpack.encode(ProductCard(card.gtin, Bilingual(), nobody, shown, (), (), (), ()))
+
+
+def former_card(card: BatchCard) -> bytes:
+    """What is kept of the card of a lost batch: its codes, without decisions and events."""
+    return msgspec.msgpack.encode(
+        msgspec.structs.replace(card, timeline=Timeline(()), ranges=(), exceptions=False, journey=())
+    )
 
 
 def batch_of(card: BatchCard, *, uscc: str, region: str, actor: str, base: str, now: datetime) -> Batch:
-    """The record of a batch as its card proves it, reserved. Who ordered it and when is not on the card."""
+    """The record of a batch as its card describes it, reserved. Who ordered it and when is not on the card."""
     return Batch(
         number=card.number,
         uscc=uscc,
@@ -102,16 +159,14 @@ def _date(text: str) -> date | None:
     return date.fromisoformat(text) if text else None
 
 
-def issued(batch: Batch, file: CodeFile, card: BatchCard, now: datetime) -> Batch:
-    """The record of a batch whose file proves that it was issued."""
-    activated = datetime.fromtimestamp(card.activated_at, UTC) if card.activated_at else None
+def issued(batch: Batch, file: CodeFile, now: datetime) -> Batch:
+    """The record of a batch whose file proves that it was issued. It is not active: no file says that."""
     return replace(
         batch,
         state=BatchState.ISSUED,
         sha256=file.sha256,
         bytes=file.bytes,
-        issued_at=activated or now,
-        activated_at=activated,
+        issued_at=now,
     )
 
 

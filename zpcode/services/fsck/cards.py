@@ -28,7 +28,6 @@ from zpcode.wire.card import (
     CARD_TYPES,
     AnyCard,
     BatchCard,
-    ProductCard,
     batch_key,
     notices_key,
     product_key,
@@ -136,8 +135,6 @@ def derived_cards(
     gtins = [key[2:] for key in keys if key.startswith("p:")]
     if gtins:
         derived |= {product_key(gtin): card for gtin, card in product_cards(connection, gtins, day).items()}
-        kept = recovery.kept_cards(connection, [product_key(gtin) for gtin in gtins])
-        derived |= {key: msgspec.msgpack.decode(body, type=ProductCard) for key, body in kept.items()}
     numbers = [int(key[2:]) for key in keys if key.startswith("b:")]
     if numbers:
         derived |= _batch_cards(connection, numbers, with_items)

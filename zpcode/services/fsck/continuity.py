@@ -12,13 +12,13 @@ from zpcode.errors import Text
 from zpcode.rules.continuity import damaged, foreign
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
-from zpcode.store import recovery
+from zpcode.store import recovery, recovery_held
 from zpcode.store.database.session import transaction
 
 RECOVER: Final = Text(
     "不要清空缓存、移动码文件或手工改序列：它们是恢复的依据；先执行 zpcode recover 查看，再执行 zpcode recover --apply",
     "do not empty Redis, move code files or set sequences by hand: the recovery needs them; run zpcode recover to see what "
-    "is missing, then zpcode recover --apply",
+    "is missing, then the command that it shows",
 )
 OTHER_REDIS: Final = Text(
     "检查 ZPCODE_REDIS_URL 与 ZPCODE_DATABASE_URL：该缓存属于另一套系统",
@@ -28,6 +28,10 @@ DAMAGED: Final = Text(
     "见证方的记录已损坏：先以 zpcode recover --without（见证方名称）查看数据库是否落后，再修复或清空该见证方（docs/recovery.md）",
     "the record of a witness is damaged: see with zpcode recover --without (its name) whether the database is behind, then repair"
     " or empty it (docs/recovery.md)",
+)
+WAITING: Final = Text(
+    "核对后执行 zpcode recover --confirm 名称，或 --reject 名称；全部见 zpcode recover",
+    "compare each, then run zpcode recover --confirm NAME or --reject NAME; zpcode recover lists them all",
 )
 UNCONFIRMED: Final = "unconfirmed"
 CONTINUITY: Final = Invariant(
@@ -42,7 +46,7 @@ CONTINUITY: Final = Invariant(
 
 
 def continuity(context: CheckContext, outcome: CheckResult) -> None:
-    """Every proof that the database is behind; every decision and product card that a recovery holds until a person acts."""
+    """Every proof that the database is behind; everything that a recovery took from Redis alone and that waits for a person."""
     evidence = context.behind()
     outcome.examined = 1
     for one in evidence:
@@ -54,11 +58,13 @@ def continuity(context: CheckContext, outcome: CheckResult) -> None:
     if evidence:
         return
     with transaction(context.engine) as connection:
-        for waiting in recovery.held_decisions(connection):
-            where = f"{waiting.scope}:{waiting.target}"
-            zh, en = f"待确认：zpcode recover --confirm {where}", f"to confirm: zpcode recover --confirm {where}"
-            outcome.find(UNCONFIRMED, zh, en, where=where)
-            outcome.advice = Text(zh, en)
+        names = [f"{one.scope}:{one.target}" for one in recovery_held.held_decisions(connection)]
+        names += [f"activation:{one.number}" for one in recovery_held.held_activations(connection)]
+        names += [f"record:{number}" for number in sorted(recovery.signed_batches(connection))]
+        for name in dict.fromkeys(names):
+            zh, en = "只有缓存证明，待人核对", "only Redis says so: a person has to compare it"
+            outcome.find(UNCONFIRMED, zh, en, where=name)
+            outcome.advice = WAITING
         for key in recovery.kept_cards(connection):
             zh, en = "沿用缓存中的产品卡片：请重新导入登记文件", "kept as Redis had it: import the registry file again"
             outcome.find(UNCONFIRMED, zh, en, where=key)

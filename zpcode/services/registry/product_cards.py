@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 import msgspec
 
-from zpcode.rules.cards import product_card
+from zpcode.rules.cards import product_card, with_kept
 from zpcode.rules.registry.records import Recognition
 from zpcode.store import cards, recovery
 from zpcode.store.database.session import Connection, Engine, transaction
@@ -19,15 +19,25 @@ from zpcode.wire.card import ProductCard, product_key
 _CHUNK = 500
 
 
-def product_cards(connection: Connection, gtins: Collection[str], today: date) -> dict[str, ProductCard]:
-    """Derive the cards of these products for a date; unknown GTINs are left out."""
+def product_cards(
+    connection: Connection, gtins: Collection[str], today: date, *, kept: bool = True
+) -> dict[str, ProductCard]:
+    """Derive the cards of these products for a date; unknown GTINs are left out.
+
+    With `kept`, a card that a recovery keeps makes its product's card graver (`zpcode.rules.cards.with_kept`).
+    """
     registry = store.load(connection, gtins)
     recognitions: defaultdict[str, list[Recognition]] = defaultdict(list)
     for one in registry.recognitions.values():
         recognitions[one.gtin].append(one)
-    return {
+    derived = {
         gtin: product_card(registry, product, recognitions[gtin], today) for gtin, product in registry.products.items()
     }
+    bodies = recovery.kept_cards(connection, [product_key(gtin) for gtin in gtins]) if kept else {}
+    for key, body in bodies.items():
+        gtin = key[2:]
+        derived[gtin] = with_kept(derived.get(gtin), msgspec.msgpack.decode(body, type=ProductCard))
+    return derived
 
 
 def write_cards(
@@ -35,18 +45,14 @@ def write_cards(
 ) -> tuple[str, ...]:
     """Write those cards of these products that differ from the stored ones; return their GTINs.
 
-    With `dry_run` nothing is written. A card that a recovery keeps stays as it is, unless `release`: an import has brought
-    the product's records up to date (docs/recovery.md).
+    With `dry_run` nothing is written. With `release`, an import has brought the records of these products up to date: what a
+    recovery keeps of them counts no longer (docs/recovery.md).
     """
-    gtins = list(gtins)
-    kept = recovery.kept_cards(connection, [product_key(gtin) for gtin in gtins])
-    if release and not dry_run:
-        recovery.release_cards(connection, list(kept))
-    elif not release:
-        gtins = [gtin for gtin in gtins if product_key(gtin) not in kept]
     ordered, written = sorted(gtins), []
+    if release and not dry_run:
+        recovery.release_cards(connection, [product_key(gtin) for gtin in ordered])
     for start in range(0, len(ordered), _CHUNK):
-        derived = product_cards(connection, ordered[start : start + _CHUNK], today)
+        derived = product_cards(connection, ordered[start : start + _CHUNK], today, kept=not release)
         bodies = {product_key(gtin): msgspec.msgpack.encode(card) for gtin, card in derived.items()}
         stored = {card.key: card.body for card in cards.fetch(connection, list(bodies))}
         changed = {key: body for key, body in bodies.items() if stored.get(key) != body}

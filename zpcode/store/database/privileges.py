@@ -34,6 +34,7 @@ TABLES: Final = {
     "complaint_secret": "SELECT",
     "continuity": "SELECT, UPDATE",
     "enterprise": _CHANGE,
+    "held_activation": _ALL_ROWS,
     "held_decision": _CHANGE,
     "idempotency": _CHANGE,
     "indicator": _REPLACE,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Integer, LargeBinary, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from zpcode.store.tables.columns import metadata, moment
@@ -33,6 +33,7 @@ lost_batch = Table(
     Column("number", BigInteger, primary_key=True),
     Column("recovery", Integer),
     Column("card", LargeBinary),
+    Column("signed", Boolean),
 )
 
 held_decision = Table(
@@ -43,8 +44,18 @@ held_decision = Table(
     Column("first", BigInteger, primary_key=True),
     Column("last", BigInteger, primary_key=True),
     Column("recovery", Integer, primary_key=True),
+    Column("kind", Text, primary_key=True),
     Column("timeline", LargeBinary),
     moment("confirmed_at"),
+    moment("rejected_at"),
+)
+
+held_activation = Table(
+    "held_activation",
+    metadata,
+    Column("number", BigInteger, primary_key=True),
+    Column("recovery", Integer),
+    moment("activated_at"),
 )
 
 kept_card = Table(

@@ -54,6 +54,7 @@ EXPECTED = {
     },
 }
 EXPECTED[Actor.OPERATOR] = EXPECTED[Actor.PROVINCE]
+EXPECTED[Actor.RECOVERY] = {}
 LETTERS = dict(zip("fscrx", Action, strict=True))
 
 

@@ -14,7 +14,7 @@ from redis import Redis
 from sqlalchemy import Engine, func, select
 
 from tests.support import restores
-from tests.support.recovery_setting import Restorable
+from tests.support.recovery_setting import Restorable, agreed
 from tests.support.status_setting import in_redis
 from zpcode.cli.recover import lines
 from zpcode.errors import Conflict, DatabaseBehind, Unavailable
@@ -72,9 +72,9 @@ def test_an_empty_redis_is_a_witness_that_knows_nothing(service: Restorable) -> 
     with transaction(service.engine) as connection:
         continuity.record_behind(connection, [BehindEvidence("redis", "audit", str(before + 1), str(before))], datetime.now(UTC))  # fmt: skip
     service.redis.flushall()
-    for apply in (False, True):
+    for digest in (None, "0" * 32):
         with pytest.raises(Conflict, match="--without redis"):
-            recover(service.setting, apply=apply)
+            recover(service.setting, agreed=digest)
     report = service.recover(without=("redis",))
     assert report.uncertain_since is not None
     assert report.uncertain_entries == (before + 1, before + 1)
@@ -108,9 +108,9 @@ def test_a_damaged_head_stops_with_its_field_and_value_and_is_not_recorded(servi
     assert f"{kind}={2**63 - 1}" in " ".join(one.text.en for one in gate.compare())
     assert _recorded(service.engine) == before
     with pytest.raises(Conflict, match=f"{kind}={2**63 - 1} cannot be"):
-        recover(service.setting, apply=True)
-    report = recover(replace(service.setting, without=("redis",)), apply=True)
-    assert [one.target for one in report.decisions] == [str(service.checked.item)]
+        recover(service.setting, agreed="0" * 32)
+    report = agreed(replace(service.setting, without=("redis",)))
+    assert [one.change.target for one in report.decisions] == [str(service.checked.item)]
     assert report.uncertain_since is not None
     with pytest.raises(DatabaseBehind, match=f"{kind}={2**63 - 1} cannot be"):
         projector.catch_up(service.engine, service.redis)
@@ -139,7 +139,7 @@ def test_whatever_is_recorded_or_marked_a_recovery_ends_or_refuses(service: Rest
         _mark(service.redis, **marked)
         _record(service.engine, *(BehindEvidence("redis", kind, str(value), "0") for kind, value in recorded.items()))
         try:
-            report = recover(replace(service.setting, without=("redis",)), apply=True)
+            report = agreed(replace(service.setting, without=("redis",)))
         except Conflict as refused:
             assert [one.reason for one in refused.findings] == ["implausible-number"]  # noqa: PT017 - one of two outcomes
             return
@@ -197,10 +197,10 @@ def test_a_head_that_cannot_be_read_does_not_pass_for_one_that_is_not_ahead(
     with pytest.raises((DatabaseBehind, Unavailable)):
         projector.catch_up(service.engine, service.redis)
     with pytest.raises(Conflict, match=f"{field}.*--without redis"):
-        recover(service.setting, apply=False)
+        recover(service.setting)
     _record(service.engine, BehindEvidence("restore", "restored", "2026-11-29T07:00:00+00:00", ""))
-    report = recover(replace(service.setting, without=("redis",)), apply=True)
-    assert [one.target for one in report.decisions] == [str(service.checked.item)]
+    report = agreed(replace(service.setting, without=("redis",)))
+    assert [one.change.target for one in report.decisions] == [str(service.checked.item)]
 
 
 def test_a_jump_of_batch_numbers_needs_a_confirmation_and_leaves_numbers(service: Restorable) -> None:
@@ -209,17 +209,17 @@ def test_a_jump_of_batch_numbers_needs_a_confirmation_and_leaves_numbers(service
     with transaction(service.engine) as connection:
         own = continuity.marks(connection).assigned.batch
     for above, even_so in ((own + PLAUSIBLE_JUMP + 1, False), (MAX_BATCH, False), (MAX_BATCH, True), (10**7, True)):
-        for apply in (False, True):
+        for digest in (None, "0" * 32):
             with pytest.raises(Conflict, match="batch numbers would jump"):
-                recover(replace(service.setting, above=above, even_so=even_so), apply=apply)
+                recover(replace(service.setting, above=above, even_so=even_so), agreed=digest)
     _mark(service.redis, batch=MAX_BATCH)
     with pytest.raises(Conflict, match="batch numbers would jump"):
-        recover(service.setting, apply=True)
+        recover(service.setting, agreed="0" * 32)
     _mark(service.redis, batch=own)
     with transaction(service.engine) as connection:
         assert continuity.marks(connection).assigned.batch == own
     above = own + PLAUSIBLE_JUMP + 1
-    shown = recover(replace(service.setting, above=above, even_so=True), apply=False)
+    shown = recover(replace(service.setting, above=above, even_so=True))
     report = service.recover(above=above, even_so=True)
     assert len(report.batches) == len(shown.batches) == above - own
     card = in_redis(service.redis)(batch_key(above))

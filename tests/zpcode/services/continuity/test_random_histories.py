@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from tests.support import restores
 from tests.support.code_folders import code_folder
 from tests.support.issuing_setting import KeyHouse, key_house
+from tests.support.recovery_setting import agreed
 from tests.support.registry_data import gtin, uscc
 from tests.support.status_setting import (
     CITY,
@@ -40,7 +41,6 @@ from zpcode.services import audit
 from zpcode.services.batches import issue
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.continuity.gate import ContinuityGate
-from zpcode.services.continuity.recover import recover
 from zpcode.services.continuity.report import RecoverySetting
 from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Witness
 from zpcode.services.status.change import change_and_project
@@ -141,7 +141,7 @@ def _check(history: RandomHistory, addresses: ServerAddresses, before: list[Any]
         history.engine, history.redis, history.folder, witnesses, lambda: history.house.keyring, "https://zpm.example", OPERATOR,
         history.now + timedelta(minutes=25),
     )  # fmt: skip
-    report = recover(setting, apply=True)
+    report = agreed(setting)
     projector.catch_up(history.engine, history.redis)
     assert ContinuityGate(history.engine, witnesses).compare() == ()
     for moment, old in zip(moments, shown, strict=True):

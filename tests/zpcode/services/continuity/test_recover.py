@@ -19,19 +19,18 @@ from zpcode.projection import projector
 from zpcode.rules.continuity import BehindEvidence
 from zpcode.rules.status.decisions import Action
 from zpcode.services import audit
-from zpcode.services.audit_heads import Countersigner, HeadFile
+from zpcode.services.audit_heads import Countersigner, HeadFile, read_heads
+from zpcode.services.continuity import waiting
 from zpcode.services.continuity.batches import RecoveredBatch
-from zpcode.services.continuity.confirm import confirm
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import MARGIN, recover
 from zpcode.services.continuity.report import RecoveryReport
 from zpcode.services.fsck.continuity import RECOVER
-from zpcode.services.head_comparison import CountersignedHeads
 from zpcode.services.registry.importing import import_registry
 from zpcode.services.registry.product_cards import turn_cards
 from zpcode.store import continuity
 from zpcode.store.database.session import transaction
-from zpcode.wire.card import BatchCard, batch_key
+from zpcode.wire.card import BatchCard, ProductCard, batch_key
 from zpcode.wire.payload import Level
 from zpcode.wire.verdict import Verdict
 from zpcode.wire.vocabulary import Scope
@@ -55,13 +54,18 @@ def test_what_the_operator_did_and_the_recovery(service: Restorable) -> None:
     assert (broken[0].invariant.name, broken[0].repaired) == ("continuity", 0)
     assert {one.remedy for one in broken} == {RECOVER}
 
-    shown = recover(service.setting, apply=False)
+    shown = recover(service.setting)
     assert gate.compare() != ()
     report = service.recover()
     assert [(one.number, one.outcome) for one in report.batches] == [(one.number, one.outcome) for one in shown.batches]
     outcomes = {one.number: one.outcome for one in report.batches}
-    assert (outcomes[sealed.number], outcomes[compact.number], outcomes[ordered.number]) == ("issued", "issued", "reserved")  # fmt: skip
+    assert (outcomes[sealed.number], outcomes[compact.number], outcomes[ordered.number]) == ("issued", "issued", "lost")  # fmt: skip
     assert gate.compare() == ()
+    assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
+    assert service.verdict(sealed.number, 3) is Verdict.REVOKED
+    assert service.verdict(compact.number, 12) is Verdict.SUSPENDED
+    assert service.verdict(sealed.number, 4) is Verdict.NOT_ACTIVATED  # only Redis says that it was activated
+    assert service.confirm_all()
     assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
     assert service.verdict(sealed.number, 3) is Verdict.REVOKED
     assert service.verdict(sealed.number, 4) is Verdict.VERIFIED
@@ -93,7 +97,7 @@ def test_a_second_recovery_finds_nothing(service: Restorable) -> None:
 def test_a_batch_without_its_file_is_lost_and_its_codes_cannot_be_confirmed(service: Restorable) -> None:
     """Not forged: they were issued. When its file is found again, the next recovery records the batch."""
     dumped = restores.dump(service.addresses)
-    lost = service.issue(Level.ITEM, "after")
+    lost = service.issue(Level.COMPACT, "after")
     path = service.checked.file(lost.number)
     aside = path.rename(path.with_name("aside"))
     restores.restore(service.addresses, dumped)
@@ -105,6 +109,7 @@ def test_a_batch_without_its_file_is_lost_and_its_codes_cannot_be_confirmed(serv
     aside.rename(path)
     report = service.recover()
     assert [(one.number, one.outcome) for one in report.batches] == [(lost.number, "issued")]
+    assert service.confirm_all()
     assert service.verdict(lost.number, 3) is Verdict.VERIFIED
     fsck = service.checked.check(now=datetime.now(UTC))
     assert [one.invariant.name for one in fsck.outcomes if one.findings] == []
@@ -132,21 +137,20 @@ def test_a_restoration_that_was_lost_is_held_until_a_person_confirms_it(service:
     assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
     restores.restore(service.addresses, dumped)
     report = service.recover()
-    assert [(one.scope, one.target) for one in report.unconfirmed] == [(Scope.BATCH, str(service.checked.item))]
+    assert [(one.scope, one.target) for one in report.waiting] == [(Scope.BATCH, str(service.checked.item))]
     assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
     fsck = service.checked.of("continuity")
     assert [finding.reason for finding in fsck.findings] == ["unconfirmed"]
     target = str(service.checked.item)
-    now = datetime.now(UTC)
-    confirm(service.engine, Scope.BATCH, target, caller=OPERATOR, now=now)
+    waiting.confirm(service.setting, [f"batch:{target}"])
     projector.catch_up(service.engine, service.redis)
     assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
     with pytest.raises(NotFound):
-        confirm(service.engine, Scope.BATCH, target, caller=OPERATOR, now=now)
+        waiting.confirm(service.setting, [f"batch:{target}"])
 
 
 def test_a_product_that_was_imported_after_the_backup_stays_as_it_was_shown(service: Restorable) -> None:
-    """An ended recognition does not come back to life, and a new product does not vanish, until the file is imported again."""
+    """An ended recognition does not come back to life, and codes of a new product do not look forged, until the file is imported again."""
     dumped = restores.dump(service.addresses)
     content = registry(1)
     for one in content["recognitions"]:
@@ -161,7 +165,9 @@ def test_a_product_that_was_imported_after_the_backup_stays_as_it_was_shown(serv
     restores.restore(service.addresses, dumped)
     report = service.recover()
     assert set(report.kept) == {f"p:{gtin(1)}", f"p:{gtin(2)}"}
-    assert in_redis(service.redis)(f"p:{gtin(2)}") is not None
+    new = in_redis(service.redis)(f"p:{gtin(2)}")
+    assert new is not None
+    assert msgspec.msgpack.decode(new, type=ProductCard).lost
     turn_cards(service.engine, now=now + timedelta(days=1))
     projector.catch_up(service.engine, service.redis)
     assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
@@ -191,7 +197,7 @@ def test_a_countersigned_entry_that_was_lost_is_never_another_one(service: Resto
         after = Countersigner(service.engine, signer, file).step()
         assert after is not None
         assert after.id > before.id
-        heads = CountersignedHeads(file, signer, service.house.keyring)
+        heads = read_heads(file, signer, service.house.keyring)
     assert audit.verify(service.engine, heads=heads).whole
 
 
@@ -206,7 +212,7 @@ def test_the_command_shows_applies_and_confirms(service: Restorable, monkeypatch
 
     def run(*arguments: str) -> tuple[int, str]:
         done = CliRunner().invoke(recover_command.app, list(arguments))
-        return done.exit_code, done.output
+        return done.exit_code, done.output or str(done.exception)
 
     target = f"batch:{service.checked.item}"
     service.decide(Scope.BATCH, service.checked.item, Action.REVOKE)
@@ -216,26 +222,27 @@ def test_the_command_shows_applies_and_confirms(service: Restorable, monkeypatch
     restores.restore(service.addresses, dumped)
     status, shown = run()
     assert (status, "nothing was done yet" in shown) == (1, True)
-    assert f"to confirm: {target}" in shown, "a preview shows all that will be left to a person"
-    status, applied = run("--apply")
-    assert (status, f"zpcode recover --confirm {target}" in applied) == (1, True)
+    assert f"until confirmed: {target}" in shown, "a preview shows all that will be left to a person"
+    assert "is not what was shown" in run("--apply", "0" * 32)[1]
+    status, applied = run(*shown.splitlines()[-1].split()[2:])
+    assert (status, f"  - {target} " in applied) == (1, True)
     assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
-    assert run("--confirm", target)[0] == 0
+    assert run(*applied.splitlines()[-1].split()[-2:])[0] == 0
     assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
     assert run()[0] == 0
 
 
 def test_numbers_without_a_record_that_follow_each_other_are_one_line() -> None:
     """A recovery leaves a hundred numbers out: the batches that were restored are not lost among them."""
-    outcomes = [(7, "issued"), *((number, "lost") for number in range(8, 108)), (200, "lost"), (201, "reserved")]
+    outcomes = [(7, "issued"), *((number, "lost") for number in range(8, 108)), (200, "lost"), (201, "unproven")]
     report = RecoveryReport(
         evidence=(BehindEvidence("redis", "batch", "8", "6"),),
         batches=[RecoveredBatch(number, outcome) for number, outcome in outcomes],
     )
-    shown = [line.partition(" / ")[2] for line in recover_command.lines(report, applied=False) if "/ batch" in line]
-    assert [line.partition(" with")[0] for line in shown] == [
-        "batch 7 restored as issued, from its card and its file",
+    lines = [line.partition(" / ")[2] for line in recover_command.lines(report, applied=False) if "/ batch" in line]
+    assert [line.partition(" with")[0].partition(":")[0] for line in lines] == [
+        "batch 7 restored as issued",
         "batches 8 to 107",
         "batch 200",
-        "batch 201 restored as reserved, from its card",
+        "batch 201 only Redis has a card of it and nothing proves it",
     ]
