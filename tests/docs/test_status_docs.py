@@ -38,7 +38,7 @@ def test_who_may_do_what_is_documented_as_it_is(document: str) -> None:
     table = rows(document, "Who may do what")
     assert [row[0] for row in table] == [scope.value for scope in Scope]
     for row in table:
-        for actor, cell in zip(Actor, row[1:], strict=True):
+        for actor, cell in zip(MAY, row[1:], strict=True):
             assert words(cell) == {action.value for action in MAY[actor].get(Scope(row[0]), ())}, (row[0], actor)
 
 

@@ -23,6 +23,7 @@ from tests.support import issuing_setting
 from tests.support.folders import in_memory
 from tests.support.issuing_setting import KeyHouse
 from tests.support.patience import eventually
+from tests.support.recover_command import offered
 from tests.support.registry_data import gtin
 from zpcode.errors import NotFound
 from zpcode.services.batches import file_keys
@@ -125,7 +126,8 @@ def test_everything_but_the_backup_and_the_keys_is_lost(top: Path, house: KeyHou
     with keys.signer(), site(home, keys, restored=True) as new:
         file_keys.create(new.plant.settings.file_key)
         assert "zpcode recover" in refusal(new)
-        report = new.zpcode("recover", "--apply", "--without", "redis")
+        shown = new.zpcode("recover", "--without", "redis", status=1)
+        report = new.zpcode(*offered(shown, "--apply"), "--without", "redis")
         assert "recovered (number 1)" in report
         assert "may be missing and cannot be proven" in report
         starts_again(new, work.promises)
@@ -137,8 +139,11 @@ def judge(restored: RunningSite, promises: Promises) -> None:
     with scan_process(settings, restored.home / "scan.log") as scan:
         assert "zpcode recover" in refusal(restored)
         assert [path for path in promises.revoked if scan.verdict(path) == "verified"] == []
-        report = restored.zpcode("recover", "--apply")
+        shown = restored.zpcode("recover", status=1)
+        report = restored.zpcode(*offered(shown, "--apply"), status=1)
         assert "recovered (number 1)" in report, report
+        assert [path for path in promises.revoked if scan.verdict(path) == "verified"] == []
+        restored.zpcode(*offered(report, "--confirm-all"))
         assert [path for path in promises.revoked if scan.verdict(path) == "verified"] == []
     keeps_promises(restored, promises)
 

@@ -26,6 +26,7 @@ from tests.faults.scan_processes import environment, scan_process
 from tests.support import issuing_setting, restores
 from tests.support.issuing_setting import KeyHouse
 from tests.support.patience import eventually
+from tests.support.recover_command import offered
 from tests.support.registry_data import gtin
 from tests.support.status_setting import OPERATOR
 from zpcode import app
@@ -108,8 +109,11 @@ def test_a_restore_under_a_running_installation_loses_no_code_and_no_decision(pl
 
         shown = _recover(plant)
         assert (shown.returncode, f"batch {number} restored as issued" in shown.stdout) == (1, True), shown.stdout
-        applied = _recover(plant, "--apply")
-        assert applied.returncode == 0, applied.stdout + applied.stderr
+        applied = _recover(plant, *offered(shown.stdout, "--apply")[1:])
+        assert (applied.returncode, "recovered (number 1)" in applied.stdout) == (1, True), applied.stdout + applied.stderr
+        assert [scans.verdict(path) for path in (first[3], later[5])] == ["revoked", "revoked"]
+        confirmed = _recover(plant, *offered(applied.stdout, "--confirm-all")[1:])
+        assert confirmed.returncode == 0, confirmed.stdout + confirmed.stderr
         assert _recover(plant).returncode == 0
 
         eventually(lambda: [scans.verdict(path) for path in (first[3], later[5], later[6])] == ["revoked", "revoked", "verified"])  # fmt: skip

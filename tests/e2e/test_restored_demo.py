@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.demo_running import Demo, demo
 from tests.support.patience import eventually
+from tests.support.recover_command import offered
 from zpcode.wire.link import path_of
 
 pytestmark = pytest.mark.proof
@@ -59,8 +60,11 @@ def test_an_older_backup_is_restored_over_the_demo(top: Path) -> None:
         assert "the database is older than Redis" in restored.printed
         assert f"export ZPCODE_HOME={home}" in restored.printed
         assert _verdict(restored, link) == "revoked"
-        _zpcode(home, "recover", fails=True)
-        assert "decision entered again" in _zpcode(home, "recover", "--apply")
+        shown = _zpcode(home, "recover", fails=True)
+        applied = _zpcode(home, *offered(shown, "--apply"), fails=True)
+        assert "held until confirmed" in applied
+        assert _verdict(restored, link) == "revoked"
+        _zpcode(home, *offered(applied, "--confirm-all"))
         _zpcode(home, "fsck")
         assert _verdict(restored, link) == "revoked"
     with demo(home, 20501) as again:

@@ -108,7 +108,7 @@ def recover_(
         remove_time_limit(engine)
         setting = _setting(settings, engine, resources, without or (), above, even_so=even_so)
         report = recover(setting, agreed=apply or None)
-        for line in lines(report, applied=bool(apply)):
+        for line in lines(report):
             typer.echo(line)
         if apply and (report.evidence or report.batches):
             project(engine, settings)
@@ -116,7 +116,15 @@ def recover_(
             items = waiting_items.listing(connection, setting.now)
     for line in waiting_lines(items):
         typer.echo(line)
-    if items or ((report.evidence or report.batches) and not apply):
+    if not apply and (report.evidence or report.batches):
+        typer.echo("以上尚未执行；核对后执行 / nothing was done yet; read it, then do it with:")
+        typer.echo(f"zpcode recover --apply {report.digest}")
+        raise typer.Exit(1)
+    if apply:
+        typer.echo(
+            f"已恢复（第 {report.number} 次）；各进程随即恢复工作 / recovered (number {report.number}); every process works again"
+        )
+    if items:
         raise typer.Exit(1)
 
 
@@ -146,13 +154,11 @@ def _setting(
     )
 
 
-def lines(report: RecoveryReport, *, applied: bool) -> Iterator[str]:
+def lines(report: RecoveryReport) -> Iterator[str]:
     """A report line by line: all that is entered, so that the operator has read what he agrees to."""
     if not report.evidence:
         yield "数据库没有落后 / the database is not behind"
         yield from _batches(report.batches)
-        if report.batches:
-            yield _end(report, applied=applied)
         return
     yield "数据库落后于 / the database is behind:"
     for one in report.evidence:
@@ -175,13 +181,6 @@ def lines(report: RecoveryReport, *, applied: bool) -> Iterator[str]:
         yield from (f"  - {_printable(key)}" for key in report.unproven[:_SHOWN])
         if len(report.unproven) > _SHOWN:
             yield f"  … 共 {len(report.unproven)} 项 / {len(report.unproven)} in all"
-    yield _end(report, applied=applied)
-
-
-def _end(report: RecoveryReport, *, applied: bool) -> str:
-    if applied:
-        return f"已恢复（第 {report.number} 次）；各进程随即恢复工作 / recovered (number {report.number}); every process works again"
-    return f"以上尚未执行；核对后执行 / nothing was done yet; read it, then do it with:\nzpcode recover --apply {report.digest}"
 
 
 def _batches(batches: Sequence[RecoveredBatch]) -> Iterator[str]:

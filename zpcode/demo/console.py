@@ -92,7 +92,7 @@ def behind(base: str, api: str, error: DatabaseBehind, home: Path, metrics: Mapp
         "  In another terminal run this (docs/recovery.md); then press Ctrl-C and start the demo again:",
         f"    export ZPCODE_HOME={shlex.quote(str(home))}",
         "    zpcode recover",
-        "    zpcode recover --apply",
+        "  核对后执行其最后一行给出的命令 / read it, then run the command in its last line",
         "",
         *_addresses(base, api),
         *_places(home, metrics),

@@ -97,7 +97,7 @@ class Reentry:
         recovery.add_lost(connection, numbers, report.number, cards)
         signed = self._signed(former) or set()
         recovery.mark_signed(connection, signed)
-        unproven = {number: "unproven" for number in former} | dict.fromkeys(signed, SIGNED)
+        unproven = dict.fromkeys(former, "unproven") | dict.fromkeys(signed, SIGNED)
         report.batches += [RecoveredBatch(number, unproven.get(number, "lost")) for number in numbers]
 
     def _signed(self, former: Mapping[int, BatchCard]) -> set[int] | None:

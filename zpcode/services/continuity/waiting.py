@@ -164,7 +164,9 @@ def _decision_item(connection: Connection, waiting: HeldDecision, now: datetime)
             f"{held_now.zh}；不能照此确认（{why.zh}），请重新决定后 --reject",
             f"{held_now.en}; it cannot be confirmed as it is ({why.en}): decide anew, then --reject",
         )
-    text = Text(f"{span} 缓存显示 {shown.zh}。{held_now.zh}".strip(), f"{span} Redis showed {shown.en}. {held_now.en}".strip())
+    text = Text(
+        f"{span} 缓存显示 {shown.zh}。{held_now.zh}".strip(), f"{span} Redis showed {shown.en}. {held_now.en}".strip()
+    )
     return WaitingItem(f"{waiting.scope}:{waiting.target}", text, why is None)
 
 

@@ -19,13 +19,14 @@ from zpcode.projection import projector
 from zpcode.rules.continuity import BehindEvidence
 from zpcode.rules.status.decisions import Action
 from zpcode.services import audit
-from zpcode.services.audit_heads import Countersigner, HeadFile, read_heads
+from zpcode.services.audit_heads import Countersigner, HeadFile
 from zpcode.services.continuity import waiting
 from zpcode.services.continuity.batches import RecoveredBatch
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import MARGIN, recover
 from zpcode.services.continuity.report import RecoveryReport
 from zpcode.services.fsck.continuity import RECOVER
+from zpcode.services.head_comparison import CountersignedHeads
 from zpcode.services.registry.importing import import_registry
 from zpcode.services.registry.product_cards import turn_cards
 from zpcode.store import continuity
@@ -197,7 +198,7 @@ def test_a_countersigned_entry_that_was_lost_is_never_another_one(service: Resto
         after = Countersigner(service.engine, signer, file).step()
         assert after is not None
         assert after.id > before.id
-        heads = read_heads(file, signer, service.house.keyring)
+        heads = CountersignedHeads(file, signer, service.house.keyring)
     assert audit.verify(service.engine, heads=heads).whole
 
 
@@ -227,7 +228,8 @@ def test_the_command_shows_applies_and_confirms(service: Restorable, monkeypatch
     status, applied = run(*shown.splitlines()[-1].split()[2:])
     assert (status, f"  - {target} " in applied) == (1, True)
     assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
-    assert run(*applied.splitlines()[-1].split()[-2:])[0] == 0
+    confirming = next(line for line in applied.splitlines() if "--confirm-all" in line)
+    assert run(*confirming.split()[-2:])[0] == 0
     assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
     assert run()[0] == 0
 
@@ -239,7 +241,7 @@ def test_numbers_without_a_record_that_follow_each_other_are_one_line() -> None:
         evidence=(BehindEvidence("redis", "batch", "8", "6"),),
         batches=[RecoveredBatch(number, outcome) for number, outcome in outcomes],
     )
-    lines = [line.partition(" / ")[2] for line in recover_command.lines(report, applied=False) if "/ batch" in line]
+    lines = [line.partition(" / ")[2] for line in recover_command.lines(report) if "/ batch" in line]
     assert [line.partition(" with")[0].partition(":")[0] for line in lines] == [
         "batch 7 restored as issued",
         "batches 8 to 107",
