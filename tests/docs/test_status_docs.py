@@ -81,7 +81,7 @@ def test_the_limits_are_the_codes(document: str) -> None:
         ", ".join(f"{actor} {MAX_BYTES[actor] // 1024} KiB" for actor in Actor),
         f"{MAX_DECISIONS}",
     ]
-    assert sum(MAX_BYTES.values()) == 256 * 1024
+    assert sum(MAX_BYTES.values()) == 320 * 1024
     assert "up to a year ahead" in document
     assert HORIZON.days == 366
 

@@ -110,7 +110,9 @@ def test_a_restore_under_a_running_installation_loses_no_code_and_no_decision(pl
         shown = _recover(plant)
         assert (shown.returncode, f"batch {number} restored as issued" in shown.stdout) == (1, True), shown.stdout
         applied = _recover(plant, *offered(shown.stdout, "--apply")[1:])
-        assert (applied.returncode, "recovered (number 1)" in applied.stdout) == (1, True), applied.stdout + applied.stderr
+        assert (applied.returncode, "recovered (number 1)" in applied.stdout) == (1, True), (
+            applied.stdout + applied.stderr
+        )
         assert [scans.verdict(path) for path in (first[3], later[5])] == ["revoked", "revoked"]
         confirmed = _recover(plant, *offered(applied.stdout, "--confirm-all")[1:])
         assert confirmed.returncode == 0, confirmed.stdout + confirmed.stderr

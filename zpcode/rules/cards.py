@@ -41,6 +41,7 @@ from zpcode.wire.card import (
 )
 from zpcode.wire.vocabulary import Bilingual, Scope, State
 
+_NOBODY: Final = EnterpriseInfo("", Bilingual(), "", Bilingual())
 OLD_STOCK: Final = ("valid", "warned", "revoked")
 """How goods already made are shown after their recognition ended, from the best to the worst."""
 
@@ -78,6 +79,14 @@ def product_card(registry: Registry, product: Product, recognitions: Sequence[Re
     )
 
 
+def kept_card(card: ProductCard) -> ProductCard:
+    """What a recovery keeps of a product card that Redis had: the validity of its recognition."""
+    shown = card.recognition
+    if shown is not None:
+        shown = RecognitionInfo("", "", shown.valid_from, shown.valid_to, shown.old_stock)
+    return ProductCard(card.gtin, Bilingual(), _NOBODY, shown, (), (), (), ())
+
+
 def with_kept(derived: ProductCard | None, kept: ProductCard) -> ProductCard:
     """The card of a product whose registry records may be older than `kept`, a card that Redis had.
 
@@ -85,7 +94,7 @@ def with_kept(derived: ProductCard | None, kept: ProductCard) -> ProductCard:
     recognition is what both agree on. A product that the registry does not have is lost.
     """
     if derived is None:
-        return ProductCard(kept.gtin, Bilingual(), EnterpriseInfo("", Bilingual(), "", Bilingual()), None, (), (), (), (), lost=True)  # fmt: skip
+        return ProductCard(kept.gtin, Bilingual(), _NOBODY, None, (), (), (), (), lost=True)
     ours, theirs = derived.recognition, kept.recognition
     if ours is None or theirs is None:
         return msgspec.structs.replace(derived, recognition=None)
@@ -214,6 +223,11 @@ def with_decisions(card: BatchCard, scope: Scope, changes: Sequence[StatusChange
         case Scope.CODE:
             return msgspec.structs.replace(card, exceptions=True)
     raise ValueError(scope)
+
+
+def former_card(card: BatchCard) -> BatchCard:
+    """What a recovery keeps of the card of a lost batch: its codes, without decisions and events."""
+    return msgspec.structs.replace(card, timeline=Timeline(()), ranges=(), exceptions=False, journey=())
 
 
 def lost_batch_card(

@@ -91,6 +91,11 @@ def timeline(decisions: Sequence[TimelineDecision], now: datetime) -> Timeline:
     return Timeline(composed(current, [(LEVELS.index(one.level), one.shown) for one in coming]))
 
 
+def claimed(standings: Iterable[Standing]) -> Timeline:
+    """What a card in Redis claims of a target, in order. Empty if it shows the target as good."""
+    return Timeline(tuple(standings))
+
+
 def lifted_by(actor: Actor, current: Iterable[TimelineDecision]) -> Actor:
     """The actor whose decision a restoration ends: the caller itself if it has one, else the highest that it may lift.
 

@@ -97,10 +97,10 @@ class DecisionRecovery:
         claims = [(one.span, decider.claim(one.standing)) for one in reading.proven]
         for proven, (_, claim) in zip(reading.proven, claims, strict=True):
             self._enter(decider, proven, claim, {"witness": "redis", "card": key, "revision": revision})
-        self.waiting += self._held(HeldKind.GRAVER, decider, claims)
+        self.waiting += self._waiting_for(HeldKind.GRAVER, decider, claims)
         milder = [(one.span, decider.claim(standing)) for one in reading.milder for standing in one.timeline.standings]
         empty = [(one.span, None) for one in reading.milder if not one.timeline.standings]
-        self.waiting += self._held(HeldKind.MILDER, decider, [*milder, *empty])
+        self.waiting += self._waiting_for(HeldKind.MILDER, decider, [*milder, *empty])
         (self.keys if reading.proven else self.settled).add(key)
         if reading.proven and decider.scope is Scope.CODE:
             self.keys.add(f"b:{decider.target.partition(':')[0]}")  # its card says that items have decisions
@@ -112,7 +112,7 @@ class DecisionRecovery:
         enter_in_log(self.connection, change, self.caller, more)
         self.entered.append(EnteredDecision(change, claim))
 
-    def _held(
+    def _waiting_for(
         self, kind: HeldKind, decider: Decider, claims: Sequence[tuple[Span, Standing | None]]
     ) -> Iterable[HeldDecision]:
         """One record for each range, or for the whole target, with what Redis showed of it in order."""
@@ -121,7 +121,7 @@ class DecisionRecovery:
             by_span.setdefault(span, []).extend(() if standing is None else [standing])
         for span, standings in by_span.items():
             first, last = span or (0, 0)
-            timeline = msgspec.msgpack.encode(Timeline(tuple(standings)))
+            timeline = msgspec.msgpack.encode(timelines.claimed(standings))
             yield HeldDecision(kind, decider.scope, decider.target, first, last, timeline, self.now)
 
     def _earlier(self, decider: Decider) -> list[timelines.TimelineDecision]:

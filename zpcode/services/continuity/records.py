@@ -62,8 +62,8 @@ def confirm_record(setting: RecoverySetting, number: int) -> None:
         batch_records = batch_recovery(setting, connection)
         if not batch_records.recover({number: card}):
             raise _unproven(number)
-        for held in batch_records.activations:
-            activate(connection, setting, number, held.activated_at)
+        for activation in batch_records.activations:
+            activate(connection, setting, number, activation.activated_at)
         write_cards(connection, [batch_key(number), *batch_records.lot_keys], today(setting.now))
 
 

@@ -10,6 +10,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
+from zpcode.rules.cards import former_card, kept_card
 from zpcode.rules.continuity import DatabaseMarks
 from zpcode.services.continuity import refusals, survey
 from zpcode.services.continuity.batches import BatchRecovery, RecoveredBatch
@@ -93,7 +96,7 @@ class Reentry:
         left_out = recovery.numbers_without_record(connection, database.reached.batch + 1, top)
         recorded = {one.number for one in report.batches}
         numbers = recovery.without_record(connection, {*candidates, *left_out} - recorded)
-        cards = {number: survey.former_card(card) for number, card in former.items()}
+        cards = {number: msgspec.msgpack.encode(former_card(card)) for number, card in former.items()}
         recovery.add_lost(connection, numbers, report.number, cards)
         signed = self._signed(former) or set()
         recovery.mark_signed(connection, signed)
@@ -116,7 +119,11 @@ class Reentry:
         """
         shown = self.cards.products
         derived = product_cards(self.connection, shown, today(self.setting.now), kept=False)
-        kept = {product_key(gtin): survey.kept_card(card) for gtin, card in shown.items() if derived.get(gtin) != card}
+        kept = {
+            product_key(gtin): msgspec.msgpack.encode(kept_card(card))
+            for gtin, card in shown.items()
+            if derived.get(gtin) != card
+        }
         for key, body in kept.items():
             recovery.keep_card(self.connection, key, self.report.number, body)
         return kept

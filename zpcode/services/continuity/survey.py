@@ -21,18 +21,8 @@ from zpcode.services.batches.unfinished_file import CodeFile
 from zpcode.store import cards as card_table
 from zpcode.store.database.session import Connection
 from zpcode.wire import redis_keys
-from zpcode.wire.card import (
-    BatchCard,
-    EnterpriseInfo,
-    ProductCard,
-    RecognitionInfo,
-    Timeline,
-    batch_key,
-    is_card,
-    product_key,
-)
+from zpcode.wire.card import BatchCard, ProductCard, batch_key, is_card, product_key
 from zpcode.wire.payload import MAX_BATCH, Level
-from zpcode.wire.vocabulary import Bilingual
 
 _SLICE: Final = 2000
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,7}", re.ASCII)
@@ -114,22 +104,6 @@ def decode_product(key: str, body: bytes) -> ProductCard | None:
     except (msgspec.MsgspecError, ValueError):
         return None
     return card if product_key(card.gtin) == key and is_possible_product(card) else None
-
-
-def kept_card(card: ProductCard) -> bytes:
-    """What is kept of a product card: the validity of its recognition. Redis alone vouches for the rest."""
-    nobody = EnterpriseInfo("", Bilingual(), "", Bilingual())
-    shown = card.recognition
-    if shown is not None:
-        shown = RecognitionInfo("", "", shown.valid_from, shown.valid_to, shown.old_stock)
-    return msgspec.msgpack.encode(ProductCard(card.gtin, Bilingual(), nobody, shown, (), (), (), ()))
-
-
-def former_card(card: BatchCard) -> bytes:
-    """What is kept of the card of a lost batch: its codes, without decisions and events."""
-    return msgspec.msgpack.encode(
-        msgspec.structs.replace(card, timeline=Timeline(()), ranges=(), exceptions=False, journey=())
-    )
 
 
 def batch_of(card: BatchCard, *, uscc: str, region: str, actor: str, base: str, now: datetime) -> Batch:
