@@ -14,6 +14,9 @@ does not say how many there were.
 A reverse proxy in front does the same (deploy/nginx.conf). These bounds are for hosts without a proxy, and for proxies
 that are configured to wait longer.
 
+Requests that come before the response to an earlier one (pipelining, RFC 9112, 9.3.2) wait for their turn. While any waits,
+nothing more is parsed or read: requests of 26 bytes would become kilobytes each, before any limit by address is asked.
+
 Errors of clients are not logged: a client could fill the disk with them.
 """
 
@@ -29,7 +32,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 HEAD_BYTES: Final = 32 * 1024
 MAX_FIELDS: Final = 100
 """Header fields of a request. A browser sends at most thirty."""
-_PIECE: Final = 16 * 1024
+_PIECE: Final = 4 * 1024
+"""How much is parsed at once: most requests, or about 150 of the smallest."""
+_WAITING_BYTES: Final = 2**20
+"""How much of further requests a connection keeps while earlier ones wait for their turn. Reading has stopped by then."""
 _LOG: Final = logging.getLogger("uvicorn.bounds")
 _LOG.setLevel(logging.ERROR)
 
@@ -71,6 +77,7 @@ class RequestBounds(HttpToolsProtocol):
         self._size = 0
         self._fault = 400
         self._refused = False
+        self._waiting = b""
         self._arrival_timer: TimerHandle | None = None
         self._reading_timer: TimerHandle | None = None
 
@@ -83,7 +90,7 @@ class RequestBounds(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests. A request that comes in parts is measured: no head grows beyond its bound."""
-        if self._size or len(data) > _PIECE:
+        if self._size or self.pipeline or len(data) > _PIECE or self._waiting:
             self._receive_pieces(data)
             return
         HttpToolsProtocol.data_received(self, data)
@@ -96,6 +103,9 @@ class RequestBounds(HttpToolsProtocol):
         """Pass on a piece that ends at the bound of the head, so that a head which is larger is seen before its end."""
         at = 0
         while at < len(data) and not self.transport.is_closing():
+            if self.pipeline or self._waiting:
+                self._wait(data[at:])
+                return
             end = min(len(data), at + min(_PIECE, max(1, HEAD_BYTES - self._size)))
             HttpToolsProtocol.data_received(self, data[at:end])
             if self._whole is not self.scope:
@@ -103,6 +113,31 @@ class RequestBounds(HttpToolsProtocol):
             else:
                 self._end_arrival()
             at = end
+
+    def _wait(self, data: bytes) -> None:
+        """Keep what came while earlier requests wait for their turn, and read nothing more."""
+        self._waiting += data
+        if len(self._waiting) > _WAITING_BYTES:
+            self._hang_up()
+            return
+        self.flow.pause_reading()
+        if self._arrival_timer is not None and not self._has_head():  # the client is not the one that is late
+            self._arrival_timer.cancel()
+            self._arrival_timer = None
+
+    def on_response_complete(self) -> None:
+        """A response is complete: the next request has its turn. What waits is parsed when no request waits before it."""
+        HttpToolsProtocol.on_response_complete(self)
+        if self._waiting:
+            self.flow.pause_reading()  # the line above has resumed it
+            if not self.pipeline:
+                self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        data, self._waiting = self._waiting, b""
+        if data and not self.transport.is_closing():
+            self.flow.resume_reading()
+            self._receive_pieces(data)
 
     def _end_arrival(self) -> None:
         """A request is whole, and no further one has begun."""
@@ -160,6 +195,10 @@ class RequestBounds(HttpToolsProtocol):
             self._stop(400)  # section 6.1; llhttp goes by the last line, another server may go by the first
         if self.parser.should_upgrade() and (codings or b"content-length" in names):
             self._stop(400)  # after an upgrade the parser reads no body
+
+    def _should_upgrade(self) -> bool:
+        """No WebSocket, whatever uvicorn is started with: a handshake would be logged with the path, which is a code."""
+        return False
 
     def _stop(self, status: int) -> NoReturn:
         """Within a callback of the parser: refuse the request whose head is being parsed."""
@@ -219,6 +258,7 @@ class RequestBounds(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
         self._arrival_timer = self._reading_timer = None
+        self._waiting = b""
         super().connection_lost(exc)
 
     def _refuse(self, status: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import pytest
@@ -10,7 +11,7 @@ from keys.ceremony import KeyRoom
 from tests.faults import tuned_protocol
 from tests.faults.ambiguous import AMBIGUOUS
 from tests.faults.scan_processes import TUNED_PROTOCOL, ScanProcess, environment, scan_process
-from tests.faults.wires import connect, exchange, padded, until_closed
+from tests.faults.wires import connect, exchange, many, padded, until_closed
 from tests.support import keyroom
 from tests.support.patience import eventually
 from tests.support.scan_factories import item_identity
@@ -135,6 +136,30 @@ def test_pipelined_requests_are_answered_in_order(scan: ScanProcess, scan_keys: 
     assert received.count(b"HTTP/1.1 200 ") == 301
     answers = [piece.partition(b'"serial":"')[2][:12].decode() for piece in received.split(b"HTTP/1.1 200 ")[1:301]]
     assert answers == [path.rpartition("/")[2] for path in paths]
+
+
+def test_requests_whose_responses_nobody_reads_wait_unparsed(scan: ScanProcess) -> None:
+    """Ten thousand requests of 26 bytes would become 25 MB on each connection."""
+    before = scan.memory_kib()
+    flood = b"GET / HTTP/1.1\r\nHost:x\r\n\r\n" * 10_000
+    with many(scan.port, 30, buffer=4096) as wires:
+        for wire in wires:
+            wire.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                sent = 0
+                while sent < len(flood):
+                    sent += wire.send(flood[sent:])
+        assert status(exchange(scan.port, request("/healthz", b"connection: close"))) == 200
+        assert scan.memory_kib() - before < 60 * MIB
+
+
+def test_a_further_request_that_comes_in_parts_is_answered_after_those_that_wait(scan: ScanProcess, code: str) -> None:
+    """The parts come while earlier requests are being answered; the last one is longer than what is parsed at once."""
+    long = request(code, b"x: " + b"a" * 20_000, b"connection: close")
+    pieces = (*[request("/healthz")] * 100, long[:100], long[100:9000], long[9000:])
+    received = exchange(scan.port, *pieces)
+    assert received.count(b"HTTP/1.1 200 ") == 101
+    assert received.count(b'"verdict":"unconfirmed"') == 1
 
 
 def test_what_cannot_be_read_after_a_good_request_is_not_taken_for_its_answer(scan: ScanProcess, code: str) -> None:
