@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.attack import api, codes, complaints, credentials, ranks, uploads
+from tests.attack import api, codes, complaints, credentials, floods, ranks, scans, uploads
 from tests.attack.target import Attempts, Target
 
 
@@ -36,6 +36,9 @@ ATTACKS = (
     Attack(STRANGER, complaints.posts_of_another_site),
     Attack(STRANGER, complaints.silenced_complaints),
     Attack(STRANGER, complaints.script_in_fields),
+    Attack(STRANGER, floods.complaints_of_one_provider),
+    Attack(STRANGER, floods.held_forms),
+    Attack(STRANGER, scans.many_user_agents),
     Attack(KEY, api.with_a_lower_key),
     Attack(KEY, ranks.decisions_that_fill_a_card),
     Attack(KEY, uploads.costly_pictures),

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from html import unescape
 
 import httpx
 
-from tests.attack.processes import environment, find
 from tests.attack.target import SECONDS, Attempt, Attempts, Target
 
 FORM = "/complaints/new"
-_TICKET_SECONDS = 3.5
+TICKET_SECONDS = 3.5
 """A form is accepted three seconds after it was opened."""
 _NETWORKS, _VICTIMS = 61, 10
 _SHOWN = 5
@@ -28,24 +22,24 @@ _SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(1)>\"'><svg/onload=
 
 def silenced_complaints(target: Target) -> Attempts:
     """Somebody with a /48 and with three addresses cannot keep others from complaining about an item or about its product."""
-    with _behind_a_proxy(target) as http:
+    with target.authority_behind_a_proxy() as http:
         for name, code in (("the item", target.item), ("the product", target.product)):
-            tickets = {address: _opened(http, code, address) for address in _attackers()}
+            tickets = {address: opened(http, code, address) for address in _attackers()}
             addresses = [f"60.191.{number}.7" for number in range(_VICTIMS)]
-            victims = {address: _opened(http, code, address) for address in addresses}
-            time.sleep(_TICKET_SECONDS)
+            victims = {address: opened(http, code, address) for address in addresses}
+            time.sleep(TICKET_SECONDS)
             for address, fields in tickets.items():
                 for again in range(10):  # the same form again and again, each time with another text
-                    _send(http, fields | {"description": f"假 {again}"}, address)
+                    send(http, fields | {"description": f"假 {again}"}, address)
             for address, fields in victims.items():
-                status = _send(http, fields | {"description": f"真的坏了 {address}"}, address)
+                status = send(http, fields | {"description": f"真的坏了 {address}"}, address)
                 yield Attempt(f"{address} about {name}", "" if status in range(200, 400) else f"status {status}")
 
 
 def posts_of_another_site(target: Target) -> Attempts:
     """A form that another site posts is not accepted, even with a valid ticket."""
-    fields = _opened(target.api, target.item, "")
-    time.sleep(_TICKET_SECONDS)
+    fields = opened(target.api, target.item, "")
+    time.sleep(TICKET_SECONDS)
     for headers in (
         {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
         {"Origin": "https://evil.example"},
@@ -53,9 +47,9 @@ def posts_of_another_site(target: Target) -> Attempts:
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ):
-        status = _send(target.api, fields | {"description": "x"}, "", headers)
+        status = send(target.api, fields | {"description": "x"}, "", headers)
         yield Attempt(str(headers), "" if status in {400, 403} else f"status {status}")
-    status = _send(target.api, fields | {"description": "x"}, "")
+    status = send(target.api, fields | {"description": "x"}, "")
     shown = status in range(200, 400)
     yield Attempt("the same form from our page", "" if shown else f"status {status}, so the attack shows nothing")
 
@@ -63,11 +57,11 @@ def posts_of_another_site(target: Target) -> Attempts:
 def script_in_fields(target: Target) -> Attempts:
     """Text that a person wrote is text on every page."""
     pages = {}
-    fields = _opened(target.api, target.item, "")
-    time.sleep(_TICKET_SECONDS)
-    sent = target.api.post(FORM, data=_complete(fields) | {"description": _SCRIPT, "place": _SCRIPT}, files=_NO_PHOTO)
+    fields = opened(target.api, target.item, "")
+    time.sleep(TICKET_SECONDS)
+    sent = target.api.post(FORM, data=complete(fields) | {"description": _SCRIPT, "place": _SCRIPT}, files=NO_PHOTO)
     pages["the complaint"] = target.api.get(sent.headers["location"]).text
-    pages["the form"] = target.api.post(FORM, data={"description": _SCRIPT, "place": _SCRIPT}, files=_NO_PHOTO).text
+    pages["the form"] = target.api.post(FORM, data={"description": _SCRIPT, "place": _SCRIPT}, files=NO_PHOTO).text
     for query in ("code", "number", "key", "lang"):
         pages[f"the parameter {query} of the form"] = target.api.get(FORM, params={query: _SCRIPT}).text
         pages[f"the parameter {query} of the search"] = target.api.get("/complaints/find", params={query: _SCRIPT}).text
@@ -85,7 +79,8 @@ def script_in_fields(target: Target) -> Attempts:
     yield Attempt("the text is shown", "" if len(shown) >= _SHOWN else f"only by {shown}, so the attack shows little")
 
 
-_NO_PHOTO = [("photos", ("", b"", "application/octet-stream"))]
+Parts = list[tuple[str, tuple[str, bytes, str]]]
+NO_PHOTO: Parts = [("photos", ("", b"", "application/octet-stream"))]
 
 
 def _attackers() -> Iterator[str]:
@@ -93,46 +88,29 @@ def _attackers() -> Iterator[str]:
     yield from ("60.190.0.1", "60.190.0.2", "60.190.0.3")
 
 
-def _opened(http: httpx.Client, code: str, address: str) -> dict[str, str]:
+def opened(http: httpx.Client, code: str, address: str) -> dict[str, str]:
     """The hidden fields of a new form about a code."""
     page = http.get(FORM, params={"code": code}, headers={"X-Forwarded-For": address} if address else {}).text
     return {name: unescape(value) for name, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page)}
 
 
-def _complete(fields: dict[str, str]) -> dict[str, str]:
+def complete(fields: dict[str, str]) -> dict[str, str]:
+    """The fields of a form that a person has filled in."""
     return {"kind": "quality", "place": "", "contact": "", "website": ""} | fields
 
 
-def _send(http: httpx.Client, fields: dict[str, str], address: str, headers: dict[str, str] | None = None) -> int:
+def send(
+    http: httpx.Client,
+    fields: dict[str, str],
+    address: str,
+    headers: dict[str, str] | None = None,
+    photos: Parts = NO_PHOTO,
+    seconds: float = SECONDS,
+) -> int:
     """The status of a form that is sent; 0 if the connection was closed without one. Each form has its own connection."""
     forwarded = {"X-Forwarded-For": address} if address else {}
     try:
-        with httpx.Client(base_url=http.base_url, timeout=SECONDS, headers=forwarded | (headers or {})) as sender:
-            return sender.post(FORM, data=_complete(fields), files=_NO_PHOTO).status_code
+        with httpx.Client(base_url=http.base_url, timeout=seconds, headers=forwarded | (headers or {})) as sender:
+            return sender.post(FORM, data=complete(fields), files=photos).status_code
     except httpx.TransportError:
         return 0
-
-
-@contextmanager
-def _behind_a_proxy(target: Target) -> Iterator[httpx.Client]:
-    """A further process of the authority that trusts the addresses which a proxy on this machine names."""
-    variables = environment(find(target.demo.home, "zpcode.app:create_app"))
-    variables.pop("ZPCODE_METRICS_ADDRESS", None)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        command = [sys.executable, "-m", "uvicorn", "--factory", "--no-access-log", "--proxy-headers",
-                   "--forwarded-allow-ips", "127.0.0.1", "--fd", str(listener.fileno()),
-                   "--http", "zpcode.server:AuthorityProtocol", "zpcode.app:create_app"]  # fmt: skip
-        process = subprocess.Popen(
-            command,
-            env=os.environ | variables,
-            pass_fds=[listener.fileno()],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            with httpx.Client(base_url=base, timeout=SECONDS) as http:
-                yield http
-        finally:
-            process.terminate()
-            process.wait(SECONDS)

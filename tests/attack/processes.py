@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -41,3 +46,25 @@ def processor_seconds(process: int) -> float:
             elif int(fields[1]) == process:
                 total += sum(map(int, fields[11:13])) / _TICKS
     return total
+
+
+@contextmanager
+def further_process(home: Path, application: str, *options: str, **variables: str) -> Iterator[str]:
+    """Another process of a service of the demo, with the settings of the one that runs and these; its base address."""
+    settings = environment(find(home, application)) | variables
+    settings.pop("ZPCODE_METRICS_ADDRESS", None)
+    with socket.create_server(("127.0.0.1", 0), backlog=1000) as listener:
+        command = [sys.executable, "-m", "uvicorn", "--factory", "--no-access-log", "--timeout-graceful-shutdown", "5",
+                   "--fd", str(listener.fileno()), *options, application]  # fmt: skip
+        process = subprocess.Popen(
+            command,
+            env=os.environ | settings,
+            pass_fds=[listener.fileno()],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            process.terminate()
+            process.wait(60)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 from redis import Redis
 
+from tests.attack.processes import further_process
 from tests.e2e.demo_running import Demo
 from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.wire.link import path_of
@@ -78,6 +79,27 @@ class Target:
             yield redis
         finally:
             redis.close()
+
+    @contextmanager
+    def authority_behind_a_proxy(self) -> Iterator[httpx.Client]:
+        """A further process of the authority that trusts the addresses which a proxy on this machine names."""
+        options = ("--http", "zpcode.server:AuthorityProtocol", "--proxy-headers", "--forwarded-allow-ips", "127.0.0.1")
+        with (
+            further_process(self.demo.home, "zpcode.app:create_app", *options) as base,
+            httpx.Client(base_url=base, timeout=SECONDS) as http,
+        ):
+            yield http
+
+    @contextmanager
+    def scans_behind_a_proxy(self) -> Iterator[httpx.Client]:
+        """A further process of the scan service that trusts the addresses which a proxy on this machine names."""
+        options = ("--http", "scanweb.server:Protocol", "--loop", "uvloop", "--no-proxy-headers")
+        trusted = {"ZPCODE_TRUSTED_PROXIES": "127.0.0.0/8"}
+        with (
+            further_process(self.demo.home, "scanweb.app:create_app", *options, **trusted) as base,
+            httpx.Client(base_url=base, timeout=SECONDS) as http,
+        ):
+            yield http
 
     def scan(self, path: str, language: str = "en", agent: str = "Mozilla/5.0 (phone)") -> dict[str, Any]:
         """What the scan service says about a code, as JSON."""

@@ -36,7 +36,7 @@ from zpcode.portal.complaints.rate_limits import (
     TooOften,
 )
 from zpcode.portal.shell import forms
-from zpcode.portal.shell.forms import FormSlots, SubmittedForm
+from zpcode.portal.shell.forms import FormReader, SubmittedForm
 from zpcode.portal.shell.layout import PortalPages, redirect
 from zpcode.portal.shell.section import Section
 from zpcode.rules.complaints import complaint as rules
@@ -71,7 +71,7 @@ class Complaints(Section):
         self.desk = desk
         self.rate_limits = rate_limits or ComplaintRateLimits()
         self.counters = counters or FormCounters()
-        self._slots = FormSlots()
+        self._reader = FormReader()
         self._photos = PhotoQueue(desk.decode_photo)
 
     async def _start(self, request: Request) -> Response:
@@ -89,8 +89,7 @@ class Complaints(Section):
         if seconds:
             self.counters.count("too_often")
             return self._too_often(self.pages.texts(request), seconds)
-        with self._slots.hold(request) as bounds:
-            submitted = await forms.read(request, seconds=bounds.seconds)
+        submitted = await self._reader.read(request)
         texts = self.pages.texts(request, submitted.get("lang"))
         try:
             return await self._receive(submitted, texts, address)
@@ -131,9 +130,10 @@ class Complaints(Section):
         if not files:
             return ()
         self.rate_limits.check_photos(address)
-        outcomes = await self._photos.decode(files, address)
-        for outcome in outcomes:
-            self.rate_limits.charge_photo(address, refused=isinstance(outcome, Refused))
+        charge = self.rate_limits.charge_photo
+        outcomes = await self._photos.decode(
+            files, address, lambda one: charge(address, refused=isinstance(one, Refused))
+        )
         refused = photo_findings(outcomes)
         if refused is not None:
             raise refused

@@ -1,21 +1,14 @@
 """Reads a submitted form within bounds: 32 MiB in all, 256 KiB a field, 20 fields, 10 files, 120 seconds. A URL-encoded form,
 which has no files, has at most 64 KiB: the parser for it that Starlette uses takes a microsecond for each `&`.
 
-A process reads a bounded number of forms at a time. Small forms (at most 64 KiB, by their Content-Length: text without
-files) have separate slots, so that slow uploads do not keep text out. Of each kind an address (an IPv6 /64) and its
-network (a /24 or an IPv6 /48) hold only a share: two senders cannot occupy all slots.
-
-A slot is held while a form is read, and no longer.
+The forms that a process is reading hold space, as much as their Content-Length says, and no longer than they are read.
+Senders share it (`zpcode.portal.shell.shared_space`). Small forms (at most 64 KiB: text without files) have another
+space, so that uploads do not keep text out.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -26,28 +19,27 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from zpcode.errors import RETRY_SECONDS
-from zpcode.ratelimit import network, payer
+from zpcode.portal.shell.shared_space import SharedSpace, SpaceFull
 
 MAX_BODY: Final = 32 * 2**20
 MAX_FIELD: Final = 256 * 1024
 MAX_FIELDS: Final = 20
 MAX_FILES: Final = 10
-SECONDS: Final = 120.0
 SMALL: Final = 64 * 1024
+LEAST_LARGE: Final = 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class SlotBounds:
-    """The slots of one kind of form: in all, of one address, of one network; and the seconds in which a form is read."""
+class FormBounds:
+    """Of one kind of form: the space in bytes, what a form holds of it at least, and the seconds in which it is read."""
 
-    slots: int
-    of_address: int
-    of_network: int
-    seconds: float = SECONDS
+    space: int
+    least: int
+    seconds: float
 
 
-SMALL_FORMS: Final = SlotBounds(64, 8, 16, 30.0)
-LARGE_FORMS: Final = SlotBounds(12, 3, 5)
+SMALL_FORMS: Final = FormBounds(256 * SMALL, SMALL, 30.0)
+LARGE_FORMS: Final = FormBounds(12 * MAX_BODY, LEAST_LARGE, 120.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,60 +54,37 @@ class SubmittedForm:
         return self.fields.get(name, "")
 
 
-class FormSlots:
-    """The forms that this process is reading, by size and sender."""
+class FormReader:
+    """Reads the forms of one process, in one event loop."""
 
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._open: dict[SlotBounds, Counter[bytes | None]] = {SMALL_FORMS: Counter(), LARGE_FORMS: Counter()}
+    def __init__(self, small: FormBounds = SMALL_FORMS, large: FormBounds = LARGE_FORMS) -> None:
+        self._small, self._large = ((bounds, SharedSpace(bounds.space, bounds.least)) for bounds in (small, large))
 
-    @contextmanager
-    def hold(self, request: Request) -> Iterator[SlotBounds]:
-        """Hold one slot while a form is read. Raises HTTPException 503 if none is free.
+    async def read(self, request: Request) -> SubmittedForm:
+        """Read a form, multipart or URL-encoded.
 
-        A proxy that does not pass on its clients' addresses may hold all slots: many clients share it.
+        Raises HTTPException 400, 408, 413, and 503 for a form that finds no space or has to give way.
         """
-        bounds = SMALL_FORMS if 0 <= _length(request) <= SMALL else LARGE_FORMS
-        senders = self._senders(None if request.client is None else request.client.host)
-        with self._lock:
-            reading = self._open[bounds]
-            shares = (bounds.slots, bounds.of_address, bounds.of_network)
-            if any(reading[sender] >= share for sender, share in zip(senders, shares, strict=False)):
-                raise HTTPException(503, headers={"Retry-After": str(RETRY_SECONDS), "Connection": "close"})
-            reading.update(senders)
+        _check_charset(request)
+        length, address = _length(request), None if request.client is None else request.client.host
+        bounds, space = self._small if 0 <= length <= SMALL else self._large
         try:
-            yield bounds
-        finally:
-            with self._lock:
-                reading.subtract(senders)
-                for sender in senders:
-                    if not reading[sender]:
-                        del reading[sender]
-
-    @staticmethod
-    def _senders(address: str | None) -> tuple[bytes | None, ...]:
-        """Everybody (None), the address and its network; an address of 4 or 8 bytes, a network of 3 or 6."""
-        return (None, *(key for key in (payer(address), network(address)) if key is not None))
+            async with space.hold(address, MAX_BODY if length < 0 else min(length, MAX_BODY), bounds.seconds):
+                return await _read(request)
+        except SpaceFull:
+            raise HTTPException(503, headers={"Retry-After": str(RETRY_SECONDS), "Connection": "close"}) from None
+        except TimeoutError:
+            raise HTTPException(408) from None
+        except MultiPartException as error:
+            raise _unreadable(error.message) from None
+        except HTTPException as error:  # Starlette wraps the parser's error so if an application is in the scope
+            raise _unreadable(error.detail) if error.status_code == 400 else error from None
 
 
 def _length(request: Request) -> int:
     """The Content-Length; -1 if there is none."""
     declared = request.headers.get("content-length", "")
     return int(declared) if declared.isdecimal() and len(declared) < 13 else -1
-
-
-async def read(request: Request, *, seconds: float = SECONDS) -> SubmittedForm:
-    """Read a form, multipart or URL-encoded. Raises HTTPException 400, 408 or 413."""
-    _check_charset(request)
-    try:
-        async with asyncio.timeout(seconds):
-            return await _read(request)
-    except TimeoutError:
-        raise HTTPException(408) from None
-    except MultiPartException as error:
-        raise _unreadable(error.message) from None
-    except HTTPException as error:  # Starlette wraps the parser's error so if an application is in the scope
-        raise _unreadable(error.detail) if error.status_code == 400 else error from None
 
 
 def _check_charset(request: Request) -> None:

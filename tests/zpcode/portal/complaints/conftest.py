@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.support.clock import Clock
-from tests.zpcode.portal.complaints.sending import ADDRESSES, CODES, Wall
+from tests.zpcode.portal.complaints.sending import ADDRESSES, CODES, SlowDecoder, Wall
 from zpcode.api.http.context import Authority
 from zpcode.app import PublishedKeyring, serve
 from zpcode.portal.complaints.desk import Desk
@@ -38,3 +38,11 @@ def complaints(here: Authority, wall: Wall, clock: Clock) -> Iterator[Complaints
 def app(here: Authority, wall: Wall, complaints: Complaints) -> FastAPI:
     """The authority with its portal."""
     return serve(replace(here, clock=wall), portal=complaints)
+
+
+@pytest.fixture
+def slow(complaints: Complaints) -> SlowDecoder:
+    """The decoder of the complaint pages, which is slow until the test lets it go on."""
+    decoder = SlowDecoder(complaints.desk.decoder.encode)
+    complaints.desk.decoder.encode = decoder  # type: ignore[method-assign]
+    return decoder

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from html import unescape
 from io import BytesIO
+from threading import Event
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -14,11 +16,13 @@ from PIL import Image
 from sqlalchemy import text
 
 from zpcode.api.http.context import Authority
+from zpcode.services.pictures.encode import EncodedPicture
 from zpcode.store.database.session import transaction
 
 FORM = "/complaints/new"
 CONSUMER, OTHER = "60.191.0.1", "60.191.0.2"
 ADDRESSES, CODES = 3, 4
+ATTACKERS = tuple(f"60.{number}.0.1" for number in range(191, 197))
 MULTIPART = "multipart/form-data; boundary=x"
 DESCRIPTION = "螺纹一拧就断 👀 <script>alert(1)</script> \"'& \u202eabc"
 
@@ -32,6 +36,28 @@ class Wall:
     def __call__(self) -> datetime:
         """The time."""
         return self.now
+
+
+class SlowDecoder:
+    """Decodes photos only after `go()`, except the smallest. `started` has the photos in the order in which they were started."""
+
+    SMALLEST = 2000
+    """Bytes of the photos that are decoded at once."""
+
+    def __init__(self, encode: Callable[[bytes], EncodedPicture]) -> None:
+        self.started: list[bytes] = []
+        self.go_on = Event()
+        self._encode = encode
+
+    def __call__(self, data: bytes) -> EncodedPicture:
+        """Decode a photo."""
+        self.started.append(data)
+        assert len(data) < self.SMALLEST or self.go_on.wait(60)
+        return self._encode(data)
+
+    def go(self) -> None:
+        """From now on, it is not slow."""
+        self.go_on.set()
 
 
 def hidden(page: httpx.Response) -> dict[str, str]:
@@ -63,6 +89,16 @@ def photo(size: tuple[int, int] = (1200, 800)) -> bytes:
     exif[0x010E] = "taken at home"
     image.save(target, "JPEG", exif=exif)
     return target.getvalue()
+
+
+def photos(*files: bytes) -> list[tuple[str, tuple[str, bytes, str]]]:
+    """The parts of a form with these photos."""
+    return [("photos", (f"{number}.jpg", file, "image/jpeg")) for number, file in enumerate(files)]
+
+
+def victim(number: int) -> str:
+    """The address of somebody in a block that nobody else uses."""
+    return f"61.{number}.0.1"
 
 
 def number_and_key(answer: httpx.Response) -> tuple[str, str]:

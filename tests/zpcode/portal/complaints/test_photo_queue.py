@@ -9,10 +9,13 @@ from threading import Event, Lock
 import pytest
 
 from zpcode.errors import Refused, refusal
-from zpcode.portal.complaints.photo_queue import FORMS, FORMS_EACH, PhotoQueue, QueueFull
+from zpcode.portal.complaints.photo_queue import LEAST, PhotoQueue, QueueFull
 from zpcode.services.pictures.decoder import CHILDREN
 
 ONE, TWO, HONEST = "60.191.0.1", "60.192.0.1", "60.193.0.1"
+FORMS = 8
+"""Forms with small photos for which the queue of these tests has space."""
+FORMS_EACH = 3
 
 
 class Decoder:
@@ -52,12 +55,12 @@ class Decoder:
 def run(test: Callable[[PhotoQueue, Decoder], Awaitable[None]]) -> None:
     """Run a test with a queue."""
     decoder = Decoder()
-    asyncio.run(asyncio.wait_for(test(PhotoQueue(decoder), decoder), 60))
+    asyncio.run(asyncio.wait_for(test(PhotoQueue(decoder, FORMS * LEAST), decoder), 60))
 
 
 def form(queue: PhotoQueue, address: str | None, *photos: bytes) -> asyncio.Task[list[bytes | Exception]]:
     """A form with photos that has been sent."""
-    return asyncio.ensure_future(queue.decode(photos, address))
+    return asyncio.ensure_future(queue.decode(photos, address, lambda _: None))
 
 
 def test_two_senders_of_slow_photos_delay_a_third_by_one_photo() -> None:
@@ -86,22 +89,96 @@ def test_two_senders_of_slow_photos_delay_a_third_by_one_photo() -> None:
     run(test)
 
 
-def test_a_sender_has_one_photo_in_work_and_a_share_of_the_places() -> None:
-    """Its whole network counts; a proxy that does not pass on its clients' addresses may use everything."""
+def test_of_one_block_one_photo_is_in_work_and_its_networks_take_turns() -> None:
+    """Somebody with four networks in a block; the photo of another network in it comes second, that of another block first."""
 
     async def test(queue: PhotoQueue, decoder: Decoder) -> None:
-        forms = [form(queue, f"60.191.0.{number}", b"%d" % number) for number in range(FORMS_EACH)]
+        forms = [form(queue, f"60.191.{number % 4}.{number}", b"%d" % number) for number in range(6)]
         await decoder.runs(b"0")
+        forms += [form(queue, "60.191.9.1", b"neighbour"), form(queue, HONEST, b"honest")]
+        await decoder.runs(b"0", b"honest")
+        order = [b"0", b"honest", b"1", b"2", b"3", b"neighbour", b"4", b"5"]
+        for number in range(2, len(order)):
+            decoder.finish(*order[:number])
+            await decoder.runs(*order[: number + 1])
+        decoder.finish(*order)
+        assert decoder.started == order
+        await asyncio.gather(*forms)
+
+    run(test)
+
+
+def test_who_has_just_been_served_comes_after_those_who_wait_also_with_a_new_form() -> None:
+    async def test(queue: PhotoQueue, decoder: Decoder) -> None:
+        decoder.finish(b"first")
+        assert await form(queue, ONE, b"first") == [b"decoded first"]
+        busy = [form(queue, f"61.{number}.0.1", b"busy %d" % number) for number in range(CHILDREN)]
+        await asyncio.sleep(0)
+        forms = [form(queue, ONE, b"again"), form(queue, HONEST, b"honest")]
+        await asyncio.sleep(0)
+        decoder.finish(b"busy 0")
+        await decoder.runs(b"first", *(b"busy %d" % number for number in range(CHILDREN)), b"honest")
+        decoder.finish(b"busy 1", b"again", b"honest")
+        await asyncio.gather(*busy, *forms)
+
+    run(test)
+
+
+def test_a_form_of_whoever_has_most_gives_way_to_another_sender() -> None:
+    """Two senders fill the queue. The honest form is decoded next; of the form that gave way, nothing more is decoded."""
+
+    async def test(queue: PhotoQueue, decoder: Decoder) -> None:
+        slow = [form(queue, (ONE, TWO)[number % 2], b"slow %d" % number, b"more") for number in range(FORMS)]
+        await decoder.runs(b"slow 0", b"slow 1")
         with pytest.raises(QueueFull):
-            await queue.decode([b"more"], ONE)
-        others = [form(queue, None, b"proxy %d" % number) for number in range(FORMS - FORMS_EACH)]
-        await decoder.runs(b"0", b"proxy 0")
+            await form(queue, ONE, b"one more")
+        honest = form(queue, HONEST, b"small")
         with pytest.raises(QueueFull):
-            await queue.decode([b"more"], HONEST)
-        decoder.finish(b"0", b"1", b"2", *(b"proxy %d" % number for number in range(FORMS)))
-        assert len(await asyncio.gather(*forms, *others)) == FORMS
-        decoder.finish(b"more")
-        assert await queue.decode([b"more"], ONE) == [b"decoded more"], "the places are free again"
+            await slow[0]
+        assert [one.done() for one in slow] == [True] + [False] * (FORMS - 1)
+        decoder.finish(b"slow 0", b"small")
+        assert await honest == [b"decoded small"]
+        decoder.finish(b"more", *(b"slow %d" % number for number in range(FORMS)))
+        await asyncio.gather(*slow[1:])
+        assert decoder.started[2] == b"small"
+        assert decoder.started.count(b"more") == FORMS - 1
+
+    run(test)
+
+
+def test_large_photos_give_way_to_small_ones_of_as_many_senders() -> None:
+    """Each of two has one form; the larger one gives way, although it is the only one of its sender."""
+
+    async def test(queue: PhotoQueue, decoder: Decoder) -> None:
+        large, less = bytes(5 * LEAST), bytes(3 * LEAST)
+        forms = [form(queue, ONE, large), form(queue, TWO, less)]
+        await decoder.runs(large, less)
+        small = form(queue, HONEST, b"small")
+        with pytest.raises(QueueFull):
+            await forms[0]
+        decoder.finish(large, less, b"small")
+        assert await small == [b"decoded small"]
+        assert await forms[1] == [b"decoded " + less]
+
+    run(test)
+
+
+def test_each_photo_is_counted_when_it_is_decoded() -> None:
+    """Also those of a form that has to give way afterwards: they have cost their time."""
+
+    async def test(queue: PhotoQueue, decoder: Decoder) -> None:
+        counted: list[bytes | Exception] = []
+        slow = asyncio.ensure_future(queue.decode([b"a", b"bad", b"c"], ONE, counted.append))
+        decoder.finish(b"a", b"bad")
+        await decoder.runs(b"a", b"bad", b"c")
+        others = [form(queue, ONE, b"other %d" % number) for number in range(FORMS - 1)]
+        honest = form(queue, HONEST, b"small")
+        with pytest.raises(QueueFull):
+            await slow
+        assert counted[0] == b"decoded a"
+        assert [isinstance(one, Refused) for one in counted] == [False, True]
+        decoder.finish(b"c", b"small", *(b"other %d" % number for number in range(FORMS)))
+        await asyncio.gather(honest, *others)
 
     run(test)
 
@@ -120,7 +197,7 @@ def test_a_proxy_uses_every_child() -> None:
 def test_photos_come_back_in_order_with_the_errors_of_those_that_are_refused() -> None:
     async def test(queue: PhotoQueue, decoder: Decoder) -> None:
         decoder.finish(b"a", b"bad", b"c")
-        first, second, third = await queue.decode([b"a", b"bad", b"c"], ONE)
+        first, second, third = await form(queue, ONE, b"a", b"bad", b"c")
         assert (first, third) == (b"decoded a", b"decoded c")
         assert isinstance(second, Refused)
 

@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from datetime import timedelta
-from threading import Event
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
-from tests.faults.wires import connect
 from tests.support.authority import Tenants, as_
 from tests.support.clock import Clock
 from tests.support.patience import eventually
-from tests.support.pictures import jpeg, progressive
+from tests.support.pictures import jpeg
 from tests.zpcode.portal.complaints.sending import (
     ADDRESSES,
+    ATTACKERS,
     CODES,
     FORM,
+    SlowDecoder,
     Wall,
-    hidden,
     number_and_key,
     opened,
     photo,
+    photos,
     rows,
     send,
+    victim,
 )
 from zpcode.api.http.context import Authority
-from zpcode.portal.complaints.photo_queue import FORMS_EACH
 from zpcode.portal.complaints.rate_limits import (
     ALL,
     MARKED_ALL,
@@ -40,116 +38,10 @@ from zpcode.portal.complaints.rate_limits import (
     LimitedComplaint,
 )
 from zpcode.portal.complaints.routes import Complaints
-from zpcode.portal.shell.forms import LARGE_FORMS
-from zpcode.services.pictures.encode import EncodedPicture
 from zpcode.store import batches
 from zpcode.store.database.session import transaction
 from zpcode.wire.payload import Identity, Serial, check_of
 from zpcode.wire.permutation import Permutation
-
-ATTACKERS = ("60.191.0.1", "60.192.0.1")
-Parts = list[tuple[str, tuple[str, bytes, str]]]
-
-
-def photos(*files: bytes) -> Parts:
-    """The parts of a form with these photos."""
-    return [("photos", (f"{number}.jpg", file, "image/jpeg")) for number, file in enumerate(files)]
-
-
-def victim(number: int) -> str:
-    """The address of somebody in a network that nobody else uses."""
-    return f"61.{number}.0.1"
-
-
-@pytest.fixture
-def slow(complaints: Complaints) -> Event:
-    """The decoder works only after this event, except on the smallest files."""
-    decoding, encode = Event(), complaints.desk.decoder.encode
-
-    def wait(data: bytes) -> EncodedPicture:
-        assert len(data) < 2000 or decoding.wait(60)
-        return encode(data)
-
-    complaints.desk.decoder.encode = wait  # type: ignore[method-assign]
-    return decoding
-
-
-def test_slow_photos_of_two_addresses_delay_no_text_and_no_picture_of_an_enterprise(
-    http: httpx.Client, world: Tenants, wall: Wall, complaints: Complaints, slow: Event
-) -> None:
-    """Their photos are being decoded all the while. Another sender's photo is decoded after one of theirs."""
-    big, small = jpeg(600, 400), photo((64, 64))
-    assert len(small) < 2000 < len(big)
-    complaints.rate_limits = ComplaintRateLimits(100, 100)
-    tickets = [opened(http, wall) for _ in range(2 * FORMS_EACH)]
-    with ThreadPoolExecutor(len(tickets) + 1) as threads:
-        attack: list[Future[httpx.Response]] = [
-            threads.submit(send, http, fields, photos(big, big, big), ATTACKERS[number % 2], description=f"{number}")
-            for number, fields in enumerate(tickets)
-        ]
-        try:
-            eventually(lambda: complaints._photos._forms.total() == len(tickets))
-            over = send(http, opened(http, wall), photos(small), ATTACKERS[0], description="one more")
-            assert (over.status_code, int(over.headers["Retry-After"])) == (503, 5)
-            assert "You can send it now without photos" in over.text
-            for number in range(10):
-                text = send(http, opened(http, wall), address=victim(number), description=f"text {number}")
-                assert text.status_code == 303
-            text = send(http, hidden(over), address=ATTACKERS[0], description="one more")
-            wall.now += timedelta(seconds=10)
-            product = f"/v1/products/{world.my_gtin}/picture"
-            headers = as_(world.mine) | {"Content-Type": "image/jpeg"}
-            assert http.put(product, content=big, headers=headers).status_code == 200
-            honest = threads.submit(send, http, opened(http, wall), photos(small), victim(1), description="photo")
-            assert not any(one.done() for one in attack)
-        finally:
-            slow.set()
-        assert honest.result(60).status_code == 303
-        assert {one.result(60).status_code for one in attack} == {303}
-
-
-@pytest.mark.proof
-def test_the_worst_accepted_photos_of_two_addresses_delay_no_text_and_a_small_photo_gets_in(
-    http: httpx.Client, world: Tenants, wall: Wall, complaints: Complaints
-) -> None:
-    """40 megapixels in 100 scans, 2 s of processor time each. The victims are served before the attack is over."""
-    assert world
-    worst, small = progressive(6300, 6300, scans=100), photo((1200, 800))
-    complaints.rate_limits = ComplaintRateLimits(100, 100)
-    tickets = [opened(http, wall) for _ in range(2 * FORMS_EACH)]
-    with (
-        ThreadPoolExecutor(len(tickets)) as threads,
-        httpx.Client(base_url=http.base_url, headers=http.headers, timeout=600) as patient,
-    ):
-        attack = [
-            threads.submit(send, patient, fields, photos(worst), ATTACKERS[number % 2], description=f"{number}")
-            for number, fields in enumerate(tickets)
-        ]
-        eventually(lambda: complaints._photos._forms.total() == len(tickets))
-        for number in range(5):
-            assert send(http, opened(http, wall), address=victim(number), description=f"{number}").status_code == 303
-        assert send(patient, opened(http, wall), photos(small), victim(9), description="photo").status_code == 303
-        assert sum(one.done() for one in attack) < len(attack) - 1
-        assert {one.result(600).status_code for one in attack} <= {303, 422}, (
-            "422: a busy machine gives a decoder no time"
-        )
-
-
-def test_slow_uploads_of_two_addresses_keep_nobody_out(http: httpx.Client, world: Tenants, wall: Wall) -> None:
-    """Each holds as many connections in the middle of a form as it may; one more is refused at once."""
-    assert world
-    port = http.base_url.port
-    assert port is not None
-    with ExitStack() as stack:
-        for address in ATTACKERS:
-            for _ in range(LARGE_FORMS.of_address + 1):
-                wire = stack.enter_context(connect(port))
-                head = f"POST {FORM} HTTP/1.1\r\nhost: a\r\nx-forwarded-for: {address}\r\ncontent-length: 30000000\r\n"
-                wire.sendall(head.encode() + b"content-type: multipart/form-data; boundary=x\r\n\r\n--x\r\n")
-            assert wire.recv(65536).startswith(b"HTTP/1.1 503 ")
-        text = send(http, opened(http, wall), address=victim(1), description="text")
-        large = send(http, opened(http, wall), photos(photo(), photo((3000, 2000))), victim(2), description="photos")
-        assert (text.status_code, large.status_code) == (303, 303)
 
 
 def test_photos_that_are_refused_are_charged(http: httpx.Client, world: Tenants, wall: Wall) -> None:
@@ -165,7 +57,7 @@ def test_photos_that_are_refused_are_charged(http: httpx.Client, world: Tenants,
 
 
 def test_one_form_sent_again_is_charged_to_nobody(
-    http: httpx.Client, world: Tenants, wall: Wall, here: Authority, complaints: Complaints, slow: Event
+    http: httpx.Client, world: Tenants, wall: Wall, here: Authority, complaints: Complaints, slow: SlowDecoder
 ) -> None:
     """Neither to its code nor to its sender; its photos are not decoded again, and at once it is one complaint."""
     code, picture = f"/01/{world.my_gtin}/21/00000G000000", photo((64, 64))
@@ -177,8 +69,8 @@ def test_one_form_sent_again_is_charged_to_nobody(
     fields, big = opened(http, wall, code), jpeg(600, 400)
     with ThreadPoolExecutor(2) as threads:
         twice = [threads.submit(send, http, fields, photos(big), victim(one), description="twice") for one in (1, 2)]
-        eventually(lambda: complaints._photos._forms.total() == 2)
-        slow.set()
+        eventually(lambda: len(complaints._photos) == 2)
+        slow.go()
         assert len({number_and_key(one.result(60)) for one in twice}) == 1
     for number in range(CODES - 1):
         assert send(http, opened(http, wall, code), description=f"{number}").status_code == 303

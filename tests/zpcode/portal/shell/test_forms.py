@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Message
 
-from zpcode.portal.shell.forms import LARGE_FORMS, MAX_FIELD, SMALL, SMALL_FORMS, FormSlots, SlotBounds, read
+from zpcode.portal.shell.forms import LARGE_FORMS, MAX_BODY, MAX_FIELD, SMALL, SMALL_FORMS, FormBounds, FormReader
 
+ONE, OTHER = "60.191.0.1", "60.192.0.1"
+HURRIED = FormReader(large=FormBounds(MAX_BODY, SMALL, 0.05))
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=b"
 PART = b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\n"
 
 
-def request(body: bytes, media: str, *, ends: bool = True) -> Request:
-    """A request with a body, which may never end."""
+def request(
+    body: bytes, media: str, *, ends: bool = True, length: int | None = None, address: str | None = None
+) -> Request:
+    """A request with a body, which may never end. `length` is its Content-Length, None: in chunks."""
     messages: Iterator[Message] = iter([{"type": "http.request", "body": body, "more_body": not ends}])
 
     async def receive() -> Message:
@@ -28,8 +32,10 @@ def request(body: bytes, media: str, *, ends: bool = True) -> Request:
         await asyncio.Event().wait()
         raise AssertionError("nobody waits so long")
 
-    headers = [(b"content-type", media.encode())]
-    return Request({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive)
+    declared = [] if length is None else [(b"content-length", b"%d" % length)]
+    headers = [(b"content-type", media.encode()), *declared]
+    client = None if address is None else (address, 1)
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": headers, "client": client}, receive)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +57,7 @@ def request(body: bytes, media: str, *, ends: bool = True) -> Request:
 def test_a_form_is_read_within_bounds(body: bytes, media: str, *, ends: bool, status: int) -> None:
     """Bounds of field size, number of fields and time; a body that is not a form is refused."""
     with pytest.raises(HTTPException) as refused:
-        asyncio.run(read(request(body, media, ends=ends), seconds=0.05))
+        asyncio.run(HURRIED.read(request(body, media, ends=ends)))
     assert refused.value.status_code == status
 
 
@@ -64,7 +70,7 @@ def test_an_encoded_form_is_refused_after_its_bound_unread() -> None:
 
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-type", URLENCODED.encode())]}
     with pytest.raises(HTTPException) as refused:
-        asyncio.run(read(Request(scope, receive)))
+        asyncio.run(FormReader().read(Request(scope, receive)))
     assert refused.value.status_code == 413
     assert len(list(pieces)) == 510
 
@@ -72,56 +78,60 @@ def test_an_encoded_form_is_refused_after_its_bound_unread() -> None:
 def test_an_encoded_form_has_its_fields() -> None:
     """Blank fields, percent-encoding and + as browsers send them; the first of each name counts."""
     body = b"description=%E7%93%B6+%E6%BC%8F&code=&code=x&contact=a%26b"
-    form = asyncio.run(read(request(body, URLENCODED + "; charset=utf-8")))
+    form = asyncio.run(FormReader().read(request(body, URLENCODED + "; charset=utf-8")))
     assert form.fields == {"description": "瓶 漏", "code": "", "contact": "a&b"}
     assert form.files == ()
 
 
-def sent(address: str | None, length: int | None) -> Request:
-    """A form that an address has begun to send; its Content-Length, or None: in chunks."""
-    declared = [] if length is None else [(b"content-length", b"%d" % length)]
-    client = None if address is None else (address, 1)
-    return Request({"type": "http", "method": "POST", "path": "/", "headers": declared, "client": client})
-
-
-def refused(slots: FormSlots, address: str | None, length: int | None = None) -> bool:
-    """Whether a form gets no slot; a slot is returned at once."""
-    try:
-        with slots.hold(sent(address, length)):
-            return False
-    except HTTPException as busy:
-        return (busy.status_code, busy.headers) == (503, {"Retry-After": "5", "Connection": "close"})
-
-
 @pytest.mark.parametrize(("length", "bounds"), [(SMALL, SMALL_FORMS), (SMALL + 1, LARGE_FORMS), (None, LARGE_FORMS)])
-def test_a_process_reads_so_many_forms_at_a_time(length: int | None, bounds: SlotBounds) -> None:
-    """Large forms, and those that do not say how large they are, leave the slots of small ones free, and the reverse."""
-    slots, other = FormSlots(), SMALL + 1 if bounds is SMALL_FORMS else SMALL
-    with ExitStack() as stack:
-        for _ in range(bounds.slots - 1):
-            stack.enter_context(slots.hold(sent(None, length)))
-        with slots.hold(sent(None, length)) as kind:
-            assert kind is bounds
-            assert refused(slots, None, length)
-            assert refused(slots, "60.191.0.1", length)
-            assert not refused(slots, None, other)
-        assert not refused(slots, None, length)
+def test_small_forms_have_space_that_uploads_cannot_take(length: int | None, bounds: FormBounds) -> None:
+    """Large forms, and those that do not say how large they are, leave the space of small ones free, and the reverse."""
+    size = MAX_BODY if length is None else max(length, bounds.least)
+
+    async def test() -> None:
+        reader = FormReader(SMALL_FORMS, LARGE_FORMS)
+        async with many(reader, bounds.space // size, length):
+            assert await status(reader, None, length, ends=True) == 503
+            assert await status(reader, None, SMALL + 1 if bounds is SMALL_FORMS else SMALL, ends=True) == 200
+        assert await status(reader, None, length, ends=True) == 200, "the space is free again"
+
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
-@pytest.mark.parametrize(("length", "bounds"), [(SMALL, SMALL_FORMS), (None, LARGE_FORMS)])
-@pytest.mark.parametrize("network", ["60.191.{}.{}", "2400:3200:{}:{}::1"])
-def test_two_senders_cannot_hold_all_slots(length: int | None, bounds: SlotBounds, network: str) -> None:
-    """Not even two networks: a /24, or a /48 with its 65 536 households."""
-    slots = FormSlots()
-    with ExitStack() as stack:
-        for _ in range(bounds.of_address):
-            assert not refused(slots, network.format(0, 1), length)
-            stack.enter_context(slots.hold(sent(network.format(0, 1), length)))
-        assert refused(slots, network.format(0, 1), length)
-        for number in (0, 1):
-            for address in range(2, 2 + bounds.of_network - (bounds.of_address if number == 0 else 0)):
-                stack.enter_context(slots.hold(sent(network.format(number, address), length)))
-            assert refused(slots, network.format(number, 200), length)
-        assert not refused(slots, network.format(2, 1), length)
-        assert not refused(slots, None, length)
-    assert not refused(slots, network.format(0, 1), length)
+def test_an_upload_that_gives_way_is_told_to_come_again() -> None:
+    """Its sender holds all space; it gets 503 and the connection ends. Another upload of it is refused at once."""
+
+    async def test() -> None:
+        reader = FormReader(large=FormBounds(2 * MAX_BODY, SMALL, 60.0))
+        slow = [asyncio.ensure_future(status(reader, ONE, None)) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert await status(reader, ONE, None, ends=True) == 503
+        assert await status(reader, OTHER, SMALL + 1, ends=True) == 200
+        assert await slow[0] == 503
+        assert not slow[1].done()
+        slow[1].cancel()
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+@asynccontextmanager
+async def many(reader: FormReader, number: int, length: int | None) -> AsyncIterator[None]:
+    """So many forms of a proxy, whose bodies never end."""
+    reading = [asyncio.ensure_future(status(reader, None, length)) for _ in range(number)]
+    await asyncio.sleep(0)
+    yield
+    assert not any(one.done() for one in reading)
+    for one in reading:
+        one.cancel()
+    await asyncio.wait(reading)
+
+
+async def status(reader: FormReader, address: str | None, length: int | None, *, ends: bool = False) -> int:
+    """The status of a form that an address sends; `length` is its Content-Length, None: in chunks."""
+    form = request(b"a=1", URLENCODED, ends=ends, length=length, address=address)
+    try:
+        await reader.read(form)
+    except HTTPException as refusal:
+        again = refusal.headers == {"Retry-After": "5", "Connection": "close"}
+        return refusal.status_code if again or refusal.status_code != 503 else 500
+    return 200
