@@ -21,6 +21,7 @@ from tests.faults import shifted_clock
 from tests.faults.scan_processes import SHIFTED, ScanProcess, environment, scan_process
 from tests.support.registry_data import gtin
 from tests.support.scan_factories import ScanAuthority
+from tests.support.scanned_batches import may_be_scanned
 from tests.support.status_setting import (
     CITY,
     COUNTY,
@@ -141,6 +142,7 @@ def test_midnight_between_two_processes_divides_no_counting_and_no_drain(
     engine: Engine, redis: Redis, registry: ScanAuthority, start: Start
 ) -> None:
     """One process has today's salt, the other tomorrow's: for 90 s one visitor counts as two; nothing else changes."""
+    may_be_scanned(engine, [7])
     now = datetime.now(UTC)
     midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
     seconds = (midnight - now).total_seconds()

@@ -73,7 +73,8 @@ def drain(
     try:
         entries = _read_entries(redis, consumer, limit, refuse)
         if entries:
-            _store(engine, [row for entry, fields in entries for row in rows_of(entry, fields, refused)], day)
+            rows = [row for entry, fields in entries for row in rows_of(entry, fields, refused)]
+            refused["scan_item"] += _store(engine, rows, day)
             _done(redis, [entry for entry, _ in entries])
     except RedisError as error:
         raise Unavailable(
@@ -85,13 +86,18 @@ def drain(
     return len(entries)
 
 
-def _store(engine: Engine, rows: Sequence[dict[str, Any]], day: date | None) -> None:
+def _store(engine: Engine, rows: Sequence[dict[str, Any]], day: date | None) -> int:
+    """Store scans and count those of items; returns the number of those that are no item's: they are in no history."""
     with transaction(engine) as connection:
         if day is not None and not scans.has_partition(connection, day):
             scans.ensure_partition(connection, day)
         fresh = scans.add(connection, [_columns(row) for row in rows])
-        counted = {row["entry"] for row in rows if row["counted"]}
-        scans.count(connection, histories([row for row in fresh if row["entry"] in counted]))
+        claimed = {row["entry"] for row in rows if row["counted"]}
+        of_items = [row for row in fresh if row["entry"] in claimed]
+        items = scans.quantities(connection, {row["batch"] for row in of_items})
+        counted = [row for row in of_items if row["index"] < items.get(row["batch"], 0)]
+        scans.count(connection, histories(counted))
+        return len(of_items) - len(counted)
 
 
 def rows_of(entry: str, fields: Mapping[bytes, bytes], refused: Counter[str]) -> list[dict[str, Any]]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, Table, case, cast, exists, func, select, text
+from sqlalchemy import BigInteger, Column, Connection, Select, Table, case, cast, exists, func, literal, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 
 from zpcode.store import locks
 from zpcode.store.locks import Lock
-from zpcode.store.tables.codes import item_history, scan
+from zpcode.store.tables.codes import batch, item_history, scan
+from zpcode.store.tables.continuity import lost_batch
+from zpcode.wire.payload import Level
+from zpcode.wire.permutation import SLOTS
 
 
 def unscanned(connection: Connection, batches: Sequence[int]) -> list[int]:
@@ -35,6 +38,15 @@ def add(connection: Connection, rows: Sequence[dict[str, Any]]) -> list[dict[str
     returning = statement.on_conflict_do_nothing().returning(scan.c.at, scan.c.entry)
     fresh = {(row.at, row.entry) for row in connection.execute(returning)}
     return [row for row in rows if (row["at"], row["entry"]) in fresh]
+
+
+def quantities(connection: Connection, batches: Collection[int]) -> dict[int, int]:
+    """The number of items of each of these batches that has items. A batch whose record was lost may have any of the slots."""
+    among = cast(sorted(batches), ARRAY(BigInteger))
+    with_items = batch.c.level.in_([level.value for level in Level if level.is_item])
+    recorded = select(batch.c.number, batch.c.quantity).where(batch.c.number == func.any(among), with_items)
+    lost = select(lost_batch.c.number, literal(SLOTS, BigInteger)).where(lost_batch.c.number == func.any(among))
+    return {int(number): int(quantity) for query in (lost, recorded) for number, quantity in connection.execute(query)}
 
 
 def count(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:

@@ -214,6 +214,17 @@ def test_the_function_refuses_arguments_out_of_range(
     assert registry.redis.exists(bucket) == 0
 
 
+@pytest.mark.parametrize("number", [501, 25_000])
+def test_the_function_answers_at_most_500_queries_of_one_call(registry: ScanAuthority, scan: Any, number: int) -> None:
+    """A call stops the server for everybody: 200 000 items took it 13 s, and a call that has written cannot be ended."""
+    bucket, _ = redis_keys.history(7, 5)
+    queries = ["5", "anna", "", ""] * number
+    with pytest.raises(ResponseError, match="not a query for an item"):
+        scan.fcall(library.ITEMS, number, *[bucket] * number, 1, 600, 0, *queries)
+    assert registry.redis.exists(bucket) == 0
+    assert len(scan.fcall(library.ITEMS, 500, *[bucket] * 500, 1, 600, 0, *queries[:2000])) == 2500
+
+
 def test_salts_of_another_form_are_not_used(service: ScanService, registry: ScanAuthority, scan: Any) -> None:
     for day in range(20_000, 21_000, 97):
         scan.set(redis_keys.salt(str(day)), b"x" * 5)

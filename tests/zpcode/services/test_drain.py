@@ -12,6 +12,7 @@ from redis import Redis
 from sqlalchemy import Engine, select, text
 
 from tests.support.issuing_setting import GTIN, NOW
+from tests.support.scanned_batches import may_be_scanned
 from zpcode.errors import Unavailable
 from zpcode.services import scans
 from zpcode.store.database.session import connect, transaction
@@ -65,7 +66,8 @@ REFUSED = RefusedScans()
 
 
 @pytest.fixture(autouse=True)
-def _nothing_refused_yet() -> None:
+def _nothing_refused_yet(engine: Engine) -> None:
+    may_be_scanned(engine, [7])
     REFUSED.clear()
 
 
@@ -101,6 +103,18 @@ def test_a_scan_is_stored_whole_and_taken_out_of_the_stream(engine: Engine, redi
     assert redis.xlen(SCANS) == 0
     assert redis.xpending(SCANS, SCAN_GROUP)["pending"] == 0
     assert drain(engine, redis) == 0
+
+
+def test_a_scan_of_an_item_that_does_not_exist_is_in_no_history(engine: Engine, redis: Redis) -> None:
+    """Batches that nobody has ordered: whoever has the scan service's account could fill the histories with them.
+
+    The scans are stored, as those of other codes that are not ours.
+    """
+    put(redis, event(batch=60_000_000), event(batch=0, index=0), event())
+    assert drain(engine, redis) == 3
+    assert len(rows(engine)) == 3
+    assert list(history(engine)) == [(7, 5)]
+    assert REFUSED == {"scan_item": 2}
 
 
 def test_histories_are_summed_up_by_item(engine: Engine, redis: Redis) -> None:

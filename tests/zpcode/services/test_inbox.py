@@ -18,11 +18,13 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine, func, select
 
 from tests.support.issuing_setting import GTIN
+from tests.support.scanned_batches import may_be_scanned
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Unavailable
 from zpcode.services import inbox, scans
 from zpcode.store.database.session import connect, transaction
 from zpcode.store.tables.codes import scan as scan_table
+from zpcode.wire.payload import MAX_BATCH
 from zpcode.wire.redis_keys import INBOX, INBOX_SINCE, SCANS
 from zpcode.wire.scan_event import AT_ONCE, MAX_ENTRY_BYTES, SINCE_FIELD, ScanEvent, encode
 
@@ -32,6 +34,11 @@ def scan(addresses: ServerAddresses) -> Iterator[Any]:
     """Redis as the scan service."""
     with closing(Redis.from_url(addresses.scan_redis)) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def _batches(engine: Engine) -> None:
+    may_be_scanned(engine, [7, MAX_BATCH])
 
 
 def event(index: int = 5, **changes: Any) -> ScanEvent:

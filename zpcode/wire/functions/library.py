@@ -39,6 +39,7 @@ _TEXT: Final = r"""
 -- from a compact list into a hash table.
 local HEAD, VISIT, VISITS, CITY, COMPACT = 9, 9, 4, 64, 64
 local MOST, DAY = 2147483647, 86400
+local QUERIES = 500 -- of one call: while it runs nobody else is answered, and a call that has written cannot be stopped
 local REFUSED = 'not a query for an item'
 
 local function batch_of(call, bucket)
@@ -128,6 +129,7 @@ local function items(keys, args)
   if not (now and lasting and now >= 0 and now <= MOST and lasting > 0 and lasting <= DAY) then
     error(REFUSED)
   end
+  if #keys > QUERIES or #args ~= 3 + 4 * #keys then error(REFUSED) end
   now = math.floor(now)
   local call = {
     now = now, tick = math.floor(now / 10) % 65536, lasting = math.ceil(lasting / 10), evicting = args[3] ~= '0',
