@@ -176,7 +176,7 @@ def _next_steps(restored: restore.Restored, home: Path, seconds: float) -> Itera
             "directory of your PostgreSQL server, and start that server"
         )
     steps += [
-        f"zpcode audit verify --expect-head {manifest.audit_head} --expect-count {manifest.audit_count}",
+        f"ZPCODE_HOME={home} zpcode audit verify --expect-head {manifest.audit_head} --expect-count {manifest.audit_count}",
         f"ZPCODE_HOME={home} zpcode recover：{_WHY.zh} / {_WHY.en}",
         *_signatures(restored, home),
         "换一个新的备份目录，重新备份 / back up again, into a new folder: this database has begun a new timeline",
