@@ -19,7 +19,7 @@ from zpcode.wire.payload import MAX_BATCH
 class KeySettings(BaseSettings):
     """The paths of keys, keyring, socket and log. An empty path means its default below `home`."""
 
-    model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(Path(".zpcode"), description="Directory of all local files.")
     keys_dir: Path = Field(Path(), description="Folder of the encrypted private keys, mode 0700; default `HOME/keys`.")

@@ -19,7 +19,7 @@ ADDRESS = r"^$|^([^:\s]+:|\[[0-9A-Fa-f:]+\]:)?[0-9]{1,5}$"
 class ScanSettings(BaseSettings):
     """Every setting of one scan process."""
 
-    model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     home: Path = Field(Path(".zpcode"), description="Directory of all local files.")
     scan_database_url: str = Field(

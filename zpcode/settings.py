@@ -16,7 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 class AuthoritySettings(BaseSettings):
     """The settings of one process. Without `database_url` or `redis_url`, the embedded servers under `home` are used."""
 
-    model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="ZPCODE_", extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(Path(".zpcode"), description="Directory of all local files.")
     database_url: str = Field(
