@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -35,6 +36,7 @@ def main(names: list[str]) -> int:
     if unknown := set(names) - {attack.name for attack in ATTACKS}:
         _print(f"no attack {', '.join(sorted(unknown))}; there are: {', '.join(attack.name for attack in ATTACKS)}")
         return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the demo is stopped then too
     chosen = [attack for attack in ATTACKS if not names or attack.name in names]
     with tempfile.TemporaryDirectory(prefix="zpcode-attack-") as folder:
         Path(folder).chmod(0o711)  # PostgreSQL's user enters it
