@@ -136,7 +136,8 @@ def main() -> None:
     try:
         app()
     except ZpError as error:
-        lines = [error.text.zh, error.text.en, *map(_line, error.findings)]
+        findings = [finding for finding in error.findings if finding.text != error.text]
+        lines = [error.text.zh, error.text.en, *map(_line, findings)]
         print("\n".join(lines), file=sys.stderr)
         sys.exit(1)
     except (OSError, ValueError) as error:  # a wrong setting, path or address

@@ -88,8 +88,8 @@ def _key(line: str, path: Path) -> EncryptionKey:
 def _unusable(reason: Text) -> Unavailable:
     return Unavailable(
         Text(
-            f"码文件的加密密钥不可用：{reason.zh}；首次安装由 zpcode migrate 生成，其他主机请复制同一文件（ZPCODE_FILE_KEY）",
+            f"码文件的加密密钥不可用：{reason.zh}；首次安装由 zpcode migrate 生成，其他主机请复制同一文件（ZPCODE_FILE_KEY）；若已遗失，见 docs/issuing.md",
             f"the key of the code files cannot be used: {reason.en}; the first zpcode migrate makes it, every other host "
-            "needs a copy of the same file (ZPCODE_FILE_KEY)",
+            "needs a copy of the same file (ZPCODE_FILE_KEY); if it is lost, see docs/issuing.md",
         )
     )
