@@ -5,6 +5,7 @@ Exit status: 0 the database is not behind (any more) and nothing waits, 1 it is 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -118,7 +119,7 @@ def recover_(
         typer.echo(line)
     if not apply and (report.evidence or report.batches):
         typer.echo("以上尚未执行；核对后执行 / nothing was done yet; read it, then do it with:")
-        typer.echo(f"zpcode recover --apply {report.digest}")
+        typer.echo(f"zpcode recover --apply {report.digest}{_options(without or (), above, even_so=even_so)}")
         raise typer.Exit(1)
     if apply:
         typer.echo(
@@ -126,6 +127,12 @@ def recover_(
         )
     if items:
         raise typer.Exit(1)
+
+
+def _options(without: Sequence[str], above: int, *, even_so: bool) -> str:
+    """The options of this look, which the command that applies it needs too."""
+    options = "".join(f" --without {shlex.quote(name)}" for name in without)
+    return options + (f" --above {above}" if above else "") + (" --even-so" if even_so else "")
 
 
 def _setting(

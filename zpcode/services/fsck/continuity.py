@@ -16,7 +16,7 @@ from zpcode.store import recovery, recovery_held
 from zpcode.store.database.session import transaction
 
 RECOVER: Final = Text(
-    "不要清空缓存、移动码文件或手工改序列：它们是恢复的依据；先执行 zpcode recover 查看，再执行 zpcode recover --apply",
+    "不要清空缓存、移动码文件或手工改序列：它们是恢复的依据；先执行 zpcode recover 查看，再执行它给出的命令",
     "do not empty Redis, move code files or set sequences by hand: the recovery needs them; run zpcode recover to see what "
     "is missing, then the command that it shows",
 )

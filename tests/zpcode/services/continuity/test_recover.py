@@ -225,6 +225,8 @@ def test_the_command_shows_applies_and_confirms(service: Restorable, monkeypatch
     assert (status, "nothing was done yet" in shown) == (1, True)
     assert f"until confirmed: {target}" in shown, "a preview shows all that will be left to a person"
     assert "is not what was shown" in run("--apply", "0" * 32)[1]
+    offer = run("--without", "signer", "--above", "70")[1].splitlines()[-1]
+    assert offer.endswith(" --without signer --above 70"), "the same options apply what was shown"
     status, applied = run(*shown.splitlines()[-1].split()[2:])
     assert (status, f"  - {target} " in applied) == (1, True)
     assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
