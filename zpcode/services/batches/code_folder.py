@@ -15,7 +15,7 @@ from typing import BinaryIO, Final
 
 from zpcode.errors import Finding, ForeignFile, Text, Unavailable
 from zpcode.exports.formats import file_name
-from zpcode.rules.batches.batch import Batch
+from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import file_keys
 from zpcode.services.batches.encrypted_file import CHUNK_BYTES, DecryptedFile
 from zpcode.services.batches.file_cipher import (
@@ -53,10 +53,18 @@ class CodeFolder:
         """The path of the file with a batch's kept signatures."""
         return self.path / f"batch-{batch.number}.signatures"
 
-    def discard(self, batch: Batch) -> None:
-        """Delete the files of a batch that is not issued: the unfinished file, and signatures that were kept for it."""
+    def unfinished_files(self, batch: Batch) -> tuple[Path, ...]:
+        """The files of a batch that is not issued: the unfinished file, and signatures that are kept for it.
+
+        Those signatures are finished first; once the batch is issued they are no unfinished file.
+        """
         signed = self.signatures(batch)
-        for path in (self.unfinished(batch), signed, signed.with_name(f"{signed.name}.part")):
+        unfinished = (self.unfinished(batch), signed.with_name(f"{signed.name}.part"))
+        return unfinished if batch.state is BatchState.ISSUED else (*unfinished, signed)
+
+    def discard(self, batch: Batch) -> None:
+        """Delete the files of a batch that is not issued."""
+        for path in self.unfinished_files(batch):
             path.unlink(missing_ok=True)
 
     def make(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from zpcode.errors import ForeignFile, Text, Unavailable
 from zpcode.rules.batches.batch import Batch, BatchState
@@ -22,6 +22,11 @@ from zpcode.store.database.session import Engine
 from zpcode.store.monitoring import integrity
 
 _BLOCK = 16 * CHUNK_BYTES
+_BEING_WRITTEN: Final = Text(
+    "其文件正以旧密钥写入；完成后请再执行 zpcode batches encrypt，此前请勿删除旧密钥",
+    "its file is being written under an older key; run zpcode batches encrypt again when it is complete, and keep that key "
+    "until then",
+)
 
 
 @dataclass(slots=True)
@@ -36,16 +41,19 @@ def encrypt_all(engine: Engine, folder: CodeFolder, report: Callable[[int], None
     """Write each finished file that is not under the current file key anew, under this key.
 
     The new file replaces the old one in one step, and only if its SHA-256 is the recorded one. A missing, damaged or foreign
-    file stays as it is; `zpcode batches export` writes it again. `report` is called with the number of each written batch.
-    Raises Unavailable.
+    file stays as it is; `zpcode batches export` writes it again. A file that is being written keeps its key, and is named.
+    `report` is called with the number of each written batch. Raises Unavailable.
     """
     keys, result = folder.keys(), EncryptionReport()
-    for batch in _issued(engine):
+    for batch in _every_batch(engine):
+        if any(_is_older(path, keys) for path in folder.unfinished_files(batch)) and _is_awaited(engine, batch):
+            result.refused[batch.number] = _BEING_WRITTEN
         for task in _tasks(batch, folder):
             if not task.path.is_file() or _is_current(task.path, keys):
                 continue
             with batches.issuing(engine, batch.number) as locked:
                 if not locked:
+                    result.refused[batch.number] = _BEING_WRITTEN
                     continue
                 try:
                     _replace(task, folder, keys)
@@ -56,6 +64,14 @@ def encrypt_all(engine: Engine, folder: CodeFolder, report: Callable[[int], None
             if report is not None:
                 report(batch.number)
     return result
+
+
+def _is_awaited(engine: Engine, batch: Batch) -> bool:
+    """Whether an unfinished file of this batch will be finished. That of an interrupted `zpcode batches export` may be left for ever."""
+    if batch.state is BatchState.RESERVED or batch.awaits_file:
+        return True
+    with batches.issuing(engine, batch.number) as locked:
+        return not locked
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +85,35 @@ class _Task:
 
 
 def _tasks(batch: Batch, folder: CodeFolder) -> Iterator[_Task]:
+    if batch.state is not BatchState.ISSUED:
+        return
     yield _Task(batch, folder.finished(batch), Content.CODES, batch.sha256)
     if batch.signatures_sha256:
         yield _Task(batch, folder.signatures(batch), Content.SIGNATURES, batch.signatures_sha256)
 
 
-def _issued(engine: Engine) -> Iterator[Batch]:
+def _every_batch(engine: Engine) -> Iterator[Batch]:
     with integrity.snapshot(engine) as connection:
         for chunk in integrity.every_batch(connection):
-            yield from (batch for batch in chunk if batch.state is BatchState.ISSUED)
+            yield from chunk
 
 
 def _is_current(path: Path, keys: EncryptionKeys) -> bool:
-    with path.open("rb") as file:
-        header = FileHeader.parse(file.read(HEADER_BYTES))
+    header = _header(path)
     return header is not None and header.key_id == keys.current.id
+
+
+def _is_older(path: Path, keys: EncryptionKeys) -> bool:
+    header = _header(path)
+    return header is not None and header.key_id != keys.current.id
+
+
+def _header(path: Path) -> FileHeader | None:
+    try:
+        with path.open("rb") as file:
+            return FileHeader.parse(file.read(HEADER_BYTES))
+    except FileNotFoundError:
+        return None
 
 
 def _replace(task: _Task, folder: CodeFolder, keys: EncryptionKeys) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,12 @@ from tests.support.code_folders import code_folder, content, put_content
 from tests.support.issuing_setting import NOW
 from zpcode.errors import Unavailable
 from zpcode.rules.batches.batch import Batch
-from zpcode.services.batches import file_keys
+from zpcode.services.batches import code_file, file_keys
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.encrypt import encrypt_all
 from zpcode.services.batches.file_cipher import HEADER_BYTES, FileHeader
 from zpcode.services.batches.issue import issue
+from zpcode.store import batches
 from zpcode.wire.payload import Level
 
 
@@ -57,6 +59,7 @@ def test_all_files_are_brought_to_a_new_key(engine: Engine, folder: CodeFolder) 
     folder.key_file.write_bytes(lines[0])
     assert [content(folder, batch) for batch in (first, second)] == before
     assert {key_of(folder, batch) for batch in (first, second)} == {folder.keys().current.id}
+    assert folder.path.stat().st_mode & 0o777 == 0o700
     assert {path.name for path in folder.path.iterdir()} == {folder.finished(first).name, folder.finished(second).name}
 
 
@@ -78,7 +81,35 @@ def test_files_without_encryption_are_encrypted(engine: Engine, folder: CodeFold
     assert folder.finished(plain).stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "short", "no Base64", "open to others"])
+def test_what_is_being_written_is_named_and_done_by_the_next_run(engine: Engine, folder: CodeFolder) -> None:
+    """It gets its key when it is begun. Whoever deletes the old line before it is brought to the new one loses it."""
+    setting.register(engine, setting.product_card())
+    whole = compact(engine, folder, "one")
+    stopped, client = threading.Event(), SignerClient(folder.path / "nobody")
+    stopped.set()
+    number = setting.reserved(engine, "two", level=Level.COMPACT, quantity=2 * code_file.CHUNK)
+    part = issue(engine, client, number, folder=folder, clock=lambda: NOW, stop=stopped)
+    file_keys.add(folder.key_file)
+    with batches.issuing(engine, whole.number):
+        assert set(encrypt_all(engine, folder).refused) == {whole.number, part.number}
+    issued = issue(engine, client, number, folder=folder, clock=lambda: NOW)
+    report = encrypt_all(engine, folder)
+    assert (report.written, report.refused) == (2, {})
+    assert {key_of(folder, batch) for batch in (whole, issued)} == {folder.keys().current.id}
+
+
+def test_a_file_that_is_being_written_again_is_named_too(engine: Engine, folder: CodeFolder) -> None:
+    """After its removal. What an interrupted run left is not: nobody needs it."""
+    setting.register(engine, setting.product_card())
+    batch = compact(engine, folder, "one")
+    folder.finished(batch).rename(folder.unfinished(batch))
+    file_keys.add(folder.key_file)
+    with batches.issuing(engine, batch.number):
+        assert set(encrypt_all(engine, folder).refused) == {batch.number}
+    assert encrypt_all(engine, folder).refused == {}
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "short", "no Base64", "a stray character", "open to others"])
 def test_a_key_file_that_cannot_be_used_says_why(folder: CodeFolder, damage: str) -> None:
     """Nothing is written without a key, and nobody else may have read it."""
     path = folder.key_file
@@ -87,7 +118,12 @@ def test_a_key_file_that_cannot_be_used_says_why(folder: CodeFolder, damage: str
     elif damage == "open to others":
         path.chmod(0o644)
     else:
-        text = {"empty": b"", "short": base64.b64encode(os.urandom(16)), "no Base64": b"%" * 44}[damage]
+        text = {
+            "empty": b"",
+            "short": base64.b64encode(os.urandom(16)),
+            "no Base64": b"%" * 44,
+            "a stray character": b"*" + base64.b64encode(os.urandom(32)),
+        }[damage]
         path.write_bytes(text)
     with pytest.raises(Unavailable, match=str(path)):
         folder.keys()

@@ -152,7 +152,7 @@ def issue_until_killed(database: str, socket: str, number: str, path: str) -> No
 
     setattr(signatures, "from_signer", dying)  # noqa: B010 - a function everywhere but here
     engine = connect(database, pool_size=1)
-    issue(engine, SignerClient(Path(socket), 10), int(number), folder=code_folder(Path(path)), clock=lambda: NOW)
+    issue(engine, SignerClient(Path(socket), 60), int(number), folder=code_folder(Path(path)), clock=lambda: NOW)
 
 
 def test_what_cannot_be_made_again_is_not_touched(engine: Engine, random_house: KeyHouse, folder: CodeFolder) -> None:
