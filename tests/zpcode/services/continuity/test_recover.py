@@ -60,7 +60,7 @@ def test_what_the_operator_did_and_the_recovery(service: Restorable) -> None:
     report = service.recover()
     assert [(one.number, one.outcome) for one in report.batches] == [(one.number, one.outcome) for one in shown.batches]
     outcomes = {one.number: one.outcome for one in report.batches}
-    assert (outcomes[sealed.number], outcomes[compact.number], outcomes[ordered.number]) == ("issued", "issued", "lost")  # fmt: skip
+    assert (outcomes[sealed.number], outcomes[compact.number], outcomes[ordered.number]) == ("issued", "issued", "unproven")  # fmt: skip
     assert gate.compare() == ()
     assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
     assert service.verdict(sealed.number, 3) is Verdict.REVOKED
@@ -103,7 +103,7 @@ def test_a_batch_without_its_file_is_lost_and_its_codes_cannot_be_confirmed(serv
     aside = path.rename(path.with_name("aside"))
     restores.restore(service.addresses, dumped)
     report = service.recover()
-    assert {one.number: one.outcome for one in report.batches}[lost.number] == "lost"
+    assert {one.number: one.outcome for one in report.batches}[lost.number] == "unproven"
     assert service.verdict(lost.number, 3) is Verdict.UNCONFIRMED
     fsck = service.checked.check(now=datetime.now(UTC))
     assert [one.invariant.name for one in fsck.outcomes if one.findings] == []
