@@ -23,9 +23,12 @@ from zpcode.errors import KeyringError, Text, Unavailable
 from zpcode.rules.backups import FileDigest
 from zpcode.services.backups.folder import BackupFolder, digest, write
 from zpcode.services.pictures.storage import PictureStorage
+from zpcode.wire.card import PICTURE_NAME
 
 _AT_ONCE: Final = 8
 _CHUNK: Final = 512
+_KEYRING: Final = re.compile(r"[0-9]{1,18}\.json", re.ASCII)
+_PICTURE: Final = re.compile(PICTURE_NAME)
 _SIGNATURES: Final = re.compile(r"batch-[0-9]{1,8}\.signatures")
 
 
@@ -69,7 +72,8 @@ def copy_files(originals: Originals, folder: BackupFolder) -> CopiedFiles:
 def newest_keyring(folder: BackupFolder, root: bytes) -> Keyring:
     """The keyring with the highest serial, verified with the root key (PEM). Raises KeyringError."""
     newest: Keyring | None = None
-    for path in sorted(folder.keyrings.glob("*.json"), key=lambda path: int(path.stem)):
+    paths = [path for path in folder.keyrings.glob("*") if _KEYRING.fullmatch(path.name)]
+    for path in sorted(paths, key=lambda path: int(path.stem)):
         newest = (
             newest.successor(path.read_bytes(), root) if newest is not None else Keyring.load(path.read_bytes(), root)
         )
@@ -121,7 +125,7 @@ def restore_signatures(folder: BackupFolder, target: Path) -> int:
 
     Not to the code files: an empty folder of code files would be a witness that knows nothing (docs/recovery.md).
     """
-    paths = list(folder.signatures.glob("[!.]*"))
+    paths = [path for path in folder.signatures.glob("*") if _SIGNATURES.fullmatch(path.name)]
     if paths:
         target.mkdir(mode=0o700, exist_ok=True)
     for path in paths:
@@ -176,6 +180,11 @@ def restore_pictures(folder: BackupFolder, names: Iterable[str], storage: Pictur
     return count
 
 
+def stored_pictures(folder: BackupFolder) -> list[str]:
+    """The names of the pictures in the folder, of whichever backup. Other files there have no place in the service."""
+    return [path.name for path in folder.pictures.glob("*") if _PICTURE.fullmatch(path.name)]
+
+
 def _chunks(names: Iterable[str]) -> Iterator[list[str]]:
     """The names in lists of bounded length."""
     rest = iter(names)
@@ -203,4 +212,6 @@ def read_table(path: Path) -> dict[str, FileDigest]:
 def _rows(text: str) -> Iterator[tuple[str, FileDigest]]:
     for line in text.splitlines():
         name, size, sha256 = line.split("\t")
+        if Path(name).name != name:
+            raise ValueError("not the name of a file in this folder")
         yield name, FileDigest(int(size), sha256)

@@ -152,7 +152,9 @@ def _manifest(
     path: Path,
     ended: datetime,
 ) -> BackupManifest:
-    names = ["keyring.json", "root.pub.pem", PICTURES, CODE_FILES, f"{DATABASE}/backup_manifest"]
+    # pg_verifybackup does not compare postgresql.auto.conf, which may name programs that PostgreSQL starts.
+    of_database = [f"{DATABASE}/{name}" for name in ("backup_manifest", "postgresql.auto.conf")]
+    names = ["keyring.json", "root.pub.pem", PICTURES, CODE_FILES, *of_database]
     start, end = _wal_range(path / DATABASE)
     return BackupManifest(
         version=VERSION,

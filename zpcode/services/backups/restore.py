@@ -18,7 +18,13 @@ from zpcode.errors import Conflict, Findings, Refused, Text, Unavailable
 from zpcode.rules import backups as rules
 from zpcode.rules.continuity import BehindEvidence
 from zpcode.services.backups.check import WalArchive, check, wal_of
-from zpcode.services.backups.files import newest_keyring, read_table, restore_pictures, restore_signatures
+from zpcode.services.backups.files import (
+    newest_keyring,
+    read_table,
+    restore_pictures,
+    restore_signatures,
+    stored_pictures,
+)
 from zpcode.services.backups.folder import Backup, BackupFolder, write
 from zpcode.services.backups.make import PICTURES, Announce
 from zpcode.services.backups.programs import TO_RESTORE, PostgresPrograms, programs_for
@@ -68,7 +74,7 @@ def restore(
     _rename(servers.data)
     announce(Text("恢复公钥环与图片", "restoring the keyring and the pictures"))
     _write_keyring(home, keyring, backup)
-    names = read_table(backup.path / PICTURES) | {path.name: None for path in folder.pictures.glob("[!.]*")}
+    names = {*read_table(backup.path / PICTURES), *stored_pictures(folder)}
     pictures = restore_pictures(folder, names, PictureStorage((home / "pictures").as_uri()))
     signatures = restore_signatures(folder, home / SIGNATURES)
     return Restored(backup, servers.data, wal, keyring, pictures, signatures)

@@ -177,7 +177,15 @@ def test_a_backup_without_a_manifest_is_none(crashed: Crashed, home: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["database/PG_VERSION", "database/backup_manifest", "keyring.json", "pictures.tsv", "../pictures/{}"]
+    "name",
+    [
+        "database/PG_VERSION",
+        "database/backup_manifest",
+        "database/postgresql.auto.conf",
+        "keyring.json",
+        "pictures.tsv",
+        "../pictures/{}",
+    ],
 )
 def test_a_damaged_file_is_noticed_before_anything_is_restored(crashed: Crashed, home: Path, name: str) -> None:
     path = crashed.backup.path / name.format(f"{'a' * 32}-160.webp")
@@ -189,6 +197,19 @@ def test_a_damaged_file_is_noticed_before_anything_is_restored(crashed: Crashed,
     finally:
         path.write_bytes(whole)
     assert not (home / "keyring.json").exists()
+
+
+def test_files_that_nobody_backed_up_are_not_restored(crashed: Crashed, home: Path) -> None:
+    """Names that no picture, no signatures and no keyring can have."""
+    strange = [crashed.folder.pictures / "x.html", crashed.folder.signatures / "x", crashed.folder.keyrings / "x.json"]
+    for path in strange:
+        path.write_bytes(b"x")
+    try:
+        _restore(crashed, home)
+    finally:
+        for path in strange:
+            path.unlink()
+    assert not [path for path in home.rglob("x*") if path.name in {"x", "x.html", "x.json"}]
 
 
 def test_a_gap_in_the_wal_is_refused_unless_it_is_accepted(crashed: Crashed, home: Path) -> None:
