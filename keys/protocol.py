@@ -23,6 +23,7 @@ LOG_PAGE: Final = 1 << 20
 """Bytes of the signing log in one reply, at most. A reply is whole lines."""
 MAX_SOCKET_PATH: Final = 107  # sun_path of 108 bytes with its closing zero, unix(7)
 _LENGTH = struct.Struct(">I")
+HEADER_BYTES: Final = _LENGTH.size
 
 
 class ActiveKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag="active-key"):
@@ -114,10 +115,20 @@ class SignerReply(msgspec.Struct, frozen=True, omit_defaults=True):
     en: str = ""
 
 
+def frame(message: Request | SignerReply) -> bytes:
+    """A message as its frame."""
+    body = msgspec.msgpack.encode(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+def body_size(header: bytes | bytearray) -> int:
+    """The size of the body that follows a header of `HEADER_BYTES` bytes."""
+    return int(_LENGTH.unpack(header)[0])
+
+
 def send(connection: socket.socket, message: Request | SignerReply) -> None:
     """Send one frame. Raises OSError (TimeoutError is one) if the other side does not read it."""
-    body = msgspec.msgpack.encode(message)
-    connection.sendall(_LENGTH.pack(len(body)) + body)
+    connection.sendall(frame(message))
 
 
 def _exactly(connection: socket.socket, size: int, until: float) -> bytearray:
@@ -141,7 +152,7 @@ def receive(connection: socket.socket, limit: int, seconds: float) -> bytearray:
     one) for all other faults.
     """
     until = time.monotonic() + seconds
-    (size,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size, until))
+    size = body_size(_exactly(connection, HEADER_BYTES, until))
     if size > limit:
         raise ValueError("frame too long")
     return _exactly(connection, size, until)

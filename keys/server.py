@@ -1,31 +1,27 @@
 """The signer as a service: how one of its processes answers requests.
 
-A process accepts one connection, answers its request and accepts the next. So the kernel gives every request to an idle
-process. SO_PEERCRED gives the client's user before anything is read. A permitted client that stalls blocks a process for at
-most the two times below.
+A process answers one request at a time, so the kernel gives the next one to an idle process. Connections that stall wait beside it
+(`keys.sockets.connections`). SO_PEERCRED gives the client's user before anything is read.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import select
 import socket
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from keys.keyring import KeyringFile, read_root
-from keys.listening import peer_uid
 from keys.log.writer import SigningLog
 from keys.messages import refusal
-from keys.prefork import Prefork
 from keys.protocol import (
-    MAX_REQUEST,
     ActiveKey,
     Countersign,
     DescribeKey,
@@ -33,14 +29,13 @@ from keys.protocol import (
     ReadLog,
     Request,
     SignerReply,
-    receive,
-    send,
+    frame,
 )
 from keys.signer import KeySigner
+from keys.sockets.connections import Connections
+from keys.sockets.prefork import Prefork
 from zpcode.errors import KeyringError, SignerError
 
-REQUEST_SECONDS: Final = 2.0
-ANSWER_SECONDS: Final = 10.0
 _LOG = logging.getLogger(__name__)
 _REQUESTS: Final = msgspec.msgpack.Decoder(Request)
 
@@ -97,7 +92,8 @@ def run(service: Service) -> None:
     _check_active_key(service.signer())
 
     def child(listener: socket.socket, parent_gone: int) -> None:
-        _serve(listener, parent_gone, service.signer(), service.uids)
+        answered = partial(_answered, service.signer(), service.uids)
+        Connections(listener, service.uids, answered).serve(parent_gone)
 
     Prefork(service.socket, service.mode, service.processes or os.cpu_count() or 1, child).run()
 
@@ -109,37 +105,17 @@ def _check_active_key(signer: KeySigner) -> None:
         _LOG.warning("%s", error.text.en)
 
 
-def _serve(listener: socket.socket, parent_gone: int, signer: KeySigner, uids: frozenset[int]) -> None:
-    while True:
-        ready, _, _ = select.select([listener.fileno(), parent_gone], [], [])
-        if parent_gone in ready:
-            return
-        try:
-            connection, _ = listener.accept()
-        except BlockingIOError:  # another process accepted it
-            continue
-        with connection:
-            connection.settimeout(REQUEST_SECONDS)
-            try:
-                _exchange(connection, signer, uids)
-            except (OSError, EOFError) as error:
-                _LOG.info("the client disconnected or stalled: %s", type(error).__name__)
+def _answered(signer: KeySigner, uids: frozenset[int], body: bytes | None, uid: int) -> bytes:
+    """The frame that answers the body of a frame from a user; None stands for a user or a frame that is not permitted."""
+    return frame(_reply(signer, uids, body, uid))
 
 
-def _exchange(connection: socket.socket, signer: KeySigner, uids: frozenset[int]) -> None:
-    uid = peer_uid(connection)
+def _reply(signer: KeySigner, uids: frozenset[int], body: bytes | None, uid: int) -> SignerReply:
     if uid not in uids:
         _LOG.warning("user %d is not permitted", uid)
-        reply = _refused(refusal(f"用户 {uid} 无权使用", f"user {uid} is not permitted"))
-    else:
-        reply = _reply(connection, signer, uid)
-    connection.settimeout(ANSWER_SECONDS)
-    send(connection, reply)
-
-
-def _reply(connection: socket.socket, signer: KeySigner, uid: int) -> SignerReply:
+        return _refused(refusal(f"用户 {uid} 无权使用", f"user {uid} is not permitted"))
     try:
-        request = _REQUESTS.decode(receive(connection, MAX_REQUEST, REQUEST_SECONDS))
+        request = _REQUESTS.decode(body or b"")
     except (ValueError, msgspec.MsgspecError):
         _LOG.warning("a frame from user %d is not a request", uid)
         return _refused(refusal("请求帧不合规", "the frame is not a request"))

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from keys.listening import listen, prepare, sole_signer
+from keys.sockets.listening import listen, prepare, sole_signer
 
 Child = Callable[[socket.socket, int], None]
 """The work of a child on the listening socket, until the file descriptor becomes readable: the parent is gone."""
