@@ -27,7 +27,7 @@ from zpcode.rules.continuity import BehindEvidence
 from zpcode.services.backups import make
 from zpcode.services.backups.files import Originals
 from zpcode.services.backups.folder import Backup, BackupFolder
-from zpcode.services.backups.make import BackupSource
+from zpcode.services.backups.make import Announce, BackupSource
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.store import audit, backups, continuity
 from zpcode.store.database.session import connect, migrate_embedded, transaction
@@ -63,12 +63,12 @@ class BackedUp:
         pictures = PictureStorage((self.home / "pictures").as_uri())
         return Originals(self.room.keyring, self.room.root_public, pictures, self.home / "exports")
 
-    def back_up(self, now: datetime = NOW, url: str = "") -> Backup:
+    def back_up(self, now: datetime = NOW, url: str = "", announce: Announce = quiet) -> Backup:
         """Make a backup; `url` is another one for PostgreSQL's programs."""
         source = BackupSource(url or self.url, self.home, True, self.originals, {"ZPCODE_HOME": str(self.home)}, "0")
         role = connect(self.url, pool_size=1)
         try:
-            return make.back_up(role, source, self.folder, quiet, now)
+            return make.back_up(role, source, self.folder, announce, now)
         finally:
             role.dispose()
 

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support import issuing_setting as setting
 from tests.support.backup_setting import BackedUp, installation
 from tests.support.clock import NOW
 from tests.support.patience import eventually
 from zpcode.errors import Conflict, Findings, Refused, Text, Unavailable
 from zpcode.rules.backups import segment_at, segment_name
-from zpcode.services.backups import archive, check
+from zpcode.services.backups import archive, check, make
 from zpcode.services.backups.files import copy_files, read_table
 from zpcode.services.backups.folder import UNFINISHED, BackupFolder
 from zpcode.services.backups.make import CODE_FILES, PICTURES
 from zpcode.services.backups.programs import TO_BACK_UP, connection, programs_for
 from zpcode.services.backups.prune import prune
+from zpcode.store import backups as store
+from zpcode.store import batches
 from zpcode.store.backups import SLOT
 from zpcode.store.database.session import connect, transaction
 from zpcode.store.monitoring.statistics import Counts, counts
+from zpcode.wire.payload import Level
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +77,48 @@ def test_an_interrupted_backup_is_none_and_the_next_one_removes_it(copied: Backu
     assert [backup.path for backup in copied.backups()] == [complete.path]
     assert copied.begin(NOW + timedelta(hours=1)) != left
     assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("differs", "refusal"),
+    [
+        ({"replica": True}, "back up the primary"),
+        ({"tablespaces": 1}, "has tablespaces"),
+        ({"database_bytes": 1 << 60}, "is too small"),
+        ({"timeline": 0}, "use a new folder"),
+        ({"written": "0/0"}, "use a new folder"),
+    ],
+)
+def test_a_server_that_cannot_be_backed_up_is_refused_before_anything_is_copied(
+    running: BackedUp, differs: dict[str, Any], refusal: str
+) -> None:
+    role = connect(running.url, pool_size=1)
+    try:
+        with transaction(role) as connection:
+            server = store.server(connection)
+    finally:
+        role.dispose()
+    make._check(server, running.folder)
+    with pytest.raises((Refused, Unavailable), match=refusal):
+        make._check(server._replace(**differs), running.folder)
+
+
+def test_kept_signatures_that_were_not_copied_are_named(running: BackedUp) -> None:
+    """Without them, files under a retired key cannot be written again."""
+    setting.register(running.engine, setting.product_card())
+    number = setting.reserved(running.engine, level=Level.COMPACT)
+    with transaction(running.engine) as connection:
+        batches.change(connection, number, state="issued", sha256="0" * 64, bytes=1, signatures_sha256="0" * 64)
+    other = replace(running, folder=BackupFolder(running.folder.path.with_name("other")))
+    said: list[Text] = []
+    other.back_up(announce=said.append)
+    assert [text.en for text in said if "warning" in text.en] == [
+        "warning: the kept signatures of 1 batches are not in the backup (is ZPCODE_EXPORT_DIR readable?): 1"
+    ]
+    (other.folder.signatures / "batch-1.signatures").touch()
+    said.clear()
+    other.back_up(NOW + timedelta(days=1), announce=said.append)
+    assert not any("warning" in text.en for text in said)
 
 
 def test_two_backups_do_not_run_at_once(running: BackedUp) -> None:

@@ -123,6 +123,20 @@ def test_a_file_that_was_complete_before_its_key_was_revoked_is_not_issued(engin
     assert own.keyring.verify(setting.last_code(folder, issued)) is SealVerdict.VALID
 
 
+def test_a_link_in_the_place_of_an_unfinished_file_is_not_followed(
+    engine: Engine, house: KeyHouse, tmp_path: Path
+) -> None:
+    """Who may write into the folder could otherwise have any file of the service's user overwritten."""
+    number, folder = setting.reserved(engine), code_folder(tmp_path / "exports")
+    folder.make()
+    other = tmp_path / "other"
+    other.write_bytes(b"")
+    folder.unfinished(reserve.get(engine, number, MAKER)).symlink_to(other)
+    with pytest.raises(Unavailable):
+        _issue(engine, house, number, folder.path)
+    assert other.read_bytes() == b""
+
+
 def test_a_finished_file_of_other_content_is_not_replaced_by_an_unfinished_one(
     engine: Engine, house: KeyHouse, tmp_path: Path
 ) -> None:
