@@ -1,7 +1,8 @@
 """The database as a scan reads it: one view, by key. It is read where Redis misses, cannot answer or is not believed.
 
 The only module of the scan service with SQL in it. The view `scan_view(key, revision, body)` holds the cards, the
-histories (`h:NUMBER:INDEX`, body a JSON array) and one row `head` with the newest revision.
+histories (`h:NUMBER:INDEX`, body a JSON array) and one row `head` with the newest revision, or -1 if the database is
+behind. Its body is not empty while a witness disagrees with the database (docs/recovery.md).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 _AWAY = Text("数据库没有应答", "the database does not answer")
 _LAGS = Text("数据库副本落后", "the database lags behind what is known already")
 _KEYS: Final = text("SELECT key, revision, body FROM scan_view WHERE key = ANY(:keys)")
-_HEAD: Final = text("SELECT revision FROM scan_view WHERE key = 'head'")
+_HEAD: Final = text("SELECT key, revision, body FROM scan_view WHERE key = 'head'")
 _SINCE: Final = text(
     "SELECT key, revision, body FROM scan_view WHERE revision > :revision ORDER BY revision LIMIT :bound"
 )
@@ -41,11 +42,20 @@ same few cards. Histories are never reused, nor is "no such batch": a batch is g
 _MAX_KEYS = 200
 
 
+class DatabaseHead(NamedTuple):
+    """The newest revision. `lags`: newer ones are known already. `doubted`: a witness disagrees with the database."""
+
+    revision: int
+    lags: bool
+    doubted: bool
+
+
 class _RowAtHead(NamedTuple):
-    """The row under a key (None: there is none) when the database's head was `head`."""
+    """The row under a key (None: there is none) when the database's head was `head`. `lags`: newer revisions were known then."""
 
     row: CardRow | None
     head: int
+    lags: bool
 
 
 class Database:
@@ -87,8 +97,8 @@ class Database:
             opening = asyncio.gather(*(self._query(_HEAD, {}) for _ in range(self._limit)), return_exceptions=True)
             await asyncio.wait([opening], timeout=GRACE)
 
-    async def read(self, keys: Sequence[str]) -> Rows:
-        """The rows under these keys, those that exist. Raises Unavailable.
+    async def read(self, keys: Sequence[str], *, behind: bool = False) -> Rows:
+        """The rows under these keys, those that exist. Raises Unavailable; unless `behind`, also if the database lags or is behind.
 
         A key that is being read, or was read just now, is not read again, unless the process has met a newer revision
         since.
@@ -102,8 +112,10 @@ class Database:
             else:
                 self._start(key)
         reads = dict(zip(keys, await self._all([self._futures[key] for key in keys]), strict=True))
-        if stale := [key for key, read in reads.items() if read.head < floor]:
+        if stale := [key for key, read in reads.items() if read.head < floor and not read.lags]:
             reads |= zip(stale, await self._all([self._start(key) for key in stale]), strict=True)
+        if not behind and any(read.lags for read in reads.values()):
+            raise Unavailable(_LAGS)
         rows = ((key, read.row) for key, read in reads.items() if read.row is not None)
         return Rows(rows, min((read.head for read in reads.values()), default=floor))
 
@@ -122,7 +134,7 @@ class Database:
 
     def _keep(self, key: str, future: asyncio.Future[_RowAtHead]) -> None:
         """Keep a result for reuse, or forget it at once."""
-        succeeded = not future.cancelled() and future.exception() is None
+        succeeded = not future.cancelled() and future.exception() is None and not future.result().lags
         if succeeded and (key[0] in _STANDINGS or (key[0] in _CARDS and future.result().row is not None)):
             future.get_loop().call_later(REUSE_SECONDS, self._forget, key, future)
         else:
@@ -132,11 +144,11 @@ class Database:
         if self._futures.get(key) is future:
             del self._futures[key]
 
-    async def head(self) -> int:
+    async def head(self) -> DatabaseHead:
         """The newest revision. Raises Unavailable. For `Freshness`: it asks even while `up` is false."""
         floor = self._floor()
-        rows = await self._probes.submit((_HEAD, {}))
-        return _not_below(floor, rows[0].revision)
+        (head,) = await self._probes.submit((_HEAD, {}))
+        return DatabaseHead(head.revision, head.revision < floor, head.body != b"")
 
     async def since(self, revision: int, bound: int, *, upto: int) -> list[CardRow]:
         """The first `bound` cards that changed after `revision`, read from a database that stands at `upto` or later.
@@ -144,8 +156,9 @@ class Database:
         Raises Unavailable, also where a replica answers that has not come so far. For `Freshness`.
         """
         rows = await self._probes.submit((_SINCE, {"revision": revision, "bound": bound + 1}))
-        if len(rows) <= bound:  # otherwise there are more, and the head, the newest row, is not among them
-            _not_below(upto, max((row.revision for row in rows), default=revision))
+        # With more rows than the bound, the head, which is the newest row, is not among them.
+        if len(rows) <= bound and max((row.revision for row in rows), default=revision) < upto:
+            raise Unavailable(_LAGS)
         return [row for row in rows if row.key != _HEAD_KEY][:bound]
 
     async def close(self) -> None:
@@ -158,8 +171,8 @@ class Database:
     async def _read_rows(self, keys: Sequence[str]) -> Sequence[_RowAtHead]:
         floor = self._floor()  # before the query: it may rise meanwhile
         rows = {row.key: row for row in await self._query(_KEYS, {"keys": [*keys, _HEAD_KEY]})}
-        head = _not_below(floor, rows[_HEAD_KEY].revision)
-        return [_RowAtHead(rows.get(key), head) for key in keys]
+        head = rows[_HEAD_KEY].revision
+        return [_RowAtHead(rows.get(key), head, head < floor) for key in keys]
 
     async def _probe(self, statements: Sequence[tuple[TextClause, dict[str, Any]]]) -> Sequence[list[CardRow]]:
         return [await self._query(*statement) for statement in statements]
@@ -187,15 +200,8 @@ class Database:
             _LOG.warning("the database does not answer; scans go on without it")
 
 
-def _not_below(floor: int, revision: int) -> int:
-    """`revision`. Raises Unavailable where it is below the floor: the database lags."""
-    if revision < floor:
-        raise Unavailable(_LAGS)
-    return revision
-
-
 def _row(row: Any) -> CardRow:
-    return CardRow(_HEAD_KEY, int(row[0]), b"") if len(row) == 1 else CardRow(row[0], int(row[1]), bytes(row[2]))
+    return CardRow(row[0], int(row[1]), bytes(row[2]))
 
 
 def _engine(url: str, limit: int, deadline: float) -> AsyncEngine:

@@ -3,6 +3,9 @@
 A revocation is committed in PostgreSQL and then projected into Redis. If the projection fails, or Redis comes back from
 an outage with old content, the comparison notices it within a second: the cards that the database has newer than Redis
 are laid over everything read from Redis.
+
+While a witness disagrees with the database, `Memory.doubted` is set: the resolver then reads the database with every scan
+and shows the graver of both.
 """
 
 from __future__ import annotations
@@ -74,10 +77,13 @@ class Freshness:
         self.comparisons += 1
         redis = await self._redis_head()
         at = time.monotonic()
+        database: int | None = None
         try:
-            database: int | None = await self.database.head()
+            head = await self.database.head()
         except Unavailable:
-            database = None
+            pass  # whether it is doubted stays as it was last
+        else:
+            database, self.memory.doubted = None if head.lags else head.revision, head.doubted
         if redis is None or not await self._believe(redis, database):
             self.memory.doubt()
             await self._follow(database, at)

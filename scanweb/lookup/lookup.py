@@ -47,8 +47,8 @@ class ScanView(Protocol):
 
     deadline: float
 
-    async def read(self, keys: Sequence[str]) -> Rows:
-        """The rows under these keys, those that exist. Raises Unavailable."""
+    async def read(self, keys: Sequence[str], *, behind: bool = False) -> Rows:
+        """The rows under these keys, those that exist. Raises Unavailable; unless `behind`, also if it lags."""
         ...
 
 
@@ -84,6 +84,10 @@ class Lookup:
         cards = query.collect(self.memory.get)
         index = cards.item(query.checked)
         return LookupResult(cards, False, index, counted=self._count_locally(query, cards))
+
+    async def recorded(self, checked: CheckedCode, now: int) -> LookupResult:
+        """What the database alone has of a code, even if it is behind. Raises Unavailable."""
+        return await self._in_database(CodeQuery(checked, ScanRequest(now)), behind=True)
 
     async def batch(self, number: int) -> BatchCard | None:
         """The card of a batch, for a serial without its GTIN. Raises Unavailable."""
@@ -270,9 +274,10 @@ class Lookup:
 
     # From the database ------------------------------------------------------------------------------
 
-    async def _in_database(self, query: CodeQuery) -> LookupResult:
+    async def _in_database(self, query: CodeQuery, *, behind: bool = False) -> LookupResult:
         """What the database has of a code; memory is used too while it is fresh. Raises Unavailable.
 
+        With `behind` memory is neither used nor changed: it has cards of Redis.
         Each round reads what is missing. It takes several: cards name other cards.
         """
         memory = self.memory
@@ -283,7 +288,7 @@ class Lookup:
             return local.get(key) or (memory.get(key) if use_memory else None)
 
         for _ in range(ROUNDS):
-            use_memory = memory.fresh(time.monotonic())
+            use_memory = not behind and memory.fresh(time.monotonic())
             cards = query.collect(get)
             index, batch = cards.item(query.checked), cards.batch
             missing = list(cards.missing)
@@ -298,12 +303,12 @@ class Lookup:
                 timeline = own if isinstance(own, Timeline) else None
                 return LookupResult(cards, True, index, timeline, counted=self._count_locally(query, cards))
             generation = memory.generation
-            entries, head = await self._read_at(missing)
+            entries, head = await self._read_at(missing, behind=behind)
             if own_key is not None and own_entry is None:
                 entries.setdefault(own_key, CardEntry(None, 0))
             local |= entries
             query.nonexistent |= frozenset(key for key in missing if key not in entries)
-            if memory.generation == generation and head >= memory.revision:
+            if not behind and memory.generation == generation and head >= memory.revision:
                 for key, entry in entries.items():  # a change after `head` is applied when memory follows it
                     memory.put(key, entry)
         raise Unavailable(_UNSETTLED)
@@ -312,10 +317,10 @@ class Lookup:
         """Entries by key; a registry record without a standing has an empty one. Raises DatabaseUnavailable."""
         return (await self._read_at(keys))[0]
 
-    async def _read_at(self, keys: Sequence[str]) -> tuple[dict[str, CardEntry], int]:
+    async def _read_at(self, keys: Sequence[str], *, behind: bool = False) -> tuple[dict[str, CardEntry], int]:
         """The same, with the database's newest revision at that time."""
         try:
-            rows = await self.database.read(keys)
+            rows = await self.database.read(keys, behind=behind)
         except Unavailable as error:
             raise DatabaseUnavailable(error.text) from error
         entries = {key: CardEntry(None, 0) for key in keys if key[0] == "s"}

@@ -103,6 +103,7 @@ class Memory:
         "_size",
         "believed",
         "changes",
+        "doubted",
         "epoch",
         "floor",
         "generation",
@@ -126,6 +127,7 @@ class Memory:
         self.revision = 0
         self.floor = 0  # highest revision read in this generation: a server that answers from below it lags
         self.believed = False  # whether Redis is believed: false until it was compared with the database
+        self.doubted = False  # whether a witness disagrees with the database: Redis alone is not believed then
         self.version = 0  # grows with every change to what `get` returns
         self.changes = 0  # grows when a card that `get` returned may have been replaced or dropped
         self.epoch = 0  # grows when the result of a read that is under way may no longer be kept

@@ -33,7 +33,7 @@ from zpcode.wire.payload import (
     check_matches,
 )
 from zpcode.wire.scan_event import ScanEvent
-from zpcode.wire.verdict import Evidence, Outcome, Proof, Verdict, decide, holds_until
+from zpcode.wire.verdict import Evidence, Outcome, Proof, Verdict, decide, doubted, holds_until
 from zpcode.wire.vocabulary import Scope
 
 OK: Final = 200
@@ -153,7 +153,10 @@ class Resolver:
         city = self.geoip.city(visitor.network)
         result = await self.lookup.find(checked, ScanRequest(second, visitor.mark, city, counts))
         evidence = _evidence(checked, result, second, typed=typed)
-        cached = self._outcome(result, evidence, second)
+        is_doubted = result.confirmed and self.lookup.memory.doubted
+        if is_doubted:
+            evidence = await self._with_database(checked, evidence, second, typed=typed)
+        cached = self._outcome(result, evidence, second, alone=is_doubted)
         resolution = Resolution(
             cached.outcome,
             evidence,
@@ -170,11 +173,21 @@ class Resolver:
             self._record_scan(resolution, result, visitor, language, city, now)
         return resolution
 
-    def _outcome(self, result: LookupResult, evidence: Evidence, now: int) -> CachedOutcome:
-        """The outcome, decided once for all codes with the same cards, unless a decision may be about this item alone."""
+    async def _with_database(self, checked: CheckedCode, evidence: Evidence, now: int, *, typed: bool) -> Evidence:
+        """The evidence from Redis with that of the database, while a witness disagrees with the database."""
+        try:
+            result = await self.lookup.recorded(checked, now)
+        except Unavailable:
+            recorded = None
+        else:
+            recorded = _evidence(checked, result, now, typed=typed)
+        return doubted(evidence, recorded, now=now, today=self._date(now))
+
+    def _outcome(self, result: LookupResult, evidence: Evidence, now: int, *, alone: bool) -> CachedOutcome:
+        """The outcome, decided once for all codes with the same cards, unless it may be about this item `alone`."""
         cards, today = result.cards, self._date(now)
         batch = cards.batch
-        alone = result.own is not None or not result.confirmed or (batch is not None and batch.ranges != ())
+        alone = alone or result.own is not None or not result.confirmed or (batch is not None and batch.ranges != ())
         key = (evidence.level, evidence.proof, evidence.key_revoked, evidence.index is None)
         cached: CachedOutcome | None = None if alone else cards.outcomes.get(key)
         if cached is None or not cached.holds(now, today):

@@ -13,6 +13,6 @@ class UnavailableDatabase:
 
     deadline = 1.0
 
-    async def read(self, keys: Sequence[str]) -> Rows:
+    async def read(self, keys: Sequence[str], *, behind: bool = False) -> Rows:
         """Raises Unavailable."""
-        raise Unavailable(Text("没有应答", f"no answer about {len(keys)} keys"))
+        raise Unavailable(Text("没有应答", f"no answer about {len(keys)} keys, {behind=}"))

@@ -16,7 +16,6 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -26,14 +25,13 @@ from zpcode.errors import Text, Unavailable
 from zpcode.projection import client, copies, heads, projector
 from zpcode.projection.client import AnyRedis, Layout
 from zpcode.projection.copies import Copy
-from zpcode.rules.continuity import BehindEvidence, Marks, damaged_mark
 from zpcode.store import cards as card_table
 from zpcode.store import continuity
 from zpcode.store.cards import Card
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.store.monitoring import integrity
 from zpcode.wire import redis_keys
-from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD, is_card
+from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
 
 SLICE_SECONDS: Final = 1.0
 LEAST: Final = 200
@@ -101,14 +99,14 @@ def confirm(engine: Engine, redis: AnyRedis, keys: Sequence[str], *, repair: boo
     """Compare these cards while no other process writes Redis; with `repair`, repair the differences.
 
     A shard without a head has no differences: readers ignore it, and the worker fills it. Raises Unavailable, also if
-    another process is writing Redis; DatabaseBehind if a copy is newer than the newest card of the database.
+    another process is writing Redis; DatabaseBehind if a head is ahead of the database. The projector writes the marks of a
+    head before the cards, so a card that is newer than the database under a head that is not was written by somebody else.
     """
     marks = [key for key in dict.fromkeys(keys) if key.endswith(f":{redis_keys.COMPLETE}")]
     card_keys = [key for key in dict.fromkeys(keys) if key not in marks]
     with _exclusive(engine, redis) as (connection, layout):
         revisions = _heads(layout)
         wrong = _wrong(connection, layout, revisions, card_keys)
-        _refuse_newer(engine, wrong, card_table.head(connection))
         marks = [mark for mark in marks if id(copies.shard_of(layout, mark)) in revisions and not _exists(layout, mark)]
         wrong_keys = {one.difference.key for one in wrong}
         for mark in marks:
@@ -121,23 +119,6 @@ def confirm(engine: Engine, redis: AnyRedis, keys: Sequence[str], *, repair: boo
         with suppress(Unavailable):  # the new revisions are in the table, so the worker continues
             projector.catch_up(engine, redis, fill=False)
     return differences + [Difference(mark, "mark", repair and _write_mark(engine, redis, mark)) for mark in marks]
-
-
-def _refuse_newer(engine: Engine, wrong: Sequence[_WrongCopy], newest: int) -> None:
-    """Raise DatabaseBehind if a copy has a revision that the database has not reached: it was written before a restore.
-
-    The heads alone do not always show this: a projector that is killed between a card and its head leaves such a copy. Bytes
-    that are no card prove nothing.
-    """
-    copies_of = {one.difference.key: redis_keys.unpack(one.copy) for one in wrong if one.copy}
-    revisions = [revision for key, (revision, body) in copies_of.items() if is_card(key, body)]
-    if (highest := max(revisions, default=0)) > newest:
-        if damage := damaged_mark(Marks(revision=highest), Marks(revision=newest)):
-            raise heads.refusal([BehindEvidence(heads.WITNESS, "damaged", damage, "")])
-        evidence = [BehindEvidence(heads.WITNESS, "revision", str(highest), str(newest))]
-        with transaction(engine) as connection:
-            continuity.record_behind(connection, evidence, datetime.now(UTC))
-        raise heads.refusal(evidence)
 
 
 @contextmanager

@@ -160,12 +160,11 @@ class _Projector:
         grown = [shard for shard in self._live if shard not in cleared and shard.slots != shard.client.slots]
         if (cleared or grown) and not fill:
             raise Unavailable(_TO_FILL)
+        self._mark([shard for shard in self._live if shard not in cleared], generation)
         if cleared or grown:
             self._each(cleared, self._forget)
             self._fill([*cleared, *grown], generation, newest)
         self._follow(generation)
-        marked = [shard for shard in self._live if shard.marks != self._marks]
-        self._each(marked, _mark, generation, self._marks)
         self._raise_failure()
         return max(newest, *(shard.revision for shard in self._shards))
 
@@ -214,12 +213,23 @@ class _Projector:
                 parts.setdefault(id(shard), []).append(card)
         return ((shard, parts[id(shard.client)]) for shard in among if id(shard.client) in parts)
 
+    def _mark(self, shards: Iterable[_Shard], generation: str) -> None:
+        """Write the marks of the database into the heads of these shards.
+
+        The marks come before the cards. A projector that is killed in between leaves marks that are right, never a card that
+        no mark covers: such a card in Redis is not the projector's.
+        """
+        self._each([shard for shard in shards if shard.marks != self._marks], _mark, generation, self._marks)
+
     # Changes -----------------------------------------------------------------------------------------
 
     def _follow(self, generation: str) -> None:
         """Write the changes since the oldest head in chunks. A chunk is announced after it is written to all shards."""
         revision = min((shard.revision for shard in self._live), default=0)
         while self._live and (cards := card_table.since(self._connection, revision, CHUNK)):
+            if cards[-1].revision > self._marks.revision:  # committed since the marks were read
+                self._marks = continuity.marks(self._connection).reached
+                self._mark(self._live, generation)
             for shard, part in self._split(cards, self._live):
                 self._each([shard], self._write_new, part)
             revision = cards[-1].revision
@@ -354,3 +364,4 @@ def _mark(shard: _Shard, generation: str, marks: Marks) -> None:
     """Write the marks of the database into the head of a shard."""
     script = shard.redis.register_script(_MARK)
     script(keys=[shard.client.feed.head], args=[generation, heads.encode(marks), marks.audit])
+    shard.marks = marks

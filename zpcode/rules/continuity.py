@@ -110,7 +110,8 @@ class DatabaseMarks:
     `reached` are its marks as committed rows have them: what a witness may be given. `assigned` are the highest numbers
     that are never assigned again, from the sequences; never below `reached`. `hashes` are the hashes of the audit entries
     that were asked for, by number. `recovered` are the marks of each witness that a recovery took in, by the recovery's number.
-    `evidence` was recorded when a process found this database behind; it stays until the recovery.
+    `evidence` was recorded when a process found this database behind; it stays until the recovery. `doubted`: it is recorded
+    that a witness disagrees.
     """
 
     reached: Marks
@@ -118,6 +119,7 @@ class DatabaseMarks:
     hashes: Mapping[int, str] = field(default_factory=dict)
     recovered: Mapping[int, Mapping[str, Marks]] = field(default_factory=dict)
     evidence: tuple[BehindEvidence, ...] = ()
+    doubted: bool = False
 
 
 def behind(witness: str, marks: Marks, database: DatabaseMarks) -> list[BehindEvidence]:

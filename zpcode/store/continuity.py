@@ -42,7 +42,7 @@ _HIGHEST: Final = "".join(
     for kind, (table, column) in _ROWS.items()
 )
 _MARKS: Final = text(
-    f"SELECT c.installation, c.recoveries, c.evidence, h.revision, {_HIGHEST}"  # noqa: S608 - constant texts, see above
+    f"SELECT c.installation, c.recoveries, c.evidence, c.doubted_since, h.revision, {_HIGHEST}"  # noqa: S608 - constant texts, see above
     " (SELECT id FROM audit ORDER BY id DESC LIMIT 1) AS audit,"
     " (SELECT hash FROM audit ORDER BY id DESC LIMIT 1) AS audit_hash,"
     " (SELECT json_object_agg(id, encode(hash, 'hex')) FROM audit WHERE id = ANY(:ids)) AS hashes,"
@@ -114,6 +114,7 @@ def marks(connection: Connection, audit_ids: Collection[int] = ()) -> DatabaseMa
         hashes={int(number): hash_ for number, hash_ in (row.hashes or {}).items()},
         recovered=msgspec.convert(row.recovered or {}, dict[int, dict[str, Marks]], strict=False),
         evidence=msgspec.convert(row.evidence, tuple[BehindEvidence, ...]),
+        doubted=row.doubted_since is not None,
     )
 
 
@@ -121,6 +122,12 @@ def record_behind(connection: Connection, evidence: Sequence[BehindEvidence], no
     """Record that this database is behind, unless that is recorded already."""
     values = {"behind_since": now, "evidence": msgspec.to_builtins(list(evidence))}
     connection.execute(update(continuity).where(continuity.c.behind_since.is_(None)).values(values))
+
+
+def record_doubt(connection: Connection, since: datetime | None) -> None:
+    """Record since when a witness disagrees with this database; None: none does. Scans then do not believe Redis alone."""
+    unchanged = continuity.c.doubted_since.is_(None) == (since is None)
+    connection.execute(update(continuity).where(~unchanged).values(doubted_since=since))
 
 
 def batches_with_record(connection: Connection, numbers: Collection[int]) -> set[int]:

@@ -86,6 +86,8 @@ _OF_STATE = {
 }
 
 
+_IDENTITY = ("gtin", "level", "quantity", "permutation_key", "check_key")
+"""What a batch card never changes."""
 _WIDTH = {scope: rank for rank, scope in enumerate(Scope)}
 
 
@@ -166,6 +168,37 @@ def decide(evidence: Evidence, *, now: int, today: str) -> Outcome:
     if _expiry(evidence) and _expiry(evidence) < today:
         return Outcome(Verdict.EXPIRED, *_shown(decision))
     return _recognition(evidence, decision, today)
+
+
+def doubted(evidence: Evidence, recorded: Evidence | None, *, now: int, today: str) -> Evidence:
+    """The evidence from Redis while Redis and the database disagree; `recorded` is that of the database, None if it is silent.
+
+    The decisions of both count, so the graver one shows. Without a grave decision, what only Redis vouches for is not
+    confirmed: any evidence if the database is silent, and a batch with other keys than the database has.
+    """
+    if recorded is None:
+        both, same = evidence, False
+    else:
+        same = _same_batch(evidence, recorded)
+        both = msgspec.structs.replace(
+            evidence,
+            key_revoked=evidence.key_revoked or recorded.key_revoked,
+            timelines=(*evidence.timelines, *_own_timelines(recorded), *recorded.timelines),
+        )
+        older = msgspec.structs.replace(both, product=recorded.product or both.product)
+        if decide(older, now=now, today=today).verdict is Verdict.REVOKED:  # also where a recognition has ended
+            both = older
+    decision = worst(both, now)
+    grave = decision is not None and decision[1].state not in {State.FLAGGED, State.ENDED}
+    return msgspec.structs.replace(both, confirmed=both.confirmed and (same or grave))
+
+
+def _same_batch(evidence: Evidence, recorded: Evidence) -> bool:
+    """Whether the database does not contradict the batch of the evidence; it must have that of a code without a seal."""
+    one, other = evidence.batch, recorded.batch
+    if one is None or other is None:
+        return one is None or evidence.proof is not Proof.ONLINE
+    return all(getattr(one, name) == getattr(other, name) for name in _IDENTITY)
 
 
 def holds_until(evidence: Evidence, now: int) -> int | None:

@@ -45,8 +45,9 @@ class OutdatedDatabase:
     def __init__(self, meanwhile: Callable[[], None]) -> None:
         self._meanwhile = meanwhile
 
-    async def read(self, keys: Sequence[str]) -> Rows:
+    async def read(self, keys: Sequence[str], *, behind: bool = False) -> Rows:
         """The product, and nothing else."""
+        assert not behind
         self._meanwhile()
         product = CardRow(KEY, 5, msgspec.msgpack.encode(make.product()))
         return Rows([(key, product) for key in keys if key == KEY], 5)

@@ -7,6 +7,9 @@ failover, or behind a pooler without any new connection. What this process itsel
 A gate that finds the database behind records that in it. Then the evidence stays if a witness is emptied later, every other
 process refuses too, and the scan service does not believe the cards of this database any more. `zpcode recover` removes
 the record; no process has to be restarted.
+
+While any witness disagrees, also a damaged one, nothing in Redis is repaired. So the gate records that too, for as long as
+it lasts: scans then show the graver of what Redis and the database have.
 """
 
 from __future__ import annotations
@@ -147,6 +150,8 @@ class ContinuityGate:
         lasting = tuple(one for one in proofs if one.kind != "damaged")
         if lasting and not database.evidence and not foreign(lasting):
             self._record(lasting)
+        if bool(proofs) != database.doubted:
+            self._record_doubt(doubted=bool(proofs))
         if self.evidence and not proofs:
             _logger.info("the database is not behind any more")
         self.evidence = proofs
@@ -164,6 +169,10 @@ class ContinuityGate:
                     audit=marks.audit,
                     audit_hash=marks.audit_hash,
                 )
+
+    def _record_doubt(self, *, doubted: bool) -> None:
+        with suppress(Unavailable), transaction(self._engine) as connection:
+            continuity.record_doubt(connection, self._clock() if doubted else None)
 
     def _record(self, proofs: tuple[BehindEvidence, ...]) -> None:
         with suppress(Unavailable), transaction(self._engine) as connection:

@@ -14,6 +14,7 @@ continuity = Table(
     Column("installation", Text),
     Column("recoveries", Integer),
     moment("behind_since"),
+    moment("doubted_since"),
     Column("evidence", JSONB),
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from tests.support import restores
 from tests.support.registry_data import as_json, registry
@@ -197,18 +197,69 @@ def test_without_any_witness_decisions_are_made_and_numbers_are_not_given(
         reserved(engine, Level.COMPACT, 1, MAKER, now, "next")
 
 
-def test_a_card_newer_than_the_database_closes_the_gate_and_stays(
+def test_a_projector_that_is_killed_between_a_card_and_its_head_leaves_marks_of_that_card(
+    engine: Engine, addresses: ServerAddresses, redis: Redis, world: EnterpriseBatches, directory: Path, now: datetime
+) -> None:
+    """Then the database is restored: the gate closes, and the card stays."""
+    projector.catch_up(engine, redis)
+    dumped = restores.dump(addresses)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as broken:
+        broken.setattr(projector, "_announce", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _revoke(engine, redis, world.compact, now)
+    restores.restore(addresses, dumped)
+    with pytest.raises(DatabaseBehind):
+        ProjectionComparison(engine, redis, 60).step()
+    assert item_verdict(in_redis(redis), world.compact, 1, now).verdict is Verdict.REVOKED
+    assert "revision" in [one.kind for one in gate(engine, redis, directory).compare()]
+
+
+@pytest.mark.parametrize("above", [5, 2**50], ids=["plausible", "beyond what can be"])
+def test_a_forged_card_with_a_revision_above_the_database_is_repaired_and_stops_nothing(
+    engine: Engine, redis: Redis, world: EnterpriseBatches, directory: Path, now: datetime, above: int
+) -> None:
+    """The projector writes the marks before the cards, so a card above all marks is not the projector's."""
+    projector.catch_up(engine, redis)
+    where = redis_keys.location(card.batch_key(world.compact))[0]
+    value: Any = redis.get(where)
+    _, good = redis_keys.unpack(value)
+    _revoke(engine, redis, world.compact, now)
+    with transaction(engine) as connection:
+        newest = continuity.marks(connection).reached.revision
+    redis.set(where, redis_keys.pack(newest + above, good))
+    redis.hset("zp:{feed}:head", "generation", "forged")
+    comparison = ProjectionComparison(engine, redis, 60)
+    comparison.step()
+    assert comparison.by_kind == {"newer": 1}
+    assert item_verdict(in_redis(redis), world.compact, 1, now).verdict is Verdict.REVOKED
+    assert gate(engine, redis, directory).compare() == ()
+    _revoke(engine, redis, world.item, now)
+
+
+def test_scans_read_both_for_as_long_as_a_witness_disagrees(
     engine: Engine, redis: Redis, world: EnterpriseBatches, directory: Path
 ) -> None:
-    """A projector was killed between a card and its head, then the database was restored: only the card is left."""
+    """A damaged head is no evidence that the database is behind, but it stops the repair of Redis. So does another installation's."""
     projector.catch_up(engine, redis)
-    where = redis_keys.location(card.batch_key(world.item))[0]
-    value: Any = redis.get(where)
-    revision, body = redis_keys.unpack(value)
-    newer = redis_keys.pack(revision + 1000, body)
-    redis.set(where, newer)
-    comparison = ProjectionComparison(engine, redis, 60)
-    with pytest.raises(DatabaseBehind):
-        comparison.step()
-    assert redis.get(where) == newer
-    assert [one.kind for one in gate(engine, redis, directory).compare()] == ["revision"]
+    right: Any = redis.hgetall("zp:{feed}:head")
+    own = gate(engine, redis, directory)
+    for marks in (b"damaged", heads.encode(Marks(installation="other"))):
+        redis.hset("zp:{feed}:head", "marks", marks)
+        own.compare()
+        assert _doubted(engine)
+        redis.hset("zp:{feed}:head", mapping=right)
+        own.compare()
+        assert not _doubted(engine)
+    assert world.item
+
+
+def _doubted(engine: Engine) -> bool:
+    """What the scan service reads."""
+    with transaction(engine) as connection:
+        head = connection.execute(text("SELECT revision, body FROM scan_view WHERE key = 'head'")).one()
+    assert head.revision >= 0
+    return bytes(head.body) != b""
