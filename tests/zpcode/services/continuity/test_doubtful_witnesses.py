@@ -28,6 +28,7 @@ from zpcode.services.continuity.refusals import PLAUSIBLE_JUMP
 from zpcode.store import continuity
 from zpcode.store.database.session import transaction
 from zpcode.store.tables.continuity import lost_batch
+from zpcode.wire import redis_keys
 from zpcode.wire.card import BatchCard, batch_key
 from zpcode.wire.payload import MAX_BATCH
 from zpcode.wire.verdict import Verdict
@@ -201,6 +202,23 @@ def test_a_head_that_cannot_be_read_does_not_pass_for_one_that_is_not_ahead(
     _record(service.engine, BehindEvidence("restore", "restored", "2026-11-29T07:00:00+00:00", ""))
     report = agreed(replace(service.setting, without=("redis",)))
     assert [one.change.target for one in report.decisions] == [str(service.checked.item)]
+
+
+def test_a_recovery_from_a_forged_card_and_head_leaves_a_revoked_batch_revoked(service: Restorable) -> None:
+    """The card shows the batch as good, above the database's revision. After the recovery decisions are made again."""
+    number = service.checked.item
+    where = redis_keys.location(batch_key(number))[0]
+    value: Any = service.redis.get(where)
+    service.decide(Scope.BATCH, number, Action.REVOKE)
+    with transaction(service.engine) as connection:
+        forged = continuity.marks(connection).reached.revision + 5
+    service.redis.set(where, redis_keys.pack(forged, redis_keys.unpack(value)[1]))
+    _mark(service.redis, revision=forged)
+    gate = ContinuityGate(service.engine, service.setting.witnesses)
+    assert [one.kind for one in gate.compare()] == ["revision"]
+    service.recover()
+    assert gate.compare() == ()
+    assert service.verdict(number, 50) is Verdict.REVOKED
 
 
 def test_a_jump_of_batch_numbers_needs_a_confirmation_and_leaves_numbers(service: Restorable) -> None:
