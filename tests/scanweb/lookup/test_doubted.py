@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -49,7 +49,7 @@ def found_damaged(registry: ScanAuthority) -> None:
         continuity.record_doubt(connection, datetime.now(UTC))
 
 
-@pytest.mark.parametrize("found", [found_behind, found_damaged])
+@pytest.mark.parametrize("notice", [found_behind, found_damaged])
 @pytest.mark.parametrize(
     ("decided", "forged"),
     [
@@ -65,16 +65,20 @@ def found_damaged(registry: ScanAuthority) -> None:
     ids=["batch", "range", "item", "product", "product and its card"],
 )
 def test_a_forged_card_makes_nothing_good_that_the_database_has_as_bad(
-    service: ScanService, registry: ScanAuthority, redis: Redis, decided: Cards, forged: Cards, found: object
+    service: ScanService,
+    registry: ScanAuthority,
+    redis: Redis,
+    decided: Cards,
+    forged: Cards,
+    notice: Callable[[ScanAuthority], None],
 ) -> None:
     """Whatever has happened to Redis, for as long as the two disagree."""
-    assert callable(found)
     registry.put(decided)
     service.compare()
     before = service.verdict(registry.item())
     assert before in {"revoked", "recalled", "suspended"}
     forge(redis, forged)
-    found(registry)
+    notice(registry)
     service.compare()
     assert service.verdict(registry.item()) == before
     redis.hset(HEAD, mapping={"generation": "again", "revision": 2 * 10**6})  # the database is below what was met
