@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from zpcode.errors import KeyringError, Text
+from zpcode.regular_files import any_file, open_own
 
 SECRET_MODES: Final = frozenset({0o600, 0o400})
 _MAX_SECRET = 64 * 1024
+_MAX_PUBLIC = 2 * 2**20  # twice the longest keyring, so that a longer one is refused as such
 
 
 def _refuse(zh: str, en: str) -> KeyringError:
@@ -63,9 +65,10 @@ def read_secret(path: Path) -> bytes:
 
 
 def read_public(path: Path) -> bytes:
-    """A file's bytes; others may read the file too. Raises KeyringError if it cannot be read."""
+    """A file's bytes (at most 2 MiB); others may read the file too. Raises KeyringError if it cannot be read."""
     try:
-        return path.read_bytes()
+        with any_file(path) as file:
+            return file.read(_MAX_PUBLIC)
     except OSError as error:
         raise _unreadable(path, error) from error
 
@@ -116,7 +119,8 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
     """
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        fresh.unlink(missing_ok=True)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         os.fchmod(descriptor, mode)  # whatever the umask
         _write_all(descriptor, content)
         fresh.replace(path)
@@ -130,7 +134,7 @@ def replace_file(path: Path, content: bytes, mode: int) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file of this name; waits until it is free. The lock ends with the process."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise _unreadable(path, error) from error
     try:

@@ -21,6 +21,7 @@ from keys import es256
 from keys.audit_head import SignedHead
 from keys.document import MAX_BYTES, Document, KeyPurpose, KeyRecord, KeyState, read_document, refusal, root_key
 from zpcode.errors import KeyringError, Text
+from zpcode.regular_files import any_file
 from zpcode.wire.payload import Code, Seal, signed_bytes
 
 __all__ = [
@@ -203,7 +204,7 @@ class Keyring:
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with any_file(path) as file:
         return file.read(MAX_BYTES + 1)
 
 

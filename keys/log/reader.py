@@ -8,6 +8,7 @@ from typing import Final
 
 from keys.log.chain import ChainReader, LogLine
 from zpcode.errors import KeyringError, Text
+from zpcode.regular_files import any_file
 
 LONGEST_LINE: Final = 64 * 1024
 """No line of the log is as long as this (bytes)."""
@@ -69,7 +70,7 @@ def chunks_of(files: Iterable[Path]) -> Iterator[bytes]:
     for path in files:
         last = b"\n"
         try:
-            with path.open("rb") as file:
+            with any_file(path) as file:
                 while chunk := file.read(_READ_BYTES):
                     yield chunk
                     last = chunk[-1:]

@@ -23,12 +23,13 @@ from keys.log.reader import LONGEST_LINE
 from keys.messages import refusal
 from keys.protocol import LOG_PAGE, Items, LogPage, SignLotCode, SignProductCode
 from zpcode.errors import KeyringError, SignerError, Text
+from zpcode.regular_files import open_own
 
 _SLOT_BYTES = 8
 _READ_BYTES: Final = 1 << 20
 _BEGINNING_BYTES: Final = 128
 """So many bytes tell the first line of a file from that of another: they have the hash of the line before it."""
-_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC
+_FLAGS = os.O_RDWR | os.O_APPEND
 
 
 def entry(
@@ -127,7 +128,7 @@ class _LogFile:
 def _opened(path: Path, flags: int) -> int:
     make_folder(path.parent)
     try:
-        descriptor = os.open(path, _FLAGS | flags, 0o600)
+        descriptor = open_own(path, _FLAGS | flags)
     except OSError as error:
         zh, en = f"无法打开签名日志 {path}", f"cannot open the signing log {path}"
         raise KeyringError(Text(f"{zh}（{error.strerror}）", f"{en} ({error.strerror})")) from error

@@ -17,6 +17,7 @@ from typing import Final
 
 from keys.protocol import MAX_SOCKET_PATH
 from zpcode.errors import SignerError, Text
+from zpcode.regular_files import open_own
 
 BACKLOG: Final = 128
 _CREDENTIALS = struct.Struct("=iII")  # pid, uid, gid
@@ -39,7 +40,7 @@ def sole_signer(path: Path) -> Iterator[int]:
     """Hold the lock beside the socket, and give its descriptor. Raises SignerError if another signer holds it."""
     lock = path.with_name(f"{path.name}.lock")
     with _explained(lock):
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_own(lock, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

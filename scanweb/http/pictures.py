@@ -1,7 +1,7 @@
 """The picture files of products, as a plain ASGI callable.
 
 A file is named by the digest of its content and never changes, so clients may cache it for ever. It is read from where
-the authority wrote it (`ZPCODE_PICTURES`) by obstore's threads: a slow disk or bucket delays no scan. The proxy may serve
+the authority wrote it (`ZPCODE_PICTURES`) in threads: a slow disk or bucket delays no scan. The proxy may serve
 the same folder itself (`deploy/nginx.conf`).
 """
 
@@ -17,10 +17,11 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, NotFoundError
-from obstore.store import LocalStore, ObjectStore, from_url
+from obstore.store import ObjectStore, from_url
 
 from scanweb.http.exchange import Receive, Scope, Send
 from scanweb.http.responses import refuse_method
+from zpcode.regular_files import any_file
 from zpcode.wire import security_headers
 from zpcode.wire.card import PICTURE_NAME, PICTURES
 
@@ -44,7 +45,7 @@ class PictureFiles:
 
     def __init__(self, url: str, missing: Any, *, memory: int = MEMORY, seconds: float = SECONDS) -> None:
         self._url, self._missing = url, missing
-        self._opened: ObjectStore | None = None
+        self._opened: ObjectStore | Path | None = None
         self._in_memory: OrderedDict[bytes, bytes] = OrderedDict()
         self._room, self._seconds = memory, seconds
         self._reads = asyncio.Semaphore(MAX_READS)
@@ -100,12 +101,16 @@ class PictureFiles:
             try:
                 if self._opened is None:
                     self._opened = _open(self._url)
-                result = await obstore.get_async(self._opened, name.decode("ascii"))
+                data = await self._content(self._opened, name.decode("ascii"))
             except (NotFoundError, FileNotFoundError):
                 return None
-            data = bytes(await result.bytes_async())
         self._keep(name, data)
         return data
+
+    async def _content(self, store: ObjectStore | Path, name: str) -> bytes:
+        if isinstance(store, Path):
+            return await asyncio.to_thread(_read_file, store / name)
+        return bytes(await (await obstore.get_async(store, name)).bytes_async())
 
     def _keep(self, name: bytes, data: bytes) -> None:
         self._in_memory[name] = data
@@ -114,10 +119,15 @@ class PictureFiles:
             self._room += len(self._in_memory.popitem(last=False)[1])
 
 
-def _open(url: str) -> ObjectStore:
-    """The store at a URL. No folder is created. Raises FileNotFoundError where the folder does not exist (yet)."""
+def _read_file(path: Path) -> bytes:
+    with any_file(path, links=False) as file:  # a link could name a file that only this service may read
+        return file.read()
+
+
+def _open(url: str) -> ObjectStore | Path:
+    """The folder or the bucket at a URL. No folder is created. Raises FileNotFoundError where it does not exist (yet)."""
     if url.startswith("file://"):
-        return LocalStore(Path(unquote(urlsplit(url).path)).resolve(strict=True))
+        return Path(unquote(urlsplit(url).path)).resolve(strict=True)
     return from_url(url, client_options={"timeout": f"{SECONDS}s", "connect_timeout": "1s"})
 
 

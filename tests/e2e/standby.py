@@ -36,10 +36,8 @@ class Standby:
         if user is not None:
             for path in (self.servers.data, *self.servers.data.rglob("*")):
                 os.chown(path, user.pw_uid, user.pw_gid)
-        self.servers.sockets.mkdir(mode=0o711, exist_ok=True)
-        if user is not None:
-            os.chown(self.servers.sockets, user.pw_uid, user.pw_gid)
-        command: list[str | Path] = [self.servers.programs() / "postgres", "-D", self.servers.data, "-k", self.servers.sockets, "-c", "listen_addresses=",
+        self.servers.make_sockets()
+        command: list[str | Path] = [self.servers.programs() / "postgres", "-D", self.servers.data, "-k", self.servers.postgres_sockets, "-c", "listen_addresses=",
                    "-c", "max_connections=200"]  # fmt: skip
         self._processes.start("standby", command, user=user, stop=signal.SIGINT)
         eventually(self._follows)

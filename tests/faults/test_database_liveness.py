@@ -30,7 +30,7 @@ def line(servers: Servers) -> Iterator[Proxy]:
     """A line to PostgreSQL that can be frozen."""
     folder = servers.sockets / "line"
     folder.mkdir()
-    with Proxy(servers.sockets / ".s.PGSQL.5432", folder / ".s.PGSQL.5432") as proxy:
+    with Proxy(servers.postgres_sockets / ".s.PGSQL.5432", folder / ".s.PGSQL.5432") as proxy:
         yield proxy
     proxy.path.unlink()
     folder.rmdir()

@@ -222,7 +222,7 @@ class Installation:
         """Run statements as PostgreSQL's superuser, each in its own transaction."""
         word = secret_file(self.servers.home / "secrets", "postgres").read_text("ascii").strip()
         with psycopg.connect(
-            f"postgresql://postgres:{word}@/zpcode?host={self.servers.sockets}", autocommit=True
+            f"postgresql://postgres:{word}@/zpcode?host={self.servers.postgres_sockets}", autocommit=True
         ) as session:
             for statement in statements:
                 session.execute(statement.encode())

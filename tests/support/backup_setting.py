@@ -108,7 +108,7 @@ class BackedUp:
 def administer(servers: Servers, statement: str) -> object:
     """Run a statement on these servers as PostgreSQL's superuser and return its value, if it has one."""
     password = servers.role_passwords()["postgres"]
-    superuser = f"postgresql://postgres:{password}@/postgres?host={servers.sockets}"
+    superuser = f"postgresql://postgres:{password}@/postgres?host={servers.postgres_sockets}"
     with psycopg.connect(superuser, autocommit=True) as connection:
         cursor = connection.execute(statement.encode())
         row = cursor.fetchone() if cursor.description else None

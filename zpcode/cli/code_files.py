@@ -16,7 +16,7 @@ import typer
 
 from keys.client import SignerClient
 from keys.document import ArchiveStatement, KeyState, statement_bytes
-from keys.files import replace_file
+from keys.files import read_public, replace_file
 from keys.keyring import Keyring, read_root
 from zpcode.cli.connections import code_folder, database, operator
 from zpcode.cli.output import progress_bar
@@ -116,7 +116,7 @@ def archive(
 
 def _serial_of_retiring(settings: AuthoritySettings, key_id: str) -> int:
     """The serial of the keyring in which the key is retiring. Raises Refused if it is not: it may still start batches."""
-    keyring = Keyring.load(settings.keyring.read_bytes(), read_root(settings.root_public))
+    keyring = Keyring.load(read_public(settings.keyring), read_root(settings.root_public))
     key = keyring.get(key_id)
     if key is None or key.state is not KeyState.RETIRING:
         state = "-" if key is None else key.state

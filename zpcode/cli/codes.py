@@ -7,6 +7,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
+from keys.files import read_public
 from keys.keyring import Keyring, SealVerdict, read_root
 from zpcode.errors import Finding, KeyringError, MalformedCode, Refused, Text
 from zpcode.exports import qr
@@ -119,13 +120,7 @@ def _unsealed(code: Code) -> tuple[str, str]:
 
 
 def _keyring(path: Path, root: Path) -> Keyring:
-    try:
-        document = path.read_bytes()
-    except OSError as error:
-        raise KeyringError(
-            Text(f"无法读取公钥环 {path}（{error.strerror}）", f"cannot read the keyring {path} ({error.strerror})")
-        ) from error
-    return Keyring.load(document, read_root(root))
+    return Keyring.load(read_public(path), read_root(root))
 
 
 def _base(text: str) -> str:

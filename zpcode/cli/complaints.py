@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from keys.files import replace_file
 from zpcode.cli.connections import database, operator
 from zpcode.cli.output import to_second
 from zpcode.rules.complaints.complaint import (
@@ -62,8 +63,7 @@ def show(
         if photos is not None:
             for position in range(1, complaint.photos + 1):
                 target = photos / f"{complaint.number}-{position}.jpg"
-                target.touch(mode=0o600)
-                target.write_bytes(complaints.photo(engine, complaint.number, position, operator()))
+                replace_file(target, complaints.photo(engine, complaint.number, position, operator()), 0o600)
                 typer.echo(str(target))
 
 

@@ -11,9 +11,10 @@ from typing import Final
 import typer
 
 from keys.client import SignerClient
+from keys.files import read_public
 from keys.keyring import Keyring, read_root
 from zpcode.embedded.servers import ServerAddresses, Servers
-from zpcode.errors import KeyringError, Text, Unavailable
+from zpcode.errors import Text, Unavailable
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.rules.access import Caller, Role
@@ -129,13 +130,7 @@ def operator() -> Caller:
 
 def keyring_of(settings: AuthoritySettings) -> Keyring:
     """The published keyring, checked with the pinned root key. Raises KeyringError."""
-    root = read_root(settings.root_public)
-    try:
-        document = settings.keyring.read_bytes()
-    except OSError as error:
-        zh, en = f"无法读取公钥环 {settings.keyring}", f"cannot read the keyring {settings.keyring}"
-        raise KeyringError(Text(f"{zh}（{error.strerror}）", f"{en} ({error.strerror})")) from error
-    return Keyring.load(document, root)
+    return Keyring.load(read_public(settings.keyring), read_root(settings.root_public))
 
 
 def countersigned_heads(settings: AuthoritySettings, older_logs: Sequence[Path] = ()) -> CountersignedHeads:

@@ -11,6 +11,7 @@ import typer
 
 from zpcode.cli.connections import database, operator, project
 from zpcode.errors import Finding, Refused, Text
+from zpcode.regular_files import any_file
 from zpcode.rules import journey as rules
 from zpcode.rules.journey import DAY, JourneyEvent, Subject
 from zpcode.services.journey import events
@@ -33,7 +34,7 @@ def import_(
 ) -> None:
     """导入流转事件：全部正确才写入。Import events of batches and lots: all of them, or none."""
     settings = load()
-    with file.open("rb") as source:
+    with any_file(file) as source:
         data = source.read(MAX_BYTES + 1)
     with database(settings) as engine:
         imported = import_events(engine, data, caller=operator(), now=datetime.now(UTC), dry_run=dry_run)

@@ -14,6 +14,7 @@ import typer
 from zpcode.cli.connections import database, operator, project
 from zpcode.cli.output import finding_line
 from zpcode.errors import ImportRefused, Refused, refusal
+from zpcode.regular_files import any_file
 from zpcode.rules.registry.changes import ImportReport
 from zpcode.rules.registry.layout import SHEETS
 from zpcode.services.pictures.import_ import ImportPictures, open_pictures
@@ -72,7 +73,7 @@ def _uploaded(pictures: Path | None, storage: PictureStorage) -> Iterator[Import
         yield ImportPictures(storage)
         return
     try:
-        file = pictures.open("rb")
+        file = any_file(pictures)
     except OSError as error:
         raise _no_file(pictures) from error
     with file, open_pictures(storage, file) as uploaded:
@@ -85,7 +86,7 @@ def _no_file(file: Path) -> Refused:
 
 def _contents(file: Path) -> bytes:
     try:
-        with file.open("rb") as source:
+        with any_file(file) as source:
             data = source.read(MAX_FILE + 1)
     except OSError as error:
         raise _no_file(file) from error

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from zpcode.regular_files import open_own
+
 STOP_SECONDS = 15
 _PR_SET_PDEATHSIG = 1
 
@@ -75,7 +77,7 @@ class Processes:
         """The log file, open for appending. Only its owner reads it: output may contain what an outsider must not see."""
         self.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.logs.chmod(0o700)  # one of an earlier version may be open to all
-        descriptor = os.open(self.log(name), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = open_own(self.log(name), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         os.fchmod(descriptor, 0o600)
         return os.fdopen(descriptor, "ab")
 

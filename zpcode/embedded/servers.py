@@ -13,7 +13,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,9 +25,10 @@ from psycopg import sql
 from redis import Redis
 from redis.exceptions import RedisError
 
-from zpcode.embedded import roles
+from zpcode.embedded import roles, socket_folders
 from zpcode.embedded.processes import Processes
 from zpcode.errors import Text, Unavailable
+from zpcode.regular_files import new_file
 
 START_SECONDS = 60
 # The authority may use the commands that it needs, on keys of this project. Of the server it may read INFO and the slots.
@@ -162,7 +162,8 @@ class Servers:
     """PostgreSQL and Valkey on one directory; a context manager.
 
     `home` contains the data and the passwords. The sockets are in a directory with a short name, because the path of a unix
-    socket has at most 107 bytes. `durable=False` is quicker and loses data in a crash; for tests.
+    socket has at most 107 bytes; those of PostgreSQL are in a directory of its user, who owns nothing above it.
+    `durable=False` is quicker and loses data in a crash; for tests.
     """
 
     def __init__(self, home: Path, *, durable: bool = True) -> None:
@@ -170,7 +171,8 @@ class Servers:
         self.durable = durable
         self.user = _unprivileged()
         tag = hashlib.sha256(os.fsencode(self.home)).hexdigest()[:12]
-        self.sockets = Path(tempfile.gettempdir()) / f"zpcode-{os.getuid()}-{tag}"
+        self.sockets = socket_folders.parent() / f"zpcode-{os.getuid()}-{tag}"
+        self.postgres_sockets = self.sockets / "postgres"
         self.data = self._data_directory(tag)
         self.processes = Processes(self.home / "log")
 
@@ -221,10 +223,10 @@ class Servers:
         database = "postgresql://{}:{}@/zpcode?host={}"
         redis = "unix://{}:{}@{}/valkey.sock"
         return ServerAddresses(
-            database.format("zpcode_owner", passwords["owner-database"], self.sockets),
-            database.format("zpcode", passwords["database"], self.sockets),
-            database.format("zpcode_scan", passwords["scan-database"], self.sockets),
-            database.format("zpcode_backup", passwords["backup-database"], self.sockets),
+            database.format("zpcode_owner", passwords["owner-database"], self.postgres_sockets),
+            database.format("zpcode", passwords["database"], self.postgres_sockets),
+            database.format("zpcode_scan", passwords["scan-database"], self.postgres_sockets),
+            database.format("zpcode_backup", passwords["backup-database"], self.postgres_sockets),
             redis.format("authority", passwords["redis"], self.sockets),
             redis.format("scan", passwords["scan-redis"], self.sockets),
             redis.format("admin", passwords["admin-redis"], self.sockets),
@@ -232,7 +234,7 @@ class Servers:
 
     def __enter__(self) -> Self:
         try:
-            self._make_sockets()
+            self.make_sockets()
             self.start_postgres()
             self.start_valkey()
         except BaseException:
@@ -243,18 +245,10 @@ class Servers:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def _make_sockets(self) -> None:
-        self.sockets.mkdir(mode=0o700, exist_ok=True)
-        if self.sockets.stat().st_uid not in {os.getuid(), self.user.pw_uid if self.user else os.getuid()}:
-            raise Unavailable(
-                Text(
-                    f"目录 {self.sockets} 属于别的用户，请删除后重试",
-                    f"{self.sockets} belongs to another user; remove it and try again",
-                )
-            )
-        if self.user is not None:
-            self.sockets.chmod(0o711)
-            os.chown(self.sockets, self.user.pw_uid, self.user.pw_gid)
+    def make_sockets(self) -> None:
+        """Make the directories of the sockets. Raises Unavailable if something else has their name."""
+        socket_folders.make(self.sockets)
+        socket_folders.make(self.postgres_sockets, self.user)
 
     # PostgreSQL -------------------------------------------------------------------------------------
 
@@ -267,11 +261,13 @@ class Servers:
         speed = (
             [] if self.durable else ["-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off"]
         )
-        command: list[str | Path] = [binaries / "postgres", "-D", self.data, "-k", self.sockets, "-c", "listen_addresses=",
+        command: list[str | Path] = [binaries / "postgres", "-D", self.data, "-k", self.postgres_sockets, "-c", "listen_addresses=",
                    "-c", "max_connections=200", "-c", "shared_buffers=128MB", "-c", "password_encryption=scram-sha-256",
                    "-c", f"max_slot_wal_keep_size={SLOT_KEEPS}", *speed]  # fmt: skip
         self.processes.start("postgres", command, user=self.user, stop=signal.SIGINT)
-        superuser = f"postgresql://postgres:{_secret(self.home / 'secrets', 'postgres')}@/postgres?host={self.sockets}"
+        superuser = (
+            f"postgresql://postgres:{_secret(self.home / 'secrets', 'postgres')}@/postgres?host={self.postgres_sockets}"
+        )
         self._wait("postgres", lambda: psycopg.connect(superuser, connect_timeout=2).close(), psycopg.OperationalError)
         self._make_roles(superuser)
 
@@ -281,8 +277,8 @@ class Servers:
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700, parents=True)
         password = self.sockets / "initdb.passphrase"
-        password.write_text(_secret(self.home / "secrets", "postgres"), "ascii")
-        password.chmod(0o600)
+        with new_file(password) as file:
+            file.write(_secret(self.home / "secrets", "postgres").encode("ascii"))
         if self.user is not None:
             for path in (fresh, password):
                 os.chown(path, self.user.pw_uid, self.user.pw_gid)

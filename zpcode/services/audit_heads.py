@@ -7,10 +7,8 @@ refuses a head that contradicts an earlier one. The heads are kept in the signer
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Final
 from keys.audit_head import SignedHead, head_fields
 from keys.client import SigningService
 from zpcode.errors import SignerError, SignerUnavailable, Text, Unavailable
+from zpcode.regular_files import open_own, own_file
 from zpcode.store import audit
 from zpcode.store.database.session import Engine, transaction
 
@@ -56,7 +55,7 @@ class HeadFile:
 
     def _lines(self, left: int) -> Iterator[bytes]:
         try:
-            with open(self.path, "rb", opener=_regular) as file:
+            with own_file(self.path) as file:
                 while line := file.readline(min(left, _LONGEST_LINE)):
                     left -= len(line)
                     yield line.rstrip(b"\n")
@@ -68,17 +67,8 @@ class HeadFile:
         return Unavailable(Text(f"无法{zh} {self.path}（{why}）", f"cannot {en} {self.path} ({why})"))
 
 
-def _regular(path: str, flags: int) -> int:
-    """Open a regular file: a FIFO in its place would keep the reader waiting for ever."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        return descriptor
-    os.close(descriptor)
-    raise OSError(errno.EINVAL, "not a regular file")
-
-
 def _append(path: Path, line: bytes) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_own(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     try:
         os.write(descriptor, (b"" if _ends_a_line(descriptor) else b"\n") + line)
         os.fdatasync(descriptor)

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.support.authority import Tenants, as_, issued
+from tests.support.strange_files import LINK, STRANGE, put
 from zpcode.api.http.context import Authority
 from zpcode.rules.access import Caller, Role
 from zpcode.services import audit
@@ -74,6 +75,17 @@ def test_a_continued_download_adds_no_entry_and_parts_add_two_an_hour(
     for later in (timedelta(minutes=59), timedelta(hours=1)):
         record(engine, batch, 7, batch.bytes - 1, "", caller=caller, now=here.clock() + later)
     assert ranges(engine, batch.number) == [(0, 0), whole, (7, batch.bytes - 1)]
+
+
+def test_what_is_no_file_in_the_place_of_one_keeps_no_download_waiting(
+    http: httpx.Client, here: Authority, world: Tenants
+) -> None:
+    batch = issued(here, world.my_batch)
+    for kind in STRANGE | LINK:
+        put(kind, here.exports.finished(batch))
+        response = http.get(f"/v1/batches/{batch.number}/codes", headers=as_(world.mine))
+        assert response.status_code == 503, kind
+        assert "zpcode batches export" in response.text
 
 
 @pytest.mark.parametrize("reason", ["", "  ", "a\nb", "x" * 201])

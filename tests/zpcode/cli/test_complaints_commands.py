@@ -30,9 +30,11 @@ def test_the_command_line_handles_a_complaint(
     listed = run_("list")
     assert number in listed
     assert COMPLAINT_FORM.description not in listed
+    photo, elsewhere = tmp_path / f"{number}-1.jpg", tmp_path / "elsewhere"
+    photo.symlink_to(elsewhere)  # by another user of a shared folder
     shown = run_("show", number.lower(), "--photos", str(tmp_path))
     assert COMPLAINT_FORM.contact in shown
-    photo = tmp_path / f"{number}-1.jpg"
+    assert not elsewhere.exists()
     assert (photo.read_bytes(), photo.stat().st_mode & 0o777) == (b"jpeg", 0o600)
     run_("assign", number, "330203")
     run_("start", number)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from zpcode.errors import Findings, Text, Unavailable
+from zpcode.regular_files import NotRegular
 from zpcode.rules import backups as rules
 from zpcode.services.backups.files import read_table
 from zpcode.services.backups.folder import Backup, BackupFolder, digest
@@ -105,5 +106,12 @@ def _damaged(folder: BackupFolder, backup: Backup) -> Iterator[tuple[Path, Text]
     for path, expected in (listed | pictures).items():
         if not path.is_file():
             yield path, Text("文件缺失", "this file is missing")
-        elif digest(path) != expected:
+        elif not _is_as_it_was(path, expected):
             yield path, Text("文件内容与备份时不同", "this file differs from the one that was backed up")
+
+
+def _is_as_it_was(path: Path, expected: rules.FileDigest) -> bool:
+    try:
+        return digest(path) == expected
+    except NotRegular:
+        return False

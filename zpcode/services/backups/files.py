@@ -18,8 +18,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
+from keys.files import read_public
 from keys.keyring import Keyring, read_root
 from zpcode.errors import KeyringError, Text, Unavailable
+from zpcode.regular_files import NotRegular, new_file, own_file, read_own
 from zpcode.rules.backups import FileDigest
 from zpcode.services.backups.folder import BackupFolder, digest, write
 from zpcode.services.pictures.storage import PictureStorage
@@ -55,11 +57,7 @@ class CopiedFiles:
 def copy_files(originals: Originals, folder: BackupFolder) -> CopiedFiles:
     """Copy what is new; it is on disk when this returns. Raises KeyringError, or Unavailable if the pictures cannot be read."""
     root = read_root(originals.root_public)
-    try:
-        keyring = Keyring.load(originals.keyring.read_bytes(), root)
-    except OSError as error:
-        zh, en = f"无法读取公钥环 {originals.keyring}", f"cannot read the keyring {originals.keyring}"
-        raise KeyringError(Text(f"{zh}（{error.strerror}）", f"{en} ({error.strerror})")) from error
+    keyring = Keyring.load(read_public(originals.keyring), root)
     path = folder.keyrings / f"{keyring.serial}.json"
     if not path.exists():
         write(path, keyring.document)
@@ -74,9 +72,8 @@ def newest_keyring(folder: BackupFolder, root: bytes) -> Keyring:
     newest: Keyring | None = None
     paths = [path for path in folder.keyrings.glob("*") if _KEYRING.fullmatch(path.name)]
     for path in sorted(paths, key=lambda path: int(path.stem)):
-        newest = (
-            newest.successor(path.read_bytes(), root) if newest is not None else Keyring.load(path.read_bytes(), root)
-        )
+        document = read_public(path)
+        newest = newest.successor(document, root) if newest is not None else Keyring.load(document, root)
     if newest is None:
         raise KeyringError(Text(f"{folder.keyrings} 中没有公钥环", f"there is no keyring in {folder.keyrings}"))
     return newest
@@ -95,17 +92,20 @@ def _copy_signatures(source: Path, target: Path) -> None:
     except (FileNotFoundError, PermissionError):
         return
     for path in paths:
-        with suppress(FileNotFoundError, PermissionError):
-            _copy_if_other(path, target / path.name)
+        with suppress(FileNotFoundError, PermissionError, NotRegular):
+            if not _same(path.lstat(), target / path.name):
+                _copy(path, target / path.name)
 
 
-def _copy_if_other(path: Path, copy: Path) -> None:
-    if _same(path.stat(), copy):
-        return
-    fresh = copy.with_name(f".{copy.name}.new")
-    shutil.copy2(path, fresh)
-    fresh.chmod(0o600)
-    fresh.rename(copy)
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file in one step, with its time; only its owner may read the copy. Raises NotRegular."""
+    fresh = target.with_name(f".{target.name}.new")
+    with own_file(source) as original, new_file(fresh) as copy:
+        shutil.copyfileobj(original, copy)
+        copy.flush()
+        status = os.fstat(original.fileno())
+        os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
+    fresh.rename(target)
 
 
 def _same(original: os.stat_result, copy: Path) -> bool:
@@ -129,7 +129,7 @@ def restore_signatures(folder: BackupFolder, target: Path) -> int:
     if paths:
         target.mkdir(mode=0o700, exist_ok=True)
     for path in paths:
-        shutil.copy2(path, target / path.name)
+        _copy(path, target / path.name)
     return len(paths)
 
 
@@ -155,8 +155,8 @@ def _copy_pictures(storage: PictureStorage, folder: BackupFolder) -> tuple[froze
 def _write_once(path: Path, content: bytes) -> None:
     """Without a sync for each file: there may be millions, and `copy_files` brings them all to disk."""
     fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(content)
-    fresh.chmod(0o600)
+    with new_file(fresh) as file:
+        file.write(content)
     fresh.rename(path)
 
 
@@ -175,7 +175,7 @@ def restore_pictures(folder: BackupFolder, names: Iterable[str], storage: Pictur
     """Store these pictures where the service reads them; returns how many. Raises Unavailable."""
     count = 0
     for chunk in _chunks(names):
-        storage.put({name: (folder.pictures / name).read_bytes() for name in chunk})
+        storage.put({name: read_own(folder.pictures / name) for name in chunk})
         count += len(chunk)
     return count
 
@@ -204,7 +204,7 @@ def table(digests: dict[str, FileDigest]) -> bytes:
 def read_table(path: Path) -> dict[str, FileDigest]:
     """The digests in a file that `table` has made; empty if there is no such file. Raises Unavailable if it is damaged."""
     try:
-        return dict(_rows(path.read_text("utf-8"))) if path.exists() else {}
+        return dict(_rows(read_own(path).decode("utf-8"))) if path.exists() else {}
     except ValueError as error:
         raise Unavailable(Text(f"{path} 已损坏", f"{path} is damaged")) from error
 

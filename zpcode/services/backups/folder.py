@@ -27,6 +27,7 @@ from typing import Final
 import msgspec
 
 from zpcode.errors import Conflict, Refused, Text
+from zpcode.regular_files import new_file, open_own, own_file, read_own
 from zpcode.rules.backups import BackupManifest, FileDigest
 
 MANIFEST: Final = "manifest.json"
@@ -74,7 +75,7 @@ class BackupFolder:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Work on the backups alone. Raises Conflict if another process does. The WAL archive has its own writer."""
-        with (self.path / "lock").open("a") as lock:
+        with os.fdopen(open_own(self.path / "lock", os.O_RDWR | os.O_CREAT)) as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -111,7 +112,7 @@ class BackupFolder:
 def read_manifest(path: Path) -> BackupManifest:
     """The manifest of a backup. Raises Refused if it is damaged."""
     try:
-        return msgspec.json.decode((path / MANIFEST).read_bytes(), type=BackupManifest)
+        return msgspec.json.decode(read_own(path / MANIFEST), type=BackupManifest)
     except msgspec.MsgspecError as error:
         raise Refused(
             Text(f"备份清单 {path / MANIFEST} 已损坏：{error}", f"the manifest {path / MANIFEST} is damaged: {error}")
@@ -120,14 +121,14 @@ def read_manifest(path: Path) -> BackupManifest:
 
 def digest(path: Path) -> FileDigest:
     """The size and the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return FileDigest(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    with own_file(path) as file:
+        return FileDigest(os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def write(path: Path, content: bytes) -> None:
     """Write a file of mode 0600 so that it is there with this content, or not at all, whatever happens."""
     fresh = path.with_name(f".{path.name}.new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with new_file(fresh) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

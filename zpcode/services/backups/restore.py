@@ -12,7 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from keys.keyring import Keyring, fingerprint
+from keys.files import read_public
+from keys.keyring import Keyring, fingerprint, read_root
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Conflict, Findings, Refused, Text, Unavailable
 from zpcode.rules import backups as rules
@@ -165,8 +166,8 @@ def _keyring(folder: BackupFolder, backup: Backup, home: Path) -> Keyring:
 
     Raises KeyringError, Conflict if the home has another root key pinned than the backup.
     """
-    root, pinned = (backup.path / "root.pub.pem").read_bytes(), home / "root.pub.pem"
-    if pinned.exists() and fingerprint(pinned.read_bytes()) != fingerprint(root):
+    root, pinned = read_root(backup.path / "root.pub.pem"), home / "root.pub.pem"
+    if pinned.exists() and fingerprint(read_root(pinned)) != fingerprint(root):
         raise Conflict(
             Text(
                 f"{pinned} 是另一把根公钥，不会覆盖；请用密钥仪式记录的指纹核对，把不对的移走",
@@ -176,14 +177,14 @@ def _keyring(folder: BackupFolder, backup: Backup, home: Path) -> Keyring:
         )
     newest = newest_keyring(folder, root)
     if (home / "keyring.json").exists():
-        existing = Keyring.load((home / "keyring.json").read_bytes(), root)
+        existing = Keyring.load(read_public(home / "keyring.json"), root)
         return existing if existing.serial > newest.serial else existing.successor(newest.document, root)
     return newest
 
 
 def _write_keyring(home: Path, keyring: Keyring, backup: Backup) -> None:
     for name, content in (
-        ("root.pub.pem", (backup.path / "root.pub.pem").read_bytes()),
+        ("root.pub.pem", read_root(backup.path / "root.pub.pem")),
         ("keyring.json", keyring.document),
     ):
         write(home / name, content)

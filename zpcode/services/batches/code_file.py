@@ -61,7 +61,7 @@ def produce(
         ownership.refuse_foreign(finished, label, keys)
         if finished.exists() and not part.exists():
             finished.rename(part)  # complete, but not recorded: the file is checked like an unfinished one
-        with ownership.locked(part) as file:
+        with ownership.locked(part, label) as file:
             unfinished = UnfinishedFile(file, layout, batch.codes, codes_a_part(layout.code_bytes, CHUNK))
             unfinished.resume(part, label, keys)
             unfinished.check_space(folder.path)

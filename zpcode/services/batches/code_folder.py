@@ -15,6 +15,7 @@ from typing import BinaryIO, Final
 
 from zpcode.errors import Finding, ForeignFile, Text, Unavailable
 from zpcode.exports.formats import file_name
+from zpcode.regular_files import NotRegular, own_file
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import file_keys
 from zpcode.services.batches.encrypted_file import CHUNK_BYTES, DecryptedFile
@@ -81,10 +82,13 @@ class CodeFolder:
         Raises OSError (FileNotFoundError is one), ForeignFile if it is the file of another batch or no code file,
         FileKeyMissing if its key is not in the key file, Unavailable if there is no key file. Opening or reading raises DamagedFile.
         """
-        path = path or self.finished(batch)
-        file = path.open("rb")
+        path, label = path or self.finished(batch), label_of(batch, content)
         try:
-            cipher = self._cipher(file, path, label_of(batch, content))
+            file = own_file(path)
+        except NotRegular:
+            raise foreign(path, label) from None
+        try:
+            cipher = self._cipher(file, path, label)
         except BaseException:
             file.close()
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from zpcode.errors import ForeignFile, Text, Unavailable
+from zpcode.regular_files import NotRegular, new_file, own_file
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_folder, ownership
 from zpcode.services.batches.code_folder import CodeFolder, label_of
@@ -110,9 +110,9 @@ def _is_older(path: Path, keys: EncryptionKeys) -> bool:
 
 def _header(path: Path) -> FileHeader | None:
     try:
-        with path.open("rb") as file:
+        with own_file(path) as file:
             return FileHeader.parse(file.read(HEADER_BYTES))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotRegular):  # `_replace` says why the second is refused
         return None
 
 
@@ -122,7 +122,7 @@ def _replace(task: _Task, folder: CodeFolder, keys: EncryptionKeys) -> None:
         f".{path.name}.new"
     )  # not a name that fsck, or an interrupted issue, would take for a code file
     try:
-        with _content(task, folder) as source, _private(fresh) as target:
+        with _content(task, folder) as source, new_file(fresh) as target:
             digest = _copy(source, target, FileCipher.fresh(keys.current, label))
         if digest != task.sha256:
             raise code_folder.foreign(path, label)
@@ -140,7 +140,7 @@ def _replace(task: _Task, folder: CodeFolder, keys: EncryptionKeys) -> None:
 @contextmanager
 def _content(task: _Task, folder: CodeFolder) -> Iterator[BinaryIO]:
     """The content of a finished file, also of one that is not encrypted."""
-    with task.path.open("rb") as plain:
+    with own_file(task.path) as plain:
         if FileHeader.parse(plain.read(HEADER_BYTES)) is None:
             plain.seek(0)
             yield plain
@@ -159,10 +159,3 @@ def _copy(source: BinaryIO, target: BinaryIO, cipher: FileCipher) -> str:
         appender.append(block)
     appender.finish()
     return digest.hexdigest()
-
-
-def _private(path: Path) -> BinaryIO:
-    """A new file that only its owner may read."""
-    path.unlink(missing_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-    return os.fdopen(os.open(path, flags, 0o600), "w+b")

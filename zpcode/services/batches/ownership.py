@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from zpcode.errors import Conflict, Text
+from zpcode.regular_files import NotRegular, open_own, own_file
 from zpcode.services.batches.code_folder import foreign
 from zpcode.services.batches.file_cipher import HEADER_BYTES, MAGIC, DamagedFile, FileCipher, FileHeader, FileLabel
 from zpcode.services.batches.file_keys import EncryptionKeys
@@ -18,10 +19,12 @@ from zpcode.services.batches.file_keys import EncryptionKeys
 def refuse_foreign(path: Path, label: FileLabel, keys: EncryptionKeys) -> None:
     """Raise ForeignFile if a finished file exists that is not the file with this label. Raises OSError."""
     try:
-        with path.open("rb") as file:
+        with own_file(path) as file:
             header = FileHeader.parse(file.read(HEADER_BYTES))
     except FileNotFoundError:
         return
+    except NotRegular:
+        raise foreign(path, label) from None
     if header is None or header.label != label:
         raise foreign(path, label)
     _known_cipher(header, path, label, keys)
@@ -37,12 +40,15 @@ def _known_cipher(header: FileHeader, path: Path, label: FileLabel, keys: Encryp
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[BinaryIO]:
+def locked(path: Path, label: FileLabel) -> Iterator[BinaryIO]:
     """An unfinished file, made if it does not exist, open to one process at a time; only its owner may read it.
 
-    Raises OSError, Conflict if another process has it.
+    Raises OSError, ForeignFile if something else has the name, Conflict if another process has the file.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
+    except NotRegular:
+        raise foreign(path, label) from None
     with os.fdopen(descriptor, "r+b") as file:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

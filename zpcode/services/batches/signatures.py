@@ -79,7 +79,7 @@ def keep(
         ownership.refuse_foreign(finished, label, keys)
         if finished.exists() and not part.exists():
             finished.rename(part)
-        with ownership.locked(part) as file:
+        with ownership.locked(part, label) as file:
             unfinished = UnfinishedFile(file, SignatureLayout(batch.codes), batch.codes, chunk)
             unfinished.resume(part, label, keys)
             unfinished.check_space(folder.path)

@@ -103,7 +103,10 @@ def _path(directory: Path, batch: Batch) -> Path:
 
 def _check_file(folder: CodeFolder, path: Path, batch: Batch, outcome: CheckResult) -> None:
     try:
-        status = path.stat()
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            outcome.find("foreign", "不是普通文件", "is not a regular file", where=path.name)
+            return
         if status.st_size != (size := disk_bytes(batch.bytes)):
             zh, en = f"{status.st_size} 字节，应为 {size}", f"has {status.st_size} bytes, not {size}"
             outcome.find("size", zh, en, where=path.name)

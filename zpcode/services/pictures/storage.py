@@ -8,6 +8,7 @@ the row that names it is committed, so every picture on a page exists. Files of 
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from zpcode.errors import Text, Unavailable
+from zpcode.regular_files import any_file
 from zpcode.wire.card import PICTURE_NAME, Picture, picture_name
 
 FRESH: Final = timedelta(hours=12)
@@ -69,15 +71,30 @@ class PictureStorage:
             raise _away() from error
 
     def _is_fresh(self, name: str, size: int) -> bool:
+        stored = self._status(name)
+        return stored is not None and stored[0] == size and datetime.now(UTC) - stored[1] < FRESH
+
+    def _status(self, name: str) -> tuple[int, datetime] | None:
+        """The size of a file and when it was stored; None if there is no file.
+
+        In a folder, obstore would open whatever has the name, and wait for ever for the writer of a FIFO.
+        """
         try:
+            if isinstance(self._store, LocalStore):
+                status = (_folder(self.url) / name).lstat()
+                regular = stat.S_ISREG(status.st_mode)
+                return (status.st_size, datetime.fromtimestamp(status.st_mtime, UTC)) if regular else None
             metadata = obstore.head(self._store, name)
         except (NotFoundError, FileNotFoundError):
-            return False
-        return metadata["size"] == size and datetime.now(UTC) - metadata["last_modified"] < FRESH
+            return None
+        return metadata["size"], metadata["last_modified"]
 
     def get(self, name: str) -> bytes | None:
         """The content of one file, or None."""
         try:
+            if isinstance(self._store, LocalStore):
+                with any_file(_folder(self.url) / name, links=False) as file:
+                    return file.read()
             return bytes(obstore.get(self._store, name).bytes())
         except (NotFoundError, FileNotFoundError):
             return None
@@ -87,12 +104,9 @@ class PictureStorage:
     def holds(self, picture: Picture) -> bool:
         """Whether the picture is stored, judged by its largest WebP."""
         try:
-            obstore.head(self._store, picture_name(picture.digest, picture.widths[-1], "webp"))
-        except (NotFoundError, FileNotFoundError):
-            return False
+            return self._status(picture_name(picture.digest, picture.widths[-1], "webp")) is not None
         except (BaseError, OSError) as error:
             raise _away() from error
-        return True
 
     def listing(self) -> Iterator[StoredFile]:
         """All files of pictures, in any order; other files are ignored."""

@@ -15,9 +15,10 @@ from tests.support import issuing_setting as setting
 from tests.support.backup_setting import BackedUp, installation
 from tests.support.clock import NOW
 from tests.support.patience import eventually
+from tests.support.strange_files import LINK, STRANGE, put
 from zpcode.errors import Conflict, Findings, Refused, Text, Unavailable
 from zpcode.rules.backups import segment_at, segment_name
-from zpcode.services.backups import archive, check, make
+from zpcode.services.backups import archive, check, files, make
 from zpcode.services.backups.files import copy_files, read_table
 from zpcode.services.backups.folder import UNFINISHED, BackupFolder
 from zpcode.services.backups.make import CODE_FILES, PICTURES
@@ -132,6 +133,21 @@ def test_a_failed_base_backup_leaves_no_backup(running: BackedUp) -> None:
     with pytest.raises(Unavailable, match=r"pg_basebackup failed: .*permission denied"):
         running.back_up(NOW + timedelta(hours=2), url=running.servers.addresses.scan_database)
     assert running.folder.backups() == before
+
+
+def test_what_is_no_file_among_the_originals_is_left_out_and_among_the_copies_is_named(
+    copied: BackupFolder, tmp_path: Path
+) -> None:
+    """A device has no end, and a FIFO keeps its reader waiting for ever."""
+    (backup,) = copied.backups()
+    for number, kind in enumerate(STRANGE | LINK):
+        put(kind, tmp_path / "exports" / f"batch-{number}.signatures")
+    (tmp_path / "exports" / "batch-99.signatures").write_bytes(b"kept")
+    files._copy_signatures(tmp_path / "exports", copied.signatures)
+    assert [path.name for path in copied.signatures.iterdir()] == ["batch-99.signatures"]
+    for kind in STRANGE | LINK:
+        put(kind, backup.path / "root.pub.pem")
+        assert [path for path, _ in check._damaged(copied, backup)] == [backup.path / "root.pub.pem"], kind
 
 
 def test_a_damaged_manifest_is_named(copied: BackupFolder) -> None:

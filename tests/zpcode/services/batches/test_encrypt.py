@@ -14,6 +14,7 @@ from keys.client import SignerClient
 from tests.support import issuing_setting as setting
 from tests.support.code_folders import code_folder, content, put_content
 from tests.support.issuing_setting import NOW
+from tests.support.strange_files import put
 from zpcode.errors import Unavailable
 from zpcode.rules.batches.batch import Batch
 from zpcode.services.batches import code_file, file_keys
@@ -61,6 +62,18 @@ def test_all_files_are_brought_to_a_new_key(engine: Engine, folder: CodeFolder) 
     assert {key_of(folder, batch) for batch in (first, second)} == {folder.keys().current.id}
     assert folder.path.stat().st_mode & 0o777 == 0o700
     assert {path.name for path in folder.path.iterdir()} == {folder.finished(first).name, folder.finished(second).name}
+
+
+def test_what_is_no_file_in_the_place_of_one_stays_as_it_is_and_is_named(engine: Engine, folder: CodeFolder) -> None:
+    setting.register(engine, setting.product_card())
+    batch = compact(engine, folder, "one")
+    put("a symbolic link", folder.finished(batch))
+    file_keys.add(folder.key_file)
+    report = encrypt_all(engine, folder)
+    assert "not a regular file" in report.refused[batch.number].en
+    assert folder.finished(batch).is_symlink()
+    put("a FIFO", folder.finished(batch))
+    assert encrypt_all(engine, folder).written == 0
 
 
 def test_files_without_encryption_are_encrypted(engine: Engine, folder: CodeFolder) -> None:

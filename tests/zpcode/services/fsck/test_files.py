@@ -12,6 +12,7 @@ from tests.support.fsck_setting import CheckedService
 from tests.support.issuing_setting import KeyHouse
 from tests.support.registry_data import gtin
 from tests.support.status_setting import OPERATOR
+from tests.support.strange_files import LINK, STRANGE, put
 from zpcode.services.batches import reserve, retention
 from zpcode.services.batches.archive import KeyArchive
 
@@ -143,6 +144,13 @@ def test_what_is_wrong_with_kept_signatures_is_found(world: CheckedService, hous
     assert world.reasons("kept-signatures") == {"missing": 1, "mode": 1, "digest": 1}
     (folder.path / "batch-999.signatures").touch(mode=0o600)
     assert world.reasons("code-files") == {"stray": 1}
+
+
+def test_what_is_no_file_in_the_place_of_one_is_found(world: CheckedService) -> None:
+    for kind in STRANGE | LINK:
+        put(kind, world.file(world.item))
+        assert world.reasons("code-files") == {"foreign": 1}, kind
+        assert world.reasons("code-contents") == {}, kind
 
 
 def test_what_is_wrong_with_a_file_is_found(world: CheckedService) -> None:
