@@ -199,7 +199,7 @@ def test_a_keyring_that_cannot_be_read_is_named(begun: CeremonyDesk) -> None:
     (begun.home / "keyring.json").mkdir()
     ended = begun.run("rotate", "--yes")
     assert ended.returncode == 1
-    assert "keyring.json (Is a directory)" in ended.stderr
+    assert "keyring.json (not a regular file)" in ended.stderr
 
 
 def test_an_empty_passphrase_file_is_refused(begun: CeremonyDesk) -> None:
