@@ -16,9 +16,9 @@ import pytest
 from keys.audit_head import SignedHead
 from keys.files import locked, read_public, read_secret, replace_file
 from keys.keyring import read_root
-from keys.listening import sole_signer
 from keys.log.reader import chunks_of
 from keys.log.writer import SigningLog
+from keys.sockets.listening import sole_signer
 from scanweb.http import pictures
 from tests.support.code_folders import code_folder
 from tests.support.export_batches import fixed_batch
