@@ -151,6 +151,16 @@ def test_the_rest_is_refused_too(engine: Engine, statement: str) -> None:
         assert refused(engine, statement)
 
 
+def test_a_migration_takes_from_the_scan_role_what_it_should_not_have(owner: Engine) -> None:
+    """As after a person has granted it more to look for an error."""
+    may = text("SELECT has_table_privilege('zpcode_scan', :name, 'SELECT')")
+    with owner.begin() as connection:
+        connection.execute(text("GRANT SELECT ON audit, scan_default TO zpcode_scan"))
+        privileges.grant(connection, application_role=None, scan_role="zpcode_scan")
+        names = ("audit", "scan_default", "scan_view")
+        assert [connection.execute(may, {"name": name}).scalar_one() for name in names] == [False, False, True]
+
+
 def test_the_scan_role_may_not_make_or_drop_partitions(engine: Engine) -> None:
     with transaction(engine) as connection:
         for function in ("make_scan_partition(date)", "drop_scan_partition(date)"):

@@ -11,7 +11,7 @@ from keys.client import SigningService
 from zpcode.errors import SignerError, SignerUnavailable, Unavailable
 from zpcode.exports.formats import EXPORTS
 from zpcode.rules.batches.batch import Batch
-from zpcode.services.batches import signatures
+from zpcode.services.batches import ownership, signatures
 from zpcode.services.batches.archive import KeyArchive
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.unfinished_file import disk_errors
@@ -91,7 +91,7 @@ def _can_be_made_again(batch: Batch, signer: SigningService, folder: CodeFolder,
 
 
 def _remove(engine: Engine, folder: CodeFolder, due: Batch, before: datetime, now: datetime) -> bool:
-    """Remove one file. It is deleted before the commit: after a crash between the two it is due again, and nothing is left."""
+    """Remove one file. It is gone from the disk before the commit: after a crash between the two it is due again."""
     with batches.issuing(engine, due.number) as locked:
         if not locked:
             return False
@@ -104,4 +104,5 @@ def _remove(engine: Engine, folder: CodeFolder, due: Batch, before: datetime, no
             batches.change(connection, batch.number, file_removed_at=now)
             folder.finished(batch).unlink(missing_ok=True)
             folder.unfinished(batch).unlink(missing_ok=True)
+            ownership.sync_directory(folder.path)
         return True

@@ -72,6 +72,7 @@ def grant(connection: Connection, *, application_role: str | None, scan_role: st
     if application_role:
         statements += _of_application(connection, quote(application_role))
     if scan_role:
+        statements.append(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {quote(scan_role)}")
         statements.append(f"GRANT SELECT ON scan_view TO {quote(scan_role)}")
     for statement in statements:
         connection.execute(text(statement))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,8 @@ from tests.support.code_folders import code_folder, content
 from tests.support.issuing_setting import MAKER, NOW, KeyHouse
 from zpcode.errors import ForeignFile, Unavailable
 from zpcode.rules.batches.batch import Batch, BatchState
-from zpcode.services.batches import file_keys, reserve
-from zpcode.services.batches.file_cipher import HEADER_BYTES
+from zpcode.services.batches import file_keys, ownership, reserve
+from zpcode.services.batches.file_cipher import HEADER_BYTES, Content, FileCipher, FileLabel
 from zpcode.services.batches.issue import issue
 from zpcode.services.batches.rewrite import reissue
 from zpcode.store import batches as store
@@ -121,6 +122,17 @@ def test_a_file_that_was_complete_before_its_key_was_revoked_is_not_issued(engin
         issued = _issue(engine, own, again.number, tmp_path)
         assert issued.key_id == signer.active_key()
     assert own.keyring.verify(setting.last_code(folder, issued)) is SealVerdict.VALID
+
+
+def test_what_was_begun_under_another_signing_key_is_begun_again(tmp_path: Path) -> None:
+    """Kept signatures are not compared with the key: those of the key before would be taken for those of the new one."""
+    keys, label = code_folder(tmp_path / "exports").keys(), FileLabel(13, bytes(16), "K7QX", Content.SIGNATURES)
+    path = tmp_path / "batch-13.signatures.part"
+    path.write_bytes(FileCipher.fresh(keys.current, label).header)
+    with path.open("r+b") as file:
+        assert ownership.continued(file, path, label, keys) is not None
+        file.seek(0)
+        assert ownership.continued(file, path, replace(label, signing_key="AAAA"), keys) is None
 
 
 def test_a_link_in_the_place_of_an_unfinished_file_is_not_followed(

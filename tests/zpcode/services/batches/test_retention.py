@@ -142,6 +142,15 @@ def test_a_crash_between_deletion_and_record_leaves_nothing_behind(
     assert reserve.get(engine, batch.number, MAKER).file_removed_at == LATER
 
 
+def test_a_folder_that_is_not_there_has_no_file_removed(engine: Engine, house: KeyHouse, folder: CodeFolder) -> None:
+    """An unmounted disk keeps its files: they must not be taken for removed."""
+    batch = issued(engine, house, folder)
+    folder.path.rename(folder.path.with_name("unmounted"))
+    with pytest.raises(Unavailable):
+        retention.remove_files(engine, house.client(), folder, DAYS, LATER)
+    assert reserve.get(engine, batch.number, MAKER).file_removed_at is None
+
+
 def test_without_the_signer_nothing_sealed_is_removed(
     engine: Engine, house: KeyHouse, folder: CodeFolder, tmp_path: Path
 ) -> None:
