@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, bindparam, func, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, Connection, LargeBinary, Text, bindparam, func, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import OperationalError
 
-from zpcode.errors import Text, Unavailable
+from zpcode.errors import Text as Message
+from zpcode.errors import Unavailable
 from zpcode.store import continuity, locks
 from zpcode.store.locks import Lock
 from zpcode.store.tables.codes import card, card_head
@@ -25,6 +26,18 @@ class Card(NamedTuple):
     key: str
     revision: int
     body: bytes
+
+
+_rows: Final = (
+    func.unnest(bindparam("keys", type_=ARRAY(Text))),
+    func.unnest(bindparam("revisions", type_=ARRAY(BigInteger))),
+    func.unnest(bindparam("bodies", type_=ARRAY(LargeBinary))),
+)
+_insert: Final = insert(card).from_select(["key", "revision", "body"], select(*_rows))
+_PUT: Final = _insert.on_conflict_do_update(
+    index_elements=[card.c.key], set_={"revision": _insert.excluded.revision, "body": _insert.excluded.body}
+)
+"""One statement for any number of cards: a row for each is ten times as slow."""
 
 
 def put_cards(connection: Connection, cards: Mapping[str, bytes]) -> int:
@@ -39,15 +52,9 @@ def put_cards(connection: Connection, cards: Mapping[str, bytes]) -> int:
     changed = [(key, body) for key, body in cards.items() if stored.get(key) != body]
     if not changed:
         return int(head)
-    rows = [{"key": key, "revision": head + step, "body": body} for step, (key, body) in enumerate(changed, 1)]
-    statement = insert(card).values(key=bindparam("key"), revision=bindparam("revision"), body=bindparam("body"))
-    connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[card.c.key],
-            set_={"revision": statement.excluded.revision, "body": statement.excluded.body},
-        ),
-        rows,
-    )
+    keys, bodies = zip(*changed, strict=True)
+    revisions = list(range(head + 1, head + len(changed) + 1))
+    connection.execute(_PUT, {"keys": list(keys), "revisions": revisions, "bodies": list(bodies)})
     connection.execute(update(card_head).values(revision=head + len(changed)))
     return int(head) + len(changed)
 
@@ -68,7 +75,8 @@ def renew(connection: Connection, keys: Collection[str]) -> int:
 
 def fetch(connection: Connection, keys: Mapping[str, bytes] | list[str]) -> list[Card]:
     """The existing cards among these keys, in any order."""
-    rows = connection.execute(select(card).where(card.c.key.in_(list(keys))))
+    among = bindparam("keys", list(keys), ARRAY(Text))
+    rows = connection.execute(select(card).where(card.c.key == func.any(among)))
     return [Card(row.key, row.revision, bytes(row.body)) for row in rows]
 
 
@@ -120,7 +128,7 @@ def lock_projector(connection: Connection) -> None:
         locks.hold(connection, Lock.PROJECTOR)
     except OperationalError as error:
         raise Unavailable(
-            Text(
+            Message(
                 "另一个进程正在同步缓存，更改已保存，稍后自动同步",
                 "another process is updating Redis; the change is saved and will be copied automatically",
             )

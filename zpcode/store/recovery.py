@@ -79,6 +79,11 @@ def signed_batches(connection: Connection) -> dict[int, bytes]:
     return {int(row.number): bytes(row.card) for row in rows if row.card is not None}
 
 
+def drop_card(connection: Connection, number: int) -> None:
+    """Keep nothing but the number of a lost batch: what Redis had of it was wrong."""
+    connection.execute(update(lost_batch).where(lost_batch.c.number == number).values(card=None, signed=False))
+
+
 def add_lost(connection: Connection, numbers: Collection[int], recovery: int, cards: Mapping[int, bytes]) -> None:
     """Record that the records of batches are lost. A card that is known already stays if there is no new one."""
     new = upsert(lost_batch)

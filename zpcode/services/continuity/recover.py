@@ -26,9 +26,9 @@ from zpcode.rules.continuity import (
     recorded_marks,
 )
 from zpcode.services.continuity import refusals, survey
-from zpcode.services.continuity.derived import write_cards
+from zpcode.services.continuity.derived import write_cards, write_lost_cards
 from zpcode.services.continuity.proofs import Proofs
-from zpcode.services.continuity.reentry import Reentry
+from zpcode.services.continuity.reentry import LOST, Reentry
 from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
 from zpcode.services.continuity.survey import NewerCopy, ReadCards
 from zpcode.services.continuity.witnesses import Testimony
@@ -224,6 +224,7 @@ class _Recovery:
     def _write_cards(self, keys: Sequence[str]) -> None:
         """Derive the cards with these keys from the records; one card at least gets a revision above all that were lost."""
         connection = self._connection
+        write_lost_cards(connection, [one.number for one in self.report.batches if one.outcome == LOST])
         write_cards(connection, keys, today(self._setting.now))
         newest, _ = integrity.newest_card(connection)
         if newest < card_table.head(connection):

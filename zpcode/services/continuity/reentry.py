@@ -28,6 +28,7 @@ from zpcode.wire.card import BatchCard, batch_key, notices_key, product_key
 from zpcode.wire.payload import MAX_BATCH
 
 SIGNED: Final = "signed"
+LOST: Final = "lost"
 
 
 @dataclass(slots=True)
@@ -41,7 +42,7 @@ class Reentry:
     report: RecoveryReport
 
     def enter(self, files: Collection[int], database: DatabaseMarks) -> list[str]:
-        """Enter everything; returns the keys of the cards that follow. `files` are the batch numbers in the names of code files."""
+        """Enter everything; returns the keys of the cards that follow, without those of lost numbers. `files` are the batch numbers in the names of code files."""
         connection, report = self.connection, self.report
         former = self._lost_cards() | {card.number: card for card in self.cards.batches.values()}
         lot_keys = self._record(former)
@@ -53,7 +54,8 @@ class Reentry:
         recovery_held.hold_decisions(connection, report.waiting, report.number)
         report.kept = self._keep_products()
         products = [product_key(gtin) for gtin in self.cards.products]
-        keys = [*products, *(batch_key(one.number) for one in report.batches), *decisions.keys, *lot_keys]
+        recorded = [batch_key(one.number) for one in report.batches if one.outcome != LOST]
+        keys = [*products, *recorded, *decisions.keys, *lot_keys]
         report.unproven = sorted(self.cards.newer.keys() - set(keys) - {notices_key()} - decisions.settled)
         return keys
 
@@ -101,7 +103,7 @@ class Reentry:
         signed = self._signed(former) or set()
         recovery.mark_signed(connection, signed)
         unproven = dict.fromkeys(former, "unproven") | dict.fromkeys(signed, SIGNED)
-        report.batches += [RecoveredBatch(number, unproven.get(number, "lost")) for number in numbers]
+        report.batches += [RecoveredBatch(number, unproven.get(number, LOST)) for number in numbers]
 
     def _signed(self, former: Mapping[int, BatchCard]) -> set[int] | None:
         """The lost batches whose codes the signer's log proves; None if nobody can read the log."""

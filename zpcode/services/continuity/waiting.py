@@ -110,10 +110,9 @@ def _settle_record(setting: RecoverySetting, number: int, *, confirmed: bool) ->
     if confirmed:
         return confirm_record(setting, number)
     with transaction(setting.engine) as connection:
-        waiting = set(recovery.signed_batches(connection))
-        if number not in waiting:
+        if number not in recovery.signed_batches(connection):
             raise _unknown(f"{RECORD}:{number}")
-        recovery.mark_signed(connection, waiting - {number})
+        recovery.drop_card(connection, number)
     return None
 
 
