@@ -198,9 +198,9 @@ class _Recovery:
         """
         if all(one.kind != "restored" for one in self.report.evidence):
             return Marks()
-        own = database.assigned
-        beyond = {kind: getattr(own, kind) + MARGIN for kind in COUNTERS if kind != "revision"}
-        return Marks(**beyond | {"batch": min(beyond["batch"], MAX_BATCH)})
+        # From the rows, but for batches: a look at what would be done moves the sequences of decisions.
+        beyond = {kind: getattr(database.reached, kind) + MARGIN for kind in COUNTERS if kind != "revision"}
+        return Marks(**beyond | {"batch": min(database.assigned.batch + MARGIN, MAX_BATCH)})
 
     def _append_entry(self, database: DatabaseMarks, known: Marks) -> int:
         """The audit entry of this recovery, with a number above every lost one."""
