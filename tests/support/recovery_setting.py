@@ -24,7 +24,7 @@ from zpcode.projection import projector
 from zpcode.rules.batches.batch import Batch
 from zpcode.rules.status.decisions import Action
 from zpcode.services.batches import issue
-from zpcode.services.continuity import waiting
+from zpcode.services.continuity import settling, waiting
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import recover
 from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
@@ -97,7 +97,7 @@ class Restorable:
         """Confirm all that waits, and project."""
         with transaction(self.engine) as connection:
             items = waiting.listing(connection, datetime.now(UTC))
-        recorded = waiting.confirm_all(self.setting, waiting.digest_of(items))
+        recorded = settling.confirm_all(self.setting, waiting.digest_of(items))
         projector.catch_up(self.engine, self.redis)
         return recorded
 

@@ -25,6 +25,7 @@ from zpcode.cli.connections import (
     witnesses_of,
 )
 from zpcode.cli.output import to_second
+from zpcode.services.continuity import settling
 from zpcode.services.continuity import waiting as waiting_items
 from zpcode.services.continuity.batches import RecoveredBatch
 from zpcode.services.continuity.decisions import EnteredDecision
@@ -264,8 +265,8 @@ def waiting_lines(items: Sequence[WaitingItem]) -> Iterator[str]:
 def _settle(settings: AuthoritySettings, confirm: Sequence[str], reject: Sequence[str], confirm_all: str) -> None:
     with database(settings) as engine, ExitStack() as resources:
         setting = _setting(settings, engine, resources)
-        recorded = waiting_items.confirm_all(setting, confirm_all) if confirm_all else []
-        recorded += [*waiting_items.confirm(setting, confirm), *waiting_items.reject(setting, reject)]
+        recorded = settling.confirm_all(setting, confirm_all) if confirm_all else []
+        recorded += [*settling.confirm(setting, confirm), *settling.reject(setting, reject)]
         for text in recorded:
             typer.echo(f"{text.zh} / {text.en}")
         project(engine, settings)

@@ -20,7 +20,7 @@ from zpcode.rules.status.decisions import Action, Actor
 from zpcode.rules.status.permissions import StatusChange
 from zpcode.rules.status.recovery import UNCONFIRMED_AUTHORITY
 from zpcode.services import audit
-from zpcode.services.continuity import waiting
+from zpcode.services.continuity import settling, waiting
 from zpcode.services.continuity.recover import recover
 from zpcode.services.continuity.report import RecoveryReport
 from zpcode.services.continuity.waiting import WaitingItem
@@ -123,7 +123,7 @@ def test_a_batch_that_only_redis_has_is_not_entered(service: Restorable, level: 
     if level in {"compact", "item"}:
         assert service.verdict(card.number, 5) is Verdict.UNCONFIRMED
     with pytest.raises((Conflict, NotFound)):
-        waiting.confirm(service.setting, [f"record:{card.number}"])
+        settling.confirm(service.setting, [f"record:{card.number}"])
 
 
 def test_a_plain_file_with_codes_of_the_attacker_proves_nothing(service: Restorable) -> None:
@@ -209,7 +209,7 @@ def test_a_rejected_decision_leaves_what_was_decided_before(service: Restorable)
     write(service, batch_key(service.checked.item), msgspec.structs.replace(card, timeline=Timeline((REVOKED,))))
     service.recover()
     assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
-    waiting.reject(service.setting, [f"batch:{target}"])
+    settling.reject(service.setting, [f"batch:{target}"])
     projector.catch_up(service.engine, service.redis)
     assert service.verdict(service.checked.item, 50) is before is Verdict.FLAGGED
     assert items(service) == []
@@ -248,7 +248,7 @@ def test_a_decision_to_come_is_held_and_confirmed_or_rejected_with_its_time(serv
 
     assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
     assert verdict() is Verdict.REVOKED
-    waiting.reject(service.setting, [f"product:{gtin(1)}"])
+    settling.reject(service.setting, [f"product:{gtin(1)}"])
     projector.catch_up(service.engine, service.redis)
     assert verdict() is Verdict.VERIFIED
 
@@ -280,7 +280,7 @@ def test_a_text_that_no_decision_has_is_not_kept_and_a_decision_that_nobody_coul
     assert (item.confirmable, "cannot be confirmed as it is" in item.text.en) == (confirmable, not confirmable)
     if not confirmable:
         with pytest.raises(Conflict, match="decide anew"):
-            waiting.confirm(service.setting, [item.name])
+            settling.confirm(service.setting, [item.name])
     assert status_service.feed(service.engine, 0, 200, OPERATOR)
 
 
@@ -329,7 +329,7 @@ def test_an_activation_that_only_redis_shows_waits(service: Restorable) -> None:
     service.recover()
     assert service.verdict(number, 3) is Verdict.NOT_ACTIVATED
     assert [item.name for item in items(service)] == [f"activation:{number}"]
-    waiting.confirm(service.setting, [f"activation:{number}"])
+    settling.confirm(service.setting, [f"activation:{number}"])
     projector.catch_up(service.engine, service.redis)
     assert service.verdict(number, 3) is Verdict.VERIFIED
     assert items(service) == []
@@ -392,5 +392,5 @@ def test_a_list_that_has_changed_is_not_confirmed(service: Restorable) -> None:
     write(service, standing_key(Scope.ENTERPRISE, uscc(1)), Timeline((REVOKED,)))
     service.recover()
     with pytest.raises(Conflict, match="read it again"):
-        waiting.confirm_all(service.setting, digest)
+        settling.confirm_all(service.setting, digest)
     assert len(items(service)) == 2

@@ -20,7 +20,7 @@ from zpcode.rules.continuity import BehindEvidence
 from zpcode.rules.status.decisions import Action
 from zpcode.services import audit
 from zpcode.services.audit_heads import Countersigner, HeadFile
-from zpcode.services.continuity import waiting
+from zpcode.services.continuity import settling
 from zpcode.services.continuity.batches import RecoveredBatch
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import MARGIN, recover
@@ -143,11 +143,11 @@ def test_a_restoration_that_was_lost_is_held_until_a_person_confirms_it(service:
     fsck = service.checked.of("continuity")
     assert [finding.reason for finding in fsck.findings] == ["unconfirmed"]
     target = str(service.checked.item)
-    waiting.confirm(service.setting, [f"batch:{target}"])
+    settling.confirm(service.setting, [f"batch:{target}"])
     projector.catch_up(service.engine, service.redis)
     assert service.verdict(service.checked.item, 50) is Verdict.VERIFIED
     with pytest.raises(NotFound):
-        waiting.confirm(service.setting, [f"batch:{target}"])
+        settling.confirm(service.setting, [f"batch:{target}"])
 
 
 def test_a_product_that_was_imported_after_the_backup_stays_as_it_was_shown(service: Restorable) -> None:

@@ -24,7 +24,7 @@ from tests.support.status_setting import in_redis
 from zpcode.errors import Conflict, NotFound
 from zpcode.projection import projector
 from zpcode.rules.batches.batch import Activation, Batch
-from zpcode.services.continuity import waiting
+from zpcode.services.continuity import settling, waiting
 from zpcode.services.continuity.report import RecoveryReport
 from zpcode.services.continuity.signed_codes import proves
 from zpcode.store.database.session import transaction
@@ -120,9 +120,9 @@ def test_a_rejected_batch_stays_lost(service: Restorable, without_file: Batch) -
     """It is not offered again, and cannot be confirmed any more."""
     service.recover()
     name = f"record:{without_file.number}"
-    waiting.reject(service.setting, [name])
+    settling.reject(service.setting, [name])
     with pytest.raises(NotFound):
-        waiting.confirm(service.setting, [name])
+        settling.confirm(service.setting, [name])
     assert service.recover().batches == []
     assert service.verdict(without_file.number, 3) is Verdict.UNCONFIRMED
 
@@ -132,7 +132,7 @@ def test_without_the_signer_a_batch_is_only_lost_and_offered_later(service: Rest
     assert outcome(service.recover(signer=None), without_file) == "unproven"
     assert outcome(service.recover(), without_file) == "signed"
     with pytest.raises(Conflict, match="does not prove"):
-        waiting.confirm(replace(service.setting, signer=None), [f"record:{without_file.number}"])
+        settling.confirm(replace(service.setting, signer=None), [f"record:{without_file.number}"])
     assert service.confirm_all()
     assert service.verdict(without_file.number, 3) is Verdict.VERIFIED
 
@@ -152,6 +152,6 @@ def test_a_lot_that_somebody_wrote_to_redis_is_shown_to_the_person_who_confirms(
     with transaction(service.engine) as connection:
         (item,) = [one for one in waiting.listing(connection, datetime.now(UTC)) if one.name.startswith("record:")]
     assert "lot FORGED-1" in item.text.en
-    waiting.reject(service.setting, [item.name])
+    settling.reject(service.setting, [item.name])
     projector.catch_up(service.engine, service.redis)
     assert service.batch(without_file.number) is None
