@@ -131,10 +131,11 @@ def answered(wires: list[socket.socket]) -> list[socket.socket]:
 
 
 @pytest.mark.proof
+@pytest.mark.timeout(900)
 def test_the_worst_accepted_photos_of_six_addresses_delay_no_text_and_a_small_photo_gets_in(
     http: httpx.Client, world: Tenants, wall: Wall, queue: PhotoQueue
 ) -> None:
-    """40 megapixels in 100 scans, 2 s of processor time each. The victims are served before the attack is over."""
+    """40 megapixels in 100 scans, 2 s of processor time each. The victims are served before the second photo of each."""
     assert world
     worst, small = progressive(6300, 6300, scans=100), photo((1200, 800))
     tickets = [opened(http, wall) for _ in ATTACKERS]
@@ -143,14 +144,14 @@ def test_the_worst_accepted_photos_of_six_addresses_delay_no_text_and_a_small_ph
         httpx.Client(base_url=http.base_url, headers=http.headers, timeout=600) as patient,
     ):
         attack = [
-            threads.submit(send, patient, fields, photos(worst), ATTACKERS[number], description=f"{number}")
+            threads.submit(send, patient, fields, photos(worst, worst), ATTACKERS[number], description=f"{number}")
             for number, fields in enumerate(tickets)
         ]
         eventually(lambda: len(queue) == len(tickets))
         for number in range(5):
             assert send(http, opened(http, wall), address=victim(number), description=f"{number}").status_code == 303
         assert send(patient, opened(http, wall), photos(small), victim(9), description="photo").status_code == 303
-        assert sum(one.done() for one in attack) < len(attack) - 1
+        assert not all(one.done() for one in attack)
         assert {one.result(600).status_code for one in attack} <= {303, 422}, (
             "422: a busy machine gives a decoder no time"
         )
