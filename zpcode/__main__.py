@@ -25,6 +25,7 @@ from zpcode.cli import (
     status,
 )
 from zpcode.cli.connections import database, owner_database, project
+from zpcode.cli.output import withheld_lines
 from zpcode.demo import run
 from zpcode.errors import Finding, ZpError
 from zpcode.services import notices
@@ -99,9 +100,11 @@ def rebuild() -> None:
     """重写全部产品卡片并同步到缓存。Derive all product cards again, write those that differ, and update Redis."""
     settings = load()
     with database(settings) as engine:
-        written = rebuild_cards(engine, now=datetime.now(UTC))
+        changes = rebuild_cards(engine, now=datetime.now(UTC))
         project(engine, settings)
-    typer.echo(f"更新的产品卡片 / product cards written: {len(written)}")
+    typer.echo(f"更新的产品卡片 / product cards written: {len(changes.written)}")
+    for line in withheld_lines(changes.withheld):
+        typer.echo(line, err=True)
 
 
 @app.command("worker")

@@ -75,6 +75,8 @@ def administrator(addresses: ServerAddresses) -> Iterator[Connection]:
 def copy(connection: Connection, template: str, name: str) -> None:
     """Make a database from a template, file by file: less work than by way of the log, which is the default."""
     connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"))
+    connection.execute(text(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"))  # a copy has not the grants of its template
+    connection.execute(text(f"GRANT CONNECT ON DATABASE {name} TO zpcode, zpcode_scan, zpcode_backup"))
 
 
 def addresses_of(addresses: ServerAddresses, name: str) -> ServerAddresses:

@@ -22,6 +22,7 @@ from keys.ceremony import KeyRoom, create_key, create_root, revoke, rotate
 from keys.client import SignerClient
 from keys.keyring import KeyPurpose, Keyring
 from tests.support.code_folders import content
+from tests.support.databases import as_owner
 from zpcode.errors import SignerUnavailable
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest
@@ -118,7 +119,7 @@ def reserved(engine: Engine, key: str = "key-1", caller: Caller = MAKER, **chang
 
 def same_keys(engine: Engine, number: int, like: int) -> None:
     """Give a batch the secret keys of another, so that both have the same slots."""
-    with transaction(engine) as connection:
+    with as_owner(engine) as connection:
         row = connection.execute(select(batch).where(batch.c.number == like)).one()
         values = {"permutation_key": row.permutation_key, "check_key": row.check_key}
         connection.execute(update(batch).where(batch.c.number == number).values(values))

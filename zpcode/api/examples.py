@@ -200,6 +200,8 @@ IMPORT: Final[Example] = {
     "changes_in_all": 1,
     "products": [GTIN],
     "products_in_all": 1,
+    "withheld": {},
+    "withheld_in_all": 0,
 }
 REGISTRY: Final[Example] = {"enterprises": [{"uscc": USCC, "name": {"zh": "杭州青澄机械有限公司"}, "region": "330110", "industry": "C3523"}]}  # fmt: skip
 READY: Final[Example] = {"ready": True}

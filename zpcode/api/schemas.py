@@ -367,6 +367,10 @@ class ImportView(BaseModel):
     changes_in_all: int
     products: list[str] = Field(description="The GTINs of the products whose page changes.")
     products_in_all: int
+    withheld: dict[str, list[str]] = Field(
+        description="The GTINs of products whose page stays as it is, with the records that differ from the audit log."
+    )
+    withheld_in_all: int
 
 
 class Readiness(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from zpcode.api import schemas
@@ -186,4 +187,6 @@ def report(report: ImportReport) -> schemas.ImportView:
         changes_in_all=len(report.changes),
         products=list(report.cards[:MAX_LISTED]),
         products_in_all=len(report.cards),
+        withheld=dict(islice(report.withheld.items(), MAX_LISTED)),
+        withheld_in_all=len(report.withheld),
     )

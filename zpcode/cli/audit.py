@@ -1,4 +1,4 @@
-"""`zpcode audit verify` and `zpcode audit show`: the audit log.
+"""`zpcode audit verify`, `zpcode audit show` and `zpcode audit adopt`: the audit log.
 
 Exit status of `verify`: 0 nothing speaks against the log; 1 an entry or an API key was changed, is missing or is not in the log, or
 the signing log was changed; 3 nothing speaks against the log, but not all countersignatures could be compared.
@@ -10,20 +10,23 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
-from zpcode.cli.connections import countersigned_heads, database
+from zpcode.cli.connections import countersigned_heads, database, operator
 from zpcode.cli.output import to_second
 from zpcode.errors import Text, ZpError
+from zpcode.rules.record_digest import RECORDS
 from zpcode.services import audit
 from zpcode.services.audit import Verification
 from zpcode.services.fsck.chain import KEY_FINDINGS, signing_log_fault
 from zpcode.services.head_comparison import HeadReport
+from zpcode.services.records import adopt as records
 from zpcode.settings import load
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+_SHOWN_DIGESTS: Final = 5
 NOT_COMPARED: Final = 3
 """Exit status of `verify`: a keyring, a file of heads or a signer could not be read."""
 
@@ -139,11 +142,45 @@ def show(
         str,
         typer.Option("--object", help="只看这个对象，如 code:7:12 / only entries about this object, e.g. code:7:12"),
     ] = "",
+    record: Annotated[
+        str,
+        typer.Option(
+            help="只看登记过这条记录的条目，如 certificate:ZM-1 / only entries that recorded this record, e.g. certificate:ZM-1"
+        ),
+    ] = "",
     limit: Annotated[int, typer.Option(min=1, max=audit.MAX_SHOWN, help="最多条数 / number of entries, at most")] = 20,
 ) -> None:
     """查看审计日志，新的在前。Show entries of the audit log, newest first."""
+    if object_ and record:
+        raise typer.BadParameter("--object 与 --record 只能给出一个 / give --object or --record, not both")
     with database(load()) as engine:
-        entries = audit.show(engine, object_, limit)
+        entries = audit.show_record(engine, record, limit) if record else audit.show(engine, object_, limit)
     for entry in entries:
-        detail = json.dumps(entry.detail, ensure_ascii=False, sort_keys=True)
+        detail = json.dumps(_shown(entry.detail), ensure_ascii=False, sort_keys=True)
         typer.echo(f"{entry.id}  {to_second(entry.at)}  {entry.actor}  {entry.action}  {entry.object}  {detail}")
+
+
+def _shown(detail: dict[str, Any]) -> dict[str, Any]:
+    """The detail of an entry; of many digests only how many there are."""
+    records = detail.get(RECORDS, {})
+    return detail if len(records) <= _SHOWN_DIGESTS else detail | {RECORDS: len(records)}
+
+
+@app.command()
+def adopt(
+    record: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="只登记这条与日志不符的记录，可重复；须给出 --reason / only this record, which differs; may be repeated; needs --reason"
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option(help="为何认可现有内容 / why the stored content is right")] = "",
+) -> None:
+    """把现有记录的摘要登记到审计日志：升级之后一次。Enter the digests of stored records into the audit log: once after an upgrade."""
+    with database(load()) as engine:
+        now = datetime.now(UTC)
+        if record:
+            count = records.adopt_named(engine, record, reason, caller=operator(), now=now)
+        else:
+            count = records.adopt_uncovered(engine, caller=operator(), now=now)
+    typer.echo(f"已登记的摘要 / digests entered: {count}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -17,6 +17,15 @@ def finding_line(finding: Finding) -> str:
     """A finding as one line: the place, the value there, and what is wrong with it."""
     value = "" if finding.value is None else f" [{finding.value}]"
     return f"- {finding.where}{value}: {finding.text.zh} / {finding.text.en}"
+
+
+def withheld_lines(withheld: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The products whose card stays as it is, a line each, with the records that differ from the audit log."""
+    for gtin, names in withheld.items():
+        yield (
+            f"  {gtin} 的卡片保持不变：记录与审计日志不符 / the card of {gtin} stays as it is: records differ from the audit log:"
+            f" {', '.join(names)} (zpcode fsck --only registry-records)"
+        )
 
 
 def to_second(moment: datetime) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from zpcode.cli.connections import database, operator, project
-from zpcode.cli.output import finding_line
+from zpcode.cli.output import finding_line, withheld_lines
 from zpcode.errors import ImportRefused, Refused, refusal
 from zpcode.regular_files import any_file
 from zpcode.rules.registry.changes import ImportReport
@@ -111,6 +111,7 @@ def summary(report: ImportReport) -> Iterator[str]:
         for name, old, new in change.fields:
             yield f"    {name}: {_shown(old)} → {_shown(new)}"
     yield f"扫码页面有变化的产品 / products whose page changes: {len(report.cards)}"
+    yield from withheld_lines(report.withheld)
 
 
 def _shown(value: Any) -> str:

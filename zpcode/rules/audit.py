@@ -7,11 +7,12 @@ reordering of an entry changes the hashes of all later entries.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
+
+from zpcode.rules.record_digest import canonical
 
 GENESIS: Final = bytes(32)
 RECOVERY: Final = "database.recover"
@@ -64,8 +65,7 @@ def digest(previous: bytes, entry: Entry) -> bytes:
     """The hash of an entry; `previous` is the hash of the entry before it (32 bytes)."""
     at = entry.at.astimezone(UTC).isoformat(timespec="microseconds")
     line = [entry.id, at, entry.actor, entry.action, entry.object, entry.detail]
-    text = json.dumps(line, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(previous + text.encode("utf-8")).digest()
+    return hashlib.sha256(previous + canonical(line)).digest()
 
 
 def check_chain(rows: Iterable[tuple[Entry, bytes, bytes]]) -> ChainCheck:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from zpcode.rules import access_log
 from zpcode.rules.access_log import KeyMismatch
 from zpcode.rules.audit import ChainCheck, Entry, check_chain
 from zpcode.rules.paging import page_size
+from zpcode.rules.record_digest import RECORDS
+from zpcode.rules.registry import digests
 from zpcode.services.head_comparison import CountersignedHeads, HeadReport
-from zpcode.store import access, audit
+from zpcode.store import access, audit, record_log
 from zpcode.store.database.session import Engine, transaction
 from zpcode.store.monitoring import integrity
 
@@ -93,3 +95,21 @@ def show(engine: Engine, object_: str = "", limit: int = 20) -> list[Entry]:
     """Up to `limit` (1 … 1000) entries, newest first; only those about one object (`code:7:12`, `batch:7`) if it is given."""
     with transaction(engine) as connection:
         return audit.about(connection, object_, page_size(limit, MAX_SHOWN))
+
+
+def show_record(engine: Engine, name: str, limit: int = 20) -> list[Entry]:
+    """Up to `limit` (1 … 1000) entries with the digest of a record (`certificate:ZM-1`), newest first.
+
+    Of an import, the details have this digest and the changes of this record only.
+    """
+    with transaction(engine) as connection:
+        entries = record_log.entries(connection, name, page_size(limit, MAX_SHOWN))
+    return [replace(entry, detail=_about(name, entry.detail)) for entry in entries]
+
+
+def _about(name: str, detail: dict[str, Any]) -> dict[str, Any]:
+    changes = [
+        one for one in detail.get("changes", ()) if digests.name(one["entity"], one["key"].partition("#")[0]) == name
+    ]
+    narrowed = {RECORDS: {name: detail[RECORDS][name]}} | ({"changes": changes} if "changes" in detail else {})
+    return detail | narrowed

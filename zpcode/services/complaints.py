@@ -7,6 +7,7 @@ text.
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from zpcode.errors import KeyringError, MalformedCode, NotFound, Text
 from zpcode.language.normalization import normalized_if_safe
 from zpcode.rules.access import Caller
 from zpcode.rules.complaints import complaint as rules
-from zpcode.rules.complaints import reference
+from zpcode.rules.complaints import digests, reference
 from zpcode.rules.complaints.complaint import (
     Complaint,
     ComplaintEvent,
@@ -30,6 +31,7 @@ from zpcode.rules.complaints.complaint import (
     StepRequest,
 )
 from zpcode.rules.paging import page_size
+from zpcode.rules.record_digest import RECORDS
 from zpcode.rules.regions import PROVINCE
 from zpcode.rules.status.permissions import authority_of
 from zpcode.store import audit, batches, complaints
@@ -197,10 +199,24 @@ def receive(
             state=ComplaintState.RECEIVED,
             over_budget=over_budget,
         )
-        added = complaints.add(connection, new, identity, photos)
+        salt = randomness(8 * digests.SALT_BYTES).to_bytes(digests.SALT_BYTES)
+        added = complaints.add(connection, new, identity, photos, salt)
         complaints.add_event(connection, added.id, ComplaintEvent(ComplaintStep.RECEIVE, now, _SYSTEM), rules.PUBLIC)
-        _audit(connection, added, ComplaintStep.RECEIVE, rules.PUBLIC, now, rules.logged(added))
+        detail = rules.logged(added) | {RECORDS: _records(added, identity, photos, salt)}
+        _audit(connection, added, ComplaintStep.RECEIVE, rules.PUBLIC, now, detail)
         return ComplaintReceipt(added.number, now, repeated=False, key=reference.follow_key(key_of, sent.ticket))
+
+
+def _records(new: Complaint, identity: ComplaintIdentity, photos: Sequence[bytes], salt: bytes) -> dict[str, str]:
+    """The digests of a new complaint, its contact and its photos for the audit log, by name."""
+    number, contact = new.number, new.form.contact
+    records = {f"{digests.COMPLAINT}:{number}": digests.complaint_digest(new, identity.follow_hash, identity.ticket)}
+    if contact:
+        records[f"{digests.CONTACT}:{number}"] = digests.contact_digest(number, contact, salt)
+    if photos:
+        hashes = [hashlib.sha256(photo).hexdigest() for photo in photos]
+        records[f"{digests.PHOTOS}:{number}"] = digests.photos_digest(number, hashes)
+    return records
 
 
 def _identity(key_of: bytes, sent: SentComplaint) -> ComplaintIdentity:

@@ -248,6 +248,12 @@ def lots(connection: Connection, lot_keys: Sequence[tuple[str, str]]) -> list[Lo
     return [LotRow(*row) for row in connection.execute(query)]
 
 
+def numbers_of_lot(connection: Connection, gtin: str, lot: str) -> list[int]:
+    """The numbers of the batches with lot codes of this lot, in order."""
+    where = (batch.c.level == Level.LOT.value) & (batch.c.gtin == gtin) & (batch.c.lot == lot)
+    return list(connection.execute(select(batch.c.number).where(where).order_by(batch.c.number)).scalars())
+
+
 def _select() -> Select[Any]:
     return select(batch, enterprise.c.region).join(enterprise, enterprise.c.uscc == batch.c.uscc)
 

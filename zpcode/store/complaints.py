@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Row, Subquery, delete, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, Row, Subquery, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import Text
 
 from zpcode.rules.access import Caller
 from zpcode.rules.complaints.complaint import (
@@ -67,6 +69,21 @@ class EarlierComplaint:
     alike: bool
 
 
+class ComplaintRow(NamedTuple):
+    """A complaint without contact, photos and steps; the hash of its follow key, and the nonce of its ticket."""
+
+    complaint: Complaint
+    follow_hash: bytes
+    ticket: bytes
+
+
+class ContactRow(NamedTuple):
+    """A contact with its salt."""
+
+    contact: str
+    salt: bytes
+
+
 def secret(connection: Connection) -> bytes:
     """The secret (32 bytes) from which tickets and follow keys are derived. The migration created it."""
     return bytes(connection.execute(select(complaint_secret.c.secret)).scalar_one())
@@ -103,8 +120,13 @@ def is_used(connection: Connection, number: str) -> bool:
     return connection.execute(select(complaint.c.id).where(complaint.c.number == number)).one_or_none() is not None
 
 
-def add(connection: Connection, new: Complaint, identity: ComplaintIdentity, photos: Sequence[bytes]) -> Complaint:
-    """Insert a complaint with its contact and photos, without steps; return it with its id."""
+def add(
+    connection: Connection, new: Complaint, identity: ComplaintIdentity, photos: Sequence[bytes], salt: bytes
+) -> Complaint:
+    """Insert a complaint with its contact and photos, without steps; return it with its id.
+
+    `salt` (32 random bytes) is stored with the contact: the audit log has a digest of the contact with it.
+    """
     form = new.form
     written = insert(complaint).values(
         number=new.number,
@@ -126,7 +148,7 @@ def add(connection: Connection, new: Complaint, identity: ComplaintIdentity, pho
     )
     id_ = int(connection.execute(written.returning(complaint.c.id)).scalar_one())
     if form.contact:
-        connection.execute(insert(complaint_contact).values(complaint=id_, contact=form.contact))
+        connection.execute(insert(complaint_contact).values(complaint=id_, contact=form.contact, salt=salt))
     for position, jpeg in enumerate(photos, 1):
         connection.execute(insert(complaint_photo).values(complaint=id_, position=position, jpeg=jpeg))
     return replace(new, id=id_, photos=len(photos))
@@ -161,7 +183,7 @@ def get(connection: Connection, number: str, *, lock: bool = False) -> Complaint
     if row is None:
         return None
     contact = select(complaint_contact.c.contact).where(complaint_contact.c.complaint == row.id)
-    stored = _complaint(row, _counts(connection, [row.id]).get(row.id, 0))
+    stored = complaint_of(row, _counts(connection, [row.id]).get(row.id, 0))
     return replace(
         stored,
         form=replace(stored.form, contact=connection.execute(contact).scalar() or ""),
@@ -193,7 +215,7 @@ def listing(
         query = query.where(complaint.c.id < before)
     rows = connection.execute(query).all()
     counts = _counts(connection, [row.id for row in rows])
-    return [_complaint(row, counts.get(row.id, 0)) for row in rows]
+    return [complaint_of(row, counts.get(row.id, 0)) for row in rows]
 
 
 def photo(connection: Connection, complaint_id: int, position: int) -> bytes | None:
@@ -246,7 +268,50 @@ def every(connection: Connection) -> Iterator[tuple[Complaint, list[str]]]:
             )
             for row in step_rows
         )
-        yield replace(_complaint(joined[0], 0), events=events), [row.step_taken_by for row in step_rows]
+        yield replace(complaint_of(joined[0], 0), events=events), [row.step_taken_by for row in step_rows]
+
+
+def record_rows(connection: Connection, numbers: Collection[str]) -> dict[str, ComplaintRow]:
+    """These complaints by number."""
+    selected = connection.execute(select(complaint).where(complaint.c.number == func.any(_array(numbers))))
+    return {
+        row.number: ComplaintRow(complaint_of(row, 0), bytes(row.follow_hash), bytes(row.ticket)) for row in selected
+    }
+
+
+def contact_rows(connection: Connection, numbers: Collection[str]) -> dict[str, ContactRow]:
+    """The stored contacts of these complaints by number."""
+    query = select(complaint.c.number, complaint_contact.c.contact, complaint_contact.c.salt)
+    query = query.join(complaint, complaint.c.id == complaint_contact.c.complaint)
+    selected = connection.execute(query.where(complaint.c.number == func.any(_array(numbers))))
+    return {row.number: ContactRow(row.contact, bytes(row.salt)) for row in selected}
+
+
+def photo_hashes(connection: Connection, numbers: Collection[str]) -> dict[str, list[str]]:
+    """The SHA-256 (hex) of the stored photos of these complaints, in their order, by number."""
+    query = select(complaint.c.number, func.encode(func.sha256(complaint_photo.c.jpeg), "hex").label("hash"))
+    query = query.join(complaint, complaint.c.id == complaint_photo.c.complaint)
+    query = query.where(complaint.c.number == func.any(_array(numbers))).order_by(complaint_photo.c.position)
+    hashes: dict[str, list[str]] = {}
+    for row in connection.execute(query):
+        hashes.setdefault(row.number, []).append(row.hash)
+    return hashes
+
+
+def numbers_after(connection: Connection, after: str, limit: int) -> list[str]:
+    """Up to `limit` numbers of complaints that follow `after`, in order; from the first for an empty text."""
+    query = select(complaint.c.number).where(complaint.c.number > after).order_by(complaint.c.number).limit(limit)
+    return list(connection.execute(query).scalars())
+
+
+def ended(connection: Connection, numbers: Collection[str], before: datetime) -> set[str]:
+    """Those of these complaints that ended before a time."""
+    among = complaint.c.number == func.any(_array(numbers))
+    return set(connection.execute(select(complaint.c.number).where(among, complaint.c.ended_at < before)).scalars())
+
+
+def _array(numbers: Collection[str]) -> BindParameter[Sequence[str]]:
+    return bindparam("numbers", list(numbers), ARRAY(Text))
 
 
 def _counts(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
@@ -255,7 +320,8 @@ def _counts(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     return {int(id_): int(count) for id_, count in rows}
 
 
-def _complaint(row: Row[Any], photos: int) -> Complaint:
+def complaint_of(row: Row[Any], photos: int) -> Complaint:
+    """The complaint in a row of its table, without contact and steps; `photos` is the number of its photos."""
     form = ComplaintForm(ComplaintKind(row.kind), row.description, row.place, "", row.code, row.language)
     return Complaint(
         id=row.id,

@@ -92,6 +92,12 @@ def held_activations(connection: Connection) -> list[HeldActivation]:
     return [HeldActivation(row.number, row.activated_at) for row in connection.execute(query.order_by(batch.c.number))]
 
 
+def stored_activations(connection: Connection) -> list[HeldActivation]:
+    """All stored activations, by batch number, also those of batches that are active by now."""
+    query = select(held_activation.c.number, held_activation.c.activated_at).order_by(held_activation.c.number)
+    return [HeldActivation(row.number, row.activated_at) for row in connection.execute(query)]
+
+
 def settle_activation(connection: Connection, number: int) -> None:
     """Record that nothing about the activation of a batch waits any more."""
     connection.execute(delete(held_activation).where(held_activation.c.number == number))

@@ -246,7 +246,7 @@ def test_a_marked_complaint_says_so_to_the_office_and_in_the_log(context: CheckC
     details = [entry.detail for entry in audit.show(context.engine, f"complaint:{marked}")]
     assert [one.get("over_budget") for one in details] == [True]
     assert reasons(context) == set()
-    with context.engine.begin() as connection:
+    with as_owner(context.engine) as connection:
         connection.execute(text("UPDATE complaint SET over_budget = NOT over_budget"))
     assert reasons(context) == {"altered"}
 
@@ -331,6 +331,7 @@ MEDDLED = [
 def differing(context: CheckContext) -> Counter[str]:
     """The fields that differ from the audit log, and the complaints that are not in it."""
     findings = run.check(context, only=["complaints"]).of("complaints").findings
+    findings = [one for one in findings if "#" in one.where]  # of steps; the digest of the whole differs too
     names = [name for one in findings if one.reason == "altered" for name in one.text.en.split(" in ")[1].split(", ")]
     return Counter([*names, *(one.reason for one in findings if one.reason == "unlogged")])
 

@@ -49,9 +49,9 @@ _RULE = re.compile(r"region_prefix|\.region\.startswith|caller\.role|role (is|==
 
 
 @pytest.fixture
-def rows(engine: Engine) -> Iterator[Connection]:
+def rows(owner: Engine) -> Iterator[Connection]:
     """A table with a row for every enterprise (and none) in every region, one of them outside the province."""
-    with transaction(engine) as connection:
+    with transaction(owner) as connection:  # the application may make no temporary table
         _ROWS.create(connection)
         places = [{"uscc": owner, "region": region} for owner, region in product(USCCS, (*REGIONS, "310115"))]
         connection.execute(insert(_ROWS), places)

@@ -11,9 +11,10 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
 from zpcode.errors import Text
+from zpcode.rules.record_digest import digest
 from zpcode.wire.payload import Identity, Level, check_matches
 from zpcode.wire.permutation import Permutation
 
@@ -33,6 +34,13 @@ class Activation(enum.StrEnum):
 
     ON_ISSUE = "on_issue"
     MANUAL = "manual"
+
+
+_RESERVED: Final = (
+    "number", "uscc", "gtin", "level", "quantity", "lot", "production_date", "expiry_date", "format", "base", "activation",
+    "created_by", "created_at",
+)  # fmt: skip
+"""The columns, besides the secret keys, that never change after the reservation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +136,18 @@ class Batch:
             return None
         index = Permutation(self.permutation_key).index(serial.slot)
         return index if index < self.quantity else None
+
+
+def record_name(number: int) -> str:
+    """The name of a batch's record in the audit log."""
+    return f"batch:{number}"
+
+
+def record_digest(batch: Batch) -> str:
+    """The digest of what a batch is from its reservation on, for the audit log: the other columns have entries of their own.
+
+    The two secret keys (128 random bits) cannot be guessed from it.
+    """
+    fields: dict[str, Any] = {name: getattr(batch, name) for name in _RESERVED}
+    fields |= {name: fields[name] and fields[name].isoformat() for name in ("production_date", "expiry_date")}
+    return digest("batch", fields | {name: getattr(batch, name).hex() for name in ("permutation_key", "check_key")})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -43,12 +43,17 @@ class ChangeCount:
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """The effect of an import; with `dry_run`, of an import that was not carried out. `cards` are the GTINs of changed cards."""
+    """The effect of an import; with `dry_run`, of an import that was not carried out.
+
+    `cards` are the GTINs of changed cards. `withheld` are the GTINs of cards that stay as they are although the import reaches them,
+    with the names of the records that differ from the audit log and are not in the file.
+    """
 
     dry_run: bool
     counts: dict[str, ChangeCount]
     changes: tuple[Change, ...]
-    cards: tuple[str, ...] = field(default=())
+    cards: tuple[str, ...] = ()
+    withheld: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def changes(stored: Registry, file: Registry) -> tuple[dict[str, ChangeCount], tuple[Change, ...]]:

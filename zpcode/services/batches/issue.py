@@ -15,6 +15,7 @@ from typing import Any
 from keys.client import SigningService
 from zpcode.errors import Conflict, Finding, ForeignFile, SignerError, SignerUnavailable, Text, Unavailable
 from zpcode.rules.batches.batch import Activation, Batch, BatchState
+from zpcode.rules.record_digest import utc_text
 from zpcode.services.batches import code_file, signatures
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.reserve import put_batch_cards
@@ -130,5 +131,7 @@ def issue_detail(batch: Batch) -> dict[str, Any]:
         "bytes": batch.bytes,
         "key_id": batch.key_id,
         "active": batch.activated_at is not None,
+        "issued_at": batch.issued_at and utc_text(batch.issued_at),
+        "activated_at": batch.activated_at and utc_text(batch.activated_at),
     }
     return detail | ({"signatures_sha256": batch.signatures_sha256} if batch.signatures_sha256 else {})

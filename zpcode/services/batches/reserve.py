@@ -13,10 +13,11 @@ import msgspec
 from zpcode.errors import Conflict, Finding, NotFound, Refused, Text
 from zpcode.exports.formats import EXPORTS
 from zpcode.rules.access import Caller
-from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
+from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState, record_digest, record_name
 from zpcode.rules.batches.issuing import Facts, may_ask, may_issue
 from zpcode.rules.cards import batch_card, with_row
 from zpcode.rules.paging import page_size
+from zpcode.rules.record_digest import RECORDS
 from zpcode.services.cards import events_of_batches, lot_cards, stored_card
 from zpcode.store import audit, batches, cards, status
 from zpcode.store.database.session import Connection, Engine, transaction
@@ -218,6 +219,7 @@ def audit_reserved(connection: Connection, batch: Batch, caller: Caller) -> None
         "expiry_date": batch.expiry_date and batch.expiry_date.isoformat(),
         "activation": batch.activation.value,
         "base": batch.base,
+        RECORDS: {record_name(batch.number): record_digest(batch)},
     }
     audit.append(
         connection,

@@ -106,9 +106,8 @@ class BatchRecovery:
         if proven is None or (proven.batch.format, proven.batch.base) != (present.format, present.base):
             return ""
         issued = survey.issued(proven.batch, proven.file, self.now)
-        self._issue(issued)
-        if present.activation is Activation.ON_ISSUE:
-            batches.change(self.connection, present.number, activated_at=self.now)
+        at_once = present.activation is Activation.ON_ISSUE
+        self._issue(replace(issued, activated_at=self.now if at_once else None))
         self._follow(present)
         return "finished"
 
@@ -135,6 +134,7 @@ class BatchRecovery:
             sha256=issued.sha256,
             bytes=issued.bytes,
             issued_at=issued.issued_at,
+            activated_at=issued.activated_at,
             problem="",
         )
 

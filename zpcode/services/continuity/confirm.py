@@ -24,6 +24,7 @@ from zpcode.rules.status.recovery import Decider, ProvenDecision, Span
 from zpcode.rules.status.timelines import TimelineDecision
 from zpcode.services.continuity.decisions import decider_of
 from zpcode.services.continuity.derived import write_cards
+from zpcode.services.records.recovered import logged_changes
 from zpcode.services.status.log_entry import enter_in_log
 from zpcode.store import recovery_held, status
 from zpcode.store.database.session import Connection
@@ -102,7 +103,8 @@ def _settle(
         new = status.add(connection, record, by)
         enter_in_log(connection, new, caller, {"confirmed" if confirmed else "rejected": True})
         decided.append(new)
-    recovery_held.settle_decisions(connection, decider.scope, decider.target, now, confirmed=confirmed)
+    with logged_changes(connection, caller, now, f"{decider.scope}:{decider.target}"):
+        recovery_held.settle_decisions(connection, decider.scope, decider.target, now, confirmed=confirmed)
     _, day = integrity.newest_card(connection)
     write_cards(connection, _card_keys(decider.scope, decider.target), day)
     return decided

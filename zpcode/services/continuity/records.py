@@ -17,6 +17,7 @@ from zpcode.services.continuity.batches import BatchRecovery
 from zpcode.services.continuity.derived import write_cards
 from zpcode.services.continuity.proofs import Proofs
 from zpcode.services.continuity.report import RecoverySetting
+from zpcode.services.records.recovered import logged_changes
 from zpcode.store import audit, batches, recovery
 from zpcode.store.database.session import Connection, transaction
 from zpcode.wire.calendar import today
@@ -60,8 +61,9 @@ def confirm_record(setting: RecoverySetting, number: int) -> None:
         if _waiting(setting, connection, number)[0] != card:
             raise _unproven(number)
         batch_records = batch_recovery(setting, connection)
-        if not batch_records.recover({number: card}):
-            raise _unproven(number)
+        with logged_changes(connection, setting.caller, setting.now, f"batch:{number}"):
+            if not batch_records.recover({number: card}):
+                raise _unproven(number)
         for activation in batch_records.activations:
             activate(connection, setting, number, activation.activated_at)
         write_cards(connection, [batch_key(number), *batch_records.lot_keys], today(setting.now))

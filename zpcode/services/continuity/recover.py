@@ -32,6 +32,7 @@ from zpcode.services.continuity.reentry import LOST, Reentry
 from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
 from zpcode.services.continuity.survey import NewerCopy, ReadCards
 from zpcode.services.continuity.witnesses import Testimony
+from zpcode.services.records.recovered import logged_changes
 from zpcode.store import audit, continuity, recovery
 from zpcode.store import cards as card_table
 from zpcode.store.database.session import Connection, transaction
@@ -85,7 +86,7 @@ class _Recovery:
         if self.report.evidence:
             self._bring_forward(database)
         else:
-            self._reentry().record_lost()
+            self._record_lost()
         return self.report
 
     def apply(self, agreed: str) -> RecoveryReport:
@@ -95,7 +96,7 @@ class _Recovery:
         """
         database = self._survey()
         if not self.report.evidence:
-            keys = self._reentry().record_lost()
+            keys = self._record_lost()
             refusals.require_agreed(self.report.digest, agreed)
             write_cards(self._connection, keys, today(self._setting.now))
             return self.report
@@ -136,7 +137,12 @@ class _Recovery:
             connection, at=setting.now, actor=setting.caller.name, audit_id=entry, taken_in=self._taken_in()
         )
         files = {number for testimony in self._testimonies.values() for number in testimony.files}
-        return self._reentry().enter(files, database)
+        with logged_changes(connection, setting.caller, setting.now, "database"):
+            return self._reentry().enter(files, database)
+
+    def _record_lost(self) -> list[str]:
+        with logged_changes(self._connection, self._setting.caller, self._setting.now, "database"):
+            return self._reentry().record_lost()
 
     def _reentry(self) -> Reentry:
         return Reentry(self._connection, self._setting, self._proofs, self._cards, self.report)

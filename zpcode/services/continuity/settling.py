@@ -17,6 +17,7 @@ from zpcode.services.continuity import confirm as decisions
 from zpcode.services.continuity.records import activate, confirm_record
 from zpcode.services.continuity.report import DIGEST_DIGITS, RecoverySetting
 from zpcode.services.continuity.waiting import ACTIVATION, RECORD, digest_of, listing
+from zpcode.services.records.recovered import logged_changes
 from zpcode.store import audit, batches, recovery, recovery_held
 from zpcode.store.database.session import transaction
 from zpcode.wire.vocabulary import Scope
@@ -76,7 +77,8 @@ def _settle_record(setting: RecoverySetting, number: int, *, confirmed: bool) ->
     with transaction(setting.engine) as connection:
         if number not in recovery.signed_batches(connection):
             raise _unknown(f"{RECORD}:{number}")
-        recovery.drop_card(connection, number)
+        with logged_changes(connection, setting.caller, setting.now, f"batch:{number}"):
+            recovery.drop_card(connection, number)
     return None
 
 
@@ -90,7 +92,8 @@ def _settle_activation(setting: RecoverySetting, number: int, *, confirmed: bool
         if confirmed:
             activate(connection, setting, number, waiting.activated_at)
             put_batch_cards(connection, replace(batch, activated_at=waiting.activated_at))
-        recovery_held.settle_activation(connection, number)
+        with logged_changes(connection, setting.caller, setting.now, f"batch:{number}"):
+            recovery_held.settle_activation(connection, number)
 
 
 def _unknown(name: str) -> NotFound:

@@ -18,6 +18,7 @@ from zpcode.services.fsck import chain, journey
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant, InvariantState
 from zpcode.services.registry.product_cards import product_cards
+from zpcode.services.withheld_cards import withheld_cards
 from zpcode.store import audit, batches, recovery, status
 from zpcode.store import cards as card_table
 from zpcode.store.cards import Card
@@ -50,6 +51,12 @@ CARDS: Final = Invariant(
         "zpcode fsck --repair writes the cards again from the decisions if the audit log is intact; investigate cards"
         " without a basis",
     ),
+)
+
+WITHHELD: Final = Text(
+    "先核实并更正与审计日志不符的记录（registry-records、batch-audit、recovery-records），再执行 zpcode fsck --repair",
+    "first make sure of the records that differ from the audit log and correct them (registry-records, batch-audit,"
+    " recovery-records); then run zpcode fsck --repair again",
 )
 
 
@@ -183,7 +190,7 @@ def _by_target(
 
 
 def _repair(context: CheckContext, outcome: CheckResult, wrong: Sequence[str]) -> None:
-    """Write the cards again, but only if all decisions and events are in the audit log."""
+    """Write the cards again, but only if all decisions and events are in the audit log, and the records of each card too."""
     conditions = (chain.CHAIN, chain.chain), (chain.DECISIONS, chain.decisions), (journey.JOURNEY, journey.events)
     for invariant, check in conditions:
         trusted = CheckResult(invariant)
@@ -197,7 +204,24 @@ def _repair(context: CheckContext, outcome: CheckResult, wrong: Sequence[str]) -
             days = _days(connection, context)
             with_items = status.batches_with_items(connection)
             differing = _differing(connection, keys, days, with_items)
-            right = derived_cards(connection, list(differing), days[0], with_items)
+            withheld = withheld_cards(connection, list(differing))
+            repaired = [key for key in differing if key not in withheld]
+            right = derived_cards(connection, repaired, days[0], with_items)
             card_table.put_cards(connection, {key: msgspec.msgpack.encode(card) for key, card in right.items()})
         for key in keys:
-            outcome.add_repair(f"已重写卡片 {key}", f"wrote card {key} again")
+            if key in withheld:
+                _withhold(outcome, key, withheld[key])
+            else:
+                outcome.add_repair(f"已重写卡片 {key}", f"wrote card {key} again")
+
+
+def _withhold(outcome: CheckResult, key: str, names: Collection[str]) -> None:
+    """Say why a card was not written again. Only a person can decide which is right, the record or the card."""
+    listed = ", ".join(sorted(names))
+    outcome.find(
+        "withheld",
+        f"未重写：记录与审计日志不符：{listed}（zpcode audit show --record {min(names)}）",
+        f"not written again: records differ from the audit log: {listed} (zpcode audit show --record {min(names)})",
+        where=key,
+    )
+    outcome.advice = WITHHELD

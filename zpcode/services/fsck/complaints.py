@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Final
 
@@ -11,10 +11,14 @@ from zpcode.errors import Text
 from zpcode.rules.audit import Entry
 from zpcode.rules.complaints import complaint as rules
 from zpcode.rules.complaints.complaint import Complaint, ComplaintEvent
+from zpcode.rules.record_digest import RecordMismatch
 from zpcode.services.complaints import forget
 from zpcode.services.fsck.context import CheckContext
+from zpcode.services.fsck.records import RecordFindings
 from zpcode.services.fsck.report import CheckResult, Invariant
-from zpcode.store import complaints
+from zpcode.services.records import kinds
+from zpcode.services.records.comparison import compare
+from zpcode.store import complaints, record_log
 from zpcode.store.database.session import Connection
 from zpcode.store.monitoring import integrity
 
@@ -39,6 +43,8 @@ FORGOTTEN: Final = Invariant(
 )
 _GRACE: Final = timedelta(hours=3)
 """How late the worker may be; it deletes once a minute."""
+_EARLY: Final = timedelta(hours=1)
+"""How far the clock of the worker may be ahead."""
 _ACTIONS: Final = [f"complaint.{step}" for step in rules.ComplaintStep]
 _CHUNK: Final = 500
 _ABSENT: Final = {"over_budget": False}
@@ -47,7 +53,7 @@ _Key = tuple[str, str, int]
 
 
 def steps(context: CheckContext, outcome: CheckResult) -> None:
-    """Check each complaint against its steps, and each step against the audit log, which must have no other steps."""
+    """Check each complaint against its steps, each step against the audit log, which must have no other steps, and the digests."""
     step_count = 0
     with integrity.snapshot(context.engine) as connection:
         every = complaints.every(connection)
@@ -59,12 +65,28 @@ def steps(context: CheckContext, outcome: CheckResult) -> None:
                 _check_state(outcome, complaint)
                 _compare(outcome, complaint, taken_by, logged)
         entries = sum(integrity.count_audit_entries(connection, action) for action in _ACTIONS)
+        findings = RecordFindings(outcome, covered=record_log.is_covered(connection))
+        for page in compare(connection, kinds.COMPLAINTS, covered=findings.covered):
+            findings.add(page.wrong)
+        for kind in kinds.REMOVABLE:
+            for page in compare(connection, kind, covered=findings.covered):
+                findings.add(_not_deleted_in_time(connection, page.wrong, context.now))
+    findings.end()
     if entries != step_count:
         outcome.find(
             "count",
             f"办理步骤 {step_count} 个，审计日志中 {entries} 条",
             f"{step_count} steps, but {entries} entries in the audit log",
         )
+
+
+def _not_deleted_in_time(
+    connection: Connection, wrong: Sequence[RecordMismatch], now: datetime
+) -> list[RecordMismatch]:
+    """The mismatches without contacts and photos that are gone because their complaint ended 180 days ago."""
+    numbers = {one.name.partition(":")[2] for one in wrong if one.kind == "missing"}
+    due = complaints.ended(connection, numbers, now - rules.KEPT_AFTER_END + _EARLY) if numbers else set()
+    return [one for one in wrong if one.kind != "missing" or one.name.partition(":")[2] not in due]
 
 
 def _check_state(outcome: CheckResult, complaint: Complaint) -> None:

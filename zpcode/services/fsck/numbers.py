@@ -9,9 +9,15 @@ from typing import Any, Final
 from zpcode.errors import Text
 from zpcode.exports.formats import EXPORTS, layout_of
 from zpcode.rules.audit import Entry
-from zpcode.rules.batches.batch import MAX_QUANTITY, Activation, Batch, BatchState
+from zpcode.rules.batches import log as batch_log
+from zpcode.rules.batches.batch import MAX_QUANTITY, Activation, Batch, BatchState, record_name
+from zpcode.rules.record_digest import ADOPT
 from zpcode.services.fsck.context import CheckContext
+from zpcode.services.fsck.records import RecordFindings
 from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant
+from zpcode.services.records import kinds
+from zpcode.services.records.comparison import compare
+from zpcode.store import record_log
 from zpcode.store.monitoring import integrity
 from zpcode.wire.calendar import iso
 from zpcode.wire.payload import MAX_BATCH, Level
@@ -39,8 +45,8 @@ RECORDS: Final = Invariant(
 LOGGED: Final = Invariant(
     "batch-audit",
     Text(
-        "每个批次的预留与生成都如实记在审计日志里",
-        "the audit log has each batch as it was reserved and as it was issued",
+        "每个批次的预留、生成、激活及其文件都与审计日志相符",
+        "the audit log has each batch as it was reserved, issued and activated, and what became of its file",
     ),
     Text(
         "以审计日志为准：zpcode audit show --object batch:序号；从备份恢复被改动的行",
@@ -144,19 +150,33 @@ def _record(batch: Batch, outcome: CheckResult) -> None:
 
 
 def logged(context: CheckContext, outcome: CheckResult) -> None:
-    """One entry for the reservation and one for the issue, each with the same values as the row."""
+    """One entry for the reservation and one for the issue with the values of the row; all later changes; and the digests."""
     with integrity.snapshot(context.engine) as connection:
         for chunk in integrity.every_batch(connection):
             outcome.examined += len(chunk)
-            objects = [f"batch:{batch.number}" for batch in chunk]
-            entries: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
-            for entry in integrity.audit_entries(connection, objects, ["batch.reserve", "batch.issue"]):
-                entries[entry.object, entry.action].append(entry)
+            objects = [record_name(batch.number) for batch in chunk]
+            entries: defaultdict[str, list[Entry]] = defaultdict(list)
+            for entry in integrity.audit_entries(connection, objects, batch_log.ACTIONS):
+                entries[entry.object].append(entry)
             for batch in chunk:
-                name = f"batch:{batch.number}"
-                issued = None if batch.state is BatchState.RESERVED else _issued(batch)
-                _compare(outcome, name, entries[name, "batch.reserve"], _reserved(batch), "reserve")
-                _compare(outcome, name, entries[name, "batch.issue"], issued, "issue")
+                _in_log(outcome, batch, entries[record_name(batch.number)])
+        findings = RecordFindings(outcome, covered=record_log.is_covered(connection))
+        for page in compare(connection, kinds.BATCH, covered=findings.covered):
+            findings.add(page.wrong)
+    findings.end()
+
+
+def _in_log(outcome: CheckResult, batch: Batch, entries: list[Entry]) -> None:
+    """Compare a batch with its entries."""
+    name = record_name(batch.number)
+    issued = None if batch.state is BatchState.RESERVED else _issued(batch)
+    reservations = [entry for entry in entries if entry.action == "batch.reserve"]
+    before = outcome.wrong
+    _compare(outcome, name, reservations, _reserved(batch), "reserve")
+    _compare(outcome, name, [entry for entry in entries if entry.action == "batch.issue"], issued, "issue")
+    if outcome.wrong == before and (differing := batch_log.differences(batch, entries)):
+        names = ", ".join(differing)
+        outcome.find("changed", f"与审计日志不符：{names}", f"differs from the audit log in {names}", where=name)
 
 
 def _compare(outcome: CheckResult, where: str, entries: list[Entry], row: dict[str, Any] | None, action: str) -> None:
@@ -204,10 +224,16 @@ def _issued(batch: Batch) -> dict[str, Any]:
 
 
 def quotas(context: CheckContext, outcome: CheckResult) -> None:
-    """No enterprise above its quota, unless the quota was lowered after its last batch."""
+    """No enterprise above its quota, unless the quota was lowered after its last batch: the log says when it was entered."""
     with integrity.snapshot(context.engine) as connection:
         outcome.examined = integrity.count_enterprises(connection)
-        for enterprise in integrity.exceeded_quotas(connection):
+        exceeded = integrity.exceeded_quotas(connection)
+        logged = record_log.logged(connection, [f"enterprise:{one.uscc}" for one in exceeded])
+        for enterprise in exceeded:
+            entry = logged.get(f"enterprise:{enterprise.uscc}")
+            entered = enterprise.updated_at if entry is None or entry.action == ADOPT else entry.at
+            if enterprise.last_ordered_at <= entered:
+                continue
             outcome.find(
                 "quota",
                 f"额度 {enterprise.quota}，单品码 {enterprise.used}",

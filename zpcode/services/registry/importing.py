@@ -18,10 +18,13 @@ from zpcode.rules.registry.layout import SHEETS
 from zpcode.rules.registry.records import Registry, merged
 from zpcode.services import notices
 from zpcode.services.pictures import import_
+from zpcode.services.records import kinds
+from zpcode.services.registry import import_digests, product_cards
 from zpcode.services.registry.files import document, workbook
-from zpcode.services.registry.product_cards import write_cards
-from zpcode.store import audit
+from zpcode.services.registry.import_digests import ImportedRecords
+from zpcode.store import audit, record_log
 from zpcode.store.database.session import Connection, Engine, transaction
+from zpcode.store.record_log import NewEntry
 from zpcode.store.registry import records as store
 from zpcode.wire import calendar
 
@@ -67,17 +70,17 @@ def import_registry(
         stored = _stored(connection, file.registry)
         reader.fill_missing_columns(file, stored)
         import_.assign(file, stored, encoded, findings)
-        consistency.check(consistency.Checker(file, stored, merged(stored, file.registry), findings), today)
+        imported = ImportedRecords(file, stored, merged(stored, file.registry))
+        consistency.check(consistency.Checker(file, stored, imported.after, findings), today)
+        import_digests.check(connection, imported, findings)
         if findings.items:
             raise _refused(findings)
-        report = _write(connection, stored, file.registry, now, dry_run=dry_run)
+        report, records = _write(connection, imported, now, dry_run=dry_run)
         if dry_run:
             connection.rollback()
-        elif report.changes or report.cards:
+        elif report.changes or report.cards or records:
             digest = hashlib.sha256(data).hexdigest()
-            audit.append(
-                connection, at=now, actor=actor, action="registry.import", object_=digest, detail=_detail(report)
-            )
+            record_log.append(connection, records, NewEntry(now, actor, "registry.import", digest, _detail(report)))
     return report
 
 
@@ -113,7 +116,11 @@ def _stored(connection: Connection, file: Registry) -> Registry:
     return store.load(connection, gtins, file)
 
 
-def _write(connection: Connection, stored: Registry, file: Registry, now: datetime, *, dry_run: bool) -> ImportReport:
+def _write(
+    connection: Connection, imported: ImportedRecords, now: datetime, *, dry_run: bool
+) -> tuple[ImportReport, dict[str, str | None]]:
+    """Write the changed records and the cards that follow; return the report, and the digests for the audit log."""
+    stored, file = imported.stored, imported.file.registry
     counts, changed = changes(stored, file)
     touched: defaultdict[str, set[str]] = defaultdict(set)
     for change in changed:
@@ -129,10 +136,14 @@ def _write(connection: Connection, stored: Registry, file: Registry, now: dateti
             store.save(connection, sheet.plural, changed_records.values(), now)
     gtins = {gtin for plural, keys in touched.items() for gtin in store.reached_by(connection, plural, keys)}
     audit.lock(connection)  # before the card head, as everywhere; otherwise an import and a decision could deadlock
-    cards = write_cards(connection, gtins, calendar.today(now), dry_run=dry_run, release=True)
+    digests = import_digests.digests(imported)
+    day = calendar.today(now)
+    cards = product_cards.write_cards(connection, gtins, day, dry_run=dry_run, release=True, written=digests.keys())
     if not dry_run:
         notices.write(connection)  # notices name products, enterprises and standards
-    return ImportReport(dry_run, counts, changed, cards)
+    report = ImportReport(dry_run, counts, changed, cards.written, cards.withheld)
+    records = import_digests.to_log(connection, imported, digests)
+    return report, records | dict.fromkeys(map(kinds.kept_name, cards.released))
 
 
 def _detail(report: ImportReport) -> dict[str, Any]:

@@ -7,16 +7,19 @@ from datetime import datetime
 from threading import BoundedSemaphore
 from typing import Final
 
-from zpcode.errors import NotFound, Text
+from zpcode.errors import Conflict, Finding, NotFound, Text
 from zpcode.rules.access import Caller, may_describe
+from zpcode.rules.record_digest import mismatches
+from zpcode.rules.registry import digests
 from zpcode.rules.registry.records import StoredPicture
 from zpcode.services.pictures import encode
 from zpcode.services.pictures.decoder import PictureDecoder, busy
 from zpcode.services.pictures.storage import PictureStorage
 from zpcode.services.registry import listing
 from zpcode.services.registry.product_cards import write_cards
-from zpcode.store import audit
-from zpcode.store.database.session import Engine, transaction
+from zpcode.store import record_log
+from zpcode.store.database.session import Connection, Engine, transaction
+from zpcode.store.record_log import NewEntry
 from zpcode.store.registry import records as store
 from zpcode.wire import calendar
 from zpcode.wire.card import Picture
@@ -87,11 +90,32 @@ def _write(
         if before == picture:
             return
         detail = {"which": kind.value, "old": _digest(before), "new": _digest(picture)}
-        audit.append(
-            connection, at=now, actor=caller.name, action="product.picture", object_=f"product:{gtin}", detail=detail
-        )
+        own, pictured = digests.name(digests.PRODUCTS, gtin), digests.name(kind.column, gtin)
+        if picture is None:
+            _require_unaltered(connection, own)  # its file name is removed too
         store.set_picture(connection, gtin, kind.column, picture, now)
-        write_cards(connection, [gtin], calendar.today(now))
+        written = [pictured] if picture is not None else [own, pictured]
+        stored = _digests(connection, gtin)
+        entry = NewEntry(now, caller.name, "product.picture", own, detail)
+        record_log.append(connection, {name: stored.get(name) for name in written}, entry)
+        write_cards(connection, [gtin], calendar.today(now), written=written)
+
+
+def _digests(connection: Connection, gtin: str) -> dict[str, str]:
+    names = {f"{kind}:{gtin}" for kind in digests.OF_PRODUCT}
+    return digests.digests(store.of_entity(connection, digests.PRODUCTS, [gtin]), names)
+
+
+def _require_unaltered(connection: Connection, name: str) -> None:
+    """Raise Conflict if the product's own record differs from the log: its new digest would confirm what differs."""
+    stored = {name: _digests(connection, name.partition(":")[2])[name]}
+    wrong = mismatches(stored, record_log.logged(connection, [name]), covered=record_log.is_covered(connection))
+    if any(one.is_alarming for one in wrong):
+        text = Text(
+            f"数据库中的记录 {name} 与审计日志不符，请联系平台运营方",
+            f"the stored record {name} differs from the audit log: please contact the operator",
+        )
+        raise Conflict(text, (Finding("altered", text),))
 
 
 def _digest(picture: StoredPicture | None) -> str:

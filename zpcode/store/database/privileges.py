@@ -14,33 +14,35 @@ from sqlalchemy import Connection, text
 _ADD: Final = "SELECT, INSERT"
 _CHANGE: Final = "SELECT, INSERT, UPDATE"
 _REPLACE: Final = "SELECT, INSERT, DELETE"
-_ALL_ROWS: Final = "SELECT, INSERT, UPDATE, DELETE"
+ALL_ROWS: Final = "SELECT, INSERT, UPDATE, DELETE"
+SEQUENCE: Final = "USAGE, SELECT, UPDATE"
 
 TABLES: Final = {
     "alembic_version": "SELECT",
     "api_key": "SELECT, INSERT, UPDATE (revoked_at, last_used_at)",
     "audit": _ADD,
-    "batch": _CHANGE,
+    "batch": f"{_ADD}, UPDATE (key_id, state, sha256, bytes, issued_at, activated_at, problem, signatures_sha256,"
+    " file_removed_at, file_requested_at)",
     "card": _CHANGE,
     "card_head": "SELECT, UPDATE",
     "certificate": _CHANGE,
     "certification_body": _CHANGE,
     "claim": _REPLACE,
     "commitment": _REPLACE,
-    "complaint": _CHANGE,
+    "complaint": f"{_ADD}, UPDATE (state, region, ended_at, likeness)",
     "complaint_contact": _REPLACE,
     "complaint_event": _ADD,
     "complaint_photo": _REPLACE,
     "complaint_secret": "SELECT",
-    "continuity": "SELECT, UPDATE",
+    "continuity": "SELECT, UPDATE (recoveries, behind_since, evidence)",
     "enterprise": _CHANGE,
-    "held_activation": _ALL_ROWS,
-    "held_decision": _CHANGE,
-    "idempotency": _CHANGE,
+    "held_activation": ALL_ROWS,
+    "held_decision": f"{_ADD}, UPDATE (confirmed_at, rejected_at)",
+    "idempotency": f"{_ADD}, UPDATE (batch)",
     "indicator": _REPLACE,
     "item_history": _CHANGE,
-    "kept_card": _ALL_ROWS,
-    "lost_batch": _ALL_ROWS,
+    "kept_card": ALL_ROWS,
+    "lost_batch": ALL_ROWS,
     "product": _CHANGE,
     "product_certificate": _REPLACE,
     "product_standard": _REPLACE,
@@ -51,14 +53,24 @@ TABLES: Final = {
     "scan_partition": "SELECT",
     "scan_view": "SELECT",
     "standard": _CHANGE,
-    "standard_version": _CHANGE,
+    "standard_version": _ADD,
     "status_change": _ADD,
     "trace_event": "SELECT, INSERT, UPDATE (withdrawn_at, withdrawn_by, withdrawal)",
 }
 """The privileges on each table and view. Partitions of `scan` have none: they are read and written through `scan`."""
 QUEUE_PREFIX: Final = "procrastinate_"
 """Tables of the job queue, which Procrastinate reads and writes in every way."""
-_FUNCTIONS: Final = ("make_scan_partition(date)", "drop_scan_partition(date)")
+FUNCTIONS: Final = ("make_scan_partition(date)", "drop_scan_partition(date)")
+"""The functions that act with the rights of the owner; only the application's role may call them."""
+TRIGGERS: Final = (
+    ("audit", "audit_append_only"),
+    ("complaint_event", "complaint_event_append_only"),
+    ("recovery", "recovery_append_only"),
+    ("status_change", "status_change_append_only"),
+    ("trace_event", "trace_event_append_only"),
+    ("trace_event", "trace_event_only_withdrawn"),
+)
+"""The triggers, by table, that bind the owner of the tables too."""
 _RELATIONS: Final = text(
     "SELECT c.relname AS name, c.relkind AS kind FROM pg_class c"
     " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'S') ORDER BY c.relname"
@@ -81,11 +93,11 @@ def grant(connection: Connection, *, application_role: str | None, scan_role: st
 def _of_application(connection: Connection, role: str) -> Iterator[str]:
     for name, kind in connection.execute(_RELATIONS).all():
         if kind == "S":
-            yield f"GRANT USAGE, SELECT, UPDATE ON SEQUENCE {name} TO {role}"
+            yield f"GRANT {SEQUENCE} ON SEQUENCE {name} TO {role}"
             continue
         yield f"REVOKE ALL ON {name} FROM {role}"
-        privileges = _ALL_ROWS if name.startswith(QUEUE_PREFIX) else TABLES.get(name)
+        privileges = ALL_ROWS if name.startswith(QUEUE_PREFIX) else TABLES.get(name)
         if privileges:
             yield f"GRANT {privileges} ON {name} TO {role}"
-    for function in _FUNCTIONS:
+    for function in FUNCTIONS:
         yield f"GRANT EXECUTE ON FUNCTION {function} TO {role}"

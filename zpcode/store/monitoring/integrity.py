@@ -82,26 +82,28 @@ def count_audited_events(connection: Connection) -> int:
 
 
 class ExceededQuota(NamedTuple):
-    """An enterprise whose item codes exceeded its quota when it ordered the last of them."""
+    """An enterprise whose item codes exceed its quota; when it ordered the last of them, and when its record was changed."""
 
     uscc: str
     quota: int
     used: int
+    last_ordered_at: datetime
+    updated_at: datetime
 
 
 def exceeded_quotas(connection: Connection) -> list[ExceededQuota]:
-    """The enterprises whose item codes exceed a quota that has not changed since their last batch of items.
+    """The enterprises whose item codes exceed their quota.
 
-    A quota that was lowered later is no contradiction: codes printed before remain valid.
+    A quota that was lowered after the last batch of items is no contradiction: codes printed before remain valid.
     """
     rows = connection.execute(
         text(
-            "SELECT e.uscc, e.code_quota, sum(b.quantity) AS used FROM enterprise e JOIN batch b USING (uscc)"
+            "SELECT e.uscc, e.code_quota, sum(b.quantity) AS used, max(b.created_at) AS last, e.updated_at FROM enterprise e JOIN batch b USING (uscc)"
             " WHERE b.level IN ('item', 'compact') AND e.code_quota IS NOT NULL"
-            " GROUP BY e.uscc HAVING sum(b.quantity) > e.code_quota AND max(b.created_at) > e.updated_at"
+            " GROUP BY e.uscc HAVING sum(b.quantity) > e.code_quota"
         )
     )
-    return [ExceededQuota(row.uscc, row.code_quota, int(row.used)) for row in rows]
+    return [ExceededQuota(row.uscc, row.code_quota, int(row.used), row.last, row.updated_at) for row in rows]
 
 
 def count_enterprises(connection: Connection) -> int:

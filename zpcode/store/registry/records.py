@@ -122,6 +122,31 @@ def load(connection: Connection, gtins: Collection[str], also: Registry | None =
     )
 
 
+def of_entity(connection: Connection, plural: str, keys: Collection[str]) -> Registry:
+    """The records of one entity with these keys; products with their lists and recognitions, as their digests need them."""
+    if plural != "products":
+        return Registry(**{plural: _by_key(connection, plural, keys)})
+    return Registry(
+        products=_products(connection, keys),
+        recognitions=_recognitions_of(connection, keys),
+        indicators=_lists(connection, "indicators", keys),
+        commitments=_lists(connection, "commitments", keys),
+        claims=_lists(connection, "claims", keys),
+    )
+
+
+def keys_after(connection: Connection, plural: str, after: str, limit: int) -> list[str]:
+    """Up to `limit` keys of an entity that follow `after`, in order; from the first for an empty key."""
+    key = TABLES[plural].c[_SHEET[plural].key]
+    return list(connection.execute(select(key).where(key > after).order_by(key).limit(limit)).scalars())
+
+
+def existing(connection: Connection, plural: str, keys: Collection[str]) -> set[str]:
+    """Those of these keys of an entity that have a record."""
+    key = TABLES[plural].c[_SHEET[plural].key]
+    return set(connection.execute(select(key).where(_among(key, keys))).scalars())
+
+
 def _recognitions_of(connection: Connection, gtins: Collection[str]) -> dict[str, Any]:
     table = registry.recognition
     rows = connection.execute(select(table.c.number).where(_among(table.c.gtin, gtins))).scalars()

@@ -57,6 +57,7 @@ complaint_contact = Table(
     metadata,
     Column("complaint", BigInteger, primary_key=True),
     Column("contact", Text),
+    Column("salt", LargeBinary),
 )
 
 complaint_photo = Table(

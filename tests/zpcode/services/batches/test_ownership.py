@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 from keys.keyring import SealVerdict
 from tests.support import issuing_setting as setting
 from tests.support.code_folders import code_folder, content
+from tests.support.databases import as_owner
 from tests.support.issuing_setting import MAKER, NOW, KeyHouse
 from zpcode.errors import ForeignFile, Unavailable
 from zpcode.rules.batches.batch import Batch, BatchState
@@ -22,7 +23,6 @@ from zpcode.services.batches.file_cipher import HEADER_BYTES, Content, FileCiphe
 from zpcode.services.batches.issue import issue
 from zpcode.services.batches.rewrite import reissue
 from zpcode.store import batches as store
-from zpcode.store.database.session import transaction
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def _issue(engine: Engine, house: KeyHouse, number: int, directory: Path) -> Bat
 def _numbered_again(engine: Engine, number: int, **changes: object) -> Batch:
     """The batch that gets a number again after a restore: reserved, with other secret keys unless `changes` has them."""
     values = {"permutation_key": b"other slots here", "check_key": b"other check here", "key_id": ""} | changes
-    with transaction(engine) as connection:
+    with as_owner(engine) as connection:
         store.change(connection, number, state="reserved", sha256="", bytes=0, activated_at=None, **values)
     return reserve.get(engine, number, MAKER)
 
