@@ -12,6 +12,9 @@ from zpcode.rules.status.decisions import ACTIONS, Action, Actor
 from zpcode.rules.status.permissions import HORIZON, MAX_NOTICE, MAX_TARGET, MAX_TEXT, MAY
 from zpcode.rules.status.reasons import REASONS, Reason
 from zpcode.rules.status.shares import MAX_BYTES, MAX_DECISIONS, MAX_PENDING, MAX_RANGES
+from zpcode.services.fsck import run
+from zpcode.store.database import privileges
+from zpcode.store.tables.columns import metadata
 from zpcode.wire.vocabulary import Scope
 
 
@@ -21,9 +24,9 @@ def document(root: Path) -> str:
     return (root / "docs" / "status.md").read_text("utf-8")
 
 
-def rows(document: str, heading: str) -> list[list[str]]:
+def rows(document: str, heading: str, level: str = "##") -> list[list[str]]:
     """The cells of the first table under a heading, without its two header lines."""
-    section = document.split(f"## {heading}\n", 1)[1].split("\n## ", 1)[0]
+    section = document.split(f"{level} {heading}\n", 1)[1].split(f"\n{level} ", 1)[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -94,3 +97,28 @@ def test_the_request_that_is_documented_is_one(document: str) -> None:
     assert order.action in reason.actions
     assert order.scope in reason.scopes
     assert order.legal_basis or not reason.needs_basis
+
+
+def test_every_table_that_the_authority_may_change_has_its_check(document: str) -> None:
+    """A table that gets UPDATE or DELETE needs a row: which check shows a change past the service, and what it compares."""
+    listed = {
+        row[0].strip("`"): row[1:] for row in rows(document, "Which check shows a change past the service", "###")
+    }
+    changeable = {name for name, rights in privileges.TABLES.items() if "UPDATE" in rights or "DELETE" in rights}
+    assert listed.keys() == changeable | {f"{privileges.QUEUE_PREFIX}*"}
+    assert {check.strip("`") for check, _ in listed.values()} <= set(run.NAMES)
+    assert all(len(compared) > 5 for _, compared in listed.values())
+
+
+def test_each_column_that_is_compared_with_nothing_is_one_that_may_change(document: str) -> None:
+    """What no check compares is named, with the reason."""
+    listed = rows(document, "Which check shows a change past the service", "###")
+    named = {(row[0].strip("`"), name) for row in listed for name in re.findall(r"`(\w+)` with nothing: [`\w]", row[2])}
+    assert named == {
+        ("api_key", "last_used_at"),
+        ("batch", "problem"),
+        ("complaint", "likeness"),
+        ("enterprise", "updated_at"),
+    }
+    for table, column in named:
+        assert column in metadata.tables[table].c
