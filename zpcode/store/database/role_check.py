@@ -28,11 +28,17 @@ class Deviation(NamedTuple):
     value: str
 
 
+_NO_EXTENSION: Final = (
+    "NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = '{}'::regclass AND d.objid = {}.oid AND d.deptype = 'e')"
+)
+"""The object does not belong to an extension, such as pg_stat_statements: an extension brings its own grants."""
+_OWN_TABLE: Final = f"c.relnamespace = 'public'::regnamespace AND {_NO_EXTENSION.format('pg_class', 'c')}"
+_OWN_FUNCTION: Final = f"p.pronamespace = 'public'::regnamespace AND {_NO_EXTENSION.format('pg_proc', 'p')}"
 _OWNED: Final = text(
-    "SELECT kind, name, pg_get_userbyid(owner) AS owner FROM ("
-    " SELECT 'table' AS kind, relname AS name, relowner AS owner FROM pg_class"
-    "  WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'S', 'f')"
-    " UNION ALL SELECT 'function', proname, proowner FROM pg_proc WHERE pronamespace = 'public'::regnamespace"
+    "SELECT kind, name, pg_get_userbyid(owner) AS owner FROM ("  # noqa: S608 - constant texts, see above
+    " SELECT 'table' AS kind, c.relname AS name, c.relowner AS owner FROM pg_class c"
+    f"  WHERE {_OWN_TABLE} AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')"
+    f" UNION ALL SELECT 'function', p.proname, p.proowner FROM pg_proc p WHERE {_OWN_FUNCTION}"
     " UNION ALL SELECT 'database', datname, datdba FROM pg_database WHERE datname = current_database()"
     " ) owned WHERE owner <> (SELECT relowner FROM pg_class WHERE oid = 'audit'::regclass)"
     " OR pg_get_userbyid(owner) = current_user"
@@ -40,16 +46,15 @@ _OWNED: Final = text(
     "  WHERE pg_get_userbyid(nspowner) = current_user ORDER BY 1, 2"
 )
 _GRANTS: Final = text(
-    "SELECT c.relname AS name, coalesce(r.rolname, 'PUBLIC') AS grantee, acl.privilege_type AS privilege, '' AS column_,"
+    "SELECT c.relname AS name, coalesce(r.rolname, 'PUBLIC') AS grantee, acl.privilege_type AS privilege, '' AS column_,"  # noqa: S608
     "  acl.is_grantable FROM pg_class c CROSS JOIN LATERAL aclexplode(c.relacl) acl LEFT JOIN pg_roles r ON r.oid = acl.grantee"
-    "  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND acl.grantee <> c.relowner"
+    f"  WHERE {_OWN_TABLE} AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND acl.grantee <> c.relowner"
     " UNION ALL SELECT c.relname, coalesce(r.rolname, 'PUBLIC'), acl.privilege_type, a.attname, acl.is_grantable"
     "  FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid CROSS JOIN LATERAL aclexplode(a.attacl) acl"
-    "  LEFT JOIN pg_roles r ON r.oid = acl.grantee WHERE c.relnamespace = 'public'::regnamespace AND acl.grantee <> c.relowner"
+    f"  LEFT JOIN pg_roles r ON r.oid = acl.grantee WHERE {_OWN_TABLE} AND acl.grantee <> c.relowner"
     " UNION ALL SELECT p.oid::regprocedure::text, coalesce(r.rolname, 'PUBLIC'), acl.privilege_type, '', acl.is_grantable"
     "  FROM pg_proc p CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) acl"
-    "  LEFT JOIN pg_roles r ON r.oid = acl.grantee"
-    "  WHERE p.pronamespace = 'public'::regnamespace AND p.prosecdef AND acl.grantee <> p.proowner"
+    f"  LEFT JOIN pg_roles r ON r.oid = acl.grantee WHERE {_OWN_FUNCTION} AND p.prosecdef AND acl.grantee <> p.proowner"
 )
 _RELATIONS: Final = text(
     "SELECT relname AS name, relkind AS kind, relispartition AS is_partition FROM pg_class"
@@ -70,7 +75,7 @@ _TRIGGERS: Final = text(
     "SELECT tgrelid::regclass::text AS table_, tgname, tgenabled FROM pg_trigger WHERE NOT tgisinternal"
 )
 _DEFINERS: Final = text(
-    "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prosecdef ORDER BY 1"
+    f"SELECT p.oid::regprocedure::text FROM pg_proc p WHERE {_OWN_FUNCTION} AND p.prosecdef ORDER BY 1"  # noqa: S608
 )
 _ATTRIBUTES: Final = ("rolsuper", "rolcreaterole", "rolcreatedb", "rolreplication", "rolbypassrls")
 _SCAN_SETTINGS: Final = ("default_transaction_read_only=on", "temp_file_limit=")

@@ -82,6 +82,15 @@ def test_what_only_a_superuser_can_change_is_reported_too(superuser: Engine, sta
     assert _NEEDS_SUPERUSER[statement] in reasons
 
 
+def test_an_extension_brings_its_own_grants(superuser: Engine) -> None:
+    """Its views may belong to another role, and everybody may read them."""
+    with superuser.connect() as connection:
+        connection.execute(text("CREATE EXTENSION pg_stat_statements SCHEMA public"))
+        connection.execute(text("SET LOCAL ROLE zpcode"))
+        assert list(role_check.deviations(connection)) == []
+        connection.rollback()
+
+
 def test_every_reason_has_its_words() -> None:
     reasons = {reason for reason, _ in CHANGES.values()} | set(_NEEDS_SUPERUSER.values())
     assert reasons == set(_REASONS)
