@@ -42,9 +42,10 @@ from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Sig
 from zpcode.services.monitoring.statistics import InstallationStatistics
 from zpcode.services.registry import product_cards
 from zpcode.settings import AuthoritySettings
-from zpcode.store import batches, jobs
+from zpcode.store import batches
 from zpcode.store.database.session import Engine, connect, transaction
 from zpcode.store.database.tracing import trace
+from zpcode.store.monitoring import jobs
 from zpcode.store.monitoring.worker_slots import WorkerSlot
 from zpcode.telemetry import exposition, logs, metrics, tracing
 from zpcode.telemetry.exposition import Exposition

@@ -8,10 +8,10 @@ from typing import Final
 from zpcode.errors import Text
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant
-from zpcode.store import batches, jobs
+from zpcode.store import batches
 from zpcode.store.database.session import transaction
-from zpcode.store.jobs import Job
-from zpcode.store.monitoring import integrity
+from zpcode.store.monitoring import integrity, jobs
+from zpcode.store.monitoring.jobs import Job
 
 JOBS: Final = Invariant(
     "jobs",
