@@ -1,6 +1,6 @@
 """The audit log has digests of the records that were written; contacts of complaints have a salt (the SQL file with this name).
 
-Revision ID: 0014
+Revision ID: 0015
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
