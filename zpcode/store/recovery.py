@@ -104,7 +104,7 @@ def remove_lost(connection: Connection, number: int) -> None:
 
 
 def keep_card(connection: Connection, key: str, recovery: int, body: bytes) -> None:
-    """Keep a product card as Redis had it."""
+    """Keep what a product card in Redis showed of the recognition (`zpcode.rules.cards.kept_card`)."""
     values = {"recovery": recovery, "body": body}
     statement = upsert(kept_card).values(key=key, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=[kept_card.c.key], set_=values))

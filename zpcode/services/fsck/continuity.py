@@ -66,6 +66,9 @@ def continuity(context: CheckContext, outcome: CheckResult) -> None:
             outcome.find(UNCONFIRMED, zh, en, where=name)
             outcome.advice = WAITING
         for key in recovery.kept_cards(connection):
-            zh, en = "沿用缓存中的产品卡片：请重新导入登记文件", "kept as Redis had it: import the registry file again"
+            zh, en = (
+                "登记资料比缓存中的旧：请重新导入登记文件",
+                "its records are older than in Redis: import the registry file again",
+            )
             outcome.find(UNCONFIRMED, zh, en, where=key)
             outcome.advice = Text(zh, en)
