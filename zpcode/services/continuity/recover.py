@@ -179,7 +179,10 @@ class _Recovery:
         """The cards of Redis that the database lost; none if Redis is silent and may be."""
         if "redis" not in self._testimonies:
             return {}
-        forked = any(one.kind == "audit_hash" for one in self.report.evidence)
+        forked = any(one.kind == "audit_hash" for one in self.report.evidence) or any(
+            marks.revision < database.assigned.revision and behind("redis", marks, database)
+            for marks in self._testimonies["redis"].marks
+        )
         try:
             layout = client.layout(self._setting.redis)
             return survey.newer_copies(self._connection, layout, database, forked=forked)

@@ -102,7 +102,8 @@ class Reentry:
         recovery.add_lost(connection, numbers, report.number, cards)
         signed = self._signed(former) or set()
         recovery.mark_signed(connection, signed)
-        unproven = dict.fromkeys(former, "unproven") | dict.fromkeys(signed, SIGNED)
+        known = [number for number, card in former.items() if not card.lost]
+        unproven = dict.fromkeys(known, "unproven") | dict.fromkeys(signed, SIGNED)
         report.batches += [RecoveredBatch(number, unproven.get(number, LOST)) for number in numbers]
 
     def _signed(self, former: Mapping[int, BatchCard]) -> set[int] | None:

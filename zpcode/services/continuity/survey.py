@@ -61,12 +61,22 @@ class ReadCards:
 def newer_copies(
     connection: Connection, layout: Layout, database: DatabaseMarks, *, forked: bool
 ) -> dict[str, NewerCopy]:
-    """The cards of Redis that are newer than the database, by card key. Raises RedisError.
+    """The cards of Redis that the database lacks, by card key: each copy that is newer than its own row. Raises RedisError.
 
-    `forked`: the restored database was written to before it was stopped. Then its revisions are no measure, and every
-    copy counts that is newer than its own row.
+    `forked`: Redis was written by another database that went on from the same backup, such as a copy that was promoted before.
+    Then revisions are no measure, and every copy counts that differs from its row. A copy that a database of this revision must
+    have had, and has not, shows the same.
     """
-    newer: dict[str, NewerCopy] = {}
+    lacking, contradicted = _lacking(connection, layout, database.assigned.revision, every=forked)
+    if contradicted and not forked:
+        lacking, _ = _lacking(connection, layout, database.assigned.revision, every=True)
+    return lacking
+
+
+def _lacking(connection: Connection, layout: Layout, reached: int, *, every: bool) -> tuple[dict[str, NewerCopy], bool]:
+    """The copies that are newer than their row, or `every` one that differs; and whether one of revision ≤ `reached` is newer."""
+    lacking: dict[str, NewerCopy] = {}
+    contradicted = False
     listed = copies.keys(layout)
     while keys := list(islice(listed, _SLICE)):
         rows = {card.key: card for card in card_table.fetch(connection, keys)}
@@ -75,10 +85,13 @@ def newer_copies(
                 continue
             revision, body = redis_keys.unpack(copy)
             row = rows.get(key)
-            above = 0 if forked and row is None else row.revision if forked and row is not None else database.assigned.revision  # fmt: skip
-            if above < revision <= HIGHEST_MARK and (row is None or row.body != body) and _possible(key) and is_card(key, body):  # fmt: skip
-                newer[key] = NewerCopy(revision, body)
-    return newer
+            if row is not None and row.body == body:
+                continue
+            newer = row is None or row.revision < revision
+            if (newer or every) and 0 < revision <= HIGHEST_MARK and _possible(key) and is_card(key, body):
+                lacking[key] = NewerCopy(revision, body)
+                contradicted |= newer and revision <= reached
+    return lacking, contradicted
 
 
 def _possible(key: str) -> bool:
