@@ -292,6 +292,7 @@ def test_what_a_recovery_left_cannot_be_invented(world: CheckedService) -> None:
     """A kept card would be shown as it is, and a lost batch hides what codes exist."""
     attack(world, "INSERT INTO kept_card SELECT key, 1, body FROM card WHERE key = :card")
     attack(world, "INSERT INTO lost_batch (number, recovery) VALUES (77, 1)")
+    attack(world, "INSERT INTO recovery VALUES (1, now(), 'x', 1, '{}')")
     attack(
         world,
         "INSERT INTO held_decision (scope, target, recovery, timeline) VALUES ('lot', 'x', 1, decode('9190', 'hex'))",
