@@ -203,7 +203,7 @@ class Servers:
     @property
     def started(self) -> bool:
         """Whether PostgreSQL listens here, or did until it was killed. Makes no files, other than `addresses`."""
-        return (self.sockets / ".s.PGSQL.5432").exists()
+        return (self.postgres_sockets / ".s.PGSQL.5432").exists()
 
     @property
     def addresses(self) -> ServerAddresses:

@@ -144,7 +144,7 @@ def test_a_link_in_the_place_of_an_unfinished_file_is_not_followed(
     other = tmp_path / "other"
     other.write_bytes(b"")
     folder.unfinished(reserve.get(engine, number, MAKER)).symlink_to(other)
-    with pytest.raises(Unavailable):
+    with pytest.raises(ForeignFile):
         _issue(engine, house, number, folder.path)
     assert other.read_bytes() == b""
 

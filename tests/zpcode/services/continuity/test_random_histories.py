@@ -42,7 +42,7 @@ from zpcode.services.batches import issue
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.report import RecoverySetting
-from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Witness
+from zpcode.services.continuity.witnesses import FilesWitness, RedisWitness, Witness, numbers_of
 from zpcode.services.status.change import change_and_project
 from zpcode.store import batches, continuity
 from zpcode.store.database.session import transaction
@@ -144,10 +144,15 @@ def _check(history: RandomHistory, addresses: ServerAddresses, before: list[Any]
     report = agreed(setting)
     projector.catch_up(history.engine, history.redis)
     assert ContinuityGate(history.engine, witnesses).compare() == ()
+    only_ordered = set(issued) - set(numbers_of(history.folder.path))
+    of = [number for number in (*items, *issued) for _ in ITEMS]
     for moment, old in zip(moments, shown, strict=True):
-        for was, now in zip(old, history.verdicts([*items, *issued], moment), strict=True):
+        for number, was, now in zip(of, old, history.verdicts([*items, *issued], moment), strict=True):
             assert TAKEN_BACK.get(now, 0) >= TAKEN_BACK.get(was, 0), (was, now)
-            assert now not in {Verdict.UNKNOWN, Verdict.SEAL_INVALID, Verdict.UNCONFIRMED}
+            assert now not in {Verdict.UNKNOWN, Verdict.SEAL_INVALID}
+            assert now is not Verdict.UNCONFIRMED or number in only_ordered, (
+                "an order whose record is lost is placed again"
+            )
     with transaction(history.engine) as connection:
         new, marks = batches.next_number(connection), continuity.marks(connection)
     assert new > reached.batch
