@@ -86,7 +86,9 @@ def _addresses(process: subprocess.Popen[str]) -> tuple[str, str, str]:
     for line in process.stdout:
         output.append(line)
         words = line.split()
-        for name, last in (("scan", "/"), ("API", "/openapi.json"), ("metrics", "/metrics")):
+        if len(words) == 2 and words[0] == "scanweb" and words[1].endswith("/metrics"):
+            addresses["metrics"] = words[1].removesuffix("/metrics")
+        for name, last in (("scan", "/"), ("API", "/openapi.json")):
             if name in words and words[-1].startswith("http://") and words[-1].endswith(last):
                 addresses.setdefault(name, words[-1].removesuffix(last))
         if _READY in line:

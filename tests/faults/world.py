@@ -29,6 +29,7 @@ from tests.support.folders import in_memory
 from tests.support.frozen import children, frozen
 from tests.support.patience import eventually
 from tests.support.scan_factories import ScanAuthority
+from tests.support.scanned_batches import may_be_scanned
 from zpcode.embedded.processes import Processes
 from zpcode.embedded.servers import ServerAddresses, Servers, secret_file
 from zpcode.store import cards as outbox
@@ -296,6 +297,7 @@ def running() -> Iterator[Installation]:
 
 def _furnish(registry: ScanAuthority) -> None:
     registry.everything()
+    may_be_scanned(registry.engine, range(1, 100))
     revoked = make.standing(State.REVOKED)
     cards: dict[str, Any] = {card.item_key(SCRAPPED, index): revoked for index in range(900, 906)}
     cards[card.batch_key(SCRAPPED)] = make.batch(SCRAPPED, exceptions=True)

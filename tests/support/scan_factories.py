@@ -27,6 +27,7 @@ from scanweb.app import App, create
 from scanweb.lookup.memory import CardRow
 from scanweb.settings import ScanSettings
 from tests.support import keyroom
+from tests.support.scanned_batches import may_be_scanned
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.projection import projector
 from zpcode.store import cards as outbox
@@ -174,7 +175,8 @@ class ScanAuthority:
         projector.catch_up(self.engine, self.redis)
 
     def everything(self) -> None:
-        """A product with an item batch, a compact batch and a lot."""
+        """A product with an item batch, a compact batch and a lot. Scans of the batches count."""
+        may_be_scanned(self.engine, [7, 8])
         self.put(
             {
                 card.product_key(GTIN): product(),
