@@ -18,6 +18,7 @@ from sqlalchemy import Engine
 from keys.keyring import SealVerdict
 from tests.support import issuing_setting as setting
 from tests.support.code_folders import code_folder, content
+from tests.support.issuing_fixtures import house
 from tests.support.issuing_setting import MAKER, NOW, KeyHouse
 from tests.support.patience import eventually
 from zpcode.errors import SignerError, SignerUnavailable
@@ -29,15 +30,9 @@ from zpcode.services.batches.unfinished_file import CodeFile
 from zpcode.store import batches as store
 from zpcode.store.database.session import transaction
 
+__all__ = ["house"]
+
 pytestmark = pytest.mark.proof
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
-    """A key room whose signer runs for this module."""
-    house = setting.key_house(tmp_path_factory.mktemp("kh"))
-    with house.signer():
-        yield house
 
 
 @pytest.fixture(autouse=True)
@@ -103,7 +98,7 @@ def test_files_left_by_a_crash_are_found_and_written_again(
 def test_a_complete_file_that_was_never_noted_is_checked_and_noted(
     engine: Engine, house: KeyHouse, tmp_path: Path
 ) -> None:
-    """Killed between the renaming and the commit: the hash is the file's hash."""
+    """Killed between the renaming and the commit: no code is signed again, and the hash is the file's hash."""
     number = setting.reserved(engine, quantity=code_file.CHUNK + 1)
     with house.client() as signer:
         batch = reserve.get(engine, number, MAKER)
@@ -112,8 +107,10 @@ def test_a_complete_file_that_was_never_noted_is_checked_and_noted(
         store.change(connection, number, key_id=key_id)
     batch = reserve.get(engine, number, MAKER)
     file = _in_one_go(batch, house, tmp_path)
-    with house.client() as signer:  # it says whether the key may still sign
+    with house.client() as signer:  # it is asked only whether the key may still sign
+        signed = list(signer.read_log())
         issued = issue(engine, signer, number, folder=code_folder(tmp_path), clock=lambda: NOW)
+        assert list(signer.read_log()) == signed
     assert (issued.state, issued.sha256) == (BatchState.ISSUED, file.sha256)
 
 

@@ -7,7 +7,6 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from sqlalchemy import Engine, func, select
 from tests.e2e import worker_process
 from tests.e2e.plant import People, Plant
 from tests.faults.scan_processes import environment, scan_process
-from tests.support import issuing_setting
+from tests.support.issuing_fixtures import own_house as house
 from tests.support.issuing_setting import KeyHouse
 from tests.support.patience import eventually
 from zpcode.embedded.servers import ServerAddresses
@@ -29,6 +28,8 @@ from zpcode.store.database.session import transaction
 from zpcode.store.tables.codes import item_history, scan
 from zpcode.wire import redis_keys
 from zpcode.wire.payload import Level
+
+__all__ = ["house"]
 
 pytestmark = pytest.mark.proof
 
@@ -39,14 +40,6 @@ ORDERS = (
     (Level.ITEM, 200), (Level.COMPACT, 400), (Level.PRODUCT, 10), (Level.ITEM, 40), (Level.LOT, 10), (Level.COMPACT, 90),
     (Level.ITEM, 9 * CHUNK + 77), (Level.COMPACT, 20 * CHUNK + 7),
 )  # fmt: skip
-
-
-@pytest.fixture
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
-    """A key room whose signer runs for one test: it remembers how far the audit log of the test's database came."""
-    house = issuing_setting.key_house(tmp_path_factory.mktemp("kh"))
-    with house.signer():
-        yield house
 
 
 @pytest.fixture

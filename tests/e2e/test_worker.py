@@ -19,6 +19,8 @@ from sqlalchemy import Engine, func, select, text
 
 from tests.support import issuing_setting as setting
 from tests.support.code_folders import code_folder, content
+from tests.support.issuing_fixtures import own_house as house
+from tests.support.issuing_fixtures import registered
 from tests.support.issuing_setting import GTIN, MAKER, KeyHouse
 from zpcode import worker
 from zpcode.embedded.servers import ServerAddresses
@@ -34,20 +36,9 @@ from zpcode.store.tables.codes import card, scan
 from zpcode.wire import redis_keys
 from zpcode.wire.scan_event import ScanEvent, encode
 
+__all__ = ["house", "registered"]
+
 _PROGRAM = "from zpcode import settings, worker; worker.main(settings.load())"
-
-
-@pytest.fixture
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
-    """A key room whose signer runs for one test: it remembers how far the audit log of the test's database came."""
-    house = setting.key_house(tmp_path_factory.mktemp("kh"))
-    with house.signer():
-        yield house
-
-
-@pytest.fixture(autouse=True)
-def _registered(engine: Engine) -> None:
-    setting.register(engine, setting.product_card())
 
 
 @contextmanager

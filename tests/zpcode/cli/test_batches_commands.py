@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from keys.ceremony import retire
 from keys.document import statement_of
 from tests.support import issuing_setting as setting
 from tests.support.code_folders import code_folder, content
+from tests.support.issuing_fixtures import house
 from tests.support.issuing_setting import GTIN, OPERATOR, KeyHouse
 from zpcode import __main__
 from zpcode.cli import batches as commands
@@ -28,13 +28,7 @@ from zpcode.rules.batches.batch import BatchState
 from zpcode.services.batches import reserve
 from zpcode.wire import redis_keys
 
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
-    """A key room whose signer runs for this module."""
-    house = setting.key_house(tmp_path_factory.mktemp("kh"))
-    with house.signer():
-        yield house
+__all__ = ["house"]
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -17,6 +16,7 @@ from sqlalchemy import Engine, select
 from keys.keyring import SealVerdict
 from tests.support import issuing_setting as setting
 from tests.support.code_folders import code_folder, content
+from tests.support.issuing_fixtures import house, issue_at_once, registered
 from tests.support.issuing_setting import BASE, GTIN, MAKER, NOW, OPERATOR, OTHER, KeyHouse
 from zpcode.errors import Conflict, Forbidden, NotFound, SignerUnavailable, Unavailable
 from zpcode.exports.csv import COLUMNS
@@ -35,22 +35,7 @@ from zpcode.wire.payload import Level, check_matches
 from zpcode.wire.permutation import Permutation
 from zpcode.wire.vocabulary import State
 
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
-    """A key room whose signer runs for this module."""
-    house = setting.key_house(tmp_path_factory.mktemp("kh"))
-    with house.signer():
-        yield house
-
-
-@pytest.fixture(autouse=True)
-def _registered(engine: Engine) -> None:
-    setting.register(engine, setting.product_card())
-
-
-def _issue(engine: Engine, house: KeyHouse, number: int, directory: Path) -> Batch:
-    return issue(engine, house.client(), number, folder=code_folder(directory), clock=lambda: NOW)
+__all__ = ["house", "registered"]
 
 
 def _rows(directory: Path, batch: Batch) -> list[dict[str, str]]:
@@ -66,7 +51,7 @@ def _card(engine: Engine, number: int) -> BatchCard:
 def test_every_row_of_an_item_batch_is_a_valid_code_of_its_own(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """Sealed, in the batch, each index once, across more than one chunk."""
     number = setting.reserved(engine, quantity=code_file.CHUNK + 1000, lot="L7", expiry_date=date(2027, 1, 1))
-    batch = _issue(engine, house, number, tmp_path)
+    batch = issue_at_once(engine, house, number, tmp_path)
     rows, keyring = _rows(tmp_path, batch), house.keyring
     permutation = Permutation(batch.permutation_key)
     indices = []
@@ -86,7 +71,7 @@ def test_every_row_of_an_item_batch_is_a_valid_code_of_its_own(engine: Engine, h
 
 def test_the_file_is_rfc_4180_in_ascii_with_rows_of_one_width(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """CRLF, a header row, no byte order mark, and nothing a spreadsheet takes for a formula."""
-    batch = _issue(engine, house, setting.reserved(engine, lot="A.-1"), tmp_path)
+    batch = issue_at_once(engine, house, setting.reserved(engine, lot="A.-1"), tmp_path)
     data = content(code_folder(tmp_path), batch)
     lines = data.split(b"\r\n")
     assert lines[0].decode("ascii") == ",".join(COLUMNS)
@@ -118,7 +103,7 @@ def test_a_product_or_lot_batch_has_one_code_for_all_its_labels(
     engine: Engine, house: KeyHouse, tmp_path: Path, level: Level, lot: str
 ) -> None:
     """The quantity is the number of printed labels."""
-    batch = _issue(engine, house, setting.reserved(engine, level=level, lot=lot, quantity=5000), tmp_path)
+    batch = issue_at_once(engine, house, setting.reserved(engine, level=level, lot=lot, quantity=5000), tmp_path)
     (row,) = _rows(tmp_path, batch)
     code = parse(path_of(row["url"]))
     assert code.identity.level is level
@@ -132,7 +117,7 @@ def test_issuing_is_noted_and_the_card_becomes_active(engine: Engine, house: Key
     """A reserved batch has an inactive card; an issued batch has hash, size, key, time and an active card."""
     number = setting.reserved(engine)
     assert _card(engine, number).activated_at == 0
-    batch = _issue(engine, house, number, tmp_path)
+    batch = issue_at_once(engine, house, number, tmp_path)
     stored = reserve.get(engine, number, MAKER)
     assert stored == batch
     assert stored.state is BatchState.ISSUED
@@ -147,9 +132,9 @@ def test_issuing_is_noted_and_the_card_becomes_active(engine: Engine, house: Key
 def test_issuing_again_changes_nothing(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """An issued batch is returned as it is."""
     number = setting.reserved(engine)
-    first = _issue(engine, house, number, tmp_path)
+    first = issue_at_once(engine, house, number, tmp_path)
     before = (tmp_path / file_name(first)).stat().st_mtime_ns
-    assert _issue(engine, house, number, tmp_path) == first
+    assert issue_at_once(engine, house, number, tmp_path) == first
     assert (tmp_path / file_name(first)).stat().st_mtime_ns == before
 
 
@@ -158,7 +143,7 @@ def test_a_batch_activated_by_hand_waits_for_it(engine: Engine, house: KeyHouse,
     number = setting.reserved(engine, activation=Activation.MANUAL)
     with pytest.raises(Conflict):
         reserve.activate(engine, number, MAKER, NOW)
-    assert _issue(engine, house, number, tmp_path).activated_at is None
+    assert issue_at_once(engine, house, number, tmp_path).activated_at is None
     assert _card(engine, number).activated_at == 0
     with pytest.raises(NotFound):
         reserve.activate(engine, number, OTHER, NOW)
@@ -176,7 +161,7 @@ def test_a_decision_made_before_the_file_was_complete_stays(engine: Engine, hous
     with transaction(engine) as connection:
         card = msgspec.structs.replace(_card(engine, number), timeline=timeline, exceptions=True)
         cards.put_cards(connection, {batch_key(number): msgspec.msgpack.encode(card)})
-    _issue(engine, house, number, tmp_path)
+    issue_at_once(engine, house, number, tmp_path)
     assert _card(engine, number).timeline == timeline
     assert _card(engine, number).exceptions
     assert _card(engine, number).activated_at == int(NOW.timestamp())
@@ -192,7 +177,7 @@ def test_a_lot_is_active_from_its_first_batch_on(engine: Engine, house: KeyHouse
 
     first = setting.reserved(engine, level=Level.LOT, lot="L1", expiry_date=date(2027, 1, 1))
     assert card() == LotCard(GTIN, "L1", "", "2027-01-01", 0)
-    _issue(engine, house, first, tmp_path)
+    issue_at_once(engine, house, first, tmp_path)
     assert card().activated_at == int(NOW.timestamp())
     setting.reserved(
         engine, "more", level=Level.LOT, lot="L1", expiry_date=date(2027, 1, 1), activation=Activation.MANUAL
@@ -210,7 +195,7 @@ def test_without_a_signer_the_batch_waits_and_says_so(engine: Engine, house: Key
     assert waiting.state is BatchState.RESERVED
     assert waiting.problem is not None
     assert waiting.problem.zh
-    assert _issue(engine, house, number, tmp_path).problem is None
+    assert issue_at_once(engine, house, number, tmp_path).problem is None
     assert reserve.get(engine, number, MAKER).problem is None
 
 
@@ -218,7 +203,7 @@ def test_a_disk_too_small_is_said_before_the_first_byte(engine: Engine, house: K
     """1 000 000 000 codes need about 230 GB; the refusal names both sizes."""
     number = setting.reserved(engine, quantity=10**9)
     with pytest.raises(Unavailable, match=r"GB needed"):
-        _issue(engine, house, number, tmp_path)
+        issue_at_once(engine, house, number, tmp_path)
     assert reserve.get(engine, number, MAKER).problem is not None
 
 
@@ -229,7 +214,7 @@ def test_only_one_process_issues_a_batch(engine: Engine, house: KeyHouse, tmp_pa
 
     def second(_: int) -> None:
         with pytest.raises(Conflict) as refusal:
-            _issue(engine, house, number, tmp_path)
+            issue_at_once(engine, house, number, tmp_path)
         reasons.append(refusal.value.findings[0].reason)
 
     batch = issue(engine, house.client(), number, folder=code_folder(tmp_path), clock=lambda: NOW, progress=second)
@@ -240,7 +225,7 @@ def test_only_one_process_issues_a_batch(engine: Engine, house: KeyHouse, tmp_pa
 def test_a_damaged_or_lost_file_is_written_again_byte_for_byte(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """No code is stored, but the file can be written again as long as the key can sign."""
     number = setting.reserved(engine, quantity=2 * code_file.CHUNK + 5)
-    batch, folder = _issue(engine, house, number, tmp_path), code_folder(tmp_path)
+    batch, folder = issue_at_once(engine, house, number, tmp_path), code_folder(tmp_path)
     path, original = folder.finished(batch), content(folder, batch)
     path.unlink()
     reissue(engine, house.client(), number, folder=folder, clock=lambda: NOW)

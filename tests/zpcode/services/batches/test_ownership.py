@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,31 +14,16 @@ from keys.keyring import SealVerdict
 from tests.support import issuing_setting as setting
 from tests.support.code_folders import code_folder, content
 from tests.support.databases import as_owner
+from tests.support.issuing_fixtures import house, issue_at_once, registered
 from tests.support.issuing_setting import MAKER, NOW, KeyHouse
 from zpcode.errors import ForeignFile, Unavailable
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import file_keys, ownership, reserve
 from zpcode.services.batches.file_cipher import HEADER_BYTES, Content, FileCipher, FileLabel
-from zpcode.services.batches.issue import issue
 from zpcode.services.batches.rewrite import reissue
 from zpcode.store import batches as store
 
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
-    """A key room whose signer runs for this module."""
-    house = setting.key_house(tmp_path_factory.mktemp("kh"))
-    with house.signer():
-        yield house
-
-
-@pytest.fixture(autouse=True)
-def _registered(engine: Engine) -> None:
-    setting.register(engine, setting.product_card())
-
-
-def _issue(engine: Engine, house: KeyHouse, number: int, directory: Path) -> Batch:
-    return issue(engine, house.client(), number, folder=code_folder(directory), clock=lambda: NOW)
+__all__ = ["house", "registered"]
 
 
 def _numbered_again(engine: Engine, number: int, **changes: object) -> Batch:
@@ -56,7 +40,7 @@ def test_a_file_of_other_content_is_never_overwritten(
     engine: Engine, house: KeyHouse, tmp_path: Path, file: str, ending: str
 ) -> None:
     """Issue, restore the database, order again: the number is given again. The batch waits, the file stays."""
-    first, folder = _issue(engine, house, setting.reserved(engine), tmp_path), code_folder(tmp_path)
+    first, folder = issue_at_once(engine, house, setting.reserved(engine), tmp_path), code_folder(tmp_path)
     raw = folder.finished(first).read_bytes()
     earlier = {
         "another batch": raw,
@@ -71,24 +55,24 @@ def test_a_file_of_other_content_is_never_overwritten(
     path = Path(f"{folder.finished(first)}{ending}")
     path.write_bytes(earlier)
     with pytest.raises(ForeignFile, match=re.escape(f"{folder.finished(first)}")) as refusal:
-        _issue(engine, house, again.number, tmp_path)
+        issue_at_once(engine, house, again.number, tmp_path)
     waiting = reserve.get(engine, again.number, MAKER)
     assert (waiting.state, waiting.problem) == (BatchState.RESERVED, refusal.value.text)
     assert path.read_bytes() == earlier
     path.rename(tmp_path / "set aside")
-    assert _issue(engine, house, again.number, tmp_path).state is BatchState.ISSUED
+    assert issue_at_once(engine, house, again.number, tmp_path).state is BatchState.ISSUED
 
 
 def test_a_delivered_file_under_another_key_is_not_overwritten(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """The database was restored to before the batch began, and the key has been rotated: the codes would differ."""
     own = setting.key_house(tmp_path / "own")
     with own.signer():
-        first = _issue(engine, own, setting.reserved(engine), tmp_path)
+        first = issue_at_once(engine, own, setting.reserved(engine), tmp_path)
     delivered = content(code_folder(tmp_path), first)
     keys = {"permutation_key": first.permutation_key, "check_key": first.check_key}
     again = _numbered_again(engine, first.number, **keys)
     with pytest.raises(ForeignFile):
-        _issue(engine, house, again.number, tmp_path)
+        issue_at_once(engine, house, again.number, tmp_path)
     assert content(code_folder(tmp_path), first) == delivered
 
 
@@ -96,11 +80,11 @@ def test_a_delivered_file_under_the_same_key_is_issued_as_it_is(
     engine: Engine, house: KeyHouse, tmp_path: Path
 ) -> None:
     """The database was restored to before the batch began: the same codes are recorded again."""
-    first = _issue(engine, house, setting.reserved(engine), tmp_path)
+    first = issue_at_once(engine, house, setting.reserved(engine), tmp_path)
     path = code_folder(tmp_path).finished(first)
     salted = path.read_bytes()[:HEADER_BYTES]
     again = _numbered_again(engine, first.number, permutation_key=first.permutation_key, check_key=first.check_key)
-    assert _issue(engine, house, again.number, tmp_path).sha256 == first.sha256
+    assert issue_at_once(engine, house, again.number, tmp_path).sha256 == first.sha256
     assert path.read_bytes()[:HEADER_BYTES] == salted, "the file was begun again"
 
 
@@ -108,7 +92,7 @@ def test_a_file_that_was_complete_before_its_key_was_revoked_is_not_issued(engin
     """The process ended before the batch was recorded. Nobody knows whether the file was delivered, so it stays."""
     own = setting.key_house(tmp_path / "own")
     with own.signer() as signer:
-        first, folder = _issue(engine, own, setting.reserved(engine), tmp_path), code_folder(tmp_path)
+        first, folder = issue_at_once(engine, own, setting.reserved(engine), tmp_path), code_folder(tmp_path)
         keys = {"permutation_key": first.permutation_key, "check_key": first.check_key, "key_id": first.key_id}
         again = _numbered_again(engine, first.number, **keys)
         setting.rotate_key(own)
@@ -117,9 +101,9 @@ def test_a_file_that_was_complete_before_its_key_was_revoked_is_not_issued(engin
             time.sleep(0.02)  # each process of the signer reads the keyring itself
         for _ in range(2):
             with pytest.raises(ForeignFile):
-                _issue(engine, own, again.number, tmp_path)
+                issue_at_once(engine, own, again.number, tmp_path)
         folder.finished(first).rename(tmp_path / "set aside")
-        issued = _issue(engine, own, again.number, tmp_path)
+        issued = issue_at_once(engine, own, again.number, tmp_path)
         assert issued.key_id == signer.active_key()
     assert own.keyring.verify(setting.last_code(folder, issued)) is SealVerdict.VALID
 
@@ -145,7 +129,7 @@ def test_a_link_in_the_place_of_an_unfinished_file_is_not_followed(
     other.write_bytes(b"")
     folder.unfinished(reserve.get(engine, number, MAKER)).symlink_to(other)
     with pytest.raises(ForeignFile):
-        _issue(engine, house, number, folder.path)
+        issue_at_once(engine, house, number, folder.path)
     assert other.read_bytes() == b""
 
 
@@ -153,12 +137,12 @@ def test_a_finished_file_of_other_content_is_not_replaced_by_an_unfinished_one(
     engine: Engine, house: KeyHouse, tmp_path: Path
 ) -> None:
     """Both names may exist."""
-    first, folder = _issue(engine, house, setting.reserved(engine), tmp_path), code_folder(tmp_path)
+    first, folder = issue_at_once(engine, house, setting.reserved(engine), tmp_path), code_folder(tmp_path)
     earlier = content(folder, first)
     again = _numbered_again(engine, first.number)
     folder.unfinished(again).write_bytes(b"")
     with pytest.raises(ForeignFile):
-        _issue(engine, house, again.number, tmp_path)
+        issue_at_once(engine, house, again.number, tmp_path)
     assert content(folder, first) == earlier
 
 
@@ -166,8 +150,8 @@ def test_a_lost_file_does_not_come_back_over_one_of_other_content(
     engine: Engine, house: KeyHouse, tmp_path: Path
 ) -> None:
     """`zpcode batches export` refuses as issuing does."""
-    first = _issue(engine, house, setting.reserved(engine), tmp_path)
-    second, folder = _issue(engine, house, setting.reserved(engine, "key-2"), tmp_path), code_folder(tmp_path)
+    first = issue_at_once(engine, house, setting.reserved(engine), tmp_path)
+    second, folder = issue_at_once(engine, house, setting.reserved(engine, "key-2"), tmp_path), code_folder(tmp_path)
     other = folder.finished(first).read_bytes()
     folder.finished(second).write_bytes(other)
     with pytest.raises(ForeignFile):
@@ -177,7 +161,7 @@ def test_a_lost_file_does_not_come_back_over_one_of_other_content(
 
 def test_without_its_file_key_a_file_is_written_again(engine: Engine, house: KeyHouse, tmp_path: Path) -> None:
     """A lost file key costs time only: the codes are signed again, and the file has the same bytes."""
-    batch, folder = _issue(engine, house, setting.reserved(engine), tmp_path), code_folder(tmp_path)
+    batch, folder = issue_at_once(engine, house, setting.reserved(engine), tmp_path), code_folder(tmp_path)
     original = content(folder, batch)
     folder.key_file.unlink()
     with pytest.raises(Unavailable, match=re.escape(str(folder.key_file))):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from sqlalchemy import Engine, select
 
 from tests.support import issuing_setting as setting
 from tests.support.code_folders import code_folder, content
+from tests.support.issuing_fixtures import house, registered
 from tests.support.issuing_setting import MAKER, NOW, OPERATOR, KeyHouse
 from zpcode.errors import Conflict, SignerUnavailable, Unavailable
 from zpcode.rules.batches.batch import Batch
@@ -23,21 +23,10 @@ from zpcode.store.database.session import transaction
 from zpcode.store.tables.access import audit
 from zpcode.wire.payload import Level
 
+__all__ = ["house", "registered"]
+
 DAYS = 90
 LATER = NOW + timedelta(days=DAYS, hours=1)
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]:
-    """A key room whose signer runs for this module."""
-    house = setting.key_house(tmp_path_factory.mktemp("kh"))
-    with house.signer():
-        yield house
-
-
-@pytest.fixture(autouse=True)
-def _registered(engine: Engine) -> None:
-    setting.register(engine, setting.product_card())
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from keys.keyring import SealVerdict
 from keys.signer import SCHEMES, generated, open_key
 from tests.support import issuing_setting as setting
 from tests.support.code_folders import code_folder, content
+from tests.support.issuing_fixtures import registered
 from tests.support.issuing_setting import MAKER, NOW, OPERATOR, WORD, KeyHouse
 from tests.support.patience import eventually
 from tests.support.random_signer import RandomKey, use_random_keys
@@ -37,6 +38,8 @@ from zpcode.services.batches.unfinished_file import Parts
 from zpcode.store.database.session import connect
 from zpcode.wire.payload import Level
 
+__all__ = ["registered"]
+
 RANDOM = "tests.support.random_signer"
 
 
@@ -47,11 +50,6 @@ def random_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyHouse]
     use_random_keys(house.room.keys_dir)
     with house.signer(module=RANDOM):
         yield house
-
-
-@pytest.fixture(autouse=True)
-def _registered(engine: Engine) -> None:
-    setting.register(engine, setting.product_card())
 
 
 @pytest.fixture
