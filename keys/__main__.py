@@ -23,7 +23,9 @@ from keys.log.reader import LogReading, chunks_of
 from zpcode.errors import KeyringError, Text, ZpError
 from zpcode.telemetry import logs
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+app = typer.Typer(
+    rich_markup_mode=None, no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False
+)
 
 KeysDir = Annotated[Path | None, Option("--keys-dir", help="私钥文件夹 / folder of the private keys (ZPCODE_KEYS_DIR)")]
 Ring = Annotated[Path | None, Option("--keyring", help="公钥环文件 / the keyring file (ZPCODE_KEYRING)")]

@@ -38,6 +38,7 @@ from zpcode.store.database.session import Engine, migrate, transaction
 from zpcode.telemetry import logs
 
 app = typer.Typer(
+    rich_markup_mode=None,  # boxes cut a Chinese text that is longer than its column: it has no blanks to wrap at
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
