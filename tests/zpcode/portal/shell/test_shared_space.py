@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from zpcode.portal.shell.shared_space import SharedSpace, SpaceFull
@@ -24,7 +24,7 @@ class Space:
     async def come(self, address: str | None, size: int) -> int:
         """Somebody comes who holds this much until the end; returns the number of the holder."""
         self.holders.append((address, size, asyncio.ensure_future(self._hold(address, size))))
-        for _ in range(4):  # until whoever gives way has noticed it
+        for _ in range(4):  # until the sender that gives way has noticed it
             await asyncio.sleep(0)
         return len(self.holders) - 1
 
@@ -207,8 +207,12 @@ addresses = st.builds(
 
 
 @given(st.lists(st.tuples(addresses, sizes), max_size=30))
+@example([("60.0.0.0", 44), ("60.1.1.0", 13), ("60.1.1.0", 13), ("61.0.0.0", 26), ("60.1.0.0", 18)])
 def test_the_space_is_never_exceeded_and_only_a_block_that_holds_more_gives_way(came: list[tuple[str, int]]) -> None:
-    """More than the block of the newcomer will hold with it; a sender of the same block may give way for itself."""
+    """It held more than the block of the newcomer holds then, so that they never drive each other out in turn.
+
+    First a sender of the newcomer's own block may have given way, which makes the block smaller (the example).
+    """
 
     async def test(space: Space) -> None:
         for address, size in came:
@@ -220,6 +224,6 @@ def test_the_space_is_never_exceeded_and_only_a_block_that_holds_more_gives_way(
             for number, outcome in enumerate(outcomes):
                 block = str(space.holders[number][0])[:5]
                 if outcome == HOLDS != space.outcomes()[number]:
-                    assert block == own or before[block] > before[own] + size
+                    assert block == own or before[block] > space.holding(own) >= size
 
     run(test)
