@@ -28,7 +28,7 @@ STRANGE: Final[dict[str, Callable[[Path], None]]] = {
     "a socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
     "a folder": Path.mkdir,
 }
-"""Nobody can read a file there, whoever made it."""
+"""Nobody can read a file there, not even its maker."""
 LINK: Final[dict[str, Callable[[Path], None]]] = {"a symbolic link": _link}
 """A file can be read there, but not the one that was written."""
 

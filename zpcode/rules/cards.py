@@ -90,7 +90,7 @@ def kept_card(card: ProductCard) -> ProductCard:
 def with_kept(derived: ProductCard | None, kept: ProductCard) -> ProductCard:
     """The card of a product whose registry records may be older than `kept`, a card that Redis had.
 
-    Redis alone vouches for `kept`. So what the registry has stays, but nothing is better than `kept` shows: the validity of the
+    Only Redis shows `kept`. So what the registry has stays, but nothing is better than `kept` shows: the validity of the
     recognition is what both agree on. A product that the registry does not have is lost.
     """
     if derived is None:
@@ -235,7 +235,7 @@ def lost_batch_card(
 ) -> BatchCard:
     """The card of a batch whose record is lost: which items it has, and the decisions about it.
 
-    Nobody but Redis vouches for the former card. So it has no check key, with which genuine codes could look forged, and no dates.
+    Only Redis shows the former card. So it has no check key, with which genuine codes could look forged, and no dates.
     """
     unknown = BatchCard(number, gtin="", level="", quantity=0, permutation_key=b"", check_key=b"")
     known = unknown if former is None else former

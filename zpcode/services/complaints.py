@@ -98,7 +98,7 @@ def secret(engine: Engine) -> bytes:
 def about(engine: Engine, keyring: Callable[[], Keyring], text: str) -> ComplaintSubject:
     """The subject of a scanned path, a pasted link or a typed GTIN. Raises Unavailable.
 
-    Of its fields only `genuine` depends on which items exist. It must not be shown: it would reveal that to whoever asks.
+    Of its fields only `genuine` depends on which items exist. It must not be shown: it would reveal that to anybody who asks.
     """
     text = text.strip()[: rules.MAX_CODE]
     if not text:

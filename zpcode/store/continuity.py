@@ -126,8 +126,9 @@ def record_behind(connection: Connection, evidence: Sequence[BehindEvidence], no
 
 def record_doubt(connection: Connection, since: datetime | None) -> None:
     """Record since when a witness disagrees with this database; None: none does. Scans then do not believe Redis alone."""
-    unchanged = continuity.c.doubted_since.is_(None) == (since is None)
-    connection.execute(update(continuity).where(~unchanged).values(doubted_since=since))
+    recorded = continuity.c.doubted_since
+    changes = recorded.is_not(None) if since is None else recorded.is_(None)
+    connection.execute(update(continuity).where(changes).values(doubted_since=since))
 
 
 def batches_with_record(connection: Connection, numbers: Collection[int]) -> set[int]:

@@ -173,7 +173,7 @@ def decide(evidence: Evidence, *, now: int, today: str) -> Outcome:
 def doubted(evidence: Evidence, recorded: Evidence | None, *, now: int, today: str) -> Evidence:
     """The evidence from Redis while Redis and the database disagree; `recorded` is that of the database, None if it is silent.
 
-    The decisions of both count, so the graver one shows. Without a grave decision, what only Redis vouches for is not
+    The decisions of both count, so the graver one shows. Without a grave decision, what only Redis shows is not
     confirmed: any evidence if the database is silent, and a batch with other keys than the database has.
     """
     if recorded is None:

@@ -106,7 +106,7 @@ def test_a_scan_is_stored_whole_and_taken_out_of_the_stream(engine: Engine, redi
 
 
 def test_a_scan_of_an_item_that_does_not_exist_is_in_no_history(engine: Engine, redis: Redis) -> None:
-    """Batches that nobody has ordered: whoever has the scan service's account could fill the histories with them.
+    """Batches that nobody has ordered: somebody with the scan service's account could fill the histories with them.
 
     The scans are stored, as those of other codes that are not ours.
     """

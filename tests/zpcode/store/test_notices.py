@@ -15,6 +15,7 @@ from zpcode.rules.access import Caller, Role
 from zpcode.rules.regions import FORMER, REGIONS
 from zpcode.rules.status.decisions import STATES, Action, Actor
 from zpcode.rules.status.permissions import StatusChange, actor_of
+from zpcode.rules.status.recovery import UNCONFIRMED_CALLER
 from zpcode.store import notices, status
 from zpcode.store.database.session import Connection, transaction
 from zpcode.store.tables.codes import status_change
@@ -71,10 +72,10 @@ def test_the_database_selects_by_the_level_that_the_rule_gives(connection: Conne
     pairs = ("00", "01", "10", "90")
     made_up = map("".join, product(("11", "30", "33"), pairs, pairs))
     offices = (Caller(Role.REGULATOR, code, "key") for code in {PROVINCE.subject, *REGIONS, *FORMER, *made_up})
-    for caller in (MAKER, OPERATOR, *offices):
+    for caller in (MAKER, OPERATOR, UNCONFIRMED_CALLER, *offices):
         add(connection, caller, Action.FLAG, "", now)
     every = set(status.every(connection))
-    for actor in set(Actor) - {Actor.RECOVERY}:  # no caller decides as a recovery
+    for actor in Actor:
         chosen = status.changes(connection, select(status_change).where(status.made_by({actor})))
         assert set(chosen) == {decision for decision in every if decision.actor is actor} != set()
 

@@ -1,7 +1,7 @@
-"""Space that senders share, measured in bytes: when it is full, whoever holds most of it gives way.
+"""Space that senders share, measured in bytes: when it is full, the sender that holds most of it gives way.
 
-A bound on what is held at a time (forms that are being read, photos that wait) protects the memory. If it went to whoever
-comes first, a few senders with many slow or large forms would keep all others out. So a newcomer takes the space of the
+A bound on what is held at a time (forms that are being read, photos that wait) protects the memory. If it went to those who
+come first, a few senders with many slow or large forms would keep all others out. So a newcomer takes the space of the
 largest holder: among blocks of addresses (an IPv4 /16, an IPv6 /32), else among the networks of the newcomer's block, else
 among the addresses of its network, else among the forms of its address. The largest holder must hold more than the newcomer
 will hold, so that two never drive each other out in turn. Of a sender that gives way it is the largest form, and among

@@ -144,7 +144,7 @@ def record_name(number: int) -> str:
 
 
 def record_digest(batch: Batch) -> str:
-    """The digest of what a batch is from its reservation on, for the audit log: the other columns have entries of their own.
+    """The digest of what a batch is from its reservation on, for the audit log: the other columns have separate entries.
 
     The two secret keys (128 random bits) cannot be guessed from it.
     """

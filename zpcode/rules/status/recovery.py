@@ -3,7 +3,7 @@
 A card shows the standings of a target: the most severe decision in force at each moment, with reason, texts, notice and
 decider. A standing that the database does not give may be a lost decision, or somebody who can write to Redis has made it up. So
 its *state* is entered at once, because protecting people never waits, as a decision of the actor `recovery`. Texts, notice and the
-name of an office are a *claim*: nobody sees them on a page until a person has confirmed them. The actor is a level of its own: so what
+name of an office are a *claim*: nobody sees them on a page until a person has confirmed them. The actor is a separate level: so what
 is entered replaces no decision of an office, and rejecting it loses none.
 
 A card can also be milder than the database's decisions: then a restoration was lost, or a milder decision of the same authority.

@@ -1,4 +1,4 @@
-"""A person confirms what Redis showed of decisions, or rejects it. Nothing is altered: both are decisions of their own.
+"""A person confirms what Redis showed of decisions, or rejects it. Nothing is altered: both are new decisions.
 
 Confirmed: the decisions are entered with their texts, in the name of who made them, and what the recovery had entered in their place
 is lifted. Where Redis showed a milder state, the graver decisions of before the recovery are lifted. Rejected: only what the recovery

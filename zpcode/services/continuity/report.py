@@ -23,7 +23,7 @@ from zpcode.store.database.session import Engine
 from zpcode.store.recovery_held import HeldActivation, HeldDecision
 
 DIGEST_DIGITS: Final = 32
-"""Half of SHA-256: whoever can write to Redis cannot make two findings with one digest (2^64 tries)."""
+"""Half of SHA-256: somebody who can write to Redis cannot make two findings with one digest (2^64 tries)."""
 
 
 @dataclass(frozen=True, slots=True)

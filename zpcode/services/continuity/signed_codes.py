@@ -1,7 +1,7 @@
 """What the signer's own log proves of a batch: that it has signed exactly the codes that a card describes.
 
 The log has the hash of the signed bytes of each request. They follow from the batch number, the GTIN, the signing key, the
-permutation key and the quantity. So a card whose codes give the same hashes has the true keys, whoever wrote it. The log has no
+permutation key and the quantity. So a card whose codes give the same hashes has the true keys, even if somebody else wrote it. The log has no
 lot and no dates: these are compared by a person.
 """
 

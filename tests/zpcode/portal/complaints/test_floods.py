@@ -93,7 +93,7 @@ def test_after_a_flood_from_64_providers_complaints_are_taken(
 
 
 def test_the_customers_of_a_provider_that_floods_wait_until_the_next_day(clock: Clock) -> None:
-    """What remains: whoever shares the block of an attacker shares its part. The form names the hours and 12315."""
+    """What remains: people who share the block of an attacker share its part. The form names the hours and 12315."""
     limits = flooded(clock, one_provider_of_ipv6(), ITEM)
     with pytest.raises(TooOften) as refused:
         limits.spend_complaint(about("2a00:1450:ffff::1", ITEM))

@@ -124,7 +124,7 @@ def test_who_has_just_been_served_comes_after_those_who_wait_also_with_a_new_for
     run(test)
 
 
-def test_a_form_of_whoever_has_most_gives_way_to_another_sender() -> None:
+def test_a_form_of_the_sender_that_has_most_gives_way() -> None:
     """Two senders fill the queue. The honest form is decoded next; of the form that gave way, nothing more is decoded."""
 
     async def test(queue: PhotoQueue, decoder: Decoder) -> None:

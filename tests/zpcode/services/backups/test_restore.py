@@ -267,7 +267,7 @@ def test_the_archive_may_go_on_while_a_backup_is_restored(crashed: Crashed, home
 def test_a_segment_that_the_archive_has_in_part_does_not_replace_that_of_the_base_backup(
     crashed: Crashed, home: Path
 ) -> None:
-    """The archive stopped while the base backup was made: the base backup has all of its own WAL."""
+    """The archive stopped while the base backup was made: the base backup has all the WAL that it needs."""
     first = check.wal_of(crashed.folder, crashed.backup).segments[0]
     wal = first.parent
     aside = wal.rename(wal.with_name("aside"))

@@ -1,4 +1,4 @@
-"""Somebody writes to Redis and lets the database look behind: the recovery enters nothing that only he vouches for."""
+"""Somebody writes to Redis and lets the database look behind: the recovery enters nothing that only Redis shows."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_a_confirmed_decision_is_the_offices_again(service: Restorable) -> None:
 
 
 def test_a_decision_to_come_is_held_and_confirmed_or_rejected_with_its_time(service: Restorable) -> None:
-    """It takes effect at its time, whoever vouches for it; rejected, it never does."""
+    """Not yet confirmed, it takes effect at its time; rejected, it never does."""
     coming = msgspec.structs.replace(REVOKED, effective_at=int(datetime.now(UTC).timestamp()) + 3600, begun=False)
     key, later = standing_key(Scope.PRODUCT, gtin(1)), datetime.fromtimestamp(coming.effective_at + 1, UTC)
     write(service, key, Timeline((coming,)))

@@ -86,7 +86,7 @@ def attack(world: CheckedService, statement: str) -> None:
 
 
 def in_redis(world: CheckedService, key: str) -> bytes:
-    """The bytes of a card that is a value of its own in Redis."""
+    """The bytes of a card that is a separate value in Redis."""
     where, _ = redis_keys.location(key)
     body: bytes = world.redis.get(where)  # type: ignore[assignment]
     return body
