@@ -8,8 +8,7 @@ exceeds a bound is refused and disconnected, at no cost to other clients.
 llhttp, the parser below, refuses most of what two servers could read differently (RFC 9112, 11.2): a `Transfer-Encoding`
 beside a `Content-Length`, a line that ends with LF alone, a field that is continued on the next line (obs-fold). The rest is
 refused here: a version other than 1.0 and 1.1, no `Host` or two, a coding other than `chunked`, codings in two lines, an
-upgrade with a body. Several blanks in a request line pass: RFC 9112, 3 lets a server split it at white space, and llhttp
-does not say how many there were.
+upgrade with a body, and a second blank within the request line (RFC 9112, 3), which llhttp skips.
 
 A reverse proxy in front does the same (deploy/nginx.conf). These bounds are for hosts without a proxy, and for proxies
 that are configured to wait longer.
@@ -23,6 +22,7 @@ Errors of clients are not logged: a client could fill the disk with them.
 from __future__ import annotations
 
 import logging
+import re
 from asyncio import TimerHandle, Transport
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, NoReturn
@@ -36,6 +36,9 @@ _PIECE: Final = 4 * 1024
 """How much is parsed at once: most requests, or about 150 of the smallest."""
 _WAITING_BYTES: Final = 2**20
 """How much of further requests a connection keeps while earlier ones wait for their turn. Reading has stopped by then."""
+_VERSION: Final = b" HTTP/1."
+_HEAD_END: Final = b"\r\n\r\n"
+_FURTHER_BLANKS: Final = re.compile(rb"(?<= ) +")
 _LOG: Final = logging.getLogger("uvicorn.bounds")
 _LOG.setLevel(logging.ERROR)
 
@@ -78,6 +81,7 @@ class RequestBounds(HttpToolsProtocol):
         self._fault = 400
         self._refused = False
         self._waiting = b""
+        self._last = b""
         self._arrival_timer: TimerHandle | None = None
         self._reading_timer: TimerHandle | None = None
 
@@ -89,8 +93,18 @@ class RequestBounds(HttpToolsProtocol):
         self._arrival_timer = self.loop.call_later(self.head_seconds, self._arrival_ended)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of requests. A request that comes in parts is measured: no head grows beyond its bound."""
-        if self._size or self.pipeline or len(data) > _PIECE or self._waiting:
+        """Bytes of requests. Most are one whole head, and the second blank of its first line is the one before its only version.
+
+        Everything else is parsed in pieces. A request that comes in parts is measured: no head grows beyond its bound.
+        """
+        if (
+            self._size
+            or self.pipeline
+            or len(data) > _PIECE
+            or self._waiting
+            or data.rfind(_VERSION) != data.find(b" ", 4)
+            or not data.endswith(_HEAD_END)
+        ):
             self._receive_pieces(data)
             return
         HttpToolsProtocol.data_received(self, data)
@@ -107,12 +121,30 @@ class RequestBounds(HttpToolsProtocol):
                 self._wait(data[at:])
                 return
             end = min(len(data), at + min(_PIECE, max(1, HEAD_BYTES - self._size)))
-            HttpToolsProtocol.data_received(self, data[at:end])
+            self._parse(data[at:end])
             if self._whole is not self.scope:
                 self._check_arrival(end - at)
             else:
                 self._end_arrival()
             at = end
+
+    def _parse(self, data: bytes) -> None:
+        """Parse a piece, and refuse a second blank within a request line.
+
+        llhttp skips such a blank but refuses a tab in its place. In a field a tab is as good as a blank (RFC 9110, 5.6.3).
+        So until the first field is complete, the parser gets the second of several blanks as a tab.
+        """
+        text, at = self._last + data, len(self._last)
+        for blanks in _FURTHER_BLANKS.finditer(text, at):
+            HttpToolsProtocol.data_received(self, text[at : blanks.start()])
+            at = blanks.start()
+            if not self._has_head() and not self.headers:
+                HttpToolsProtocol.data_received(self, b"\t")
+                at += 1
+            if self.transport.is_closing():
+                return
+        HttpToolsProtocol.data_received(self, text[at:])
+        self._last = data[-1:]
 
     def _wait(self, data: bytes) -> None:
         """Keep what came while earlier requests wait for their turn, and read nothing more."""

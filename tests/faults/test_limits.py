@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -173,6 +175,44 @@ def test_what_two_servers_could_read_differently_is_refused(scan: ScanProcess) -
         received = exchange(scan.port, sent + b"GET /healthz HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")
         assert status(received) == 400, name
         assert "请求不是有效的 HTTP / this is not valid HTTP" in received.decode(), name
+
+
+def test_a_second_blank_in_a_request_line_is_refused_wherever_a_packet_ends(scan: ScanProcess) -> None:
+    for line in (b"GET  / HTTP/1.1", b"GET /  HTTP/1.1"):
+        sent = line + b"\r\nhost: a\r\n\r\n"
+        for end in range(1, len(line)):
+            received = in_two(scan.port, sent[:end], sent[end:])
+            assert status(received) == 400, (line, end)
+
+
+def test_a_second_blank_in_a_pipelined_request_line_is_refused(scan: ScanProcess) -> None:
+    """The first request may be answered; the one with the blanks and what follows it are not."""
+    good, last = request("/healthz"), request("/healthz", b"connection: close")
+    body = request("/healthz", b"content-length: 4", body=b"GET ")
+    for bad in (b"GET  /healthz HTTP/1.1\r\nhost: a\r\n\r\n", b"GET /healthz  HTTP/1.0\r\n\r\n"):
+        for first in (good, body):
+            assert exchange(scan.port, first + bad + last).count(b"HTTP/1.1 200 ") <= 1
+
+
+def test_blanks_in_fields_and_bodies_are_no_fault(scan: ScanProcess, code: str) -> None:
+    """Also in the first field, and where a packet ends between them."""
+    line = b"GET " + code.encode() + b" HTTP/1.1\r\n"
+    sent = line + b"host:   a\r\nuser-agent: b  HTTP/1.1  c\r\naccept:  application/json\r\nconnection: close\r\n\r\n"
+    for end in (len(sent), *range(len(line), len(sent), 7)):
+        assert b'"verdict":"unconfirmed"' in in_two(scan.port, sent[:end], sent[end:])
+    body = request("/healthz", b"content-length: 9", body=b"a  b  c  ")
+    assert exchange(scan.port, body + request("/healthz", b"connection: close")).count(b"HTTP/1.1 200 ") == 2
+
+
+def in_two(port: int, first: bytes, second: bytes) -> bytes:
+    """Send these bytes in two packets, which the service nearly always reads one by one; returns its response."""
+    with connect(port) as wire:
+        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        wire.sendall(first)
+        time.sleep(0.002)
+        with contextlib.suppress(ConnectionError):
+            wire.sendall(second)
+        return until_closed(wire)
 
 
 def test_what_is_unusual_and_legal_is_answered(scan: ScanProcess, code: str) -> None:
