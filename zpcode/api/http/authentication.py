@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from zpcode.api.http.context import AuthorityDep
 from zpcode.api.http.refusals import Unauthenticated, UnsupportedMedia
-from zpcode.rules.access import Caller, may_administer
+from zpcode.rules.access import Caller, may_administer, parse_token
 from zpcode.services import access
 
 JSON: Final = "application/json"
@@ -32,12 +32,13 @@ def caller_of(
     """The caller that a request's API key belongs to. Raises Unauthenticated, TooMany."""
     token = "" if credentials is None else credentials.credentials
     address = None if request.client is None else request.client.host
-    authority.rate_limits.spend_request(address, token)
+    authority.rate_limits.spend_request(token)
+    if parse_token(token) is None:
+        authority.rate_limits.check_failures(address)
     caller = access.authenticate(authority.engine, token, authority.clock())
     if caller is None:
         authority.rate_limits.spend_failure(address)
         raise Unauthenticated
-    authority.rate_limits.note_success(token)
     if request.method not in _READING:
         authority.rate_limits.spend_write(caller)
     request.state.caller = caller.name

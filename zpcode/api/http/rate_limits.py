@@ -1,7 +1,10 @@
 """Rate limits of the API, of this process: by the minute requests of one key and wrong keys from one address, by the day
 writing requests of one enterprise. The last bounds what a key can make the service store.
 
-Those by the minute are checked before the database is asked, so that a request beyond them costs only its refusal.
+The limit of a key is checked before the database is asked. The limit of an address never refuses a valid key: many offices
+share one address behind a carrier's NAT, and anybody behind it can guess. So beyond this limit a key is still looked up,
+and only then refused; what is no key at all is refused at once. Guessing is hopeless (a secret has 256 bits), and a
+look-up is one query by primary key. It costs less than the request that causes it.
 """
 
 from __future__ import annotations
@@ -9,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
 from typing import Final
@@ -22,7 +24,6 @@ REQUESTS: Final = 1200
 FAILURES: Final = 30
 WRITES: Final = 50_000
 DAY: Final = 86_400.0
-_MAX_VALID: Final = 1000
 
 
 class ApiRateLimits:
@@ -32,7 +33,6 @@ class ApiRateLimits:
 
     An address is a whole IPv4 address or an IPv6 /64. An address outside the public network is a proxy that does not
     pass on its clients' addresses (`--forwarded-allow-ips`): its failures are not counted, since many clients share it.
-    One of the last 1000 valid keys is not refused for the failures of its address: an office shares one address.
     """
 
     def __init__(
@@ -45,18 +45,21 @@ class ApiRateLimits:
     ) -> None:
         self._writes = RateLimit(writes, period=DAY)
         self._requests, self._failures, self._clock = RateLimit(requests), RateLimit(failures), clock
-        self._valid: OrderedDict[bytes, None] = OrderedDict()
         self._lock = Lock()
 
-    def spend_request(self, address: str | None, token: str) -> None:
+    def spend_request(self, token: str) -> None:
         """Take one request of a key, before the key is looked up. Raises TooMany."""
-        key, client, now = _digest(token), payer(address), self._clock()
-        with self._lock:
-            seconds = self._requests.spend(key, now) if token else 0.0
-            if not seconds and client is not None and key not in self._valid:
-                seconds = self._failures.check(client, now)
-        if seconds:
-            raise TooMany(math.ceil(seconds))
+        if token:
+            key, now = _digest(token), self._clock()
+            with self._lock:
+                _refuse(self._requests.spend(key, now))
+
+    def check_failures(self, address: str | None) -> None:
+        """Raise TooMany if an address is over its limit of failures. Takes nothing. Not for a request with a possible key."""
+        client = payer(address)
+        if client is not None:
+            with self._lock:
+                _refuse(self._failures.check(client, self._clock()))
 
     def spend_write(self, caller: Caller) -> None:
         """Take one request that may write, of an enterprise with all its keys. Raises TooMany.
@@ -65,25 +68,20 @@ class ApiRateLimits:
         """
         if caller.role is Role.ENTERPRISE:
             with self._lock:
-                seconds = self._writes.spend(caller.subject, self._clock())
-            if seconds:
-                raise TooMany(math.ceil(seconds))
+                _refuse(self._writes.spend(caller.subject, self._clock()))
 
     def spend_failure(self, address: str | None) -> None:
-        """Take one failure of an address: the key of its request is not valid."""
+        """Take one failure of an address: the key of its request is not valid. Raises TooMany beyond the limit."""
         client = payer(address)
         if client is not None:
             with self._lock:
-                self._failures.spend(client, self._clock())
+                _refuse(self._failures.spend(client, self._clock()))
 
-    def note_success(self, token: str) -> None:
-        """Remember that a key is valid."""
-        key = _digest(token)
-        with self._lock:
-            self._valid[key] = None
-            self._valid.move_to_end(key)
-            if len(self._valid) > _MAX_VALID:
-                self._valid.popitem(last=False)
+
+def _refuse(seconds: float) -> None:
+    """Raise TooMany if a limit says to wait."""
+    if seconds:
+        raise TooMany(math.ceil(seconds))
 
 
 def _digest(token: str) -> bytes:
