@@ -13,6 +13,7 @@ used already, also beyond the limit; a negative charge gives it back.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Final
@@ -20,6 +21,10 @@ from typing import Final
 MINUTE: Final = 60.0
 MAX_KEYS: Final = 50_000
 """Keys stored by default: about 8 MB."""
+READS: Final = 1200
+"""Requests a minute of one address that reads without a key: 20 a second, each a few milliseconds of the database."""
+NETWORK_READS: Final = 8
+"""How many times as much the network of an address has."""
 EXAMINED: Final = 64
 """Stored keys that are examined with each new key, at most."""
 _SLACK: Final = 1e-6  # seconds: more than the rounding error of all intervals of a period added up
@@ -98,6 +103,27 @@ class RateLimit:
             keys[key] = due
         if len(keys) >= self._max_keys:
             keys.popitem(last=False)
+
+
+class ReadRateLimit:
+    """At most `requests` in a minute for each address that reads without a key, and eight times as many for its network.
+
+    A carrier has thousands of customers at one IPv4 address, so the limit is far above what a person reads; 0: no limit.
+    Inner addresses are never limited.
+    """
+
+    def __init__(self, requests: int = READS) -> None:
+        self._addresses, self._networks = RateLimit(requests), RateLimit(requests * NETWORK_READS)
+
+    def spend(self, address: str | None, now: float) -> int:
+        """Take one request of an address: 0 if it is allowed. Else nothing is taken: the whole seconds until one is."""
+        key, wider = payer(address), network(address)
+        if key is None or wider is None:
+            return 0
+        seconds = self._networks.check(wider, now) or self._addresses.spend(key, now)
+        if not seconds:
+            self._networks.charge(wider, now)
+        return math.ceil(seconds)
 
 
 def payer(address: str | None) -> bytes | None:

@@ -115,6 +115,30 @@ def test_a_valid_key_is_accepted_from_an_address_that_guesses(http: httpx.Client
     assert get(http, world.mine).status_code == 429
 
 
+def test_an_address_that_reads_notices_without_end_waits_and_no_other(
+    http: httpx.Client, app: FastAPI, here: Authority, world: Tenants, clock: Clock
+) -> None:
+    """Its network has eight times as much. A valid key is not affected, and a balancer may ask for readiness without end."""
+    app.state.authority = replace(here, rate_limits=ApiRateLimits(0, 0, clock, reads=2))
+
+    def read(address: str, path: str = "/v1/notices") -> int:
+        return http.get(path, headers={"X-Forwarded-For": address}).status_code
+
+    assert [read(ATTACKER), read(ATTACKER, "/readyz"), read(ATTACKER), read(ATTACKER, "/readyz")] == [
+        200,
+        200,
+        429,
+        429,
+    ]
+    assert get(http, world.mine).status_code == 200
+    neighbours = [read(f"60.191.0.{number // 2}") for number in range(4, 20)]
+    assert neighbours == [200] * 14 + [429] * 2
+    assert read("60.191.1.1") == 200
+    assert {read("10.0.0.7", "/readyz") for _ in range(5)} == {200}
+    clock.seconds += 60
+    assert read(ATTACKER) == 200
+
+
 def test_an_ipv6_customer_is_one_address(http: httpx.Client, world: Tenants) -> None:
     assert world
     statuses = [get(http, address=f"2408:8000:1:2::{number}").status_code for number in range(FAILURES + 1)]

@@ -48,6 +48,11 @@ def caller_of(
 CallerDep = Annotated[Caller, Depends(caller_of)]
 
 
+async def limit_reading(request: Request, authority: AuthorityDep) -> None:
+    """Take one request of an address that reads without a key. Raises TooMany. It waits for no thread."""
+    authority.rate_limits.spend_read(None if request.client is None else request.client.host)
+
+
 def operator_of(caller: CallerDep) -> Caller:
     """The caller, who has to be the operator. Raises Forbidden."""
     may_administer(caller)
@@ -73,3 +78,4 @@ def takes(*accepted: str) -> Callable[[Request, Caller], None]:
 
 
 TAKES_JSON = Depends(takes(JSON))
+LIMITS_READING = Depends(limit_reading)

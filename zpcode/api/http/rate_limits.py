@@ -1,5 +1,5 @@
-"""Rate limits of the API, of this process: by the minute requests of one key and wrong keys from one address, by the day
-writing requests of one enterprise. The last bounds what a key can make the service store.
+"""Rate limits of the API, of this process: by the minute requests of one key, wrong keys from one address and what
+it reads without a key, by the day writing requests of one enterprise. The last bounds what a key can make the service store.
 
 The limit of a key is checked before the database is asked. The limit of an address never refuses a valid key: many offices
 share one address behind a carrier's NAT, and anybody behind it can guess. So beyond this limit a key is still looked up,
@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Final
 
 from zpcode.api.http.refusals import TooMany
-from zpcode.ratelimit import RateLimit, payer
+from zpcode.ratelimit import READS, RateLimit, ReadRateLimit, payer
 from zpcode.rules.access import Caller, Role
 
 REQUESTS: Final = 1200
@@ -27,7 +27,7 @@ DAY: Final = 86_400.0
 
 
 class ApiRateLimits:
-    """`requests` a minute for each key, `failures` for each address, `writes` a day for each enterprise; 0: no limit.
+    """`requests` a minute for each key, `failures` and `reads` for each address, `writes` a day for each enterprise; 0: no limit.
 
     `clock` is monotonic, in seconds.
 
@@ -42,9 +42,11 @@ class ApiRateLimits:
         clock: Callable[[], float] = time.monotonic,
         *,
         writes: int = WRITES,
+        reads: int = READS,
     ) -> None:
         self._writes = RateLimit(writes, period=DAY)
         self._requests, self._failures, self._clock = RateLimit(requests), RateLimit(failures), clock
+        self._reads = ReadRateLimit(reads)
         self._lock = Lock()
 
     def spend_request(self, token: str) -> None:
@@ -60,6 +62,11 @@ class ApiRateLimits:
         if client is not None:
             with self._lock:
                 _refuse(self._failures.check(client, self._clock()))
+
+    def spend_read(self, address: str | None) -> None:
+        """Take one request of an address that reads without a key. Raises TooMany."""
+        with self._lock:
+            _refuse(self._reads.spend(address, self._clock()))
 
     def spend_write(self, caller: Caller) -> None:
         """Take one request that may write, of an enterprise with all its keys. Raises TooMany.

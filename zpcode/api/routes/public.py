@@ -15,6 +15,7 @@ from starlette.responses import Response
 from zpcode.api import examples, views
 from zpcode.api.fields import Short
 from zpcode.api.http import problems
+from zpcode.api.http.authentication import LIMITS_READING
 from zpcode.api.http.context import AuthorityDep
 from zpcode.api.http.documented import ALWAYS, page_responses, responses_of
 from zpcode.api.http.paging import AfterNumber, Limit, page_of
@@ -31,7 +32,8 @@ _READINESS_THREADS: Final = ThreadPoolExecutor(4, "readyz")  # /readyz answers e
     "/v1/notices",
     summary="Follow public notices",
     response_model=PageView[NoticeView],
-    responses=page_responses(examples.NOTICE, examples.NOTICE["id"], slugs=ALWAYS),
+    dependencies=[LIMITS_READING],
+    responses=page_responses(examples.NOTICE, examples.NOTICE["id"], slugs=("too-many-requests", *ALWAYS)),
 )
 def list_notices(authority: AuthorityDep, after: AfterNumber = None, limit: Limit = 50) -> PageView[NoticeView]:
     """Decisions of regulators and the operator that carry a notice number, in the order in which they were made."""
@@ -95,8 +97,9 @@ async def get_health() -> Health:
     "/readyz",
     summary="Check whether the process is ready",
     response_model=Readiness,
+    dependencies=[LIMITS_READING],
     responses={
-        **responses_of(200, "Ready", examples.READY, slugs=("error",)),
+        **responses_of(200, "Ready", examples.READY, slugs=("too-many-requests", "error")),
         503: {"description": "No database",
               "content": {"application/json": {"example": {"ready": False}}}},
     },

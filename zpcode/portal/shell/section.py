@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
@@ -17,6 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from zpcode.errors import RETRY_SECONDS, NotFound, ZpError
 from zpcode.portal.shell.cross_site import SAFE, is_cross_site, is_embedded
 from zpcode.portal.shell.layout import PortalPages, redirect
+from zpcode.ratelimit import READS, ReadRateLimit
 
 _logger = logging.getLogger(__name__)
 
@@ -32,14 +34,25 @@ class Section:
     """The pages of one section. The paths of `routes` are relative to `pages.prefix`.
 
     A request that may change something is refused with 403 if a page of another site sent it (`cross_site`), before its body
-    is read; so is any request of a page of another site that no reader navigates to, such as an image. An exception of an endpoint becomes a page: HTTPException with its status, NotFound with 404, every other ZpError
-    with 503, anything else with 500; the last is logged and not shown.
+    is read; so is any request of a page of another site that no reader navigates to, such as an image. An address that reads
+    more than `reads` pages a minute gets 429; files of the layout are not counted. An exception of an endpoint becomes a page:
+    HTTPException with its status, NotFound with 404, every other ZpError with 503, anything else with 500; the last is logged
+    and not shown.
     """
 
-    def __init__(self, pages: PortalPages, routes: Sequence[Route]) -> None:
+    def __init__(
+        self,
+        pages: PortalPages,
+        routes: Sequence[Route],
+        *,
+        reads: int = READS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.pages = pages
+        self._reads, self._clock = ReadRateLimit(reads), clock
+        limited = [Route(route.path, self._limited(route), methods=route.methods) for route in routes]
         static = Route("/static/{name}", self._static, methods=["GET"])
-        self._router = Router([self._labelled(route) for route in (static, *routes)], redirect_slashes=False)
+        self._router = Router([self._labelled(route) for route in (static, *limited)], redirect_slashes=False)
 
     def install(self, app: Starlette) -> None:
         """Serve the section at its prefix; the prefix without a slash leads to it (308)."""
@@ -92,6 +105,19 @@ class Section:
             return response
 
         return Route(route.path, endpoint, methods=route.methods)
+
+    def _limited(self, route: Route) -> Callable[[Request], Awaitable[Response]]:
+        """The endpoint of a route, which an address asks for a page within its limit."""
+
+        async def endpoint(request: Request) -> Response:
+            if request.method in SAFE:
+                seconds = self._reads.spend(None if request.client is None else request.client.host, self._clock())
+                if seconds:
+                    raise HTTPException(429, headers={"Retry-After": str(seconds)})
+            response: Response = await route.endpoint(request)
+            return response
+
+        return endpoint
 
     async def _static(self, request: Request) -> Response:
         file = self.pages.static(request.path_params["name"])

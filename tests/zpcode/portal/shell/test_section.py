@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tests.support.clock import Clock
 from zpcode.errors import NotFound, Text, Unavailable
 from zpcode.portal.shell.layout import PortalPages, redirect
 from zpcode.portal.shell.section import Section
@@ -37,7 +38,7 @@ WORDS = {
 class Orchard(Section):
     """A section with one page, and routes that fail."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Clock) -> None:
         routes = [
             Route("/", self._apples),
             Route("/apples", self._apples, methods=["GET"]),
@@ -45,7 +46,7 @@ class Orchard(Section):
             Route("/pick", self._pick, methods=["POST", "DELETE"]),
             *(Route(f"/{name}", failing(error)) for name, error in ERRORS.items()),
         ]
-        super().__init__(PortalPages(PREFIX, folder), routes)
+        super().__init__(PortalPages(PREFIX, folder), routes, reads=20, clock=clock)
 
     async def _apples(self, request: Request) -> Response:
         sort = request.query_params.get("sort", "<b>")
@@ -84,12 +85,18 @@ class SectionClient:
         self._app = app
 
     def get(
-        self, path: str, *, method: str = "GET", sent: dict[str, str] | None = None, **params: str
+        self,
+        path: str,
+        *,
+        method: str = "GET",
+        sent: dict[str, str] | None = None,
+        address: str = "127.0.0.1",
+        **params: str,
     ) -> httpx.Response:
-        """The answer to one request, with these headers."""
+        """The answer to one request, with these headers, from this address."""
 
         async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self._app)
+            transport = httpx.ASGITransport(self._app, client=(address, 50_000))
             async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
                 headers = {"Accept-Language": "en"} | (sent or {})
                 return await client.request(method, path, params=params or None, headers=headers)
@@ -98,8 +105,8 @@ class SectionClient:
 
 
 @pytest.fixture
-def http(tmp_path: Path) -> SectionClient:
-    """A client of an application with the section."""
+def http(tmp_path: Path, clock: Clock) -> SectionClient:
+    """A client of an application with the section, whose pages an address may open twenty times a minute."""
     for folder, files in (
         ("templates", TEMPLATES),
         ("i18n", {f"{tag}.json": json.dumps(one) for tag, one in WORDS.items()}),
@@ -108,7 +115,7 @@ def http(tmp_path: Path) -> SectionClient:
         for name, text in files.items():
             (tmp_path / folder / name).write_text(text, "utf-8")
     app = Starlette()
-    Orchard(tmp_path).install(app)
+    Orchard(tmp_path, clock).install(app)
     return SectionClient(app)
 
 
@@ -216,3 +223,16 @@ def test_a_section_has_every_language_of_the_shell(tmp_path: Path) -> None:
     (tmp_path / "i18n/zh-CN.json").write_text("{}", "utf-8")
     with pytest.raises(FileNotFoundError, match=r"en\.json"):
         PortalPages(PREFIX, tmp_path)
+
+
+def test_an_address_that_opens_pages_without_end_waits_and_no_other(http: SectionClient, clock: Clock) -> None:
+    """Files of the layout are not counted, and a balancer that does not pass on addresses is not limited."""
+    stranger, reader = "60.191.0.1", "60.191.0.2"
+    assert {http.get(f"{PREFIX}/apples", address=stranger).status_code for _ in range(20)} == {200}
+    page = http.get(f"{PREFIX}/apples", address=stranger)
+    assert (page.status_code, page.headers["Retry-After"]) == (429, "3")
+    assert http.get(f"{PREFIX}/static/form.css", address=stranger).status_code == 200
+    assert http.get(f"{PREFIX}/apples", address=reader).status_code == 200
+    assert {http.get(f"{PREFIX}/apples", address="10.0.0.7").status_code for _ in range(21)} == {200}
+    clock.seconds += 3
+    assert http.get(f"{PREFIX}/apples", address=stranger).status_code == 200
