@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 from zpcode.errors import Finding, Findings, Forbidden, Refused, Text
+from zpcode.language.visible import is_blank, piles_marks
 from zpcode.rules.regions import PROVINCE, is_region
 from zpcode.rules.registry import identifiers
 from zpcode.wire.base32 import seal_text, serial_text
@@ -189,7 +190,8 @@ def key_subject(role: Role, subject: str, label: str) -> str:
             "subject", "运营方的主体须为 *", "the subject of an operator is *", where="/subject", value=subject
         )
     if (
-        not label.strip()
+        is_blank(label)
+        or piles_marks(label)
         or len(label) > MAX_LABEL
         or any(unicodedata.category(character)[0] == "C" for character in label)
     ):

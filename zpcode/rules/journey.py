@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any, Final
 
 from zpcode.errors import Conflict, Finding, Findings, Forbidden, Text
+from zpcode.language.visible import text_fault
 from zpcode.rules.access import Caller, Role
 from zpcode.wire.calendar import SHANGHAI, seconds, today
 from zpcode.wire.card import MAX_JOURNEY, TraceEvent
@@ -198,6 +199,9 @@ def _check_text(text: str, most: int, findings: Findings, where: str) -> None:
     if any(unicodedata.category(character) in _INVISIBLE for character in text):
         findings.add("characters", "含有控制字符，请删除", "contains control characters; remove them",
                      where=where, value=ascii(text))  # fmt: skip
+    fault = text_fault(text[: most + 1])
+    if fault is not None:
+        findings.add(fault[0], fault[1].zh, fault[1].en, where=where, value=ascii(text))
 
 
 def check_reason(reason: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from zpcode.errors import Conflict, Finding, Findings, Forbidden, Refused, Text
 from zpcode.language.normalization import normalized, normalized_if_safe
+from zpcode.language.visible import check_marks, is_blank
 from zpcode.rules.access import Caller, Role, region_prefix
 from zpcode.rules.regions import PROVINCE, is_region
 from zpcode.wire.vocabulary import Bilingual
@@ -181,7 +182,7 @@ def read(kind: str, description: str, place: str, contact: str, code: str, langu
 def _text(findings: Findings, where: str, text: str, bound: int) -> str:
     """A field's text in NFC with one kind of line end, stripped, without control characters other than tabs.
 
-    Empty, with a finding, if it is far too long or has too many combining marks.
+    Empty if it shows nothing; empty, with a finding, if it is far too long or has too many combining marks.
     """
     if len(text) > 20 * bound:  # far too long: not worth cleaning
         _too_long(findings, where, len(text), bound)
@@ -189,13 +190,13 @@ def _text(findings: Findings, where: str, text: str, bound: int) -> str:
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     shown = "".join(one for one in lines if one in _BREAKS or unicodedata.category(one) not in {"Cc", "Cs"})
     try:
-        kept = normalized("NFC", shown).strip()
+        kept = check_marks(normalized("NFC", shown).strip())
     except Refused as refused:
         findings.items += [replace(finding, where=where) for finding in refused.findings]
         return ""
     if len(kept) > bound:
         _too_long(findings, where, len(kept), bound)
-    return kept
+    return "" if is_blank(kept) else kept
 
 
 def _too_long(findings: Findings, where: str, length: int, bound: int) -> None:

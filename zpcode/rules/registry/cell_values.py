@@ -17,6 +17,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from zpcode.errors import refusal
+from zpcode.language import visible
 from zpcode.language.normalization import normalized
 from zpcode.rules.registry import identifiers
 from zpcode.rules.registry.layout import CellKind, Field
@@ -42,20 +43,19 @@ _DROPPED = {"Cc", "Cs", "Cf"}  # control, lone surrogate, invisible format chara
 
 
 def clean(text: str, *, lines: bool = False) -> str:
-    """Text without control, format and lone surrogate characters, with single blanks, stripped.
+    """Text without control, format and lone surrogate characters, with single blanks, stripped; empty if it shows nothing.
 
     `lines` keeps line breaks. The result can be stored as UTF-8 and shown safely.
     """
     plain = _ESCAPES.sub("\n", text).translate(_WIDE)
     kept = "".join(one for one in plain if one in "\n\t\r" or unicodedata.category(one) not in _DROPPED)
-    if not lines:
-        return _SPACES.sub(" ", kept).strip()
-    return "\n".join(line for line in (_SPACES.sub(" ", row).strip() for row in kept.splitlines()) if line)
+    rows = kept.splitlines() if lines else (kept,)
+    return "\n".join(_SPACES.sub(" ", row).strip() for row in rows if not visible.is_blank(row))
 
 
 def clean_code(text: str) -> str:
     """Text of an identifier: NFKC, then as `clean`. Raises Refused if it has too many combining marks."""
-    return clean(normalized("NFKC", text))
+    return clean(visible.check_marks(normalized("NFKC", text)))
 
 
 def as_text(raw: object) -> str:
@@ -183,8 +183,8 @@ def _folded(text: str) -> str:
 
 
 _READERS: Final[dict[CellKind, Callable[[object], object]]] = {
-    CellKind.TEXT: lambda raw: clean(as_text(raw)),
-    CellKind.PROSE: lambda raw: clean(as_text(raw), lines=True),
+    CellKind.TEXT: lambda raw: clean(visible.check_marks(as_text(raw))),
+    CellKind.PROSE: lambda raw: clean(visible.check_marks(as_text(raw)), lines=True),
     CellKind.CODE: _code,
     CellKind.USCC: lambda raw: identifiers.uscc(_number_code(raw)),
     CellKind.GTIN: lambda raw: identifiers.gtin(_number_code(raw)),
@@ -197,7 +197,7 @@ _READERS: Final[dict[CellKind, Callable[[object], object]]] = {
     CellKind.DATE: read_date,
     CellKind.YES_NO: read_yes_no,
     CellKind.COUNT: read_count,
-    CellKind.VALUE: lambda raw: clean(as_text(raw)),
+    CellKind.VALUE: lambda raw: clean(visible.check_marks(as_text(raw))),
 }
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from zpcode.errors import Finding, Findings, Forbidden, Text
+from zpcode.language.visible import text_fault
 from zpcode.rules.access import Caller, Role, region_prefix
 from zpcode.rules.regions import PROVINCE, office_of
 from zpcode.rules.status.decisions import ACTIONS, ACTORS, SCOPES, Action, Actor
@@ -223,6 +224,9 @@ def _check_texts(request: StatusRequest, findings: Findings) -> None:
             findings.add("too-long", f"最多 {most} 个字符", f"at most {most} characters", where=where, value=text)
         if "characters" in faults:
             findings.add("characters", "含有控制字符", "contains control characters", where=where, value=ascii(text))
+        fault = text_fault(text[: most + 1])
+        if fault is not None:
+            findings.add(fault[0], fault[1].zh, fault[1].en, where=where, value=ascii(text))
     if not request.target.strip():
         findings.add("target", "缺少对象", "there is no target", where="/target")
     if request.note.en and not request.note.zh:
@@ -230,9 +234,16 @@ def _check_texts(request: StatusRequest, findings: Findings) -> None:
 
 
 def text_faults(text: str, most: int) -> tuple[str, ...]:
-    """What is wrong with a text of a decision: `too-long` (above `most` characters), `characters` (control characters)."""
+    """What is wrong with a text of a decision: `too-long` (above `most` characters), `characters` (control characters), `blank` or
+    `marks` (`zpcode.language.visible`).
+    """
     control = any(unicodedata.category(character) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for character in text[: most + 1])
-    return (*(("too-long",) if len(text) > most else ()), *(("characters",) if control else ()))
+    fault = text_fault(text[: most + 1])
+    return (
+        *(("too-long",) if len(text) > most else ()),
+        *(("characters",) if control else ()),
+        *((fault[0],) if fault else ()),
+    )
 
 
 def _check_time(request: StatusRequest, now: datetime, findings: Findings) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from zpcode.errors import Finding, Refused, Text
+from zpcode.language.visible import is_blank, text_fault
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch
 from zpcode.store import audit
@@ -28,7 +29,8 @@ def check_reason(caller: Caller, reason: str) -> None:
     An enterprise fetches its own codes and need not say why. An operator fetches those of somebody else.
     """
     unfit = len(reason) > MAX_REASON or any(unicodedata.category(character)[0] == "C" for character in reason)
-    if unfit or (caller.role is Role.OPERATOR and not reason.strip()):
+    unfit = unfit or text_fault(reason) is not None
+    if unfit or (caller.role is Role.OPERATOR and is_blank(reason)):
         text = Text(
             f"请写明取码原因（reason，1 至 {MAX_REASON} 个字符，不含控制字符）",
             f"say why the codes are fetched (reason, 1 to {MAX_REASON} characters, no control characters)",
