@@ -57,7 +57,7 @@ from zpcode.wire.calendar import today
 PROJECT_SECONDS: Final = 0.25
 WITNESS_SECONDS: Final = 1.0
 DRAIN_SECONDS: Final = 0.25
-SWEEP_SECONDS: Final = 5.0
+REQUEUE_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 5.0
 PARTITION_SECONDS: Final = 3600.0
 FORGET_SECONDS: Final = 60.0
@@ -70,7 +70,7 @@ RECONNECT_SECONDS: Final = 2.0
 FETCH_SECONDS: Final = 0.5
 """How often an idle worker asks for a job: so long an order waits at most before its first code."""
 BATCHES_AT_ONCE: Final = 2
-SWEPT_AT_ONCE: Final = 100
+REQUEUED_AT_ONCE: Final = 100
 _logger = logging.getLogger(__name__)
 
 
@@ -113,7 +113,7 @@ class Worker:
             self.registry.register(self.statistics)
 
     def issue_once(self, number: int) -> None:
-        """Issue one batch and write its cards to Redis. If a server does not answer, `sweep_once` queues the batch again."""
+        """Issue one batch and write its cards to Redis. If a server does not answer, `requeue_once` queues the batch again."""
         try:
             batch = issue(self.engine, self.signer, number, folder=self.exports, clock=_clock, stop=self.stop)
         except (ForeignFile, LostFile, SignerError, Unavailable) as error:
@@ -153,7 +153,7 @@ class Worker:
         while not self.stop.is_set() and self.drain_once() > 0:
             self.loops.progress("drain_all")
 
-    def sweep_once(self) -> int:
+    def requeue_once(self) -> int:
         """Queue the reserved batches without a worker; returns how many there are. Raises Unavailable.
 
         A batch is without a worker if a process died between the reservation and the job, or during the job.
@@ -161,7 +161,7 @@ class Worker:
         with transaction(self.engine) as connection:
             if cleared := jobs.clear_abandoned(connection):
                 _logger.warning("jobs of workers that are gone were cleared", extra={"jobs": cleared})
-            numbers = batches.waiting(connection, SWEPT_AT_ONCE)
+            numbers = batches.waiting(connection, REQUEUED_AT_ONCE)
         if not all(self.queue.defer_issue(number) for number in numbers):
             raise Unavailable(Text("任务队列暂时无法访问", "the job queue cannot be reached"))
         return len(numbers)
@@ -223,7 +223,7 @@ class Worker:
             (self.witness_once, WITNESS_SECONDS),
             (self.project_once, PROJECT_SECONDS),
             (self.drain_all, DRAIN_SECONDS),
-            (self.sweep_once, SWEEP_SECONDS),
+            (self.requeue_once, REQUEUE_SECONDS),
             (self.turn_once, TURN_SECONDS),
             (self.compare_once, SLICE_SECONDS),
             (self.forget_once, FORGET_SECONDS),

@@ -76,7 +76,7 @@ def test_a_signer_that_is_killed_keeps_a_batch_waiting_and_nothing_else(
     assert "签名服务" in problem.zh
     assert "signer" in problem.en
     assert 2 * CHUNK <= written < 40 * CHUNK
-    eventually(lambda: plant.batch(compact).state is BatchState.ISSUED)  # needs no signature; the sweep queues it
+    eventually(lambda: plant.batch(compact).state is BatchState.ISSUED)  # needs no signature; the worker queues it
     assert plant.batch(number).state is BatchState.RESERVED
     with house.signer():
         eventually(lambda: plant.batch(number).state is BatchState.ISSUED, seconds=60)

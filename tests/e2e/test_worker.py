@@ -73,7 +73,7 @@ def _issued(engine: Engine, number: int) -> bool:
 def test_a_batch_that_nobody_asked_for_is_found_issued_and_shown(
     engine: Engine, redis: Redis, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
-    """The process died between reservation and job: the sweep finds the batch, and Redis has the same card as the table."""
+    """The process died between reservation and job: the worker finds the batch, and Redis has the same card as the table."""
     number = setting.reserved(engine)
     with _running(addresses, house, tmp_path) as process:
         _until(lambda: _issued(engine, number), process)
@@ -159,7 +159,7 @@ def test_a_batch_is_queued_once_however_often_it_is_asked_for(engine: Engine, ad
 
 
 def test_a_queue_that_cannot_be_reached_is_no_error() -> None:
-    """The batch is reserved; the sweep queues it later."""
+    """The batch is reserved; the worker queues it later."""
     with jobs.IssueQueue("postgresql://nobody@127.0.0.1:1/none") as queue:
         assert not queue.defer_issue(1)
 
@@ -176,7 +176,7 @@ def _worker(engine: Engine, addresses: ServerAddresses, house: KeyHouse, directo
     )
 
 
-def test_the_sweep_leaves_alone_what_is_being_issued(
+def test_the_worker_leaves_alone_what_is_being_issued(
     engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
     """Whichever process issues it, also a command line."""
@@ -184,17 +184,17 @@ def test_the_sweep_leaves_alone_what_is_being_issued(
     worker = _worker(engine, addresses, house, tmp_path)
     with store.issuing(engine, busy) as ours:
         assert ours
-        assert worker.sweep_once() == 1
-    assert worker.sweep_once() == 2
+        assert worker.requeue_once() == 1
+    assert worker.requeue_once() == 2
     worker.issue_once(mine)
-    assert worker.sweep_once() == 1
+    assert worker.requeue_once() == 1
     worker.queue.close()
 
 
 def test_a_worker_removes_files_and_writes_them_again_on_request(
     engine: Engine, addresses: ServerAddresses, house: KeyHouse, tmp_path: Path
 ) -> None:
-    """The sweep queues a requested file like a reserved batch; then its time begins anew."""
+    """The worker queues a requested file like a reserved batch; then its time begins anew."""
     number = setting.reserved(engine)
     worker = _worker(engine, addresses, house, tmp_path)
     worker.issue_once(number)
@@ -207,12 +207,12 @@ def test_a_worker_removes_files_and_writes_them_again_on_request(
     worker.code_file_days = 90
     worker.remove_files_once()
     assert not worker.exports.finished(batch).exists()
-    assert worker.sweep_once() == 0
+    assert worker.requeue_once() == 0
     request_file(engine, number, MAKER, datetime.now(UTC))
-    assert worker.sweep_once() == 1
+    assert worker.requeue_once() == 1
     worker.issue_once(number)
     worker.remove_files_once()
-    assert worker.sweep_once() == 0
+    assert worker.requeue_once() == 0
     assert content(worker.exports, batch) == original
     worker.queue.close()
 
