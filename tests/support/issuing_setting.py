@@ -194,6 +194,7 @@ def continue_after(engine: Engine, house: KeyHouse) -> None:
     if reached:
         with transaction(engine) as connection:
             recovery.move_sequences(connection, Marks(batch=reached))
+            recovery.add_lost(connection, [reached], 1, {})
 
 
 def rotate_key(house: KeyHouse) -> None:

@@ -59,7 +59,7 @@ class BehindEvidence(msgspec.Struct, frozen=True):
     """One proof that the database is behind: `kind` of mark, the witness's value and the database's.
 
     `kind` is a counter of `Marks`, `audit` (a higher entry), `audit_hash` (another entry with this number), `recoveries`,
-    `file` (a code file of a batch that the database does not have), `installation` (Redis belongs to another database),
+    `file` (a code file of a batch that the database does not have), `signed` (codes of such a batch were signed), `installation` (Redis belongs to another database),
     `restored` (`zpcode restore-backup` made this database: it is behind even if nobody is left who knows more), or `damaged`
     (a mark has a value that cannot be, or the record cannot be read: the witness proves nothing; never recorded in the database).
     """
@@ -97,6 +97,7 @@ _WORDS: Final = {
     "audit_hash": ("审计日志第 {value} 条与数据库的不同", "has another entry {value} of the audit log than the database"),
     "recoveries": ("记有 {value} 次恢复，数据库只记有 {database} 次", "has {value} recoveries, the database only {database}"),
     "file": ("有批次 {value} 的文件，数据库没有此批次", "there is a file of batch {value}, which the database does not have"),
+    "signed": ("签过批次 {value} 的码，数据库没有此批次", "has signed codes of batch {value}, which the database does not have"),
     "restored": ("数据库由备份恢复到 {value}，此后的数据已丢失", "this database was restored up to {value}; what came later is lost"),
     "damaged": ("记录已损坏：{value} 不是有效值，或无法读取", "its record is damaged: {value} cannot be right, or cannot be read"),
     "installation": ("属于另一套系统 {value}，而非 {database}", "belongs to another installation, {value}, not to {database}"),
@@ -195,6 +196,22 @@ def _taken_in(witness: str, marks: Marks, database: DatabaseMarks) -> bool:
 def files_without_batch(numbers: Collection[int], existing: Collection[int]) -> list[BehindEvidence]:
     """Code files of batches that the database does not have. `existing` includes the batches known as lost."""
     return [BehindEvidence("files", "file", str(number), "") for number in sorted(set(numbers) - set(existing))]
+
+
+def signed_without_batch(numbers: Collection[int], existing: Collection[int]) -> list[BehindEvidence]:
+    """The highest signed batch number that the database does not have. `existing` includes the batches known as lost.
+
+    A sequence may be ahead of its rows (after a crash up to 32 numbers), so the mark `batch` does not show every such number.
+    """
+    missing = set(numbers) - set(existing)
+    return [BehindEvidence("signer", "signed", str(max(missing)), "")] if missing else []
+
+
+def recorded_numbers(evidence: Sequence[BehindEvidence]) -> list[int]:
+    """The batch numbers of code files and signed codes that recorded evidence names: the file may be gone since."""
+    named = [one.value for one in evidence if one.kind in {"file", "signed"}]
+    numbers = [int(value) for value in named if value.isdecimal() and len(value) <= _VALUE_LENGTH]
+    return [number for number in numbers if 1 <= number <= MAX_BATCH]
 
 
 def foreign(evidence: Sequence[BehindEvidence]) -> bool:

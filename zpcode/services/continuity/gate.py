@@ -31,6 +31,7 @@ from zpcode.rules.continuity import (
     behind,
     files_without_batch,
     foreign,
+    signed_without_batch,
     unreadable,
 )
 from zpcode.services.continuity.witnesses import Testimony, Witness
@@ -124,21 +125,24 @@ class ContinuityGate:
         for name, testimony in testimonies.items():
             proofs += unreadable(name, testimony.damage)
             proofs += [proof for marks in testimony.marks for proof in behind(name, marks, database)]
-            proofs += self._files_without_batch(connection, testimony.files)
+            proofs += self._without_batch(connection, testimony)
         if own.recoveries == database.reached.recoveries:  # a recovery has settled what was before it
             proofs += behind("process", own, database)
         return self._conclude(tuple(dict.fromkeys(proofs)), database)
 
-    def _files_without_batch(self, connection: Connection, numbers: Sequence[int]) -> list[BehindEvidence]:
-        """The files without a batch. A batch is looked up once a minute: a folder has thousands of files."""
+    def _without_batch(self, connection: Connection, testimony: Testimony) -> list[BehindEvidence]:
+        """The files and signed codes without a batch. A batch is looked up once a minute: a folder has thousands of files."""
         if self._monotonic() >= self._recorded_until:
             self._recorded, self._recorded_until = frozenset(), self._monotonic() + RECORDED_SECONDS
-        unknown = set(numbers) - self._recorded
+        unknown = {*testimony.files, *testimony.signed} - self._recorded
         if not unknown:
             return []
         existing = continuity.batches_with_record(connection, unknown)
         self._recorded |= existing
-        return files_without_batch(unknown, existing)
+        return [
+            *files_without_batch(unknown & {*testimony.files}, existing),
+            *signed_without_batch(unknown & {*testimony.signed}, existing),
+        ]
 
     def _conclude(self, proofs: tuple[BehindEvidence, ...], database: DatabaseMarks) -> tuple[BehindEvidence, ...]:
         """Remember a database that is not behind; record one that is, and log it once."""

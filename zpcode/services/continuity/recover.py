@@ -13,10 +13,12 @@ from typing import Any, Final
 import msgspec
 from redis.exceptions import RedisError
 
-from zpcode.errors import Text, Unavailable
+from keys.client import SigningService
+from zpcode.errors import KeyringError, SignerError, Text, Unavailable
 from zpcode.projection import client
 from zpcode.rules.continuity import (
     COUNTERS,
+    BehindEvidence,
     DatabaseMarks,
     Marks,
     behind,
@@ -24,14 +26,17 @@ from zpcode.rules.continuity import (
     foreign,
     highest,
     recorded_marks,
+    recorded_numbers,
+    signed_without_batch,
 )
 from zpcode.services.continuity import refusals, survey
 from zpcode.services.continuity.derived import write_cards, write_lost_cards
 from zpcode.services.continuity.proofs import Proofs
 from zpcode.services.continuity.reentry import LOST, Reentry
 from zpcode.services.continuity.report import RecoveryReport, RecoverySetting
+from zpcode.services.continuity.signed_codes import signed_numbers
 from zpcode.services.continuity.survey import NewerCopy, ReadCards
-from zpcode.services.continuity.witnesses import Testimony
+from zpcode.services.continuity.witnesses import SIGNER, Testimony
 from zpcode.services.records.recovered import logged_changes
 from zpcode.store import audit, continuity, recovery
 from zpcode.store import cards as card_table
@@ -68,7 +73,19 @@ def _heard(setting: RecoverySetting) -> dict[str, Testimony]:
         except Unavailable as unavailable:
             if witness.name not in setting.without:
                 raise refusals.silent(witness.name) from unavailable
+    if SIGNER in testimonies and setting.signer is not None:
+        testimonies[SIGNER] = _whole_log(setting, setting.signer, testimonies[SIGNER])
     return testimonies
+
+
+def _whole_log(setting: RecoverySetting, signer: SigningService, testimony: Testimony) -> Testimony:
+    """The signer's testimony with all batch numbers in its log. Raises Conflict if the log cannot be read and may not be left out."""
+    try:
+        return testimony._replace(signed=tuple(sorted({*testimony.signed, *signed_numbers(signer)})))
+    except (SignerError, KeyringError) as unreadable:
+        if SIGNER not in setting.without:
+            raise refusals.silent(SIGNER) from unreadable
+        return testimony
 
 
 class _Recovery:
@@ -78,6 +95,7 @@ class _Recovery:
         self._setting, self._connection, self._testimonies = setting, connection, testimonies
         self._proofs = Proofs(setting.exports, setting.keyring, setting.signer)
         self._cards = ReadCards()
+        self._unrecorded: set[int] = set()
         self.report = RecoveryReport()
 
     def report_only(self) -> RecoveryReport:
@@ -137,8 +155,9 @@ class _Recovery:
             connection, at=setting.now, actor=setting.caller.name, audit_id=entry, taken_in=self._taken_in()
         )
         files = {number for testimony in self._testimonies.values() for number in testimony.files}
+        proven = {number for number in self._unrecorded if number <= report.known.batch}
         with logged_changes(connection, setting.caller, setting.now, "database"):
-            return self._reentry().enter(files, database)
+            return self._reentry().enter(files | proven, database)
 
     def _record_lost(self) -> list[str]:
         with logged_changes(self._connection, self._setting.caller, self._setting.now, "database"):
@@ -164,8 +183,7 @@ class _Recovery:
         proofs = list(database.evidence)
         for name, testimony in self._testimonies.items():
             proofs += [proof for one in testimony.marks for proof in behind(name, one, database)]
-            existing = continuity.batches_with_record(self._connection, testimony.files)
-            proofs += files_without_batch(testimony.files, existing)
+            proofs += self._without_batch(testimony)
         if foreign([one for one in proofs if one.kind == "installation"]):
             raise refusals.conflict(
                 "another-installation",
@@ -173,7 +191,17 @@ class _Recovery:
                 "this Redis belongs to another installation; nothing can be recovered from it",
             )
         self.report.evidence = tuple(dict.fromkeys(proofs))
+        self._unrecorded |= set(recorded_numbers(database.evidence))
         return database
+
+    def _without_batch(self, testimony: Testimony) -> list[BehindEvidence]:
+        """The files and signed codes without a batch; the numbers of the latter are kept to be entered as lost."""
+        existing = continuity.batches_with_record(self._connection, {*testimony.files, *testimony.signed})
+        self._unrecorded |= {*testimony.signed} - existing
+        return [
+            *files_without_batch(testimony.files, existing),
+            *signed_without_batch(testimony.signed, existing),
+        ]
 
     def _newer_copies(self, database: DatabaseMarks) -> dict[str, NewerCopy]:
         """The cards of Redis that the database lost; none if Redis is silent and may be."""
@@ -194,6 +222,8 @@ class _Recovery:
         marks = [one for testimony in self._testimonies.values() for one in testimony.marks]
         files = [number for testimony in self._testimonies.values() for number in testimony.files]
         files += [card.number for card in self._cards.batches.values()]
+        within = database.assigned.batch + refusals.GREATEST_JUMP  # a wrong file may be recorded, and be gone since
+        files += [number for number in recorded_numbers(database.evidence) if number <= within]
         counted = Marks(
             batch=max([self._setting.above, *files]),
             revision=max([0, *(copy.revision for copy in self._cards.newer.values())]),

@@ -41,12 +41,15 @@ class Reentry:
     cards: ReadCards
     report: RecoveryReport
 
-    def enter(self, files: Collection[int], database: DatabaseMarks) -> list[str]:
-        """Enter everything; returns the keys of the cards that follow, without those of lost numbers. `files` are the batch numbers in the names of code files."""
+    def enter(self, numbers: Collection[int], database: DatabaseMarks) -> list[str]:
+        """Enter everything; returns the keys of the cards that follow, without those of lost numbers.
+
+        `numbers` may have codes: they are in the names of code files, in the signer's log, or in recorded evidence.
+        """
         connection, report = self.connection, self.report
         former = self._lost_cards() | {card.number: card for card in self.cards.batches.values()}
         lot_keys = self._record(former)
-        self._record_lost({*files, *former}, former, database)
+        self._record_lost({*numbers, *former}, former, database)
         decisions = DecisionRecovery(connection, self.setting.caller, self.setting.now)
         decisions.recover(self.cards)
         refusals.require_plausible_decisions(self.setting, len(decisions.entered))

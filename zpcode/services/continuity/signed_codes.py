@@ -16,7 +16,7 @@ from keys.client import SigningService
 from keys.log.chain import LogLine
 from zpcode.rules.batches.batch import Batch
 from zpcode.wire import bulk
-from zpcode.wire.payload import SERIAL_LENGTH, Level, signed_bytes
+from zpcode.wire.payload import MAX_BATCH, SERIAL_LENGTH, Level, signed_bytes
 from zpcode.wire.permutation import Permutation
 
 _AT_ONCE: Final = 65_536
@@ -37,6 +37,14 @@ def signed_requests(signer: SigningService, numbers: Collection[int]) -> SignedR
         if line.kind == "items" and line.batch in numbers:
             requests[line.batch].append(line)
     return requests if reading.chain.fault is None else {}
+
+
+def signed_numbers(signer: SigningService) -> set[int]:
+    """The batch numbers of all requests for item codes in the newest file of the signer's log, also in one that somebody has changed.
+
+    Raises SignerError, SignerUnavailable, KeyringError.
+    """
+    return {line.batch for line in signer.read_log() if 1 <= line.batch <= MAX_BATCH}
 
 
 def proves(requests: Iterable[LogLine], batch: Batch) -> bool:

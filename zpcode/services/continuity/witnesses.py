@@ -19,6 +19,7 @@ from zpcode.projection.client import AnyRedis
 from zpcode.rules.continuity import Marks
 from zpcode.wire.payload import MAX_BATCH
 
+SIGNER: Final = "signer"
 _FILE: Final = re.compile(r"batch-([0-9]{1,8})\..+", re.ASCII)
 WITNESS_SECONDS: Final = 0.2
 """How long the signer may take to answer: a decision does not wait for it."""
@@ -26,7 +27,7 @@ _SILENT: Final = Text("没有应答", "it does not answer")
 
 
 class Testimony(NamedTuple):
-    """What a witness says: marks, and the numbers of the batches that it has files of.
+    """What a witness says: marks, the numbers of the batches that it has files of, and of those that it has signed codes of.
 
     `complete`: whether it remembers anything at all. A server of Redis that was emptied answers and knows nothing.
     `damage` is what of its record cannot be read; empty where all can be.
@@ -36,6 +37,7 @@ class Testimony(NamedTuple):
     files: tuple[int, ...] = ()
     complete: bool = True
     damage: str = ""
+    signed: tuple[int, ...] = ()
 
 
 class Witness(Protocol):
@@ -96,19 +98,20 @@ class FilesWitness:
 class SignerWitness:
     """The signer: the highest batch number that it signed, and the newest audit entry that it countersigned."""
 
-    name: Final = "signer"
+    name: Final = SIGNER
     lasts: Final = 5.0
 
     def __init__(self, signer: SigningService) -> None:
         self._signer = signer
 
     def read(self) -> Testimony:
-        """Its own log's tail."""
+        """Its own log's tail. Of the signed batches it is the highest one: `zpcode recover` reads the others in the log."""
         try:
             reached = self._signer.high_water()
         except SignerError as error:
             raise Unavailable(_SILENT) from error
-        return Testimony((Marks(batch=reached.batch, audit=reached.audit_id, audit_hash=reached.audit_hash.hex()),))
+        marks = Marks(batch=reached.batch, audit=reached.audit_id, audit_hash=reached.audit_hash.hex())
+        return Testimony((marks,), signed=(reached.batch,) if reached.batch else ())
 
 
 def numbers_of(directory: Path) -> Sequence[int]:
