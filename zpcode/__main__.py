@@ -22,6 +22,7 @@ from zpcode.cli import (
     pictures,
     recover,
     registry,
+    scans,
     status,
 )
 from zpcode.cli.connections import database, owner_database, project
@@ -51,6 +52,7 @@ app.add_typer(journey.app, name="journey", help="产品历程 / journeys of good
 app.add_typer(complaints.app, name="complaints", help="投诉 / complaints")
 app.add_typer(audit.app, name="audit", help="审计日志 / the audit log")
 app.add_typer(pictures.app, name="pictures")
+app.add_typer(scans.app, name="scans")
 app.add_typer(access.app, name="access", help="访问密钥 / API keys")
 
 

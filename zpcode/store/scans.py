@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, Connection, Select, Table, case, cast, exists, func, literal, select, text
@@ -95,6 +95,20 @@ def ensure_partition(connection: Connection, month: date) -> None:
     locks.hold(connection, Lock.PARTITION)  # two workers at the turn of a month
     if not has_partition(connection, month):
         connection.execute(text("SELECT make_scan_partition(:month)"), {"month": month})
+
+
+def months(connection: Connection) -> list[date]:
+    """The first days of the months that have a partition, oldest first."""
+    rows = connection.execute(text("SELECT month FROM scan_partition WHERE dropped_at IS NULL ORDER BY month"))
+    return [row.month for row in rows if has_partition(connection, row.month)]
+
+
+def number_in(connection: Connection, month: date) -> int:
+    """The number of scans in the partition of the month that begins with this day."""
+    following = (month + timedelta(days=31)).replace(day=1)
+    begin, end = (datetime(day.year, day.month, 1, tzinfo=UTC) for day in (month, following))
+    query = select(func.count()).select_from(scan).where(scan.c.at >= begin, scan.c.at < end)
+    return int(connection.execute(query).scalar_one())
 
 
 def drop_partition(connection: Connection, month: date) -> int:
