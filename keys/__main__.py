@@ -343,6 +343,9 @@ def main() -> None:
     except ZpError as error:
         typer.echo(f"{error.text.zh}\n{error.text.en}", err=True)
         sys.exit(1)
+    except ValueError as error:  # a wrong setting
+        typer.echo(f"无法执行，请检查设置 / check the settings: {error}", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from keys.audit_head import MAX_ENTRY
+from zpcode.errors import setting_faults
 from zpcode.wire.payload import MAX_BATCH
 
 
@@ -77,5 +78,8 @@ class KeySettings(BaseSettings):
 
 
 def load() -> KeySettings:
-    """The settings of this process, from its environment."""
-    return KeySettings()
+    """The settings of this process, from its environment. Raises ValueError, which names each variable that is wrong."""
+    try:
+        return KeySettings()
+    except ValidationError as error:
+        raise setting_faults(error.errors()) from None

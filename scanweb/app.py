@@ -30,7 +30,7 @@ from scanweb.page.identity import SiteIdentity
 from scanweb.page.json import JsonBodies
 from scanweb.redis.client import RedisClient
 from scanweb.scan.resolver import Resolver
-from scanweb.settings import ScanSettings
+from scanweb.settings import ScanSettings, load
 from scanweb.visits.buffer import ScanBuffer
 from scanweb.visits.geoip import GeoIP
 from scanweb.visits.visitors import ClientAddresses, Salts
@@ -202,7 +202,7 @@ def create(settings: ScanSettings) -> App:
 
 def create_app() -> App:
     """A scan process from the environment, logging JSON lines to standard error."""
-    settings = ScanSettings()
+    settings = load()
     logs.configure("scan", level=settings.log_level)
     app = create(settings)
     _collect_seldom()

@@ -6,9 +6,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from zpcode.errors import setting_faults
 from zpcode.wire.link import is_base
 
 Network = IPv4Network | IPv6Network
@@ -175,3 +176,11 @@ class ScanSettings(BaseSettings):
     def pictures_url(self) -> str:
         """The URL of the picture store."""
         return self.pictures or (self.home / "pictures").absolute().as_uri()
+
+
+def load() -> ScanSettings:
+    """The settings of this process, from its environment. Raises ValueError, which names each variable that is wrong."""
+    try:
+        return ScanSettings()
+    except ValidationError as error:
+        raise setting_faults(error.errors()) from None

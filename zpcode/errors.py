@@ -22,8 +22,9 @@ ValueError, a KeyError) is a defect.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 RETRY_SECONDS: Final = 5
 """After how many seconds a client may try again what is unavailable or not ready: Retry-After (RFC 9110, 10.2.3)."""
@@ -167,6 +168,12 @@ class Findings:
         """Raise `Refused` if there is a finding."""
         if self.items:
             raise Refused(Text(zh, en), tuple(self.items))
+
+
+def setting_faults(errors: Iterable[Mapping[str, Any]]) -> ValueError:
+    """What is wrong with the settings of a process, from Pydantic's list of errors: each variable of the environment and why."""
+    named = ((f"ZPCODE_{one['loc'][0].upper()}: " if one["loc"] else "", one["msg"]) for one in errors)
+    return ValueError("; ".join(name + fault for name, fault in named))
 
 
 def refusal(reason: str, zh: str, en: str) -> Refused:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from zpcode.errors import setting_faults
 
 
 class AuthoritySettings(BaseSettings):
@@ -146,5 +148,8 @@ class AuthoritySettings(BaseSettings):
 
 
 def load() -> AuthoritySettings:
-    """The settings of this process, from its environment."""
-    return AuthoritySettings()
+    """The settings of this process, from its environment. Raises ValueError, which names each variable that is wrong."""
+    try:
+        return AuthoritySettings()
+    except ValidationError as error:
+        raise setting_faults(error.errors()) from None

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from zpcode.cli.connections import database, operator, project
+from zpcode.cli.output import to_minute
 from zpcode.errors import Finding, Refused, Text
 from zpcode.regular_files import any_file
 from zpcode.rules import journey as rules
@@ -82,8 +83,7 @@ def _subject(batch: int, gtin: str, lot: str) -> Subject:
 def _lines(recorded: list[JourneyEvent]) -> Iterator[str]:
     standing = {event.id for event in rules.standing(recorded)}
     for event in recorded:
-        local = event.at.astimezone(SHANGHAI)
-        when = f"{local:%Y-%m-%d}" if event.precision == DAY else f"{local:%Y-%m-%d %H:%M}"
+        when = f"{event.at.astimezone(SHANGHAI):%Y-%m-%d}" if event.precision == DAY else to_minute(event.at)
         mark = "" if event.id in standing else "已撤回 withdrawn" if event.withdrawn_at else "已更正 superseded"
         parts = (str(event.id), when, event.kind, event.place.zh, event.by.zh, event.note.zh, event.document, mark)
         yield "\t".join(parts).rstrip()

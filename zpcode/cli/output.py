@@ -29,13 +29,13 @@ def withheld_lines(withheld: Mapping[str, Sequence[str]]) -> Iterator[str]:
 
 
 def to_second(moment: datetime) -> str:
-    """A time in Asia/Shanghai, to the second."""
-    return f"{moment.astimezone(SHANGHAI):%Y-%m-%d %H:%M:%S}"
+    """A time in Asia/Shanghai with its offset, to the second. Options that take a time take it as it is printed."""
+    return moment.astimezone(SHANGHAI).isoformat(" ", "seconds")
 
 
 def to_minute(moment: datetime) -> str:
-    """A time in Asia/Shanghai, to the minute."""
-    return f"{moment.astimezone(SHANGHAI):%Y-%m-%d %H:%M}"
+    """A time in Asia/Shanghai with its offset, to the minute."""
+    return moment.astimezone(SHANGHAI).isoformat(" ", "minutes")
 
 
 @contextmanager

@@ -43,6 +43,10 @@ app = typer.Typer(add_completion=False)
 _REDIS_SECONDS: Final = 5.0
 _SHOWN: Final = 50
 _KEY_LENGTH: Final = 80
+_API_KEYS: Final = (
+    "备份之后撤销的访问密钥又有效了，之后新建的已不存在 / API keys that were revoked after the backup are valid again; those made since are gone",
+    "  核对 / check: zpcode access list    再次撤销 / revoke again: zpcode access revoke ID",
+)
 _OUTCOMES: Final = {
     "issued": ("凭码文件恢复为已生成", "restored as issued: its file proves it"),
     "finished": ("备份后才生成，凭码文件补记", "issued after the backup: its file proves it"),
@@ -175,6 +179,7 @@ def lines(report: RecoveryReport) -> Iterator[str]:
     if first <= last:
         yield f"审计日志丢失第 {first} 至 {last} 条 / entries {first} to {last} of the audit log are lost"
     yield from _uncertain(report)
+    yield from _API_KEYS
     yield from _batches(report.batches)
     for activation in report.activations:
         since = to_second(activation.activated_at)

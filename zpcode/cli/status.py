@@ -118,7 +118,7 @@ def summary(done: ChangeResult) -> Iterator[str]:
     bounds = "" if change.first is None else f" [{change.first}–{change.last}]"
     verb = "此前已有相同决定，未作更改 / already decided, nothing changed" if change.repeated else "已记录 / recorded"
     yield f"{verb}: #{change.id} {change.action} {change.scope} {change.target}{bounds} → {change.state}"
-    yield f"生效 / effective: {to_second(change.effective_at)} (Asia/Shanghai)"
+    yield f"生效 / effective: {to_second(change.effective_at)}"
     if change.lifts is not None:
         yield f"解除的决定作出方 / lifts the decision of: {change.lifts}"
     if change.barred_until is not None:

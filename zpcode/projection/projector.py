@@ -13,6 +13,7 @@ Each run makes sure that every shard has the function library of the scan servic
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ from zpcode.wire.card import batch_key
 
 P = ParamSpec("P")
 CHUNK: Final = 500
+_logger = logging.getLogger(__name__)
 _AWAY: Final = Text(
     "缓存服务暂时无法访问，更改已保存，稍后自动同步",
     "Redis does not answer; the change is saved and will be copied automatically",
@@ -162,8 +164,11 @@ class _Projector:
             raise Unavailable(_TO_FILL)
         self._mark([shard for shard in self._live if shard not in cleared], generation)
         if cleared or grown:
+            empty = [shard for shard in cleared if shard.revision < 0]
             self._each(cleared, self._forget)
             self._fill([*cleared, *grown], generation, newest)
+            if written := [shard for shard in empty if shard.failure is None]:
+                _logger.info("Redis was empty; all its cards are written again", extra={"shards": len(written)})
         self._follow(generation)
         self._raise_failure()
         return max(newest, *(shard.revision for shard in self._shards))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from typer import Typer
 from typer.testing import CliRunner
 
@@ -24,8 +24,11 @@ from zpcode.cli import batches as commands
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import NotFound, Refused
 from zpcode.exports.formats import file_name
+from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import BatchState
 from zpcode.services.batches import reserve
+from zpcode.store import continuity
+from zpcode.store.database.session import transaction
 from zpcode.wire import redis_keys
 
 __all__ = ["house"]
@@ -76,6 +79,19 @@ def test_a_batch_is_issued_shown_and_projected(engine: Engine, redis: Redis, tmp
     for secret in filter(None, (batch.permutation_key, batch.check_key)):
         assert secret.hex() not in shown
     assert f"{number}\t" in _run(commands.app, "list")
+
+
+def test_a_lost_batch_is_called_lost_and_not_unknown(engine: Engine) -> None:
+    """Only to the operator: an enterprise learns nothing of other numbers."""
+    with transaction(engine) as connection:
+        continuity.add_recovery(connection, at=datetime.now(UTC), actor="test", audit_id=1, taken_in={})
+        connection.execute(text("INSERT INTO lost_batch (number, recovery) SELECT 777, max(id) FROM recovery"))
+    with pytest.raises(NotFound, match="the record of batch 777 was lost when the database was restored"):
+        _run(commands.app, "show", "777")
+    with pytest.raises(NotFound, match="there is no batch 777"):
+        reserve.get(engine, 777, Caller(Role.ENTERPRISE, setting.USCC, "1"))
+    with pytest.raises(NotFound, match="there is no batch 778"):
+        _run(commands.app, "show", "778")
 
 
 def test_a_gtin_of_13_digits_is_taken_for_what_it_is(engine: Engine) -> None:

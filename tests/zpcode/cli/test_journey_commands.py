@@ -37,7 +37,7 @@ def test_a_file_is_tried_brought_in_listed_and_one_event_withdrawn(command: Any,
     assert "new 0, 已有 recorded before 2" in command("import", file).output
     first, second = command("list", *of_lot).output.splitlines()
     assert first.split("\t")[1:3] == ["2026-10-08", "produced"]
-    assert second.split("\t")[1:3] == ["2026-10-09 10:00", "inspected"]
+    assert second.split("\t")[1:3] == ["2026-10-09 10:00+08:00", "inspected"]
     number = second.split("\t")[0]
     assert command("withdraw", number, *of_lot, "--reason", "另一批次").exit_code == 0
     assert "已撤回 withdrawn" in command("list", *of_lot).output.splitlines()[1]

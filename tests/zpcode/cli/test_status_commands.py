@@ -103,7 +103,7 @@ def test_a_time_without_a_zone_is_hangzhous(
         "--effective", f"{day}-01-01T00:00",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert f"{day}-01-01 00:00:00 (Asia/Shanghai)" in result.output
+    assert f"{day}-01-01 00:00:00+08:00" in result.output
     assert f"may apply again from: {day + 3}-01-01" in result.output
     result = zpcode("flag", "product", gtin(), "--reason", "counterfeit-suspected")
     assert zpcode("flag", "product", gtin(), "--reason", "counterfeit-suspected").output.startswith("此前已有相同决定")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
+import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
@@ -39,3 +41,18 @@ def test_a_projection_without_a_head_loses_them(engine: Engine, redis: Redis, wo
     redis.delete(redis_keys.HEAD)
     projector.catch_up(engine, redis)
     assert redis.hget(bucket, field) is None
+
+
+def test_one_line_of_the_log_says_that_redis_was_empty(
+    engine: Engine, redis: Redis, world: EnterpriseBatches, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert world
+    caplog.set_level(logging.INFO)
+    projector.catch_up(engine, redis)
+    projector.catch_up(engine, redis)
+    redis.flushall()
+    projector.catch_up(engine, redis)
+    projector.catch_up(engine, redis)
+    assert [record.message for record in caplog.records if "empty" in record.message] == [
+        "Redis was empty; all its cards are written again"
+    ] * 2

@@ -12,14 +12,14 @@ import msgspec
 
 from zpcode.errors import Conflict, Finding, NotFound, Refused, Text
 from zpcode.exports.formats import EXPORTS
-from zpcode.rules.access import Caller
+from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState, record_digest, record_name
 from zpcode.rules.batches.issuing import Facts, may_ask, may_issue
 from zpcode.rules.cards import batch_card, with_row
 from zpcode.rules.paging import page_size
 from zpcode.rules.record_digest import RECORDS
 from zpcode.services.cards import events_of_batches, lot_cards, stored_card
-from zpcode.store import audit, batches, cards, status
+from zpcode.store import audit, batches, cards, recovery, status
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.wire.card import (
     BatchCard,
@@ -78,9 +78,18 @@ def reserve(
 
 
 def get(engine: Engine, number: int, caller: Caller) -> Batch:
-    """One batch. Raises NotFound if it does not exist or is not within the caller's reach."""
+    """One batch. Raises NotFound if it does not exist or is not within the caller's reach; it says so if its record was lost."""
     with transaction(engine) as connection:
-        return _within_reach(batches.get(connection, number), number, caller)
+        batch = batches.get(connection, number)
+        if batch is None and caller.role is Role.OPERATOR and recovery.lost_batches(connection, [number]):
+            raise NotFound(
+                Text(
+                    f"批次 {number} 的记录在恢复数据库时已丢失：序号不再使用，它的码显示“暂时无法确认”；见 docs/recovery.md",
+                    f"the record of batch {number} was lost when the database was restored: its number is not given again, and its"
+                    " codes say that they cannot be confirmed; see docs/recovery.md",
+                )
+            )
+        return _within_reach(batch, number, caller)
 
 
 def listing(engine: Engine, caller: Caller, after: int | None = None, limit: int = 50) -> list[Batch]:

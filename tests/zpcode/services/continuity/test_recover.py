@@ -223,6 +223,8 @@ def test_the_command_shows_applies_and_confirms(service: Restorable, monkeypatch
     restores.restore(service.addresses, dumped)
     status, shown = run()
     assert (status, "nothing was done yet" in shown) == (1, True)
+    assert "API keys that were revoked after the backup are valid again" in shown
+    assert "zpcode access list" in shown
     assert f"until confirmed: {target}" in shown, "a preview shows all that will be left to a person"
     assert "is not what was shown" in run("--apply", "0" * 32)[1]
     offer = run("--without", "signer", "--above", "70")[1].splitlines()[-1]
