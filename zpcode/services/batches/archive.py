@@ -13,7 +13,7 @@ from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, signatures
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.file_cipher import DamagedFile
-from zpcode.services.batches.unfinished_file import disk_errors
+from zpcode.services.batches.unfinished_file import disk_errors, replacing
 from zpcode.store import audit, batches
 from zpcode.store.database.session import Engine, transaction
 
@@ -57,14 +57,15 @@ class KeyArchive:
     stop: threading.Event | None = None
 
     def archive(self, key_id: str, *, removed_only: bool = False) -> ArchiveReport:
-        """Make sure that each batch of a key can be written again without it; with `removed_only` each whose file is removed.
+        """Make sure that each batch of a key can be written again without it; with `removed_only` each whose file is removed and
+        of which no signatures are recorded: what is kept is not read again each time.
 
         The signatures are made again and kept, and the file that they give has the recorded SHA-256. If the key cannot repeat
         them, a file that is there is enough: it is never removed. Raises Unavailable (the database).
         """
         result = ArchiveReport()
         for batch in self._batches(key_id):
-            if removed_only and batch.file_removed_at is None:
+            if removed_only and (batch.file_removed_at is None or batch.signatures_sha256):
                 continue
             with batches.issuing(self.engine, batch.number) as locked:
                 if not locked or batch.state is not BatchState.ISSUED or (self.stop is not None and self.stop.is_set()):
@@ -113,16 +114,22 @@ class KeyArchive:
                     f"密钥 {batch.key_id} 的签名不可重现", f"the key {batch.key_id} does not repeat its signatures"
                 )
                 raise LostFile(text)
-            chunk = code_file.CHUNK
-            file = signatures.keep(batch, self.signer, self.folder, chunk, report=self.report, stop=self.stop)
-            if file is None:
+            if not self._replace(batch):
                 return False
-            if not self._gives_the_file(batch):
-                self.folder.signatures(batch).unlink()
-                zh = "用这些签名生成的文件与记录的摘要不符"
-                raise LostFile(Text(zh, "the file with these signatures has another digest than recorded"))
         self._record(batch, signatures.digest(batch, self.folder))
         return True
+
+    def _replace(self, batch: Batch) -> bool:
+        """Sign all codes and keep the signatures; what is there stays until these are verified. False when stopped."""
+        path = self.folder.signatures(batch)
+        with disk_errors(self.folder.path), replacing(path):
+            chunk = code_file.CHUNK
+            file = signatures.keep(batch, self.signer, self.folder, chunk, report=self.report, stop=self.stop)
+            if file is not None and not self._gives_the_file(batch):
+                path.unlink()
+                zh = "用这些签名生成的文件与记录的摘要不符"
+                raise LostFile(Text(zh, "the file with these signatures has another digest than recorded"))
+        return file is not None
 
     def _gives_the_file(self, batch: Batch) -> bool:
         """Whether signatures are on disk, recorded or not, and the file that they give is the issued one."""

@@ -20,6 +20,7 @@ from zpcode.rules.access import Caller
 from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches import code_file, signatures
 from zpcode.services.batches.code_folder import CodeFolder
+from zpcode.services.batches.unfinished_file import disk_errors, replacing
 from zpcode.store import audit, batches
 from zpcode.store.database.session import Engine, transaction
 
@@ -123,18 +124,17 @@ def _restore(
     progress: Callable[[int], None] | None,
     stop: threading.Event | None,
 ) -> bool:
-    """Write the file again. What is on disk and undamaged is not signed again. False when `stop` was set before the end."""
+    """Write the file again; a damaged one stays until this one is verified. False when `stop` was set before the end."""
     if batch.sealed and not signatures.are_kept(batch, folder) and not signer.describe(batch.key_id).repeats:
         raise _lost(
             batch, "其密钥的签名不可重现，签名也未保存", "its key does not repeat signatures, and none are kept"
         )
-    file = code_file.produce(batch, signer, folder, report=progress, stop=stop)
-    if file is None:
-        return False
-    if file.sha256 != batch.sha256:
-        folder.finished(batch).unlink()
-        raise _lost(batch, "重新生成的内容与记录的摘要不符", "what is written now has another digest than recorded")
-    return True
+    with disk_errors(folder.path), replacing(folder.finished(batch)):
+        file = code_file.produce(batch, signer, folder, report=progress, stop=stop)
+        if file is not None and file.sha256 != batch.sha256:
+            folder.finished(batch).unlink()
+            raise _lost(batch, "重新生成的内容与记录的摘要不符", "what is written now has another digest than recorded")
+    return file is not None
 
 
 def _lost(batch: Batch, zh: str, en: str) -> LostFile:

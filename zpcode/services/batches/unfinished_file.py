@@ -2,6 +2,9 @@
 
 Its header, which says whose it is, is on disk before its first part. What a crash leaves is read part by part; from the
 first part that is short or wrong on, the file is written again.
+
+A damaged file is kept under another name until what replaces it is written and verified (`replacing`). A crash may leave it there:
+`zpcode fsck` names it, and the next replacement that is verified deletes it.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from zpcode.errors import Text, Unavailable
 from zpcode.exports.base import Slots
@@ -25,6 +28,8 @@ from zpcode.services.batches.encrypted_file import CHUNK_BYTES, DecryptedFile, E
 from zpcode.services.batches.file_cipher import DamagedFile, FileCipher, FileLabel
 from zpcode.services.batches.file_keys import EncryptionKeys
 
+ASIDE: Final = ".damaged-"
+"""What follows the name of the file; digits follow it."""
 _SPARE_BYTES = 64 << 20  # left free on the disk for other programs
 _WRITE_BACK_BYTES = 32 << 20
 
@@ -168,6 +173,50 @@ class UnfinishedFile:
             # Linux starts to write these pages to disk in the background, so the last fsync has little left to do.
             os.posix_fadvise(self._file.fileno(), self._sent_to_disk, self.size, os.POSIX_FADV_DONTNEED)
             self._sent_to_disk = self.size
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[None]:
+    """Within the block, a file is written in the place of `path` and verified; the caller has the batch's lock.
+
+    A file that is there is renamed before. If the block ends with a file at `path`, all that was renamed is deleted; if it
+    raises, or ends without one, the file gets its name again. Raises OSError.
+    """
+    aside = _moved(path)
+    try:
+        yield
+    except BaseException:
+        _put_back(aside, path)
+        raise
+    if path.exists():
+        for former in set_aside(path):
+            former.unlink()
+    else:
+        _put_back(aside, path)
+
+
+def set_aside(path: Path) -> list[Path]:
+    """The damaged files that were renamed for a replacement of `path`."""
+    return sorted(one for one in path.parent.iterdir() if one.name.startswith(path.name + ASIDE))
+
+
+def _moved(path: Path) -> Path | None:
+    """The new path of a file that was renamed; None if there is none. No other file has this name."""
+    try:
+        number = path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+    while (aside := path.with_name(f"{path.name}{ASIDE}{number}")).exists():
+        number += 1
+    path.rename(aside)
+    ownership.sync_directory(path.parent)
+    return aside
+
+
+def _put_back(aside: Path | None, path: Path) -> None:
+    """Give a file its name again, unless a file has it."""
+    if aside is not None and not path.exists():
+        aside.rename(path)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from zpcode.rules.batches.batch import Batch, BatchState
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.encrypted_file import disk_bytes
 from zpcode.services.batches.file_cipher import DamagedFile
+from zpcode.services.batches.unfinished_file import ASIDE
 from zpcode.services.fsck.context import CheckContext
 from zpcode.services.fsck.report import CheckResult, Invariant
 from zpcode.store import recovery
@@ -84,12 +85,16 @@ def files(context: CheckContext, outcome: CheckResult) -> None:
                     "left", "记录为已清除，文件却还在", "is recorded as removed, but is there", where=path.name
                 )
     suffixes = "|".join(re.escape(export.suffix) for export in EXPORTS.values())
-    pattern = re.compile(rf"batch-([0-9]{{1,8}})(?:{suffixes}|\.signatures)(?:\.part)?", re.ASCII)
+    aside = re.escape(ASIDE)
+    pattern = re.compile(rf"batch-([0-9]{{1,8}})(?:{suffixes}|\.signatures)(?:\.part|({aside}[0-9]+))?", re.ASCII)
     folder = context.exports.path
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = pattern.fullmatch(path.name)
         if match is not None and int(match[1]) not in numbers:
             outcome.find("stray", "文件没有对应的批次", "there is no batch for this file", where=path.name)
+        elif match is not None and match[2]:
+            zh, en = "已损坏，替换它的文件尚未写成", "is damaged, and the file that replaces it was not finished"
+            outcome.find("aside", zh, en, where=path.name)
 
 
 def _path(directory: Path, batch: Batch) -> Path:
@@ -97,7 +102,7 @@ def _path(directory: Path, batch: Batch) -> Path:
     if batch.format in EXPORTS:
         return directory / file_name(batch)
     name = f"batch-{batch.number}.*"
-    written = (path for path in sorted(directory.glob(name)) if path.suffix != ".part")
+    written = (path for path in sorted(directory.glob(name)) if path.suffix != ".part" and ASIDE not in path.name)
     return next(written, directory / name)
 
 

@@ -269,4 +269,8 @@ def test_signatures_are_kept_before_a_key_ends_by_itself(
         assert retention.archive_ending(engine, signer, folder, until - timedelta(days=31)) == 0
         assert retention.archive_ending(engine, signer, folder, until - timedelta(days=29)) == 1
         assert retention.archive_ending(engine, signer, folder, until - timedelta(days=29)) == 0
+        issued(engine, signer, folder)
+        retention.remove_files(engine, signer, folder, 1, NOW + timedelta(days=2))
+        ending = until - timedelta(days=29)
+        assert retention.archive_ending(engine, signer, folder, ending) == 1, "what is kept is not read again"
     assert again(engine, nobody, batch, folder) == original

@@ -60,6 +60,7 @@ def _content(batch: str, change: Callable[[bytes], bytes]) -> Callable[[CheckedS
 FILE_DAMAGES: dict[str, tuple[Callable[[CheckedService], Any], str, str]] = {
     "open to others": (lambda world: world.file(world.lot).chmod(0o644), "code-files", "mode"),
     "too many": (lambda world: world.file(999).write_text("url"), "code-files", "stray"),
+    "aside": (lambda world: world.file(world.lot).with_name(f"{world.file(world.lot).name}.damaged-1").touch(), "code-files", "aside"),
     "swapped": (_content("compact", _swap_rows), "code-contents", "index"),
     "twice": (_content("compact", _twice), "code-contents", "index"),
     "forged": (_content("item", _bend_seal), "code-contents", "seal"),
