@@ -145,13 +145,16 @@ def _receive(folder: BackupFolder, settings: AuthoritySettings) -> None:
 
 
 def _check(folder: BackupFolder, settings: AuthoritySettings) -> None:
-    backups, findings = folder.backups(), Findings()
-    for one in backups:
-        programs = programs_for(one.manifest.postgres.major, settings.home, TO_BACK_UP)
-        known = len(findings.items)
-        check.check(folder, one, programs, findings)
-        state = "完好 / whole" if len(findings.items) == known else "有问题 / not whole"
-        typer.echo(f"{one.path.name}: {state}; {_window(folder, one)}")
+    findings = Findings()
+    with folder.reading():
+        backups = folder.backups()
+        for one in backups:
+            programs = programs_for(one.manifest.postgres.major, settings.home, TO_BACK_UP)
+            known = len(findings.items)
+            check.check(folder, one, programs, findings)
+            state = "完好 / whole" if len(findings.items) == known else "有问题 / not whole"
+            typer.echo(f"{one.path.name}: {state}; {_window(folder, one)}")
+        check.check_signatures(folder, findings)
     for finding in findings.items:
         typer.echo(finding_line(finding), err=True)
     if not backups:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +75,13 @@ def check(folder: BackupFolder, backup: Backup, programs: PostgresPrograms, find
     _check_wal(backup, archive, programs, findings)
 
 
+def check_signatures(folder: BackupFolder, findings: Findings) -> None:
+    """Add a finding for each file of kept signatures that is missing or damaged. All backups share them; all are read."""
+    noted = read_table(folder.signature_digests)
+    for path, wrong in _differing({folder.signatures / name: one for name, one in noted.items()}):
+        findings.add("signatures-damaged", wrong.zh, wrong.en, where=str(path))
+
+
 def _check_wal(backup: Backup, archive: WalArchive, programs: PostgresPrograms, findings: Findings) -> None:
     """The sizes, and the CRC of every record up to the last complete segment: the last record may go on in the next one."""
     for path in archive.segments:
@@ -103,7 +110,11 @@ def _status(path: Path) -> os.stat_result:
 def _damaged(folder: BackupFolder, backup: Backup) -> Iterator[tuple[Path, Text]]:
     listed = {backup.path / name: one for name, one in backup.manifest.files.items()}
     pictures = {folder.pictures / name: one for name, one in read_table(backup.path / PICTURES).items()}
-    for path, expected in (listed | pictures).items():
+    yield from _differing(listed | pictures)
+
+
+def _differing(files: Mapping[Path, rules.FileDigest]) -> Iterator[tuple[Path, Text]]:
+    for path, expected in files.items():
         if not path.is_file():
             yield path, Text("文件缺失", "this file is missing")
         elif not _is_as_it_was(path, expected):

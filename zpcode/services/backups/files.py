@@ -61,7 +61,8 @@ def copy_files(originals: Originals, folder: BackupFolder) -> CopiedFiles:
     path = folder.keyrings / f"{keyring.serial}.json"
     if not path.exists():
         write(path, keyring.document)
-    _copy_signatures(originals.exports, folder.signatures)
+    copied = _copy_signatures(originals.exports, folder.signatures)
+    _note_signatures(folder, copied)
     pictures, new = _copy_pictures(originals.pictures, folder)
     os.sync()
     return CopiedFiles(keyring, root, pictures, new)
@@ -82,19 +83,34 @@ def newest_keyring(folder: BackupFolder, root: bytes) -> Keyring:
 # Kept signatures ------------------------------------------------------------------------------------
 
 
-def _copy_signatures(source: Path, target: Path) -> None:
-    """Copy those that are new or were encrypted anew. What is copied has the time of its original.
+def _copy_signatures(source: Path, target: Path) -> frozenset[str]:
+    """Copy those that are new or were encrypted anew, and return their names. What is copied has the time of its original.
 
     What cannot be read is left out: `lacks_signatures` says whether any are missing.
     """
     try:
         paths = [path for path in source.iterdir() if _SIGNATURES.fullmatch(path.name)]
     except (FileNotFoundError, PermissionError):
-        return
+        return frozenset()
+    copied = set()
     for path in paths:
         with suppress(FileNotFoundError, PermissionError, NotRegular):
             if not _same(path.lstat(), target / path.name):
                 _copy(path, target / path.name)
+                copied.add(path.name)
+    return frozenset(copied)
+
+
+def _note_signatures(folder: BackupFolder, copied: frozenset[str]) -> None:
+    """Note the digests of what was copied, and of copies of an earlier version that are not noted. The others are not read."""
+    noted = read_table(folder.signature_digests)
+    fresh = {}
+    for path in folder.signatures.iterdir():
+        if _SIGNATURES.fullmatch(path.name) and (path.name in copied or path.name not in noted):
+            with suppress(NotRegular):
+                fresh[path.name] = digest(path)
+    if fresh:
+        write(folder.signature_digests, table(noted | fresh))
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -6,6 +6,7 @@
       keyring.json root.pub.pem code-files.tsv pictures.tsv
     wal/TIMELINE/              the WAL that the archive has received
     pictures/ keyrings/ signatures/    files shared by all backups; only new ones are copied
+    signatures.tsv             the digests of the files in signatures/
 
 Nothing in it is for other users: it contains everything but the private keys.
 """
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
@@ -33,6 +34,7 @@ from zpcode.rules.backups import BackupManifest, FileDigest
 MANIFEST: Final = "manifest.json"
 DATABASE: Final = "database"
 UNFINISHED: Final = ".unfinished"
+_READERS: Final = "readers.lock"
 _STAMP = re.compile(r"\d{8}T\d{6}Z")
 
 
@@ -57,6 +59,7 @@ class BackupFolder:
         self.pictures = self.path / "pictures"
         self.keyrings = self.path / "keyrings"
         self.signatures = self.path / "signatures"
+        self.signature_digests = self.path / "signatures.tsv"
         self.wal = self.path / "wal"
 
     def prepare(self) -> None:
@@ -74,14 +77,39 @@ class BackupFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Work on the backups alone. Raises Conflict if another process does. The WAL archive has its own writer."""
-        with os.fdopen(open_own(self.path / "lock", os.O_RDWR | os.O_CREAT)) as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Conflict(
-                    Text(f"另一个备份正在写入 {self.path}", f"another backup is writing to {self.path}")
-                ) from None
+        """Write alone. Raises Conflict if another process writes. The WAL archive has its own writer. Reading goes on."""
+        busy = Text(f"另一个备份正在写入 {self.path}", f"another backup is writing to {self.path}")
+        with os.fdopen(open_own(self.path / "lock", os.O_RDWR | os.O_CREAT)) as file:
+            _lock(file, fcntl.LOCK_EX, busy)
+            yield
+
+    @contextmanager
+    def removing(self) -> Iterator[None]:
+        """Remove while nobody reads or writes. Raises Conflict if another process does."""
+        busy = Text(
+            f"正在核对或恢复 {self.path} 中的备份，旧备份留待下次删除",
+            f"a backup in {self.path} is being checked or restored; old ones are removed next time",
+        )
+        with self.locked(), os.fdopen(open_own(self.path / _READERS, os.O_RDWR | os.O_CREAT)) as file:
+            _lock(file, fcntl.LOCK_EX, busy)
+            yield
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read while nothing is removed. Raises Conflict if a process removes old backups.
+
+        A folder that cannot be written, such as a medium that is mounted to be read, is read without a lock.
+        """
+        try:
+            descriptor = open_own(self.path / _READERS, os.O_RDWR | os.O_CREAT)
+        except OSError:
+            yield
+            return
+        busy = Text(
+            f"正在删除 {self.path} 中的旧备份，请稍后再试", f"old backups in {self.path} are being removed; try again"
+        )
+        with os.fdopen(descriptor) as file:
+            _lock(file, fcntl.LOCK_SH, busy)
             yield
 
     def begin(self, now: datetime) -> Path:
@@ -107,6 +135,14 @@ class BackupFolder:
             raise Refused(Text(f"没有备份目录 {self.path}", f"there is no folder of backups {self.path}"))
         paths = (path for path in sorted(self.path.iterdir()) if _STAMP.fullmatch(path.name))
         return [Backup(path, read_manifest(path)) for path in paths if (path / MANIFEST).exists()]
+
+
+def _lock(file: IO[str], kind: int, busy: Text) -> None:
+    """Lock an open file until it is closed. Raises Conflict with this text if another process has it."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Conflict(busy) from None
 
 
 def read_manifest(path: Path) -> BackupManifest:

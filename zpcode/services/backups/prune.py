@@ -16,7 +16,7 @@ def prune(folder: BackupFolder, keep: int, programs: PostgresPrograms) -> list[B
 
     A backup is renamed before it is removed, so a half-removed one never looks complete.
     """
-    with folder.locked():
+    with folder.removing():
         backups = folder.backups()
         outdated, kept = backups[:-keep], backups[-keep:]
         for backup in outdated:

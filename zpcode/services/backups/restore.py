@@ -18,7 +18,7 @@ from zpcode.embedded.servers import Servers
 from zpcode.errors import Conflict, Findings, Refused, Text, Unavailable
 from zpcode.rules import backups as rules
 from zpcode.rules.continuity import BehindEvidence
-from zpcode.services.backups.check import WalArchive, check, wal_of
+from zpcode.services.backups.check import WalArchive, check, check_signatures, wal_of
 from zpcode.services.backups.files import (
     newest_keyring,
     read_table,
@@ -55,12 +55,19 @@ def restore(
     """Restore the newest backup that was complete at `until` (None: the newest), and its WAL up to that time (None: all).
 
     `despite_gap` accepts WAL that ends at a gap. Raises Refused if there is no such backup, if it is damaged or its WAL ends
-    earlier, Conflict if something would be overwritten, Unavailable if a program or a disk fails.
+    earlier, Conflict if something would be overwritten or old backups are being removed, Unavailable if a program or a disk fails.
     """
     home = home.absolute()
     if not home.exists():
         home.mkdir(parents=True)
         home.chmod(0o755)  # other processes read the keyring and the pictures; secret files have a stricter mode
+    with folder.reading():
+        return _restored(folder, home, until, announce, despite_gap=despite_gap)
+
+
+def _restored(
+    folder: BackupFolder, home: Path, until: datetime | None, announce: Announce, *, despite_gap: bool
+) -> Restored:
     backup = _chosen(folder, until)
     servers = Servers(home)
     _refuse_existing(servers.data)
@@ -78,7 +85,16 @@ def restore(
     names = {*read_table(backup.path / PICTURES), *stored_pictures(folder)}
     pictures = restore_pictures(folder, names, PictureStorage((home / "pictures").as_uri()))
     signatures = restore_signatures(folder, home / SIGNATURES)
+    _warn_of_signatures(folder, announce)
     return Restored(backup, servers.data, wal, keyring, pictures, signatures)
+
+
+def _warn_of_signatures(folder: BackupFolder, announce: Announce) -> None:
+    """Damaged signatures keep no database from being restored: the exports may still have them."""
+    findings = Findings()
+    check_signatures(folder, findings)
+    for one in findings.items:
+        announce(Text(f"警告：{one.where} {one.text.zh}", f"warning: {one.where}: {one.text.en}"))
 
 
 def _refuse_existing(data: Path) -> None:

@@ -217,6 +217,50 @@ def test_signatures_that_vanish_keep_no_others_out_of_the_backup(running: Backed
     assert {path.name for path in copied.signatures.iterdir()} == {f"batch-{odd}.signatures" for odd in range(1, 20, 2)}
 
 
+def test_kept_signatures_that_are_damaged_or_missing_are_named(running: BackedUp, copied: BackupFolder) -> None:
+    """Those that were encrypted anew are noted anew, and those of a folder from before the list as they are found."""
+    (copied.signatures / "batch-1.signatures").write_bytes(b"of before")
+    running.originals.exports.mkdir()
+    try:
+        for number in (2, 3, 4):
+            (running.originals.exports / f"batch-{number}.signatures").write_bytes(b"encrypted")
+        copy_files(running.originals, copied)
+        (running.originals.exports / "batch-4.signatures").write_bytes(b"encrypted with a new key")
+        copy_files(running.originals, copied)
+    finally:
+        shutil.rmtree(running.originals.exports)
+    assert damaged_signatures(copied) == {}
+    (copied.signatures / "batch-1.signatures").write_bytes(b"Of before")
+    (copied.signatures / "batch-2.signatures").unlink()
+    (copied.signatures / "batch-3.signatures").write_bytes(b"encryptee")
+    assert damaged_signatures(copied) == {
+        "batch-1.signatures": "this file differs from the one that was backed up",
+        "batch-2.signatures": "this file is missing",
+        "batch-3.signatures": "this file differs from the one that was backed up",
+    }
+
+
+def damaged_signatures(folder: BackupFolder) -> dict[str, str]:
+    """What is wrong with which file of kept signatures."""
+    findings = Findings()
+    check.check_signatures(folder, findings)
+    return {Path(one.where).name: one.text.en for one in findings.items}
+
+
+def test_nothing_is_removed_while_a_backup_is_read_and_a_new_one_may_be_made(running: BackedUp) -> None:
+    folder, programs = running.folder, programs_for(18, running.home, TO_BACK_UP)
+    before = folder.backups()
+    with folder.reading(), folder.reading(), folder.locked():
+        pass
+    with folder.reading(), pytest.raises(Conflict, match="is being checked or restored"):
+        prune(folder, 1, programs)
+    with folder.removing(), pytest.raises(Conflict, match="are being removed; try again"), folder.reading():
+        pass
+    assert folder.backups() == before
+    with BackupFolder(folder.path / "none").reading():
+        pass
+
+
 # The archive ----------------------------------------------------------------------------------------
 
 
