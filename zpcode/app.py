@@ -35,6 +35,8 @@ from zpcode.portal.complaints.metrics import FormCounters
 from zpcode.portal.complaints.rate_limits import ComplaintRateLimits
 from zpcode.portal.complaints.routes import Complaints
 from zpcode.projection import client
+from zpcode.projection.head_keys import HeadKeys
+from zpcode.services.batches import file_keys
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.queue import IssueQueue
 from zpcode.services.continuity.gate import ContinuityGate
@@ -141,6 +143,7 @@ def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
     witness = SignerWitness(resources.enter_context(SignerClient(settings.signer_socket, timeout=WITNESS_SECONDS)))
     gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir), witness])
     gate.install()
+    HeadKeys(partial(file_keys.secrets_of, settings.file_key)).install(engine)
     return Authority(
         engine=engine,
         redis=redis,

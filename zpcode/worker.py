@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from opentelemetry.trace import Tracer
@@ -29,11 +30,12 @@ from zpcode.errors import Conflict, ForeignFile, LostFile, SignerError, Text, Un
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
 from zpcode.projection.comparison import SLICE_SECONDS, ProjectionComparison
+from zpcode.projection.head_keys import HeadKeys
 from zpcode.projection.heads import refusal
 from zpcode.services import complaints, notices, scans
 from zpcode.services.audit_heads import Countersigner, HeadFile
+from zpcode.services.batches import file_keys, retention
 from zpcode.services.batches import queue as issue_queue
-from zpcode.services.batches import retention
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.batches.issue import issue
 from zpcode.services.continuity import witnesses
@@ -363,6 +365,8 @@ def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
     )
     gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir), witness])
     gate.install()
+    keys = HeadKeys(partial(file_keys.secrets_of, settings.file_key))
+    keys.install(engine)
     comparison = ProjectionComparison(engine, redis, settings.comparison_seconds)
     return Worker(
         database,
@@ -374,7 +378,7 @@ def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
         CodeFolder(settings.export_dir, settings.file_key),
         gate=gate,
         comparison=comparison,
-        statistics=InstallationStatistics(engine, redis, statistics_signer, comparison, gate),
+        statistics=InstallationStatistics(engine, redis, statistics_signer, comparison, gate, keys),
         countersigner=Countersigner(engine, statistics_signer, HeadFile(settings.audit_heads)),
         tracer=traces.tracer,
         code_file_days=settings.code_file_days,

@@ -23,6 +23,7 @@ from zpcode.embedded.servers import ServerAddresses
 from zpcode.portal.complaints.metrics import FormCounters
 from zpcode.projection import client
 from zpcode.projection.comparison import ProjectionComparison
+from zpcode.projection.head_keys import HeadKeys
 from zpcode.services.batches import queue
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.monitoring.statistics import InstallationStatistics
@@ -67,7 +68,7 @@ def _worker(engine: Engine, addresses: ServerAddresses, folder: Path) -> Worker:
     redis = client.connect(addresses.redis, seconds=5)
     signer = SignerClient(folder / "nobody")
     statistics = InstallationStatistics(
-        engine, redis, signer, ProjectionComparison(engine, redis, 60), ContinuityGate(engine, ())
+        engine, redis, signer, ProjectionComparison(engine, redis, 60), ContinuityGate(engine, ()), HeadKeys(tuple)
     )
     statistics.read_database()
     statistics.read_redis()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,10 @@ from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.errors import Text, Unavailable
 from zpcode.projection import client, projector
 from zpcode.projection.client import AnyRedis
+from zpcode.projection.head_keys import HeadKeys
 from zpcode.rules.access import Caller, Role
 from zpcode.services.audit_heads import HeadFile
+from zpcode.services.batches import file_keys
 from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.witnesses import (
@@ -47,6 +50,7 @@ def database(settings: AuthoritySettings) -> Iterator[Engine]:
 def ungated_database(settings: AuthoritySettings) -> Iterator[Engine]:
     """The same without the gate: for `recover`, which brings a database forward that is behind. Raises Unavailable."""
     engine = connect(settings.database_url or _of_the_demo(settings).database, pool_size=2)
+    HeadKeys(partial(file_keys.secrets_of, settings.file_key)).install(engine)
     try:
         yield engine
     finally:

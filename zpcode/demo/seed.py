@@ -10,6 +10,7 @@ import os
 import zipfile
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
+from functools import partial
 from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +22,7 @@ from zpcode.demo.console import Credential, DemoCode
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Conflict, SignerUnavailable
 from zpcode.projection import client, projector
+from zpcode.projection.head_keys import HeadKeys
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch, BatchRequest, BatchState
 from zpcode.rules.paging import MAX_PAGE
@@ -65,6 +67,7 @@ def _gated(home: Path, addresses: ServerAddresses) -> Engine:
         SignerWitness(SignerClient(home / "run" / "signer.sock", timeout=WITNESS_SECONDS)),
     ]
     ContinuityGate(engine, witnesses).install()
+    HeadKeys(partial(file_keys.secrets_of, _folder(home).key_file)).install(engine)
     return engine
 
 

@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 from redis.exceptions import RedisError
 
 from zpcode.errors import Text, Unavailable
-from zpcode.projection import client, copies, heads, projector
+from zpcode.projection import client, copies, head_keys, heads, projector
 from zpcode.projection.client import AnyRedis, Layout
 from zpcode.projection.copies import Copy
 from zpcode.store import cards as card_table
@@ -31,7 +31,6 @@ from zpcode.store.cards import Card
 from zpcode.store.database.session import Connection, Engine, transaction
 from zpcode.store.monitoring import integrity
 from zpcode.wire import redis_keys
-from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
 
 SLICE_SECONDS: Final = 1.0
 LEAST: Final = 200
@@ -104,8 +103,7 @@ def confirm(engine: Engine, redis: AnyRedis, keys: Sequence[str], *, repair: boo
     """
     marks = [key for key in dict.fromkeys(keys) if key.endswith(f":{redis_keys.COMPLETE}")]
     card_keys = [key for key in dict.fromkeys(keys) if key not in marks]
-    with _exclusive(engine, redis) as (connection, layout):
-        revisions = _heads(layout)
+    with _exclusive(engine, redis) as (connection, layout, revisions):
         wrong = _wrong(connection, layout, revisions, card_keys)
         marks = [mark for mark in marks if id(copies.shard_of(layout, mark)) in revisions and not _exists(layout, mark)]
         wrong_keys = {one.difference.key for one in wrong}
@@ -122,27 +120,27 @@ def confirm(engine: Engine, redis: AnyRedis, keys: Sequence[str], *, repair: boo
 
 
 @contextmanager
-def _exclusive(engine: Engine, redis: AnyRedis) -> Iterator[tuple[Connection, Layout]]:
-    """A transaction with the projector's lock, and the shards of Redis. Raises Unavailable; DatabaseBehind if one is ahead."""
+def _exclusive(engine: Engine, redis: AnyRedis) -> Iterator[tuple[Connection, Layout, Mapping[int, int]]]:
+    """A transaction with the projector's lock, the shards of Redis, and the revision of each head by the `id` of its shard.
+
+    Shards without a head, or with a forged one, have none: the projector fills or corrects them. Raises Unavailable;
+    DatabaseBehind if a head is ahead.
+    """
     try:
         with transaction(engine) as connection:
             continuity.require(connection)
             card_table.lock_projector(connection)
             layout = client.layout(redis)
-            heads.require_not_ahead(connection, heads.of_layout(layout))
-            yield connection, layout
+            present = heads.of_layout(layout)
+            forged = head_keys.require_not_ahead(connection, present).forged
+            revisions = {
+                id(shard): head.revision
+                for shard, head in zip(layout.shards, present, strict=True)
+                if head.generation and head.revision >= 0 and head not in forged
+            }
+            yield connection, layout, revisions
     except RedisError as error:
         raise Unavailable(_AWAY) from error
-
-
-def _heads(layout: Layout) -> Mapping[int, int]:
-    """The revision of each shard's head by the `id` of the shard; shards without a head are left out."""
-    heads: dict[int, int] = {}
-    for shard in layout.shards:
-        generation, revision = shard.redis.hmget(shard.feed.head, [GENERATION_FIELD, REVISION_FIELD])
-        if generation is not None and revision is not None and revision.isdigit():
-            heads[id(shard)] = int(revision)
-    return heads
 
 
 def _exists(layout: Layout, mark: str) -> bool:
@@ -203,9 +201,8 @@ def _repaired(connection: Connection, layout: Layout, wrong: Sequence[_WrongCopy
 
 def _write_mark(engine: Engine, redis: AnyRedis, mark: str) -> bool:
     """Write the mark of completeness of a hash if the hash is complete; return whether the mark exists."""
-    with _exclusive(engine, redis) as (connection, layout):
-        heads = _heads(layout)
-        if id(copies.shard_of(layout, mark)) not in heads or any(_in_hash(connection, layout, mark, heads)):
+    with _exclusive(engine, redis) as (connection, layout, revisions):
+        if id(copies.shard_of(layout, mark)) not in revisions or any(_in_hash(connection, layout, mark, revisions)):
             return False
         return copies.replace(layout, mark, b"1", b"") or _exists(layout, mark)
 

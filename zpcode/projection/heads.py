@@ -6,7 +6,6 @@ A head is ahead of the database if and only if the database went back.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -16,10 +15,8 @@ from redis.exceptions import ResponseError
 from zpcode.errors import DatabaseBehind, Text
 from zpcode.projection.client import Layout, ShardClient
 from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks, behind, damaged, foreign, unreadable
-from zpcode.store import continuity
-from zpcode.store.database.session import Connection
 from zpcode.wire.card import GENERATION_FIELD, REVISION_FIELD
-from zpcode.wire.redis_keys import MARKS_FIELD
+from zpcode.wire.redis_keys import CODE_FIELD, MARKS_FIELD
 
 SLOTS_FIELD: Final = "slots"
 WITNESS: Final = "redis"
@@ -40,14 +37,14 @@ _DAMAGED: Final = Text(
 )
 _DIGITS: Final = 40
 _SHOWN_BYTES: Final = 40
-_logger = logging.getLogger(__name__)
 _DECODER: Final = msgspec.json.Decoder(Marks)
 
 
 class ShardHead(NamedTuple):
     """The head of one shard. An empty shard has no generation and revision -1; `marks` are empty in a head without any.
 
-    `damage` is the field that cannot be read, as `field=value`, the value cut; empty in a head that can be read.
+    `damage` is the field that cannot be read, as `field=value`, the value cut; empty in a head that can be read. `sealed` are the marks as
+    they were read, `code` authenticates them (`zpcode.rules.head_key`); both empty if there are none.
     """
 
     generation: str = ""
@@ -55,6 +52,8 @@ class ShardHead(NamedTuple):
     slots: str = ""
     marks: Marks = Marks()
     damage: str = ""
+    sealed: bytes = b""
+    code: bytes = b""
 
 
 def read(shard: ShardClient) -> ShardHead:
@@ -62,7 +61,7 @@ def read(shard: ShardClient) -> ShardHead:
 
     What can be read of a damaged head still counts: its revision is a witness without its marks.
     """
-    names = [GENERATION_FIELD, REVISION_FIELD, SLOTS_FIELD, MARKS_FIELD]
+    names = [GENERATION_FIELD, REVISION_FIELD, SLOTS_FIELD, MARKS_FIELD, CODE_FIELD]
     try:
         values: list[Any] = shard.redis.hmget(shard.feed.head, names)
     except ResponseError as error:
@@ -77,7 +76,7 @@ def read(shard: ShardClient) -> ShardHead:
     damage = next((_shown(name, values[names.index(name)]) for name, well in readable.items() if not well), "")
     reached, marks = int(revision[:_DIGITS]) if revision.isdigit() else -1, marks or Marks()
     marks = msgspec.structs.replace(marks, revision=max(marks.revision, reached))
-    return ShardHead(generation, reached, slots, marks, damage)
+    return ShardHead(generation, reached, slots, marks, damage, values[3] or b"", values[4] or b"")
 
 
 def _shown(name: str, value: bytes | None) -> str:
@@ -110,20 +109,6 @@ def ahead(heads: Iterable[ShardHead], database: DatabaseMarks) -> list[BehindEvi
 def audit_ids(heads: Iterable[ShardHead]) -> set[int]:
     """The audit entries whose hashes the heads know."""
     return {head.marks.audit for head in heads if head.marks.audit_hash}
-
-
-def require_not_ahead(connection: Connection, heads: Sequence[ShardHead]) -> DatabaseMarks:
-    """The marks of the database, read after the heads. Raises DatabaseBehind if a head is ahead of them.
-
-    The caller has the projector's lock, so no head changes before it writes.
-    """
-    database = continuity.marks(connection, audit_ids(heads))
-    proofs = ahead(heads, database)
-    if proofs:
-        for one in proofs:
-            _logger.error("the database is behind", extra={"evidence": one.text.en})
-        raise refusal(proofs)
-    return database
 
 
 def refusal(proofs: Sequence[BehindEvidence]) -> DatabaseBehind:

@@ -23,11 +23,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from zpcode.errors import Text, Unavailable
-from zpcode.projection import heads, library
+from zpcode.projection import head_keys, heads, library
 from zpcode.projection.client import AnyRedis, Layout, ShardClient, layout
 from zpcode.projection.heads import ShardHead
 from zpcode.projection.library import ServerState
 from zpcode.rules.continuity import Marks
+from zpcode.rules.head_key import HeadKey
 from zpcode.store import cards as card_table
 from zpcode.store import continuity
 from zpcode.store.cards import Card
@@ -66,17 +67,17 @@ return 1
 # Write the head of a filled shard if the token of this filling still exists: a server that was emptied has lost it.
 _BEGIN = """
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'revision', ARGV[3], 'marks', ARGV[5], 'evicting', ARGV[6])
+redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'revision', ARGV[3], 'marks', ARGV[5], 'code', ARGV[6], 'evicting', ARGV[7])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'slots', ARGV[4]) end
 redis.call('DEL', KEYS[2])
 return 1
 """
-# Replace the marks of the same generation, never by those of a shorter audit log.
+# Replace the marks of the same generation, never by those of a shorter audit log, except a forgery (ARGV[5]).
 _MARK = """
 if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[1] then return 0 end
 local old = redis.call('HGET', KEYS[1], 'marks')
-if old and (cjson.decode(old).audit or 0) > tonumber(ARGV[3]) then return 0 end
-redis.call('HSET', KEYS[1], 'marks', ARGV[2])
+if old and (ARGV[5] == '' or old ~= ARGV[5]) and (cjson.decode(old).audit or 0) > tonumber(ARGV[3]) then return 0 end
+redis.call('HSET', KEYS[1], 'marks', ARGV[2], 'code', ARGV[4])
 return 1
 """
 
@@ -85,7 +86,8 @@ return 1
 class _Shard:
     """One shard in one run: its head, and its failure if there was one.
 
-    `state` is that of its server.
+    `state` is that of its server. `sealed` are the marks in the head as bytes, and `code` authenticates them. `forged`: another
+    has written this head.
     """
 
     client: ShardClient
@@ -94,6 +96,9 @@ class _Shard:
     slots: str = ""
     marks: Marks = field(default_factory=Marks)
     damage: str = ""
+    sealed: bytes = b""
+    code: bytes = b""
+    forged: bool = False
     state: ServerState = field(default_factory=ServerState)
     failure: Exception | None = None
 
@@ -104,7 +109,8 @@ class _Shard:
 
     def read_head(self) -> None:
         """Read the head, and the state of the server."""
-        self.generation, self.revision, self.slots, self.marks, self.damage = heads.read(self.client)
+        head = heads.read(self.client)
+        self.generation, self.revision, self.slots, self.marks, self.damage, self.sealed, self.code = head
         self.state = library.state(self.client)
 
     def prepare(self) -> None:
@@ -116,7 +122,17 @@ class _Shard:
     @property
     def head(self) -> ShardHead:
         """The head as it was read."""
-        return ShardHead(self.generation, self.revision, self.slots, self.marks, self.damage)
+        return ShardHead(self.generation, self.revision, self.slots, self.marks, self.damage, self.sealed, self.code)
+
+    def distrust(self, newest: int) -> None:
+        """Note that the head is forged. Beside a revision that can be, only the marks are replaced; otherwise the shard is filled."""
+        self.forged = True
+        if self.damage or not 0 <= self.revision <= newest:
+            self.generation, self.revision = "", -1
+
+    def is_sealed_with(self, key: HeadKey | None) -> bool:
+        """Whether the marks have the code of this key; without a key nothing has to have one."""
+        return key is None or key.made(self.sealed, self.code)
 
 
 def catch_up(engine: Engine, redis: AnyRedis, *, fill: bool = True) -> int:
@@ -145,6 +161,7 @@ class _Projector:
         self._shards = [_Shard(shard) for shard in layout.shards]
         self._of = {id(shard.client): shard for shard in self._shards}
         self._marks = Marks()
+        self._key: HeadKey | None = None
         self._unowned = False  # set if a card has no shard, because no primary owns its slot at the moment
 
     @property
@@ -154,7 +171,12 @@ class _Projector:
     def run(self, *, fill: bool) -> int:
         """Read all heads, fill empty shards, then write the changes since the oldest head."""
         self._each(self._shards, _Shard.read_head)
-        self._marks = heads.require_not_ahead(self._connection, [shard.head for shard in self._live]).reached
+        database, forged = head_keys.require_not_ahead(self._connection, [shard.head for shard in self._live])
+        self._marks = database.reached
+        for shard in self._live:
+            if shard.head in forged:
+                shard.distrust(self._marks.revision)
+        self._key = head_keys.begin(self._connection, database)
         self._each(self._shards, _Shard.prepare)
         newest = self._marks.revision
         generation = self._generation()
@@ -171,20 +193,23 @@ class _Projector:
                 _logger.info("Redis was empty; all its cards are written again", extra={"shards": len(written)})
         self._follow(generation)
         self._raise_failure()
+        if all(shard.is_sealed_with(self._key) for shard in self._shards):
+            head_keys.conclude(self._connection, self._key, database)
         return max(newest, *(shard.revision for shard in self._shards))
 
     def _generation(self) -> str:
-        """The generation to continue: that of the shard with the newest head, or a new one if no shard has a head.
+        """The generation to continue: that of the shard with the newest head, or a new one if no shard has a head. A forged head
+        counts only if there are no others.
 
         After a recovery of the database no generation is continued: Redis may have cards that the database lost.
         """
         recoveries = self._marks.recoveries
         heads = [
-            (shard.revision, shard.generation)
+            (not shard.forged, shard.revision, shard.generation)
             for shard in self._live
             if shard.revision >= 0 and shard.marks.recoveries == recoveries
         ]
-        return max(heads)[1] if heads else secrets.token_hex(8)
+        return max(heads)[2] if heads else secrets.token_hex(8)
 
     def _each(
         self, shards: Iterable[_Shard], act: Callable[Concatenate[_Shard, P], object], *args: P.args, **named: P.kwargs
@@ -219,12 +244,17 @@ class _Projector:
         return ((shard, parts[id(shard.client)]) for shard in among if id(shard.client) in parts)
 
     def _mark(self, shards: Iterable[_Shard], generation: str) -> None:
-        """Write the marks of the database into the heads of these shards.
+        """Write the marks of the database into the heads of these shards, with their code.
 
         The marks come before the cards. A projector that is killed in between leaves marks that are right, never a card that
         no mark covers: such a card in Redis is not the projector's.
         """
-        self._each([shard for shard in shards if shard.marks != self._marks], _mark, generation, self._marks)
+        outdated = [
+            shard
+            for shard in shards
+            if shard.forged or shard.marks != self._marks or not shard.is_sealed_with(self._key)
+        ]
+        self._each(outdated, _mark, generation, self._marks, self._key)
 
     # Changes -----------------------------------------------------------------------------------------
 
@@ -299,19 +329,21 @@ class _Projector:
         if self._has_standings(shard):  # the mark alone may have been evicted
             kept = redis.hget(redis_keys.STANDINGS, redis_keys.COMPLETE) == token.encode("ascii")
         begin = redis.register_script(_BEGIN)
-        args: list[bytes | str | int] = [token, generation, newest, shard.client.slots, heads.encode(self._marks)]
+        sealed = heads.encode(self._marks)
+        code = _code(self._key, sealed)
+        args: list[bytes | str | int] = [token, generation, newest, shard.client.slots, sealed, code]
         args.append(shard.state.evicting)
         if not kept or not begin(keys=[feed.head, feed.build], args=args):
             raise Unavailable(_EMPTIED)
         shard.generation, shard.revision, shard.slots = generation, newest, shard.client.slots
-        shard.marks = self._marks
+        shard.marks, shard.sealed, shard.code, shard.forged = self._marks, sealed, code, False
 
     def _forget(self, shard: _Shard) -> None:
         """Delete everything of a projection without a head, but not the scans that wait to be drained.
 
-        After a recovery of the database the histories stay: they have the scans that the database lost.
+        After a recovery of the database the histories stay: they have the scans that the database lost. After a forgery too.
         """
-        recovered = shard.revision >= 0 and shard.marks.recoveries != self._marks.recoveries
+        recovered = shard.forged or (shard.revision >= 0 and shard.marks.recoveries != self._marks.recoveries)
         feed = shard.client.feed
         for key in (feed.head, feed.log, *([redis_keys.STANDINGS] if self._has_standings(shard) else [])):
             shard.redis.delete(key)  # one by one, because a command on a cluster may only have keys of one slot
@@ -365,8 +397,16 @@ def _announce(shard: _Shard, generation: str, cards: Sequence[Card]) -> None:
     shard.revision = last
 
 
-def _mark(shard: _Shard, generation: str, marks: Marks) -> None:
-    """Write the marks of the database into the head of a shard."""
+def _mark(shard: _Shard, generation: str, marks: Marks, key: HeadKey | None) -> None:
+    """Write the marks of the database into the head of a shard, with their code."""
     script = shard.redis.register_script(_MARK)
-    script(keys=[shard.client.feed.head], args=[generation, heads.encode(marks), marks.audit])
+    sealed = heads.encode(marks)
+    code = _code(key, sealed)
+    replaced = shard.sealed if shard.forged else b""
+    if script(keys=[shard.client.feed.head], args=[generation, sealed, marks.audit, code, replaced]):
+        shard.sealed, shard.code, shard.forged = sealed, code, False
     shard.marks = marks
+
+
+def _code(key: HeadKey | None, sealed: bytes) -> bytes:
+    return b"" if key is None else key.code(sealed)

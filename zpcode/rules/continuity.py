@@ -112,7 +112,8 @@ class DatabaseMarks:
     that are never assigned again, from the sequences; never below `reached`. `hashes` are the hashes of the audit entries
     that were asked for, by number. `recovered` are the marks of each witness that a recovery took in, by the recovery's number.
     `evidence` was recorded when a process found this database behind; it stays until the recovery. `doubted`: it is recorded
-    that a witness disagrees.
+    that a witness disagrees. `head_key` is the fingerprint of the key under which every head is written; empty: some have no
+    valid code (`zpcode.projection.head_keys`).
     """
 
     reached: Marks
@@ -121,6 +122,7 @@ class DatabaseMarks:
     recovered: Mapping[int, Mapping[str, Marks]] = field(default_factory=dict)
     evidence: tuple[BehindEvidence, ...] = ()
     doubted: bool = False
+    head_key: str = ""
 
 
 def behind(witness: str, marks: Marks, database: DatabaseMarks) -> list[BehindEvidence]:

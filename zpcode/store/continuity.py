@@ -42,7 +42,7 @@ _HIGHEST: Final = "".join(
     for kind, (table, column) in _ROWS.items()
 )
 _MARKS: Final = text(
-    f"SELECT c.installation, c.recoveries, c.evidence, c.doubted_since, h.revision, {_HIGHEST}"  # noqa: S608 - constant texts, see above
+    f"SELECT c.installation, c.recoveries, c.evidence, c.doubted_since, c.head_key, h.revision, {_HIGHEST}"  # noqa: S608 - constant texts, see above
     " (SELECT id FROM audit ORDER BY id DESC LIMIT 1) AS audit,"
     " (SELECT hash FROM audit ORDER BY id DESC LIMIT 1) AS audit_hash,"
     " (SELECT json_object_agg(id, encode(hash, 'hex')) FROM audit WHERE id = ANY(:ids)) AS hashes,"
@@ -115,6 +115,7 @@ def marks(connection: Connection, audit_ids: Collection[int] = ()) -> DatabaseMa
         recovered=msgspec.convert(row.recovered or {}, dict[int, dict[str, Marks]], strict=False),
         evidence=msgspec.convert(row.evidence, tuple[BehindEvidence, ...]),
         doubted=row.doubted_since is not None,
+        head_key=row.head_key,
     )
 
 
@@ -129,6 +130,12 @@ def record_doubt(connection: Connection, since: datetime | None) -> None:
     recorded = continuity.c.doubted_since
     changes = recorded.is_not(None) if since is None else recorded.is_(None)
     connection.execute(update(continuity).where(changes).values(doubted_since=since))
+
+
+def record_head_key(connection: Connection, fingerprint: str) -> None:
+    """Record under which key every head is written; empty: some have no valid code."""
+    recorded = continuity.c.head_key
+    connection.execute(update(continuity).where(recorded != fingerprint).values(head_key=fingerprint))
 
 
 def batches_with_record(connection: Connection, numbers: Collection[int]) -> set[int]:

@@ -1,8 +1,8 @@
 """The keys of the projection in Redis. Every key has a hash tag (Redis Cluster, section "Hash tags").
 
     zp:{feed}:head            hash    generation (random, new at every rebuild), revision (integer), evicting (0 or 1), and
-                                      marks: how far the database had come, for the authority alone
-                                      (zpcode/projection/heads.py)
+                                      marks: how far the database had come, with the code that
+                                      authenticates them; for the authority alone (zpcode/projection/heads.py)
     zp:{feed}:build           string  token of the running rebuild; missing if Redis was emptied since its start
     zp:{feed}:log             stream  entry REVISION-n, field k: keys of the changed cards, one a line
     zp:{feed:N}:head …        the same three keys on every shard of a cluster, with N such that they belong to its lowest
@@ -76,6 +76,7 @@ SCANS: Final = "zp:{scans}:stream"
 SCAN_GROUP: Final = "authority"
 
 MARKS_FIELD: Final = "marks"
+CODE_FIELD: Final = "code"
 LOG_LENGTH: Final = 10_000
 BUCKET: Final = 128
 COMPLETE: Final = "_"

@@ -55,6 +55,11 @@ def load(path: Path) -> EncryptionKeys:
     return EncryptionKeys(keys[0], {key.id: key for key in keys})
 
 
+def secrets_of(path: Path) -> list[bytes]:
+    """The keys of a key file as bytes, the one that encrypts first: other keys are derived from them. Raises Unavailable."""
+    return [key.secret for key in load(path).by_id.values()]
+
+
 def create(path: Path) -> bool:
     """Make a key file with one new key, unless the file exists. Returns whether it was made. Raises KeyringError."""
     if path.exists():

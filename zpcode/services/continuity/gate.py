@@ -122,7 +122,8 @@ class ContinuityGate:
         asked = [*(one for testimony in testimonies.values() for one in testimony.marks), own]
         database = continuity.marks(connection, {marks.audit for marks in asked if marks.audit_hash})
         proofs = list(database.evidence)
-        for name, testimony in testimonies.items():
+        for name, said in testimonies.items():
+            testimony = said.without_forged(connection, database)
             proofs += unreadable(name, testimony.damage)
             proofs += [proof for marks in testimony.marks for proof in behind(name, marks, database)]
             proofs += self._without_batch(connection, testimony)

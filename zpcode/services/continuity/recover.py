@@ -179,7 +179,10 @@ class _Recovery:
         """The marks of the database; the evidence goes into the report. Raises Conflict for another installation's Redis."""
         marks = [one for testimony in self._testimonies.values() for one in testimony.marks]
         database = continuity.marks(self._connection, {one.audit for one in marks if one.audit_hash})
-        self._testimonies = refusals.sound(self._setting, self._testimonies, database)
+        believed = {
+            name: testimony.without_forged(self._connection, database) for name, testimony in self._testimonies.items()
+        }
+        self._testimonies = refusals.sound(self._setting, believed, database)
         proofs = list(database.evidence)
         for name, testimony in self._testimonies.items():
             proofs += [proof for one in testimony.marks for proof in behind(name, one, database)]

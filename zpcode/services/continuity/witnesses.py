@@ -14,9 +14,11 @@ from redis.exceptions import RedisError
 
 from keys.client import SigningService
 from zpcode.errors import SignerError, Text, Unavailable
-from zpcode.projection import client, heads
+from zpcode.projection import client, head_keys, heads
 from zpcode.projection.client import AnyRedis
-from zpcode.rules.continuity import Marks
+from zpcode.projection.heads import ShardHead
+from zpcode.rules.continuity import DatabaseMarks, Marks
+from zpcode.store.database.session import Connection
 from zpcode.wire.payload import MAX_BATCH
 
 SIGNER: Final = "signer"
@@ -30,7 +32,7 @@ class Testimony(NamedTuple):
     """What a witness says: marks, the numbers of the batches that it has files of, and of those that it has signed codes of.
 
     `complete`: whether it remembers anything at all. A server of Redis that was emptied answers and knows nothing.
-    `damage` is what of its record cannot be read; empty where all can be.
+    `damage` is what of its record cannot be read; empty where all can be. `heads` are the heads of Redis that this was read from.
     """
 
     marks: tuple[Marks, ...] = ()
@@ -38,6 +40,19 @@ class Testimony(NamedTuple):
     complete: bool = True
     damage: str = ""
     signed: tuple[int, ...] = ()
+    heads: tuple[ShardHead, ...] = ()
+
+    def without_forged(self, connection: Connection, database: DatabaseMarks) -> Testimony:
+        """The same without the forged heads of Redis, which prove nothing. A server whose head is forged remembers nothing."""
+        sifted = head_keys.of(connection).sift(self.heads, database) if self.heads else head_keys.SiftedHeads()
+        return testimony_of(sifted.believed)._replace(complete=False) if sifted.forged else self
+
+
+def testimony_of(present: Sequence[ShardHead]) -> Testimony:
+    """What the heads of all shards of Redis say."""
+    marks = tuple(head.marks for head in present if head.revision >= 0)
+    damage = next((head.damage for head in present if head.damage), "")
+    return Testimony(marks, complete=len(marks) == len(present), damage=damage, heads=tuple(present))
 
 
 class Witness(Protocol):
@@ -66,12 +81,9 @@ class RedisWitness:
     def read(self) -> Testimony:
         """The marks in the heads of all shards."""
         try:
-            present = heads.of_layout(client.layout(self._redis))
+            return testimony_of(heads.of_layout(client.layout(self._redis)))
         except RedisError as error:
             raise Unavailable(_SILENT) from error
-        marks = tuple(head.marks for head in present if head.revision >= 0)
-        damage = next((head.damage for head in present if head.damage), "")
-        return Testimony(marks, complete=len(marks) == len(present), damage=damage)
 
 
 class FilesWitness:

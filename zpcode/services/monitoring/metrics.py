@@ -124,6 +124,12 @@ def of_continuity(evidence: Sequence[BehindEvidence]) -> GaugeMetricFamily:
     return gauges("zpcode_database_behind", meaning, "witness", {name: int(name in behind) for name in WITNESSES})
 
 
+def of_forged_heads(count: int) -> CounterMetricFamily:
+    """The heads that this worker met in Redis and that the authority had not written."""
+    meaning = "Heads in Redis that the authority had not written."
+    return CounterMetricFamily("zpcode_forged_heads_total", meaning, count)
+
+
 def of_comparison(comparison: ProjectionComparison) -> Iterator[Metric]:
     """The comparison of Redis with the database that this worker makes."""
     for name, meaning, value in (

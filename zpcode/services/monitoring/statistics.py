@@ -20,6 +20,7 @@ from keys.client import SigningService
 from zpcode.errors import SignerError, Text, Unavailable
 from zpcode.projection.client import AnyRedis, layout
 from zpcode.projection.comparison import ProjectionComparison
+from zpcode.projection.head_keys import HeadKeys
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.monitoring import metrics
 from zpcode.services.monitoring.lag import Lag
@@ -53,10 +54,11 @@ class InstallationStatistics(Collector):
         signer: SigningService,
         comparison: ProjectionComparison | None = None,
         gate: ContinuityGate | None = None,
+        head_keys: HeadKeys | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine, self._redis, self._signer, self._comparison = engine, redis, signer, comparison
-        self._gate = gate
+        self._gate, self._head_keys = gate, head_keys
         self._clock = clock
         self._answered: dict[str, float] = {}
         self._lag = Lag(clock)
@@ -119,6 +121,8 @@ class InstallationStatistics(Collector):
             yield from metrics.of_stream(self._stream)
         if self._gate is not None:
             yield metrics.of_continuity(self._gate.evidence)
+        if self._head_keys is not None:
+            yield metrics.of_forged_heads(self._head_keys.forged)
         if self._counts is not None:
             yield metrics.of_countersignature(self._countersignature_age(self._counts))
         if self._comparison is not None:

@@ -34,7 +34,7 @@ TABLES: Final = {
     "complaint_event": _ADD,
     "complaint_photo": _REPLACE,
     "complaint_secret": "SELECT",
-    "continuity": "SELECT, UPDATE (recoveries, behind_since, evidence, doubted_since)",
+    "continuity": "SELECT, UPDATE (recoveries, behind_since, evidence, doubted_since, head_key)",
     "enterprise": _CHANGE,
     "held_activation": ALL_ROWS,
     "held_decision": f"{_ADD}, UPDATE (confirmed_at, rejected_at)",

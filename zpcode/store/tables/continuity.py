@@ -16,6 +16,7 @@ continuity = Table(
     moment("behind_since"),
     moment("doubted_since"),
     Column("evidence", JSONB),
+    Column("head_key", Text),
 )
 
 recovery = Table(
