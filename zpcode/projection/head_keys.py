@@ -81,7 +81,8 @@ class HeadKeys:
         believed, forged = [], []
         for head in present:
             proven = is_proven(head, keys)
-            self._met |= proven and head.marks.installation == own
+            if proven and head.marks.installation == own:
+                self.meet()
             elsewhere = head.marks.installation not in {"", own} and not self._met
             if proven or not trusted or head == ShardHead() or elsewhere:
                 believed.append(head)
@@ -89,6 +90,10 @@ class HeadKeys:
                 forged.append(head)
         self._note(tuple(forged))
         return SiftedHeads(tuple(believed), tuple(forged))
+
+    def meet(self) -> None:
+        """Note that the heads are of this installation: this process has just written them, or found them right."""
+        self._met = True
 
     def _note(self, forged: tuple[ShardHead, ...]) -> None:
         """Count and log forgeries that were not there a moment ago."""
@@ -154,5 +159,8 @@ def begin(connection: Connection, database: DatabaseMarks) -> HeadKey | None:
 
 def conclude(connection: Connection, key: HeadKey | None, database: DatabaseMarks) -> None:
     """Record a key: all heads are written under it now."""
-    if key is not None and key.fingerprint != database.head_key:
+    if key is None:
+        return
+    of(connection).meet()
+    if key.fingerprint != database.head_key:
         continuity.record_head_key(connection, key.fingerprint)

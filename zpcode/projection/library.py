@@ -44,8 +44,13 @@ def state(shard: ShardClient) -> ServerState:
     pipeline.info("memory")
     pipeline.info("stats")
     pipeline.hget(shard.feed.head, EVICTING_FIELD)
-    listed, memory, stats, noted = pipeline.execute()
-    return ServerState(names(listed), "1" if evicts(memory, stats) else "0", (noted or b"").decode("ascii", "replace"))
+    *replies, noted = pipeline.execute(raise_on_error=False)
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            raise reply
+    listed, memory, stats = replies
+    head = noted.decode("ascii", "replace") if isinstance(noted, bytes) else ""  # an error: the head is no hash
+    return ServerState(names(listed), "1" if evicts(memory, stats) else "0", head)
 
 
 def names(reply: Any) -> frozenset[str]:

@@ -14,7 +14,7 @@ from redis import Redis
 from tests.support import restores
 from tests.support.recovery_setting import Restorable, agreed
 from zpcode.errors import Conflict, DatabaseBehind, Text, Unavailable
-from zpcode.projection import head_keys, heads, projector
+from zpcode.projection import client, head_keys, heads, projector
 from zpcode.projection.comparison import ProjectionComparison
 from zpcode.projection.head_keys import HeadKeys
 from zpcode.rules.continuity import Marks
@@ -66,12 +66,13 @@ def _marks(redis: Redis, **changes: Any) -> bytes:
     return msgspec.json.encode(msgspec.json.decode(value) | changes)
 
 
-def _set(**fields: Any) -> Callable[[Redis], None]:
-    return lambda redis: redis.hset(HEAD, mapping=fields) and None
+def _set(**fields: Any) -> Callable[[Redis], object]:
+    mapping: Any = fields
+    return lambda redis: redis.hset(HEAD, mapping=mapping)
 
 
-def _raised(**changes: Any) -> Callable[[Redis], None]:
-    return lambda redis: redis.hset(HEAD, "marks", _marks(redis, **changes)) and None
+def _raised(**changes: Any) -> Callable[[Redis], object]:
+    return lambda redis: redis.hset(HEAD, "marks", _marks(redis, **changes))
 
 
 def _of_another_type(redis: Redis) -> None:
@@ -84,7 +85,7 @@ def _without_code(redis: Redis) -> None:
     redis.hdel(HEAD, "code")
 
 
-FORGERIES: Final[dict[str, Callable[[Redis], None]]] = {
+FORGERIES: Final[dict[str, Callable[[Redis], object]]] = {
     "marks that are higher": _raised(revision=10**6, batch=10**6, decision=10**6, audit=10**6, audit_hash="00" * 32),
     "marks without a code": _without_code,
     "marks of more recoveries": _raised(recoveries=3),
@@ -105,13 +106,13 @@ def _recorded(service: Restorable) -> str:
 
 def _proven(service: Restorable, *secrets: bytes) -> bool:
     """Whether the head is true under one of these keys."""
-    (head,) = heads.of_layout(projector.layout(service.redis))
+    (head,) = heads.of_layout(client.layout(service.redis))
     return head_keys.is_proven(head, [HeadKey.derived(secret) for secret in secrets])
 
 
 @pytest.mark.parametrize("forge", FORGERIES.values(), ids=FORGERIES)
 def test_a_forged_head_stops_no_decision_and_is_replaced(
-    service: Restorable, keys: HeadKeys, forge: Callable[[Redis], None], caplog: pytest.LogCaptureFixture
+    service: Restorable, keys: HeadKeys, forge: Callable[[Redis], object], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Before, decisions answered 503 until somebody ran `zpcode recover`."""
     own = _gate(service)
