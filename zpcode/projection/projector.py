@@ -23,7 +23,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from zpcode.errors import Text, Unavailable
-from zpcode.projection import head_keys, heads, library
+from zpcode.projection import head_keys, heads, library, scripts
 from zpcode.projection.client import AnyRedis, Layout, ShardClient, layout
 from zpcode.projection.heads import ShardHead
 from zpcode.projection.library import ServerState
@@ -49,37 +49,6 @@ _TO_FILL: Final = Text(
     "缓存服务正待重建，更改已保存，稍后自动同步",
     "Redis has to be filled again; the change is saved and will be copied automatically",
 )
-
-# Replace a card only by a newer one, so that a write that a frozen server executes late undoes nothing.
-_NEWER = """
-local old = ARGV[2] == '' and redis.call('GET', KEYS[1]) or (ARGV[2] ~= '' and redis.call('HGET', KEYS[1], ARGV[2]))
-if old and string.sub(old, 1, 8) >= string.sub(ARGV[1], 1, 8) then return 0 end
-if ARGV[2] == '' then redis.call('SET', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[2], ARGV[1]) end
-return 1
-"""
-# Advance the head, never back, and only within its generation.
-_FORWARD = """
-if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[1] then return 0 end
-if tonumber(redis.call('HGET', KEYS[1], 'revision')) >= tonumber(ARGV[2]) then return 0 end
-redis.call('HSET', KEYS[1], 'revision', ARGV[2])
-return 1
-"""
-# Write the head of a filled shard if the token of this filling still exists: a server that was emptied has lost it.
-_BEGIN = """
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'generation', ARGV[2], 'revision', ARGV[3], 'marks', ARGV[5], 'code', ARGV[6], 'evicting', ARGV[7])
-if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'slots', ARGV[4]) end
-redis.call('DEL', KEYS[2])
-return 1
-"""
-# Replace the marks of the same generation, never by those of a shorter audit log, except a forgery (ARGV[5]).
-_MARK = """
-if redis.call('HGET', KEYS[1], 'generation') ~= ARGV[1] then return 0 end
-local old = redis.call('HGET', KEYS[1], 'marks')
-if old and (ARGV[5] == '' or old ~= ARGV[5]) and (cjson.decode(old).audit or 0) > tonumber(ARGV[3]) then return 0 end
-redis.call('HSET', KEYS[1], 'marks', ARGV[2], 'code', ARGV[4])
-return 1
-"""
 
 
 @dataclass(slots=True, eq=False)
@@ -328,7 +297,7 @@ class _Projector:
         kept = True
         if self._has_standings(shard):  # the mark alone may have been evicted
             kept = redis.hget(redis_keys.STANDINGS, redis_keys.COMPLETE) == token.encode("ascii")
-        begin = redis.register_script(_BEGIN)
+        begin = redis.register_script(scripts.BEGIN)
         sealed = heads.encode(self._marks)
         code = _code(self._key, sealed)
         args: list[bytes | str | int] = [token, generation, newest, shard.client.slots, sealed, code]
@@ -377,7 +346,7 @@ def _batches(cards: Iterable[Card]) -> list[int]:
 
 
 def _put(redis: Redis, cards: Iterable[Card]) -> None:
-    newer = redis.register_script(_NEWER)
+    newer = redis.register_script(scripts.NEWER)
     pipeline = redis.pipeline(transaction=False)
     for card in cards:
         key, field = redis_keys.location(card.key)
@@ -393,13 +362,13 @@ def _announce(shard: _Shard, generation: str, cards: Sequence[Card]) -> None:
     names = "\n".join(card.key for card in cards)
     feed = shard.client.feed
     shard.redis.xadd(feed.log, {"k": names}, id=f"{last}-*", maxlen=redis_keys.LOG_LENGTH, approximate=True)
-    shard.redis.register_script(_FORWARD)(keys=[feed.head], args=[generation, last])
+    shard.redis.register_script(scripts.FORWARD)(keys=[feed.head], args=[generation, last])
     shard.revision = last
 
 
 def _mark(shard: _Shard, generation: str, marks: Marks, key: HeadKey | None) -> None:
     """Write the marks of the database into the head of a shard, with their code."""
-    script = shard.redis.register_script(_MARK)
+    script = shard.redis.register_script(scripts.MARK)
     sealed = heads.encode(marks)
     code = _code(key, sealed)
     replaced = shard.sealed if shard.forged else b""
