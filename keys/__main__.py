@@ -19,6 +19,7 @@ from keys.ceremony import KeyRoom
 from keys.document import ArchiveStatement, statement_of
 from keys.files import read_public
 from keys.keyring import Key, KeyPurpose, fingerprint, read_root
+from keys.log.ceiling import permitted
 from keys.log.reader import LogReading, chunks_of
 from zpcode.errors import KeyringError, Text, ZpError
 from zpcode.telemetry import logs
@@ -330,8 +331,8 @@ def serve(
             passphrase=_key_passphrase(passphrase_file),
             processes=defaults.signer_processes if processes is None else processes,
             allowed_uids=frozenset(defaults.signer_allowed_uids),
-            highest_batch=defaults.signer_highest_batch,
-            highest_audit_entry=defaults.signer_highest_audit_entry,
+            highest_batch=permitted(defaults.signer_highest_batch),
+            highest_audit_entry=permitted(defaults.signer_highest_audit_entry),
         )
     )
 

@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from keys.keyring import KeyringFile, read_root
+from keys.log.ceiling import NOTHING, ReachedValue
 from keys.log.writer import SigningLog
 from keys.messages import refusal
 from keys.protocol import (
@@ -44,8 +45,8 @@ _REQUESTS: Final = msgspec.msgpack.Decoder(Request)
 class Service:
     """A signer to run: its files, its socket, its number of processes (0: one for each core).
 
-    The users in `allowed_uids` may send requests, and so may the user it runs as. Batch numbers and audit entries up to the highest
-    ones given here are accepted in any case.
+    The users in `allowed_uids` may send requests, and so may the user it runs as. The batch number and the audit entry
+    given here count as reached, and what is plausible after them is accepted.
     """
 
     keyring: Path
@@ -56,8 +57,8 @@ class Service:
     passphrase: bytes = field(repr=False)
     processes: int = 0
     allowed_uids: frozenset[int] = frozenset()
-    highest_batch: int = 0
-    highest_audit_entry: int = 0
+    highest_batch: ReachedValue = NOTHING
+    highest_audit_entry: ReachedValue = NOTHING
 
     @property
     def uids(self) -> frozenset[int]:

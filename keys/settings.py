@@ -9,12 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from keys.audit_head import MAX_ENTRY
+from keys.log.ceiling import permitted
 from zpcode.errors import setting_faults
-from zpcode.wire.payload import MAX_BATCH
 
 
 class KeySettings(BaseSettings):
@@ -45,19 +44,18 @@ class KeySettings(BaseSettings):
     signer_allowed_uids: list[int] = Field(
         [], description="User ids that may use the signer besides its own user, as JSON: `[1001,1002]`."
     )
-    signer_highest_batch: int = Field(
-        0,
-        ge=0,
-        le=MAX_BATCH,
-        description="Batch numbers up to this one are signed although they are not plausible yet (docs/keys.md).",
+    signer_highest_batch: str = Field(
+        "0",
+        description="Highest batch number that the authority has reached, if it is above the ceiling (docs/keys.md): `600100@2026-11-30`.",
     )
-    signer_highest_audit_entry: int = Field(
-        0,
-        ge=0,
-        le=MAX_ENTRY,
-        description="Audit entries up to this one are countersigned although they are not plausible yet.",
-    )
+    signer_highest_audit_entry: str = Field("0", description="The same for the newest entry of the audit log.")
     log_level: str = Field("INFO", description="Lowest level that is logged: DEBUG, INFO, WARNING or ERROR.")
+
+    @field_validator("signer_highest_batch", "signer_highest_audit_entry")
+    @classmethod
+    def _reached(cls, value: str) -> str:
+        permitted(value)
+        return value
 
     @model_validator(mode="after")
     def _defaults(self) -> Self:

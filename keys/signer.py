@@ -22,7 +22,7 @@ from keys import es256
 from keys.audit_head import SignedHead, signed_bytes_of_head
 from keys.files import read_secret
 from keys.keyring import Key, KeyPurpose, Keyring, KeyringFile
-from keys.log.ceiling import AUDIT_ENTRIES, BATCHES
+from keys.log.ceiling import AUDIT_ENTRIES, BATCHES, NOTHING, ReachedValue
 from keys.log.chain import LogTail
 from keys.log.writer import SigningLog, entry, head_entry
 from keys.messages import check_head, messages_of, refusal
@@ -179,8 +179,8 @@ class KeySigner:
         log: SigningLog,
         clock: Callable[[], datetime],
         *,
-        highest_batch: int = 0,
-        highest_audit_entry: int = 0,
+        highest_batch: ReachedValue = NOTHING,
+        highest_audit_entry: ReachedValue = NOTHING,
     ) -> None:
         self._file, self._folder, self._passphrase = keyring, folder, passphrase
         self._log, self._clock = log, clock

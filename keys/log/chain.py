@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from keys.audit_head import SignedHead, head_fields
-from keys.log.ceiling import FirstValue, seconds_of
+from keys.log.ceiling import ReachedValue, seconds_of
 
 BEGINNING: Final = "0" * 64
 CONTINUED: Final = "continued"
@@ -74,8 +74,8 @@ class LogTail:
     batch: int = 0
     head: SignedHead | None = None
     time: str = ""
-    first_batch: FirstValue | None = None
-    first_id: FirstValue | None = None
+    first_batch: ReachedValue | None = None
+    first_id: ReachedValue | None = None
 
     def now(self, clock: datetime) -> int:
         """The time in seconds since 1970, but no earlier than the log's: a clock that goes back takes back nothing."""
@@ -129,11 +129,11 @@ def after(tail: LogTail, line: bytes) -> LogTail:
     return reader.tail
 
 
-def _first(known: FirstValue | None, fields: LogLine, value: int, first: int, first_at: int) -> FirstValue:
+def _first(known: ReachedValue | None, fields: LogLine, value: int, first: int, first_at: int) -> ReachedValue:
     """The first value of the log, after a line that has one. A file that earlier versions continued does not repeat it."""
     if known is None and first:
-        return FirstValue(first, first_at)
-    return FirstValue(value if known is None else known.value, seconds_of(fields.time) or fields.at)
+        return ReachedValue(first, first_at)
+    return ReachedValue(value if known is None else known.value, seconds_of(fields.time) or fields.at)
 
 
 class ChainReader:

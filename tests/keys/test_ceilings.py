@@ -12,7 +12,7 @@ import pytest
 
 from keys.audit_head import MAX_ENTRY
 from keys.keyring import KeyringFile, read_root
-from keys.log.ceiling import AUDIT_ENTRIES, BATCHES, FirstValue
+from keys.log.ceiling import AUDIT_ENTRIES, BATCHES, ReachedValue, permitted
 from keys.log.reader import LogReading, chunks_of
 from keys.log.writer import SigningLog
 from keys.protocol import Countersign, Items
@@ -39,11 +39,18 @@ class CeilingBench:
         self.ticks = itertools.count()
         self.restarted()
 
-    def restarted(self, **highest: int) -> None:
+    def restarted(self, **highest: str) -> None:
         """Another process of the signer, with these settings."""
         ring = KeyringFile(self.room.keyring, read_root(self.room.root_public), lambda: float(next(self.ticks)))
         log = SigningLog(self.log)
-        self.signer = KeySigner(ring, self.room.keys_dir, PASSPHRASE, log, lambda: self.now, **highest)
+        self.signer = KeySigner(
+            ring,
+            self.room.keys_dir,
+            PASSPHRASE,
+            log,
+            lambda: self.now,
+            **{name: permitted(text) for name, text in highest.items()},
+        )
 
     def signs(self, batch: int) -> bool:
         """Whether an item of this batch is signed. Only the refusal of the ceiling counts as none."""
@@ -112,12 +119,41 @@ def test_a_new_log_takes_the_numbers_of_an_old_installation_and_leaves_room(benc
     assert AUDIT_ENTRIES.first < MAX_ENTRY // 1000
 
 
-def test_a_setting_permits_what_is_not_plausible_yet(bench: CeilingBench) -> None:
-    bench.restarted(highest_batch=MAX_BATCH - 5, highest_audit_entry=1 << 50)
-    assert not bench.signs(MAX_BATCH - 4)
-    assert bench.signs(MAX_BATCH - 5)
-    assert bench.countersigns(1 << 50)
-    assert not bench.countersigns((1 << 50) + AUDIT_ENTRIES.start + 1)
+def test_a_setting_permits_what_is_not_plausible_yet_and_what_comes_after_it(bench: CeilingBench) -> None:
+    """As the refusal and docs/keys.md say: the authority's highest number, and the day."""
+    assert bench.signs(1)
+    assert bench.countersigns(1)
+    for batch, entry in ((600_100, 1 << 30), (3_000_000, 1 << 50)):
+        assert not bench.signs(batch)
+        assert not bench.countersigns(entry)
+        day = f"{bench.now:%Y-%m-%d}"
+        bench.restarted(highest_batch=f"{batch}@{day}", highest_audit_entry=f"{entry}@{day}")
+        for more in range(3):
+            assert bench.signs(batch + more)
+            assert bench.countersigns(entry + more)
+        assert not bench.signs(batch + BATCHES.start + 2 * A_DAY)
+        bench.now += 30 * DAY
+        bench.restarted(highest_batch=f"{batch}@{day}", highest_audit_entry=f"{entry}@{day}")
+        assert bench.signs(batch + BATCHES.start + 29 * A_DAY)
+        assert not bench.signs(batch + BATCHES.start + 32 * A_DAY)
+        assert bench.countersigns(entry + AUDIT_ENTRIES.start + 29 * 86_400 * AUDIT_ENTRIES.grows)
+
+
+def test_a_setting_without_a_day_permits_a_margin_that_does_not_grow(bench: CeilingBench) -> None:
+    bench.restarted(highest_batch="40000000")
+    assert bench.signs(40_000_000)
+    assert bench.signs(40_000_000 + BATCHES.start)
+    bench.restarted(highest_batch="0")
+    bench.now += DAY
+    assert bench.signs(40_000_000 + BATCHES.start + 1), "a new log begins with its first value"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1.5", "7@", "7@2026-13-01", "7@2026-02-30", "7@20260230", "@2026-11-30", "9" * 17]
+)
+def test_a_setting_that_is_no_number_with_a_day_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="must be a number or NUMBER@YYYY-MM-DD"):
+        permitted(text)
 
 
 def test_the_ceiling_survives_rotations_and_restarts(bench: CeilingBench) -> None:
@@ -131,10 +167,10 @@ def test_the_ceiling_survives_rotations_and_restarts(bench: CeilingBench) -> Non
         bench.log.rename(name)
         bench.restarted()
         bench.now += DAY
-    limit = BATCHES.highest(FirstValue(5, int(NOW.timestamp())), int(bench.now.timestamp()))
+    limit = BATCHES.highest(ReachedValue(5, int(NOW.timestamp())), int(bench.now.timestamp()))
     assert not bench.signs(limit + 1)
     assert bench.signs(limit)
-    limit = AUDIT_ENTRIES.highest(FirstValue(9, int(NOW.timestamp())), int(bench.now.timestamp()))
+    limit = AUDIT_ENTRIES.highest(ReachedValue(9, int(NOW.timestamp())), int(bench.now.timestamp()))
     assert not bench.countersigns(limit + 1)
     assert bench.countersigns(limit)
     for logs in ([*names, bench.log], [bench.log]):
@@ -180,7 +216,7 @@ def test_times_of_before_the_chain_are_read(bench: CeilingBench) -> None:
 
 
 def test_the_numbers_last_for_twenty_years_and_then_the_last_one_is_signed() -> None:
-    first = FirstValue(1, 0 + int(NOW.timestamp()))
+    first = ReachedValue(1, 0 + int(NOW.timestamp()))
     at = int((NOW + timedelta(days=365 * 19)).timestamp())
     assert BATCHES.highest(first, at) < MAX_BATCH
     assert BATCHES.highest(first, at + 2 * 365 * 86_400) == MAX_BATCH
