@@ -25,7 +25,7 @@ from zpcode.services import inbox, scans
 from zpcode.store.database.session import connect, transaction
 from zpcode.store.tables.codes import scan as scan_table
 from zpcode.wire.payload import MAX_BATCH
-from zpcode.wire.redis_keys import INBOX, INBOX_SINCE, SCANS
+from zpcode.wire.redis_keys import INBOX, INBOX_SINCE, SCAN_GROUP, SCANS
 from zpcode.wire.scan_event import AT_ONCE, MAX_ENTRY_BYTES, SINCE_FIELD, ScanEvent, encode
 
 
@@ -69,6 +69,16 @@ def test_the_scan_service_appends_and_the_worker_stores(engine: Engine, redis: R
     assert drained(engine, redis) == {}
     assert stored(engine) == 250
     assert (redis.exists(INBOX), redis.xlen(SCANS)) == (0, 0)
+
+
+def test_so_many_bytes_are_taken_over_at_once_whatever_their_number(redis: Redis, scan: Any) -> None:
+    """The server does nothing else meanwhile. The entry that reaches the bound is the last; one of the greatest length is taken."""
+    at_once = -(-inbox.MAX_BYTES // MAX_ENTRY_BYTES)
+    redis.xgroup_create(SCANS, SCAN_GROUP, id="0", mkstream=True)
+    for _ in range(at_once + 2):
+        scan.rpush(INBOX, bytes(MAX_ENTRY_BYTES))
+    assert inbox.collect(redis, 10**6, "one") == (at_once, 0)
+    assert inbox.collect(redis, 10**6, "one") == (2, 0)
 
 
 def test_250_scans_with_the_longest_texts_are_one_entry() -> None:

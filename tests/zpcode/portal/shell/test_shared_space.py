@@ -151,6 +151,18 @@ def test_a_whole_block_gives_way_before_a_block_that_holds_less() -> None:
     run(test)
 
 
+def test_within_a_block_the_network_that_holds_most_gives_way_before_the_largest_form() -> None:
+    """Among networks first, then among addresses: senders who share a network count together."""
+
+    async def test(space: Space) -> None:
+        crowd = [await space.come(f"60.0.1.{number}", 30) for number in (1, 2)]
+        single = await space.come("60.0.2.1", 40)
+        newcomer = await space.come("61.0.0.1", 10)
+        assert [space.outcomes()[one] for one in (*crowd, single, newcomer)] == [GAVE_WAY, HOLDS, HOLDS, HOLDS]
+
+    run(test)
+
+
 def test_a_small_form_counts_as_at_least_so_much() -> None:
     async def test(space: Space) -> None:
         for number in range(11):

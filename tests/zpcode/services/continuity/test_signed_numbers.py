@@ -14,6 +14,7 @@ from tests.support.registry_data import gtin
 from tests.support.status_setting import MAKER, in_redis, reserved
 from zpcode.errors import DatabaseBehind
 from zpcode.rules.continuity import Marks
+from zpcode.rules.status.decisions import Action
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import MARGIN, recover
 from zpcode.services.continuity.witnesses import FilesWitness
@@ -23,6 +24,7 @@ from zpcode.wire.calendar import today
 from zpcode.wire.card import BatchCard, ProductCard, batch_key, product_key
 from zpcode.wire.payload import Level
 from zpcode.wire.verdict import Evidence, Proof, Verdict, decide
+from zpcode.wire.vocabulary import Scope
 
 
 def lose(service: Restorable, dumped: bytes, *numbers: int) -> None:
@@ -120,3 +122,15 @@ def test_a_number_in_recorded_evidence_is_lost_although_its_file_is_gone_since(s
     assert (number, "lost") in {tuple(one) for one in report.batches}
     assert verdict(service, number) is Verdict.UNCONFIRMED
     assert service.issue(Level.COMPACT, "next").number > number + MARGIN
+
+
+def test_a_process_that_has_read_what_is_lost_works_again_after_the_recovery(service: Restorable) -> None:
+    """Without a restart: what it has read before the recovery is no evidence any more."""
+    gate = ContinuityGate(service.engine, service.setting.witnesses)
+    dumped = restores.dump(service.addresses)
+    service.decide(Scope.BATCH, service.checked.item, Action.REVOKE)
+    assert gate.compare() == ()
+    restores.restore(service.addresses, dumped)
+    assert "process" in {one.witness for one in gate.compare()}
+    service.recover()
+    assert gate.compare() == ()
