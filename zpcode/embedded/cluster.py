@@ -22,7 +22,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError
 
 from zpcode.embedded.processes import Processes
-from zpcode.embedded.servers import MAX_BULK, secret_file, users_acl, valkey_program
+from zpcode.embedded.servers import MAX_BULK, MAX_CLIENTS_MEMORY, secret_file, users_acl, valkey_program
 from zpcode.errors import Text, Unavailable
 
 HOST = "127.0.0.1"
@@ -93,7 +93,7 @@ class EmbeddedCluster:
             "--cluster-node-timeout", str(self.timeout_ms), "--cluster-require-full-coverage", "no",
             "--cluster-replica-validity-factor", "0", "--masteruser", "replica", "--masterauth", password,
             "--repl-diskless-sync-delay", "0", "--appendonly", "no", "--save", "", "--maxmemory-policy", "noeviction",
-            "--proto-max-bulk-len", MAX_BULK,
+            "--proto-max-bulk-len", MAX_BULK, "--maxmemory-clients", MAX_CLIENTS_MEMORY,
         ]  # fmt: skip
         self.processes.start(_name(number), command)
         self._wait(number, lambda: bool(self.client(number).ping()))

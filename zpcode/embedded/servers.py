@@ -52,6 +52,9 @@ SCAN_ACL = (
 MAX_BULK = "16mb"
 """The longest argument of a command. The longest that the services send is a product card: 200 indicators, commitments and
 claims with texts of the greatest length have 6 MB (the largest card of tests/browser/stage.py)."""
+MAX_CLIENTS_MEMORY = "256mb"
+"""Memory for what all clients send and are sent. Beyond it, the client that takes most loses its connection: one whose commands
+ask for the same long field a hundred times, and none of the services."""
 
 
 ROLE_SECRETS = {
@@ -336,7 +339,7 @@ class Servers:
         command: list[str | Path] = [valkey_program(), "--port", "0", "--unixsocket", socket, "--unixsocketperm", "700",
                    "--dir", directory, "--aclfile", directory / "users.acl", "--maxmemory-policy", "noeviction",
                    "--appendonly", "yes" if self.durable else "no", "--save", "", "--daemonize", "no",
-                   "--proto-max-bulk-len", MAX_BULK]  # fmt: skip
+                   "--proto-max-bulk-len", MAX_BULK, "--maxmemory-clients", MAX_CLIENTS_MEMORY]  # fmt: skip
         self.processes.start("valkey", command)
         redis = Redis.from_url(self.addresses.redis, socket_timeout=2)
         self._wait("valkey", redis.ping, RedisError)
