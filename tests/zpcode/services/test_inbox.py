@@ -81,6 +81,21 @@ def test_so_many_bytes_are_taken_over_at_once_whatever_their_number(redis: Redis
     assert inbox.collect(redis, 10**6, "one") == (2, 0)
 
 
+def test_when_the_inbox_was_empty_is_noted_only_while_it_is_and_not_each_time(redis: Redis, scan: Any) -> None:
+    """An idle worker asks four times a second: a time that is not ten seconds old stays as it is."""
+    redis.xgroup_create(SCANS, SCAN_GROUP, id="0", mkstream=True)
+    redis.set(INBOX_SINCE, 1_000)
+    for _ in range(2):
+        scan.rpush(INBOX, b"x")
+    inbox.collect(redis, 1, "one")
+    assert redis.get(INBOX_SINCE) == b"1000"
+    inbox.collect(redis, 1, "one")
+    assert redis.get(INBOX_SINCE) != b"1000"
+    redis.set(INBOX_SINCE, young := int(time.time() * 1000) + 60_000)
+    inbox.collect(redis, 1, "one")
+    assert redis.get(INBOX_SINCE) == str(young).encode()
+
+
 def test_250_scans_with_the_longest_texts_are_one_entry() -> None:
     longest = event(
         SLOT, at_ms=2**45, batch=2**26 - 1, lot="L" * 20, verdict="recognition_ended", city="新疆维吾尔自治区巴音郭楞",
