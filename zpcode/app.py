@@ -141,7 +141,7 @@ def _authority(settings: AuthoritySettings, resources: ExitStack) -> Authority:
     resources.callback(redis.close)
     signer = resources.enter_context(SignerClient(settings.signer_socket, timeout=SIGNER_SECONDS))
     witness = SignerWitness(resources.enter_context(SignerClient(settings.signer_socket, timeout=WITNESS_SECONDS)))
-    gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir), witness])
+    gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir, settings.file_key), witness])
     gate.install()
     HeadKeys(partial(file_keys.secrets_of, settings.file_key)).install(engine)
     return Authority(

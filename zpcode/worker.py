@@ -363,7 +363,7 @@ def _connected(settings: AuthoritySettings, resources: ExitStack) -> Worker:
     witness = SignerWitness(
         resources.enter_context(SignerClient(settings.signer_socket, timeout=witnesses.WITNESS_SECONDS))
     )
-    gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir), witness])
+    gate = ContinuityGate(engine, [RedisWitness(redis), FilesWitness(settings.export_dir, settings.file_key), witness])
     gate.install()
     keys = HeadKeys(partial(file_keys.secrets_of, settings.file_key))
     keys.install(engine)

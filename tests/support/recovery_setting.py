@@ -67,7 +67,7 @@ class Restorable:
         exports = self.checked.context.exports
         witnesses: list[Witness] = [
             RedisWitness(self.redis),
-            FilesWitness(exports.path),
+            FilesWitness(exports.path, exports.key_file),
             SignerWitness(self.house.client()),
         ]
         return RecoverySetting(self.engine, self.redis, exports, witnesses, lambda: self.house.keyring,

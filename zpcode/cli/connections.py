@@ -76,7 +76,7 @@ def gate_of(engine: Engine, settings: AuthoritySettings, resources: ExitStack) -
 def witnesses_of(settings: AuthoritySettings, resources: ExitStack) -> list[Witness]:
     """The folder of code files, the signer, and Redis unless neither the settings nor a running demo names one."""
     signer = resources.enter_context(SignerClient(settings.signer_socket, timeout=WITNESS_SECONDS))
-    witnesses: list[Witness] = [FilesWitness(settings.export_dir), SignerWitness(signer)]
+    witnesses: list[Witness] = [FilesWitness(settings.export_dir, settings.file_key), SignerWitness(signer)]
     with suppress(Unavailable):
         witnesses.append(RedisWitness(resources.enter_context(cache(settings))))
     return witnesses

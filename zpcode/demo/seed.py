@@ -63,7 +63,7 @@ def _gated(home: Path, addresses: ServerAddresses) -> Engine:
     engine = connect(addresses.database, pool_size=4)
     witnesses: list[Witness] = [
         RedisWitness(client.connect(addresses.redis)),
-        FilesWitness(home / "exports"),
+        FilesWitness(home / "exports", _folder(home).key_file),
         SignerWitness(SignerClient(home / "run" / "signer.sock", timeout=WITNESS_SECONDS)),
     ]
     ContinuityGate(engine, witnesses).install()

@@ -69,6 +69,10 @@ class HeadKeys:
         except Unavailable:
             return ()
 
+    def has(self, fingerprint: str) -> bool:
+        """Whether the key with this fingerprint is at hand."""
+        return fingerprint in {key.fingerprint for key in self.present()}
+
     def sift(self, present: Sequence[ShardHead], database: DatabaseMarks) -> SiftedHeads:
         """Which of these heads count, and which are forgeries.
 

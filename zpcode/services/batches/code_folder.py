@@ -22,6 +22,7 @@ from zpcode.services.batches.encrypted_file import CHUNK_BYTES, DecryptedFile
 from zpcode.services.batches.file_cipher import (
     HEADER_BYTES,
     Content,
+    DamagedFile,
     FileCipher,
     FileHeader,
     FileLabel,
@@ -93,6 +94,22 @@ class CodeFolder:
             file.close()
             raise
         return io.BufferedReader(DecryptedFile(file, cipher, complete=True), CHUNK_BYTES)
+
+    def is_authentic(self, path: Path, number: int) -> bool:
+        """Whether a file, finished or not, was begun by this installation for the batch with this number.
+
+        Its header, which is on disk before the first code, has a code under the file key. Raises Unavailable if there is no key file.
+        """
+        keys = self.keys().by_id
+        try:
+            with own_file(path) as file:
+                header = FileHeader.parse(file.read(HEADER_BYTES))
+            if header is None or header.label.number != number or header.key_id not in keys:
+                return False
+            FileCipher.of(keys[header.key_id], header)
+        except (OSError, DamagedFile):
+            return False
+        return True
 
     def _cipher(self, file: BinaryIO, path: Path, label: FileLabel) -> FileCipher:
         header = FileHeader.parse(file.read(HEADER_BYTES))

@@ -47,6 +47,7 @@ _UNWITNESSED: Final = Text(
     "neither Redis nor the folder of code files nor the signer answers, so a new batch number cannot be compared with "
     "earlier ones; try again shortly",
 )
+_LOGGED: Final = 20
 _logger = logging.getLogger(__name__)
 
 
@@ -71,6 +72,8 @@ class ContinuityGate:
         self._recorded_until = float("-inf")
         self.evidence: tuple[BehindEvidence, ...] = ()
         """Why the database was found behind in the last comparison; empty if it was not."""
+        self.unproven_files: frozenset[int] = frozenset()
+        """The batches that the database does not have, and of which the folder has files that this installation has not begun."""
 
     def install(self) -> None:
         """Make every writing transaction of the engine pass this gate."""
@@ -126,24 +129,37 @@ class ContinuityGate:
             testimony = said.without_forged(connection, database)
             proofs += unreadable(name, testimony.damage)
             proofs += [proof for marks in testimony.marks for proof in behind(name, marks, database)]
-            proofs += self._without_batch(connection, testimony)
+            proofs += self._without_batch(connection, testimony, database)
         if own.recoveries == database.reached.recoveries:  # a recovery has settled what was before it
             proofs += behind("process", own, database)
         return self._conclude(tuple(dict.fromkeys(proofs)), database)
 
-    def _without_batch(self, connection: Connection, testimony: Testimony) -> list[BehindEvidence]:
+    def _without_batch(
+        self, connection: Connection, testimony: Testimony, database: DatabaseMarks
+    ) -> list[BehindEvidence]:
         """The files and signed codes without a batch. A batch is looked up once a minute: a folder has thousands of files."""
         if self._monotonic() >= self._recorded_until:
             self._recorded, self._recorded_until = frozenset(), self._monotonic() + RECORDED_SECONDS
         unknown = {*testimony.files, *testimony.signed} - self._recorded
         if not unknown:
+            self._note_unproven(testimony, set())
             return []
         existing = continuity.batches_with_record(connection, unknown)
         self._recorded |= existing
+        files = unknown & {*testimony.files}
+        unproven = testimony.unproven_files(files - existing, connection, database)
+        self._note_unproven(testimony, unproven)
         return [
-            *files_without_batch(unknown & {*testimony.files}, existing),
+            *files_without_batch(files - unproven, existing),
             *signed_without_batch(unknown & {*testimony.signed}, existing),
         ]
+
+    def _note_unproven(self, testimony: Testimony, numbers: set[int]) -> None:
+        """Count the batches without a record of which somebody else has put a file into the folder, and log them once."""
+        if testimony.files:
+            if new := sorted(numbers - self.unproven_files)[:_LOGGED]:
+                _logger.error("code files of no batch are not of this installation", extra={"batches": new})
+            self.unproven_files = frozenset(numbers)
 
     def _conclude(self, proofs: tuple[BehindEvidence, ...], database: DatabaseMarks) -> tuple[BehindEvidence, ...]:
         """Remember a database that is not behind; record one that is, and log it once."""

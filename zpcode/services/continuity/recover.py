@@ -180,7 +180,8 @@ class _Recovery:
         marks = [one for testimony in self._testimonies.values() for one in testimony.marks]
         database = continuity.marks(self._connection, {one.audit for one in marks if one.audit_hash})
         believed = {
-            name: testimony.without_forged(self._connection, database) for name, testimony in self._testimonies.items()
+            name: one.without_forged(self._connection, database).with_proven_files(self._connection, database)
+            for name, one in self._testimonies.items()
         }
         self._testimonies = refusals.sound(self._setting, believed, database)
         proofs = list(database.evidence)

@@ -124,6 +124,12 @@ def of_continuity(evidence: Sequence[BehindEvidence]) -> GaugeMetricFamily:
     return gauges("zpcode_database_behind", meaning, "witness", {name: int(name in behind) for name in WITNESSES})
 
 
+def of_unproven_files(count: int) -> GaugeMetricFamily:
+    """Batches without a record of which the folder of code files has files that the authority has not begun."""
+    meaning = "Unknown batches of which the folder of code files has files that the authority has not written."
+    return GaugeMetricFamily("zpcode_unproven_code_files", meaning, count)
+
+
 def of_forged_heads(count: int) -> CounterMetricFamily:
     """The heads that this worker met in Redis and that the authority had not written."""
     meaning = "Heads in Redis that the authority had not written."

@@ -121,6 +121,7 @@ class InstallationStatistics(Collector):
             yield from metrics.of_stream(self._stream)
         if self._gate is not None:
             yield metrics.of_continuity(self._gate.evidence)
+            yield metrics.of_unproven_files(len(self._gate.unproven_files))
         if self._head_keys is not None:
             yield metrics.of_forged_heads(self._head_keys.forged)
         if self._counts is not None:
