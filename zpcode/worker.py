@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import signal
 import threading
 import time
@@ -27,7 +28,7 @@ from prometheus_client import CollectorRegistry
 from keys.client import SignerClient, SigningService
 from zpcode.embedded.servers import Servers
 from zpcode.errors import Conflict, ForeignFile, LostFile, SignerError, Text, Unavailable
-from zpcode.projection import client, projector
+from zpcode.projection import client, projector, salts
 from zpcode.projection.client import AnyRedis
 from zpcode.projection.comparison import SLICE_SECONDS, ProjectionComparison
 from zpcode.projection.head_keys import HeadKeys
@@ -61,6 +62,7 @@ WITNESS_SECONDS: Final = 1.0
 DRAIN_SECONDS: Final = 0.25
 REQUEUE_SECONDS: Final = 5.0
 TURN_SECONDS: Final = 5.0
+SALT_SECONDS: Final = 10.0
 PARTITION_SECONDS: Final = 3600.0
 FORGET_SECONDS: Final = 60.0
 RETENTION_SECONDS: Final = 60.0
@@ -176,6 +178,10 @@ class Worker:
         product_cards.turn_cards(self.engine, now=_clock())
         notices.begin(self.engine)
 
+    def salts_once(self) -> None:
+        """Make the visitor salts of today and tomorrow where Redis does not have them. Raises Unavailable."""
+        salts.provide(self.redis, _clock().timestamp(), secrets.token_bytes)
+
     def witness_once(self) -> None:
         """Compare the database with every witness, also while nothing is written. Raises Unavailable, DatabaseBehind."""
         if self.gate is not None and (evidence := self.gate.compare()):
@@ -227,6 +233,7 @@ class Worker:
             (self.drain_all, DRAIN_SECONDS),
             (self.requeue_once, REQUEUE_SECONDS),
             (self.turn_once, TURN_SECONDS),
+            (self.salts_once, SALT_SECONDS),
             (self.compare_once, SLICE_SECONDS),
             (self.forget_once, FORGET_SECONDS),
             (self.remove_files_once, RETENTION_SECONDS),
@@ -288,7 +295,6 @@ class Worker:
 
     async def _issue(self) -> None:
         """Take jobs from the queue, through restarts of PostgreSQL, until `stop`."""
-        loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
 
         def end() -> None:
@@ -296,7 +302,7 @@ class Worker:
             stopped.set()
 
         for name in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(name, end)
+            asyncio.get_running_loop().add_signal_handler(name, end)
         while not stopped.is_set():
             try:
                 await self._take_jobs(stopped)

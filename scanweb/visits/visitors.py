@@ -7,20 +7,23 @@ one day and then deleted everywhere.
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, Final
+from typing import Final
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from zpcode.ratelimit import is_inner
 from zpcode.wire import redis_keys
 
+_LOG = logging.getLogger(__name__)
 Network = IPv4Network | IPv6Network
 _MAPPED = bytes(10) + b"\xff\xff"  # ::ffff:0:0/96, an IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2)
 
@@ -187,58 +190,58 @@ def mark(salt: bytes, address: bytes, agent: str, languages: str) -> bytes:
 _FOUR_BITS: Final = tuple(bytes((value & 15,)) for value in range(256))
 
 
-_SALT_BYTES = 32
-_SALT_SECONDS = 48 * 3600
-_DAY = 86400
-_AHEAD = 120  # seconds before midnight at which tomorrow's salt is fetched
-
-
-def _day(at: float) -> str:
-    return f"{int(at) // _DAY}"
+_DAY: Final = redis_keys.DAY_SECONDS
+_AHEAD: Final = 120  # seconds before midnight at which tomorrow's salt is fetched
+RETRY_SECONDS: Final = 60
+"""After a value that is no salt, none is fetched for so long."""
 
 
 class Salts:
-    """The day's salt: random, shared by all processes through Redis, stored nowhere else, deleted after two days.
+    """The day's salt: random, made by the authority's worker, shared by all processes through Redis, deleted after two days.
 
-    While Redis does not answer, each process uses its own salt.
+    While Redis does not have it or has something else there, each process uses its own salt: a visitor then counts once at
+    each process. `clock` returns seconds since 1970.
     """
 
-    __slots__ = ("_by_day", "_clock", "_requested", "_salt", "_shared", "_since")
+    __slots__ = ("_by_key", "_clock", "_requested", "_retry_at", "_salt", "_shared", "_since")
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._by_day: dict[str, bytes] = {}
+        self._by_key: dict[str, bytes] = {}
         self._shared: set[str] = set()
         self._requested: list[str] = []
+        self._retry_at = 0.0
         self._since, self._salt = -_DAY, b""  # start of the day that `current` was called for last, and its salt
 
     def current(self, at: float) -> bytes:
         """The salt of the UTC day of `at` (seconds since 1970)."""
         if self._since <= at < self._since + _DAY:
             return self._salt
-        day = _day(at)
         self._since = int(at) // _DAY * _DAY
-        self._salt = self._by_day.setdefault(day, secrets.token_bytes(_SALT_BYTES))
+        self._salt = self._by_key.setdefault(redis_keys.salt(at), secrets.token_bytes(redis_keys.SALT_BYTES))
         return self._salt
 
     def commands(self) -> list[tuple[str | int | bytes, ...]]:
-        """The Redis commands that fetch the salts not shared yet, or create them: today's, and tomorrow's before midnight."""
-        now = self._clock()
-        days = {_day(now), _day(now + _AHEAD)}
-        self._by_day = {day: salt for day, salt in self._by_day.items() if day in days}
-        self._shared &= days
-        self._requested = sorted(days - self._shared)
-        commands: list[tuple[str | int | bytes, ...]] = []
-        for day in self._requested:
-            salt = self._by_day.get(day) or secrets.token_bytes(_SALT_BYTES)
-            key = redis_keys.salt(day)
-            commands += [("SET", key, salt, "EX", _SALT_SECONDS, "NX"), ("GET", key)]
-        return commands
+        """The Redis commands that fetch the salts not shared yet: today's, and tomorrow's before midnight.
 
-    def read(self, replies: Sequence[Any]) -> None:
-        """Take over the salts from the replies to `commands`."""
-        for day, salt in zip(self._requested, replies[1::2], strict=False):
-            if isinstance(salt, bytes) and len(salt) == _SALT_BYTES:
-                self._by_day[day] = salt
-                self._shared.add(day)
+        Each reply has at most one byte more than a salt, however long the value is.
+        """
+        now = self._clock()
+        keys = {redis_keys.salt(now), redis_keys.salt(now + _AHEAD)}
+        if self._by_key.keys() - keys:
+            self._by_key = {key: salt for key, salt in self._by_key.items() if key in keys}
+        self._shared &= keys
+        waits = 0 < self._retry_at - now <= RETRY_SECONDS
+        self._requested = [] if waits else sorted(keys - self._shared)
+        return [("GETRANGE", key, 0, redis_keys.SALT_BYTES) for key in self._requested]
+
+    def read(self, replies: Sequence[object]) -> None:
+        """Take over the salts from the replies to `commands`. An empty reply means that there is none yet."""
+        for key, salt in zip(self._requested, replies, strict=False):
+            if isinstance(salt, bytes) and len(salt) == redis_keys.SALT_BYTES:
+                self._by_key[key] = salt
+                self._shared.add(key)
                 self._since = -_DAY
+            elif salt and isinstance(salt, (bytes, ResponseError)):
+                self._retry_at = self._clock() + RETRY_SECONDS
+                _LOG.warning("Redis has no salt under %s: visitors count once at each process", key)

@@ -80,6 +80,7 @@ def test_a_batch_that_nobody_asked_for_is_found_issued_and_shown(
         batch = reserve.get(engine, number, MAKER)
         assert code_file.verify(batch, code_folder(tmp_path))
         _until(lambda: _as_in_the_table(engine, redis), process)
+        _until(lambda: len(list(redis.scan_iter("zp:{salts}:*"))) == 2, process)
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 0
 

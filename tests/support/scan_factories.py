@@ -7,6 +7,7 @@ the real application on a real event loop in a thread, asked over ASGI.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import threading
 import time
 from collections.abc import Coroutine, Iterator, Mapping
@@ -29,7 +30,7 @@ from scanweb.settings import ScanSettings
 from tests.support import keyroom
 from tests.support.scanned_batches import may_be_scanned
 from zpcode.embedded.servers import ServerAddresses
-from zpcode.projection import projector
+from zpcode.projection import projector, salts
 from zpcode.store import cards as outbox
 from zpcode.store.database.session import transaction
 from zpcode.wire import card, payload, redis_keys, scan_event
@@ -171,8 +172,9 @@ class ScanAuthority:
         self.project()
 
     def project(self) -> None:
-        """Bring Redis up to the table."""
+        """Bring Redis up to the table, and make the salts, as the worker does."""
         projector.catch_up(self.engine, self.redis)
+        salts.provide(self.redis, time.time(), secrets.token_bytes)
 
     def everything(self) -> None:
         """A product with an item batch, a compact batch and a lot. Scans of the batches count."""

@@ -39,14 +39,14 @@ AUTHORITY_ACL = (
     " +hget +hmget +hset +hsetnx +hdel +hexists +hlen +hscan +lpop +llen"
     " +xadd +xlen +xrange +xreadgroup +xautoclaim +xack +xdel +xgroup|create +xpending +xinfo|stream +xinfo|groups"
 )
-# The scan service may read the projection, count in histories, share salts, and append to the inbox of scans. It may send
+# The scan service may read the projection and the salts, count in histories, and append to the inbox of scans. It may send
 # no scripts. Each pair of brackets permits some commands on some keys; a function has the rights of its caller.
 SCAN_ACL = (
     "resetchannels -@all +ping +hello +auth +select +cluster|slots"
     " (+get +hmget +exists +xrange %R~zp:{feed}:head %R~zp:{feed}:log %R~zp:{feed:*}:head %R~zp:{feed:*}:log"
     " %R~zp:{s} %R~zp:{n:} %R~zp:{p:* %R~zp:{b:*)"
     " (+fcall +hmget +hset +hsetnx %RW~zp:{b:[0-9]*}:h:[0-9]*)"
-    " (+get +set %RW~zp:{salt}:[0-9]*)"
+    " (+getrange %R~zp:{salts}:[0-9]*)"
     " (+rpush %W~zp:{scans}:inbox)"
 )
 MAX_BULK = "16mb"

@@ -20,7 +20,7 @@
     zp:{scans}:inbox          list    entries of scans as the scan service appended them; nothing in them is checked yet
     zp:{scans}:since          string  ms since 1970 at which the inbox was empty last: what is in it came later
     zp:{scans}:stream         stream  checked entries, which the worker has to drain into PostgreSQL
-    zp:{salt}:DAY             string  the visitor salt of a day (days since 1970, UTC)
+    zp:{salts}:DAY            string  the visitor salt of a day (days since 1970, UTC): 32 random bytes
 
 A card or timeline is stored as its revision (8 bytes, big-endian) and its body. It is only replaced by one with a higher
 revision, so a write that a frozen server executes late cannot undo a newer one.
@@ -29,8 +29,8 @@ Without a head the projection is empty, and readers ignore everything in Redis. 
 the head with every round trip; the log names the cards that changed. A head is written after all cards up to its
 revision, on a cluster after those of all shards. The function library (zpcode/wire/functions/library.py) is there before the head.
 
-The scan service may write the buckets of histories, the salts, and append to the inbox. It may write nothing else, and a
-reader of these keys trusts nothing in them.
+The scan service may write the buckets of histories, and append to the inbox. It may write nothing else, and a reader of
+these keys trusts nothing in them.
 """
 
 from __future__ import annotations
@@ -81,6 +81,9 @@ LOG_LENGTH: Final = 10_000
 BUCKET: Final = 128
 COMPLETE: Final = "_"
 VISIT_SECONDS: Final = 600
+SALT_BYTES: Final = 32
+"""The length of a visitor salt. A value of another length is none."""
+DAY_SECONDS: Final = 86400
 
 
 def pack(revision: int, body: bytes) -> bytes:
@@ -128,6 +131,6 @@ def is_history(key: bytes) -> bool:
     return b"}:h" in key
 
 
-def salt(day: str) -> str:
-    """The key of the visitor salt of one day (days since 1970, UTC)."""
-    return f"zp:{{salt}}:{day}"
+def salt(at: float) -> str:
+    """The key of the visitor salt of the UTC day of `at` (seconds since 1970)."""
+    return f"zp:{{salts}}:{int(at) // DAY_SECONDS}"

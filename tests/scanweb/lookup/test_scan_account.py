@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -225,11 +226,44 @@ def test_the_function_answers_at_most_500_queries_of_one_call(registry: ScanAuth
     assert len(scan.fcall(library.ITEMS, 500, *[bucket] * 500, 1, 600, 0, *queries[:2000])) == 2500
 
 
-def test_salts_of_another_form_are_not_used(service: ScanService, registry: ScanAuthority, scan: Any) -> None:
-    for day in range(20_000, 21_000, 97):
-        scan.set(redis_keys.salt(str(day)), b"x" * 5)
-    service.do(service.app.freshness.compare())
-    assert service.verdict(registry.item()) == "verified"
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("SET", b"s" * 32),
+        ("SET", b"s" * 32, "NX"),
+        ("SETRANGE", 0, b"s" * 32),
+        ("APPEND", b"s"),
+        ("GETDEL",),
+        ("GETEX", "PERSIST"),
+        ("DEL",),
+        ("UNLINK",),
+        ("EXPIRE", 1),
+        ("HSET", "0", "s"),
+        ("RPUSH", "s"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_salt_is_read_and_not_written(registry: ScanAuthority, scan: Any, command: tuple[Any, ...]) -> None:
+    """Who chooses the salt knows the addresses behind the marks; a salt of 16 MB would be fetched by each process."""
+    today, tomorrow = (redis_keys.salt(time.time() + seconds) for seconds in (0, 86400))
+    before = registry.redis.get(today)
+    for key in (today, tomorrow, redis_keys.salt(0)):
+        with pytest.raises(ResponseError, match=r"(?i)permission|NOPERM|ACL"):
+            scan.execute_command(command[0], key, *command[1:])
+    assert registry.redis.get(today) == before == scan.getrange(today, 0, -1)
+    assert len(scan.getrange(today, 0, -1)) == redis_keys.SALT_BYTES
+
+
+@pytest.mark.parametrize("wrong", [b"x" * 5, b"x" * 33, b"x" * 2**24])
+def test_salts_of_another_form_are_not_used(
+    addresses: ServerAddresses, registry: ScanAuthority, redis: Redis, wrong: bytes
+) -> None:
+    for seconds in (0, 86400):
+        redis.set(redis_keys.salt(time.time() + seconds), wrong)
+    with ScanService(make.settings(addresses, registry.room)) as service:
+        assert service.verdict(registry.item()) == "verified"
+        assert not service.app.salts._shared
+        assert len(service.app.salts.current(time.time())) == redis_keys.SALT_BYTES
 
 
 def test_a_compact_code_for_a_sealed_batch_is_forged(service: ScanService, registry: ScanAuthority) -> None:

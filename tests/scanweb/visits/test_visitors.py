@@ -8,6 +8,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.exceptions import ResponseError
 
 from scanweb.http.exchange import Request
 from scanweb.visits import visitors
@@ -112,6 +113,7 @@ def test_a_header_is_nobodys_word_where_no_proxy_is_trusted() -> None:
 
 
 SALT = b"s" * 32
+NOON = 20_000.5 * 86400
 
 
 def mark_of(address: str, agent: str = "agent", languages: str = "zh", salt: bytes = SALT) -> bytes:
@@ -165,10 +167,51 @@ def test_the_salt_changes_daily_and_the_old_one_is_forgotten() -> None:
 def test_tomorrows_salt_is_fetched_before_midnight() -> None:
     midnight = 20_000 * 86400.0
     salts = Salts(lambda: midnight - 60)
-    assert len(salts.commands()) == 4
-    salts.read([None, b"a" * 32, None, b"b" * 32])
+    assert salts.commands() == [("GETRANGE", f"zp:{{salts}}:{day}", 0, 32) for day in (19_999, 20_000)]
+    salts.read([b"a" * 32, b"b" * 32])
     assert (salts.current(midnight - 60), salts.current(midnight + 1)) == (b"a" * 32, b"b" * 32)
     assert salts.commands() == []
+
+
+def test_a_salt_that_is_not_made_yet_is_asked_for_again() -> None:
+    salts = Salts(lambda: NOON)
+    for _ in range(3):
+        assert len(salts.commands()) == 1
+        salts.read([b""])
+    own = salts.current(NOON)
+    assert len(own) == 32
+    salts.commands()
+    salts.read([SALT])
+    assert salts.current(NOON) == SALT
+
+
+@pytest.mark.parametrize("wrong", [b"s", b"s" * 31, b"s" * 33, ResponseError("WRONGTYPE"), ResponseError("NOPERM")])
+def test_a_salt_of_another_form_is_not_used_and_not_fetched_again_for_a_minute(wrong: object) -> None:
+    """Each process goes on with its own salt: a visitor counts once at each process."""
+    now = [NOON]
+    salts = Salts(lambda: now[0])
+    salts.commands()
+    salts.read([wrong])
+    own = salts.current(NOON)
+    assert len(own) == 32
+    for seconds in (0.0, 0.5, 59.0):
+        now[0] = NOON + seconds
+        assert salts.commands() == []
+        salts.read([])
+        assert salts.current(now[0]) == own
+    now[0] = NOON + 61
+    assert len(salts.commands()) == 1
+    salts.read([SALT])
+    assert salts.current(now[0]) == SALT
+
+
+def test_a_clock_that_is_set_back_does_not_keep_a_process_from_the_salt() -> None:
+    now = [NOON]
+    salts = Salts(lambda: now[0])
+    salts.commands()
+    salts.read([b"s"])
+    now[0] -= 3600
+    assert len(salts.commands()) == 1
 
 
 def test_of_a_header_no_more_is_looked_at_than_a_browser_sends() -> None:
