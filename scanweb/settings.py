@@ -103,6 +103,7 @@ class ScanSettings(BaseSettings):
     scan_stream_length: int = Field(
         100_000,
         ge=1000,
+        le=1_000_000,
         description="Entries of scans that may wait in Redis while the worker is stopped; then scans wait in the process. "
         "One entry holds the scans of one round trip: 1 to 250, about 100 bytes each.",
     )

@@ -36,7 +36,7 @@ AUTHORITY_ACL = (
     "~zp:* resetchannels -@all +ping +hello +auth +select +info +cluster|slots +multi +exec"
     " +discard +eval +evalsha +script|load +script|exists +function|load +function|list +function|delete"
     " +get +set +del +unlink +exists +type +scan +time"
-    " +hget +hmget +hset +hsetnx +hdel +hexists +hlen +hscan +lpop +llen"
+    " +hget +hmget +hset +hsetnx +hdel +hexists +hlen +hscan +lpop +llen +ltrim"
     " +xadd +xlen +xrange +xreadgroup +xautoclaim +xack +xdel +xgroup|create +xpending +xinfo|stream +xinfo|groups"
 )
 # The scan service may read the projection and the salts, count in histories, and append to the inbox of scans. It may send

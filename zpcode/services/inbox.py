@@ -1,7 +1,8 @@
 """Move the entries of scans from the inbox, which the scan service appends to, into the stream that workers drain.
 
 Only the authority writes the stream, so an entry's id is the time at which this server took it over, by its clock. The scan
-service can neither give an entry another time nor remove one. An entry that is too large never leaves the server.
+service can neither give an entry another time nor remove one. An entry that is too large, or does not begin as one does,
+never leaves the server.
 """
 
 from __future__ import annotations
@@ -12,13 +13,19 @@ from typing import Any, Final, NamedTuple
 from redis import Redis
 
 from zpcode.wire.redis_keys import INBOX, INBOX_SINCE, SCAN_GROUP, SCANS
-from zpcode.wire.scan_event import EVENT_FIELD, MAX_ENTRY_BYTES, SINCE_FIELD
+from zpcode.wire.scan_event import AT_ONCE, EVENT_FIELD, MAX_ENTRY_BYTES, SINCE_FIELD
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 """The most bytes that are taken over at once."""
+MAX_SCANS: Final = 25_000
+"""The most scans that are taken over at once, as the entries announce them."""
+MAX_WAITING: Final = 2_000_000
+"""The most entries that wait. Scan processes stop at `ZPCODE_SCAN_STREAM_LENGTH`, at most half of it."""
 SINCE_MS: Final = 10_000
 """How exactly it is noted when the inbox was empty last."""
 
+# An entry begins with the number of its scans (MessagePack: a fixarray, or an array of 16 bits). One that does not, or
+# announces none or too many, is dropped here, so that a flood of tiny entries costs no stream entry and no row of Python.
 # `since` is written only after it has grown by ten seconds: an idle worker asks four times a second. The first command
 # that writes is LPOP, so a server whose memory is full moves entries too; there `since` may stay as it is (pcall). The
 # entries are delivered to the consumer at once, so that no other worker takes them before it.
@@ -26,15 +33,24 @@ _COLLECT: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local since = tonumber(redis.call('GET', KEYS[3]) or now)
-local taken, refused, bytes = 0, 0, 0
-while taken + refused < tonumber(ARGV[1]) and bytes < tonumber(ARGV[3]) do
+local taken, large, unreadable, bytes, scans = 0, 0, 0, 0, 0
+local function announced(entry)
+  local first, high, low = string.byte(entry, 1, 3)
+  if not first then return 0 end
+  if first >= 0x90 and first <= 0x9f then return first - 0x90 end
+  return first == 0xdc and low and high * 256 + low or 0
+end
+while taken + large + unreadable < tonumber(ARGV[1]) and bytes < tonumber(ARGV[3]) and scans < tonumber(ARGV[9]) do
   local entry = redis.call('LPOP', KEYS[1])
   if not entry then break end
+  local number = announced(entry)
   if #entry > tonumber(ARGV[2]) then
-    refused = refused + 1
+    large = large + 1
+  elseif number < 1 or number > tonumber(ARGV[10]) then
+    unreadable = unreadable + 1
   else
     redis.call('XADD', KEYS[2], '*', ARGV[4], entry, ARGV[5], string.format('%.0f', since))
-    taken, bytes = taken + 1, bytes + #entry
+    taken, bytes, scans = taken + 1, bytes + #entry, scans + number
   end
 end
 if taken > 0 then
@@ -43,23 +59,38 @@ end
 if now - since > tonumber(ARGV[6]) and redis.call('EXISTS', KEYS[1]) == 0 or redis.call('EXISTS', KEYS[3]) == 0 then
   redis.pcall('SET', KEYS[3], string.format('%.0f', now))
 end
-return {taken, refused}
+return {taken, large, unreadable}
+"""
+# The newest go: an account that can only append shall not push out what waits already.
+_BOUND: Final = """
+local over = redis.call('LLEN', KEYS[1]) - tonumber(ARGV[1])
+if over > 0 then redis.call('LTRIM', KEYS[1], 0, tonumber(ARGV[1]) - 1) end
+return math.max(over, 0)
 """
 
 
 class Collected(NamedTuple):
-    """The entries that were taken over into the stream, and those that were dropped because they are too large."""
+    """The entries that were taken over into the stream, and those that were dropped: too large, or no entries."""
 
     taken: int
-    refused: int
+    large: int
+    unreadable: int
 
 
 def collect(redis: Redis, limit: int, consumer: str) -> Collected:
     """Take over up to `limit` entries. They are then unfinished entries of `consumer`. Raises RedisError."""
     script = redis.register_script(_COLLECT)
     bounds: list[int | bytes | str] = [limit, MAX_ENTRY_BYTES, MAX_BYTES, EVENT_FIELD, SINCE_FIELD, SINCE_MS]
-    taken, refused = script(keys=[INBOX, SCANS, INBOX_SINCE], args=[*bounds, SCAN_GROUP, consumer])
-    return Collected(taken, refused)
+    args = [*bounds, SCAN_GROUP, consumer, MAX_SCANS, AT_ONCE]
+    return Collected(*script(keys=[INBOX, SCANS, INBOX_SINCE], args=args))
+
+
+def bound(redis: Redis) -> int:
+    """Drop the newest entries above `MAX_WAITING`; returns how many. Raises RedisError.
+
+    No scan process appends so much. Whoever floods the inbox cannot push out the scans that wait.
+    """
+    return int(redis.register_script(_BOUND)(keys=[INBOX], args=[MAX_WAITING]))
 
 
 def waiting_since(redis: Redis) -> tuple[int, datetime | None]:

@@ -29,17 +29,18 @@ from zpcode.wire.permutation import SLOTS
 from zpcode.wire.redis_keys import SCAN_GROUP, SCANS
 from zpcode.wire.scan_event import EVENT_FIELD, SINCE_FIELD, ScanEvent, decode
 
-MAX_ENTRIES: Final = 100
-"""The most entries read at once. Each entry has the scans of one round trip, 1 to `scan_event.AT_ONCE`."""
+MAX_ENTRIES: Final = 2000
+"""The most entries read at once, which have at most `inbox.MAX_SCANS` scans and `inbox.MAX_BYTES`."""
 ABANDONED_MS: Final = 60_000
 TIMEOUT_SECONDS: Final = 5.0
-"""The time limit for Redis: reading a hundred entries may take longer than a write of the projector."""
+"""The time limit for Redis: reading so many entries may take longer than a write of the projector."""
 BUFFERED: Final = timedelta(hours=1)
 """For how long a scan may have waited in its process before it came to Redis. An earlier time is moved to this bound."""
 CLOCKS_DIFFER: Final = timedelta(minutes=5)
 """How far the clock of a scan process may be ahead of that of Redis. A later time is moved to this bound."""
 _TEXT_BYTES = 64
 _logger = logging.getLogger(__name__)
+_AWAY = Text("缓存服务暂时无法访问，扫码记录稍后入库", "Redis does not answer; scans are stored later")
 Refuse = Callable[[str, int], object]
 """Gets one of `telemetry.worker_counters.REFUSALS` and a number of entries or scans."""
 Entry = tuple[str, Mapping[bytes, bytes]]
@@ -62,28 +63,35 @@ def drain(
     refuse: Refuse = lambda *_: None,
     day: date | None = None,
 ) -> int:
-    """Move the scans of up to `limit` entries into PostgreSQL; return the number of finished entries.
+    """Move the scans of up to `limit` entries into PostgreSQL; return the number of entries that were finished or dropped.
 
     `consumer` names this worker. Its own unfinished entries come first, then entries that another worker left unfinished
     for a minute, then those that a worker has taken over, then the inbox. `refuse` is told what was dropped. The partition
     of the month of `day` is made first if it is missing: a database that was just restored may lack it. Raises Unavailable;
     nothing is lost then.
     """
+    dropped: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     try:
-        entries = _read_entries(redis, consumer, limit, refuse)
+        dropped["inbox_length"] += inbox.bound(redis)
+        entries = _read_entries(redis, consumer, limit, dropped)
         if entries:
             rows = [row for entry, fields in entries for row in rows_of(entry, fields, refused)]
             refused["scan_item"] += _store(engine, rows, day)
             _done(redis, [entry for entry, _ in entries])
-    except RedisError as error:
-        raise Unavailable(
-            Text("缓存服务暂时无法访问，扫码记录稍后入库", "Redis does not answer; scans are stored later")
-        ) from error
+    except (RedisError, Unavailable) as error:
+        refused.clear()  # these entries come again
+        raise (Unavailable(_AWAY) if isinstance(error, RedisError) else error) from error
+    finally:
+        _report(dropped + refused, refuse)
+    return len(entries) + dropped.total()
+
+
+def _report(refused: Counter[str], refuse: Refuse) -> None:
+    """One line and one count for each reason, however many entries there were."""
     for reason, number in (+refused).items():
         _logger.warning("scans refused", extra={"reason": reason, "number": number})
         refuse(reason, number)
-    return len(entries)
 
 
 def _store(engine: Engine, rows: Sequence[dict[str, Any]], day: date | None) -> int:
@@ -199,15 +207,15 @@ def _cut(network: str) -> str | None:
     return str(parsed if parsed.prefixlen <= longest else parsed.supernet(new_prefix=longest))
 
 
-def _read_entries(redis: Redis, consumer: str, limit: int, refuse: Refuse) -> list[Entry]:
+def _read_entries(redis: Redis, consumer: str, limit: int, dropped: Counter[str]) -> list[Entry]:
     """Read entries. The consumer group is created only if it is missing, because a full Redis refuses the command."""
     try:
-        return _take_all(redis, consumer, limit, refuse)
+        return _take_all(redis, consumer, limit, dropped)
     except ResponseError as error:
         if not str(error).startswith("NOGROUP"):
             raise
     _prepare(redis)
-    return _take_all(redis, consumer, limit, refuse)
+    return _take_all(redis, consumer, limit, dropped)
 
 
 def _prepare(redis: Redis) -> None:
@@ -219,16 +227,13 @@ def _prepare(redis: Redis) -> None:
             raise
 
 
-def _take_all(redis: Redis, consumer: str, limit: int, refuse: Refuse) -> list[Entry]:
+def _take_all(redis: Redis, consumer: str, limit: int, dropped: Counter[str]) -> list[Entry]:
     """Entries of the stream; only if there are none, entries of the inbox. So the inbox alone grows during an outage."""
-    while not (entries := _take(redis, consumer, limit)):
-        collected = inbox.collect(redis, limit, consumer)
-        if collected.refused:
-            _logger.warning("scans refused", extra={"reason": "entry_size", "number": collected.refused})
-            refuse("entry_size", collected.refused)
-        if not collected.taken and not collected.refused:
-            break
-    return entries
+    if entries := _take(redis, consumer, limit):
+        return entries
+    collected = inbox.collect(redis, limit, consumer)
+    dropped.update(entry_size=collected.large, entry_unreadable=collected.unreadable)
+    return _take(redis, consumer, limit) if collected.taken else []
 
 
 def _take(redis: Redis, consumer: str, limit: int) -> list[Entry]:

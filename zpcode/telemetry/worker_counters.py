@@ -7,7 +7,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 OUTCOMES: Final = ("issued", "waits", "busy")
-REFUSALS: Final = ("entry_size", "entry_unreadable", "scan_bounds", "scan_item", "scan_time")
+REFUSALS: Final = ("inbox_length", "entry_size", "entry_unreadable", "scan_bounds", "scan_item", "scan_time")
 
 
 class WorkerCounters:
@@ -21,7 +21,7 @@ class WorkerCounters:
         )
         self._refused = Counter(
             "zpcode_worker_scans_refused_total",
-            "What the scan service cannot have sent: entries that were dropped (entry_size, entry_unreadable), scans that were"
+            "What the scan service cannot have sent: entries that were dropped (inbox_length, entry_size, entry_unreadable), scans that were"
             " dropped (scan_bounds), scans of items that do not exist, which no history counts (scan_item), scans that got"
             " another time (scan_time).",
             ("reason",),

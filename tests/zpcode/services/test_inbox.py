@@ -118,7 +118,7 @@ POISON: dict[str, Callable[[], bytes]] = {
 
 @pytest.mark.parametrize("name", list(POISON))
 def test_a_poisoned_entry_costs_one_entry(engine: Engine, redis: Redis, scan: Any, name: str) -> None:
-    """Those before and behind it are stored, and the worker never reads one that is too large."""
+    """Those before and behind it are stored, and the worker never reads one that is too large or does not begin as one."""
     poison = POISON[name]()
     drained(engine, redis)
     for entry in (encode([event(1)]), poison, encode([event(2)]), poison, encode([event(3)])):
@@ -176,6 +176,61 @@ def test_whatever_is_appended_the_next_scan_is_stored(engine: Engine, redis: Red
     assert stored(engine) - before in {1, 2}
 
 
+@pytest.mark.parametrize(
+    "junk", [b"x", b"", b"\x90", b"\xdc", b"\xdc\x00", b"\xdc\x00\xfb", b"\xdd\0\0\0\1", b"\x91\xc0"]
+)
+def test_a_flood_of_tiny_entries_costs_few_turns_and_few_lines(
+    engine: Engine, redis: Redis, scan: Any, caplog: pytest.LogCaptureFixture, junk: bytes
+) -> None:
+    """The scans behind it are stored."""
+    for _ in range(10):
+        scan.rpush(INBOX, *([junk] * 1000))
+    scan.rpush(INBOX, encode([event()]))
+    refused: Counter[str] = Counter()
+    turns = 0
+    while scans.drain(engine, redis, consumer="one", refuse=lambda reason, number: refused.update({reason: number})):
+        turns += 1
+    assert turns <= 10_001 // scans.MAX_ENTRIES + 1
+    assert refused == {"entry_unreadable": 10_000}
+    assert len(caplog.records) <= turns
+    assert stored(engine) == 1
+
+
+def test_what_is_no_entry_never_comes_to_the_stream(redis: Redis, engine: Engine, scan: Any) -> None:
+    drained(engine, redis)
+    scan.rpush(INBOX, b"x", b"", encode([event()]), b"\x90", bytes(MAX_ENTRY_BYTES + 1))
+    assert inbox.collect(redis, 100, "one") == (1, 1, 3)
+
+
+def test_scans_that_are_taken_over_at_once_are_bounded(redis: Redis, engine: Engine, scan: Any) -> None:
+    """A scan of twelve bytes becomes a row of a kilobyte."""
+    drained(engine, redis)
+    smallest = encode([event(gtin="", lot="", at_ms=1, verdict="", visitor=b"", language="", channel="")] * AT_ONCE)
+    for _ in range(200):
+        scan.rpush(INBOX, smallest)
+    assert inbox.collect(redis, scans.MAX_ENTRIES, "one").taken == inbox.MAX_SCANS // AT_ONCE
+
+
+def test_beyond_its_bound_the_newest_entries_of_the_inbox_are_dropped_and_counted(
+    engine: Engine, redis: Redis, scan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the database is away. A thief can only append, so he pushes out nothing that waits."""
+    monkeypatch.setattr(inbox, "MAX_WAITING", 100)
+    drained(engine, redis)
+    scan.rpush(INBOX, *(encode([event(index)]) for index in range(60)))
+    nobody = connect("postgresql://nobody@127.0.0.1:1/none", pool_size=1)
+    refused: Counter[str] = Counter()
+    for _ in range(3):
+        scan.rpush(INBOX, *([b"\x91\xc0"] * 1000))
+        with pytest.raises(Unavailable):
+            scans.drain(nobody, redis, consumer="one", refuse=lambda reason, number: refused.update({reason: number}))
+        assert redis.llen(INBOX) <= 100
+    nobody.dispose()
+    assert refused["inbox_length"] == 60 + 3000 - 200
+    drained(engine, redis)
+    assert stored(engine) == 60
+
+
 def test_a_forged_date_is_not_a_first_scan(engine: Engine, redis: Redis, scan: Any) -> None:
     """The inbox was emptied a moment ago: an event of 2020 becomes one of an hour ago."""
     drained(engine, redis)
@@ -220,7 +275,7 @@ def test_what_a_worker_takes_over_is_its_own(engine: Engine, redis: Redis, scan:
     """A worker that polls at that moment takes nothing of it; after a crash the next one on its slot finishes it."""
     drained(engine, redis)
     scan.rpush(INBOX, encode([event()]))
-    assert inbox.collect(redis, 100, "one") == (1, 0)
+    assert inbox.collect(redis, 100, "one") == (1, 0, 0)
     assert scans.drain(engine, redis, consumer="two") == 0
     assert scans.drain(engine, redis, consumer="one") == 1
     assert stored(engine) == 1
@@ -229,6 +284,6 @@ def test_what_a_worker_takes_over_is_its_own(engine: Engine, redis: Redis, scan:
 def test_two_workers_share_the_inbox(engine: Engine, redis: Redis, scan: Any) -> None:
     for index in range(300):
         scan.rpush(INBOX, encode([event(index)]))
-    done = [scans.drain(engine, redis, consumer=name) for name in ("one", "two") * 2]
+    done = [scans.drain(engine, redis, consumer=name, limit=100) for name in ("one", "two") * 2]
     assert done == [100, 100, 100, 0]
     assert stored(engine) == 300
