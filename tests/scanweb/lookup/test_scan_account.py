@@ -24,7 +24,7 @@ from zpcode.embedded.servers import ServerAddresses
 from zpcode.wire import card, payload, redis_keys
 from zpcode.wire.card import History, Standing, Timeline
 from zpcode.wire.functions import histories, library
-from zpcode.wire.permutation import Permutation
+from zpcode.wire.permutation import SLOTS, Permutation
 from zpcode.wire.vocabulary import Bilingual, State
 
 GOOD = Timeline((Standing(State.GOOD, 1),))
@@ -213,6 +213,50 @@ def test_the_function_refuses_arguments_out_of_range(
     with pytest.raises(ResponseError):
         scan.fcall(library.ITEMS, 1, bucket, *arguments)
     assert registry.redis.exists(bucket) == 0
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        "zp:{b:07}:h:0",
+        "zp:{b:0}:h:0",
+        "zp:{b:7}:h:00",
+        "zp:{b:7}:h:134217728",
+        "zp:{b:7}:h:" + "9" * 11,
+        "zp:{b:7}:h:" + "1" * 100_000,
+        "zp:{b:7}:h:1e3",
+        "zp:{b:7}:h:0x1",
+        "zp:{b:7}:h:0\n",
+        "zp:{b:7}:h:0\0",
+        "zp:{b:7}:h:0 ",
+        "zp:{b:7}:h:0}:h:0",
+        "zp:{b:7}:h:0:h:0",
+    ],
+    ids=lambda bucket: repr(bucket[:24]),
+)
+def test_the_function_counts_in_the_buckets_of_items_only(registry: ScanAuthority, scan: Any, bucket: str) -> None:
+    """The patterns of the ACL permit each of these keys: a pattern cannot say "digits only"."""
+    registry.put({f"b:{number}": make.batch(7) for number in ("0", "07")})
+    with pytest.raises(ResponseError, match="not a query for an item"):
+        scan.fcall(library.ITEMS, 1, bucket, 1, 600, 0, "5", "anna", "", "")
+    assert registry.redis.exists(bucket) == 0
+
+
+@pytest.mark.parametrize(("field", "index"), [("128", ""), ("05", ""), ("5.0", ""), ("5", "123456789012")])
+def test_the_function_counts_at_the_numbers_of_items_only(
+    registry: ScanAuthority, scan: Any, field: str, index: str
+) -> None:
+    bucket, _ = redis_keys.history(7, 5)
+    with pytest.raises(ResponseError, match="not a query for an item"):
+        scan.fcall(library.ITEMS, 1, bucket, 1, 600, 0, field, "anna", "", index)
+    assert registry.redis.exists(bucket) == 0
+
+
+def test_the_last_item_of_the_last_batch_can_be_counted(registry: ScanAuthority, scan: Any) -> None:
+    registry.put({card.batch_key(payload.MAX_BATCH): make.batch(payload.MAX_BATCH)})
+    bucket, field = redis_keys.history(payload.MAX_BATCH, SLOTS - 1)
+    reply = scan.fcall(library.ITEMS, 1, bucket, 1, 600, 0, field, "anna", "", str(SLOTS - 1))
+    assert reply[1] == 1
 
 
 @pytest.mark.parametrize("number", [501, 25_000])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from redis import Redis
@@ -21,11 +22,13 @@ from zpcode.services.scans import ABANDONED_MS, ensure_partitions
 from zpcode.store.database.session import Connection
 from zpcode.store.monitoring import integrity
 from zpcode.store.monitoring.integrity import ItemHistory
+from zpcode.store.scans import quantities
 from zpcode.wire import redis_keys
 from zpcode.wire.calendar import seconds, today
 from zpcode.wire.card import History, batch_key
 from zpcode.wire.functions.histories import pack as pack_history
 from zpcode.wire.functions.histories import unpack as unpack_history
+from zpcode.wire.payload import MAX_BATCH
 
 COUNTS: Final = Invariant(
     "scan-counts",
@@ -73,7 +76,7 @@ if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
 if ARGV[3] == '' then redis.call('HDEL', KEYS[1], ARGV[1]) else redis.call('HSET', KEYS[1], ARGV[1], ARGV[3]) end
 return 1
 """
-_BUCKET: Final = re.compile(rb"zp:\{b:[1-9][0-9]{0,8}\}:h:(0|[1-9][0-9]{0,10})")
+_BUCKET: Final = re.compile(rb"zp:\{b:([1-9][0-9]{0,8})\}:h:(0|[1-9][0-9]{0,8})")
 _FIELD: Final = re.compile(rb"_|0|[1-9][0-9]?|1[01][0-9]|12[0-7]")
 _SHOWN_BYTES: Final = 60
 
@@ -139,27 +142,53 @@ def _histories(connection: Connection, context: CheckContext) -> Iterator[list[I
 
 
 def _read_buckets(context: CheckContext, outcome: CheckResult) -> None:
-    """Read all entries of all buckets; with `repair`, delete those that are none. They come back from the database."""
+    """Read all buckets; with `repair`, delete entries that are no histories, and buckets that no item of a batch has.
+
+    The patterns of the ACL let the scan service write keys of many more forms. Entries come back from the database.
+    """
     for shard in client.layout(context.redis).shards:
-        for key in shard.redis.scan_iter(match="zp:{b:*}:h:*", count=1000):
-            if _BUCKET.fullmatch(key) is None or shard.redis.type(key) != b"hash":
-                outcome.find("unreadable", "此处不是历史记录", "the value in Redis is not a history", where=_shown(key))
-                continue
-            for field, entry in shard.redis.hscan_iter(key, count=200):
-                if reason := _unreadable(field, entry):
-                    zh, en = f"此处不是历史记录：{reason}", f"the entry is not a history: {reason}"
-                    outcome.find("unreadable", zh, en, where=f"{_shown(key)} {_shown(field)}")
-                    if context.repair:
-                        _replace(shard.redis, key, field, entry, b"")
-                        outcome.add_repair(
-                            f"已删除 {_shown(key)} {_shown(field)}", f"deleted {_shown(key)} {_shown(field)}"
-                        )
+        listed = shard.redis.scan_iter(match="zp:{b:*}:h:*", count=1000)
+        while keys := list(islice(listed, _SLICE)):
+            # The batches are read after the keys: a batch has no bucket before its record is committed.
+            numbers = {number for key in keys if 0 < (number := _place(key)[0]) <= MAX_BATCH}
+            with integrity.snapshot(context.engine) as connection:
+                items = quantities(connection, numbers)
+            for key in keys:
+                _read_bucket(shard.redis, key, items, context, outcome)
 
 
-def _unreadable(field: bytes, entry: bytes) -> str:
-    """Why an entry of a bucket is not a history; empty if it is one, or the mark of completeness."""
+def _read_bucket(
+    redis: Redis, key: bytes, items: Mapping[int, int], context: CheckContext, outcome: CheckResult
+) -> None:
+    number, bucket = _place(key)
+    rest = items.get(number, 0) - bucket * redis_keys.BUCKET
+    if rest <= 0 or redis.type(key) != b"hash":
+        outcome.find("unreadable", "此处不是历史记录", "the value in Redis is not a history", where=_shown(key))
+        if context.repair:
+            redis.unlink(key)
+            outcome.add_repair(f"已删除 {_shown(key)}", f"deleted {_shown(key)}")
+        return
+    for field, entry in redis.hscan_iter(key, count=200):
+        if reason := _unreadable(field, entry, rest):
+            zh, en = f"此处不是历史记录：{reason}", f"the entry is not a history: {reason}"
+            outcome.find("unreadable", zh, en, where=f"{_shown(key)} {_shown(field)}")
+            if context.repair:
+                _replace(redis, key, field, entry, b"")
+                outcome.add_repair(f"已删除 {_shown(key)} {_shown(field)}", f"deleted {_shown(key)} {_shown(field)}")
+
+
+def _place(key: bytes) -> tuple[int, int]:
+    """The batch and the bucket of a key; batch 0, which does not exist, if it is no key of a bucket."""
+    match = _BUCKET.fullmatch(key)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _unreadable(field: bytes, entry: bytes, items: int) -> str:
+    """Why an entry is not a history; empty if it is one, or the mark of completeness. `items` are those from its bucket on."""
     if _FIELD.fullmatch(field) is None:
         return "its field is not a number below 128"
+    if field.isdigit() and int(field) >= items:
+        return "the batch has no such item"
     try:
         if field != redis_keys.COMPLETE.encode("ascii"):
             unpack_history(entry)

@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 _TEXT: Final = r"""
 -- The function that the scan service calls (FCALL) for the items of one round trip: their own status, their history, and
 -- whether these views of them count. On a cluster all queries of one call are about items of one batch (their keys share a
@@ -39,12 +39,17 @@ _TEXT: Final = r"""
 -- from a compact list into a hash table.
 local HEAD, VISIT, VISITS, CITY, COMPACT = 9, 9, 4, 64, 64
 local MOST, DAY = 2147483647, 86400
+local BUCKET = 134217727 -- the highest bucket of a batch
+local FIELDS = {}
+for index = 0, 127 do FIELDS['' .. index] = true end
 local QUERIES = 500 -- of one call: while it runs nobody else is answered, and a call that has written cannot be stopped
 local REFUSED = 'not a query for an item'
 
+-- A number has one form, without zeros before it: so an item has one history, not more under other names. The numbers of
+-- batches need no bound, because nothing is written where the authority has no card.
 local function batch_of(call, bucket)
-  local name = string.match(bucket, '^(zp:{b:%d+}):h:%d+$')
-  if not name then error(REFUSED) end
+  local name, number = string.match(bucket, '^(zp:{b:[1-9]%d*}):h:(%d+)$')
+  if not name or tonumber(number) > BUCKET or (string.byte(number) == 48 and #number > 1) then error(REFUSED) end
   local batch = call.batches[name]
   if batch == nil then
     batch = { name = name, there = redis.call('EXISTS', name) == 1 }
@@ -118,7 +123,7 @@ end
 
 local function check(field, visitor, city, index)
   local right = field and visitor and city and index
-    and #field <= 3 and string.match(field, '^%d+$')
+    and FIELDS[field]
     and (#visitor == 0 or #visitor == 4) and #city <= CITY
     and (index == '' or (#index <= 11 and string.match(index, '^%d+$')))
   if not right then error(REFUSED) end
