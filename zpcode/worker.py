@@ -27,7 +27,7 @@ from prometheus_client import CollectorRegistry
 
 from keys.client import SignerClient, SigningService
 from zpcode.embedded.servers import Servers
-from zpcode.errors import Conflict, ForeignFile, LostFile, SignerError, Text, Unavailable
+from zpcode.errors import Conflict, ForeignFile, LostFile, NotFound, SignerError, Text, Unavailable
 from zpcode.projection import client, projector, salts
 from zpcode.projection.client import AnyRedis
 from zpcode.projection.comparison import SLICE_SECONDS, ProjectionComparison
@@ -46,7 +46,7 @@ from zpcode.services.monitoring.statistics import InstallationStatistics
 from zpcode.services.registry import product_cards
 from zpcode.settings import AuthoritySettings
 from zpcode.store import batches
-from zpcode.store.database.session import Engine, connect, transaction
+from zpcode.store.database.session import OPTIONS, Engine, connect, transaction
 from zpcode.store.database.tracing import trace
 from zpcode.store.monitoring import jobs
 from zpcode.store.monitoring.worker_slots import WorkerSlot
@@ -120,7 +120,7 @@ class Worker:
         """Issue one batch and write its cards to Redis. If a server does not answer, `requeue_once` queues the batch again."""
         try:
             batch = issue(self.engine, self.signer, number, folder=self.exports, clock=_clock, stop=self.stop)
-        except (ForeignFile, LostFile, SignerError, Unavailable) as error:
+        except (ForeignFile, LostFile, NotFound, SignerError, Unavailable) as error:
             self.counters.batch("waits")
             _logger.warning("batch waits", extra={"batch": number, "reason": error.text.en})
             return
@@ -137,7 +137,7 @@ class Worker:
         return projector.catch_up(self.engine, self.redis)
 
     def drain_once(self) -> int:
-        """Move up to a hundred entries of scans into PostgreSQL; returns how many. Raises Unavailable.
+        """Move a few thousand entries of scans into PostgreSQL; returns how many. Raises Unavailable.
 
         The consumer is named after this worker's slot. Entries that a killed worker has read and not finished belong to
         its slot, and the next worker on that slot finishes them at once.
@@ -338,7 +338,9 @@ class Worker:
 
 def job_app(database: str, issue_once: Callable[[int], None]) -> App:
     """The job queue with its only task: to issue a batch."""
-    app = App(connector=PsycopgConnector(conninfo=database, min_size=1, max_size=4, timeout=3))
+    app = App(
+        connector=PsycopgConnector(conninfo=database, min_size=1, max_size=4, timeout=3, kwargs={"options": OPTIONS})
+    )
 
     @app.task(name=issue_queue.TASK, queue=issue_queue.QUEUE)
     def issue_batch(number: int) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from scanweb.lookup.batcher import Batcher
 from scanweb.lookup.memory import CardRow, Rows
 from zpcode.errors import Text, Unavailable
+from zpcode.wire import postgres_session
 
 _LOG = logging.getLogger(__name__)
 _AWAY = Text("数据库没有应答", "the database does not answer")
@@ -215,6 +216,6 @@ def _engine(url: str, limit: int, deadline: float) -> AsyncEngine:
         isolation_level="AUTOCOMMIT",
         connect_args={
             "connect_timeout": 2,
-            "options": f"-c statement_timeout={int(deadline * 900)} -c default_transaction_read_only=on -c timezone=UTC",
+            "options": postgres_session.options(statement_ms=int(deadline * 900), read_only=True),
         },
     )

@@ -221,7 +221,7 @@ def _private_files() -> Iterator[None]:
 def _server(settings: AuthoritySettings) -> Iterator[tuple[Engine, str]]:
     """The server as the backup role: its engine and its URL."""
     url = settings.backup_database_url or Servers(settings.home).addresses.backup_database
-    engine = connect(url, pool_size=1)
+    engine = connect(url, pool_size=1, read_only=True)
     try:
         yield engine, url
     finally:

@@ -27,8 +27,11 @@ HIGHEST_MARK: Final = 2**53 - 1
 """No mark is higher: JSON and Lua have no exact integers beyond it. Batch numbers end earlier, at `MAX_BATCH`."""
 REACH: Final = 2**40
 """A mark that is further above that of the database is damaged: no database makes so many numbers after its backup."""
+REACH_NUMBERS: Final = 10**8
+"""The same for what a sequence counts. A recovery draws all these numbers, a million in less than a second."""
 REACH_RECOVERIES: Final = 1000
 """The same for the number of recoveries."""
+_REACHES: Final = {"recoveries": REACH_RECOVERIES, "revision": REACH, "audit": REACH}
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _INSTALLATION_LENGTH: Final = 64
 _VALUE_LENGTH: Final = 40
@@ -159,7 +162,7 @@ def damaged_mark(marks: Marks, ours: Marks) -> str:
         return f"installation={marks.installation[:_VALUE_LENGTH]}"
     for kind in ("recoveries", *COUNTERS, "audit"):
         value, own = getattr(marks, kind), getattr(ours, kind)
-        reach = REACH_RECOVERIES if kind == "recoveries" else REACH
+        reach = _REACHES.get(kind, REACH_NUMBERS)
         if not 0 <= value <= min(MAX_BATCH if kind == "batch" else HIGHEST_MARK, own + reach):
             return f"{kind}={_cut(value)}"
     if marks.audit_hash and not _HASH.fullmatch(marks.audit_hash):

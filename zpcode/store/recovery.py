@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 from sqlalchemy import (
     BigInteger,
@@ -26,6 +27,9 @@ from zpcode.store.locks import Lock
 from zpcode.store.tables.codes import batch, card_head
 from zpcode.store.tables.continuity import kept_card, lost_batch
 
+_AT_ONCE: Final = 1_000_000
+"""Numbers drawn by one statement: less than a second."""
+
 
 def lock(connection: Connection) -> None:
     """Let one recovery run at a time, and no import beside it."""
@@ -39,11 +43,17 @@ def move_revision(connection: Connection, revision: int) -> None:
 
 
 def move_sequences(connection: Connection, marks: Marks) -> None:
-    """Move every sequence past the numbers that a witness knows of, never back. A rollback does not undo this."""
+    """Move every sequence past the numbers that a witness knows of, never back. A rollback does not undo this.
+
+    Numbers are drawn until it is there: the role may not use setval, with which a sequence could be taken to its end. How far
+    a witness can be ahead has a bound (`zpcode.rules.continuity.REACH_NUMBERS`).
+    """
     for kind, sequence in SEQUENCES.items():
-        moved = f"SELECT setval('{sequence}', greatest(:known, last_value)) FROM {sequence} WHERE last_value < :known OR NOT is_called"  # noqa: S608 - names of this module
-        if (known := getattr(marks, kind)) > 0:
-            connection.execute(text(moved), {"known": known})
+        missing = f"SELECT :known - last_value + CASE WHEN is_called THEN 0 ELSE 1 END FROM {sequence}"  # noqa: S608 - names of this module
+        draw = text(f"SELECT count(nextval('{sequence}')) FROM generate_series(1, least(:most, ({missing})))")  # noqa: S608 - the same
+        known = getattr(marks, kind)
+        while known > 0 and connection.execute(draw, {"known": known, "most": _AT_ONCE}).scalar_one():
+            pass
 
 
 def lost_batches(connection: Connection, numbers: Collection[int] | None = None) -> dict[int, bytes | None]:

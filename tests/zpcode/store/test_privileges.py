@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, ProgrammingError
 
 from tests.support.patience import eventually
 from zpcode.services import scans
+from zpcode.store import continuity
 from zpcode.store import scans as store
 from zpcode.store.database import privileges
 from zpcode.store.database.session import transaction
@@ -111,6 +112,21 @@ def test_what_is_only_added_is_not_changed_or_deleted(engine: Engine, table: str
     assert refused(engine, f"UPDATE {table} SET {column} = {column}")  # noqa: S608 - names of the catalogue
     if "DELETE" not in privileges.TABLES[table]:
         assert refused(engine, f"DELETE FROM {table}")  # noqa: S608 - names of the catalogue
+
+
+@pytest.mark.parametrize("sequence", [*continuity.SEQUENCES.values(), "procrastinate_jobs_id_seq"])
+def test_no_sequence_can_be_moved_to_its_end(engine: Engine, sequence: str) -> None:
+    """Nor back: a number is drawn, and nothing else."""
+    for statement in (
+        f"SELECT setval('{sequence}', 67108863)",
+        f"SELECT setval('{sequence}', 1, false)",
+        f"ALTER SEQUENCE {sequence} RESTART",
+        f"ALTER SEQUENCE {sequence} INCREMENT 1000000",
+    ):
+        assert refused(engine, statement)
+    with transaction(engine) as connection:
+        first, second = (connection.scalar(text(f"SELECT nextval('{sequence}')")) for _ in range(2))
+    assert second == first + 1
 
 
 def test_records_are_only_added(engine: Engine) -> None:

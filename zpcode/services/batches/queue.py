@@ -13,7 +13,7 @@ from typing import Final, Self
 from procrastinate import App, SyncPsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
-from zpcode.store.database.session import session_class
+from zpcode.store.database.session import OPTIONS, session_class
 
 TASK: Final = "issue_batch"
 QUEUE: Final = "issuing"
@@ -31,7 +31,7 @@ class IssueQueue:
             min_size=0,
             max_size=2,
             timeout=3,
-            kwargs={"connect_timeout": 3},
+            kwargs={"connect_timeout": 3, "options": OPTIONS},
             connection_class=session_class(database),
         )
         self._app = App(connector=connector)

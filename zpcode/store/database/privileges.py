@@ -15,7 +15,8 @@ _ADD: Final = "SELECT, INSERT"
 _CHANGE: Final = "SELECT, INSERT, UPDATE"
 _REPLACE: Final = "SELECT, INSERT, DELETE"
 ALL_ROWS: Final = "SELECT, INSERT, UPDATE, DELETE"
-SEQUENCE: Final = "USAGE, SELECT, UPDATE"
+SEQUENCE: Final = "USAGE, SELECT"
+"""For nextval and reading. With UPDATE, setval could take a sequence to its end, and no number would be left."""
 
 TABLES: Final = {
     "alembic_version": "SELECT",
@@ -93,6 +94,7 @@ def grant(connection: Connection, *, application_role: str | None, scan_role: st
 def _of_application(connection: Connection, role: str) -> Iterator[str]:
     for name, kind in connection.execute(_RELATIONS).all():
         if kind == "S":
+            yield f"REVOKE ALL ON SEQUENCE {name} FROM {role}"
             yield f"GRANT {SEQUENCE} ON SEQUENCE {name} TO {role}"
             continue
         yield f"REVOKE ALL ON {name} FROM {role}"

@@ -20,12 +20,16 @@ from zpcode.store import locks
 from zpcode.store.database import privileges
 from zpcode.store.database.liveness import PROBE_SECONDS, DatabaseLiveness, LivenessSession, sessions
 from zpcode.store.locks import Lock
+from zpcode.wire import postgres_session
 
 # Other packages import these two SQLAlchemy types from here, so that only the store imports SQLAlchemy.
 __all__ = ["Connection", "Engine", "connect", "migrate", "transaction"]
 
 STATEMENT_SECONDS = 30
 _SLACK_SECONDS = 5  # the server's own time limit for a statement comes first
+OPTIONS: Final = postgres_session.options(statement_ms=STATEMENT_SECONDS * 1000, read_only=False)
+"""The libpq parameter `options` of every connection of the authority, whichever library opens it."""
+READING_OPTIONS: Final = postgres_session.options(statement_ms=STATEMENT_SECONDS * 1000, read_only=True)
 _MIGRATIONS = Path(__file__).parents[1] / "migrations"
 _AWAY: Final = Text(
     "数据库暂时无法访问或写入，请稍后再试", "the database cannot be reached or written to just now; try again shortly"
@@ -37,11 +41,11 @@ _UNSURE: Final = Text(
 )
 
 
-def connect(url: str, *, pool_size: int = 10) -> Engine:
+def connect(url: str, *, pool_size: int = 10, read_only: bool = False) -> Engine:
     """An engine on a libpq URL (`postgresql://…`). Nothing is opened yet.
 
     Connections are checked before use and time out after 3 s. No statement runs longer than 30 s. A dead server is
-    noticed after about 3 s (`zpcode.store.database.liveness`). Raises Unavailable if `url` is not a database URL.
+    noticed after about 3 s (`zpcode.store.database.liveness`). `read_only`: transactions write nothing. Raises Unavailable if `url` is not a database URL.
     """
     try:
         engine = create_engine(
@@ -53,7 +57,7 @@ def connect(url: str, *, pool_size: int = 10) -> Engine:
             hide_parameters=True,  # error texts are logged, and parameters include the keys of batches
             connect_args={
                 "connect_timeout": 3,
-                "options": f"-c statement_timeout={STATEMENT_SECONDS}s -c timezone=UTC",
+                "options": READING_OPTIONS if read_only else OPTIONS,
             },
         )
     except ArgumentError:

@@ -259,6 +259,8 @@ def test_a_jump_of_batch_numbers_needs_a_confirmation_and_leaves_numbers(service
         (Marks(recoveries=1001), "recoveries=1001"),
         (Marks(revision=2**40), ""),
         (Marks(revision=2**40 + 1), f"revision={2**40 + 1}"),
+        (Marks(decision=10**8), ""),
+        (Marks(decision=10**8 + 1), f"decision={10**8 + 1}"),
         (Marks(installation="x" * 65), "installation=" + "x" * 40),
     ],
 )
