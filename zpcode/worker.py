@@ -21,7 +21,6 @@ from functools import partial
 from typing import Final
 
 from opentelemetry.trace import Tracer
-from procrastinate import App, PsycopgConnector
 from procrastinate.exceptions import ConnectorException
 from prometheus_client import CollectorRegistry
 
@@ -46,7 +45,7 @@ from zpcode.services.monitoring.statistics import InstallationStatistics
 from zpcode.services.registry import product_cards
 from zpcode.settings import AuthoritySettings
 from zpcode.store import batches
-from zpcode.store.database.session import OPTIONS, Engine, connect, transaction
+from zpcode.store.database.session import Engine, connect, transaction
 from zpcode.store.database.tracing import trace
 from zpcode.store.monitoring import jobs
 from zpcode.store.monitoring.worker_slots import WorkerSlot
@@ -316,7 +315,7 @@ class Worker:
                 await asyncio.wait_for(stopped.wait(), RECONNECT_SECONDS)
 
     async def _take_jobs(self, stopped: asyncio.Event) -> None:
-        app = job_app(self.database, self.issue_once)
+        app = issue_queue.job_app(self.database, self.issue_once)
         async with app.open_async():
             work = app.run_worker_async(
                 queues=[issue_queue.QUEUE],
@@ -334,19 +333,6 @@ class Worker:
             for task in tasks - done:
                 task.cancel()  # Procrastinate then waits for the jobs under way, which see `stop`
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def job_app(database: str, issue_once: Callable[[int], None]) -> App:
-    """The job queue with its only task: to issue a batch."""
-    app = App(
-        connector=PsycopgConnector(conninfo=database, min_size=1, max_size=4, timeout=3, kwargs={"options": OPTIONS})
-    )
-
-    @app.task(name=issue_queue.TASK, queue=issue_queue.QUEUE)
-    def issue_batch(number: int) -> None:
-        issue_once(number)
-
-    return app
 
 
 def main(settings: AuthoritySettings) -> None:

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from scanweb.lookup.batcher import Batcher
 from scanweb.lookup.memory import CardRow, Rows
+from zpcode import postgres_session
 from zpcode.errors import Text, Unavailable
-from zpcode.wire import postgres_session
 
 _LOG = logging.getLogger(__name__)
 _AWAY = Text("数据库没有应答", "the database does not answer")

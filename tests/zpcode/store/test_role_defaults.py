@@ -12,10 +12,10 @@ from psycopg import sql
 from sqlalchemy import Engine, text
 
 from scanweb.lookup.database import Database
+from zpcode import postgres_session
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.services.batches.queue import IssueQueue
 from zpcode.store.database.session import STATEMENT_SECONDS, connect, transaction
-from zpcode.wire import postgres_session
 
 DEFAULTS = {
     "search_path": "pg_temp",

@@ -6,17 +6,31 @@ the worker queues reserved batches without a job again, and only one process at 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import Lock
 from types import TracebackType
 from typing import Final, Self
 
-from procrastinate import App, SyncPsycopgConnector
+from procrastinate import App, PsycopgConnector, SyncPsycopgConnector
 from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
 
 from zpcode.store.database.session import OPTIONS, session_class
 
 TASK: Final = "issue_batch"
 QUEUE: Final = "issuing"
+
+
+def job_app(database: str, issue_once: Callable[[int], None]) -> App:
+    """The job queue as the worker reads it, with its only task: to issue a batch."""
+    app = App(
+        connector=PsycopgConnector(conninfo=database, min_size=1, max_size=4, timeout=3, kwargs={"options": OPTIONS})
+    )
+
+    @app.task(name=TASK, queue=QUEUE)
+    def issue_batch(number: int) -> None:
+        issue_once(number)
+
+    return app
 
 
 class IssueQueue:

@@ -14,13 +14,13 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from zpcode import postgres_session
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import Text, Unavailable
 from zpcode.store import locks
 from zpcode.store.database import privileges
 from zpcode.store.database.liveness import PROBE_SECONDS, DatabaseLiveness, LivenessSession, sessions
 from zpcode.store.locks import Lock
-from zpcode.wire import postgres_session
 
 # Other packages import these two SQLAlchemy types from here, so that only the store imports SQLAlchemy.
 __all__ = ["Connection", "Engine", "connect", "migrate", "transaction"]
