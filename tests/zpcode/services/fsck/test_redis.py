@@ -161,7 +161,7 @@ def test_entries_that_are_no_histories_are_named_and_put_right(
         ("unreadable", f"{where} 77"),
         ("unreadable", f"{where} x"),
         ("unreadable", f"{where} 128"),
-        ("unreadable", f"{other} 72"),
+        ("unreadable", other),
         ("unreadable", f"{where}x"),
     }
     assert [one.reason for one in world.of("histories").findings] == ["unreadable"], "a sample reads what it compares"
