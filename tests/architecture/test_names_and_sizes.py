@@ -54,7 +54,9 @@ def test_a_class_name_of_two_modules_is_noticed(tmp_path: Path) -> None:
 
 
 def test_no_folder_is_overfull(root: Path) -> None:
-    numbers = Counter(str(path.parent.relative_to(root)) for path in modules(root, *PACKAGES))
+    """Migrations aside: each change of the schema is one more file, and none is ever merged with another."""
+    paths = [path for path in modules(root, *PACKAGES) if path.parent.name != "versions"]
+    numbers = Counter(str(path.parent.relative_to(root)) for path in paths)
     assert {folder: number for folder, number in numbers.items() if number > MODULES_A_FOLDER} == {}
     shown = [path for path in (root / "scanweb").iterdir() if path.name not in {"__pycache__", "__init__.py"}]
     assert len(shown) <= ENTRIES_OF_SCANWEB
