@@ -172,7 +172,10 @@ class Findings:
 
 def setting_faults(errors: Iterable[Mapping[str, Any]]) -> ValueError:
     """What is wrong with the settings of a process, from Pydantic's list of errors: each variable of the environment and why."""
-    named = ((f"ZPCODE_{one['loc'][0].upper()}: " if one["loc"] else "", one["msg"]) for one in errors)
+    named = (
+        (f"ZPCODE_{one['loc'][0].upper()}: " if one["loc"] else "", one["msg"].removeprefix("Value error, "))
+        for one in errors
+    )
     return ValueError("; ".join(name + fault for name, fault in named))
 
 

@@ -40,7 +40,7 @@ def permitted(text: str) -> ReachedValue:
         value, day = match.groups() if match else ("", None)
         return ReachedValue(int(value), seconds_of(date.fromisoformat(day).isoformat()) if day else 0)
     except ValueError:
-        raise ValueError("应为数字或 数字@YYYY-MM-DD / must be a number or NUMBER@YYYY-MM-DD") from None
+        raise ValueError("应为序号，或“序号@YYYY-MM-DD” / must be a number or NUMBER@YYYY-MM-DD") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Ceiling:
         example = f"{value}@{datetime.fromtimestamp(now, UTC):%Y-%m-%d}"
         zh = (
             f"{self.zh} {value} 高于目前合理的上限 {highest}（上限只随时间增长）。若平台确已用到这么大的序号，请把签名服务的 "
-            f"{self.setting} 设为平台的最大序号和今天的日期（如 {example}）并重启；否则说明有人冒用平台访问签名服务，请检查平台主机"
+            f"{self.setting} 设为“平台的最大序号@今天的日期”（如 {example}），并重启签名服务；否则说明有人冒用平台访问签名服务，请检查平台主机"
         )
         en = (
             f"{self.en} {value} is above {highest}, the highest that is plausible now (it grows with time only). If the authority has "

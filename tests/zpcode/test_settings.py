@@ -32,3 +32,9 @@ def test_every_wrong_setting_is_named_as_in_the_environment(monkeypatch: pytest.
     monkeypatch.setenv("ZPCODE_PUBLIC_BASE", "y")
     with pytest.raises(ValueError, match=r"^ZPCODE_PUBLIC_BASE: .*; ZPCODE_CODE_FILE_DAYS: Input should be [^;]*$"):
         authority.load()
+
+
+def test_a_message_begins_with_the_setting_and_the_words_of_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZPCODE_SIGNER_HIGHEST_BATCH", "many")
+    with pytest.raises(ValueError, match=r"^ZPCODE_SIGNER_HIGHEST_BATCH: 应为序号，或“序号@YYYY-MM-DD” / must be"):
+        keys.load()

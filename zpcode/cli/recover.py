@@ -44,8 +44,8 @@ _REDIS_SECONDS: Final = 5.0
 _SHOWN: Final = 50
 _KEY_LENGTH: Final = 80
 _API_KEYS: Final = (
-    "备份之后撤销的访问密钥又有效了，之后新建的已不存在 / API keys that were revoked after the backup are valid again; those made since are gone",
-    "  核对 / check: zpcode access list    再次撤销 / revoke again: zpcode access revoke ID",
+    "备份之后撤销的访问密钥重新有效，备份之后创建的已不存在 / API keys that were revoked after the backup are valid again; those made since are gone",
+    "  请核对 / check: zpcode access list    需要的再次撤销 / revoke again: zpcode access revoke ID",
 )
 _OUTCOMES: Final = {
     "issued": ("凭码文件恢复为已生成", "restored as issued: its file proves it"),

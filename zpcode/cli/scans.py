@@ -23,11 +23,13 @@ def scans() -> None:
 def drop(
     *,
     before: Annotated[
-        str, typer.Option(help="删除此月之前的各月，如 2026-01 / drop the months before this one", metavar="MONTH")
+        str, typer.Option(help="只涉及此月之前的各月，如 2026-01 / only the months before this one", metavar="MONTH")
     ],
-    apply: Annotated[bool, typer.Option("--apply", help="真正删除 / drop them, do not only list them")] = False,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="删除；不加此项则只列出 / drop them; without this, only list them")
+    ] = False,
 ) -> None:
-    """列出此月之前的扫码记录；加 --apply 则永久删除。List the scans of earlier months, or with --apply drop them for good.
+    """按月列出指定月份之前的扫码记录；加 --apply 则永久删除。List the scans before a month, by month; with --apply, drop them for good.
 
     Histories of items keep their counts. Scans are kept for half a year after the end of their month.
     """
@@ -41,7 +43,7 @@ def drop(
     if not listed:
         typer.echo("没有更早的扫码记录 / there are no earlier scans")
     elif not apply:
-        typer.echo("没有删除任何记录；加 --apply 才删除 / nothing was dropped; --apply drops them")
+        typer.echo("尚未删除任何记录；加 --apply 才会删除 / nothing was dropped; --apply drops them")
 
 
 def _month(text: str) -> date:
@@ -49,4 +51,4 @@ def _month(text: str) -> date:
     try:
         return date.fromisoformat(f"{text}-01" if len(text) == len("2026-01") else "")
     except ValueError:
-        raise typer.BadParameter("应为年-月，如 2026-01 / a month such as 2026-01", param_hint="--before") from None
+        raise typer.BadParameter("应为“年-月”，如 2026-01 / a month such as 2026-01", param_hint="--before") from None

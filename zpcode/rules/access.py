@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import ClassVar, Final
 
 from zpcode.errors import Finding, Findings, Forbidden, Refused, Text
-from zpcode.language.visible import is_blank, piles_marks
+from zpcode.language.visible import MAX_MARKS, is_blank, piles_marks
 from zpcode.rules.regions import PROVINCE, is_region
 from zpcode.rules.registry import identifiers
 from zpcode.wire.base32 import seal_text, serial_text
@@ -197,8 +197,8 @@ def key_subject(role: Role, subject: str, label: str) -> str:
     ):
         findings.add(
             "label",
-            f"须写明由谁或什么系统使用，1 至 {MAX_LABEL} 个字符，不含控制字符",
-            f"a label says who or what uses the key: 1 to {MAX_LABEL} characters, no control characters",
+            f"须写明由谁或什么系统使用：1 至 {MAX_LABEL} 个字符，须有可见的字符，不含控制字符，一个字符最多带 {MAX_MARKS} 个组合符号",
+            f"a label says who or what uses the key: 1 to {MAX_LABEL} characters that show something, no control characters, at most {MAX_MARKS} combining marks in a row",
             where="/label",
             value=ascii(label),
         )

@@ -100,7 +100,7 @@ _WORDS: Final = {
     "audit_hash": ("审计日志第 {value} 条与数据库的不同", "has another entry {value} of the audit log than the database"),
     "recoveries": ("记有 {value} 次恢复，数据库只记有 {database} 次", "has {value} recoveries, the database only {database}"),
     "file": ("有批次 {value} 的文件，数据库没有此批次", "there is a file of batch {value}, which the database does not have"),
-    "signed": ("签过批次 {value} 的码，数据库没有此批次", "has signed codes of batch {value}, which the database does not have"),
+    "signed": ("签发过批次 {value} 的码，数据库没有此批次", "has signed codes of batch {value}, which the database does not have"),
     "restored": ("数据库由备份恢复到 {value}，此后的数据已丢失", "this database was restored up to {value}; what came later is lost"),
     "damaged": ("记录已损坏：{value} 不是有效值，或无法读取", "its record is damaged: {value} cannot be right, or cannot be read"),
     "installation": ("属于另一套系统 {value}，而非 {database}", "belongs to another installation, {value}, not to {database}"),

@@ -94,7 +94,7 @@ def _warn_of_signatures(folder: BackupFolder, announce: Announce) -> None:
     findings = Findings()
     check_signatures(folder, findings)
     for one in findings.items:
-        announce(Text(f"警告：{one.where} {one.text.zh}", f"warning: {one.where}: {one.text.en}"))
+        announce(Text(f"警告：{one.where}：{one.text.zh}", f"warning: {one.where}: {one.text.en}"))
 
 
 def _refuse_existing(data: Path) -> None:

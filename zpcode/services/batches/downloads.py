@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from zpcode.errors import Finding, Refused, Text
-from zpcode.language.visible import is_blank, text_fault
+from zpcode.language.visible import MAX_MARKS, is_blank, text_fault
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import Batch
 from zpcode.store import audit
@@ -32,8 +32,8 @@ def check_reason(caller: Caller, reason: str) -> None:
     unfit = unfit or text_fault(reason) is not None
     if unfit or (caller.role is Role.OPERATOR and is_blank(reason)):
         text = Text(
-            f"请写明取码原因（reason，1 至 {MAX_REASON} 个字符，不含控制字符）",
-            f"say why the codes are fetched (reason, 1 to {MAX_REASON} characters, no control characters)",
+            f"请写明取码原因（reason，1 至 {MAX_REASON} 个字符，须有可见的字符，不含控制字符，一个字符最多带 {MAX_MARKS} 个组合符号）",
+            f"say why the codes are fetched (reason, 1 to {MAX_REASON} characters that show something, no control characters, at most {MAX_MARKS} combining marks in a row)",
         )
         raise Refused(text, (Finding("reason", text, "reason", ascii(reason[:80])),))
 

@@ -84,7 +84,7 @@ def get(engine: Engine, number: int, caller: Caller) -> Batch:
         if batch is None and caller.role is Role.OPERATOR and recovery.lost_batches(connection, [number]):
             raise NotFound(
                 Text(
-                    f"批次 {number} 的记录在恢复数据库时已丢失：序号不再使用，它的码显示“暂时无法确认”；见 docs/recovery.md",
+                    f"批次 {number} 的记录已在恢复数据库时丢失：序号不再使用，扫码显示“暂时无法确认”；见 docs/recovery.md",
                     f"the record of batch {number} was lost when the database was restored: its number is not given again, and its"
                     " codes say that they cannot be confirmed; see docs/recovery.md",
                 )

@@ -63,7 +63,7 @@ def require_redis(setting: RecoverySetting, testimonies: Mapping[str, Testimony]
     if redis is not None and not redis.complete and REDIS not in setting.without:
         raise conflict(
             "empty-witness",
-            "缓存（或其中一台）是空的，或其头记录是伪造的，没有备份之后的决定：若继续恢复，已撤销的码会重新显示为有效；请先恢复缓存的数据，确已丢失的，才以 --without redis 略过",
+            "缓存（或其中一台）是空的，或者其进度记录（head）是伪造的，无从得知备份之后的决定：若继续恢复，已撤销的码会重新显示为有效；请先恢复缓存的数据，确已丢失的，才以 --without redis 略过",
             "Redis, or one server of it, is empty or has a forged head, and remembers no decision that came later: codes that"
             " were revoked would be good again; restore its data first, and only if they are lost for good leave it out with --without redis",
         )

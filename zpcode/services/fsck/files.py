@@ -93,7 +93,7 @@ def files(context: CheckContext, outcome: CheckResult) -> None:
         if match is not None and int(match[1]) not in numbers:
             outcome.find("stray", "文件没有对应的批次", "there is no batch for this file", where=path.name)
         elif match is not None and match[2]:
-            zh, en = "已损坏，替换它的文件尚未写成", "is damaged, and the file that replaces it was not finished"
+            zh, en = "已损坏，替换它的文件没有写完", "is damaged, and the file that replaces it was not finished"
             outcome.find("aside", zh, en, where=path.name)
 
 
