@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Concatenate, Final, ParamSpec
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from zpcode.errors import Text, Unavailable
 from zpcode.projection import head_keys, heads, library, scripts
@@ -99,6 +99,10 @@ class _Shard:
         if self.damage or not 0 <= self.revision <= newest:
             self.generation, self.revision = "", -1
 
+    def delete_head(self) -> None:
+        """Delete the head: the shard counts as empty."""
+        self.redis.delete(self.client.feed.head)
+
     def is_sealed_with(self, key: HeadKey | None) -> bool:
         """Whether the marks have the code of this key; without a key nothing has to have one."""
         return key is None or key.made(self.sealed, self.code)
@@ -161,6 +165,7 @@ class _Projector:
             if written := [shard for shard in empty if shard.failure is None]:
                 _logger.info("Redis was empty; all its cards are written again", extra={"shards": len(written)})
         self._follow(generation)
+        self._give_up_damaged()
         self._raise_failure()
         if all(shard.is_sealed_with(self._key) for shard in self._shards):
             head_keys.conclude(self._connection, self._key, database)
@@ -190,6 +195,17 @@ class _Projector:
                     act(shard, *args, **named)
                 except (RedisError, Unavailable) as failure:
                     shard.failure = failure
+
+    def _give_up_damaged(self) -> None:
+        """Take the head from a shard that refused a write because of what somebody put there: the next run fills it."""
+        for shard in self._shards:
+            if isinstance(shard.failure, ResponseError) and scripts.is_damage(shard.failure):
+                _logger.error(
+                    "Redis has a key that the authority has not written", extra={"problem": str(shard.failure)}
+                )
+                shard.failure = None
+                self._each([shard], _Shard.delete_head)
+                shard.failure = shard.failure or Unavailable(_TO_FILL)
 
     def _raise_failure(self) -> None:
         """Raise Unavailable unless every shard is up to date."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+_DAMAGE: Final = ("WRONGTYPE", "equal or smaller than the target stream top item", "exhausted the last possible ID")
+
 # Replace a card only by a newer one, so that a write that a frozen server executes late undoes nothing.
 NEWER: Final = """
 local old = ARGV[2] == '' and redis.call('GET', KEYS[1]) or (ARGV[2] ~= '' and redis.call('HGET', KEYS[1], ARGV[2]))
@@ -34,3 +36,8 @@ if old and (ARGV[5] == '' or old ~= ARGV[5]) and (cjson.decode(old).audit or 0) 
 redis.call('HSET', KEYS[1], 'marks', ARGV[2], 'code', ARGV[4])
 return 1
 """
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether Redis refused a write because of what is there: a key of another type, or a stream that ends at its last id."""
+    return any(words in str(error) for words in _DAMAGE)

@@ -21,6 +21,8 @@ MAX_SCANS: Final = 25_000
 """The most scans that are taken over at once, as the entries announce them."""
 MAX_WAITING: Final = 2_000_000
 """The most entries that wait. Scan processes stop at `ZPCODE_SCAN_STREAM_LENGTH`, at most half of it."""
+_AHEAD_MS: Final = 86_400_000
+"""An id of the stream is a time of this server, which may have gone back by less than a day."""
 SINCE_MS: Final = 10_000
 """How exactly it is noted when the inbox was empty last."""
 
@@ -49,7 +51,11 @@ while taken + large + unreadable < tonumber(ARGV[1]) and bytes < tonumber(ARGV[3
   elseif number < 1 or number > tonumber(ARGV[10]) then
     unreadable = unreadable + 1
   else
-    redis.call('XADD', KEYS[2], '*', ARGV[4], entry, ARGV[5], string.format('%.0f', since))
+    local added = redis.pcall('XADD', KEYS[2], '*', ARGV[4], entry, ARGV[5], string.format('%.0f', since))
+    if type(added) == 'table' then -- an error: the stream is not the authority's (discard_damage)
+      redis.call('LPUSH', KEYS[1], entry)
+      return added
+    end
     taken, bytes, scans = taken + 1, bytes + #entry, scans + number
   end
 end
@@ -91,6 +97,16 @@ def bound(redis: Redis) -> int:
     No scan process appends so much. Whoever floods the inbox cannot push out the scans that wait.
     """
     return int(redis.register_script(_BOUND)(keys=[INBOX], args=[MAX_WAITING]))
+
+
+def discard_damage(redis: Redis) -> None:
+    """Delete what is not as the authority has made it: a key of another type, a stream in which no further id fits. Raises RedisError."""
+    for key, kind in ((INBOX, b"list"), (SCANS, b"stream"), (INBOX_SINCE, b"string")):
+        if redis.type(key) not in {kind, b"none"}:
+            redis.delete(key)
+    newest = redis.xinfo_stream(SCANS)["last-generated-id"] if redis.exists(SCANS) else b"0-0"
+    if int(newest.split(b"-")[0]) > redis.time()[0] * 1000 + _AHEAD_MS:
+        redis.delete(SCANS)
 
 
 def waiting_since(redis: Redis) -> tuple[int, datetime | None]:

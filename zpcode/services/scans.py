@@ -21,6 +21,7 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from zpcode.errors import Text, Unavailable
+from zpcode.projection.scripts import is_damage
 from zpcode.services import inbox
 from zpcode.store import scans
 from zpcode.store.database.session import Engine, transaction
@@ -73,7 +74,6 @@ def drain(
     dropped: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     try:
-        dropped["inbox_length"] += inbox.bound(redis)
         entries = _read_entries(redis, consumer, limit, dropped)
         if entries:
             rows = [row for entry, fields in entries for row in rows_of(entry, fields, refused)]
@@ -208,11 +208,15 @@ def _cut(network: str) -> str | None:
 
 
 def _read_entries(redis: Redis, consumer: str, limit: int, dropped: Counter[str]) -> list[Entry]:
-    """Read entries. The consumer group is created only if it is missing, because a full Redis refuses the command."""
+    """Bound the inbox and read entries. What stands in the way is mended only when it does, because a full Redis refuses most
+    commands: the consumer group is missing, or a key is not as the authority made it.
+    """
     try:
         return _take_all(redis, consumer, limit, dropped)
     except ResponseError as error:
-        if not str(error).startswith("NOGROUP"):
+        if is_damage(error):
+            inbox.discard_damage(redis)
+        elif not str(error).startswith("NOGROUP"):
             raise
     _prepare(redis)
     return _take_all(redis, consumer, limit, dropped)
@@ -229,6 +233,7 @@ def _prepare(redis: Redis) -> None:
 
 def _take_all(redis: Redis, consumer: str, limit: int, dropped: Counter[str]) -> list[Entry]:
     """Entries of the stream; only if there are none, entries of the inbox. So the inbox alone grows during an outage."""
+    dropped["inbox_length"] += inbox.bound(redis)
     if entries := _take(redis, consumer, limit):
         return entries
     collected = inbox.collect(redis, limit, consumer)

@@ -287,3 +287,25 @@ def test_two_workers_share_the_inbox(engine: Engine, redis: Redis, scan: Any) ->
     done = [scans.drain(engine, redis, consumer=name, limit=100) for name in ("one", "two") * 2]
     assert done == [100, 100, 100, 0]
     assert stored(engine) == 300
+
+
+@pytest.mark.parametrize("kind", ["hash", "list", "last id"])
+@pytest.mark.parametrize("key", [INBOX, INBOX_SINCE, SCANS])
+def test_what_lies_in_the_place_of_inbox_and_stream_stops_no_worker(
+    engine: Engine, redis: Redis, scan: Any, key: str, kind: str
+) -> None:
+    """Put there with the account of the authority."""
+    scan.rpush(INBOX, encode([event(1)]))
+    assert drained(engine, redis) == {}
+    redis.delete(key)
+    if kind == "hash":
+        redis.hset(key, "x", "x")
+    elif kind == "list":
+        redis.rpush(key, encode([event(2)]))
+    else:
+        redis.xadd(key, {"x": "x"}, id="18446744073709551615-18446744073709551615")
+    drained(engine, redis)
+    before = stored(engine)
+    scan.rpush(INBOX, encode([event(3)]))
+    assert drained(engine, redis) == {}
+    assert stored(engine) == before + 1
