@@ -58,7 +58,7 @@ def draw() -> str:
     ]
     for package, rows in columns.items():
         parts += _column(package, rows)
-    note = "A layer imports only the layers below it. From zpcode, scanweb imports only wire, errors, telemetry, language and ratelimit."
+    note = "A layer imports only the layers below it. From zpcode, scanweb imports only wire and what is below it."
     parts += [f'<text x="24" y="{height - 20}" font-size="15" fill="#444">{escape(note)}</text>', "</svg>"]
     return "\n".join(parts) + "\n"
 
@@ -75,10 +75,12 @@ def _column(package: str, rows: list[list[str]]) -> list[str]:
 
 
 def _band(package: str, names: list[str], top: int, left: int, width: int) -> list[str]:
-    share = width / len(names)
-    parts = []
-    for place, name in enumerate(names):
-        x = left + place * share
+    equal = width / len(names)
+    indent, size = (14, 16) if equal >= 130 else (8, 14) if len(names) < 6 else (6, 10)
+    # Narrow boxes are as wide as their names ask for.
+    parts, x = [], float(left)
+    for name in names:
+        share = equal if equal >= 130 else width * (len(name) + 4) / sum(len(one) + 4 for one in names)
         inside = " · ".join(subjects(package, name))
         room = int((share - 24) / 6.4)
         shown = inside if len(inside) <= room else inside[: room - 1].rstrip(" ·") + "…"
@@ -88,10 +90,11 @@ def _band(package: str, names: list[str], top: int, left: int, width: int) -> li
                 f'<rect x="{x + 2:g}" y="{top}" width="{share - 4:g}" height="{BAND}" rx="6" fill="#fff" '
                 f'stroke="{COLOURS[package]}" stroke-width="1.5"/>'
             ),
-            f'<text x="{x + 14:g}" y="{middle}" font-size="{14 if share < 130 else 16}" font-weight="600" fill="#222">{escape(name)}</text>',
+            f'<text x="{x + indent:g}" y="{middle}" font-size="{size}" font-weight="600" fill="#222">{escape(name)}</text>',
         ]
         if shown:
-            parts.append(f'<text x="{x + 14:g}" y="{top + 40}" font-size="12" fill="#555">{escape(shown)}</text>')
+            parts.append(f'<text x="{x + indent:g}" y="{top + 40}" font-size="12" fill="#555">{escape(shown)}</text>')
+        x += share
     return parts
 
 
