@@ -45,7 +45,7 @@ SCAN_ACL = (
     "resetchannels -@all +ping +hello +auth +select +cluster|slots"
     " (+get +hmget +exists +xrange %R~zp:{feed}:head %R~zp:{feed}:log %R~zp:{feed:*}:head %R~zp:{feed:*}:log"
     " %R~zp:{s} %R~zp:{n:} %R~zp:{p:* %R~zp:{b:*)"
-    " (+fcall +hmget +hset +hsetnx %RW~zp:{b:[0-9]*}:h:[0-9]*)"
+    " (+fcall +hmget +hstrlen +hset +hsetnx %RW~zp:{b:[0-9]*}:h:[0-9]*)"
     " (+getrange %R~zp:{salts}:[0-9]*)"
     " (+rpush %W~zp:{scans}:inbox)"
 )

@@ -39,6 +39,7 @@ _TEXT: Final = r"""
 -- from a compact list into a hash table.
 local HEAD, VISIT, VISITS, CITY, COMPACT = 9, 9, 4, 64, 64
 local MOST, DAY = 2147483647, 86400
+local LONGEST = HEAD + CITY + VISITS * VISIT
 local BUCKET = 134217727 -- the highest bucket of a batch
 local FIELDS = {}
 for index = 0, 127 do FIELDS['' .. index] = true end
@@ -68,7 +69,7 @@ end
 -- Number, first time, city and visits of a stored history; nil where it is not one.
 local function parse(stored, now)
   local length = #stored
-  if length < HEAD or length > HEAD + CITY + VISITS * VISIT then return nil end
+  if length < HEAD or length > LONGEST then return nil end
   local number, first, size = struct.unpack('>I4I4B', stored)
   local rest = length - HEAD - size
   if number < 1 or number > MOST or first > now + DAY or size > CITY then return nil end
@@ -97,13 +98,24 @@ local function store(call, bucket, field, number, first, city, kept, visitor)
   redis.call('HSET', bucket, field, struct.pack('>I4I4B', number, first, #city) .. city .. table.concat(kept))
 end
 
+local function too_long(bucket, field)
+  local length = redis.pcall('HSTRLEN', bucket, field)
+  return type(length) == 'number' and length > LONGEST
+end
+
 local function history(call, batch, bucket, field, visitor, city)
+  -- A long value costs time whenever it is read. After the first one, this call asks for lengths before values.
+  if call.wary and (too_long(bucket, field) or too_long(bucket, '_')) then return 8, 0, 0, '' end
   local stored = redis.pcall('HMGET', bucket, field, '_')
   if stored.err then return 8, 0, 0, '' end -- the key is not a hash
+  if stored[2] and #stored[2] > LONGEST then call.wary = true end
   local number, first, where, visits = 0, 0, '', ''
   if stored[1] then
     number, first, where, visits = parse(stored[1], call.now)
-    if not number then return 8, 0, 0, '' end
+    if not number then
+      call.wary = call.wary or #stored[1] > LONGEST
+      return 8, 0, 0, ''
+    end
   end
   if not (stored[2] or complete_from_birth(call, batch)) then return 0, number, first, where end
   if visitor == '' then return 2, number, first, where end
