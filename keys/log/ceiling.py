@@ -108,7 +108,7 @@ AUDIT_ENTRIES: Final = Ceiling(
     seconds=1,
     maximum=MAX_ENTRY,
 )
-"""A database appends fewer than 1000 entries a second. The authority takes a number 2^40 above its own for damaged."""
+"""A database appends fewer than 1000 entries a second. The authority takes a number 10^8 above its own for damaged."""
 
 
 def seconds_of(time: str) -> int:

@@ -46,6 +46,9 @@ from zpcode.wire.payload import Level
 from zpcode.wire.scan_event import ScanEvent, encode
 from zpcode.wire.vocabulary import Scope
 
+_GUARDED = ("audit", "status_change", "trace_event", "batch", "lost_batch", "recovery")
+"""Tables that triggers protect."""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckedService:
@@ -90,12 +93,12 @@ class CheckedService:
 
     @contextmanager
     def tampering(self) -> Iterator[Connection]:
-        """A connection as the owner of the database, with the append-only triggers switched off."""
+        """A connection as the owner of the database, with the triggers switched off."""
         with as_owner(self.engine) as connection:
-            for table in ("audit", "status_change", "trace_event"):
+            for table in _GUARDED:
                 connection.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
             yield connection
-            for table in ("audit", "status_change", "trace_event"):
+            for table in _GUARDED:
                 connection.execute(text(f"ALTER TABLE {table} ENABLE TRIGGER USER"))
 
     def sql(self, statement: str, **values: Any) -> None:

@@ -31,7 +31,7 @@ REACH_NUMBERS: Final = 10**8
 """The same for what a sequence counts. A recovery draws all these numbers, a million in less than a second."""
 REACH_RECOVERIES: Final = 1000
 """The same for the number of recoveries."""
-_REACHES: Final = {"recoveries": REACH_RECOVERIES, "revision": REACH, "audit": REACH}
+_REACHES: Final = {"recoveries": REACH_RECOVERIES, "revision": REACH}
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _INSTALLATION_LENGTH: Final = 64
 _VALUE_LENGTH: Final = 40

@@ -25,6 +25,8 @@ from zpcode.wire.payload import Level
 
 _ITEM_LEVELS = (Level.ITEM.value, Level.COMPACT.value)
 _AWAITS_FILE = batch.c.file_requested_at >= batch.c.file_removed_at
+_DRAWS = 1000
+"""So many numbers are drawn for one batch, if others have them, before a person has to look."""
 _WAITING = (batch.c.state == BatchState.RESERVED.value) | _AWAITS_FILE
 
 
@@ -72,10 +74,21 @@ def quota(connection: Connection, uscc: str) -> tuple[str, int | None, int]:
 def next_number(connection: Connection) -> int:
     """A new batch number. A number whose transaction is rolled back is not used again.
 
-    Raises DatabaseBehind instead of giving a number again, and Unavailable if no witness of earlier numbers answers.
+    Numbers that a batch or a lost batch has are passed over: a sequence that went back draws them again. Raises DatabaseBehind
+    instead of giving a number again, and Unavailable if no witness of earlier numbers answers or the sequence is far behind.
     """
     continuity.require(connection, number=True)
-    return int(connection.execute(text("SELECT nextval('batch_number')")).scalar_one())
+    for _ in range(_DRAWS):
+        number = int(connection.execute(text("SELECT nextval('batch_number')")).scalar_one())
+        if not continuity.batches_with_record(connection, [number]):
+            return number
+    raise Unavailable(
+        Text(
+            f"序列 batch_number 已被往回改：抽取的 {_DRAWS} 个批次序号都已使用，最后一个是 {number}；请运营方执行 zpcode fsck --only batch-numbers",
+            f"the sequence batch_number was set back: the {_DRAWS} batch numbers drawn are all in use, the last is {number}; the"
+            " operator should run zpcode fsck --only batch-numbers",
+        )
+    )
 
 
 def add(connection: Connection, new: Batch) -> None:

@@ -149,9 +149,10 @@ def batches_with_record(connection: Connection, numbers: Collection[int]) -> set
 def add_recovery(
     connection: Connection, *, at: datetime, actor: str, audit_id: int, taken_in: Mapping[str, Marks]
 ) -> int:
-    """Record a recovery: the database is not behind any more. Returns its number, which no witness knows yet."""
+    """Record a recovery: the database is not behind any more. Returns its number, which no witness and no row has yet."""
     own = int(connection.execute(select(continuity.c.recoveries).with_for_update()).scalar_one())
-    number = max([own, *(marks.recoveries for marks in taken_in.values())]) + 1
+    newest = int(connection.execute(select(func.coalesce(func.max(recovery.c.id), 0))).scalar_one())
+    number = max([own, newest, *(marks.recoveries for marks in taken_in.values())]) + 1
     values: dict[str, Any] = {"id": number, "at": at, "actor": actor, "audit": audit_id}
     connection.execute(insert(recovery).values(**values, taken_in=msgspec.to_builtins(dict(taken_in))))
     connection.execute(update(continuity).values(recoveries=number, behind_since=None, evidence=[]))

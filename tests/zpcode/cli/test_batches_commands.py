@@ -26,8 +26,9 @@ from zpcode.errors import NotFound, Refused
 from zpcode.exports.formats import file_name
 from zpcode.rules.access import Caller, Role
 from zpcode.rules.batches.batch import BatchState
+from zpcode.rules.continuity import Marks
 from zpcode.services.batches import reserve
-from zpcode.store import continuity
+from zpcode.store import continuity, recovery
 from zpcode.store.database.session import transaction
 from zpcode.wire import redis_keys
 
@@ -85,6 +86,7 @@ def test_a_lost_batch_is_called_lost_and_not_unknown(engine: Engine) -> None:
     """Only to the operator: an enterprise learns nothing of other numbers."""
     with transaction(engine) as connection:
         continuity.add_recovery(connection, at=datetime.now(UTC), actor="test", audit_id=1, taken_in={})
+        recovery.move_sequences(connection, Marks(batch=777))
         connection.execute(text("INSERT INTO lost_batch (number, recovery) SELECT 777, max(id) FROM recovery"))
     with pytest.raises(NotFound, match="the record of batch 777 was lost when the database was restored"):
         _run(commands.app, "show", "777")

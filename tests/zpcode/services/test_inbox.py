@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, text
 
+from tests.support.databases import as_owner
 from tests.support.issuing_setting import GTIN
 from tests.support.scanned_batches import may_be_scanned
 from zpcode.embedded.servers import ServerAddresses
@@ -38,6 +39,8 @@ def scan(addresses: ServerAddresses) -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def _batches(engine: Engine) -> None:
+    with as_owner(engine) as connection:
+        connection.execute(text(f"SELECT setval('batch_number', {MAX_BATCH})"))
     may_be_scanned(engine, [7, MAX_BATCH])
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from typing import Any
@@ -131,7 +132,7 @@ def test_no_sequence_can_be_moved_to_its_end(engine: Engine, sequence: str) -> N
 
 def test_records_are_only_added(engine: Engine) -> None:
     for table in ("audit", "status_change", "complaint_event", "recovery", "scan"):
-        assert privileges.TABLES[table] == "SELECT, INSERT"
+        assert re.fullmatch(r"SELECT, INSERT( \([a-z_, ]*\))?", privileges.TABLES[table])
         assert refused(engine, f"DELETE FROM {table}")  # noqa: S608 - names of this test
 
 

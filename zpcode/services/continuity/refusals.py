@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from keys.log.ceiling import AUDIT_ENTRIES
 from zpcode.errors import Conflict, Finding, Text
 from zpcode.projection.heads import WITNESS as REDIS
 from zpcode.rules.continuity import BehindEvidence, DatabaseMarks, Marks, damaged_mark
@@ -14,6 +15,8 @@ from zpcode.wire.payload import MAX_BATCH
 
 PLAUSIBLE_JUMP: Final = 10_000
 """So many batch numbers may be left out without a confirmation."""
+PLAUSIBLE_ENTRIES: Final = AUDIT_ENTRIES.start
+"""So many numbers of audit entries may be skipped without a confirmation: the signer countersigns so far ahead at any time."""
 PLAUSIBLE_DECISIONS: Final = 10_000
 """So many decisions may be entered again without a confirmation."""
 GREATEST_JUMP: Final = 1_000_000
@@ -92,7 +95,8 @@ def require_plausible_decisions(setting: RecoverySetting, count: int) -> None:
 
 
 def require_plausible(setting: RecoverySetting, known: Marks, database: DatabaseMarks) -> None:
-    """Raise Conflict if more batch numbers would be left out than can be right, or too few would be left."""
+    """Raise Conflict if more batch numbers or audit entries would be left out than can be right, or too few would be left."""
+    _require_plausible_entries(setting, known.audit, database.assigned.audit)
     own = database.assigned.batch
     jump, left = known.batch - own, MAX_BATCH - known.batch
     if jump <= PLAUSIBLE_JUMP:
@@ -112,3 +116,18 @@ def require_plausible(setting: RecoverySetting, known: Marks, database: Database
             f"{zh}，超过 {PLAUSIBLE_JUMP} 个；请核对 --above 与各见证方，确认无误后加 --even-so",
             f"{en}, over more than {PLAUSIBLE_JUMP}; check --above and the witnesses, and confirm with --even-so if it is right",
         )
+
+
+def _require_plausible_entries(setting: RecoverySetting, known: int, own: int) -> None:
+    """Raise Conflict if the audit log would go on further ahead than the signer countersigns at once."""
+    if known - own <= PLAUSIBLE_ENTRIES or setting.even_so:
+        return
+    name = AUDIT_ENTRIES.setting
+    raise conflict(
+        "implausible-entry",
+        f"审计日志将由第 {own} 条跳到第 {known + 1} 条，超过 {PLAUSIBLE_ENTRIES} 条，签名服务可能不再会签；请核对各见证方。确认无误后，"
+        f"先把签名服务的 {name} 设为 {known + PLAUSIBLE_ENTRIES} 并重启，再加 --even-so",
+        f"the audit log would jump from entry {own} to {known + 1}, over more than {PLAUSIBLE_ENTRIES}, and the signer may refuse to"
+        f" countersign it; check the witnesses. If it is right, first set {name} of the signer to {known + PLAUSIBLE_ENTRIES} and"
+        " restart the signer, then confirm with --even-so",
+    )

@@ -70,9 +70,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def numbers(context: CheckContext, outcome: CheckResult) -> None:
-    """Numbers within bounds. A serial is batch number and slot, and the number is the primary key: no two batches share one."""
+    """Numbers within bounds. A serial is batch number and slot, and the number is the primary key: no two batches share one.
+
+    A lost batch may have codes too, so no batch has its number.
+    """
     with integrity.snapshot(context.engine) as connection:
         last = integrity.last_number(connection)
+        _lost(outcome, integrity.lost_numbers_astray(connection, last, SHOWN + 1), last)
         for chunk in integrity.every_batch(connection):
             outcome.examined += len(chunk)
             for batch in chunk:
@@ -95,6 +99,18 @@ def numbers(context: CheckContext, outcome: CheckResult) -> None:
                     outcome.find(
                         "quantity", "数量不在 1 至 10⁹ 之间", "its quantity is not between 1 and 10⁹", where=where
                     )
+
+
+def _lost(outcome: CheckResult, astray: list[int], last: int) -> None:
+    """Find the numbers of lost batches that a batch has, or that will be drawn."""
+    for number in astray:
+        if number > last:
+            zh = f"遗失批次的序号大于已发放的最大序号 {last}"
+            en = f"its record is lost, and its number is above the last one assigned, {last}"
+            outcome.find("sequence", zh, en, where=f"batch:{number}")
+        else:
+            zh, en = "既是批次，又记为遗失的批次", "is a batch, and is recorded as a lost batch too"
+            outcome.find("lost", zh, en, where=f"batch:{number}")
 
 
 def records(context: CheckContext, outcome: CheckResult) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from zpcode.errors import Text
 from zpcode.rules.record_digest import RecordMismatch
 from zpcode.services.fsck.context import CheckContext
-from zpcode.services.fsck.report import CheckResult, Invariant
+from zpcode.services.fsck.report import SHOWN, CheckResult, Invariant
 from zpcode.services.records import kinds
 from zpcode.services.records.comparison import compare
 from zpcode.services.records.kinds import RecordKind
@@ -34,8 +34,8 @@ REGISTRY: Final = Invariant(
 RECOVERIES: Final = Invariant(
     "recovery-records",
     Text(
-        "恢复时保留的卡片、遗失的批次与待确认的决定都与审计日志相符",
-        "kept cards, lost batches and held decisions of recoveries are as in the audit log",
+        "每次恢复都有审计日志的条目；恢复时保留的卡片、遗失的批次与待确认的决定都与审计日志相符",
+        "each recovery has its entry in the audit log; kept cards, lost batches and held decisions of recoveries are as there",
     ),
     Text(
         "有人绕过服务改动了恢复的记录：zpcode audit show --record 记录；从备份恢复该行",
@@ -51,6 +51,11 @@ _KINDS: Final = {
     "unlogged": ("不在审计日志里", "the audit log does not have it"),
     "missing": ("已不在数据库中", "it is gone from the database"),
 }
+_ASTRAY: Final = {
+    "uncounted": ("大于已记的恢复次数", "its number is above the count of recoveries"),
+    "shared": ("与另一次恢复共用审计日志的条目", "shares its entry of the audit log with another recovery"),
+    "no-recovery": ("审计日志的该条目不是恢复", "its entry of the audit log is no recovery"),
+}
 
 
 def registry(context: CheckContext, outcome: CheckResult) -> None:
@@ -59,7 +64,11 @@ def registry(context: CheckContext, outcome: CheckResult) -> None:
 
 
 def recoveries(context: CheckContext, outcome: CheckResult) -> None:
-    """Compare what recoveries have left for later."""
+    """Compare the recoveries with the audit log, and what they have left for later."""
+    with integrity.snapshot(context.engine) as connection:
+        outcome.examined += integrity.count_recoveries(connection)
+        for number, reason in integrity.recoveries_astray(connection, SHOWN + 1):
+            outcome.find(reason, *_ASTRAY[reason], where=f"recovery:{number}")
     _compare(context, outcome, kinds.RECOVERY)
 
 

@@ -31,7 +31,7 @@ _REASONS: Final = {
     "member": ("属于别的角色", "is a member of other roles"),
     "locks": ("可以占用咨询锁，从而阻止一切决定", "may take advisory locks, and can thereby stop every decision"),
     "bounds": ("缺少扫码角色的限制", "lacks the bounds of a scan role"),
-    "trigger": ("只增不改的触发器没有启用", "the trigger that keeps the table append-only is not enabled"),
+    "trigger": ("保护该表的触发器没有启用", "the trigger that protects the table is not enabled"),
     "definer": ("以所有者的权限执行的函数", "a function that acts with the rights of its owner"),
 }
 

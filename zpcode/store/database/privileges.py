@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, text
+
+from zpcode.store.tables.codes import status_change, trace_event
+from zpcode.store.tables.complaints import complaint, complaint_event
 
 _ADD: Final = "SELECT, INSERT"
 _CHANGE: Final = "SELECT, INSERT, UPDATE"
@@ -17,6 +20,12 @@ _REPLACE: Final = "SELECT, INSERT, DELETE"
 ALL_ROWS: Final = "SELECT, INSERT, UPDATE, DELETE"
 SEQUENCE: Final = "USAGE, SELECT"
 """For nextval and reading. With UPDATE, setval could take a sequence to its end, and no number would be left."""
+
+
+def _add_numbered(table: Table) -> str:
+    """Rows are added with a number from the table's sequence: the role may insert every column but `id`."""
+    return f"SELECT, INSERT ({', '.join(column.name for column in table.columns if column.name != 'id')})"
+
 
 TABLES: Final = {
     "alembic_version": "SELECT",
@@ -30,9 +39,9 @@ TABLES: Final = {
     "certification_body": _CHANGE,
     "claim": _REPLACE,
     "commitment": _REPLACE,
-    "complaint": f"{_ADD}, UPDATE (state, region, ended_at, likeness)",
+    "complaint": f"{_add_numbered(complaint)}, UPDATE (state, region, ended_at, likeness)",
     "complaint_contact": _REPLACE,
-    "complaint_event": _ADD,
+    "complaint_event": _add_numbered(complaint_event),
     "complaint_photo": _REPLACE,
     "complaint_secret": "SELECT",
     "continuity": "SELECT, UPDATE (recoveries, behind_since, evidence, doubted_since, head_key)",
@@ -55,8 +64,8 @@ TABLES: Final = {
     "scan_view": "SELECT",
     "standard": _CHANGE,
     "standard_version": _ADD,
-    "status_change": _ADD,
-    "trace_event": "SELECT, INSERT, UPDATE (withdrawn_at, withdrawn_by, withdrawal)",
+    "status_change": _add_numbered(status_change),
+    "trace_event": f"{_add_numbered(trace_event)}, UPDATE (withdrawn_at, withdrawn_by, withdrawal)",
 }
 """The privileges on each table and view. Partitions of `scan` have none: they are read and written through `scan`."""
 QUEUE_PREFIX: Final = "procrastinate_"
@@ -65,8 +74,14 @@ FUNCTIONS: Final = ("make_scan_partition(date)", "drop_scan_partition(date)")
 """The functions that act with the rights of the owner; only the application's role may call them."""
 TRIGGERS: Final = (
     ("audit", "audit_append_only"),
+    ("audit", "audit_follows_newest"),
+    ("batch", "batch_number_is_drawn"),
+    ("card_head", "card_head_follows"),
     ("complaint_event", "complaint_event_append_only"),
+    ("continuity", "continuity_counts_recoveries"),
+    ("lost_batch", "lost_batch_number_is_drawn"),
     ("recovery", "recovery_append_only"),
+    ("recovery", "recovery_follows_newest"),
     ("status_change", "status_change_append_only"),
     ("trace_event", "trace_event_append_only"),
     ("trace_event", "trace_event_only_withdrawn"),

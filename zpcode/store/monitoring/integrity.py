@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import BigInteger, String
 
 from zpcode.rules.access import Caller, Role
-from zpcode.rules.audit import Entry
+from zpcode.rules.audit import RECOVERY, Entry
 from zpcode.rules.batches.batch import Batch
 from zpcode.store import batches
 from zpcode.store.cards import Card
@@ -57,6 +57,32 @@ def last_number(connection: Connection) -> int:
     """The highest batch number ever used; 0 before the first."""
     row = connection.execute(text("SELECT last_value, is_called FROM batch_number")).one()
     return int(row.last_value) if row.is_called else 0
+
+
+def lost_numbers_astray(connection: Connection, last: int, limit: int) -> list[int]:
+    """Up to `limit` numbers of lost batches that a batch has too, or that are above `last`, in order."""
+    query = text(
+        "SELECT number FROM lost_batch l WHERE number > :last OR EXISTS (SELECT FROM batch b WHERE b.number = l.number)"
+        " ORDER BY number LIMIT :limit"
+    )
+    return [int(number) for number in connection.execute(query, {"last": last, "limit": limit}).scalars()]
+
+
+def count_recoveries(connection: Connection) -> int:
+    """The number of recoveries that are recorded."""
+    return int(connection.execute(text("SELECT count(*) FROM recovery")).scalar_one())
+
+
+def recoveries_astray(connection: Connection, limit: int) -> list[tuple[int, str]]:
+    """Up to `limit` recoveries in order, each with what is wrong: `uncounted`, `shared` or `no-recovery`."""
+    query = text(
+        "SELECT id, reason FROM (SELECT r.id, CASE WHEN r.id > c.recoveries THEN 'uncounted'"
+        "  WHEN EXISTS (SELECT FROM recovery o WHERE o.audit = r.audit AND o.id <> r.id) THEN 'shared'"
+        "  WHEN NOT EXISTS (SELECT FROM audit a WHERE a.id = r.audit AND a.action = :action) THEN 'no-recovery' END AS reason"
+        " FROM recovery r, continuity c) astray WHERE reason IS NOT NULL ORDER BY id LIMIT :limit"
+    )
+    rows = connection.execute(query, {"action": RECOVERY, "limit": limit})
+    return [(int(row.id), str(row.reason)) for row in rows]
 
 
 def audit_entries(connection: Connection, objects: Sequence[str], actions: Sequence[str]) -> list[Entry]:

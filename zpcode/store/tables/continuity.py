@@ -12,7 +12,7 @@ continuity = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("installation", Text),
-    Column("recoveries", Integer),
+    Column("recoveries", BigInteger),
     moment("behind_since"),
     moment("doubted_since"),
     Column("evidence", JSONB),
@@ -22,7 +22,7 @@ continuity = Table(
 recovery = Table(
     "recovery",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", BigInteger, primary_key=True),
     moment("at"),
     Column("actor", Text),
     Column("audit", BigInteger),
@@ -33,7 +33,7 @@ lost_batch = Table(
     "lost_batch",
     metadata,
     Column("number", BigInteger, primary_key=True),
-    Column("recovery", Integer),
+    Column("recovery", BigInteger),
     Column("card", LargeBinary),
     Column("signed", Boolean),
 )
@@ -45,7 +45,7 @@ held_decision = Table(
     Column("target", Text, primary_key=True),
     Column("first", BigInteger, primary_key=True),
     Column("last", BigInteger, primary_key=True),
-    Column("recovery", Integer, primary_key=True),
+    Column("recovery", BigInteger, primary_key=True),
     Column("kind", Text, primary_key=True),
     Column("timeline", LargeBinary),
     moment("confirmed_at"),
@@ -56,7 +56,7 @@ held_activation = Table(
     "held_activation",
     metadata,
     Column("number", BigInteger, primary_key=True),
-    Column("recovery", Integer),
+    Column("recovery", BigInteger),
     moment("activated_at"),
 )
 
@@ -64,6 +64,6 @@ kept_card = Table(
     "kept_card",
     metadata,
     Column("key", Text, primary_key=True),
-    Column("recovery", Integer),
+    Column("recovery", BigInteger),
     Column("body", LargeBinary),
 )

@@ -19,12 +19,12 @@ from tests.support.status_setting import in_redis
 from zpcode.cli.recover import lines
 from zpcode.errors import Conflict, DatabaseBehind, Unavailable
 from zpcode.projection import projector
-from zpcode.rules.continuity import COUNTERS, HIGHEST_MARK, BehindEvidence, Marks, damaged_mark
+from zpcode.rules.continuity import COUNTERS, HIGHEST_MARK, REACH_NUMBERS, BehindEvidence, Marks, damaged_mark
 from zpcode.rules.status.decisions import Action
 from zpcode.services import audit
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import recover
-from zpcode.services.continuity.refusals import PLAUSIBLE_JUMP
+from zpcode.services.continuity.refusals import PLAUSIBLE_ENTRIES, PLAUSIBLE_JUMP
 from zpcode.store import continuity
 from zpcode.store.database.session import transaction
 from zpcode.store.tables.continuity import lost_batch
@@ -133,7 +133,7 @@ def test_whatever_is_recorded_or_marked_a_recovery_ends_or_refuses(service: Rest
     )
     @example(recorded=dict.fromkeys(KINDS, 2**63 - 1), marked={})
     @example(recorded={"audit": HIGHEST_MARK}, marked=dict.fromkeys(KINDS, 2**63 - 1))
-    @example(recorded={"batch": 5}, marked={"recoveries": 900, "revision": 2**40, "audit": 2**40})
+    @example(recorded={"batch": 5}, marked={"recoveries": 900, "revision": 2**40, "audit": 10**8})
     def prop(recorded: dict[str, int], marked: dict[str, int]) -> None:
         restores.restore(service.addresses, dumped)
         service.redis.hset(HEAD, mapping=head)
@@ -142,7 +142,8 @@ def test_whatever_is_recorded_or_marked_a_recovery_ends_or_refuses(service: Rest
         try:
             report = agreed(replace(service.setting, without=("redis",)))
         except Conflict as refused:
-            assert [one.reason for one in refused.findings] == ["implausible-number"]  # noqa: PT017 - one of two outcomes
+            (finding,) = refused.findings
+            assert finding.reason in {"implausible-number", "implausible-entry"}
             return
         assert report.number
         assert _recorded(service.engine) == ()
@@ -247,6 +248,21 @@ def test_a_jump_of_batch_numbers_needs_a_confirmation_and_leaves_numbers(service
         assert connection.execute(select(func.count()).select_from(lost_batch)).scalar_one() == above - own
 
 
+def test_a_jump_of_the_audit_log_beyond_the_signers_ceiling_needs_a_confirmation(service: Restorable) -> None:
+    """The message says what to set at the signer first. All that is accepted can be entered."""
+    _restored(service)
+    with transaction(service.engine) as connection:
+        own = continuity.marks(connection).assigned.audit
+    _mark(service.redis, audit=own + PLAUSIBLE_ENTRIES + 1)
+    with pytest.raises(Conflict, match=f"ZPCODE_SIGNER_HIGHEST_AUDIT_ENTRY of the signer to {own + 2_000_001}"):
+        recover(service.setting)
+    _mark(service.redis, audit=own + REACH_NUMBERS)
+    service.recover(even_so=True)
+    with transaction(service.engine) as connection:
+        assert continuity.marks(connection).reached.audit > own + REACH_NUMBERS
+    assert audit.verify(service.engine).whole
+
+
 @pytest.mark.parametrize(
     ("marks", "wrong"),
     [
@@ -261,6 +277,8 @@ def test_a_jump_of_batch_numbers_needs_a_confirmation_and_leaves_numbers(service
         (Marks(revision=2**40 + 1), f"revision={2**40 + 1}"),
         (Marks(decision=10**8), ""),
         (Marks(decision=10**8 + 1), f"decision={10**8 + 1}"),
+        (Marks(audit=10**8), ""),
+        (Marks(audit=10**8 + 1), f"audit={10**8 + 1}"),
         (Marks(installation="x" * 65), "installation=" + "x" * 40),
     ],
 )

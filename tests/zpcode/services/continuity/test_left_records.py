@@ -81,3 +81,20 @@ def test_a_kept_card_that_an_import_releases_leaves_no_finding(service: Restorab
     assert findings(service) == {("altered", f"kept-card:p:{gtin(1)}")}
     import_registry(service.engine, as_json(content), actor=OPERATOR.name, now=now)
     assert findings(service) == set()
+
+
+def test_recoveries_that_somebody_added_past_the_service_stop_no_recovery_and_are_named(service: Restorable) -> None:
+    dumped = restores.dump(service.addresses)
+    service.decide(Scope.BATCH, service.checked.item, Action.REVOKE)
+    restores.restore(service.addresses, dumped)
+    attack(service, "INSERT INTO recovery (id, at, actor, audit, taken_in) VALUES (1, now(), 'x', 1, '{}')")
+    assert findings(service) == {("uncounted", "recovery:1")}
+    report = service.recover()
+    assert report.number == 2
+    assert findings(service) == {("no-recovery", "recovery:1")}
+    attack(service, "INSERT INTO recovery SELECT id + 7, at, actor, audit, taken_in FROM recovery WHERE id = 2")
+    assert findings(service) == {
+        ("no-recovery", "recovery:1"),
+        ("shared", "recovery:2"),
+        ("uncounted", "recovery:9"),
+    }

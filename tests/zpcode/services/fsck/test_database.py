@@ -14,6 +14,8 @@ from zpcode.wire.vocabulary import Scope
 
 DAMAGES: dict[str, dict[str, tuple[str, str]]] = {
     "batch-numbers": {
+        "a batch recorded as lost": ("INSERT INTO lost_batch (number, recovery) VALUES (:item, 1)", "lost"),
+        "a lost batch not drawn": ("INSERT INTO lost_batch (number, recovery) VALUES (777, 1)", "sequence"),
         "the sequence went back": ("SELECT setval('batch_number', 1)", "sequence"),
     },
     "batch-records": {

@@ -291,13 +291,15 @@ def test_a_notice_is_not_written_again_with_a_changed_name(world: CheckedService
 def test_what_a_recovery_left_cannot_be_invented(world: CheckedService) -> None:
     """A kept card would be shown as it is, and a lost batch hides what codes exist."""
     attack(world, "INSERT INTO kept_card SELECT key, 1, body FROM card WHERE key = :card")
-    attack(world, "INSERT INTO lost_batch (number, recovery) VALUES (77, 1)")
+    attack(world, "SELECT nextval('batch_number')")
+    attack(world, "INSERT INTO lost_batch (number, recovery) SELECT last_value, 1 FROM batch_number")
     attack(world, "INSERT INTO recovery VALUES (1, now(), 'x', 1, '{}')")
     attack(
         world,
         "INSERT INTO held_decision (scope, target, recovery, timeline) VALUES ('lot', 'x', 1, decode('9190', 'hex'))",
     )
-    expected = {f"kept-card:p:{gtin(1)}", "lost-batch:77", "held-decision:lot:x#0-0"}
+    lost = f"lost-batch:{world.waiting + 1}"
+    expected = {f"kept-card:p:{gtin(1)}", lost, "held-decision:lot:x#0-0", "recovery:1"}
     assert places(world, "recovery-records") == expected
     attack(world, "UPDATE kept_card SET body = (SELECT body FROM card WHERE key LIKE 'b:%' LIMIT 1)")
     assert not world.check(repair=True).whole
