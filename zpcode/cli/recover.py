@@ -101,7 +101,7 @@ def recover_(
         bool,
         typer.Option(
             "--even-so",
-            help="确认跳过一万个以上的批次序号，或补记一万项以上的决定 / leave out more than 10 000 batch numbers, or enter more than 10 000 decisions",
+            help="确认跳过一万个以上的批次序号或一百万条以上的审计条目，或补记一万项以上的决定 / leave out more than 10 000 batch numbers or 1 000 000 audit entries, or enter more than 10 000 decisions",
         ),
     ] = False,
 ) -> None:

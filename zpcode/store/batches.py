@@ -84,7 +84,7 @@ def next_number(connection: Connection) -> int:
             return number
     raise Unavailable(
         Text(
-            f"序列 batch_number 已被往回改：抽取的 {_DRAWS} 个批次序号都已使用，最后一个是 {number}；请运营方执行 zpcode fsck --only batch-numbers",
+            f"序列 batch_number 被改小了：取得的 {_DRAWS} 个批次序号都已使用，最后一个是 {number}；请平台运营方执行 zpcode fsck --only batch-numbers",
             f"the sequence batch_number was set back: the {_DRAWS} batch numbers drawn are all in use, the last is {number}; the"
             " operator should run zpcode fsck --only batch-numbers",
         )

@@ -77,9 +77,9 @@ _KINDS = (
     ProblemType("import-refused", 422, Text("登记文件有误", "The registry file has errors"),
          Text("errors 列出全部问题及其位置；没有写入任何内容。", "errors lists every finding with its place. Nothing was written.")),
     ProblemType("too-many-requests", 429, Text("请求过于频繁", "Too many requests"),
-         Text("请按 Retry-After 稍后重试。每个密钥每分钟的请求数、每个地址每分钟的无效密钥数都有上限；轮询请放慢。",
-              "Try again after Retry-After seconds. The requests of one key, and the wrong keys from one address, are limited by the "
-              "minute; poll less often.")),
+         Text("请按 Retry-After 稍后重试。每个密钥每分钟的请求数、每个地址每分钟的无效密钥数与不带密钥的读取次数都有上限；轮询请放慢。",
+              "Try again after Retry-After seconds. The requests of one key, and the wrong keys and the reads without a key "
+              "from one address, are limited by the minute; poll less often.")),
     ProblemType("error", 500, Text("服务内部错误", "Internal error"),
          Text("这是服务端的错误。请将 instance 告知平台运营方。", "This is an error of the service. Tell the operator the instance.")),
     ProblemType("signer-refused", 502, Text("签名服务拒绝签名", "The signer refused"),

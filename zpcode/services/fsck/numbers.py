@@ -105,11 +105,11 @@ def _lost(outcome: CheckResult, astray: list[int], last: int) -> None:
     """Find the numbers of lost batches that a batch has, or that will be drawn."""
     for number in astray:
         if number > last:
-            zh = f"遗失批次的序号大于已发放的最大序号 {last}"
+            zh = f"记录已丢失的批次，其序号大于已发放的最大序号 {last}"
             en = f"its record is lost, and its number is above the last one assigned, {last}"
             outcome.find("sequence", zh, en, where=f"batch:{number}")
         else:
-            zh, en = "既是批次，又记为遗失的批次", "is a batch, and is recorded as a lost batch too"
+            zh, en = "批次存在，却又记为已丢失", "is a batch, and is recorded as a lost batch too"
             outcome.find("lost", zh, en, where=f"batch:{number}")
 
 

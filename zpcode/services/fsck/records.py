@@ -34,7 +34,7 @@ REGISTRY: Final = Invariant(
 RECOVERIES: Final = Invariant(
     "recovery-records",
     Text(
-        "每次恢复都有审计日志的条目；恢复时保留的卡片、遗失的批次与待确认的决定都与审计日志相符",
+        "每次恢复在审计日志中都有条目；恢复时保留的卡片、丢失的批次与待确认的决定都与审计日志相符",
         "each recovery has its entry in the audit log; kept cards, lost batches and held decisions of recoveries are as there",
     ),
     Text(
@@ -54,7 +54,7 @@ _KINDS: Final = {
 _ASTRAY: Final = {
     "uncounted": ("大于已记的恢复次数", "its number is above the count of recoveries"),
     "shared": ("与另一次恢复共用审计日志的条目", "shares its entry of the audit log with another recovery"),
-    "no-recovery": ("审计日志的该条目不是恢复", "its entry of the audit log is no recovery"),
+    "no-recovery": ("审计日志的对应条目不是恢复", "its entry of the audit log is no recovery"),
 }
 
 
