@@ -174,10 +174,15 @@ class KeyHouse:
             process.wait(20)
 
 
+def key_room_in(home: Path) -> KeyRoom:
+    """Where the key room below `home` has its files."""
+    return KeyRoom(home / "keys", home / "keyring.json", home / "root.key.pem", home / "root.pub.pem")
+
+
 def key_house(home: Path, now: datetime | None = None) -> KeyHouse:
     """A key room with a root key and one active signing key of each purpose."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    room = KeyRoom(home / "keys", home / "keyring.json", home / "root.key.pem", home / "root.pub.pem")
+    room = key_room_in(home)
     create_root(room, root_passphrase=WORD)
     begin = (now or datetime.now(UTC)) - timedelta(days=1)
     for purpose in KeyPurpose:

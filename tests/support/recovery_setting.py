@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,18 +14,20 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from tests.support import fsck_setting
+from tests.support import databases, fsck_setting
 from tests.support.code_folders import code_folder
+from tests.support.databases import Furnished
 from tests.support.fsck_setting import CheckedService
-from tests.support.issuing_setting import KeyHouse, key_house
+from tests.support.issuing_setting import KeyHouse, key_house, key_room_in
 from tests.support.registry_data import gtin, uscc
 from tests.support.status_setting import LOT, MAKER, OPERATOR, ask, in_redis, item_verdict, reserved
-from zpcode.embedded.servers import ServerAddresses
+from zpcode.embedded.servers import ServerAddresses, Servers
 from zpcode.errors import Text
 from zpcode.projection import projector
 from zpcode.rules.batches.batch import Batch
 from zpcode.rules.status.decisions import Action
 from zpcode.services.batches import issue
+from zpcode.services.batches.code_folder import CodeFolder
 from zpcode.services.continuity import settling, waiting
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import recover
@@ -115,12 +119,55 @@ class Restorable:
             return batches.get(connection, number)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a restorable service is copied from: its files, its values in Redis, and what was issued."""
+
+    files: Path
+    redis: Mapping[bytes, bytes]
+    checked: CheckedService
+
+
+@pytest.fixture(scope="session")
+def furnished(servers: Servers, migrated: str, tmp_path_factory: pytest.TempPathFactory) -> Furnished[Prepared]:
+    """Everything as the services make it, made once: a database to copy, Redis and files."""
+    files = tmp_path_factory.mktemp("restorable")
+
+    def fill(engine: Engine) -> Prepared:
+        own = key_house(files / "keys")
+        with closing(Redis.from_url(servers.addresses.admin_redis)) as redis, own.signer(1):
+            redis.flushall()
+            checked = fsck_setting.settle(engine, redis, own, code_folder(files / "exports"))
+            now = datetime.now(UTC)
+            for scope, target in ((Scope.LOT, f"{gtin(1)}:{LOT}"), (Scope.ENTERPRISE, uscc(1))):
+                asked = ask(scope, target, Action.RESTORE)
+                change_and_project(engine, redis, asked, caller=OPERATOR, now=now)
+            values: dict[bytes, Any] = {bytes(key): redis.dump(key) for key in redis.scan_iter()}
+            return Prepared(files, values, checked)
+
+    return databases.furnish(servers, migrated, fill)
+
+
 @pytest.fixture
-def service(engine: Engine, redis: Redis, addresses: ServerAddresses, tmp_path: Path) -> Iterator[Restorable]:
-    """Everything as the services make it, and a signer that signed nothing else."""
-    own = key_house(tmp_path / "keys")
-    with own.signer(1):
-        made = Restorable(fsck_setting.settle(engine, redis, own, code_folder(tmp_path / "exports")), own, addresses)
-        made.decide(Scope.LOT, f"{gtin(1)}:{LOT}", Action.RESTORE)
-        made.decide(Scope.ENTERPRISE, uscc(1), Action.RESTORE)
-        yield made
+def service(
+    furnished: Furnished[Prepared], engine: Engine, redis: Redis, addresses: ServerAddresses, tmp_path: Path
+) -> Iterator[Restorable]:
+    """A service of its own, and a signer that signed nothing else."""
+    prepared = furnished.content
+    for name in ("keys", "exports", "exports.files.key"):
+        _copy(prepared.files / name, tmp_path / name)
+    for key, value in prepared.redis.items():
+        redis.restore(key, 0, value)
+    house = KeyHouse(key_room_in(tmp_path / "keys"), tmp_path / "keys")
+    folder = CodeFolder(tmp_path / "exports", tmp_path / "exports.files.key")
+    made = prepared.checked
+    context = replace(
+        made.context, engine=engine, redis=redis, exports=folder, keyring=lambda: house.keyring, now=datetime.now(UTC)
+    )
+    with house.signer(1):
+        yield Restorable(replace(made, engine=engine, redis=redis, context=context), house, addresses)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder with its modes; two names of one file stay so (the signer keeps a second name of its log)."""
+    subprocess.run(["cp", "-a", source, target], check=True)

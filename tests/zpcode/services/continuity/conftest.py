@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.recovery_setting import service
-from tests.support.status_setting import furnished, world
+from tests.support.recovery_setting import furnished, service
 
-__all__ = ["furnished", "service", "world"]
+__all__ = ["furnished", "service"]

@@ -120,6 +120,7 @@ def test_a_damaged_head_stops_with_its_field_and_value_and_is_not_recorded(servi
     assert service.verdict(service.checked.item, 50) is Verdict.REVOKED
 
 
+@pytest.mark.proof
 def test_whatever_is_recorded_or_marked_a_recovery_ends_or_refuses(service: Restorable) -> None:
     """The whole range of int64 and beyond, in the recorded evidence and in the head."""
     dumped = restores.dump(service.addresses)

@@ -18,9 +18,11 @@ from tests.support.status_setting import (
     OPERATOR,
     EnterpriseBatches,
     ask,
+    furnished,
     in_redis,
     item_verdict,
     reserved,
+    world,
 )
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import DatabaseBehind, Unavailable
@@ -41,6 +43,8 @@ from zpcode.wire import card, redis_keys
 from zpcode.wire.payload import Level
 from zpcode.wire.verdict import Verdict
 from zpcode.wire.vocabulary import Scope
+
+__all__ = ["furnished", "world"]
 
 NEVER = "redis://127.0.0.1:1"
 

@@ -28,10 +28,12 @@ from tests.support.status_setting import (
     PROVINCE,
     EnterpriseBatches,
     ask,
+    furnished,
     in_database,
     in_redis,
     item_verdict,
     reserved,
+    world,
 )
 from zpcode.embedded.servers import ServerAddresses
 from zpcode.errors import ZpError
@@ -49,6 +51,8 @@ from zpcode.store.database.session import transaction
 from zpcode.wire.payload import Level
 from zpcode.wire.verdict import Verdict
 from zpcode.wire.vocabulary import Scope
+
+__all__ = ["furnished", "world"]
 
 ITEMS = (0, 3, 12, 50)
 DECIDERS = (MAKER, COUNTY, CITY, PROVINCE, OPERATOR)
