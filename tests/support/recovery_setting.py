@@ -28,6 +28,7 @@ from zpcode.rules.batches.batch import Batch
 from zpcode.rules.status.decisions import Action
 from zpcode.services.batches import issue
 from zpcode.services.batches.code_folder import CodeFolder
+from zpcode.services.batches.queue import IssueQueue
 from zpcode.services.continuity import settling, waiting
 from zpcode.services.continuity.gate import ContinuityGate
 from zpcode.services.continuity.recover import recover
@@ -139,6 +140,8 @@ def furnished(servers: Servers, migrated: str, tmp_path_factory: pytest.TempPath
             redis.flushall()
             checked = fsck_setting.settle(engine, redis, own, code_folder(files / "exports"))
             now = datetime.now(UTC)
+            with IssueQueue(_database_url(engine)) as queue:  # what waits longer than a minute has a job
+                assert queue.defer_issue(checked.waiting)
             for scope, target in ((Scope.LOT, f"{gtin(1)}:{LOT}"), (Scope.ENTERPRISE, uscc(1))):
                 asked = ask(scope, target, Action.RESTORE)
                 change_and_project(engine, redis, asked, caller=OPERATOR, now=now)
@@ -146,6 +149,11 @@ def furnished(servers: Servers, migrated: str, tmp_path_factory: pytest.TempPath
             return Prepared(files, values, checked)
 
     return databases.furnish(servers, migrated, fill)
+
+
+def _database_url(engine: Engine) -> str:
+    """The engine's database as libpq takes it."""
+    return engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 @pytest.fixture

@@ -114,4 +114,4 @@ def test_the_command_prints_what_to_note_and_exits_by_what_it_found(
     assert "entry 3 was changed" in result.output
     assert here.invoke(app, ["verify", "--expect-head", "xyz"]).exit_code == 2
     shown = here.invoke(app, ["show", "--object", "x:0", "--limit", "1"])
-    assert shown.output.startswith("5  2026-11-21 12:00:00  cli:me  test  x:0  {")
+    assert shown.output.startswith("5  2026-11-21 12:00:00+08:00  cli:me  test  x:0  {")
